@@ -1,0 +1,114 @@
+//! The same ends for roles that serve many peers at once on a tokio runtime.
+
+use crate::{ChannelError, End, Inbox, messages};
+use gatepost_sys::seq::Seq;
+use gatepost_wire::{Direction, Frame, Messages};
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// An end that waits on the runtime instead of blocking.
+pub struct AsyncEnd<Out, In> {
+    seq: AsyncFd<Seq>,
+    directions: PhantomData<(Out, In)>,
+}
+
+impl<Out, In> fmt::Debug for AsyncEnd<Out, In> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AsyncEnd({})", self.seq.get_ref().as_raw_fd())
+    }
+}
+
+impl<Out: Direction, In: Direction> AsyncEnd<Out, In> {
+    /// Registers an end with the runtime that runs the caller.
+    ///
+    /// # Errors
+    /// The system's, when the runtime's epoll takes no more.
+    pub fn new(end: End<Out, In>) -> io::Result<Self> {
+        let seq = end.into_seq();
+        seq.set_nonblocking(true)?;
+        Ok(Self {
+            seq: AsyncFd::register_with_interest(seq, Interest::READABLE | Interest::WRITABLE)?,
+            directions: PhantomData,
+        })
+    }
+
+    /// As [`AsyncEnd::new`], from a bare descriptor that came with a message saying what it is.
+    ///
+    /// # Errors
+    /// As [`AsyncEnd::new`].
+    pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
+        Self::new(End::from_fd(fd))
+    }
+
+    /// Sends one message.
+    ///
+    /// # Errors
+    /// [`ChannelError::Closed`] when the peer is gone.
+    pub async fn tell(&self, message: &Out::Message<'_>) -> Result<(), ChannelError> {
+        self.tell_with(message, &[]).await
+    }
+
+    /// Sends one message with descriptors beside it.
+    ///
+    /// # Errors
+    /// As [`AsyncEnd::tell`].
+    pub async fn tell_with(&self, message: &Out::Message<'_>, fds: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
+        let frame = Frame::of(message);
+        Ok(self.seq.async_io(Interest::WRITABLE, |seq| seq.send(frame.bytes(), fds)).await?)
+    }
+
+    /// Waits for a frame; read its messages from the inbox with [`messages`] or [`AsyncEnd::recv`].
+    ///
+    /// # Errors
+    /// Closed or hostile.
+    pub async fn fill(&self, inbox: &mut Inbox) -> Result<(), ChannelError> {
+        loop {
+            let filled = {
+                let mut guard = self.seq.readable().await?;
+                match inbox.fill(guard.get_inner()) {
+                    // A non-blocking end says "timeout" when it is merely empty.
+                    Err(ChannelError::Timeout) => {
+                        guard.clear_ready();
+                        continue;
+                    }
+                    other => other,
+                }
+            };
+            return filled;
+        }
+    }
+
+    /// Waits for a frame that holds one message; descriptors stay in the inbox.
+    ///
+    /// # Errors
+    /// Closed or hostile.
+    pub async fn recv<'i>(&self, inbox: &'i mut Inbox) -> Result<In::Message<'i>, ChannelError> {
+        self.fill(inbox).await?;
+        Ok(Messages::<In::Message<'i>>::one(inbox.bytes())?)
+    }
+
+    /// Waits for a frame that holds one message; gives its descriptors too.
+    ///
+    /// # Errors
+    /// Closed or hostile.
+    pub async fn recv_with<'i>(&self, inbox: &'i mut Inbox) -> Result<(In::Message<'i>, Vec<OwnedFd>), ChannelError> {
+        self.fill(inbox).await?;
+        let fds = inbox.take_fds();
+        Ok((Messages::<In::Message<'i>>::one(inbox.bytes())?, fds))
+    }
+
+    /// All messages of the frame in `inbox`, for directions that send several in one.
+    pub fn messages<'i>(inbox: &'i Inbox) -> Messages<'i, In::Message<'i>> {
+        messages::<In>(inbox)
+    }
+}
+
+impl<Out, In> AsFd for AsyncEnd<Out, In> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.seq.get_ref().as_fd()
+    }
+}

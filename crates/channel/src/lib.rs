@@ -1,0 +1,252 @@
+//! Typed ends of the private channels.
+//!
+//! An [`End`] can send the messages of one direction and receive those of the other: a role cannot name a message that
+//! it must not send. Each role's crate gives its ends a name by a type alias, one alias a peer.
+#![forbid(unsafe_code)]
+
+use gatepost_sys::seq::Seq;
+use gatepost_wire::{Direction, FRAME_MAX, Frame, Messages, WireError};
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+#[cfg(feature = "tokio")]
+mod asynchronous;
+#[cfg(feature = "tokio")]
+pub use asynchronous::AsyncEnd;
+
+/// Why a channel is of no more use.
+#[derive(Debug)]
+pub enum ChannelError {
+    /// The other end is gone.
+    Closed,
+    /// The other end sent something that is not allowed: drop the channel, and with it the session.
+    Hostile(WireError),
+    /// It did not answer in time (blocking ends with a timeout only).
+    Timeout,
+    /// The system refused.
+    Io(io::Error),
+}
+
+impl fmt::Display for ChannelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the other end of the channel is gone"),
+            Self::Hostile(e) => write!(f, "the other end of the channel broke its rules: {e}"),
+            Self::Timeout => f.write_str("no answer in time on the channel"),
+            Self::Io(e) => write!(f, "channel: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for ChannelError {}
+
+impl From<WireError> for ChannelError {
+    fn from(e: WireError) -> Self {
+        Self::Hostile(e)
+    }
+}
+
+impl From<io::Error> for ChannelError {
+    fn from(e: io::Error) -> Self {
+        match e.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Self::Closed,
+            io::ErrorKind::WouldBlock => Self::Timeout,
+            io::ErrorKind::InvalidData => Self::Hostile(WireError::Short),
+            _ => Self::Io(e),
+        }
+    }
+}
+
+/// A buffer for one received frame. A process needs one.
+pub struct Inbox {
+    buffer: Box<[u8]>,
+    length: usize,
+    fds: Vec<OwnedFd>,
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Inbox({} octets, {} descriptors)", self.length, self.fds.len())
+    }
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        Self::new(FRAME_MAX)
+    }
+}
+
+impl Inbox {
+    /// A buffer for frames of at most `size` octets: a role that only gets short ones need not hold 32 KiB.
+    #[must_use]
+    pub fn new(size: usize) -> Self {
+        Self { buffer: vec![0; size].into_boxed_slice(), length: 0, fds: Vec::new() }
+    }
+
+    /// The octets of the frame.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.buffer.get(..self.length).unwrap_or_default()
+    }
+
+    /// Takes the descriptors that came beside the frame.
+    pub fn take_fds(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.fds)
+    }
+
+    fn fill(&mut self, seq: &Seq) -> Result<(), ChannelError> {
+        self.length = 0;
+        self.fds.clear();
+        let (length, fds) = seq.recv_with(&mut self.buffer)?;
+        self.length = length;
+        self.fds = fds;
+        if length == 0 { Err(ChannelError::Closed) } else { Ok(()) }
+    }
+}
+
+/// An end that blocks, with an optional timeout set on its descriptor.
+pub struct End<Out, In> {
+    seq: Seq,
+    directions: PhantomData<(Out, In)>,
+}
+
+impl<Out, In> fmt::Debug for End<Out, In> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "End({})", self.seq.as_raw_fd())
+    }
+}
+
+impl<Out: Direction, In: Direction> End<Out, In> {
+    /// Both ends of a fresh channel: ours and the peer's.
+    ///
+    /// # Errors
+    /// No descriptors or memory left.
+    pub fn pair() -> io::Result<(End<Out, In>, End<In, Out>)> {
+        let (a, b) = Seq::pair()?;
+        Ok((End::from_seq(a), End::from_seq(b)))
+    }
+
+    /// Claims that `seq` is an end of such a channel. Whoever handed it over said so by the message it came with.
+    #[must_use]
+    pub fn from_seq(seq: Seq) -> Self {
+        Self { seq, directions: PhantomData }
+    }
+
+    /// As [`End::from_seq`], from a bare descriptor.
+    #[must_use]
+    pub fn from_fd(fd: OwnedFd) -> Self {
+        Self::from_seq(Seq::from_fd(fd))
+    }
+
+    /// The socket, to be sent away or given an asynchronous face.
+    #[must_use]
+    pub fn into_seq(self) -> Seq {
+        self.seq
+    }
+
+    /// The socket, for options.
+    #[must_use]
+    pub fn seq(&self) -> &Seq {
+        &self.seq
+    }
+
+    /// Sends one message.
+    ///
+    /// # Errors
+    /// [`ChannelError::Closed`] when the peer is gone; [`ChannelError::Timeout`] when a non-blocking end is full.
+    pub fn tell(&self, message: &Out::Message<'_>) -> Result<(), ChannelError> {
+        self.tell_with(message, &[])
+    }
+
+    /// Sends one message with descriptors beside it.
+    ///
+    /// # Errors
+    /// As [`End::tell`].
+    pub fn tell_with(&self, message: &Out::Message<'_>, fds: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
+        Ok(self.seq.send(Frame::of(message).bytes(), fds)?)
+    }
+
+    /// Sends a frame of messages put together with [`Outbox`].
+    ///
+    /// # Errors
+    /// As [`End::tell`].
+    pub fn flush(&self, outbox: &mut Outbox<Out>) -> Result<(), ChannelError> {
+        if outbox.frame.is_empty() {
+            return Ok(());
+        }
+        self.seq.send(outbox.frame.bytes(), &[])?;
+        outbox.frame.clear();
+        Ok(())
+    }
+
+    /// Waits for a frame that holds one message.
+    ///
+    /// # Errors
+    /// Closed, hostile, timed out.
+    pub fn recv<'i>(&self, inbox: &'i mut Inbox) -> Result<In::Message<'i>, ChannelError> {
+        inbox.fill(&self.seq)?;
+        Ok(Messages::<In::Message<'i>>::one(inbox.buffer.get(..inbox.length).unwrap_or_default())?)
+    }
+
+    /// As [`End::recv`], and gives the descriptors that came beside the message.
+    ///
+    /// # Errors
+    /// As [`End::recv`].
+    pub fn recv_with<'i>(&self, inbox: &'i mut Inbox) -> Result<(In::Message<'i>, Vec<OwnedFd>), ChannelError> {
+        inbox.fill(&self.seq)?;
+        let fds = inbox.take_fds();
+        Ok((Messages::<In::Message<'i>>::one(inbox.buffer.get(..inbox.length).unwrap_or_default())?, fds))
+    }
+}
+
+impl<Out, In> AsFd for End<Out, In> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.seq.as_fd()
+    }
+}
+
+impl<Out, In> AsRawFd for End<Out, In> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.seq.as_raw_fd()
+    }
+}
+
+/// A frame of several messages of one direction, sent together: one system call and one wake-up instead of many.
+pub struct Outbox<Out> {
+    frame: Frame,
+    direction: PhantomData<Out>,
+}
+
+impl<Out> fmt::Debug for Outbox<Out> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Outbox({} octets)", self.frame.bytes().len())
+    }
+}
+
+impl<Out> Default for Outbox<Out> {
+    fn default() -> Self {
+        Self { frame: Frame::new(), direction: PhantomData }
+    }
+}
+
+impl<Out: Direction> Outbox<Out> {
+    /// Adds a message. False when the frame is full: flush, then add again.
+    #[must_use]
+    pub fn push(&mut self, message: &Out::Message<'_>) -> bool {
+        self.frame.push(message)
+    }
+
+    /// Octets that a message of one byte string can still hold.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.frame.room()
+    }
+}
+
+/// Reads all messages of a frame that may hold several.
+#[must_use]
+pub fn messages<In: Direction>(inbox: &Inbox) -> Messages<'_, In::Message<'_>> {
+    Messages::of(inbox.bytes())
+}

@@ -1,0 +1,2 @@
+//! TOML to checked facts with located errors.
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! gatepost
+#![forbid(unsafe_code)]
+fn main() {}

@@ -1,0 +1,2 @@
+//! The only door to the MTA: relay policy, backends, message spool.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Signs TLS handshakes, counted, and nothing else.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Pure decisions: admission limits, penalties, relay tables.
+#![forbid(unsafe_code)]

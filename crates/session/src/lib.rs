@@ -1,0 +1,2 @@
+//! The nursery and its sessions: one client, one process, one life.
+#![forbid(unsafe_code)]

@@ -1,0 +1,61 @@
+//! Descriptors: flags, closing what was not planned, counting what is left.
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// Sets or clears O_NONBLOCK.
+///
+/// # Errors
+/// EBADF only.
+pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
+    let mut flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
+    flags.set(OFlag::O_NONBLOCK, on);
+    fcntl(fd, FcntlArg::F_SETFL(flags))?;
+    Ok(())
+}
+
+/// Closes every descriptor from `first` on.
+///
+/// # Errors
+/// EINVAL only, on kernels before 5.9.
+pub fn close_from(first: u32) -> io::Result<()> {
+    // SAFETY: takes no pointers. Descriptors that Rust values own must not lie in the range: callers run this first
+    // thing in a fresh process, before any are made.
+    let rc = unsafe { libc::close_range(first, u32::MAX, 0) };
+    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Open descriptors below `limit`.
+#[must_use]
+pub fn census(limit: RawFd) -> Vec<RawFd> {
+    (0..limit)
+        .filter(|fd| {
+            // SAFETY: F_GETFD reads a flag and needs no pointer; a closed number gives EBADF.
+            unsafe { libc::fcntl(*fd, libc::F_GETFD) != -1 }
+        })
+        .collect()
+}
+
+/// Takes ownership of a descriptor number that this process was born with.
+///
+/// # Errors
+/// EBADF when it is not open.
+pub fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_GETFD reads a flag and needs no pointer.
+    if unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: open, as just checked; the number is part of the birth contract and claimed once.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sets or clears close-on-exec.
+///
+/// # Errors
+/// EBADF only.
+pub fn set_cloexec(fd: impl AsFd, on: bool) -> io::Result<()> {
+    let flag = if on { nix::fcntl::FdFlag::FD_CLOEXEC } else { nix::fcntl::FdFlag::empty() };
+    fcntl(fd, FcntlArg::F_SETFD(flag))?;
+    Ok(())
+}

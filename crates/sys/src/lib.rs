@@ -1,0 +1,8 @@
+//! The few system calls std lacks, each behind a safe signature.
+//!
+//! The only crate with `unsafe`, and the only one that may use nix, libc, caps, rlimit, seccompiler and landlock.
+//! It decides nothing: what a role may do is data in `gatepost-jail`.
+#![deny(unsafe_op_in_unsafe_fn)]
+
+pub mod fds;
+pub mod seq;

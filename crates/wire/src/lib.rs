@@ -1,0 +1,76 @@
+//! Every message between processes, both directions: bounded, typed, versioned.
+//!
+//! A frame is one datagram of a `SOCK_SEQPACKET` pair: a version byte, then messages, each a tag, a length and a body.
+//! Descriptors travel beside a frame, never inside it. A frame that does not decode to the last byte is hostile: the
+//! receiver drops the channel, which ends the sender's session and nothing else.
+//!
+//! | channel | direction | messages | descriptors |
+//! |---|---|---|---|
+//! | [`LauncherToRole`] | launcher → any role | [`control::Order`] | `Peer`: 1, `Socket`: 1 |
+//! | [`RoleToLauncher`] | any role → launcher | [`control::Report`], fixed size | – |
+//! | [`ListenerToNursery`] | listener → nursery | [`link::Start`] | client, handoff end, keyholder end if TLS |
+//! | [`NurseryToListener`] | nursery → listener | [`link::Ended`] | – |
+//! | [`ListenerToHandoff`] | listener → handoff | [`link::Open`] | handoff's end |
+//! | [`ListenerToKeyholder`] | listener → keyholder | [`link::OpenKey`] | keyholder's end |
+//! | [`SessionToHandoff`] | session → handoff | [`session::Ask`] | – |
+//! | [`HandoffToSession`] | handoff → session | [`session::Answer`] | `Spool`: 1 |
+//! | [`SessionToKeyholder`] | session → keyholder | [`sign::Sign`] | – |
+//! | [`KeyholderToSession`] | keyholder → session | [`sign::Signature`] | – |
+#![forbid(unsafe_code)]
+
+pub mod codec;
+pub mod control;
+pub mod link;
+pub mod session;
+pub mod sign;
+pub mod slice;
+
+pub use codec::{Frame, Message, Messages, Reader, WireError, Writer};
+
+/// One direction of a channel: the set of messages that may be sent along it.
+pub trait Direction {
+    /// What travels in this direction, borrowed from the frame it came in.
+    type Message<'a>: Message<'a>;
+}
+
+/// Largest frame, in bytes, version byte included. One receive buffer of this size serves any channel.
+pub const FRAME_MAX: usize = 32 * 1024;
+
+/// First byte of each frame. Both ends are the same binary, so a mismatch is a bug or an attack.
+pub const VERSION: u8 = 1;
+
+macro_rules! directions {
+    ($($(#[$doc:meta])* $name:ident => $message:ty;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy)]
+        pub enum $name {}
+        impl Direction for $name {
+            type Message<'a> = $message;
+        }
+    )*};
+}
+
+directions! {
+    /// Launcher to any role.
+    LauncherToRole => control::Order;
+    /// Any role to the launcher: fixed-size values only (P2).
+    RoleToLauncher => control::Report;
+    /// Listener to nursery.
+    ListenerToNursery => link::Start;
+    /// Nursery to listener.
+    NurseryToListener => link::Ended;
+    /// Listener to handoff.
+    ListenerToHandoff => link::Open;
+    /// Listener to keyholder.
+    ListenerToKeyholder => link::OpenKey;
+    /// Session to handoff.
+    SessionToHandoff => session::Ask<'a>;
+    /// Handoff to session.
+    HandoffToSession => session::Answer;
+    /// Session to keyholder.
+    SessionToKeyholder => sign::Sign<'a>;
+    /// Keyholder to session.
+    KeyholderToSession => sign::Signature<'a>;
+    /// A direction in which nothing may be sent.
+    Nothing => control::Never;
+}
