@@ -27,13 +27,11 @@ impl<Out: Direction, In: Direction> AsyncEnd<Out, In> {
     ///
     /// # Errors
     /// The system's, when the runtime's epoll takes no more.
+    #[allow(deprecated)] // Objected to for types that may give their descriptor away while registered; `Seq` owns its own.
     pub fn new(end: End<Out, In>) -> io::Result<Self> {
         let seq = end.into_seq();
         seq.set_nonblocking(true)?;
-        Ok(Self {
-            seq: AsyncFd::register_with_interest(seq, Interest::READABLE | Interest::WRITABLE)?,
-            directions: PhantomData,
-        })
+        Ok(Self { seq: AsyncFd::with_interest(seq, Interest::READABLE | Interest::WRITABLE)?, directions: PhantomData })
     }
 
     /// As [`AsyncEnd::new`], from a bare descriptor that came with a message saying what it is.
