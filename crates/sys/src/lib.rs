@@ -4,5 +4,13 @@
 //! It decides nothing: what a role may do is data in `gatepost-jail`.
 #![deny(unsafe_op_in_unsafe_fn)]
 
+pub mod confine;
 pub mod fds;
+pub mod filter;
+pub mod landlock;
+pub mod limits;
+pub mod net;
+pub mod process;
 pub mod seq;
+pub mod signal;
+pub mod wait;

@@ -1,0 +1,217 @@
+//! Ids, capabilities and the root directory: what a process gives up.
+
+use caps::CapSet;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::unistd::{Gid, Uid, chdir, chroot, pivot_root, setgroups, setresgid, setresuid};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// Becomes another user for good: supplementary groups, then group, then user.
+///
+/// # Errors
+/// EPERM without CAP_SETUID and CAP_SETGID, EAGAIN at that user's process limit.
+pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+    let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
+    setgroups(&groups)?;
+    let gid = Gid::from_raw(gid);
+    setresgid(gid, gid, gid)?;
+    let uid = Uid::from_raw(uid);
+    setresuid(uid, uid, uid)?;
+    Ok(())
+}
+
+/// Tries every way back to root. True: one of them worked, the process is not confined.
+#[must_use]
+pub fn can_regain_root() -> bool {
+    let root = Uid::from_raw(0);
+    let wheel = Gid::from_raw(0);
+    setresuid(root, root, root).is_ok()
+        || nix::unistd::setuid(root).is_ok()
+        || nix::unistd::seteuid(root).is_ok()
+        || setresgid(wheel, wheel, wheel).is_ok()
+        || nix::unistd::setgid(wheel).is_ok()
+        || nix::unistd::setegid(wheel).is_ok()
+        || setgroups(&[wheel]).is_ok()
+}
+
+/// Real, effective and saved ids, all three of each equal to `uid` and `gid`?
+#[must_use]
+pub fn is_wholly(uid: u32, gid: u32) -> bool {
+    let uids = nix::unistd::getresuid().map(|r| [r.real, r.effective, r.saved]);
+    let gids = nix::unistd::getresgid().map(|r| [r.real, r.effective, r.saved]);
+    uids.is_ok_and(|all| all.iter().all(|u| u.as_raw() == uid))
+        && gids.is_ok_and(|all| all.iter().all(|g| g.as_raw() == gid))
+}
+
+/// Empties the bounding and ambient sets. Needs CAP_SETPCAP, so before the change of user.
+///
+/// # Errors
+/// EPERM without it.
+pub fn drop_bounding() -> io::Result<()> {
+    keep_bounding(&[])
+}
+
+/// A capability that the launcher may keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Capability {
+    SetUid,
+    SetGid,
+    SetPcap,
+    SysChroot,
+    SysAdmin,
+    Kill,
+    SysPtrace,
+    DacReadSearch,
+    NetBindService,
+    NetAdmin,
+    SysResource,
+}
+
+impl Capability {
+    fn cap(self) -> caps::Capability {
+        match self {
+            Capability::SetUid => caps::Capability::CAP_SETUID,
+            Capability::SetGid => caps::Capability::CAP_SETGID,
+            Capability::SetPcap => caps::Capability::CAP_SETPCAP,
+            Capability::SysChroot => caps::Capability::CAP_SYS_CHROOT,
+            Capability::SysAdmin => caps::Capability::CAP_SYS_ADMIN,
+            Capability::Kill => caps::Capability::CAP_KILL,
+            Capability::SysPtrace => caps::Capability::CAP_SYS_PTRACE,
+            Capability::DacReadSearch => caps::Capability::CAP_DAC_READ_SEARCH,
+            Capability::NetBindService => caps::Capability::CAP_NET_BIND_SERVICE,
+            Capability::NetAdmin => caps::Capability::CAP_NET_ADMIN,
+            Capability::SysResource => caps::Capability::CAP_SYS_RESOURCE,
+        }
+    }
+}
+
+/// Empties the ambient set and cuts the bounding set down to `keep`.
+///
+/// # Errors
+/// EPERM without CAP_SETPCAP.
+pub fn keep_bounding(keep: &[Capability]) -> io::Result<()> {
+    let kept: caps::CapsHashSet = keep.iter().map(|c| c.cap()).collect();
+    caps::clear(None, CapSet::Ambient).map_err(io::Error::other)?;
+    for cap in caps::runtime::thread_all_supported() {
+        if !kept.contains(&cap) {
+            caps::drop(None, CapSet::Bounding, cap).map_err(io::Error::other)?;
+        }
+    }
+    Ok(())
+}
+
+/// Cuts the permitted and effective sets down to `keep`; what is not held already is not gained.
+///
+/// # Errors
+/// None in practice: a process may always give up.
+pub fn keep_permitted(keep: &[Capability]) -> io::Result<()> {
+    let held = caps::read(None, CapSet::Permitted).map_err(io::Error::other)?;
+    let kept: caps::CapsHashSet = keep.iter().map(|c| c.cap()).filter(|c| held.contains(c)).collect();
+    caps::clear(None, CapSet::Inheritable).map_err(io::Error::other)?;
+    caps::set(None, CapSet::Effective, &kept).map_err(io::Error::other)?;
+    caps::set(None, CapSet::Permitted, &kept).map_err(io::Error::other)?;
+    Ok(())
+}
+
+/// Empties the permitted, effective and inheritable sets.
+///
+/// # Errors
+/// None in practice.
+pub fn drop_permitted() -> io::Result<()> {
+    keep_permitted(&[])
+}
+
+/// True when all five capability sets are empty.
+#[must_use]
+pub fn has_no_capability() -> bool {
+    [CapSet::Permitted, CapSet::Effective, CapSet::Inheritable, CapSet::Ambient, CapSet::Bounding]
+        .into_iter()
+        .all(|set| caps::read(None, set).is_ok_and(|held| held.is_empty()))
+}
+
+/// Tries to take a capability back. True: it worked.
+#[must_use]
+pub fn can_regain_capability() -> bool {
+    let wanted: caps::CapsHashSet = [caps::Capability::CAP_SETUID].into_iter().collect();
+    caps::set(None, CapSet::Permitted, &wanted).is_ok()
+}
+
+/// A directory shown inside the new root.
+#[derive(Debug, Clone, Copy)]
+pub struct Bind<'a> {
+    /// Where it is now.
+    pub outside: &'a Path,
+    /// Its name in the new root: one component.
+    pub inside: &'a str,
+    /// May be written to.
+    pub writable: bool,
+}
+
+/// Replaces the whole file tree of this mount namespace by an empty, read-only, memory-backed root in which only the
+/// `binds` appear. `anchor` is any directory; nothing is left of it or of anything else.
+///
+/// # Errors
+/// EPERM outside a mount namespace of one's own, or the step that failed.
+pub fn empty_root(anchor: &Path, binds: &[Bind<'_>]) -> io::Result<()> {
+    let nothing: Option<&str> = None;
+    let closed = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)?;
+    let sources: Vec<OwnedFd> = binds.iter().map(|b| open_path(b.outside)).collect::<io::Result<_>>()?;
+    mount(Some("none"), anchor, Some("tmpfs"), closed, Some("size=64k,nr_inodes=64,mode=0555"))?;
+    for (bind, source) in binds.iter().zip(&sources) {
+        let target = anchor.join(bind.inside);
+        std::fs::create_dir(&target)?;
+        let source = format!("/proc/self/fd/{}", source.as_raw_fd());
+        mount(Some(source.as_str()), &target, nothing, MsFlags::MS_BIND, nothing)?;
+        let mut flags = closed | MsFlags::MS_REMOUNT | MsFlags::MS_BIND | locked_flags(&target)?;
+        flags.set(MsFlags::MS_RDONLY, !bind.writable);
+        mount(nothing, &target, nothing, flags, nothing)?;
+    }
+    mount(nothing, anchor, nothing, closed | MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY, nothing)?;
+    chdir(anchor)?;
+    // The new root is stacked on the old one and the old one taken away from under it: pivot_root(2), NOTES.
+    pivot_root(".", ".")?;
+    umount2(".", MntFlags::MNT_DETACH)?;
+    chdir("/")?;
+    Ok(chroot(".").and_then(|()| chdir("/"))?)
+}
+
+/// Only changes the root directory: what is left where mount namespaces are not to be had.
+///
+/// # Errors
+/// EPERM without CAP_SYS_CHROOT.
+pub fn change_root(root: &Path) -> io::Result<()> {
+    chdir(root)?;
+    chroot(".")?;
+    Ok(chdir("/")?)
+}
+
+/// True when a way out of the root directory or a new mount is still possible.
+#[must_use]
+pub fn can_change_root() -> bool {
+    let nothing: Option<&str> = None;
+    chroot(".").is_ok() || mount(nothing, "/", Some("tmpfs"), MsFlags::empty(), nothing).is_ok()
+}
+
+fn open_path(path: &Path) -> io::Result<OwnedFd> {
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(path);
+    Ok(file.map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?.into())
+}
+
+/// Flags of the mount below `path` that a user namespace may not clear: mount_namespaces(7).
+fn locked_flags(path: &Path) -> io::Result<MsFlags> {
+    use nix::sys::statvfs::{FsFlags, statvfs};
+    let seen = statvfs(path)?.flags();
+    Ok([
+        (FsFlags::ST_NOATIME, MsFlags::MS_NOATIME),
+        (FsFlags::ST_NODIRATIME, MsFlags::MS_NODIRATIME),
+        (FsFlags::ST_RELATIME, MsFlags::MS_RELATIME),
+        (FsFlags::ST_RDONLY, MsFlags::MS_RDONLY),
+    ]
+    .into_iter()
+    .filter_map(|(have, keep)| seen.contains(have).then_some(keep))
+    .fold(MsFlags::empty(), |all, flag| all | flag))
+}

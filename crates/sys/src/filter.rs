@@ -1,0 +1,243 @@
+//! The system call filter: an allow-list, compiled once, applied for good; anything else kills the process.
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+};
+use std::collections::BTreeMap;
+use std::io;
+
+/// Which uses of a permitted system call are permitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// All.
+    Always,
+    /// mmap(2) and mprotect(2) without PROT_EXEC.
+    NotExecutable,
+    /// Only with this value in the argument of that index (from 0).
+    ArgIs(u8, u64),
+}
+
+/// A permitted system call, by name.
+pub type Allowed<'a> = (&'a str, When);
+
+/// A compiled filter.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    program: BpfProgram,
+}
+
+impl Filter {
+    /// Compiles a list of what is allowed; the rest kills the process. Names that this architecture does not have are
+    /// passed over: aarch64 has no epoll_wait(2), only epoll_pwait(2).
+    ///
+    /// # Errors
+    /// A name that no architecture has, or an empty list.
+    pub fn allow<'a>(list: impl IntoIterator<Item = Allowed<'a>>) -> io::Result<Self> {
+        Self::compile(list, SeccompAction::KillProcess, SeccompAction::Allow)
+    }
+
+    /// Compiles a list of what is forbidden on top of a filter that is in force already.
+    ///
+    /// # Errors
+    /// As [`Filter::allow`].
+    pub fn forbid<'a>(list: impl IntoIterator<Item = Allowed<'a>>) -> io::Result<Self> {
+        Self::compile(list, SeccompAction::Allow, SeccompAction::KillProcess)
+    }
+
+    fn compile<'a>(
+        list: impl IntoIterator<Item = Allowed<'a>>,
+        otherwise: SeccompAction,
+        listed: SeccompAction,
+    ) -> io::Result<Self> {
+        let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+        for (name, when) in list {
+            let number = number(name).ok_or_else(|| io::Error::other(format!("no system call is named {name}")))?;
+            let Some(number) = number else { continue };
+            let entry = rules.entry(number).or_default();
+            if let Some(condition) = condition(when).map_err(io::Error::other)? {
+                entry.push(SeccompRule::new(vec![condition]).map_err(io::Error::other)?);
+            }
+        }
+        let arch: TargetArch = std::env::consts::ARCH.try_into().map_err(io::Error::other)?;
+        let filter = SeccompFilter::new(rules, otherwise, listed, arch).map_err(io::Error::other)?;
+        Ok(Self { program: filter.try_into().map_err(io::Error::other)? })
+    }
+
+    /// Puts the filter in force for this process and all it forks, for good.
+    ///
+    /// # Errors
+    /// A kernel without seccomp.
+    pub fn apply(&self) -> io::Result<()> {
+        seccompiler::apply_filter(&self.program).map_err(io::Error::other)
+    }
+
+    /// BPF instructions: what each system call outside the kernel's cache of plain permissions costs.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.program.len()
+    }
+
+    /// Never: a filter holds at least its default.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.program.is_empty()
+    }
+}
+
+fn condition(when: When) -> Result<Option<SeccompCondition>, seccompiler::BackendError> {
+    let exec = u64::from(libc::PROT_EXEC.unsigned_abs());
+    Ok(match when {
+        When::Always => None,
+        When::NotExecutable => {
+            Some(SeccompCondition::new(2, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(exec), 0)?)
+        }
+        When::ArgIs(index, value) => {
+            Some(SeccompCondition::new(index, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)?)
+        }
+    })
+}
+
+/// The number of a system call here: `None` when no architecture has the name, `Some(None)` when another has.
+fn number(name: &str) -> Option<Option<i64>> {
+    let find = |table: &[(&str, i64)]| {
+        table.iter().find(|(known, _)| known.strip_prefix("SYS_") == Some(name)).map(|(_, n)| *n)
+    };
+    match find(EVERYWHERE).or_else(|| find(X86_64)) {
+        Some(number) => Some(Some(number)),
+        None => X86_64_NAMES.contains(&name).then_some(None),
+    }
+}
+
+macro_rules! table {
+    ($($constant:ident),* $(,)?) => { &[$((stringify!($constant), libc::$constant)),*] };
+}
+
+/// System calls that every architecture has and some role's list names.
+const EVERYWHERE: &[(&str, i64)] = table![
+    SYS_read,
+    SYS_write,
+    SYS_readv,
+    SYS_writev,
+    SYS_close,
+    SYS_fstat,
+    SYS_lseek,
+    SYS_mmap,
+    SYS_mprotect,
+    SYS_munmap,
+    SYS_brk,
+    SYS_mremap,
+    SYS_madvise,
+    SYS_rt_sigprocmask,
+    SYS_rt_sigaction,
+    SYS_rt_sigreturn,
+    SYS_sigaltstack,
+    SYS_ioctl,
+    SYS_fcntl,
+    SYS_socket,
+    SYS_socketpair,
+    SYS_connect,
+    SYS_bind,
+    SYS_listen,
+    SYS_accept4,
+    SYS_sendto,
+    SYS_recvfrom,
+    SYS_sendmsg,
+    SYS_recvmsg,
+    SYS_shutdown,
+    SYS_setsockopt,
+    SYS_getsockopt,
+    SYS_getsockname,
+    SYS_getpeername,
+    SYS_clone,
+    SYS_clone3,
+    SYS_wait4,
+    SYS_waitid,
+    SYS_exit,
+    SYS_exit_group,
+    SYS_kill,
+    SYS_getpid,
+    SYS_gettid,
+    SYS_tgkill,
+    SYS_futex,
+    SYS_epoll_create1,
+    SYS_epoll_ctl,
+    SYS_epoll_pwait,
+    SYS_epoll_pwait2,
+    SYS_eventfd2,
+    SYS_ppoll,
+    SYS_clock_gettime,
+    SYS_clock_nanosleep,
+    SYS_getrandom,
+    SYS_openat,
+    SYS_unlinkat,
+    SYS_renameat,
+    SYS_renameat2,
+    SYS_linkat,
+    SYS_mkdirat,
+    SYS_fsync,
+    SYS_fdatasync,
+    SYS_ftruncate,
+    SYS_newfstatat,
+    SYS_statx,
+    SYS_getdents64,
+    SYS_pread64,
+    SYS_pwrite64,
+    SYS_sendfile,
+    SYS_prctl,
+    SYS_prlimit64,
+    SYS_seccomp,
+    SYS_set_robust_list,
+    SYS_rseq,
+    SYS_restart_syscall,
+    SYS_sched_yield,
+    SYS_dup3,
+    SYS_dup,
+    SYS_set_tid_address,
+    SYS_close_range,
+    SYS_faccessat,
+    SYS_fchmodat,
+    SYS_fchmod,
+    SYS_gettimeofday,
+    SYS_pipe2,
+];
+
+/// Old system calls that x86_64 has and newer architectures lack.
+#[cfg(target_arch = "x86_64")]
+const X86_64: &[(&str, i64)] = table![
+    SYS_epoll_wait,
+    SYS_poll,
+    SYS_open,
+    SYS_unlink,
+    SYS_rename,
+    SYS_stat,
+    SYS_lstat,
+    SYS_mkdir,
+    SYS_time,
+    SYS_fork,
+    SYS_vfork,
+    SYS_link,
+    SYS_chmod,
+    SYS_rmdir,
+    SYS_access,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const X86_64: &[(&str, i64)] = &[];
+
+/// Their names, known on all architectures.
+const X86_64_NAMES: &[&str] = &[
+    "epoll_wait",
+    "poll",
+    "open",
+    "unlink",
+    "rename",
+    "stat",
+    "lstat",
+    "mkdir",
+    "time",
+    "fork",
+    "vfork",
+    "link",
+    "chmod",
+    "rmdir",
+    "access",
+];

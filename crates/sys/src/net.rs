@@ -1,0 +1,86 @@
+//! Accepting and listening.
+
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, getsockname, listen, setsockopt, socket, sockopt,
+};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// A listening TCP socket, non-blocking. An IPv6 one takes IPv6 only, so that `[::]:25` and `0.0.0.0:25` can stand
+/// side by side and a client's address is always of its own family.
+///
+/// # Errors
+/// EADDRINUSE, EACCES for a low port without privilege, EADDRNOTAVAIL.
+pub fn listen_tcp(address: SocketAddr, backlog: i32) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
+    setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    if address.is_ipv6() {
+        setsockopt(&fd, sockopt::Ipv6V6Only, &true)?;
+    }
+    bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
+    listen(&fd, Backlog::new(backlog)?)?;
+    Ok(fd)
+}
+
+/// Takes one waiting connection: non-blocking, closed on exec, with the peer's address (IPv4-mapped made IPv4).
+///
+/// # Errors
+/// WouldBlock when none waits; EMFILE, ENFILE, ECONNABORTED.
+pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
+    let mut storage = std::mem::MaybeUninit::<libc::sockaddr_storage>::zeroed();
+    let mut length = libc::socklen_t::try_from(size_of::<libc::sockaddr_storage>()).unwrap_or_default();
+    // SAFETY: storage is large enough for any address and length says so; the result is checked before it is owned.
+    let fd = unsafe {
+        libc::accept4(
+            listener.as_raw_fd(),
+            storage.as_mut_ptr().cast(),
+            &raw mut length,
+            libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC,
+        )
+    };
+    if fd == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    let fd = crate::fds::inherited(fd)?;
+    // SAFETY: zeroed at first and then filled by the kernel: initialised either way.
+    let storage = unsafe { storage.assume_init() };
+    // SAFETY: the pointer is to a whole sockaddr_storage and length is what the kernel wrote.
+    let address = unsafe {
+        <SockaddrStorage as nix::sys::socket::SockaddrLike>::from_raw((&raw const storage).cast(), Some(length))
+    };
+    let address = address.as_ref().and_then(socket_addr).ok_or(io::ErrorKind::AddrNotAvailable)?;
+    Ok((fd, address))
+}
+
+/// The address a connection came to, or a listener listens on.
+///
+/// # Errors
+/// ENOTSOCK, or not an internet socket.
+pub fn local_addr(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
+    let address: SockaddrStorage = getsockname(fd.as_raw_fd())?;
+    socket_addr(&address).ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+}
+
+/// Sends what is written at once: the first reply after a TLS handshake must not wait for an acknowledgement.
+///
+/// # Errors
+/// None on a TCP socket.
+pub fn set_nodelay(fd: impl AsFd) -> io::Result<()> {
+    Ok(setsockopt(&fd, sockopt::TcpNoDelay, &true)?)
+}
+
+/// Whether the descriptor is a listening stream socket.
+#[must_use]
+pub fn is_listening(fd: BorrowedFd<'_>) -> bool {
+    nix::sys::socket::getsockopt(&fd, sockopt::AcceptConn).unwrap_or(false)
+}
+
+fn socket_addr(address: &SockaddrStorage) -> Option<SocketAddr> {
+    if let Some(v4) = address.as_sockaddr_in() {
+        return Some(SocketAddr::new(IpAddr::V4(v4.ip()), v4.port()));
+    }
+    let v6 = address.as_sockaddr_in6()?;
+    Some(SocketAddr::new(IpAddr::V6(v6.ip()).to_canonical(), v6.port()))
+}

@@ -1,0 +1,296 @@
+//! Processes: making them in namespaces of their own, forking, reaping, ending.
+
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+/// A process id in our own namespace.
+pub type ProcessId = i32;
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// By exit(2) with this status.
+    Exit(u8),
+    /// By this signal.
+    Signal(u8),
+}
+
+/// Which side of a fork one is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fork {
+    /// The new process.
+    Child,
+    /// The old one, with the new one's id.
+    Parent(ProcessId),
+}
+
+/// Forks the calling process, which must have one thread.
+///
+/// # Errors
+/// EAGAIN at RLIMIT_NPROC, ENOMEM.
+pub fn fork() -> io::Result<Fork> {
+    // SAFETY: gatepost's processes have one thread, so no lock can be held by a thread that the child lacks.
+    match unsafe { nix::unistd::fork() }? {
+        nix::unistd::ForkResult::Child => Ok(Fork::Child),
+        nix::unistd::ForkResult::Parent { child } => Ok(Fork::Parent(child.as_raw())),
+    }
+}
+
+/// Reaps one dead child, if there is one.
+///
+/// # Errors
+/// None but a kernel's surprise; no children at all is `Ok(None)`.
+pub fn reap() -> io::Result<Option<(ProcessId, End)>> {
+    loop {
+        match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, status)) => {
+                return Ok(Some((pid.as_raw(), End::Exit(u8::try_from(status & 0xff).unwrap_or(u8::MAX)))));
+            }
+            Ok(WaitStatus::Signaled(pid, signal, _)) => {
+                return Ok(Some((pid.as_raw(), End::Signal(u8::try_from(signal as i32).unwrap_or(u8::MAX)))));
+            }
+            Ok(WaitStatus::StillAlive) | Err(nix::errno::Errno::ECHILD) => return Ok(None),
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+/// Ends the calling process at once: no destructors, no buffers flushed.
+pub fn exit(status: u8) -> ! {
+    // SAFETY: _exit takes no pointer and does not return.
+    unsafe { libc::_exit(i32::from(status)) }
+}
+
+/// Sets the name that `ps` and /proc/PID/comm show; 15 octets at most.
+pub fn set_comm(name: &CStr) {
+    let _ = nix::sys::prctl::set_name(name);
+}
+
+/// Sends a signal to a process that we started.
+///
+/// # Errors
+/// ESRCH when it is gone, EPERM when it is not ours to signal.
+pub fn kill(pid: ProcessId, signal: Signal) -> io::Result<()> {
+    let signal = match signal {
+        Signal::Kill => nix::sys::signal::Signal::SIGKILL,
+        Signal::Terminate => nix::sys::signal::Signal::SIGTERM,
+    };
+    Ok(nix::sys::signal::kill(Pid::from_raw(pid), signal)?)
+}
+
+/// The signals that gatepost sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Signal {
+    Kill,
+    Terminate,
+}
+
+/// Asks to be killed when the parent ends. An id change or exec of a set-id file undoes it: call after those.
+///
+/// # Errors
+/// None in practice.
+pub fn die_with_parent() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?)
+}
+
+/// Sets no_new_privs: exec can never again gain anything.
+///
+/// # Errors
+/// None in practice.
+pub fn set_no_new_privs() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_no_new_privs()?)
+}
+
+/// Whether no_new_privs is set.
+#[must_use]
+pub fn no_new_privs() -> bool {
+    nix::sys::prctl::get_no_new_privs().unwrap_or(false)
+}
+
+/// Makes the process unreadable to others of its uid: no ptrace, no core, /proc/PID owned by root.
+///
+/// # Errors
+/// None in practice.
+pub fn set_undumpable() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_dumpable(false)?)
+}
+
+/// Whether others of this uid may look inside.
+#[must_use]
+pub fn dumpable() -> bool {
+    nix::sys::prctl::get_dumpable().unwrap_or(true)
+}
+
+/// Refuses memory that is or becomes both writable and executable, where the kernel can (Linux 6.3). The system call
+/// filter refuses the same on all kernels.
+pub fn refuse_exec_gain() {
+    const PR_SET_MDWE: i32 = 65;
+    const PR_MDWE_REFUSE_EXEC_GAIN: libc::c_ulong = 1;
+    // SAFETY: this prctl takes integers only; an old kernel answers EINVAL, which changes nothing.
+    let _ = unsafe { libc::prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) };
+}
+
+/// File mode creation mask.
+pub fn set_umask(mask: u32) {
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(mask));
+}
+
+/// Effective uid and gid.
+#[must_use]
+pub fn effective_ids() -> (u32, u32) {
+    (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw())
+}
+
+/// Namespaces that a new process gets for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs)]
+pub struct Namespaces {
+    pub mount: bool,
+    pub pid: bool,
+    pub ipc: bool,
+    pub uts: bool,
+    pub net: bool,
+    /// A user namespace in which the caller is root: the ground for the others when we are not.
+    pub user: bool,
+}
+
+impl Namespaces {
+    fn flags(self) -> libc::c_int {
+        [
+            (self.mount, libc::CLONE_NEWNS),
+            (self.pid, libc::CLONE_NEWPID),
+            (self.ipc, libc::CLONE_NEWIPC),
+            (self.uts, libc::CLONE_NEWUTS),
+            (self.net, libc::CLONE_NEWNET),
+            (self.user, libc::CLONE_NEWUSER),
+        ]
+        .into_iter()
+        .filter_map(|(wanted, flag)| wanted.then_some(flag))
+        .fold(0, |all, flag| all | flag)
+    }
+}
+
+/// A program to start.
+#[derive(Debug)]
+pub struct Spawn<'a> {
+    /// The program file, opened beforehand.
+    pub program: &'a OwnedFd,
+    /// Arguments, argv\[0\] first.
+    pub args: &'a [&'a CStr],
+    /// The whole descriptor plan: number in the new process and what lies there. Everything else is closed.
+    pub fds: &'a [(RawFd, BorrowedFd<'a>)],
+    /// Its namespaces.
+    pub namespaces: Namespaces,
+    /// RLIMIT_DATA, set before exec so that no allocation predates it.
+    pub data: u64,
+}
+
+/// Starts a program with an empty environment, default signals and just the planned descriptors.
+///
+/// # Errors
+/// The system's refusal to make the process. A failure in the child before exec shows as exit status 127.
+pub fn spawn(spawn: &Spawn<'_>) -> io::Result<ProcessId> {
+    let outer = effective_ids();
+    let flags = spawn.namespaces.flags() | libc::SIGCHLD;
+    // SAFETY: without CLONE_VM and without a new stack this is a fork into namespaces; one thread, see `fork`.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            let failed = become_program(spawn, outer);
+            eprintln!("gatepost: cannot start {:?}: {failed}", spawn.args);
+            exit(127)
+        }
+        pid => Ok(ProcessId::try_from(pid).unwrap_or(ProcessId::MAX)),
+    }
+}
+
+fn become_program(spawn: &Spawn<'_>, outer: (u32, u32)) -> io::Error {
+    match prepare_program(spawn, outer) {
+        Err(e) => e,
+        Ok(program) => {
+            let mut argv: Vec<*const libc::c_char> = spawn.args.iter().map(|a| a.as_ptr()).collect();
+            argv.push(std::ptr::null());
+            let envp: [*const libc::c_char; 1] = [std::ptr::null()];
+            // SAFETY: argv and envp are null-terminated arrays of NUL-terminated strings that outlive the call.
+            unsafe {
+                libc::execveat(
+                    program.as_raw_fd(),
+                    c"".as_ptr(),
+                    argv.as_ptr().cast(),
+                    envp.as_ptr().cast(),
+                    libc::AT_EMPTY_PATH,
+                )
+            };
+            io::Error::last_os_error()
+        }
+    }
+}
+
+fn prepare_program(spawn: &Spawn<'_>, (uid, gid): (u32, u32)) -> io::Result<OwnedFd> {
+    if spawn.namespaces.user {
+        // setgroups must be denied before an unprivileged process may map its group: user_namespaces(7).
+        std::fs::write("/proc/self/setgroups", "deny")?;
+        std::fs::write("/proc/self/uid_map", format!("0 {uid} 1"))?;
+        std::fs::write("/proc/self/gid_map", format!("0 {gid} 1"))?;
+    }
+    crate::signal::reset()?;
+    // First out of the way of all target numbers, then to their places.
+    let above = spawn.fds.iter().map(|(target, _)| *target).max().unwrap_or(2).saturating_add(1);
+    let lift = |fd: BorrowedFd<'_>| -> io::Result<OwnedFd> {
+        let raw = nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(above))?;
+        crate::fds::inherited(raw)
+    };
+    let program = lift(spawn.program.as_fd())?;
+    let lifted: Vec<(RawFd, OwnedFd)> =
+        spawn.fds.iter().map(|(target, fd)| Ok((*target, lift(*fd)?))).collect::<io::Result<_>>()?;
+    for (target, fd) in &lifted {
+        // SAFETY: dup2 takes no pointer; what it closes is either an inherited copy that no Rust value in this process
+        // uses again, or closed already.
+        if unsafe { libc::dup2(fd.as_raw_fd(), *target) } == -1 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    for number in 0..above {
+        if !spawn.fds.iter().any(|(target, _)| *target == number) {
+            // SAFETY: as above.
+            unsafe { libc::close(number) };
+        }
+    }
+    // What is above the plan closes on exec: everything this program opens is marked so, and this makes sure of it.
+    // SAFETY: takes no pointers; sets a flag only.
+    unsafe { libc::close_range(above.unsigned_abs(), u32::MAX, libc::CLOSE_RANGE_CLOEXEC as i32) };
+    crate::limits::set(crate::limits::Limit::Data, spawn.data)?;
+    std::mem::forget(lifted);
+    Ok(program)
+}
+
+/// The running program's file, to be executed anew for each role.
+///
+/// # Errors
+/// When /proc is not mounted.
+pub fn own_program() -> io::Result<OwnedFd> {
+    use std::os::unix::fs::OpenOptionsExt;
+    Ok(std::fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH).open("/proc/self/exe")?.into())
+}
+
+/// A file in memory that holds `bytes`, positioned at its start, sealed: nobody can change it any more.
+///
+/// # Errors
+/// No memory or descriptors left.
+pub fn sealed_memory(bytes: &[u8]) -> io::Result<OwnedFd> {
+    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+    use std::io::{Seek, Write};
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let mut file = std::fs::File::from(memfd_create(c"gatepost", flags)?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::all()))?;
+    Ok(file.into())
+}

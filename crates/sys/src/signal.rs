@@ -1,0 +1,92 @@
+//! Signals as readable descriptors; no handler ever runs.
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// What the launcher is told from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// SIGTERM or SIGINT: drain.
+    Terminate,
+    /// SIGHUP: reload.
+    Reload,
+    /// SIGCHLD: a child may be reaped.
+    Child,
+}
+
+/// The signals of one process as a descriptor. Made before the jail: it needs no path.
+#[derive(Debug)]
+pub struct Signals {
+    fd: SignalFd,
+}
+
+impl Signals {
+    /// All notices.
+    ///
+    /// # Errors
+    /// No descriptors left.
+    pub fn all() -> io::Result<Self> {
+        Self::of(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD])
+    }
+
+    /// Deaths of children only.
+    ///
+    /// # Errors
+    /// No descriptors left.
+    pub fn children() -> io::Result<Self> {
+        Self::of(&[Signal::SIGCHLD])
+    }
+
+    fn of(signals: &[Signal]) -> io::Result<Self> {
+        let set: SigSet = signals.iter().copied().collect();
+        set.thread_block()?;
+        Ok(Self { fd: SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)? })
+    }
+
+    /// The next notice, if one is waiting. Several deaths may give one notice: reap until nothing is left.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn next(&self) -> io::Result<Option<Notice>> {
+        loop {
+            let Some(info) = self.fd.read_signal()? else { return Ok(None) };
+            return Ok(Some(match i32::try_from(info.ssi_signo).ok().and_then(|n| Signal::try_from(n).ok()) {
+                Some(Signal::SIGTERM | Signal::SIGINT) => Notice::Terminate,
+                Some(Signal::SIGHUP) => Notice::Reload,
+                Some(Signal::SIGCHLD) => Notice::Child,
+                _ => continue,
+            }));
+        }
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Unblocks all signals and gives them their default actions: what a program expects to be born with.
+///
+/// # Errors
+/// None in practice.
+pub fn reset() -> io::Result<()> {
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+    for signal in [Signal::SIGPIPE, Signal::SIGXFSZ] {
+        // SAFETY: installs a default disposition, no function of ours.
+        unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigDfl) }?;
+    }
+    Ok(())
+}
+
+/// Makes a write beyond RLIMIT_FSIZE fail with EFBIG instead of killing: a large message must not look like a crash.
+///
+/// # Errors
+/// None in practice.
+pub fn ignore_file_size() -> io::Result<()> {
+    // SAFETY: ignores a signal; no function of ours is installed.
+    unsafe { nix::sys::signal::signal(Signal::SIGXFSZ, nix::sys::signal::SigHandler::SigIgn) }?;
+    Ok(())
+}
