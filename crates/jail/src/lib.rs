@@ -1,61 +1,56 @@
 //! What each role may do, as data; doing it; proving it; auditing a running one.
+//!
+//! A role's story: [`Newborn::take`] → read what must be read → [`Newborn::enter`] → make the runtime →
+//! [`Entered::seal`] → serve with [`Jailed`]. The launcher looks from outside (`audit`) before it says `Go`.
 #![forbid(unsafe_code)]
 
 use gatepost_channel::End;
-use gatepost_wire::control::Role;
-use gatepost_wire::slice::Slice;
 use gatepost_wire::{LauncherToRole, RoleToLauncher};
+use std::fmt;
+use std::io;
+
+pub mod calls;
+mod enter;
+pub mod profile;
+mod prove;
+
+pub use enter::{BIRTH_FD, CONTROL_FD, Entered, Jailed, JailedSession, Newborn, SESSION_CPU_SECONDS, SessionSeal};
 
 /// A role's end towards the launcher.
 pub type ControlEnd = End<RoleToLauncher, LauncherToRole>;
 
-/// A role process at birth: nothing confined yet but what it inherited.
+/// Why a role is not confined as it must be. Always ours to mend, never a peer's fault.
 #[derive(Debug)]
-pub struct Newborn {
-    control: ControlEnd,
-    birth: gatepost_wire::slice::Birth,
+pub enum JailError {
+    /// The process was not started by the launcher, or the launcher is gone.
+    NotLaunched,
+    /// A step of the drop failed.
+    Step {
+        /// What was to be done.
+        step: &'static str,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// A step could be undone, or did not take.
+    NotProved {
+        /// What should have been true.
+        claim: &'static str,
+    },
+    /// The kernel has no landlock and the configuration does not relax it.
+    NoLandlock,
 }
 
-impl Newborn {
-    /// The role's slice of the configuration.
-    ///
-    /// # Errors
-    /// When launcher and role disagree on the format.
-    pub fn slice<S: Slice>(&self) -> Result<S, JailError> {
-        S::from_bytes(&self.birth.slice).map_err(|_| JailError)
-    }
-    /// Enters and proves the jail.
-    ///
-    /// # Errors
-    /// Any step that failed or could be undone.
-    pub fn enter(self, _role: Role) -> Result<Entered, JailError> {
-        Ok(Entered { control: self.control })
-    }
-}
-
-/// A confinement step failed.
-#[derive(Debug)]
-pub struct JailError;
-
-/// Inside the jail, all but the system call filter: make the runtime now.
-#[derive(Debug)]
-pub struct Entered {
-    control: ControlEnd,
-}
-
-impl Entered {
-    /// Closes the last door, the system call filter, and tells the launcher to look.
-    ///
-    /// # Errors
-    /// The kernel refuses the filter.
-    pub fn seal(self) -> Result<Jailed, JailError> {
-        Ok(Jailed { control: self.control })
+impl fmt::Display for JailError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotLaunched => f.write_str("this is a role of gatepost and is started by it, not by hand"),
+            Self::Step { step, cause } => write!(f, "jail: cannot {step}: {cause}"),
+            Self::NotProved { claim } => write!(f, "jail: not proved that {claim}"),
+            Self::NoLandlock => f.write_str(
+                "jail: this kernel has no landlock; boot with lsm=...,landlock, or relax it by name: [jail] relax = [\"landlock\"]",
+            ),
+        }
     }
 }
 
-/// Proof of being jailed: serving takes it by value. It has no public constructor.
-#[derive(Debug)]
-pub struct Jailed {
-    /// The launcher's orders come here.
-    pub control: ControlEnd,
-}
+impl std::error::Error for JailError {}

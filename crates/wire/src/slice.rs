@@ -346,6 +346,18 @@ pub enum Ground {
 pub struct Birth {
     /// What it is confined by.
     pub ground: Ground,
+    /// It was made in namespaces of its own. False only when the configuration relaxes it.
+    pub namespaces: bool,
+    /// Refuse to go on when the kernel has no landlock. False only when the configuration relaxes it.
+    pub landlock: bool,
+    /// RLIMIT_DATA, octets, set already before exec; verified.
+    pub data: u64,
+    /// RLIMIT_NOFILE.
+    pub open_files: u64,
+    /// RLIMIT_NPROC; 0 but for the nursery.
+    pub processes: u64,
+    /// RLIMIT_FSIZE, octets.
+    pub file_size: u64,
     /// The user it becomes.
     pub uid: u32,
     /// The group it becomes.
@@ -365,6 +377,12 @@ pub struct Birth {
 impl Slice for Birth {
     fn write(&self, w: &mut Writer<'_>) {
         w.bool(self.ground == Ground::Root);
+        w.bool(self.namespaces);
+        w.bool(self.landlock);
+        w.u64(self.data);
+        w.u64(self.open_files);
+        w.u64(self.processes);
+        w.u64(self.file_size);
         w.u32(self.uid);
         w.u32(self.gid);
         list(w, &self.groups, |w, gid| w.u32(*gid));
@@ -380,6 +398,12 @@ impl Slice for Birth {
     fn read(r: &mut Reader<'_>) -> Result<Self, WireError> {
         Ok(Self {
             ground: if r.bool()? { Ground::Root } else { Ground::User },
+            namespaces: r.bool()?,
+            landlock: r.bool()?,
+            data: r.u64()?,
+            open_files: r.u64()?,
+            processes: r.u64()?,
+            file_size: r.u64()?,
             uid: r.u32()?,
             gid: r.u32()?,
             groups: unlist(r, Reader::u32)?,

@@ -1,0 +1,137 @@
+//! The system calls that each role may make, with the reason for each. What is not listed kills the process.
+//!
+//! A role's list is the sum of the tables its profile names. Keep conditions rare: the kernel answers an unconditional
+//! permission from a bitmap, and runs the filter only for the others.
+
+use gatepost_sys::filter::When::{self, Always, ArgIs, NotExecutable};
+
+/// One permitted system call.
+#[derive(Debug, Clone, Copy)]
+pub struct Call {
+    /// Its name in the kernel's table.
+    pub name: &'static str,
+    /// Which uses of it.
+    pub when: When,
+    /// The code path that needs it.
+    pub reason: &'static str,
+}
+
+const fn call(name: &'static str, when: When, reason: &'static str) -> Call {
+    Call { name, when, reason }
+}
+
+/// Memory, descriptors in hand, ending: what any Rust program does.
+pub const BASE: &[Call] = &[
+    call("read", Always, "descriptors in hand; signalfd, eventfd"),
+    call("write", Always, "log line to descriptor 2; eventfd; content file"),
+    call("writev", Always, "standard library's unbuffered stderr"),
+    call("close", Always, "descriptors that are done with"),
+    call("brk", Always, "allocator, small blocks; RLIMIT_DATA bounds it"),
+    call("mmap", NotExecutable, "allocator, large blocks"),
+    call("mprotect", NotExecutable, "allocator, growing the arena"),
+    call("munmap", Always, "allocator"),
+    call("mremap", Always, "allocator, growing a large block; keeps its protection"),
+    call("madvise", Always, "allocator, giving memory back"),
+    call("sendmsg", Always, "private channels: frames and descriptors"),
+    call("recvmsg", Always, "private channels: frames and descriptors"),
+    call("futex", Always, "locks in the standard library and tracing, uncontended with one thread"),
+    call("clock_gettime", Always, "timeouts, where the vDSO does not answer"),
+    call("getrandom", Always, "hash seeds; TLS randoms in a session"),
+    call("sigaltstack", Always, "standard library, thread exit"),
+    call("rt_sigprocmask", Always, "abort(3), fork(2)"),
+    call("restart_syscall", Always, "waits that a stop or trace interrupted"),
+    call("exit_group", Always, "the end"),
+    call("exit", Always, "the end, of the only thread"),
+];
+
+/// Waiting without a runtime.
+pub const WAIT: &[Call] = &[
+    call("poll", Always, "orders, links and deaths of children"),
+    call("ppoll", Always, "the same where poll(2) is not"),
+];
+
+/// An epoll made before or after the last door closed.
+pub const EPOLL: &[Call] = &[
+    call("epoll_ctl", Always, "descriptors come and go with sessions"),
+    call("epoll_wait", Always, "the loop"),
+    call("epoll_pwait", Always, "the loop where epoll_wait(2) is not"),
+    call("epoll_pwait2", Always, "the loop, newer kernels"),
+    call("fcntl", Always, "O_NONBLOCK of received descriptors; close-on-exec copies of the runtime's epoll"),
+    call("ioctl", ArgIs(1, 0x5421), "FIONBIO: O_NONBLOCK as the standard library sets it"),
+];
+
+/// Taking connections.
+pub const ACCEPT: &[Call] = &[
+    call("accept4", Always, "new connections"),
+    call("getsockname", Always, "the address a client came to, for Received and XCLIENT"),
+    call("socketpair", Always, "a session's private channels"),
+    call("sendto", Always, "421 to a client that is not admitted"),
+    call("shutdown", Always, "after that 421"),
+    call("setsockopt", Always, "TCP_NODELAY"),
+];
+
+/// One client: what a session does and the nursery does not.
+pub const TALK: &[Call] = &[
+    call("recvfrom", Always, "the client's octets"),
+    call("sendto", Always, "replies"),
+    call("shutdown", Always, "221, then the end of our half"),
+    call("setsockopt", Always, "TCP_NODELAY; time limits of the private channels"),
+    call("getsockopt", Always, "SO_ERROR after a failed write"),
+    call("epoll_create1", Always, "the session's own runtime: a forked epoll would be shared"),
+    call("eventfd2", Always, "the runtime's waker"),
+];
+
+/// Making sessions. Forbidden again in each session, first thing.
+pub const FORK: &[Call] = &[
+    call("clone", Always, "a session per connection; RLIMIT_NPROC bounds them"),
+    call("clone3", Always, "the same, newer C libraries"),
+    call("wait4", Always, "reaping them"),
+    call("set_robust_list", Always, "C library's fork, in the child"),
+    call("rseq", Always, "C library's fork, in the child"),
+    call("gettid", Always, "C library's fork, in the child"),
+    call("getpid", Always, "C library's fork, in the child"),
+    call("prctl", Always, "the session's name; no_new_privs again; die with the nursery"),
+    call("prlimit64", Always, "a session's own limits: none may be raised"),
+    call("seccomp", Always, "the session's own filter: it can only forbid more"),
+];
+
+/// The backend.
+pub const BACKEND: &[Call] = &[
+    call("socket", Always, "a connection to the backend; namespaces and landlock say where to"),
+    call("connect", Always, "the same"),
+    call("getsockopt", Always, "SO_ERROR: did the connection come to be"),
+    call("setsockopt", Always, "TCP_NODELAY"),
+    call("getpeername", Always, "the standard library's TcpStream, PROXY header"),
+    call("getsockname", Always, "the same"),
+    call("sendto", Always, "commands and content"),
+    call("recvfrom", Always, "replies"),
+    call("shutdown", Always, "the end of a connection"),
+];
+
+/// Content files.
+pub const SPOOL: &[Call] = &[
+    call("openat", Always, "content file in the spool; landlock says where"),
+    call("unlink", Always, "its name is taken away at once"),
+    call("unlinkat", Always, "the same where unlink(2) is not"),
+    call("fstat", Always, "its length"),
+    call("statx", Always, "its length"),
+    call("newfstatat", Always, "its length, older C libraries"),
+    call("lseek", Always, "back to its start"),
+    call("pread64", Always, "reading it"),
+];
+
+/// The embedded receiver's Maildir and socket.
+pub const MAILDIR: &[Call] = &[
+    call("rename", Always, "from tmp to new"),
+    call("renameat", Always, "the same where rename(2) is not"),
+    call("renameat2", Always, "the same where renameat(2) is not"),
+    call("link", Always, "from tmp to new, never over another"),
+    call("linkat", Always, "the same where link(2) is not"),
+    call("fsync", Always, "a message is on the disk before its 250"),
+    call("fdatasync", Always, "the same"),
+    call("accept4", Always, "handoff's connections"),
+    call("recvfrom", Always, "commands and content"),
+    call("sendto", Always, "replies"),
+    call("getpid", Always, "Maildir file names"),
+    call("shutdown", Always, "the end of a connection"),
+];

@@ -1,0 +1,208 @@
+//! The drop, step by step (DESIGN §2), each step checked; then [`crate::prove`] checks all of it again.
+
+use crate::profile::{self, Profile};
+use crate::prove;
+use crate::{ControlEnd, JailError};
+use gatepost_sys::confine::{self, Bind};
+use gatepost_sys::filter::Filter;
+use gatepost_sys::landlock::{self, Enforced};
+use gatepost_sys::limits::{self, Limit};
+use gatepost_sys::{fds, process, signal, wait};
+use gatepost_wire::control::{Report, Role};
+use gatepost_wire::slice::{Birth, Ground, Slice};
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::Duration;
+
+/// Where the channel to the launcher lies in a newborn role.
+pub const CONTROL_FD: i32 = 3;
+/// Where what it is told at birth lies.
+pub const BIRTH_FD: i32 = 4;
+
+/// A role process at birth: nothing given up yet but what the launcher already took.
+#[derive(Debug)]
+pub struct Newborn {
+    pub(crate) control: ControlEnd,
+    pub(crate) birth: Birth,
+}
+
+impl Newborn {
+    /// The first act of a role: every descriptor that is not in the plan is closed, what it is told is read.
+    ///
+    /// # Errors
+    /// When not started by the launcher.
+    pub fn take() -> Result<Self, JailError> {
+        let born = |step| move |e| JailError::Step { step, cause: e };
+        fds::close_from(BIRTH_FD.unsigned_abs() + 1).map_err(born("close the descriptors that are not in the plan"))?;
+        let mut bytes = Vec::new();
+        let memory = fds::inherited(BIRTH_FD).map_err(|_| JailError::NotLaunched)?;
+        std::fs::File::from(memory).read_to_end(&mut bytes).map_err(|_| JailError::NotLaunched)?;
+        let control = fds::inherited(CONTROL_FD).map_err(|_| JailError::NotLaunched)?;
+        let birth = Birth::from_bytes(&bytes).map_err(|_| JailError::NotLaunched)?;
+        process::set_umask(0o077);
+        Ok(Self { control: ControlEnd::from_fd(control), birth })
+    }
+
+    /// The role's slice of the configuration.
+    ///
+    /// # Errors
+    /// [`JailError::NotLaunched`]: it was made for another role.
+    pub fn slice<S: Slice>(&self) -> Result<S, JailError> {
+        S::from_bytes(&self.birth.slice).map_err(|_| JailError::NotLaunched)
+    }
+
+    /// Enters the jail of `role` and proves it: all but the system call filter, so that a runtime can still be made.
+    ///
+    /// # Errors
+    /// The step that failed, or the proof that did not hold.
+    pub fn enter(self, role: Role) -> Result<Entered, JailError> {
+        let profile = profile::of(role);
+        let birth = &self.birth;
+        set_limits(birth)?;
+        leave_the_file_tree(birth)?;
+        step("empty the bounding and ambient sets", confine::drop_bounding())?;
+        if birth.ground == Ground::Root {
+            let user = confine::become_user(birth.uid, birth.gid, &birth.groups);
+            step("become the role's user", user)?;
+        }
+        step("give up all capabilities", confine::drop_permitted())?;
+        step("set no_new_privs", process::set_no_new_privs())?;
+        step("become undumpable", process::set_undumpable())?;
+        process::refuse_exec_gain();
+        step("ask to die with the parent", process::die_with_parent())?;
+        check_parent(&self.control)?;
+        close_landlock(profile, birth)?;
+        prove::all(profile, birth)?;
+        Ok(Entered { control: self.control, profile, file_size: birth.file_size })
+    }
+}
+
+fn step(step: &'static str, result: std::io::Result<()>) -> Result<(), JailError> {
+    result.map_err(|cause| JailError::Step { step, cause })
+}
+
+fn set_limits(birth: &Birth) -> Result<(), JailError> {
+    step("ignore SIGXFSZ", signal::ignore_file_size())?;
+    for (limit, value) in [
+        (Limit::Data, birth.data),
+        (Limit::OpenFiles, birth.open_files),
+        (Limit::Processes, birth.processes),
+        (Limit::FileSize, birth.file_size),
+        (Limit::Core, 0),
+    ] {
+        step("set resource limits", limits::set(limit, value))?;
+    }
+    Ok(())
+}
+
+fn leave_the_file_tree(birth: &Birth) -> Result<(), JailError> {
+    let anchor = Path::new(&birth.anchor);
+    if !birth.namespaces {
+        return step("change the root directory", confine::change_root(anchor));
+    }
+    let binds: Vec<Bind<'_>> = birth
+        .binds
+        .iter()
+        .map(|(outside, inside, writable)| Bind { outside: Path::new(outside), inside, writable: *writable })
+        .collect();
+    step("replace the file tree by an empty root", confine::empty_root(anchor, &binds))
+}
+
+/// The signal for a parent's death is only sent for deaths after it was asked for. A closed channel tells of one before.
+fn check_parent(control: &ControlEnd) -> Result<(), JailError> {
+    match wait::readable(&[control.as_fd()], Some(Duration::ZERO)) {
+        Ok(ready) if !ready.contains(&true) => Ok(()),
+        _ => Err(JailError::NotLaunched),
+    }
+}
+
+fn close_landlock(profile: &Profile, birth: &Birth) -> Result<(), JailError> {
+    let present: Vec<_> = profile
+        .directories
+        .iter()
+        .filter(|(path, _)| birth.binds.iter().any(|(_, inside, _)| path.strip_prefix('/') == Some(inside)))
+        .copied()
+        .collect();
+    let enforced = landlock::restrict(&present, &birth.connect_ports)
+        .map_err(|cause| JailError::Step { step: "restrict files and network by landlock", cause })?;
+    match enforced {
+        Enforced::Not if birth.landlock => Err(JailError::NoLandlock),
+        Enforced::Fully | Enforced::Partly | Enforced::Not => Ok(()),
+    }
+}
+
+/// Inside the jail, all but the system call filter. Make the runtime now.
+#[derive(Debug)]
+pub struct Entered {
+    control: ControlEnd,
+    profile: &'static Profile,
+    file_size: u64,
+}
+
+impl Entered {
+    /// Closes the last door, the system call filter, and asks the launcher to look from outside.
+    ///
+    /// # Errors
+    /// The kernel refuses the filter, or the launcher is gone.
+    pub fn seal(self) -> Result<Jailed, JailError> {
+        let sealing = |cause| JailError::Step { step: "apply the system call filter", cause };
+        let session = match self.profile.forks {
+            true => Some(SessionSeal::prepare(self.file_size).map_err(sealing)?),
+            false => None,
+        };
+        self.profile.filter().and_then(|filter| filter.apply()).map_err(sealing)?;
+        self.control.tell(&Report::Jailed).map_err(|_| JailError::NotLaunched)?;
+        Ok(Jailed { control: self.control, session })
+    }
+}
+
+/// Proof of being jailed. Serving takes it by value, and it has no public constructor: serving unjailed does not compile.
+#[derive(Debug)]
+pub struct Jailed {
+    /// The launcher's orders come here.
+    pub control: ControlEnd,
+    session: Option<SessionSeal>,
+}
+
+impl Jailed {
+    /// What a forked session closes behind itself. Only the nursery has one; it can be cloned for each session.
+    #[must_use]
+    pub fn session_seal(&self) -> Option<SessionSeal> {
+        self.session.clone()
+    }
+}
+
+/// The rest of a session's jail: what the nursery may do and a session may not.
+#[derive(Debug, Clone)]
+pub struct SessionSeal {
+    filter: Filter,
+    file_size: u64,
+}
+
+impl SessionSeal {
+    fn prepare(file_size: u64) -> std::io::Result<Self> {
+        Ok(Self { filter: Filter::forbid(crate::calls::FORK.iter().map(profile::allowed))?, file_size })
+    }
+
+    /// Closes the session in, after the fork and after its runtime exists: dies with the nursery, cannot fork, and
+    /// loses every system call that only the nursery needs, those that made this jail among them.
+    ///
+    /// # Errors
+    /// The step that failed: the session must end at once.
+    pub fn close(&self) -> Result<JailedSession, JailError> {
+        step("ask to die with the nursery", process::die_with_parent())?;
+        step("limit a session's processes", limits::set(Limit::Processes, 0))?;
+        step("limit a session's files", limits::set(Limit::FileSize, self.file_size))?;
+        step("limit a session's processor time", limits::set(Limit::CpuTime, SESSION_CPU_SECONDS))?;
+        step("apply the session's system call filter", self.filter.apply())?;
+        Ok(JailedSession(()))
+    }
+}
+
+/// RLIMIT_CPU of a session: an hour of full-speed content takes far less.
+pub const SESSION_CPU_SECONDS: u64 = 600;
+
+/// Proof that this process is a jailed session.
+#[derive(Debug)]
+pub struct JailedSession(());

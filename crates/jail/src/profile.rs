@@ -1,0 +1,164 @@
+//! The profiles: one table to audit what each role may do.
+
+use crate::calls::{ACCEPT, BACKEND, BASE, Call, EPOLL, FORK, MAILDIR, SPOOL, TALK, WAIT};
+use gatepost_sys::filter::{Allowed, Filter};
+use gatepost_sys::landlock::Use;
+use gatepost_sys::process::Namespaces;
+use gatepost_wire::control::Role;
+use std::io;
+
+const MIB: u64 = 1024 * 1024;
+
+/// What one role may do.
+#[derive(Debug, Clone, Copy)]
+pub struct Profile {
+    /// Whose profile.
+    pub role: Role,
+    /// The end of its account's name: `gatepost-` and this.
+    pub account: &'static str,
+    /// Place among the numeric ids that are used where there are no accounts.
+    pub number: u32,
+    /// Namespaces of its own.
+    pub namespaces: Namespaces,
+    /// RLIMIT_DATA, octets; the nursery's comes from `limits.data`.
+    pub data: u64,
+    /// RLIMIT_NOFILE: this many, and this many more for each session.
+    pub open_files: (u64, u64),
+    /// May write files: RLIMIT_FSIZE is the largest message instead of 0.
+    pub writes_files: bool,
+    /// May fork: RLIMIT_NPROC is the number of sessions instead of 0.
+    pub forks: bool,
+    /// Directories inside its root that landlock lets it use.
+    pub directories: &'static [(&'static str, Use)],
+    /// Its system calls.
+    pub calls: &'static [&'static [Call]],
+}
+
+const OWN: Namespaces = Namespaces { mount: true, pid: true, ipc: true, uts: true, net: false, user: false };
+const OWN_AND_NO_NET: Namespaces = Namespaces { net: true, ..OWN };
+
+/// All profiles. The session's is the nursery's less [`FORK`], see [`crate::SessionSeal`].
+pub const PROFILES: [Profile; 5] = [
+    Profile {
+        role: Role::Listener,
+        account: "listen",
+        number: 0,
+        // Listening sockets come from the launcher, so it needs no network of its own either.
+        namespaces: OWN_AND_NO_NET,
+        data: 16 * MIB,
+        open_files: (256, 0),
+        writes_files: false,
+        forks: false,
+        directories: &[],
+        calls: &[BASE, EPOLL, ACCEPT],
+    },
+    Profile {
+        role: Role::Nursery,
+        account: "session",
+        number: 1,
+        namespaces: OWN_AND_NO_NET,
+        data: MIB,
+        open_files: (32, 0),
+        writes_files: true,
+        forks: true,
+        directories: &[],
+        calls: &[BASE, WAIT, EPOLL, TALK, FORK],
+    },
+    Profile {
+        role: Role::Keyholder,
+        account: "key",
+        number: 2,
+        namespaces: OWN_AND_NO_NET,
+        data: 16 * MIB,
+        open_files: (64, 1),
+        writes_files: false,
+        forks: false,
+        directories: &[],
+        calls: &[BASE, WAIT, EPOLL],
+    },
+    Profile {
+        role: Role::Handoff,
+        account: "handoff",
+        number: 4,
+        namespaces: OWN,
+        data: 256 * MIB,
+        open_files: (128, 3),
+        writes_files: true,
+        forks: false,
+        directories: &[("/content", Use::Files), ("/backend0", Use::Sockets), ("/backend1", Use::Sockets)],
+        calls: &[BASE, EPOLL, BACKEND, SPOOL],
+    },
+    Profile {
+        role: Role::Receiver,
+        account: "receiver",
+        number: 5,
+        namespaces: OWN_AND_NO_NET,
+        data: 64 * MIB,
+        open_files: (64, 2),
+        writes_files: true,
+        forks: false,
+        directories: &[("/mail", Use::FilesAndSockets), ("/lmtp", Use::FilesAndSockets)],
+        calls: &[BASE, WAIT, EPOLL, SPOOL, MAILDIR],
+    },
+];
+
+/// The profile of `role`.
+#[must_use]
+pub fn of(role: Role) -> &'static Profile {
+    // One entry for each role, which a test holds; the first one stands in for the impossible.
+    let [first, ..] = &PROFILES;
+    PROFILES.iter().find(|profile| profile.role == role).unwrap_or(first)
+}
+
+impl Profile {
+    /// Every permitted call, for reading and for tests.
+    pub fn all_calls(&self) -> impl Iterator<Item = &'static Call> {
+        self.calls.iter().flat_map(|table| table.iter())
+    }
+
+    /// The system call filter.
+    ///
+    /// # Errors
+    /// A name in a table that no architecture has: a mistake there.
+    pub fn filter(&self) -> io::Result<Filter> {
+        Filter::allow(self.all_calls().map(allowed))
+    }
+
+    /// RLIMIT_NOFILE when `sessions` may be open at once.
+    #[must_use]
+    pub fn open_files(&self, sessions: u32) -> u64 {
+        self.open_files.0.saturating_add(self.open_files.1.saturating_mul(u64::from(sessions)))
+    }
+}
+
+pub(crate) fn allowed(call: &'static Call) -> Allowed<'static> {
+    (call.name, call.when)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_role_has_one_profile_and_a_filter() {
+        for role in Role::ALL {
+            assert_eq!(PROFILES.iter().filter(|p| p.role == role).count(), 1, "{role:?}");
+            assert_eq!(of(role).role, role);
+            assert!(of(role).filter().is_ok());
+        }
+    }
+
+    #[test]
+    fn every_call_has_a_reason() {
+        for call in PROFILES.iter().flat_map(Profile::all_calls) {
+            assert!(!call.reason.is_empty(), "{}", call.name);
+        }
+    }
+
+    #[test]
+    fn p3_no_network_facing_role_can_execute_a_program() {
+        for profile in &PROFILES {
+            assert!(profile.all_calls().all(|c| !c.name.starts_with("execve")), "{:?}", profile.role);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The proof: every step of the drop is checked by trying to undo it, by code that did not do it.
+
+use crate::JailError;
+use crate::profile::Profile;
+use gatepost_sys::limits::{self, Limit};
+use gatepost_sys::process::{self, Fork};
+use gatepost_sys::{confine, fds};
+use gatepost_wire::slice::{Birth, Ground};
+use std::io::ErrorKind;
+use std::net::UdpSocket;
+
+struct Proof {
+    claim: &'static str,
+    holds: fn(&Profile, &Birth) -> bool,
+}
+
+/// What must hold in every jail, in the order in which it is tried.
+const PROOFS: &[Proof] = &[
+    Proof { claim: "all user and group ids are the role's own", holds: ids_are_own },
+    Proof { claim: "there is no way back to root", holds: root_is_out_of_reach },
+    Proof { claim: "all five capability sets are empty", holds: |_, _| confine::has_no_capability() },
+    Proof { claim: "no capability can be taken back", holds: |_, _| !confine::can_regain_capability() },
+    Proof { claim: "no_new_privs is set", holds: |_, _| process::no_new_privs() },
+    Proof { claim: "the process cannot be dumped or traced", holds: |_, _| !process::dumpable() },
+    Proof { claim: "the root holds nothing but the planned directories", holds: root_is_as_planned },
+    Proof { claim: "nothing can be written to the root", holds: |_, _| std::fs::write("/proof", b"").is_err() },
+    Proof { claim: "root directory and mounts cannot be changed", holds: |_, _| !confine::can_change_root() },
+    Proof { claim: "resource limits are set and cannot be raised", holds: limits_hold },
+    Proof { claim: "no process can be made", holds: cannot_fork },
+    Proof { claim: "only the planned descriptors are open", holds: |_, _| fds::census(1024) == [0, 1, 2, 3] },
+    Proof { claim: "the network is out of reach", holds: network_is_as_planned },
+];
+
+/// Tries everything in [`PROOFS`].
+///
+/// # Errors
+/// [`JailError::NotProved`] with the first claim that does not hold.
+pub(crate) fn all(profile: &Profile, birth: &Birth) -> Result<(), JailError> {
+    match PROOFS.iter().find(|proof| !(proof.holds)(profile, birth)) {
+        None => Ok(()),
+        Some(failed) => Err(JailError::NotProved { claim: failed.claim }),
+    }
+}
+
+fn ids_are_own(_: &Profile, birth: &Birth) -> bool {
+    match birth.ground {
+        Ground::Root => birth.uid != 0 && confine::is_wholly(birth.uid, birth.gid),
+        // In a user namespace the one mapped user shows as 0 inside; from outside it is who started us.
+        Ground::User => confine::is_wholly(0, 0),
+    }
+}
+
+fn root_is_out_of_reach(_: &Profile, birth: &Birth) -> bool {
+    birth.ground == Ground::User || !confine::can_regain_root()
+}
+
+fn root_is_as_planned(_: &Profile, birth: &Birth) -> bool {
+    let Ok(entries) = std::fs::read_dir("/") else {
+        return true; // Landlock does not let us look, so there is nothing to see either.
+    };
+    entries.flatten().all(|entry| birth.binds.iter().any(|(_, inside, _)| entry.file_name() == inside.as_str()))
+}
+
+fn limits_hold(profile: &Profile, birth: &Birth) -> bool {
+    let is = |limit, value| limits::get(limit).is_ok_and(|(soft, hard)| soft == value && hard == value);
+    is(Limit::Data, birth.data)
+        && is(Limit::OpenFiles, birth.open_files)
+        && is(Limit::FileSize, birth.file_size)
+        && is(Limit::Core, 0)
+        && is(Limit::Processes, birth.processes)
+        && (profile.forks || birth.processes == 0)
+        && limits::set(Limit::Data, birth.data.saturating_add(4096)).is_err()
+}
+
+fn cannot_fork(profile: &Profile, _: &Birth) -> bool {
+    if profile.forks {
+        return true; // The nursery must; each of its sessions gives it up, see SessionSeal.
+    }
+    match process::fork() {
+        Err(_) => true,
+        Ok(Fork::Child) => process::exit(0),
+        Ok(Fork::Parent(_)) => false,
+    }
+}
+
+fn network_is_as_planned(profile: &Profile, birth: &Birth) -> bool {
+    if !profile.namespaces.net || !birth.namespaces {
+        return true;
+    }
+    // In an empty network even the loopback is down: no address can be had, no route found.
+    match UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.connect("127.0.0.1:9")) {
+        Ok(()) => false,
+        Err(e) => matches!(e.kind(), ErrorKind::NetworkUnreachable | ErrorKind::PermissionDenied),
+    }
+}
