@@ -42,6 +42,14 @@ impl<Out: Direction, In: Direction> AsyncEnd<Out, In> {
         Self::new(End::from_fd(fd))
     }
 
+    /// Says that nothing more will be sent on this end; the peer can still send.
+    ///
+    /// # Errors
+    /// [`ChannelError::Io`] when the peer is gone.
+    pub fn finish(&self) -> Result<(), ChannelError> {
+        Ok(self.seq.get_ref().finish()?)
+    }
+
     /// Sends one message.
     ///
     /// # Errors

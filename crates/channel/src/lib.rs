@@ -243,6 +243,11 @@ impl<Out: Direction> Outbox<Out> {
     pub fn room(&self) -> usize {
         self.frame.room()
     }
+
+    /// Forgets what has not been sent.
+    pub fn clear(&mut self) {
+        self.frame.clear();
+    }
 }
 
 /// Reads all messages of a frame that may hold several.

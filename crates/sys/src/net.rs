@@ -5,7 +5,7 @@ use nix::sys::socket::{
 };
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// A listening TCP socket, non-blocking. An IPv6 one takes IPv6 only, so that `[::]:25` and `0.0.0.0:25` can stand
 /// side by side and a client's address is always of its own family.
@@ -43,7 +43,8 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
     if fd == -1 {
         return Err(io::Error::last_os_error());
     }
-    let fd = crate::fds::inherited(fd)?;
+    // SAFETY: the kernel has just made it for us; nobody else owns it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     // SAFETY: zeroed at first and then filled by the kernel: initialised either way.
     let storage = unsafe { storage.assume_init() };
     // SAFETY: the pointer is to a whole sockaddr_storage and length is what the kernel wrote.

@@ -1,8 +1,8 @@
 //! `SOCK_SEQPACKET` pairs: frames with edges, kept in order, with descriptors beside them.
 
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, setsockopt,
-    socketpair, sockopt,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, recvmsg, sendmsg,
+    setsockopt, shutdown, socketpair, sockopt,
 };
 use nix::sys::time::TimeVal;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -58,6 +58,14 @@ impl Seq {
         setsockopt(&self.fd, sockopt::ReceiveTimeout, &value)?;
         setsockopt(&self.fd, sockopt::SendTimeout, &value)?;
         Ok(())
+    }
+
+    /// Says that nothing more will be sent; the other end reads to the end and can still send.
+    ///
+    /// # Errors
+    /// ENOTCONN when the other end is gone.
+    pub fn finish(&self) -> io::Result<()> {
+        Ok(shutdown(self.fd.as_raw_fd(), Shutdown::Write)?)
     }
 
     /// Sends one frame with at most [`FDS_MAX`] descriptors beside it.

@@ -22,3 +22,11 @@ pub fn readable(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result
     }
     Ok(polled.iter().map(|p| p.any().unwrap_or(false)).collect())
 }
+
+/// Whether the other side of `fd` is closed in both directions, not merely finished with sending.
+#[must_use]
+pub fn hung_up(fd: BorrowedFd<'_>) -> bool {
+    let mut polled = [PollFd::new(fd, PollFlags::empty())];
+    let asked = poll(&mut polled, PollTimeout::ZERO);
+    asked.is_ok() && polled.iter().any(|p| p.revents().is_some_and(|r| r.contains(PollFlags::POLLHUP)))
+}
