@@ -1,2 +1,11 @@
-//! Pure decisions: admission limits, penalties, relay tables.
+//! Pure decisions: who is admitted, what may be relayed. Facts in, a verdict out.
+//!
+//! No descriptor, no clock, no randomness: a caller passes the time in, and the same questions always get the same
+//! answers. Handoff owns a [`relay::Relay`], the listener an [`admission::Admission`]; neither parses what a client
+//! wrote beyond the address it is asked about (P4).
 #![forbid(unsafe_code)]
+
+pub mod admission;
+pub mod local_part;
+pub mod net;
+pub mod relay;
