@@ -136,6 +136,13 @@ impl AsRawFd for Seq {
     }
 }
 
+/// Whether a send failed because more descriptors of this user are under way than RLIMIT_NOFILE allows (ETOOMANYREFS):
+/// the receivers are behind, and a later try will do.
+#[must_use]
+pub fn is_crowded(e: &io::Error) -> bool {
+    e.raw_os_error() == Some(libc::ETOOMANYREFS)
+}
+
 fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
     loop {
         match call() {
