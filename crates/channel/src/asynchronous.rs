@@ -88,6 +88,36 @@ impl<Out: Direction, In: Direction> AsyncEnd<Out, In> {
         }
     }
 
+    /// Waits until a frame may have come or the peer may be gone; then [`AsyncEnd::try_fill`] says which. Between the
+    /// two calls no inbox is borrowed, so that the ends of one process can share one.
+    ///
+    /// # Errors
+    /// The system's, when the runtime is going down.
+    pub async fn readable(&self) -> Result<(), ChannelError> {
+        self.seq.readable().await?.retain_ready();
+        Ok(())
+    }
+
+    /// Takes the next frame into `inbox` if there is one. False: not yet.
+    ///
+    /// # Errors
+    /// Closed or hostile.
+    pub fn try_fill(&self, inbox: &mut Inbox) -> Result<bool, ChannelError> {
+        let mut filled = Ok(());
+        let attempt = self.seq.try_io(Interest::READABLE, |seq| {
+            filled = inbox.fill(seq);
+            match filled {
+                Err(ChannelError::Timeout) => Err(io::ErrorKind::WouldBlock.into()),
+                _ => Ok(()),
+            }
+        });
+        match attempt {
+            Ok(()) => filled.map(|()| true),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(e) => Err(e.into()),
+        }
+    }
+
     /// Waits for a frame that holds one message; descriptors stay in the inbox.
     ///
     /// # Errors
