@@ -1,0 +1,232 @@
+//! The session's side: a TLS server without a private key.
+
+use crate::error::TlsError;
+use crate::kind::{KeyKind, Scheme};
+use crate::pair;
+use gatepost_wire::slice::Chain;
+use rustls::crypto::ring;
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::sign::{CertifiedKey, Signer, SigningKey};
+use rustls::version::{TLS12, TLS13};
+use rustls::{OtherError, ServerConfig, SignatureAlgorithm, SignatureScheme};
+use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
+use std::error::Error;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// Whoever has the keys. In a session: the channel to the keyholder.
+pub trait AskSignature: Send + Sync + Debug {
+    /// A signature with the key of `pair` by the scheme of code point `scheme` (RFC 8446 §4.2.3) over `message`, which
+    /// is not hashed. May block: a session serves one client, which waits for this.
+    ///
+    /// # Errors
+    /// Whatever keeps the answer away; it ends the handshake.
+    fn sign(&self, pair: u8, scheme: u16, message: &[u8]) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>>;
+}
+
+/// A server configuration whose signatures are made by `ask`. A chain's index is its pair's number.
+///
+/// TLS 1.2 and 1.3, or 1.3 alone. No tickets and no stored sessions: the processes that could share them share nothing.
+/// No early data (it can be replayed), no ALPN, no client certificates.
+///
+/// # Errors
+/// [`TlsError`] when there is no chain or one that cannot be read; a pair that [`pair::Pair::load`] accepted can.
+pub fn config(chains: &[Chain], tls13_only: bool, ask: Box<dyn AskSignature>) -> Result<Arc<ServerConfig>, TlsError> {
+    let resolver = Certificates::new(chains, Arc::from(ask))?;
+    let versions: &[_] = if tls13_only { &[&TLS13] } else { &[&TLS13, &TLS12] };
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(versions)
+        .map_err(|e| TlsError::Settings(e.to_string()))?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(resolver));
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    Ok(Arc::new(config))
+}
+
+/// All pairs, to choose one from when a client has said what it wants.
+#[derive(Debug)]
+struct Certificates {
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    names: Vec<String>,
+    kind: KeyKind,
+    certified: Arc<CertifiedKey>,
+}
+
+impl Certificates {
+    fn new(chains: &[Chain], ask: Arc<dyn AskSignature>) -> Result<Self, TlsError> {
+        if chains.is_empty() {
+            return Err(TlsError::NoPair);
+        }
+        let entries = chains.iter().enumerate().map(|(index, chain)| Entry::new(index, chain, &ask));
+        match entries.collect() {
+            Ok(entries) => Ok(Self { entries }),
+            Err(TlsError::ManyPairs(_)) => Err(TlsError::ManyPairs(chains.len())),
+            Err(other) => Err(other),
+        }
+    }
+}
+
+impl Entry {
+    fn new(index: usize, chain: &Chain, ask: &Arc<dyn AskSignature>) -> Result<Self, TlsError> {
+        let pair = u8::try_from(index).map_err(|_| TlsError::ManyPairs(index))?;
+        let certificates: Vec<_> = chain.certificates.iter().map(|der| CertificateDer::from(der.clone())).collect();
+        let public = pair::public_key(certificates.first().ok_or(TlsError::NoCertificate)?, 0)?;
+        let kind = KeyKind::of_spki(&public).ok_or(TlsError::CertificateKind)?;
+        let key = Elsewhere { pair, kind, public, ask: Arc::clone(ask) };
+        Ok(Self {
+            names: chain.names.clone(),
+            kind,
+            certified: Arc::new(CertifiedKey::new(certificates, Arc::new(key))),
+        })
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let entries = self.entries.iter().map(|entry| (entry.names.as_slice(), entry.kind));
+        let index = choose(entries, hello.server_name(), hello.signature_schemes())?;
+        self.entries.get(index).map(|entry| Arc::clone(&entry.certified))
+    }
+}
+
+/// How well a pair fits what the client asked for; the least is best.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fit {
+    Name,
+    Wildcard,
+    /// Not by name, but it is a default pair. A client that asks for a name we do not have gets one too: senders that
+    /// do not verify must not fail (RFC 7672 §8.1 and common practice).
+    Default,
+    /// Not even that. Better than no handshake, which would make most senders fall back to clear text.
+    Last,
+}
+
+/// The index of the pair for a client that asks for `asked` and offers `schemes`: the best fit whose key can sign by
+/// one of these, the first of equals. So an ECDSA and an RSA pair with the same names serve new clients and old ones.
+fn choose<'a>(
+    entries: impl Iterator<Item = (&'a [String], KeyKind)>,
+    asked: Option<&str>,
+    schemes: &[SignatureScheme],
+) -> Option<usize> {
+    let asked = asked.and_then(|text| pair::name(text).ok());
+    entries
+        .enumerate()
+        .filter(|(_, (_, kind))| kind.choose(schemes).is_some())
+        .min_by_key(|(_, (names, _))| fit(names, asked.as_deref()))
+        .map(|(index, _)| index)
+}
+
+fn fit(names: &[String], asked: Option<&str>) -> Fit {
+    if names.is_empty() {
+        return Fit::Default;
+    }
+    let Some(asked) = asked else { return Fit::Last };
+    let parent = asked.split_once('.').map(|(_, parent)| parent);
+    if names.iter().any(|name| name == asked) {
+        Fit::Name
+    } else if names.iter().any(|name| name.strip_prefix("*.").is_some_and(|rest| Some(rest) == parent)) {
+        Fit::Wildcard
+    } else {
+        Fit::Last
+    }
+}
+
+/// A private key that is somewhere else.
+#[derive(Debug)]
+struct Elsewhere {
+    pair: u8,
+    kind: KeyKind,
+    public: Vec<u8>,
+    ask: Arc<dyn AskSignature>,
+}
+
+impl SigningKey for Elsewhere {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        let scheme = self.kind.choose(offered)?;
+        Some(Box::new(Asker { pair: self.pair, scheme, ask: Arc::clone(&self.ask) }))
+    }
+
+    fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
+        Some(SubjectPublicKeyInfoDer::from(self.public.as_slice()))
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        self.kind.algorithm()
+    }
+}
+
+#[derive(Debug)]
+struct Asker {
+    pair: u8,
+    scheme: Scheme,
+    ask: Arc<dyn AskSignature>,
+}
+
+impl Signer for Asker {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        let answer = self.ask.sign(self.pair, self.scheme.code, message);
+        answer.map_err(|e| rustls::Error::Other(OtherError(Arc::from(e))))
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        SignatureScheme::from(self.scheme.code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [SignatureScheme; 4] = [
+        SignatureScheme::ECDSA_NISTP256_SHA256,
+        SignatureScheme::ECDSA_NISTP384_SHA384,
+        SignatureScheme::ED25519,
+        SignatureScheme::RSA_PSS_SHA256,
+    ];
+    const OLD: [SignatureScheme; 1] = [SignatureScheme::RSA_PKCS1_SHA256];
+
+    #[test]
+    fn sni_chooses_the_pair_and_nobody_is_left_without() {
+        let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let two = [
+            (names(&[]), KeyKind::P256),
+            (names(&["mx.example.org"]), KeyKind::P384),
+            (names(&["*.example.net", "mx.example.org"]), KeyKind::Rsa),
+            (names(&["a.example.net"]), KeyKind::Ed25519),
+        ];
+        let named = [(names(&["a.example"]), KeyKind::P256), (names(&["b.example"]), KeyKind::Rsa)];
+        let (two, named) = (two.as_slice(), named.as_slice());
+        type Row<'a> = (&'a [(Vec<String>, KeyKind)], Option<&'a str>, &'a [SignatureScheme], Option<usize>);
+        let rows: [Row<'_>; 19] = [
+            (two, None, &ALL, Some(0)),
+            (two, Some("mx.example.org"), &ALL, Some(1)),
+            (two, Some("MX.Example.ORG"), &ALL, Some(1)),
+            (two, Some("mx.example.org."), &ALL, Some(1)),
+            (two, Some("mx.example.org.."), &ALL, Some(0)),
+            (two, Some("b.example.net"), &ALL, Some(2)),
+            (two, Some("a.example.net"), &ALL, Some(3)),
+            (two, Some("a.b.example.net"), &ALL, Some(0)),
+            (two, Some("example.net"), &ALL, Some(0)),
+            (two, Some("unknown.example"), &ALL, Some(0)),
+            (two, Some("mx.example.org\0"), &ALL, Some(0)),
+            (two, Some(""), &ALL, Some(0)),
+            (two, Some("mx.example.org"), &OLD, Some(2)),
+            (two, None, &OLD, Some(2)),
+            (two, None, &[SignatureScheme::RSA_PKCS1_SHA1], None),
+            (named, None, &ALL, Some(0)),
+            (named, Some("b.example"), &ALL, Some(1)),
+            (named, Some("a.example"), &OLD, Some(1)),
+            (&[], Some("a.example"), &ALL, None),
+        ];
+        for (entries, asked, schemes, expected) in rows {
+            let entries = entries.iter().map(|(names, kind)| (names.as_slice(), *kind));
+            assert_eq!(choose(entries, asked, schemes), expected, "{asked:?} {schemes:?}");
+        }
+    }
+}
