@@ -9,6 +9,7 @@ use gatepost_wire::{LauncherToRole, RoleToLauncher};
 use std::fmt;
 use std::io;
 
+pub mod audit;
 pub mod calls;
 mod enter;
 pub mod profile;

@@ -1,0 +1,248 @@
+//! What each role's process must look like from outside: the table of processes of the design, as data.
+
+use super::parse::{Ns, Resource};
+use super::role::RoleName;
+use crate::SESSION_CPU_SECONDS;
+use gatepost_wire::slice::Ground;
+
+/// Who the process must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserRule {
+    /// Root in all four ids; started without root: whoever started it.
+    Root,
+    /// Neither root nor another role's user, the same in all four ids, without supplementary groups beyond so many.
+    /// Started without root, all roles share the one user there is.
+    Own {
+        /// Supplementary groups it may have.
+        groups: usize,
+    },
+}
+
+/// What the root directory may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RootRule {
+    /// Whatever the host has.
+    Any,
+    /// Nothing, and read-only.
+    Empty,
+    /// At most these names, and read-only itself.
+    Only(&'static [&'static str]),
+}
+
+/// What network the process may reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NetRule {
+    /// The host's.
+    Host,
+    /// None: a namespace without any address, loopback's included.
+    Empty,
+}
+
+/// What a limit must be, soft and hard alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// Whatever it is.
+    Any,
+    /// Just this.
+    Exactly(u64),
+    /// This or less.
+    AtMost(u64),
+}
+
+/// What a process must look like. A `bool` says that the thing is demanded; false asks nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expect {
+    /// Who it is.
+    pub user: UserRule,
+    /// Capabilities that may be in its five sets, a bit each (capabilities(7)).
+    pub capabilities: u64,
+    /// no_new_privs is set.
+    pub no_new_privs: bool,
+    /// A system call filter is in force.
+    pub filtered: bool,
+    /// Threads at most; 0: any number.
+    pub threads: u32,
+    /// Its root directory.
+    pub root: RootRule,
+    /// Namespaces that must be its own.
+    pub own: &'static [Ns],
+    /// Its network.
+    pub network: NetRule,
+    /// RLIMIT_DATA.
+    pub data: Bound,
+    /// RLIMIT_NOFILE.
+    pub open_files: Bound,
+    /// RLIMIT_NPROC.
+    pub processes: Bound,
+    /// RLIMIT_FSIZE.
+    pub file_size: Bound,
+    /// RLIMIT_CORE.
+    pub core: Bound,
+    /// RLIMIT_CPU.
+    pub cpu: Bound,
+    /// Others of its uid may not look inside.
+    pub undumpable: bool,
+    /// No mapping is writable and executable at once.
+    pub no_writable_code: bool,
+    /// Descriptors beyond 0 to 2 that lead to files with names, at most; None: any number. Descriptors as such are
+    /// bounded by [`Expect::open_files`].
+    pub named_files: Option<usize>,
+}
+
+impl Expect {
+    /// The limit on one resource.
+    #[must_use]
+    pub fn bound(&self, resource: Resource) -> Bound {
+        match resource {
+            Resource::Data => self.data,
+            Resource::OpenFiles => self.open_files,
+            Resource::Processes => self.processes,
+            Resource::FileSize => self.file_size,
+            Resource::Core => self.core,
+            Resource::Cpu => self.cpu,
+        }
+    }
+
+    /// The same on other ground. Without root one user must do for all roles, and its groups cannot be given up
+    /// (user_namespaces(7)); all else stays demanded.
+    #[must_use]
+    pub fn on(mut self, ground: Ground) -> Self {
+        if ground == Ground::User {
+            self.user = match self.user {
+                UserRule::Root => UserRule::Root,
+                UserRule::Own { .. } => UserRule::Own { groups: usize::MAX },
+            };
+        }
+        self
+    }
+}
+
+const MIB: u64 = 1 << 20;
+/// A number that is set on purpose and small beside what the host could bear.
+const SOME: u64 = 1 << 16;
+/// `limits.message_size` is the administrator's; that there is a bound at all is ours.
+const LARGEST_MESSAGE: Bound = Bound::AtMost(1 << 40);
+
+/// What the confined roles have in common; each line of [`EXPECT`] says where it differs.
+const CONFINED: Expect = Expect {
+    user: UserRule::Own { groups: 0 },
+    capabilities: 0,
+    no_new_privs: true,
+    filtered: true,
+    threads: 1,
+    root: RootRule::Empty,
+    own: &[Ns::Mount, Ns::Pid, Ns::Ipc, Ns::Uts, Ns::Net],
+    network: NetRule::Empty,
+    data: Bound::AtMost(16 * MIB),
+    open_files: Bound::AtMost(SOME),
+    processes: Bound::Exactly(0),
+    file_size: Bound::Exactly(0),
+    core: Bound::Exactly(0),
+    cpu: Bound::Any,
+    undumpable: true,
+    no_writable_code: true,
+    named_files: Some(0),
+};
+
+/// The launcher's capabilities, by bit: what starting and restarting the others takes. chown, kill, setgid, setuid,
+/// setpcap, net_bind_service, sys_chroot, sys_ptrace (to look at roles from outside), sys_admin (namespaces, mounts),
+/// sys_resource.
+const LAUNCHER: u64 =
+    1 | (1 << 5) | (1 << 6) | (1 << 7) | (1 << 8) | (1 << 10) | (1 << 18) | (1 << 19) | (1 << 21) | (1 << 24);
+
+/// What each role's process must look like when root started gatepost.
+pub const EXPECT: [(RoleName, Expect); 7] = [
+    (
+        RoleName::Launcher,
+        Expect {
+            user: UserRule::Root,
+            capabilities: LAUNCHER,
+            no_new_privs: false,
+            filtered: false,
+            root: RootRule::Any,
+            own: &[],
+            network: NetRule::Host,
+            data: Bound::Any,
+            processes: Bound::Any,
+            file_size: Bound::Any,
+            undumpable: false,
+            named_files: None,
+            ..CONFINED
+        },
+    ),
+    (RoleName::Listener, CONFINED),
+    (
+        RoleName::Nursery,
+        // The one that forks, so it has a number of processes; the largest message is its sessions' file size.
+        Expect { data: Bound::Exactly(MIB), processes: Bound::AtMost(SOME), file_size: LARGEST_MESSAGE, ..CONFINED },
+    ),
+    (
+        RoleName::Session,
+        Expect {
+            data: Bound::Exactly(MIB),
+            open_files: Bound::AtMost(32),
+            file_size: LARGEST_MESSAGE,
+            cpu: Bound::AtMost(SESSION_CPU_SECONDS),
+            ..CONFINED
+        },
+    ),
+    (RoleName::Keyholder, CONFINED),
+    (
+        RoleName::Handoff,
+        // A group may open the backend's socket directory to it.
+        Expect {
+            user: UserRule::Own { groups: 8 },
+            root: RootRule::Only(&["content", "backend0", "backend1"]),
+            own: &[Ns::Mount, Ns::Pid, Ns::Ipc, Ns::Uts],
+            network: NetRule::Host,
+            data: Bound::AtMost(256 * MIB),
+            file_size: LARGEST_MESSAGE,
+            ..CONFINED
+        },
+    ),
+    (
+        RoleName::Receiver,
+        // Has message files and its Maildir open.
+        Expect {
+            root: RootRule::Only(&["mail", "lmtp"]),
+            data: Bound::AtMost(64 * MIB),
+            file_size: LARGEST_MESSAGE,
+            named_files: None,
+            ..CONFINED
+        },
+    ),
+];
+
+/// [`EXPECT`], adjusted to the configuration that is in force.
+#[derive(Debug, Clone)]
+pub struct Expectations([(RoleName, Expect); 7]);
+
+impl Default for Expectations {
+    fn default() -> Self {
+        Self(EXPECT)
+    }
+}
+
+impl Expectations {
+    /// What is expected of a role.
+    #[must_use]
+    pub fn of(&self, role: RoleName) -> Expect {
+        self.0.iter().find(|(name, _)| *name == role).map_or(CONFINED, |(_, expect)| *expect)
+    }
+
+    /// Changes what is expected of a role: `[limits] data`, names in handoff's root.
+    pub fn adjust(&mut self, role: RoleName, change: impl FnOnce(&mut Expect)) {
+        if let Some((_, expect)) = self.0.iter_mut().find(|(name, _)| *name == role) {
+            change(expect);
+        }
+    }
+
+    /// Expects `octets` as RLIMIT_DATA of sessions and of the nursery they are forked from.
+    #[must_use]
+    pub fn with_session_data(mut self, octets: u64) -> Self {
+        for role in [RoleName::Nursery, RoleName::Session] {
+            self.adjust(role, |expect| expect.data = Bound::Exactly(octets));
+        }
+        self
+    }
+}

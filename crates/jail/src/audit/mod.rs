@@ -1,0 +1,26 @@
+//! What a running process is confined to, read from /proc alone and held against its role's [`Expect`].
+//!
+//! Nothing here asks the process itself: an owned one would lie. What /proc does not show is not judged: landlock rules
+//! and the content of a system call filter, which the role proves from inside before it is sealed.
+//!
+//! [`Facts::read`] looks, [`judge`] compares, [`table`] and [`json`] show. [`verify`] is all of it for one process, for
+//! the launcher that looks at a role from outside before it lets it serve (P7).
+
+mod expect;
+mod facts;
+mod judge;
+mod parse;
+mod report;
+mod role;
+
+pub use expect::{Bound, EXPECT, Expect, Expectations, NetRule, RootRule, UserRule};
+pub use facts::{Facts, Namespace, Network, Root};
+pub use judge::{Finding, Row, Standing, judge, rows, verify};
+pub use parse::{
+    CAPABILITIES, Capabilities, Descriptors, Kind, Limit, Limits, Mounts, Ns, Resource, Seccomp, Status, Unparsed,
+};
+pub use report::{json, table};
+pub use role::{RoleName, find_gatepost};
+
+#[cfg(test)]
+mod tests;
