@@ -1,2 +1,257 @@
-//! The root parent: binds, reads config and keys, starts and restarts the roles, stops.
+//! The root parent: binds, reads config and keys, starts and restarts the roles, reloads, stops.
+//!
+//! May do: everything, less each day: after the start it keeps the capabilities in [`KEPT`] only. Holds: listening
+//! sockets and one channel to each role; private keys only while it hands them to a keyholder. Believes: its
+//! configuration, and fixed-size reports of its roles (P2). No runtime: one loop over descriptors.
 #![forbid(unsafe_code)]
+
+mod births;
+mod error;
+pub mod fitness;
+mod generation;
+mod look;
+pub mod plan;
+mod sockets;
+
+pub use error::LauncherError;
+
+use fitness::Fitness;
+use gatepost_sys::confine::{self, Capability};
+use gatepost_sys::limits::{self, Limit};
+use gatepost_sys::process;
+use gatepost_sys::signal::{Notice, Signals};
+use gatepost_wire::control::Role;
+use gatepost_wire::slice::Ground;
+use generation::Generation;
+use plan::Plan;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// Capabilities that the launcher keeps, each for starting a role anew.
+pub const KEPT: &[Capability] = &[
+    Capability::SetUid,         // a role becomes its user
+    Capability::SetGid,         // and group
+    Capability::SetPcap,        // and empties its bounding set
+    Capability::SysChroot,      // and leaves the file tree
+    Capability::SysAdmin,       // in namespaces of its own
+    Capability::SysPtrace,      // seen from outside through /proc
+    Capability::Kill,           // ended when stuck
+    Capability::DacReadSearch,  // keys and backend directories, at restart and reload
+    Capability::NetBindService, // a new address at reload
+];
+
+/// Longest wait for sessions to end by themselves after TERM.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Reads the configuration again. The sentence says what is wrong with it.
+pub type Reload<'a> = &'a dyn Fn() -> Result<Plan, String>;
+
+/// Called once, when clients are served: `try` prints what to paste.
+pub type Started<'a> = &'a dyn Fn(&Fitness);
+
+/// Runs gatepost until it is told to stop.
+///
+/// # Errors
+/// Everything that kept it from starting, after whatever was started has ended again.
+pub fn run(plan: Plan, reload: Reload<'_>, started: Started<'_>) -> Result<(), LauncherError> {
+    let signals = Signals::all().map_err(|e| LauncherError::System("receive signals", e))?;
+    let program = process::own_program().map_err(|e| LauncherError::System("open my own program file", e))?;
+    let inherited = sockets::inherited()?;
+    let mut launcher = Launcher { signals, program: Rc::new(program), generations: Vec::new() };
+    launcher.begin(plan, inherited, started)?;
+    launcher.serve(reload);
+    Ok(())
+}
+
+#[derive(Debug)]
+struct Launcher {
+    signals: Signals,
+    program: Rc<OwnedFd>,
+    /// The last one serves; those before it are draining.
+    generations: Vec<Generation>,
+}
+
+impl Launcher {
+    fn begin(
+        &mut self,
+        plan: Plan,
+        inherited: Vec<(std::net::SocketAddr, OwnedFd)>,
+        started: Started<'_>,
+    ) -> Result<(), LauncherError> {
+        let fitness = fit(&plan)?;
+        raise_open_files(&plan)?;
+        let sockets = sockets::open(&plan.listen, inherited)?;
+        prepare_spool(&plan, &fitness)?;
+        log_relaxed(&plan, &fitness);
+        drop_what_is_not_needed(&fitness)?;
+        let mut generation = Generation::start(plan, fitness.clone(), Rc::clone(&self.program), sockets)?;
+        generation.serve();
+        self.generations.push(generation);
+        started(&fitness);
+        tracing::info!("ready");
+        notify(&[sd_notify::NotifyState::Ready]);
+        Ok(())
+    }
+
+    fn serve(&mut self, reload: Reload<'_>) {
+        let mut drain_until: Option<Instant> = None;
+        loop {
+            self.wait(drain_until);
+            while let Ok(Some(notice)) = self.signals.next() {
+                match notice {
+                    Notice::Child => {}
+                    Notice::Reload => self.reload(reload),
+                    // The second time, or at the deadline, without more ado.
+                    Notice::Terminate if drain_until.is_some() => drain_until = Some(Instant::now()),
+                    Notice::Terminate => drain_until = Some(self.drain()),
+                }
+            }
+            self.tend();
+            if let Some(deadline) = drain_until {
+                if Instant::now() >= deadline {
+                    self.generations.iter_mut().for_each(Generation::end_now);
+                }
+                if self.generations.iter().all(Generation::is_over) {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn wait(&self, deadline: Option<Instant>) {
+        let mut fds: Vec<BorrowedFd<'_>> = vec![self.signals.as_fd()];
+        fds.extend(self.generations.iter().flat_map(Generation::descriptors));
+        let due = self.generations.iter().filter_map(Generation::next_due).chain(deadline).min();
+        let longest = Duration::from_secs(5);
+        let wait = due.map_or(longest, |due| due.saturating_duration_since(Instant::now()).min(longest));
+        if let Err(e) = gatepost_sys::wait::readable(&fds, Some(wait)) {
+            tracing::error!("cannot wait: {e}");
+        }
+    }
+
+    /// Buries the dead, hears the living, restarts what is due.
+    fn tend(&mut self) {
+        while let Ok(Some((pid, end))) = process::reap() {
+            for generation in &mut self.generations {
+                if let Some((role, end)) = generation.buried(pid, end) {
+                    generation.restart(role, end);
+                }
+            }
+        }
+        for generation in &mut self.generations {
+            if let Err(e) = generation.hear() {
+                // Fail closed: a role that is confined less than it must be does not get to serve.
+                tracing::error!("{e}");
+                generation.end_now();
+            }
+            generation.restart_due();
+            generation.drain_helpers_if_draining();
+        }
+        self.generations.retain(|g| !g.is_over() || g.is_serving());
+    }
+
+    fn drain(&mut self) -> Instant {
+        tracing::info!("draining: no new sessions, those under way may end");
+        notify(&[sd_notify::NotifyState::Stopping]);
+        self.generations.iter_mut().for_each(Generation::drain);
+        Instant::now() + DRAIN_DEADLINE
+    }
+
+    /// A whole new generation on the same sockets; the old one drains. Any fault leaves the old one serving.
+    fn reload(&mut self, reload: Reload<'_>) {
+        let _ =
+            sd_notify::NotifyState::monotonic_usec_now().map(|now| notify(&[sd_notify::NotifyState::Reloading, now]));
+        match reload().and_then(|plan| self.next_generation(plan)) {
+            Ok(next) => {
+                self.generations.iter_mut().for_each(Generation::drain);
+                self.generations.push(next);
+                tracing::info!("reloaded");
+            }
+            Err(why) => tracing::error!("not reloaded, the old configuration stays in force: {why}"),
+        }
+        notify(&[sd_notify::NotifyState::Ready]);
+    }
+
+    fn next_generation(&self, plan: Plan) -> Result<Generation, String> {
+        let fitness = fit(&plan).map_err(|e| e.to_string())?;
+        let kept = self.generations.last().map(Generation::copy_sockets).unwrap_or_default();
+        let sockets = sockets::open(&plan.listen, kept).map_err(|e| e.to_string())?;
+        let mut next =
+            Generation::start(plan, fitness, Rc::clone(&self.program), sockets).map_err(|e| e.to_string())?;
+        next.serve();
+        Ok(next)
+    }
+}
+
+fn fit(plan: &Plan) -> Result<Fitness, LauncherError> {
+    let fitness = Fitness::of(plan);
+    match fitness.faults() {
+        faults if faults.is_empty() => Ok(fitness),
+        faults => Err(LauncherError::Unfit(faults)),
+    }
+}
+
+/// Roles need as many descriptors as their profiles say; hard limits cannot be raised once capabilities are gone.
+fn raise_open_files(plan: &Plan) -> Result<(), LauncherError> {
+    let most = gatepost_jail::profile::PROFILES.iter().map(|p| p.open_files(plan.limits.sessions)).max().unwrap_or(0);
+    let system = |e| LauncherError::System("set RLIMIT_NOFILE", e);
+    let (_, hard) = limits::get(Limit::OpenFiles).map_err(system)?;
+    if hard >= most {
+        return Ok(());
+    }
+    let got = limits::set_at_most(Limit::OpenFiles, most).map_err(system)?;
+    if got >= most {
+        return Ok(());
+    }
+    Err(LauncherError::Unfit(vec![format!(
+        "limits.sessions = {} needs {most} descriptors, but the hard limit is {got}; raise it (ulimit -Hn, LimitNOFILE=) or lower limits.sessions",
+        plan.limits.sessions
+    )]))
+}
+
+/// The directory of content files: handoff's own, and nobody else's.
+fn prepare_spool(plan: &Plan, fitness: &Fitness) -> Result<(), LauncherError> {
+    let content = plan.spool.join("content");
+    let failed = |e| LauncherError::System("make the directory of content files in the spool", e);
+    match std::fs::DirBuilder::new().mode(0o700).create(&content) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(failed(e)),
+        _ => {}
+    }
+    if fitness.ground == Ground::Root {
+        let (uid, gid) = fitness.ids_of(Role::Handoff);
+        std::os::unix::fs::lchown(&content, Some(uid), Some(gid)).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn log_relaxed(plan: &Plan, fitness: &Fitness) {
+    let relaxed = [
+        (plan.relax.namespaces, "namespaces: roles are only chrooted"),
+        (plan.relax.landlock, "landlock: may be missing"),
+        (plan.relax.distinct_users, "distinct-users: roles may share a uid"),
+        (!plan.backend.relay_proof, "relay_proof: the backend is not tested for open relaying"),
+        (fitness.ground == Ground::User, "not started by root: all roles run under one uid, in user namespaces"),
+    ];
+    for (_, what) in relaxed.iter().filter(|(is, _)| *is) {
+        tracing::warn!("relaxed: {what}");
+    }
+}
+
+fn drop_what_is_not_needed(fitness: &Fitness) -> Result<(), LauncherError> {
+    let failed = |e| LauncherError::System("give up capabilities", e);
+    if fitness.ground == Ground::Root {
+        confine::keep_bounding(KEPT).map_err(failed)?;
+        confine::keep_permitted(KEPT).map_err(failed)?;
+        process::set_undumpable().map_err(failed)?;
+    }
+    limits::set(Limit::Core, 0).map_err(failed)?;
+    process::set_no_new_privs().map_err(failed)
+}
+
+fn notify(state: &[sd_notify::NotifyState<'_>]) {
+    if let Err(e) = sd_notify::notify(state) {
+        tracing::warn!("cannot notify the service manager: {e}");
+    }
+}

@@ -1,0 +1,115 @@
+//! The command line, DESIGN §5.
+
+use crate::{log, plan, trial};
+use clap::{Args, Parser, Subcommand};
+use gatepost_launcher::fitness::Fitness;
+use gatepost_launcher::plan::Plan;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// A privilege-separated SMTP front end: stands between port 25 and your mail server.
+#[derive(Debug, Parser)]
+#[command(name = "gatepost", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Try it at once: no config, self-signed STARTTLS, mail lands in DIR/Maildir
+    Try(TryArgs),
+    /// The daemon, in the foreground: ready by sd_notify, TERM drains, HUP reloads
+    Serve(ConfigArgs),
+    /// Everything that can be known before serving, in one table; exit 0 or 1
+    Check(ConfigArgs),
+    /// What each running process is confined to, read from /proc; exit 0 or 1
+    Audit(AuditArgs),
+}
+
+/// Arguments of `gatepost try`.
+#[derive(Debug, Args)]
+pub(crate) struct TryArgs {
+    /// Address and port to listen on
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:2525")]
+    pub(crate) listen: SocketAddr,
+    /// Directory for the Maildir and the spool; made when missing
+    #[arg(long, value_name = "DIR", default_value = "gatepost-try")]
+    pub(crate) dir: PathBuf,
+    /// Hand mail to this MTA instead of the Maildir: unix:PATH or tcp:ADDR
+    #[arg(long, value_name = "BACKEND")]
+    pub(crate) smtp: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// The configuration
+    #[arg(long, value_name = "FILE", default_value = "/etc/gatepost/gatepost.toml")]
+    config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct AuditArgs {
+    /// One JSON object a process instead of the table
+    #[arg(long)]
+    json: bool,
+    /// Processes to look at; without any, every process of a running gatepost
+    pids: Vec<i32>,
+}
+
+/// Does what the command line says. Exit status: 0 well, 1 not, 2 the command line itself is wrong.
+pub(crate) fn run() -> ExitCode {
+    match Cli::parse().command {
+        Command::Try(args) => trial::run(&args),
+        Command::Serve(args) => serve(&args.config),
+        Command::Check(args) => check(&args.config),
+        Command::Audit(args) => audit(&args),
+    }
+}
+
+fn serve(path: &std::path::Path) -> ExitCode {
+    log::begin();
+    match plan::from_file(path) {
+        Ok(plan) => launch(plan, &|| plan::from_file(path), &|_| {}),
+        Err(faults) => fail(&faults),
+    }
+}
+
+/// Runs the launcher and turns its end into an exit status.
+pub(crate) fn launch(
+    plan: Plan,
+    reload: gatepost_launcher::Reload<'_>,
+    started: gatepost_launcher::Started<'_>,
+) -> ExitCode {
+    match gatepost_launcher::run(plan, reload, started) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => fail(&e.to_string()),
+    }
+}
+
+/// Says what is wrong, on descriptor 2, and gives exit status 1.
+pub(crate) fn fail(why: &str) -> ExitCode {
+    for line in why.lines() {
+        eprintln!("gatepost: {line}");
+    }
+    ExitCode::FAILURE
+}
+
+fn check(path: &std::path::Path) -> ExitCode {
+    let plan = match plan::from_file(path) {
+        Ok(plan) => plan,
+        Err(faults) => return fail(&faults),
+    };
+    let fitness = Fitness::of(&plan);
+    println!("{:<8} {:<40} {}", "verdict", "what", "found");
+    println!("{:<8} {:<40} no mistakes", "ok", format!("configuration {}", path.display()));
+    for finding in &fitness.findings {
+        println!("{:<8} {:<40} {}", if finding.fit { "ok" } else { "FAULT" }, finding.subject, finding.text);
+    }
+    if fitness.faults().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn audit(_args: &AuditArgs) -> ExitCode {
+    ExitCode::FAILURE
+}

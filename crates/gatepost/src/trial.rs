@@ -1,0 +1,149 @@
+//! `gatepost try`: the main job at once, with nothing prepared.
+
+use crate::cli::{TryArgs, fail, launch};
+use gatepost_launcher::fitness::Fitness;
+use gatepost_launcher::plan::{Backend, Connect, Limits, Listen, PairSource, Plan, Receiver, Relax, Users};
+use gatepost_sys::process;
+use gatepost_wire::slice::{Dialect, Ground, Identity, TlsMode};
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Where the numeric ids of `try` begin, when root runs it: no account is prepared for it.
+const FIRST_ID: u32 = 61_000;
+/// What the Maildir's owner may be told about by name.
+const HOSTNAME: &str = "localhost";
+
+/// Runs until interrupted.
+pub(crate) fn run(args: &TryArgs) -> ExitCode {
+    crate::log::begin();
+    let plan = match plan(args) {
+        Ok(plan) => plan,
+        Err(why) => return fail(&why),
+    };
+    let dir = std::path::absolute(&args.dir).unwrap_or_else(|_| args.dir.clone());
+    let kept = plan.clone();
+    launch(plan, &|| Ok(kept.clone()), &|fitness| greet(args, &dir, fitness))
+}
+
+fn plan(args: &TryArgs) -> Result<Plan, String> {
+    let dir = std::path::absolute(&args.dir).map_err(|e| format!("{}: {e}", args.dir.display()))?;
+    let spool = dir.join("spool");
+    make(&dir, 0o755)?;
+    make(&spool, 0o755)?;
+    let (backend, receiver) = match &args.smtp {
+        Some(text) => (smtp_backend(text)?, None),
+        None => {
+            let (backend, receiver) = maildir_backend(&dir)?;
+            (backend, Some(receiver))
+        }
+    };
+    let (certificate, key) = self_signed()?;
+    Ok(Plan {
+        hostname: HOSTNAME.to_owned(),
+        spool,
+        users: Users::From(FIRST_ID),
+        listen: vec![Listen { address: args.listen, tls: TlsMode::StartTls }],
+        pairs: vec![PairSource::Memory { certificate, key }],
+        tls_required: false,
+        tls13_only: false,
+        domains: Vec::new(),
+        any_domain: true,
+        clients: Vec::new(),
+        backend,
+        limits: Limits {
+            data: 1 << 20,
+            sessions: 100,
+            sessions_per_address: 100,
+            message_size: 50 << 20,
+            recipients: 1000,
+            command_timeout: 300,
+            session_time: 3600,
+        },
+        relax: Relax::default(),
+        receiver,
+    })
+}
+
+fn make(path: &Path, mode: u32) -> Result<(), String> {
+    match std::fs::DirBuilder::new().recursive(true).mode(mode).create(path) {
+        Ok(()) => Ok(()),
+        Err(e) => Err(format!("cannot make {}: {e}; choose another --dir", path.display())),
+    }
+}
+
+/// The sink is ours and trusts us by design, so there is nothing to prove about it.
+fn maildir_backend(dir: &Path) -> Result<(Backend, Receiver), String> {
+    let maildir = dir.join("Maildir");
+    let socket_dir = dir.join("lmtp");
+    for path in [&maildir, &maildir.join("tmp"), &maildir.join("new"), &maildir.join("cur"), &socket_dir] {
+        make(path, 0o755)?;
+        if process::effective_ids().0 == 0 {
+            let id = FIRST_ID.saturating_add(gatepost_jail::profile::of(gatepost_wire::control::Role::Receiver).number);
+            std::os::unix::fs::lchown(path, Some(id), Some(id)).map_err(|e| format!("{}: {e}", path.display()))?;
+        }
+    }
+    let backend = Backend {
+        dialect: Dialect::Lmtp,
+        identity: Identity::None,
+        connect: vec![Connect::Unix(socket_dir.join("lmtp"))],
+        relay_proof: false,
+        reply_timeout: 60,
+    };
+    Ok((backend, Receiver { maildir, socket_dir }))
+}
+
+/// A real MTA decides itself what it relays, so it has to prove that it refuses strangers: `try` takes any domain.
+fn smtp_backend(text: &str) -> Result<Backend, String> {
+    let connect = match text.split_once(':') {
+        Some(("unix", path)) if path.starts_with('/') => Connect::Unix(PathBuf::from(path)),
+        Some(("tcp", address)) => Connect::Tcp(
+            address.parse::<SocketAddr>().map_err(|_| format!("--smtp {text}: write tcp:127.0.0.1:25 for example"))?,
+        ),
+        _ => return Err(format!("--smtp {text}: write unix:/absolute/path or tcp:ADDRESS:PORT")),
+    };
+    Ok(Backend {
+        dialect: Dialect::Smtp,
+        identity: Identity::None,
+        connect: vec![connect],
+        relay_proof: true,
+        reply_timeout: 540,
+    })
+}
+
+fn self_signed() -> Result<(Vec<u8>, Vec<u8>), String> {
+    let made = rcgen::generate_simple_self_signed(vec![HOSTNAME.to_owned(), "gatepost.invalid".to_owned()]);
+    let made = made.map_err(|e| format!("cannot make a self-signed certificate: {e}"))?;
+    Ok((made.cert.pem().into_bytes(), made.signing_key.serialize_pem().into_bytes()))
+}
+
+fn greet(args: &TryArgs, dir: &Path, fitness: &Fitness) {
+    let SocketAddr { .. } = args.listen;
+    let (ip, port) = (args.listen.ip(), args.listen.port());
+    println!("gatepost listens on {} and is ready. Send it a first mail:\n", args.listen);
+    println!("  swaks --server {ip} --port {port} --tls --from you@example.org --to me@example.net\n");
+    println!("or without swaks:\n");
+    println!(
+        "  printf 'Subject: hello\\r\\n\\r\\nfirst mail\\r\\n' | curl --silent --show-error --insecure --ssl-reqd \\"
+    );
+    println!(
+        "    --url smtp://{}/client.example.org --mail-from you@example.org --mail-rcpt me@example.net -T -\n",
+        args.listen
+    );
+    match &args.smtp {
+        None => println!("It lands in {}/Maildir/new", dir.display()),
+        Some(backend) => println!("It goes to {backend}"),
+    }
+    println!("\nConfinement of its processes (see it all: gatepost audit):");
+    match fitness.ground {
+        Ground::Root => println!(
+            "  an own uid each ({}...), empty root, own namespaces, no network for sessions and keyholder, system call\n  filter, landlock, no capability, RLIMIT_DATA 1 MiB a session. No accounts were prepared: numeric ids are used.",
+            FIRST_ID
+        ),
+        Ground::User => println!(
+            "  user namespaces, empty root, no network for sessions and keyholder, system call filter, landlock, no\n  capability, RLIMIT_DATA 1 MiB a session. Not to be had without root: an own uid for each process."
+        ),
+    }
+    println!("\nEnd it with Ctrl-C.");
+}

@@ -1,0 +1,160 @@
+//! What each role is told at birth: its slice of the plan, its ids, its limits, its directories.
+
+use crate::fitness::{Fitness, load_pair};
+use crate::plan::{Connect, Plan};
+use gatepost_jail::profile;
+use gatepost_wire::control::Role;
+use gatepost_wire::slice::{
+    self, Birth, HandoffSlice, KeyholderSlice, ListenerSlice, NurserySlice, ReceiverSlice, Slice, TlsMode,
+};
+use std::path::Path;
+use zeroize::Zeroize;
+
+/// Octets that a message may grow by on its way into a content file.
+const CONTENT_SLACK: u64 = 64 * 1024;
+
+/// Builds the birth of `role`.
+///
+/// # Errors
+/// A sentence: a certificate or key that cannot be read any more.
+pub(crate) fn of(role: Role, plan: &Plan, fitness: &Fitness) -> Result<Birth, String> {
+    let profile = profile::of(role);
+    let (uid, gid) = fitness.ids_of(role);
+    let sessions = plan.limits.sessions;
+    Ok(Birth {
+        ground: fitness.ground,
+        namespaces: !plan.relax.namespaces,
+        landlock: !plan.relax.landlock,
+        data: if role == Role::Nursery { plan.limits.data } else { profile.data },
+        open_files: profile.open_files(sessions),
+        processes: if profile.forks { u64::from(sessions).saturating_add(8) } else { 0 },
+        file_size: if profile.writes_files { plan.limits.message_size.saturating_add(CONTENT_SLACK) } else { 0 },
+        uid,
+        gid,
+        groups: if role == Role::Handoff { fitness.backend_groups.clone() } else { Vec::new() },
+        anchor: text(&plan.spool),
+        binds: binds(role, plan),
+        connect_ports: connect_ports(role, plan),
+        slice: slice_of(role, plan)?,
+    })
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// Where handoff sees the directory of its `index`-th backend socket.
+fn backend_name(index: usize) -> String {
+    format!("backend{index}")
+}
+
+fn binds(role: Role, plan: &Plan) -> Vec<(String, String, bool)> {
+    match (role, &plan.receiver) {
+        (Role::Handoff, _) => {
+            let mut binds = vec![(text(&plan.spool.join("content")), "content".to_owned(), true)];
+            for (index, connect) in plan.backend.connect.iter().enumerate() {
+                if let Connect::Unix(path) = connect {
+                    let directory = path.parent().unwrap_or(Path::new("/"));
+                    binds.push((text(directory), backend_name(index), false));
+                }
+            }
+            binds
+        }
+        (Role::Receiver, Some(receiver)) => vec![
+            (text(&receiver.maildir), "mail".to_owned(), true),
+            (text(&receiver.socket_dir), "lmtp".to_owned(), true),
+        ],
+        _ => Vec::new(),
+    }
+}
+
+fn connect_ports(role: Role, plan: &Plan) -> Vec<u16> {
+    if role != Role::Handoff {
+        return Vec::new();
+    }
+    plan.backend
+        .connect
+        .iter()
+        .filter_map(|connect| match connect {
+            Connect::Tcp(address) => Some(address.port()),
+            Connect::Unix(_) => None,
+        })
+        .collect()
+}
+
+fn slice_of(role: Role, plan: &Plan) -> Result<Vec<u8>, String> {
+    let modes: Vec<TlsMode> = plan.listen.iter().map(|l| l.tls).collect();
+    Ok(match role {
+        Role::Listener => ListenerSlice {
+            listeners: modes,
+            hostname: plan.hostname.clone(),
+            sessions: plan.limits.sessions,
+            sessions_per_address: plan.limits.sessions_per_address,
+        }
+        .to_bytes(),
+        Role::Nursery => nursery(plan, modes)?.to_bytes(),
+        Role::Keyholder => keyholder(plan)?,
+        Role::Handoff => handoff(plan).to_bytes(),
+        Role::Receiver => ReceiverSlice {
+            maildir: "/mail".to_owned(),
+            socket_dir: "/lmtp".to_owned(),
+            hostname: plan.hostname.clone(),
+        }
+        .to_bytes(),
+    })
+}
+
+fn nursery(plan: &Plan, listeners: Vec<TlsMode>) -> Result<NurserySlice, String> {
+    let chains = if plan.speaks_tls() {
+        plan.pairs.iter().map(|pair| Ok(load_pair(pair)?.0.chain)).collect::<Result<_, String>>()?
+    } else {
+        Vec::new()
+    };
+    Ok(NurserySlice {
+        listeners,
+        hostname: plan.hostname.clone(),
+        chains,
+        tls_required: plan.tls_required,
+        tls13_only: plan.tls13_only,
+        sessions: plan.limits.sessions,
+        data: plan.limits.data,
+        message_size: plan.limits.message_size,
+        recipients: plan.limits.recipients,
+        command_timeout: plan.limits.command_timeout,
+        session_time: plan.limits.session_time,
+    })
+}
+
+/// The keys are in this process only while this runs (P5).
+fn keyholder(plan: &Plan) -> Result<Vec<u8>, String> {
+    let mut slice = KeyholderSlice {
+        keys: plan.pairs.iter().map(|pair| Ok(load_pair(pair)?.1.to_vec())).collect::<Result<_, String>>()?,
+    };
+    let bytes = slice.to_bytes();
+    slice.keys.zeroize();
+    Ok(bytes)
+}
+
+fn handoff(plan: &Plan) -> HandoffSlice {
+    let connect = plan.backend.connect.iter().enumerate().map(|(index, connect)| match connect {
+        Connect::Tcp(address) => slice::Connect::Tcp(*address),
+        Connect::Unix(path) => {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            slice::Connect::Unix(format!("/{}/{name}", backend_name(index)))
+        }
+    });
+    HandoffSlice {
+        hostname: plan.hostname.clone(),
+        domains: plan.domains.clone(),
+        any_domain: plan.any_domain,
+        clients: plan.clients.clone(),
+        dialect: plan.backend.dialect,
+        identity: plan.backend.identity,
+        connect: connect.collect(),
+        relay_proof: plan.backend.relay_proof,
+        reply_timeout: plan.backend.reply_timeout,
+        message_size: plan.limits.message_size,
+        recipients: plan.limits.recipients,
+        spool: "/content".to_owned(),
+    }
+}

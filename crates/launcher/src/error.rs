@@ -1,0 +1,49 @@
+//! What can go wrong in the launcher. Every variant reads as a sentence and says what to do.
+
+use gatepost_wire::control::Role;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+/// Why gatepost does not run. All of it is for the one who runs it to mend.
+#[derive(Debug)]
+pub enum LauncherError {
+    /// One or more facts about the system do not fit the plan; each a sentence.
+    Unfit(Vec<String>),
+    /// An address cannot be listened on.
+    Bind(SocketAddr, io::Error),
+    /// A role did not get ready.
+    NotReady(Role, String),
+    /// A role's confinement, seen from outside, is weaker than its profile.
+    Weak(Role, Vec<String>),
+    /// The system refused something that it should never refuse.
+    System(&'static str, io::Error),
+}
+
+impl fmt::Display for LauncherError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unfit(faults) => f.write_str(&faults.join("\n")),
+            Self::Bind(address, e) if e.kind() == io::ErrorKind::AddrInUse => {
+                write!(
+                    f,
+                    "{address} is taken: stop the program that listens there (ss -ltnp shows it) or choose another [[listen]] address"
+                )
+            }
+            Self::Bind(address, e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                write!(
+                    f,
+                    "cannot listen on {address}: ports below 1024 need root, CAP_NET_BIND_SERVICE or a socket inherited from systemd"
+                )
+            }
+            Self::Bind(address, e) => write!(f, "cannot listen on {address}: {e}"),
+            Self::NotReady(role, why) => write!(f, "the {} did not get ready: {why}", role.name()),
+            Self::Weak(role, findings) => {
+                write!(f, "the {} is confined less than it must be: {}", role.name(), findings.join("; "))
+            }
+            Self::System(what, e) => write!(f, "cannot {what}: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for LauncherError {}

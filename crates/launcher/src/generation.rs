@@ -1,0 +1,459 @@
+//! One generation of roles: started together, linked to each other, restarted one by one when they die, drained together.
+
+use crate::births;
+use crate::error::LauncherError;
+use crate::fitness::Fitness;
+use crate::plan::Plan;
+use gatepost_channel::{ChannelError, End, Inbox};
+use gatepost_jail::{BIRTH_FD, CONTROL_FD, profile};
+use gatepost_sys::process::{self, Namespaces, ProcessId, Signal, Spawn};
+use gatepost_sys::seq::Seq;
+use gatepost_wire::control::{Order, Report, Role};
+use gatepost_wire::slice::{Ground, Slice};
+use gatepost_wire::{LauncherToRole, RoleToLauncher};
+use std::ffi::CString;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
+
+type RoleEnd = End<LauncherToRole, RoleToLauncher>;
+
+/// Longest wait for a role to enter its jail.
+const JAIL_DEADLINE: Duration = Duration::from_secs(10);
+/// Longest wait for a role's own tests: handoff waits this long for a backend that is still starting.
+const READY_DEADLINE: Duration = Duration::from_secs(60);
+/// First delay before a role that never got ready is started again; doubled each time.
+const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+/// Longest such delay.
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// Longest wait for a role to take an order.
+const ORDER_DEADLINE: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Started; nothing heard yet.
+    Born,
+    /// Jailed, seen from outside, linked, told to go.
+    Going,
+    /// Serving.
+    Ready,
+}
+
+#[derive(Debug)]
+struct Child {
+    role: Role,
+    pid: ProcessId,
+    control: RoleEnd,
+    phase: Phase,
+    since: Instant,
+    /// The far end of a channel put in place of one that was hung up.
+    silence: Option<End<RoleToLauncher, LauncherToRole>>,
+}
+
+#[derive(Debug)]
+struct Restart {
+    role: Role,
+    due: Instant,
+    failures: u32,
+}
+
+/// One generation.
+#[derive(Debug)]
+pub(crate) struct Generation {
+    plan: Plan,
+    fitness: Fitness,
+    program: Rc<OwnedFd>,
+    sockets: Vec<OwnedFd>,
+    children: Vec<Child>,
+    /// Nurseries that have been replaced and end when their last session does.
+    retired: Vec<Child>,
+    restarts: Vec<Restart>,
+    failures: Vec<(Role, u32)>,
+    serving: bool,
+    draining: bool,
+    inbox: Inbox,
+}
+
+impl Generation {
+    /// Starts every role and waits until all are ready to serve. The listener does not have its sockets yet.
+    ///
+    /// # Errors
+    /// The first role that fails; everything that was started is ended again.
+    pub(crate) fn start(
+        plan: Plan,
+        fitness: Fitness,
+        program: Rc<OwnedFd>,
+        sockets: Vec<OwnedFd>,
+    ) -> Result<Self, LauncherError> {
+        let mut generation = Self {
+            plan,
+            fitness,
+            program,
+            sockets,
+            children: Vec::new(),
+            retired: Vec::new(),
+            restarts: Vec::new(),
+            failures: Vec::new(),
+            serving: false,
+            draining: false,
+            inbox: Inbox::new(64),
+        };
+        let started = generation.start_all();
+        if started.is_err() {
+            generation.end_now();
+        }
+        started.map(|()| generation)
+    }
+
+    fn start_all(&mut self) -> Result<(), LauncherError> {
+        // The receiver is the backend of `try`: it must be there before handoff looks for it.
+        for stage in [&[Role::Receiver][..], &[Role::Keyholder, Role::Handoff, Role::Nursery], &[Role::Listener]] {
+            for role in stage {
+                if self.needs(*role) {
+                    self.spawn(*role)?;
+                }
+            }
+            while let Some(slow) = self.children.iter().find(|c| c.phase != Phase::Ready) {
+                let limit = if slow.phase == Phase::Born { JAIL_DEADLINE } else { READY_DEADLINE };
+                if slow.since.elapsed() > limit {
+                    return Err(LauncherError::NotReady(slow.role, format!("nothing heard for {limit:?}")));
+                }
+                self.wait_and_hear(Duration::from_millis(500))?;
+                if let Some((role, end)) = self.reap().into_iter().next() {
+                    return Err(LauncherError::NotReady(role, format!("{}; see its message above", ended(end))));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn needs(&self, role: Role) -> bool {
+        match role {
+            Role::Receiver => self.plan.receiver.is_some(),
+            Role::Keyholder => self.plan.speaks_tls(),
+            Role::Listener | Role::Nursery | Role::Handoff => true,
+        }
+    }
+
+    /// Hands the listener its sockets: from here on clients are served.
+    pub(crate) fn serve(&mut self) {
+        self.serving = true;
+        self.give_sockets();
+    }
+
+    fn give_sockets(&self) {
+        for (index, socket) in self.sockets.iter().enumerate() {
+            let order = Order::Socket(u8::try_from(index).unwrap_or(u8::MAX));
+            self.tell(Role::Listener, order, &[socket.as_fd()]);
+        }
+    }
+
+    /// Descriptors to wait for.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.children.iter().chain(&self.retired).map(|c| c.control.as_fd())
+    }
+
+    /// When the next restart is due.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.restarts.iter().map(|r| r.due).min()
+    }
+
+    /// Hears every report that has come.
+    ///
+    /// # Errors
+    /// [`LauncherError::Weak`]: a role's jail is not as it must be.
+    pub(crate) fn hear(&mut self) -> Result<(), LauncherError> {
+        let fds: Vec<BorrowedFd<'_>> = self.children.iter().map(|c| c.control.as_fd()).collect();
+        let ready = gatepost_sys::wait::readable(&fds, Some(Duration::ZERO)).unwrap_or_default();
+        for (index, _) in ready.iter().enumerate().filter(|(_, ready)| **ready) {
+            let Some(child) = self.children.get(index) else { continue };
+            let (role, pid) = (child.role, child.pid);
+            match child.control.recv(&mut self.inbox) {
+                Ok(Report::Jailed) => self.go(role, pid)?,
+                Ok(Report::Ready) => self.ready(role),
+                Ok(Report::SessionCrashed) => return self.replace_nursery(),
+                // It is ending, and reaping will tell how; a role that breaks the rules is made to end.
+                Err(ChannelError::Closed) => self.deafen(pid),
+                Err(e) => {
+                    tracing::error!(role = role.name(), "{e}; ending it");
+                    let _ = process::kill(pid, Signal::Kill);
+                    self.deafen(pid);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A hung-up channel is readable for ever; put a silent one in its place until the process is reaped.
+    fn deafen(&mut self, pid: ProcessId) {
+        if let (Some(child), Ok((quiet, other))) = (self.children.iter_mut().find(|c| c.pid == pid), RoleEnd::pair()) {
+            child.control = quiet;
+            child.silence = Some(other);
+        }
+    }
+
+    fn wait_and_hear(&mut self, wait: Duration) -> Result<(), LauncherError> {
+        let fds: Vec<BorrowedFd<'_>> = self.descriptors().collect();
+        gatepost_sys::wait::readable(&fds, Some(wait)).map_err(|e| LauncherError::System("wait", e))?;
+        self.hear()
+    }
+
+    /// The role says it is jailed: look at it from outside, then link it to the others and let it go.
+    fn go(&mut self, role: Role, pid: ProcessId) -> Result<(), LauncherError> {
+        self.look(role, pid)?;
+        let peers: Vec<Role> = match role {
+            Role::Listener => vec![Role::Keyholder, Role::Handoff, Role::Nursery],
+            Role::Keyholder | Role::Handoff | Role::Nursery => vec![Role::Listener],
+            Role::Receiver => Vec::new(),
+        };
+        for peer in peers.into_iter().filter(|peer| self.up(*peer)) {
+            self.link(role, peer);
+        }
+        if role == Role::Listener && self.serving {
+            self.give_sockets();
+        }
+        self.tell(role, Order::Go, &[]);
+        self.set_phase(role, Phase::Going);
+        Ok(())
+    }
+
+    fn look(&self, role: Role, pid: ProcessId) -> Result<(), LauncherError> {
+        crate::look::at(role, pid, &self.plan, &self.fitness).map_err(|findings| LauncherError::Weak(role, findings))
+    }
+
+    fn up(&self, role: Role) -> bool {
+        self.children.iter().any(|c| c.role == role && c.phase != Phase::Born)
+    }
+
+    fn link(&self, one: Role, other: Role) {
+        let Ok((a, b)) = Seq::pair() else {
+            tracing::error!("no descriptors left to link {} and {}", one.name(), other.name());
+            return;
+        };
+        self.tell(one, Order::Peer(other), &[a.as_fd()]);
+        self.tell(other, Order::Peer(one), &[b.as_fd()]);
+    }
+
+    fn tell(&self, role: Role, order: Order, fds: &[BorrowedFd<'_>]) {
+        for child in self.children.iter().filter(|c| c.role == role) {
+            if let Err(e) = child.control.tell_with(&order, fds) {
+                tracing::warn!(role = role.name(), ?order, "order not taken: {e}");
+            }
+        }
+    }
+
+    fn set_phase(&mut self, role: Role, phase: Phase) {
+        for child in self.children.iter_mut().filter(|c| c.role == role) {
+            child.phase = phase;
+            child.since = Instant::now();
+        }
+    }
+
+    fn ready(&mut self, role: Role) {
+        self.set_phase(role, Phase::Ready);
+        self.failures.retain(|(r, _)| *r != role);
+        if self.serving {
+            tracing::info!(role = role.name(), "serves again");
+        }
+    }
+
+    /// A session crashed: its layout may be known to the attacker now, and all its sisters share it.
+    fn replace_nursery(&mut self) -> Result<(), LauncherError> {
+        if self.draining {
+            return Ok(());
+        }
+        tracing::warn!("a session ended by a signal: the nursery is replaced by a freshly executed one");
+        if let Some(at) = self.children.iter().position(|c| c.role == Role::Nursery) {
+            self.retired.push(self.children.swap_remove(at));
+        }
+        self.spawn(Role::Nursery)
+    }
+
+    fn spawn(&mut self, role: Role) -> Result<(), LauncherError> {
+        let birth = births::of(role, &self.plan, &self.fitness).map_err(|why| LauncherError::NotReady(role, why))?;
+        let bytes = Zeroizing::new(birth.to_bytes());
+        drop(Zeroizing::new(birth.slice));
+        let system = |e| LauncherError::System("start a role", e);
+        let memory = process::sealed_memory(&bytes).map_err(system)?;
+        let (control, theirs) = RoleEnd::pair().map_err(system)?;
+        control.seq().set_timeout(ORDER_DEADLINE).map_err(system)?;
+        let pid = spawn_program(&self.program, role, self.namespaces(role), birth.data, &theirs, &memory);
+        let pid = pid.map_err(system)?;
+        self.children.push(Child { role, pid, control, phase: Phase::Born, since: Instant::now(), silence: None });
+        Ok(())
+    }
+
+    fn namespaces(&self, role: Role) -> Namespaces {
+        if self.plan.relax.namespaces {
+            return Namespaces::default();
+        }
+        Namespaces { user: self.fitness.ground == Ground::User, ..profile::of(role).namespaces }
+    }
+
+    /// Reaps every child that has ended; gives those whose end was not wanted.
+    pub(crate) fn reap(&mut self) -> Vec<(Role, process::End)> {
+        let mut unwanted = Vec::new();
+        while let Ok(Some((pid, end))) = process::reap() {
+            unwanted.extend(self.buried(pid, end));
+        }
+        unwanted
+    }
+
+    /// Takes note of the end of `pid`, if it is one of this generation and its end was not wanted.
+    pub(crate) fn buried(&mut self, pid: ProcessId, end: process::End) -> Option<(Role, process::End)> {
+        self.retired.retain(|c| c.pid != pid);
+        let at = self.children.iter().position(|c| c.pid == pid)?;
+        let child = self.children.swap_remove(at);
+        (!self.draining).then_some((child.role, end)).inspect(|_| {
+            let failures = if child.phase == Phase::Ready { 0 } else { self.count_failure(child.role) };
+            self.failures.retain(|(role, _)| *role != child.role || failures > 0);
+        })
+    }
+
+    fn count_failure(&mut self, role: Role) -> u32 {
+        match self.failures.iter_mut().find(|(r, _)| *r == role) {
+            Some((_, count)) => {
+                *count = count.saturating_add(1);
+                *count
+            }
+            None => {
+                self.failures.push((role, 1));
+                1
+            }
+        }
+    }
+
+    /// Plans the restart of a role that ended: at once when it had served, later and later when it fails to start.
+    pub(crate) fn restart(&mut self, role: Role, end: process::End) {
+        let failures = self.failures.iter().find(|(r, _)| *r == role).map_or(0, |(_, count)| *count);
+        let delay = match failures {
+            0 => Duration::ZERO,
+            n => BACKOFF_FIRST.saturating_mul(1 << n.min(16)).min(BACKOFF_MAX),
+        };
+        tracing::warn!(role = role.name(), how = ended(end), ?delay, "a role ended and is started anew");
+        self.restarts.push(Restart { role, due: Instant::now() + delay, failures });
+    }
+
+    /// Starts the roles whose restart is due.
+    pub(crate) fn restart_due(&mut self) {
+        let now = Instant::now();
+        let due: Vec<Restart> = self.restarts.extract_if(.., |r| r.due <= now).collect();
+        for restart in due {
+            if let Err(e) = self.spawn(restart.role) {
+                tracing::error!(role = restart.role.name(), failures = restart.failures, "{e}");
+                self.count_failure(restart.role);
+                self.restart(restart.role, process::End::Exit(u8::MAX));
+            }
+        }
+        self.end_stuck();
+    }
+
+    /// A role that never gets ready is ended, to be tried again.
+    fn end_stuck(&self) {
+        for child in &self.children {
+            let limit = match child.phase {
+                Phase::Born => JAIL_DEADLINE,
+                Phase::Going => READY_DEADLINE,
+                Phase::Ready => continue,
+            };
+            if child.since.elapsed() > limit && self.serving {
+                tracing::error!(role = child.role.name(), "not ready after {limit:?}; ending it");
+                let _ = process::kill(child.pid, Signal::Kill);
+            }
+        }
+    }
+
+    /// No new sessions; those under way are told to end at the next safe point.
+    pub(crate) fn drain(&mut self) {
+        self.draining = true;
+        self.restarts.clear();
+        self.tell(Role::Listener, Order::Drain, &[]);
+        self.tell(Role::Nursery, Order::Drain, &[]);
+        for nursery in &self.retired {
+            let _ = nursery.control.tell(&Order::Drain);
+        }
+    }
+
+    /// Once no session is left, the roles that served them may go too.
+    pub(crate) fn drain_helpers_if_draining(&self) {
+        if !self.draining {
+            return;
+        }
+        let sessions = self.children.iter().any(|c| matches!(c.role, Role::Listener | Role::Nursery));
+        if !sessions && self.retired.is_empty() {
+            for role in [Role::Keyholder, Role::Handoff, Role::Receiver] {
+                self.tell(role, Order::Drain, &[]);
+            }
+        }
+    }
+
+    /// True while clients come here.
+    pub(crate) fn is_serving(&self) -> bool {
+        self.serving && !self.draining
+    }
+
+    /// Copies of the listening sockets with their addresses, for the next generation.
+    pub(crate) fn copy_sockets(&self) -> Vec<(SocketAddr, OwnedFd)> {
+        let copy = |fd: &OwnedFd| Some((gatepost_sys::net::local_addr(fd.as_fd()).ok()?, fd.try_clone().ok()?));
+        self.sockets.iter().filter_map(copy).collect()
+    }
+
+    /// True when every process has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.children.is_empty() && self.retired.is_empty()
+    }
+
+    /// Ends every process now and reaps it.
+    pub(crate) fn end_now(&mut self) {
+        self.draining = true;
+        for child in self.children.iter().chain(&self.retired) {
+            let _ = process::kill(child.pid, Signal::Kill);
+        }
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !self.is_over() && Instant::now() < deadline {
+            self.reap();
+            let _ = gatepost_sys::wait::readable(&[], Some(Duration::from_millis(5)));
+        }
+    }
+}
+
+fn spawn_program(
+    program: &OwnedFd,
+    role: Role,
+    namespaces: Namespaces,
+    data: u64,
+    control: &End<RoleToLauncher, LauncherToRole>,
+    birth: &OwnedFd,
+) -> io::Result<ProcessId> {
+    let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+    let stderr = io::stderr();
+    // Sessions are forked from the nursery, and what an owned session writes must reach no log: it has no stderr.
+    let log = if role == Role::Nursery { null.as_fd() } else { stderr.as_fd() };
+    let name = CString::new(role.name()).unwrap_or_default();
+    process::spawn(&Spawn {
+        program,
+        args: &[c"gatepost", c"role", &name],
+        fds: &[
+            (0, null.as_fd()),
+            (1, null.as_fd()),
+            (2, log),
+            (CONTROL_FD, control.as_fd()),
+            (BIRTH_FD, birth.as_fd()),
+        ],
+        namespaces,
+        data,
+    })
+}
+
+fn ended(end: process::End) -> String {
+    match end {
+        process::End::Exit(status) => format!("it ended with status {status}"),
+        process::End::Signal(31) => {
+            "it was killed by SIGSYS: it made a system call that its profile does not list".into()
+        }
+        process::End::Signal(signal) => format!("it was killed by signal {signal}"),
+    }
+}
