@@ -1,2 +1,32 @@
 //! RFC 5321 as a sans-IO engine: bytes in, events and replies out. No descriptor, no clock, no tokio.
+//!
+//! | module | charter |
+//! |---|---|
+//! | [`server`] | the session as the server sees it: one [`server::Engine`] per client |
+//! | [`verbs`], [`replies`] | every verb and every reply, as tables |
+//! | [`address`] | paths and mailboxes, RFC 5321 §4.1.2 and §4.1.3, RFC 6531 |
+//! | [`data`] | the one reading of content, and its canonical writing |
+//! | [`client`] | what a backend answers, read as hostile input |
+//! | [`xtext`] | RFC 3461 §4 |
+//! | [`header`], [`received`] | the header duties of a relay: hops, forged results, one `Received` |
 #![forbid(unsafe_code)]
+
+pub mod address;
+pub mod client;
+pub mod data;
+pub mod header;
+pub mod received;
+pub mod replies;
+pub mod server;
+pub mod verbs;
+pub mod xtext;
+
+/// Splits off the first `n` octets; all of them when there are fewer.
+fn split(octets: &[u8], n: usize) -> (&[u8], &[u8]) {
+    octets.split_at_checked(n).unwrap_or((octets, &[]))
+}
+
+/// A length as a count of octets on the wire.
+fn octets(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,300 @@
+//! What a backend answers, read as hostile input: bounded, framed by CRLF alone, cleaned before anyone sees it.
+
+pub use crate::xtext;
+
+use memchr::memchr;
+
+use crate::split;
+
+/// Longest line of a reply, octets with its CRLF. RFC 5321 §4.5.3.1.5 has 512; some backends say more.
+pub const LINE_MAX: usize = 1024;
+/// Lines of one reply.
+pub const LINES_MAX: usize = 64;
+/// Octets of one reply.
+pub const REPLY_MAX: usize = 8 * 1024;
+
+/// Why what a backend said isn't a reply. After it, nothing else it says can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadReply {
+    /// No three digits from 200 to 599 with space, hyphen or line end behind them.
+    Code,
+    /// Lines of one reply with different codes.
+    Mixed,
+    /// Longer than the limits.
+    TooLong,
+    /// A bare CR, bare LF or NUL.
+    Framing,
+}
+
+impl std::fmt::Display for BadReply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            BadReply::Code => "reply without a valid code",
+            BadReply::Mixed => "reply with several codes",
+            BadReply::TooLong => "reply too long",
+            BadReply::Framing => "reply with bare CR, bare LF or NUL",
+        })
+    }
+}
+
+impl std::error::Error for BadReply {}
+
+/// One reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// 200 to 599.
+    pub code: u16,
+    /// RFC 2034, when it is there and its class agrees with the code.
+    pub enhanced: Option<(u8, u16, u16)>,
+    /// The text of each line, at least one: printable ASCII, all else became `?`.
+    pub lines: Vec<String>,
+}
+
+impl Reply {
+    /// 2yz.
+    #[must_use]
+    pub fn is_positive(&self) -> bool {
+        self.code / 100 == 2
+    }
+
+    /// 3yz.
+    #[must_use]
+    pub fn is_intermediate(&self) -> bool {
+        self.code / 100 == 3
+    }
+
+    /// 4yz.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        self.code / 100 == 4
+    }
+
+    /// 5yz.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        self.code / 100 == 5
+    }
+}
+
+/// Collects replies from a stream in any segmentation.
+#[derive(Debug, Default)]
+pub struct ReplyReader {
+    line: Vec<u8>,
+    code: Option<u16>,
+    lines: Vec<String>,
+    size: usize,
+}
+
+impl ReplyReader {
+    /// At the start of a reply.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads on, up to the end of one reply: octets consumed, and the reply if it is complete. What is left over then
+    /// came without being asked for, unless commands were pipelined.
+    ///
+    /// # Errors
+    /// It isn't a reply: hang up.
+    pub fn push(&mut self, input: &[u8]) -> Result<(usize, Option<Reply>), BadReply> {
+        let mut rest = input;
+        while !rest.is_empty() {
+            let end = memchr(b'\n', rest).map(|at| at.saturating_add(1));
+            let (piece, later) = split(rest, end.unwrap_or(rest.len()));
+            rest = later;
+            self.size = self.size.saturating_add(piece.len());
+            if self.line.len().saturating_add(piece.len()) > LINE_MAX || self.size > REPLY_MAX {
+                return Err(BadReply::TooLong);
+            }
+            self.line.extend_from_slice(piece);
+            if end.is_some()
+                && let Some(reply) = self.line_complete()?
+            {
+                return Ok((input.len().saturating_sub(rest.len()), Some(reply)));
+            }
+        }
+        Ok((input.len(), None))
+    }
+
+    /// A reply has begun and isn't complete.
+    #[must_use]
+    pub fn is_midway(&self) -> bool {
+        self.size > 0
+    }
+
+    fn line_complete(&mut self) -> Result<Option<Reply>, BadReply> {
+        let line = self.line.strip_suffix(b"\r\n").ok_or(BadReply::Framing)?;
+        if line.iter().any(|octet| matches!(octet, b'\r' | 0)) {
+            return Err(BadReply::Framing);
+        }
+        let (code, more, text) = cut(line).ok_or(BadReply::Code)?;
+        if self.code.is_some_and(|first| first != code) {
+            return Err(BadReply::Mixed);
+        }
+        if self.lines.len() >= LINES_MAX {
+            return Err(BadReply::TooLong);
+        }
+        self.code = Some(code);
+        self.lines.push(cleaned(text));
+        self.line.clear();
+        if more {
+            return Ok(None);
+        }
+        let lines = std::mem::take(&mut self.lines);
+        *self = Self { line: std::mem::take(&mut self.line), ..Self::default() };
+        let enhanced = lines.first().and_then(|text| enhanced(text, code));
+        Ok(Some(Reply { code, enhanced, lines }))
+    }
+}
+
+/// Code, whether more lines follow, text.
+fn cut(line: &[u8]) -> Option<(u16, bool, &[u8])> {
+    let (digits, rest) = line.split_at_checked(3)?;
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let code: u16 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    if !(200..600).contains(&code) {
+        return None;
+    }
+    match rest.split_first() {
+        None => Some((code, false, rest)),
+        Some((b' ', text)) => Some((code, false, text)),
+        Some((b'-', text)) => Some((code, true, text)),
+        Some(_) => None,
+    }
+}
+
+fn cleaned(text: &[u8]) -> String {
+    text.iter().map(|&octet| if matches!(octet, b' '..=b'~') { char::from(octet) } else { '?' }).collect()
+}
+
+/// RFC 2034 §4.
+fn enhanced(text: &str, code: u16) -> Option<(u8, u16, u16)> {
+    let word = text.split(' ').next()?;
+    let mut parts = word.split('.');
+    let mut part = |digits: usize| {
+        let part = parts.next()?;
+        let plain = !part.is_empty() && part.len() <= digits && part.bytes().all(|octet| octet.is_ascii_digit());
+        plain.then(|| part.parse::<u16>().ok()).flatten()
+    };
+    let (class, subject, detail) = (part(1)?, part(3)?, part(3)?);
+    let whole = parts.next().is_none() && class == code / 100;
+    whole.then_some((u8::try_from(class).ok()?, subject, detail))
+}
+
+/// What XCLIENT can be told, by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Attribute {
+    Name,
+    Addr,
+    Port,
+    Proto,
+    Helo,
+    Login,
+    DestAddr,
+    DestPort,
+    ReverseName,
+    Session,
+    Ttl,
+    Timeout,
+}
+
+impl Attribute {
+    /// All of them, and how they are written.
+    pub const TABLE: [(&'static str, Attribute); 12] = [
+        ("NAME", Attribute::Name),
+        ("ADDR", Attribute::Addr),
+        ("PORT", Attribute::Port),
+        ("PROTO", Attribute::Proto),
+        ("HELO", Attribute::Helo),
+        ("LOGIN", Attribute::Login),
+        ("DESTADDR", Attribute::DestAddr),
+        ("DESTPORT", Attribute::DestPort),
+        ("REVERSE_NAME", Attribute::ReverseName),
+        ("SESSION", Attribute::Session),
+        ("TTL", Attribute::Ttl),
+        ("TIMEOUT", Attribute::Timeout),
+    ];
+
+    fn bit(self) -> u16 {
+        1 << self as u16
+    }
+}
+
+/// A set of XCLIENT attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Attributes(u16);
+
+impl Attributes {
+    /// It is in the set: it may be sent.
+    #[must_use]
+    pub fn has(self, attribute: Attribute) -> bool {
+        self.0 & attribute.bit() != 0
+    }
+}
+
+/// What a backend offers, from its reply to EHLO or LHLO. What it doesn't list must not be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Extensions {
+    /// SIZE; `Some(0)` where it states no limit.
+    pub size: Option<u64>,
+    /// 8BITMIME.
+    pub eight_bit: bool,
+    /// SMTPUTF8.
+    pub smtputf8: bool,
+    /// DSN.
+    pub dsn: bool,
+    /// CHUNKING.
+    pub chunking: bool,
+    /// PIPELINING.
+    pub pipelining: bool,
+    /// ENHANCEDSTATUSCODES.
+    pub enhanced_status_codes: bool,
+    /// STARTTLS.
+    pub starttls: bool,
+    /// XCLIENT and its attributes.
+    pub xclient: Option<Attributes>,
+    /// LIMITS RCPTMAX, RFC 9422.
+    pub rcptmax: Option<u32>,
+}
+
+impl Extensions {
+    /// Reads them from a reply to EHLO or LHLO. The first line is the name of the host.
+    #[must_use]
+    pub fn from_ehlo(reply: &Reply) -> Self {
+        let mut extensions = Self::default();
+        if !reply.is_positive() {
+            return extensions;
+        }
+        for line in reply.lines.iter().skip(1) {
+            let mut words = line.split_ascii_whitespace();
+            match words.next().unwrap_or_default().to_ascii_uppercase().as_str() {
+                "SIZE" => extensions.size = Some(words.next().and_then(|size| size.parse().ok()).unwrap_or(0)),
+                "8BITMIME" => extensions.eight_bit = true,
+                "SMTPUTF8" => extensions.smtputf8 = true,
+                "DSN" => extensions.dsn = true,
+                "CHUNKING" => extensions.chunking = true,
+                "PIPELINING" => extensions.pipelining = true,
+                "ENHANCEDSTATUSCODES" => extensions.enhanced_status_codes = true,
+                "STARTTLS" => extensions.starttls = true,
+                "XCLIENT" => {
+                    let known = words
+                        .filter_map(|word| Attribute::TABLE.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)));
+                    extensions.xclient = Some(Attributes(known.fold(0, |set, (_, attribute)| set | attribute.bit())));
+                }
+                "LIMITS" => {
+                    let rcptmax = |word: &str| {
+                        let (name, value) = word.split_once('=')?;
+                        name.eq_ignore_ascii_case("RCPTMAX").then(|| value.parse().ok()).flatten()
+                    };
+                    extensions.rcptmax = words.find_map(rcptmax);
+                }
+                _ => {}
+            }
+        }
+        extensions
+    }
+}

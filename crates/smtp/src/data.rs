@@ -1,0 +1,375 @@
+//! Content: the one reading of it, whatever state the session is in, and its canonical writing.
+//!
+//! Only CRLF.CRLF ends it (RFC 5321 §4.1.1.4). A bare CR, a bare LF or a NUL never ends a line and never passes: where
+//! two parsers would disagree about such an octet, a second message could hide behind it.
+
+use memchr::memchr3;
+
+use crate::{octets, split};
+
+/// What makes content impure, and where the first such octet lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Impure {
+    /// What it is.
+    pub kind: Impurity,
+    /// Octets before it, as the peer sent them.
+    pub offset: u64,
+}
+
+/// The kinds of impurity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Impurity {
+    BareCr,
+    BareLf,
+    Nul,
+    /// Longer than the limit that was set.
+    LongLine,
+}
+
+impl std::fmt::Display for Impure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kind = match self.kind {
+            Impurity::BareCr => "bare CR",
+            Impurity::BareLf => "bare LF",
+            Impurity::Nul => "NUL",
+            Impurity::LongLine => "line too long",
+        };
+        write!(f, "{kind} at octet {}", self.offset)
+    }
+}
+
+impl std::error::Error for Impure {}
+
+/// What frames the content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// DATA: a line of one dot ends it, other leading dots lose one.
+    Dots,
+    /// BDAT: the chunk sizes; dots mean nothing.
+    Length,
+}
+
+/// What to do with a bare LF.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BareLf {
+    /// It makes the content impure.
+    #[default]
+    Refuse,
+    /// It ends a line of content as CRLF would, but is never part of what ends the content.
+    Normalize,
+}
+
+/// What [`Scanner::scan`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Piece<'i> {
+    /// Canonical octets of content. To be thrown away once [`Scanner::impure`] says so.
+    Content(&'i [u8]),
+    /// The end of it, in [`Framing::Dots`] only.
+    End,
+    /// The input is used up.
+    Starved,
+}
+
+/// How far into a line the stream is. Optimistic: an octet that may still turn out impure is already handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    LineStart,
+    Line,
+    /// After a CR that must be followed by LF.
+    Cr,
+    /// After a leading dot, swallowed.
+    Dot,
+    /// After a leading dot, swallowed, and a CR, held.
+    DotCr,
+    /// A bare LF was swallowed; the CRLF in its place is due.
+    CrlfDue,
+}
+
+/// Reads content in any segmentation, without copying it and without keeping any.
+#[derive(Debug, Clone)]
+pub struct Scanner {
+    framing: Framing,
+    bare_lf: BareLf,
+    line_max: u64,
+    state: State,
+    /// The line before ended in CRLF, not in a normalized LF. Content can end at such a line start only.
+    strict: bool,
+    /// Octets read so far.
+    offset: u64,
+    /// Where the current line began.
+    line: u64,
+    /// Where the last piece of content began.
+    piece: u64,
+    impure: Option<Impure>,
+}
+
+const CRLF: &[u8] = b"\r\n";
+
+impl Scanner {
+    /// At the start of content. `line_max`: octets a line may have, its end not counted; `None`: any.
+    #[must_use]
+    pub fn new(framing: Framing, bare_lf: BareLf, line_max: Option<u64>) -> Self {
+        let line_max = line_max.unwrap_or(u64::MAX);
+        Self {
+            framing,
+            bare_lf,
+            line_max,
+            state: State::LineStart,
+            strict: true,
+            offset: 0,
+            line: 0,
+            piece: 0,
+            impure: None,
+        }
+    }
+
+    /// The first impurity, once there is one. Scanning may go on, to find the end.
+    #[must_use]
+    pub fn impure(&self) -> Option<Impure> {
+        self.impure
+    }
+
+    /// Octets read so far, as the peer sent them.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Where the last piece of content began, in octets as the peer sent them.
+    pub(crate) fn piece(&self) -> u64 {
+        self.piece
+    }
+
+    /// The last line was completed by a CRLF that the peer didn't send.
+    pub(crate) fn complete_line(&mut self) {
+        self.state = State::LineStart;
+    }
+
+    /// Reads on: octets consumed, and what was found. To be called again with the rest until it is starved.
+    ///
+    /// Once [`Scanner::impure`] answers, pieces are to be thrown away.
+    pub fn scan<'i>(&mut self, input: &'i [u8]) -> (usize, Piece<'i>) {
+        let mut at = 0;
+        loop {
+            let (_, text) = split(input, at);
+            let Some(&octet) = text.first() else { return (at, Piece::Starved) };
+            self.piece = self.offset;
+            let swallowed = match (self.state, octet) {
+                (State::CrlfDue, _) => {
+                    self.state = State::LineStart;
+                    return (at, Piece::Content(CRLF));
+                }
+                (State::LineStart, b'.') if self.framing == Framing::Dots => State::Dot,
+                (State::Dot, b'\r') => State::DotCr,
+                (State::DotCr, b'\n') => {
+                    let end = self.strict;
+                    self.offset = self.offset.saturating_add(1);
+                    self.end_line(self.offset, true);
+                    self.piece = self.offset;
+                    // Behind a normalized LF a lone dot is an empty line, never the end.
+                    return (at + 1, if end { Piece::End } else { Piece::Content(CRLF) });
+                }
+                (State::DotCr, _) => {
+                    self.spoil(Impurity::BareCr, self.offset.saturating_sub(1));
+                    self.state = State::Line;
+                    continue;
+                }
+                (State::LineStart | State::Line | State::Cr | State::Dot, _) => {
+                    let (kept, taken) = self.run(text, self.framing == Framing::Dots);
+                    at += taken;
+                    if kept == 0 {
+                        continue;
+                    }
+                    return (at, Piece::Content(split(text, kept).0));
+                }
+            };
+            self.state = swallowed;
+            self.offset = self.offset.saturating_add(1);
+            at += 1;
+        }
+    }
+
+    /// Ends length-framed content. True when its last line lacks its CRLF.
+    ///
+    /// # Errors
+    /// It was impure, or ends in a bare CR.
+    pub fn finish(&mut self) -> Result<bool, Impure> {
+        if matches!(self.state, State::Cr | State::DotCr) {
+            self.spoil(Impurity::BareCr, self.offset.saturating_sub(1));
+        }
+        match self.impure {
+            Some(impure) => Err(impure),
+            None => Ok(self.state != State::LineStart),
+        }
+    }
+
+    /// One run of plain content from a non-empty `text`: how much of it to keep, how much is taken. Stops before the
+    /// next leading dot when `dots` matter, so that a run is as long as the input is ordinary.
+    fn run(&mut self, text: &[u8], dots: bool) -> (usize, usize) {
+        let base = self.offset;
+        let mut at = 0;
+        if self.state == State::Cr && text.first() != Some(&b'\n') {
+            self.spoil(Impurity::BareCr, base.saturating_sub(1));
+        }
+        let mut after_cr = self.state == State::Cr;
+        let mut start = false;
+        let kept = loop {
+            let (_, rest) = split(text, at);
+            if start && (rest.is_empty() || dots && rest.first() == Some(&b'.')) {
+                self.state = State::LineStart;
+                break at;
+            }
+            let Some(found) = memchr3(b'\r', b'\n', 0, rest) else {
+                self.state = State::Line;
+                at = text.len();
+                break at;
+            };
+            let hit = at + found;
+            let here = base.saturating_add(octets(hit));
+            at = hit + 1;
+            start = false;
+            match (rest.get(found), text.get(at)) {
+                (Some(b'\r'), Some(b'\n')) => {
+                    at += 1;
+                    start = true;
+                    self.end_line(base.saturating_add(octets(at)), true);
+                }
+                (Some(b'\r'), None) => {
+                    self.state = State::Cr;
+                    break at;
+                }
+                (Some(b'\r'), Some(_)) => self.spoil(Impurity::BareCr, here),
+                (Some(b'\n'), _) if after_cr && hit == 0 => {
+                    start = true;
+                    self.end_line(here.saturating_add(1), true);
+                }
+                (Some(b'\n'), _) if self.bare_lf == BareLf::Normalize => {
+                    self.end_line(here.saturating_add(1), false);
+                    self.state = State::CrlfDue;
+                    break hit;
+                }
+                (Some(b'\n'), _) => self.spoil(Impurity::BareLf, here),
+                _ => self.spoil(Impurity::Nul, here),
+            }
+            after_cr = false;
+        };
+        self.offset = base.saturating_add(octets(at));
+        if self.state == State::Line && self.offset.saturating_sub(self.line) > self.line_max {
+            self.spoil(Impurity::LongLine, self.offset);
+        }
+        (kept, at)
+    }
+
+    /// A line has ended before `next`, in CRLF if `strict`.
+    fn end_line(&mut self, next: u64, strict: bool) {
+        let end = next.saturating_sub(if strict { 2 } else { 1 });
+        if end.saturating_sub(self.line) > self.line_max {
+            self.spoil(Impurity::LongLine, end);
+        }
+        (self.line, self.strict, self.state) = (next, strict, State::LineStart);
+    }
+
+    /// Takes note of the first impurity. A line that was too long before it counts first, however it was segmented.
+    fn spoil(&mut self, kind: Impurity, offset: u64) {
+        let impure = if offset.saturating_sub(self.line) > self.line_max {
+            Impure { kind: Impurity::LongLine, offset: self.line.saturating_add(self.line_max) }
+        } else {
+            Impure { kind, offset }
+        };
+        self.impure.get_or_insert(impure);
+    }
+}
+
+/// Writes content as canonical DATA towards a backend: every leading dot doubled, one lone dot behind it all.
+#[derive(Debug, Clone)]
+pub struct Stuffer {
+    scanner: Scanner,
+}
+
+impl Default for Stuffer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Stuffer {
+    /// At the start of content.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { scanner: Scanner::new(Framing::Length, BareLf::Refuse, None) }
+    }
+
+    /// Appends `chunk` to `out`, stuffed. State is carried over chunks.
+    ///
+    /// # Errors
+    /// The content isn't canonical. What `out` holds by then must not be sent on.
+    pub fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), Impure> {
+        out.reserve(chunk.len());
+        let mut rest = chunk;
+        while let Some(first) = rest.first() {
+            if self.scanner.state == State::LineStart && *first == b'.' {
+                out.push(b'.');
+            }
+            let (_, taken) = self.scanner.run(rest, true);
+            if let Some(impure) = self.scanner.impure {
+                return Err(impure);
+            }
+            let (run, later) = split(rest, taken);
+            out.extend_from_slice(run);
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Appends what ends the content: a CRLF if its last line lacks one, then the lone dot.
+    ///
+    /// # Errors
+    /// The content ends in a bare CR.
+    pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Impure> {
+        if self.scanner.finish()? {
+            out.extend_from_slice(CRLF);
+        }
+        out.extend_from_slice(b".\r\n");
+        Ok(())
+    }
+}
+
+/// Checks content that goes to a backend framed by length, as it is.
+#[derive(Debug, Clone)]
+pub struct Purity {
+    scanner: Scanner,
+}
+
+impl Default for Purity {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Purity {
+    /// At the start of content.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { scanner: Scanner::new(Framing::Length, BareLf::Refuse, None) }
+    }
+
+    /// Looks at the next chunk.
+    ///
+    /// # Errors
+    /// The content isn't canonical.
+    pub fn push(&mut self, chunk: &[u8]) -> Result<(), Impure> {
+        if !chunk.is_empty() {
+            self.scanner.run(chunk, false);
+        }
+        self.scanner.impure.map_or(Ok(()), Err)
+    }
+
+    /// True when the last line lacks its CRLF.
+    ///
+    /// # Errors
+    /// The content ends in a bare CR.
+    pub fn finish(&mut self) -> Result<bool, Impure> {
+        self.scanner.finish()
+    }
+}

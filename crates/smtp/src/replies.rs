@@ -1,0 +1,133 @@
+//! Every reply text there is, in one file: stable words, no client data, no product.
+//!
+//! Refusals end in the session id, so that the one who complains can be found in the log.
+
+/// One reply of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reply {
+    /// RFC 5321 §4.2.
+    pub code: u16,
+    /// RFC 3463; empty where RFC 2034 has none (220, 354).
+    pub enhanced: &'static str,
+    /// Constant words.
+    pub text: &'static str,
+}
+
+macro_rules! replies {
+    ($($name:ident: $code:literal $enhanced:literal $text:literal;)*) => {
+        $(#[allow(missing_docs)] pub const $name: Reply = Reply { code: $code, enhanced: $enhanced, text: $text };)*
+        /// All of them, by name, for whoever checks or lists them.
+        pub const ALL: &[(&str, Reply)] = &[$((stringify!($name), $name)),*];
+    };
+}
+
+replies! {
+    // Before these three the host name is put, RFC 5321 §4.2.2.
+    GREETING: 220 "" "ESMTP";
+    BYE: 221 "2.0.0" "closing connection";
+    HELO: 250 "" "";
+
+    START_TLS: 220 "2.0.0" "Ready to start TLS";
+    HELP: 214 "2.0.0" "See RFC 5321";
+    OK: 250 "2.0.0" "Ok";
+    SENDER_OK: 250 "2.1.0" "Ok";
+    RECIPIENT_OK: 250 "2.1.5" "Ok";
+    VRFY: 252 "2.5.2" "Cannot VRFY user, send some mail to find out";
+    SEND_CONTENT: 354 "" "End data with <CR><LF>.<CR><LF>";
+
+    // These close the connection, RFC 5321 §3.8.
+    DRAINING: 421 "4.3.2" "service closing, try again";
+    FAILED: 421 "4.3.0" "service not available, try again";
+    TIMEOUT: 421 "4.4.2" "timeout, closing connection";
+    TOO_MANY_ERRORS: 421 "4.7.0" "too many errors, closing connection";
+    FOREIGN: 421 "4.7.0" "this is not a service for that protocol, closing connection";
+
+    UNKNOWN_VERB: 500 "5.5.1" "Command not recognized";
+    BAD_LINE: 500 "5.5.2" "Command line is not valid";
+    LONG_LINE: 500 "5.5.2" "Command line too long";
+    BARE_IN_LINE: 500 "5.5.2" "Command lines end in CRLF, nothing else, closing connection";
+    BAD_ARGUMENT: 501 "5.5.4" "Syntax error in argument";
+    BAD_HELO: 501 "5.5.4" "Host name or address literal expected";
+    BAD_PARAMETER: 501 "5.5.4" "Syntax error in parameter";
+    BAD_CHUNK: 501 "5.5.4" "Syntax: BDAT octets [LAST], closing connection";
+    BAD_SENDER: 501 "5.1.7" "Bad sender address syntax";
+    BAD_RECIPIENT: 501 "5.1.3" "Bad recipient address syntax";
+    DISABLED: 502 "5.5.1" "Command not available";
+    HELO_FIRST: 503 "5.5.1" "Send EHLO first";
+    NESTED_MAIL: 503 "5.5.1" "Sender already given";
+    MAIL_FIRST: 503 "5.5.1" "Send MAIL first";
+    RCPT_FIRST: 503 "5.5.1" "Send RCPT first";
+    CHUNKS_BEGUN: 503 "5.5.1" "Only BDAT or RSET may follow BDAT";
+    NO_AUTH: 503 "5.5.1" "Authentication not available";
+    TLS_ALREADY: 503 "5.5.1" "TLS is already active";
+    TLS_IN_TRANSACTION: 503 "5.5.1" "Not within a transaction";
+    TLS_TYPED_AHEAD: 501 "5.5.1" "Nothing may follow STARTTLS before TLS, closing connection";
+    TLS_REQUIRED: 530 "5.7.0" "Must issue a STARTTLS command first";
+    NO_RECIPIENTS: 554 "5.5.1" "No valid recipients";
+    NOT_UTF8: 553 "5.6.7" "Address needs SMTPUTF8";
+    UNKNOWN_PARAMETER: 555 "5.5.4" "Parameter not recognized or not offered";
+    TOO_MANY_RECIPIENTS: 452 "4.5.3" "Too many recipients, send the rest separately";
+    TOO_LARGE: 552 "5.3.4" "Message too large";
+
+    BARE_LF: 550 "5.6.0" "Message has a bare LF, lines end in CRLF";
+    BARE_CR: 550 "5.6.0" "Message has a bare CR, lines end in CRLF";
+    NUL: 550 "5.6.0" "Message has a NUL octet";
+    LONG_CONTENT_LINE: 550 "5.6.0" "Message has a line that is too long";
+}
+
+impl Reply {
+    /// 4yz or 5yz.
+    #[must_use]
+    pub fn refuses(&self) -> bool {
+        self.code >= 400
+    }
+}
+
+/// Why a verdict is what it is. Chooses the text: a backend's own words never reach a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Outcome {
+    Ok,
+    RelayDenied,
+    SenderRefused,
+    RecipientRefused,
+    TooManyRecipients,
+    ContentRefused,
+    TooLarge,
+    LoopDetected,
+    BadContent,
+    BackendDown,
+    BackendTimeout,
+    BackendLost,
+    IdentityRefused,
+    ClientRefused,
+    NoSpace,
+    Draining,
+    Internal,
+}
+
+impl Outcome {
+    /// The words for a client.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Outcome::Ok => "Ok",
+            Outcome::RelayDenied => "Relay access denied",
+            Outcome::SenderRefused => "Sender address refused",
+            Outcome::RecipientRefused => "Recipient address refused",
+            Outcome::TooManyRecipients => TOO_MANY_RECIPIENTS.text,
+            Outcome::ContentRefused => "Message refused",
+            Outcome::TooLarge => TOO_LARGE.text,
+            Outcome::LoopDetected => "Too many hops",
+            Outcome::BadContent => "Message is malformed",
+            Outcome::BackendDown => "Temporarily unable to accept mail, try again",
+            Outcome::BackendTimeout => "No answer in time, try again",
+            Outcome::BackendLost => "Delivery not confirmed, try again",
+            Outcome::IdentityRefused => "Temporarily unable to accept mail from you, try again",
+            Outcome::ClientRefused => "Service refused to your address",
+            Outcome::NoSpace => "Insufficient storage, try again",
+            Outcome::Draining => DRAINING.text,
+            Outcome::Internal => "Local error, try again",
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Commands: what each verb does to the session.
+
+use super::parameters::{self, Terms};
+use super::transaction::Transaction;
+use super::{Engine, Event, Farewell, State, Step};
+use crate::address::{Domain, Rules};
+use crate::replies::{self, Reply};
+use crate::split;
+use crate::verbs::{self, Argument, Verb};
+
+/// Longest argument of HELO and EHLO, octets: a domain.
+const HELO_MAX: usize = 255;
+/// A RCPTMAX that any sender keeps to by itself, RFC 5321 §4.5.3.1.8.
+const RCPTMAX_COMMON: u16 = 100;
+
+impl Engine {
+    /// Obeys one command line, its CRLF cut off. `more`: input was read behind it.
+    pub(super) fn command<'i>(&mut self, line: &[u8], more: bool) -> Step<'i> {
+        // A NUL or a bare CR may end the line for another parser on the way: what follows can't be trusted.
+        if memchr::memchr2(0, b'\r', line).is_some() {
+            return self.close(replies::BARE_IN_LINE, Farewell::Abuse);
+        }
+        let line = line.trim_ascii_end();
+        if line.is_empty() || line.iter().any(u8::is_ascii_control) {
+            return self.refuse(replies::BAD_LINE);
+        }
+        let (word, argument) = split(line, line.iter().position(|&octet| octet == b' ').unwrap_or(line.len()));
+        let argument = argument.get(1..).unwrap_or_default();
+        let argument = if self.settings.leniency.extra_spaces { argument.trim_ascii_start() } else { argument };
+        let Some(row) = verbs::find(word) else {
+            // A header line: HTTP through a browser, or content whose DATA was refused.
+            return if word.ends_with(b":") {
+                self.close(replies::FOREIGN, Farewell::Abuse)
+            } else {
+                self.refuse(replies::UNKNOWN_VERB)
+            };
+        };
+        match row.argument {
+            Argument::Absent if !argument.is_empty() => return self.refuse(replies::BAD_ARGUMENT),
+            Argument::Required if argument.is_empty() => return self.refuse(replies::BAD_ARGUMENT),
+            _ => {}
+        }
+        match row.verb {
+            Verb::Helo => self.helo_or_ehlo(argument, false),
+            Verb::Ehlo => self.helo_or_ehlo(argument, true),
+            Verb::Mail => self.mail_from(argument),
+            Verb::Rcpt => self.rcpt_to(argument),
+            Verb::Data => self.data(),
+            Verb::Bdat => self.bdat(argument),
+            Verb::Rset => self.rset(),
+            Verb::Noop => self.idle_talk(replies::OK),
+            Verb::Help => self.idle_talk(replies::HELP),
+            Verb::Vrfy => self.vrfy(argument),
+            Verb::Quit => self.close(replies::BYE, Farewell::Quit),
+            Verb::StartTls => self.start_tls(more),
+            Verb::Auth => self.refuse(replies::NO_AUTH),
+            Verb::Disabled => self.refuse(replies::DISABLED),
+            Verb::Foreign => self.close(replies::FOREIGN, Farewell::Abuse),
+        }
+    }
+
+    /// Drops the transaction, if any: the shell must know only if there was one.
+    fn drop_transaction<'i>(&mut self) -> Step<'i> {
+        match self.transaction.take() {
+            Some(_) => Step::Yield(Event::Reset),
+            None => Step::On,
+        }
+    }
+
+    fn helo_or_ehlo<'i>(&mut self, argument: &[u8], esmtp: bool) -> Step<'i> {
+        self.tallies.ehlos = self.tallies.ehlos.saturating_add(1);
+        if self.tallies.ehlos > self.settings.limits.ehlos {
+            return self.close(replies::TOO_MANY_ERRORS, Farewell::Abuse);
+        }
+        let rules = Rules { underscores: false, ..Rules::widest(false) };
+        let fits = argument.len() <= HELO_MAX
+            && argument.is_ascii()
+            && (self.settings.leniency.odd_helo || Domain::parse(argument, &rules).is_ok());
+        if !fits {
+            return self.refuse(replies::BAD_HELO);
+        }
+        self.helo.clear();
+        self.helo.extend_from_slice(argument);
+        self.esmtp = esmtp;
+        if esmtp {
+            self.say_extensions()
+        } else {
+            self.say_hostname(b' ')
+        }
+        self.drop_transaction()
+    }
+
+    fn say_hostname(&mut self, separator: u8) {
+        self.begin(250, separator);
+        self.output.extend_from_slice(self.settings.hostname.as_bytes());
+        self.finish_reply(false);
+    }
+
+    /// RFC 5321 §4.1.1.1. ENHANCEDSTATUSCODES is always there, so it can be the last line.
+    fn say_extensions(&mut self) {
+        self.say_hostname(b'-');
+        let terms = self.terms();
+        let (eight_bit, smtputf8, dsn) = (terms.eight_bit, terms.smtputf8, terms.dsn);
+        let size = if terms.size_max == u64::MAX { "SIZE".to_owned() } else { format!("SIZE {}", terms.size_max) };
+        let rcptmax = self.recipients_max();
+        let limits = if rcptmax < RCPTMAX_COMMON { format!("LIMITS RCPTMAX={rcptmax}") } else { String::new() };
+        let lines = [
+            (true, "PIPELINING"),
+            (true, size.as_str()),
+            (eight_bit, "8BITMIME"),
+            (self.can_start_tls(), "STARTTLS"),
+            (true, "CHUNKING"),
+            (dsn, "DSN"),
+            (smtputf8, "SMTPUTF8"),
+            (!limits.is_empty(), limits.as_str()),
+        ];
+        for (_, keyword) in lines.iter().filter(|(offered, _)| *offered) {
+            self.begin(250, b'-');
+            self.output.extend_from_slice(keyword.as_bytes());
+            self.finish_reply(false);
+        }
+        self.begin(250, b' ');
+        self.output.extend_from_slice(b"ENHANCEDSTATUSCODES");
+        self.finish_reply(false);
+    }
+
+    fn can_start_tls(&self) -> bool {
+        self.settings.starttls && self.tls.is_none()
+    }
+
+    /// Recipients in one transaction: the fewer of ours and the backend's.
+    pub(super) fn recipients_max(&self) -> u16 {
+        let offered = self.offer.map_or(u16::MAX, |offer| offer.recipients);
+        self.settings.recipients.min(offered).max(1)
+    }
+
+    pub(super) fn terms(&self) -> Terms<'_> {
+        let ours = self.settings.message_size;
+        let offer = self.offer;
+        let theirs = offer.map_or(0, |offer| offer.size);
+        let size_max = [ours, theirs].into_iter().filter(|&size| size > 0).min().unwrap_or(u64::MAX);
+        let leniency = &self.settings.leniency;
+        let eight_bit = offer.is_some_and(|offer| offer.eight_bit);
+        Terms {
+            leniency,
+            rules: Rules {
+                smtputf8: false,
+                odd_dots: leniency.odd_dots,
+                underscores: leniency.underscores,
+                local_part_max: self.settings.limits.local_part,
+                path_max: self.settings.limits.path,
+            },
+            esmtp: self.esmtp,
+            size_max,
+            eight_bit,
+            smtputf8: eight_bit && offer.is_some_and(|offer| offer.smtputf8),
+            dsn: offer.is_some_and(|offer| offer.dsn),
+        }
+    }
+
+    fn mail_from<'i>(&mut self, argument: &[u8]) -> Step<'i> {
+        if self.settings.tls_required && self.tls.is_none() {
+            return self.refuse(replies::TLS_REQUIRED);
+        }
+        if self.helo.is_empty() && !self.settings.leniency.no_helo {
+            return self.refuse(replies::HELO_FIRST);
+        }
+        if self.transaction.is_some() {
+            return self.refuse(replies::NESTED_MAIL);
+        }
+        match parameters::mail(argument, &self.terms()) {
+            Err(reply) => self.refuse(reply),
+            Ok(mail) => {
+                self.transaction = Some(Transaction::new(mail));
+                self.impure = None;
+                self.say(replies::SENDER_OK);
+                Step::Yield(Event::Mail)
+            }
+        }
+    }
+
+    fn rcpt_to<'i>(&mut self, argument: &[u8]) -> Step<'i> {
+        let most = self.recipients_max();
+        let Some(transaction) = &self.transaction else { return self.refuse(replies::MAIL_FIRST) };
+        if transaction.chunked() {
+            return self.refuse(replies::CHUNKS_BEGUN);
+        }
+        let full = transaction.accepted >= most;
+        let rcpt = match parameters::rcpt(argument, transaction.mail.smtputf8, &self.terms()) {
+            Err(reply) => return self.refuse(reply),
+            Ok(rcpt) => rcpt,
+        };
+        if full {
+            return self.surplus_recipient();
+        }
+        if let Some(transaction) = &mut self.transaction {
+            transaction.tried = true;
+            transaction.rcpt = Some(rcpt);
+        }
+        self.state = State::RcptAsked;
+        Step::Yield(Event::Rcpt)
+    }
+
+    /// RFC 5321 §4.5.3.1.10: not an error, real senders send the rest again. Only without end it is abuse.
+    fn surplus_recipient<'i>(&mut self) -> Step<'i> {
+        self.tallies.surplus_recipients = self.tallies.surplus_recipients.saturating_add(1);
+        if self.tallies.surplus_recipients > self.settings.limits.surplus_recipients {
+            return self.close(replies::TOO_MANY_ERRORS, Farewell::Abuse);
+        }
+        self.say(replies::TOO_MANY_RECIPIENTS);
+        Step::On
+    }
+
+    fn rset<'i>(&mut self) -> Step<'i> {
+        self.tallies.resets = self.tallies.resets.saturating_add(1);
+        if self.tallies.resets > self.settings.limits.resets {
+            return self.close(replies::TOO_MANY_ERRORS, Farewell::Abuse);
+        }
+        self.say(replies::OK);
+        self.drop_transaction()
+    }
+
+    /// A command that changes nothing.
+    fn idle_talk<'i>(&mut self, reply: Reply) -> Step<'i> {
+        self.tallies.noops = self.tallies.noops.saturating_add(1);
+        if self.tallies.noops > self.settings.limits.noops {
+            return self.close(replies::TOO_MANY_ERRORS, Farewell::Abuse);
+        }
+        self.say(reply);
+        Step::On
+    }
+
+    /// RFC 5321 §3.5.3 and §7.3: the same for everyone, so that it tells nothing. Never touches the transaction.
+    fn vrfy<'i>(&mut self, argument: &[u8]) -> Step<'i> {
+        let declared = argument.to_ascii_uppercase().ends_with(b" SMTPUTF8") && self.terms().smtputf8;
+        if argument.is_ascii() || declared { self.idle_talk(replies::VRFY) } else { self.refuse(replies::NOT_UTF8) }
+    }
+
+    fn start_tls<'i>(&mut self, more: bool) -> Step<'i> {
+        if self.tls.is_some() {
+            return self.refuse(replies::TLS_ALREADY);
+        }
+        if !self.settings.starttls {
+            return self.refuse(replies::DISABLED);
+        }
+        if self.transaction.is_some() {
+            return self.refuse(replies::TLS_IN_TRANSACTION);
+        }
+        if more {
+            // CVE-2011-0411: what was typed ahead in clear would be obeyed as if it had come through TLS.
+            return self.close(replies::TLS_TYPED_AHEAD, Farewell::Abuse);
+        }
+        self.say(replies::START_TLS);
+        self.state = State::Handshake;
+        Step::Yield(Event::StartTls)
+    }
+}

@@ -1,0 +1,482 @@
+//! The session as the server sees it: octets of one client in, events and replies out.
+//!
+//! ```text
+//! greet ─► Command ─► MAIL RCPT… ─► DATA ─► Content ─► ContentEnd ─► answer ─► Command
+//!             │                 └─► BDAT ─► Content ─► Command …
+//!             └─ STARTTLS ─► Handshake ─► tls_established ─► Command
+//! ```
+//! The shell reads octets, feeds them to [`Engine::read`] until it is starved, writes [`Engine::output`], and gives an
+//! [`Engine::answer`] where one is due. Any segmentation of the same octets yields the same events.
+
+mod commands;
+mod content;
+mod lines;
+mod parameters;
+mod settings;
+mod transaction;
+
+pub use crate::data::{BareLf, Impure, Impurity};
+pub use crate::replies::Outcome;
+pub use settings::{Leniency, Limits, Offer, Settings};
+pub use transaction::{Body, Mail, Notify, Rcpt, Ret, Tls};
+
+use crate::replies::{self, Reply};
+use crate::split;
+use lines::{Found, Lines};
+use transaction::Transaction;
+
+/// Replies are held back from growing beyond this: [`Event::Flush`].
+const OUTPUT_MAX: usize = 4096;
+const HOSTNAME_MAX: usize = 255;
+const ID_MAX: usize = 64;
+
+/// What the octets mean to the shell.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<'i> {
+    /// All input is consumed: flush the output, then read more. While an answer is due nothing is consumed.
+    Starved,
+    /// The output is at its bound: flush it, then call again with the rest. Input is left.
+    Flush,
+    /// MAIL was accepted, 250 is queued; see [`Engine::mail`].
+    Mail,
+    /// An answer is due about [`Engine::rcpt`].
+    Rcpt,
+    /// The next octets of content, canonical, dots unstuffed.
+    Content(&'i [u8]),
+    /// The content is complete; an answer is due.
+    ContentEnd {
+        /// Octets handed out by [`Event::Content`].
+        length: u64,
+    },
+    /// The transaction is dropped; its reply is queued.
+    Reset,
+    /// 220 is queued: flush it, shake hands, then [`Engine::tls_established`].
+    StartTls,
+    /// Flush the output, then close.
+    Close(Farewell),
+}
+
+/// Why a session ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Farewell {
+    Quit,
+    Timeout,
+    Abuse,
+    Drained,
+    Internal,
+}
+
+/// What the session waits for: the shell's timeouts go by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing is said yet: any input is early talk.
+    Greeting,
+    /// A command.
+    Command,
+    /// Content, of DATA or of a chunk.
+    Content,
+    /// An [`Engine::answer`].
+    Answer,
+    /// [`Engine::tls_established`].
+    Handshake,
+    /// Nothing: it is over.
+    Closed,
+}
+
+/// An answer about a recipient or a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// 2yz, 4yz or 5yz. 421 ends the session.
+    pub code: u16,
+    /// RFC 3463; its class agrees with `code`.
+    pub enhanced: (u8, u16, u16),
+    /// Chooses the text.
+    pub outcome: Outcome,
+}
+
+/// What is being read. The answer-due states hold nothing back: whatever is typed ahead waits in the shell.
+#[derive(Debug)]
+enum State {
+    Greeting,
+    Command,
+    Data,
+    Chunk(content::Chunk),
+    RcptAsked,
+    ContentAsked,
+    Handshake,
+    Closed(Farewell),
+}
+
+/// What one command line, or one piece of content, came to.
+enum Step<'i> {
+    /// Go on reading.
+    On,
+    Yield(Event<'i>),
+}
+
+/// What was counted so far; see [`Limits`].
+#[derive(Debug, Default)]
+struct Tallies {
+    errors: u32,
+    noops: u32,
+    resets: u32,
+    ehlos: u32,
+    refused_recipients: u32,
+    surplus_recipients: u32,
+    tiny_chunks: u32,
+    discarded: u64,
+}
+
+/// One session.
+#[derive(Debug)]
+pub struct Engine {
+    settings: Settings,
+    offer: Option<Offer>,
+    state: State,
+    lines: Lines,
+    helo: Vec<u8>,
+    esmtp: bool,
+    tls: Option<Tls>,
+    transaction: Option<Transaction>,
+    tallies: Tallies,
+    /// 421 at the next safe point.
+    draining: bool,
+    /// A first octet came: what came first tells other protocols apart.
+    spoken: bool,
+    impure: Option<Impure>,
+    output: Vec<u8>,
+    sent: usize,
+}
+
+impl Engine {
+    /// Before the greeting.
+    #[must_use]
+    pub fn new(mut settings: Settings) -> Self {
+        let clean = |text: &mut String, max: usize| {
+            text.retain(|c| c.is_ascii_graphic());
+            text.truncate(max);
+        };
+        clean(&mut settings.hostname, HOSTNAME_MAX);
+        clean(&mut settings.id, ID_MAX);
+        Self {
+            settings,
+            offer: None,
+            state: State::Greeting,
+            lines: Lines::default(),
+            helo: Vec::new(),
+            esmtp: false,
+            tls: None,
+            transaction: None,
+            tallies: Tallies::default(),
+            draining: false,
+            spoken: false,
+            impure: None,
+            output: Vec::new(),
+            sent: 0,
+        }
+    }
+
+    /// Queues 220 and starts to listen. After the handshake, if TLS is implicit.
+    pub fn greet(&mut self) {
+        if matches!(self.state, State::Greeting) {
+            self.say(replies::GREETING);
+            self.state = State::Command;
+        }
+    }
+
+    /// What the backend can honour, from the next EHLO and MAIL on. Until then, what depends on no backend is offered.
+    pub fn set_offer(&mut self, offer: Offer) {
+        self.offer = Some(offer);
+    }
+
+    /// Reads on: octets consumed, and what they mean. To be called again with the rest until it is starved.
+    pub fn read<'i>(&mut self, input: &'i [u8]) -> (usize, Event<'i>) {
+        let mut rest = input;
+        loop {
+            let step = match self.state {
+                State::Closed(farewell) => Step::Yield(Event::Close(farewell)),
+                State::Greeting | State::RcptAsked | State::ContentAsked => Step::Yield(Event::Starved),
+                State::Command if self.draining => self.close(replies::DRAINING, Farewell::Drained),
+                // A chunk that is complete ends without more input.
+                State::Chunk(chunk) => self.read_chunk(chunk, &mut rest),
+                _ if rest.is_empty() => Step::Yield(Event::Starved),
+                State::Handshake => self.close(replies::TLS_TYPED_AHEAD, Farewell::Abuse),
+                State::Command if self.output().len() >= OUTPUT_MAX => Step::Yield(Event::Flush),
+                State::Command => self.read_command(&mut rest),
+                State::Data => self.read_data(&mut rest),
+            };
+            if let Step::Yield(event) = step {
+                return (input.len().saturating_sub(rest.len()), event);
+            }
+        }
+    }
+
+    fn read_command<'i>(&mut self, rest: &mut &'i [u8]) -> Step<'i> {
+        if !std::mem::replace(&mut self.spoken, true) && is_tls_hello(rest) {
+            return self.close(replies::FOREIGN, Farewell::Abuse);
+        }
+        let (taken, found) = self.lines.next(rest, &self.settings.leniency, &self.settings.limits);
+        *rest = split(rest, taken).1;
+        match found {
+            Found::Starved => Step::On,
+            Found::Line(line) => self.command(line, !rest.is_empty()),
+            Found::Held => {
+                let line = self.lines.take_held();
+                let step = self.command(&line, !rest.is_empty());
+                self.lines.give_back(line);
+                step
+            }
+            Found::TooLong => self.refuse(replies::LONG_LINE),
+            Found::Endless => self.close(replies::TOO_MANY_ERRORS, Farewell::Abuse),
+            Found::BareLf => self.close(replies::BARE_IN_LINE, Farewell::Abuse),
+        }
+    }
+
+    /// The running transaction's MAIL.
+    #[must_use]
+    pub fn mail(&self) -> Option<&Mail> {
+        self.transaction.as_ref().map(|transaction| &transaction.mail)
+    }
+
+    /// The RCPT that an answer is due about.
+    #[must_use]
+    pub fn rcpt(&self) -> Option<&Rcpt> {
+        self.transaction.as_ref().and_then(|transaction| transaction.rcpt.as_ref())
+    }
+
+    /// The argument of the last HELO or EHLO, printable ASCII, 255 octets at most; empty before it.
+    #[must_use]
+    pub fn helo(&self) -> &[u8] {
+        &self.helo
+    }
+
+    /// It was EHLO.
+    #[must_use]
+    pub fn esmtp(&self) -> bool {
+        self.esmtp
+    }
+
+    /// TLS, once established.
+    #[must_use]
+    pub fn tls(&self) -> Option<Tls> {
+        self.tls
+    }
+
+    /// What was wrong with the last content that was refused here, for the log.
+    #[must_use]
+    pub fn impure(&self) -> Option<Impure> {
+        self.impure
+    }
+
+    /// What the session waits for.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        match self.state {
+            State::Greeting => Phase::Greeting,
+            State::Command => Phase::Command,
+            State::Data | State::Chunk(_) => Phase::Content,
+            State::RcptAsked | State::ContentAsked => Phase::Answer,
+            State::Handshake => Phase::Handshake,
+            State::Closed(_) => Phase::Closed,
+        }
+    }
+
+    /// Queues the reply to what was asked. Without effect when nothing is due.
+    pub fn answer(&mut self, verdict: &Verdict) {
+        let verdict = sound(verdict);
+        let accepted = verdict.code < 300;
+        match self.state {
+            State::RcptAsked => {
+                self.state = State::Command;
+                self.count_recipient(accepted, &verdict);
+                if accepted {
+                    return self.say(replies::RECIPIENT_OK);
+                }
+            }
+            State::ContentAsked => {
+                self.state = State::Command;
+                self.transaction = None;
+                if accepted {
+                    self.forgive();
+                    return self.say(replies::OK);
+                }
+            }
+            _ => return,
+        }
+        if matches!(self.state, State::Closed(_)) {
+            return;
+        }
+        self.say_verdict(&verdict);
+        if verdict.code == 421 {
+            let farewell = match verdict.outcome {
+                Outcome::Draining => Farewell::Drained,
+                Outcome::ClientRefused => Farewell::Abuse,
+                _ => Farewell::Internal,
+            };
+            self.end(farewell);
+        }
+    }
+
+    fn count_recipient(&mut self, accepted: bool, verdict: &Verdict) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.rcpt = None;
+            if accepted {
+                transaction.accepted = transaction.accepted.saturating_add(1);
+            }
+        }
+        let limits = &self.settings.limits;
+        let (tally, limit) = match verdict.code {
+            500.. => (&mut self.tallies.refused_recipients, limits.refused_recipients),
+            400.. => (&mut self.tallies.surplus_recipients, limits.surplus_recipients),
+            _ => return,
+        };
+        *tally = tally.saturating_add(1);
+        if *tally > limit {
+            let _: Step<'_> = self.close(replies::TOO_MANY_ERRORS, Farewell::Abuse);
+        }
+    }
+
+    /// A message went through: what real senders repeat per message starts anew.
+    fn forgive(&mut self) {
+        self.tallies = Tallies {
+            errors: self.tallies.errors,
+            refused_recipients: self.tallies.refused_recipients,
+            discarded: self.tallies.discarded,
+            ..Tallies::default()
+        };
+    }
+
+    /// TLS is up: everything the client said in clear is forgotten, RFC 3207 §4.2. Before [`Engine::greet`] if implicit.
+    pub fn tls_established(&mut self, version: u16, suite: u16) {
+        self.tls = Some(Tls { version, suite });
+        self.helo.clear();
+        self.esmtp = false;
+        self.transaction = None;
+        self.lines.clear();
+        if matches!(self.state, State::Handshake) {
+            self.state = State::Command;
+        }
+    }
+
+    /// The client was silent or slow for too long: 421 4.4.2. The next read yields [`Event::Close`].
+    pub fn timeout(&mut self) {
+        let _: Step<'_> = self.close(replies::TIMEOUT, Farewell::Timeout);
+    }
+
+    /// The service ends: 421 4.3.2 now between commands, else at the next command, after a due answer.
+    pub fn drain(&mut self) {
+        match self.state {
+            State::Greeting | State::Command => {
+                let _: Step<'_> = self.close(replies::DRAINING, Farewell::Drained);
+            }
+            _ => self.draining = true,
+        }
+    }
+
+    /// Something of ours broke: 421 4.3.0. The next read yields [`Event::Close`].
+    pub fn fail(&mut self) {
+        let _: Step<'_> = self.close(replies::FAILED, Farewell::Internal);
+    }
+
+    /// Replies not yet sent, [`OUTPUT_MAX`] and one reply at most.
+    #[must_use]
+    pub fn output(&self) -> &[u8] {
+        self.output.get(self.sent..).unwrap_or_default()
+    }
+
+    /// The first `n` octets of the output are sent.
+    pub fn sent(&mut self, n: usize) {
+        self.sent = self.sent.saturating_add(n);
+        if self.sent >= self.output.len() {
+            self.output.clear();
+            self.sent = 0;
+        }
+    }
+
+    fn end(&mut self, farewell: Farewell) {
+        self.state = State::Closed(farewell);
+        self.transaction = None;
+    }
+
+    /// Says a last word and ends.
+    fn close<'i>(&mut self, reply: Reply, farewell: Farewell) -> Step<'i> {
+        if let State::Closed(farewell) = self.state {
+            return Step::Yield(Event::Close(farewell));
+        }
+        // In the handshake the other side expects TLS records: our clear text would only confuse it.
+        if !matches!(self.state, State::Handshake) {
+            self.say(reply);
+        }
+        self.end(farewell);
+        Step::Yield(Event::Close(farewell))
+    }
+
+    /// Refuses a command for what it is, and counts it.
+    fn refuse<'i>(&mut self, reply: Reply) -> Step<'i> {
+        self.tallies.errors = self.tallies.errors.saturating_add(1);
+        if self.tallies.errors > self.settings.limits.errors {
+            return self.close(replies::TOO_MANY_ERRORS, Farewell::Abuse);
+        }
+        self.say(reply);
+        Step::On
+    }
+
+    fn say(&mut self, reply: Reply) {
+        let named = matches!(reply.code, 421 | 221) || reply == replies::GREETING;
+        self.begin(reply.code, b' ');
+        if !reply.enhanced.is_empty() {
+            self.output.extend_from_slice(reply.enhanced.as_bytes());
+            self.output.push(b' ');
+        }
+        if named {
+            self.output.extend_from_slice(self.settings.hostname.as_bytes());
+            self.output.push(b' ');
+        }
+        self.output.extend_from_slice(reply.text.as_bytes());
+        self.finish_reply(reply.refuses());
+    }
+
+    fn say_verdict(&mut self, verdict: &Verdict) {
+        let (class, subject, detail) = verdict.enhanced;
+        self.begin(verdict.code, b' ');
+        let named = if verdict.code == 421 { self.settings.hostname.as_str() } else { "" };
+        let gap = if named.is_empty() { "" } else { " " };
+        let text = verdict.outcome.text();
+        self.output.extend_from_slice(format!("{class}.{subject}.{detail} {named}{gap}{text}").as_bytes());
+        self.finish_reply(verdict.code >= 400);
+    }
+
+    fn begin(&mut self, code: u16, separator: u8) {
+        self.output.extend_from_slice(code.to_string().as_bytes());
+        self.output.push(separator);
+    }
+
+    fn finish_reply(&mut self, refuses: bool) {
+        if refuses && !self.settings.id.is_empty() {
+            self.output.extend_from_slice(b" [");
+            self.output.extend_from_slice(self.settings.id.as_bytes());
+            self.output.push(b']');
+        }
+        self.output.extend_from_slice(b"\r\n");
+    }
+}
+
+/// A TLS record, handshake, version 3: someone skipped the SMTP part.
+fn is_tls_hello(input: &[u8]) -> bool {
+    input.first() == Some(&0x16)
+}
+
+/// A verdict that any client can understand: 2yz is 250, the enhanced class is the code's.
+fn sound(verdict: &Verdict) -> Verdict {
+    let class = verdict.code / 100;
+    let agrees = u16::from(verdict.enhanced.0) == class;
+    match class {
+        2 => Verdict { code: 250, enhanced: if agrees { verdict.enhanced } else { (2, 0, 0) }, ..*verdict },
+        4 | 5 if agrees && verdict.code % 100 < 60 && verdict.enhanced.1 < 1000 && verdict.enhanced.2 < 1000 => {
+            *verdict
+        }
+        5 => Verdict { code: 550, enhanced: (5, 0, 0), ..*verdict },
+        _ => Verdict { code: 451, enhanced: (4, 3, 0), outcome: Outcome::Internal },
+    }
+}

@@ -1,0 +1,293 @@
+//! Arguments of MAIL, RCPT and BDAT.
+
+use super::settings::Leniency;
+use super::transaction::{Body, Mail, Notify, Rcpt, Ret};
+use crate::address::{BadAddress, ForwardPath, ReversePath, Rules, split_brackets};
+use crate::replies::{self, Reply};
+use crate::{split, xtext};
+
+/// Longest ENVID, octets of xtext, RFC 3461 §4.4.
+const ENVID_MAX: usize = 100;
+/// Longest ORCPT, octets, RFC 3461 §4.2.
+const ORCPT_MAX: usize = 500;
+/// Longest decimal number, digits: always fits an `u64`.
+const DIGITS_MAX: usize = 19;
+
+/// What may be said in this session.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms<'a> {
+    pub(super) leniency: &'a Leniency,
+    pub(super) rules: Rules,
+    pub(super) esmtp: bool,
+    pub(super) size_max: u64,
+    pub(super) eight_bit: bool,
+    pub(super) smtputf8: bool,
+    pub(super) dsn: bool,
+}
+
+/// Reads the argument of MAIL.
+pub(super) fn mail(argument: &[u8], terms: &Terms<'_>) -> Result<Mail, Reply> {
+    let (path, rest) = path(argument, b"FROM:", replies::BAD_SENDER, terms)?;
+    let mut mail = Mail {
+        reverse_path: ReversePath::Null,
+        size: None,
+        body: Body::Unstated,
+        smtputf8: false,
+        ret: None,
+        envid: None,
+    };
+    let mut seen = Seen::default();
+    for (keyword, value) in parameters(rest, terms)? {
+        match Keyword::find(keyword).filter(|keyword| keyword.is_offered(terms)) {
+            Some(Keyword::Size) => {
+                seen.once(Keyword::Size)?;
+                let size = number(value.unwrap_or_default()).ok_or(replies::BAD_PARAMETER)?;
+                if size > terms.size_max {
+                    return Err(replies::TOO_LARGE);
+                }
+                mail.size = Some(size);
+            }
+            Some(Keyword::Body) => {
+                seen.once(Keyword::Body)?;
+                mail.body = body(value.unwrap_or_default(), terms)?;
+            }
+            Some(Keyword::SmtpUtf8) => {
+                seen.once(Keyword::SmtpUtf8)?;
+                if value.is_some() {
+                    return Err(replies::BAD_PARAMETER);
+                }
+                mail.smtputf8 = true;
+            }
+            Some(Keyword::Ret) => {
+                seen.once(Keyword::Ret)?;
+                mail.ret = Some(ret(value.unwrap_or_default())?);
+            }
+            Some(Keyword::Envid) => {
+                seen.once(Keyword::Envid)?;
+                mail.envid = Some(envid(value.unwrap_or_default())?);
+            }
+            Some(Keyword::Notify | Keyword::Orcpt) | None => return Err(replies::UNKNOWN_PARAMETER),
+        }
+    }
+    let rules = Rules { smtputf8: mail.smtputf8, ..terms.rules };
+    mail.reverse_path = ReversePath::parse_with(path, &rules).map_err(|bad| refusal(bad, replies::BAD_SENDER))?;
+    Ok(mail)
+}
+
+/// Reads the argument of RCPT, in a transaction with or without SMTPUTF8.
+pub(super) fn rcpt(argument: &[u8], smtputf8: bool, terms: &Terms<'_>) -> Result<Rcpt, Reply> {
+    let (path, rest) = path(argument, b"TO:", replies::BAD_RECIPIENT, terms)?;
+    let rules = Rules { smtputf8, ..terms.rules };
+    let (mut notify, mut orcpt) = (None, None);
+    let mut seen = Seen::default();
+    for (keyword, value) in parameters(rest, terms)? {
+        match Keyword::find(keyword).filter(|keyword| keyword.is_offered(terms)) {
+            Some(Keyword::Notify) => {
+                seen.once(Keyword::Notify)?;
+                notify = Some(notify_set(value.unwrap_or_default())?);
+            }
+            Some(Keyword::Orcpt) => {
+                seen.once(Keyword::Orcpt)?;
+                orcpt = Some(original_recipient(value.unwrap_or_default(), smtputf8)?);
+            }
+            _ => return Err(replies::UNKNOWN_PARAMETER),
+        }
+    }
+    let forward_path = ForwardPath::parse_with(path, &rules).map_err(|bad| refusal(bad, replies::BAD_RECIPIENT))?;
+    Ok(Rcpt { forward_path, notify, orcpt })
+}
+
+/// Reads the argument of BDAT, RFC 3030 §2: octets, and whether it is the last chunk.
+pub(super) fn bdat(argument: &[u8]) -> Option<(u64, bool)> {
+    let mut words = argument.split(|&octet| octet == b' ');
+    let size = number(words.next()?)?;
+    let last = match words.next() {
+        None => false,
+        Some(word) if word.eq_ignore_ascii_case(b"LAST") => true,
+        Some(_) => return None,
+    };
+    if words.next().is_some() { None } else { Some((size, last)) }
+}
+
+fn refusal(bad: BadAddress, syntax: Reply) -> Reply {
+    match bad {
+        BadAddress::NotAscii => replies::NOT_UTF8,
+        BadAddress::Syntax | BadAddress::NoDomain | BadAddress::TooLong => syntax,
+    }
+}
+
+/// Cuts `FROM:<path> parameters` into path and parameters.
+fn path<'l>(argument: &'l [u8], prefix: &[u8], bad: Reply, terms: &Terms<'_>) -> Result<(&'l [u8], &'l [u8]), Reply> {
+    let (word, text) = split(argument, prefix.len());
+    if !word.eq_ignore_ascii_case(prefix) {
+        return Err(replies::BAD_ARGUMENT);
+    }
+    let text = if terms.leniency.extra_spaces { text.trim_ascii_start() } else { text };
+    let (path, rest) = if text.first() == Some(&b'<') {
+        split_brackets(text).ok_or(bad)?
+    } else if terms.leniency.no_brackets && !text.is_empty() {
+        split(text, text.iter().position(|&octet| octet == b' ').unwrap_or(text.len()))
+    } else {
+        return Err(bad);
+    };
+    if rest.is_empty() || rest.first() == Some(&b' ') { Ok((path, rest)) } else { Err(bad) }
+}
+
+type Parameter<'l> = (&'l [u8], Option<&'l [u8]>);
+
+/// Cuts parameters apart, RFC 5321 §4.1.2.
+fn parameters<'l>(rest: &'l [u8], terms: &Terms<'_>) -> Result<impl Iterator<Item = Parameter<'l>>, Reply> {
+    let rest = rest.strip_prefix(b" ").unwrap_or(rest);
+    let words = move || rest.split(|&octet| octet == b' ').filter(|word| !word.is_empty());
+    if !terms.esmtp && !terms.leniency.parameters_after_helo && words().next().is_some() {
+        return Err(replies::UNKNOWN_PARAMETER);
+    }
+    let gaps = rest.split(|&octet| octet == b' ').any(<[u8]>::is_empty) && !rest.is_empty();
+    if gaps && !terms.leniency.extra_spaces || !words().all(is_parameter) {
+        return Err(replies::BAD_PARAMETER);
+    }
+    Ok(words().map(|word| match word.iter().position(|&octet| octet == b'=') {
+        Some(at) => {
+            let (keyword, value) = split(word, at);
+            (keyword, Some(value.get(1..).unwrap_or_default()))
+        }
+        None => (word, None),
+    }))
+}
+
+fn is_parameter(word: &[u8]) -> bool {
+    let mut parts = word.splitn(2, |&octet| octet == b'=');
+    let keyword = parts.next().unwrap_or_default();
+    let begins = keyword.first().is_some_and(u8::is_ascii_alphanumeric);
+    begins
+        && keyword.iter().all(|&octet| octet.is_ascii_alphanumeric() || octet == b'-')
+        && parts
+            .next()
+            .is_none_or(|value| !value.is_empty() && value.iter().all(|&octet| octet > b' ' && octet != b'='))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keyword {
+    Size,
+    Body,
+    SmtpUtf8,
+    Ret,
+    Envid,
+    Notify,
+    Orcpt,
+}
+
+impl Keyword {
+    const TABLE: [(&'static [u8], Keyword); 7] = [
+        (b"SIZE", Keyword::Size),
+        (b"BODY", Keyword::Body),
+        (b"SMTPUTF8", Keyword::SmtpUtf8),
+        (b"RET", Keyword::Ret),
+        (b"ENVID", Keyword::Envid),
+        (b"NOTIFY", Keyword::Notify),
+        (b"ORCPT", Keyword::Orcpt),
+    ];
+
+    fn find(word: &[u8]) -> Option<Self> {
+        Self::TABLE.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|&(_, keyword)| keyword)
+    }
+
+    fn is_offered(self, terms: &Terms<'_>) -> bool {
+        match self {
+            Keyword::Size | Keyword::Body => true,
+            Keyword::SmtpUtf8 => terms.smtputf8,
+            Keyword::Ret | Keyword::Envid | Keyword::Notify | Keyword::Orcpt => terms.dsn,
+        }
+    }
+}
+
+/// Which keywords came already: none may come twice.
+#[derive(Default)]
+struct Seen(u8);
+
+impl Seen {
+    fn once(&mut self, keyword: Keyword) -> Result<(), Reply> {
+        let bit = 1u8 << keyword as u8;
+        if self.0 & bit != 0 {
+            return Err(replies::BAD_PARAMETER);
+        }
+        self.0 |= bit;
+        Ok(())
+    }
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || digits.len() > DIGITS_MAX {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |sum, &digit| {
+        let value = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        sum.checked_mul(10)?.checked_add(value)
+    })
+}
+
+fn body(value: &[u8], terms: &Terms<'_>) -> Result<Body, Reply> {
+    if value.eq_ignore_ascii_case(b"7BIT") {
+        Ok(Body::SevenBit)
+    } else if !value.eq_ignore_ascii_case(b"8BITMIME") {
+        Err(replies::BAD_PARAMETER)
+    } else if terms.eight_bit {
+        Ok(Body::EightBit)
+    } else {
+        Err(replies::UNKNOWN_PARAMETER)
+    }
+}
+
+fn ret(value: &[u8]) -> Result<Ret, Reply> {
+    if value.eq_ignore_ascii_case(b"FULL") {
+        Ok(Ret::Full)
+    } else if value.eq_ignore_ascii_case(b"HDRS") {
+        Ok(Ret::Headers)
+    } else {
+        Err(replies::BAD_PARAMETER)
+    }
+}
+
+/// RFC 3461 §4.4: printable ASCII in xtext.
+fn envid(value: &[u8]) -> Result<Box<[u8]>, Reply> {
+    let plain = xtext::decode(value).ok_or(replies::BAD_PARAMETER)?;
+    let fits = !value.is_empty() && value.len() <= ENVID_MAX && plain.iter().all(|octet| matches!(octet, b' '..=b'~'));
+    if fits { Ok(value.into()) } else { Err(replies::BAD_PARAMETER) }
+}
+
+/// RFC 3461 §4.2: an address type and an address in xtext. RFC 6533 §3 adds `utf-8`, whose address may be plain UTF-8.
+fn original_recipient(value: &[u8], smtputf8: bool) -> Result<Box<[u8]>, Reply> {
+    let semicolon = value.iter().position(|&octet| octet == b';').ok_or(replies::BAD_PARAMETER)?;
+    let (kind, address) = split(value, semicolon);
+    let address = address.get(1..).unwrap_or_default();
+    let named = !kind.is_empty() && kind.iter().all(|&octet| octet.is_ascii_alphanumeric() || octet == b'-');
+    let unicode = smtputf8 && kind.eq_ignore_ascii_case(b"utf-8") && std::str::from_utf8(address).is_ok();
+    // What is plain UTF-8 is left out: the rest must be xtext all the same.
+    let ascii: Vec<u8> = address.iter().copied().filter(|octet| !unicode || octet.is_ascii()).collect();
+    let plain = xtext::decode(&ascii).ok_or(replies::BAD_PARAMETER)?;
+    let clean = plain.iter().all(|octet| !octet.is_ascii_control());
+    if named && clean && !address.is_empty() && value.len() <= ORCPT_MAX {
+        Ok(value.into())
+    } else {
+        Err(replies::BAD_PARAMETER)
+    }
+}
+
+fn notify_set(value: &[u8]) -> Result<Notify, Reply> {
+    let mut notify = Notify::default();
+    if value.eq_ignore_ascii_case(b"NEVER") {
+        return Ok(notify);
+    }
+    for word in value.split(|&octet| octet == b',') {
+        let flag = match word.to_ascii_uppercase().as_slice() {
+            b"SUCCESS" => &mut notify.success,
+            b"FAILURE" => &mut notify.failure,
+            b"DELAY" => &mut notify.delay,
+            _ => return Err(replies::BAD_PARAMETER),
+        };
+        if std::mem::replace(flag, true) {
+            return Err(replies::BAD_PARAMETER);
+        }
+    }
+    Ok(notify)
+}

@@ -1,0 +1,191 @@
+//! What a session is told before it starts: settings, the offer of the backend, leniencies, limits.
+
+use crate::data::BareLf;
+
+/// How one session serves. See [`Leniency`] and [`Limits`] for the two tables.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Name in banner, EHLO, 221 and 421. Printable ASCII, 255 octets; the rest is cut off.
+    pub hostname: String,
+    /// Session id, appended to refusals as ` [id]`. Printable ASCII, 64 octets; the rest is cut off. May be empty.
+    pub id: String,
+    /// Largest message, octets; 0: as the offer says.
+    pub message_size: u64,
+    /// Recipients in one transaction.
+    pub recipients: u16,
+    /// Offer STARTTLS.
+    pub starttls: bool,
+    /// 530 to MAIL before TLS.
+    pub tls_required: bool,
+    /// Where to be lenient.
+    pub leniency: Leniency,
+    /// Where it ends.
+    pub limits: Limits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            hostname: String::new(),
+            id: String::new(),
+            message_size: 50 << 20,
+            recipients: 1000,
+            starttls: false,
+            tls_required: false,
+            leniency: Leniency::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// What the backend can honour to the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offer {
+    /// Largest message, octets; 0: no limit stated.
+    pub size: u64,
+    /// 8BITMIME.
+    pub eight_bit: bool,
+    /// SMTPUTF8. Offered only with `eight_bit`, RFC 6531 §3.1.
+    pub smtputf8: bool,
+    /// DSN.
+    pub dsn: bool,
+    /// Recipients in one transaction.
+    pub recipients: u16,
+}
+
+/// Framing is strict, cosmetics are lenient: the one table of leniencies, each with its default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leniency {
+    /// Accept more than one space after the verb and any after the colon (`MAIL FROM: <a@b>`). Default true: real senders do so.
+    pub extra_spaces: bool,
+    /// Accept a path without `<` and `>`. Default true: appliances do so, and nothing in it is ambiguous.
+    pub no_brackets: bool,
+    /// Accept any printable ASCII as argument of HELO and EHLO. Default true: half of all hosts are misnamed.
+    pub odd_helo: bool,
+    /// Accept MAIL before any HELO. Default false.
+    pub no_helo: bool,
+    /// Accept parameters of MAIL and RCPT after HELO. Default true.
+    pub parameters_after_helo: bool,
+    /// Accept `a..b@` and `a.@`. Default true: mobile carriers issued such addresses.
+    pub odd_dots: bool,
+    /// Accept `_` in domains. Default true.
+    pub underscores: bool,
+    /// Accept a command line that ends in a bare LF. Default false: 500 and close.
+    pub lf_in_commands: bool,
+    /// A bare LF in DATA. Default [`BareLf::Refuse`].
+    pub lf_in_data: BareLf,
+    /// A bare LF in BDAT. Default [`BareLf::Refuse`].
+    pub lf_in_chunks: BareLf,
+    /// Read to the end of impure content before refusing it. Default true; false: refuse at once and close.
+    pub drain_impure: bool,
+}
+
+impl Default for Leniency {
+    fn default() -> Self {
+        Self {
+            extra_spaces: true,
+            no_brackets: true,
+            odd_helo: true,
+            no_helo: false,
+            parameters_after_helo: true,
+            odd_dots: true,
+            underscores: true,
+            lf_in_commands: false,
+            lf_in_data: BareLf::Refuse,
+            lf_in_chunks: BareLf::Refuse,
+            drain_impure: true,
+        }
+    }
+}
+
+impl Leniency {
+    /// None at all: the letter of the RFCs.
+    #[must_use]
+    pub fn strict() -> Self {
+        Self {
+            extra_spaces: false,
+            no_brackets: false,
+            odd_helo: false,
+            no_helo: false,
+            parameters_after_helo: false,
+            odd_dots: false,
+            underscores: false,
+            lf_in_commands: false,
+            lf_in_data: BareLf::Refuse,
+            lf_in_chunks: BareLf::Refuse,
+            drain_impure: false,
+        }
+    }
+}
+
+/// Where a session ends: everything that a client can repeat is counted. "Since the last message" means since one was
+/// accepted; the one beyond a limit is answered 421.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Commands refused for what they are: unknown, malformed, out of sequence.
+    pub errors: u32,
+    /// NOOP, HELP and VRFY since the last message.
+    pub noops: u32,
+    /// RSET since the last message.
+    pub resets: u32,
+    /// HELO and EHLO since the last message.
+    pub ehlos: u32,
+    /// Recipients refused for good.
+    pub refused_recipients: u32,
+    /// Recipients beyond the most in one transaction, or refused for now, since the last message.
+    pub surplus_recipients: u32,
+    /// Chunks in one message, to which one is added for each 4096 octets so far.
+    pub chunks: u32,
+    /// Chunks below 512 octets since the last message, those with LAST not counted.
+    pub tiny_chunks: u32,
+    /// Octets of refused content read and thrown away.
+    pub discard: u64,
+    /// Longest command line, octets with its CRLF (RFC 5321 §4.5.3.1.4 and the extensions that lengthen it).
+    pub line: usize,
+    /// Octets of a command line that is too long, until its end, before it is 421.
+    pub long_line: u64,
+    /// Longest line of content, octets; `None`: any, since nothing here keeps a line.
+    pub content_line: Option<u64>,
+    /// Longest local part, octets. RFC 5321 §4.5.3.1.1 has 64; return paths of lists and forwarders are longer.
+    pub local_part: usize,
+    /// Longest path without its brackets, octets, RFC 5321 §4.5.3.1.3.
+    pub path: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            errors: 20,
+            noops: 100,
+            resets: 100,
+            ehlos: 20,
+            refused_recipients: 100,
+            surplus_recipients: 2000,
+            chunks: 1000,
+            tiny_chunks: 100,
+            discard: 64 << 20,
+            line: 2048,
+            long_line: 64 << 10,
+            content_line: None,
+            local_part: 254,
+            path: 254,
+        }
+    }
+}
+
+impl Limits {
+    /// For a server under stress: little patience with anyone.
+    #[must_use]
+    pub fn stress() -> Self {
+        Self {
+            errors: 1,
+            noops: 1,
+            resets: 10,
+            ehlos: 4,
+            refused_recipients: 10,
+            tiny_chunks: 4,
+            discard: 1 << 20,
+            ..Self::default()
+        }
+    }
+}

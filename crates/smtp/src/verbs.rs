@@ -1,0 +1,90 @@
+//! The table of verbs: what each is called, what argument it takes, and which tally it costs.
+
+/// What a command line asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Verb {
+    Helo,
+    Ehlo,
+    Mail,
+    Rcpt,
+    Data,
+    Bdat,
+    Rset,
+    Noop,
+    Vrfy,
+    Help,
+    Quit,
+    StartTls,
+    Auth,
+    /// Known to RFCs, never served here.
+    Disabled,
+    /// Another protocol's: a browser or a cross-protocol attack is talking.
+    Foreign,
+}
+
+/// What may follow the verb.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Argument {
+    Absent,
+    Required,
+    Any,
+}
+
+/// One verb.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// As on the wire, upper case.
+    pub name: &'static str,
+    /// What it asks for.
+    pub verb: Verb,
+    /// What may follow it; otherwise 501.
+    pub argument: Argument,
+}
+
+const fn row(name: &'static str, verb: Verb, argument: Argument) -> Row {
+    Row { name, verb, argument }
+}
+
+/// Every verb that isn't simply unknown. Frequent ones first. XCLIENT and XFORWARD are unknown to clients on purpose.
+pub const TABLE: &[Row] = &[
+    row("RCPT", Verb::Rcpt, Argument::Required),
+    row("MAIL", Verb::Mail, Argument::Required),
+    row("DATA", Verb::Data, Argument::Absent),
+    row("BDAT", Verb::Bdat, Argument::Any),
+    row("EHLO", Verb::Ehlo, Argument::Required),
+    row("QUIT", Verb::Quit, Argument::Absent),
+    row("STARTTLS", Verb::StartTls, Argument::Absent),
+    row("RSET", Verb::Rset, Argument::Absent),
+    row("HELO", Verb::Helo, Argument::Required),
+    row("NOOP", Verb::Noop, Argument::Any),
+    row("VRFY", Verb::Vrfy, Argument::Required),
+    row("EXPN", Verb::Disabled, Argument::Any),
+    row("HELP", Verb::Help, Argument::Any),
+    row("AUTH", Verb::Auth, Argument::Any),
+    row("ETRN", Verb::Disabled, Argument::Any),
+    row("ATRN", Verb::Disabled, Argument::Any),
+    row("TURN", Verb::Disabled, Argument::Any),
+    row("SEND", Verb::Disabled, Argument::Any),
+    row("SOML", Verb::Disabled, Argument::Any),
+    row("SAML", Verb::Disabled, Argument::Any),
+    row("BURL", Verb::Disabled, Argument::Any),
+    row("GET", Verb::Foreign, Argument::Any),
+    row("POST", Verb::Foreign, Argument::Any),
+    row("HEAD", Verb::Foreign, Argument::Any),
+    row("PUT", Verb::Foreign, Argument::Any),
+    row("DELETE", Verb::Foreign, Argument::Any),
+    row("OPTIONS", Verb::Foreign, Argument::Any),
+    row("CONNECT", Verb::Foreign, Argument::Any),
+    row("TRACE", Verb::Foreign, Argument::Any),
+    row("PATCH", Verb::Foreign, Argument::Any),
+    row("PRI", Verb::Foreign, Argument::Any),
+    row("PROXY", Verb::Foreign, Argument::Any),
+];
+
+/// The row of `word`, in any case.
+#[must_use]
+pub fn find(word: &[u8]) -> Option<&'static Row> {
+    TABLE.iter().find(|row| row.name.as_bytes().eq_ignore_ascii_case(word))
+}
