@@ -5,6 +5,7 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 pub mod confine;
+pub mod epoll;
 pub mod fds;
 pub mod filter;
 pub mod landlock;

@@ -1,0 +1,207 @@
+//! The loop: one thread, one epoll, one frame at a time.
+
+use crate::KeyholderError;
+use crate::desk::{Complaints, Desk, Line, Offence, Seat};
+use gatepost_channel::{ChannelError, End, Inbox};
+use gatepost_jail::ControlEnd;
+use gatepost_sys::epoll::Epoll;
+use gatepost_tls::sign::Keys;
+use gatepost_wire::control::{Order, Report, Role};
+use gatepost_wire::link::SessionId;
+use gatepost_wire::sign::Signature;
+use gatepost_wire::{KeyholderToSession, ListenerToKeyholder, Nothing, SessionToKeyholder};
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// A link with a listener. More than one while a listener is being replaced.
+type Link = End<Nothing, ListenerToKeyholder>;
+/// A session's channel.
+type SessionEnd = End<KeyholderToSession, SessionToKeyholder>;
+
+/// The launcher's token; the others are counted from it and never used again, so that an event that is still in hand
+/// for a channel just closed can not be taken for another's.
+const CONTROL: u64 = 0;
+/// Room for one frame; the longest that anybody here may send is a question.
+const INBOX: usize = 1024;
+
+/// Serves until drained. `most`: sessions at once.
+pub(crate) fn serve(control: &ControlEnd, keys: Keys, epoll: Epoll, most: usize) -> Result<(), KeyholderError> {
+    let mut keyholder = Keyholder {
+        epoll,
+        desk: Desk::new(keys),
+        phase: Phase::Waiting,
+        links: BTreeMap::new(),
+        sessions: BTreeMap::new(),
+        most,
+        last: CONTROL,
+        inbox: Inbox::new(INBOX),
+        complaints: Complaints::default(),
+        begun: Instant::now(),
+    };
+    keyholder.epoll.add(control.as_fd(), CONTROL).map_err(watching)?;
+    keyholder.run(control)
+}
+
+fn watching(cause: std::io::Error) -> KeyholderError {
+    KeyholderError::System { step: "watch a channel", cause }
+}
+
+/// How far its life has gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// For `Go`: links are kept, not heard.
+    Waiting,
+    Serving,
+    /// Until no session is left.
+    Draining,
+}
+
+struct Keyholder {
+    epoll: Epoll,
+    desk: Desk,
+    phase: Phase,
+    links: BTreeMap<u64, Link>,
+    sessions: BTreeMap<u64, (Seat, SessionEnd)>,
+    most: usize,
+    last: u64,
+    inbox: Inbox,
+    complaints: Complaints,
+    begun: Instant,
+}
+
+impl Keyholder {
+    fn run(&mut self, control: &ControlEnd) -> Result<(), KeyholderError> {
+        let mut ready = Vec::new();
+        loop {
+            // A session that the listener has announced, but that has not been read yet, is work under way as well:
+            // the end is only reached when a look at everything finds nothing.
+            let last_look = self.phase == Phase::Draining && self.sessions.is_empty();
+            let timeout = last_look.then_some(Duration::ZERO);
+            let waiting = |cause| KeyholderError::System { step: "wait for channels", cause };
+            self.epoll.wait(timeout, &mut ready).map_err(waiting)?;
+            if last_look && ready.is_empty() {
+                tracing::info!(signatures = self.desk.signed(), "keyholder drained");
+                return Ok(());
+            }
+            for token in &ready {
+                match *token {
+                    CONTROL => self.obey(control)?,
+                    token if self.links.contains_key(&token) => self.hear(token),
+                    token => self.attend(token),
+                }
+            }
+        }
+    }
+
+    /// One order of the launcher, which is trusted: what is wrong with it is a bug, and the end.
+    fn obey(&mut self, control: &ControlEnd) -> Result<(), KeyholderError> {
+        let (order, mut fds) = control.recv_with(&mut self.inbox).map_err(KeyholderError::Launcher)?;
+        match (order, fds.pop(), self.phase) {
+            (Order::Peer(Role::Listener), Some(fd), phase) if fds.is_empty() => {
+                let token = self.next();
+                let link = Link::from_fd(fd);
+                if phase != Phase::Waiting {
+                    self.epoll.add(link.as_fd(), token).map_err(watching)?;
+                }
+                self.links.insert(token, link);
+            }
+            (Order::Go, None, Phase::Waiting) => {
+                for (token, link) in &self.links {
+                    self.epoll.add(link.as_fd(), *token).map_err(watching)?;
+                }
+                self.phase = Phase::Serving;
+                control.tell(&Report::Ready).map_err(KeyholderError::Launcher)?;
+            }
+            (Order::Drain, None, _) => self.phase = Phase::Draining,
+            (Order::Peer(_), ..) => return Err(KeyholderError::Order("a link that the keyholder has no use for")),
+            (Order::Socket(_), ..) => return Err(KeyholderError::Order("a socket for the keyholder")),
+            (Order::Go | Order::Drain, ..) => return Err(KeyholderError::Order("an order out of turn")),
+        }
+        Ok(())
+    }
+
+    /// One announcement of a listener.
+    fn hear(&mut self, token: u64) {
+        let Some(link) = self.links.get(&token) else { return };
+        match link.recv_with(&mut self.inbox) {
+            Ok((open, mut fds)) => match (fds.pop(), fds.is_empty()) {
+                (Some(fd), true) => self.admit(open.id, fd),
+                _ => self.forget(token, Some("a session without its one descriptor")),
+            },
+            // Its end is no news when it was replaced, and the launcher's to see when it was not.
+            Err(ChannelError::Closed) => self.forget(token, None),
+            Err(ChannelError::Timeout) => {}
+            Err(e) => self.forget(token, Some(&e.to_string())),
+        }
+    }
+
+    /// A listener that breaks the rules is not heard again. The sessions it announced are none the worse.
+    fn forget(&mut self, token: u64, why: Option<&str>) {
+        if let Some(link) = self.links.remove(&token) {
+            let _ = self.epoll.remove(link.as_fd());
+        }
+        if let Some(why) = why {
+            tracing::error!(why, "link with listener dropped");
+        }
+    }
+
+    /// A session that is not admitted finds its channel closed and does without TLS.
+    fn admit(&mut self, id: SessionId, fd: OwnedFd) {
+        if self.sessions.len() >= self.most {
+            return self.complain(id, "all places taken", false);
+        }
+        let end = SessionEnd::from_fd(fd);
+        let token = self.next();
+        let watched = end.seq().set_nonblocking(true).and_then(|()| self.epoll.add(end.as_fd(), token));
+        match watched {
+            Ok(()) => drop(self.sessions.insert(token, (Seat::new(id), end))),
+            Err(e) => self.complain(id, &format!("cannot be watched: {e}"), true),
+        }
+    }
+
+    /// One question of a session. It may be owned: whatever is wrong costs it the channel, and nobody else anything.
+    fn attend(&mut self, token: u64) {
+        let Some((seat, end)) = self.sessions.get_mut(&token) else { return };
+        let answered = match end.recv_with(&mut self.inbox) {
+            Ok((sign, fds)) => match self.desk.answer(seat, &sign, fds.len()) {
+                Ok(signature) => end.tell(&Signature(&signature)).map_err(|e| match e {
+                    // As many answers as a session may have always fit.
+                    ChannelError::Timeout => Some(Offence::Deaf),
+                    _ => None,
+                }),
+                Err(offence) => Err(Some(offence)),
+            },
+            Err(ChannelError::Timeout) => Ok(()),
+            Err(ChannelError::Hostile(e)) => Err(Some(Offence::Frame(e))),
+            Err(ChannelError::Closed | ChannelError::Io(_)) => Err(None),
+        };
+        let Err(offence) = answered else { return };
+        let Some((seat, end)) = self.sessions.remove(&token) else { return };
+        let _ = self.epoll.remove(end.as_fd());
+        if let Some(offence) = offence {
+            self.complain(seat.id(), &offence.to_string(), offence.is_ours());
+        }
+    }
+
+    fn complain(&mut self, session: SessionId, why: &str, ours: bool) {
+        let Line::Write { kept } = self.complaints.count(self.begun.elapsed()) else { return };
+        if kept > 0 {
+            tracing::warn!(kept, "sessions without signature, not logged one by one");
+        }
+        if ours {
+            tracing::error!(%session, why, "no signature");
+        } else {
+            tracing::warn!(%session, why, "signature refused");
+        }
+    }
+
+    fn next(&mut self) -> u64 {
+        self.last = self.last.saturating_add(1);
+        self.last
+    }
+}
+
+#[cfg(test)]
+#[path = "serve_tests.rs"]
+mod tests;

@@ -1,0 +1,308 @@
+//! The loop with real channels: the test is launcher, listener and sessions at once. The jail is not entered.
+
+use super::*;
+use gatepost_tls::pair::Pair;
+use gatepost_tls::server::{AskSignature, config};
+use gatepost_wire::sign::{SIGNATURES_PER_SESSION, Sign};
+use gatepost_wire::{Frame, LauncherToRole, RoleToLauncher};
+use rustls::client::{ClientConfig, ClientConnection};
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::server::ServerConnection;
+use std::error::Error;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+type Announce = End<ListenerToKeyholder, Nothing>;
+type Asker = End<SessionToKeyholder, KeyholderToSession>;
+
+/// What a test waits at most for an answer that is due at once.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct House {
+    launcher: End<LauncherToRole, RoleToLauncher>,
+    keyholder: JoinHandle<Result<(), KeyholderError>>,
+    chain: gatepost_wire::slice::Chain,
+}
+
+impl House {
+    /// A keyholder with one P-256 key that has not been told to go yet.
+    fn new(most: usize) -> House {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let cert = rcgen::CertificateParams::new(vec!["mx.example.org".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let pem = key.serialize_pem();
+        let chain = Pair::load(cert.pem().as_bytes(), pem.as_bytes(), [""; 0]).unwrap().chain;
+        let keys = Keys::load(vec![pem.into_bytes()]).unwrap();
+        let (control, launcher) = ControlEnd::pair().unwrap();
+        launcher.seq().set_timeout(PATIENCE).unwrap();
+        let epoll = Epoll::new(4).unwrap();
+        let keyholder = std::thread::spawn(move || serve(&control, keys, epoll, most));
+        House { launcher, keyholder, chain }
+    }
+
+    /// One that serves, with a link to a listener.
+    fn serving(most: usize) -> (House, Announce) {
+        let house = House::new(most);
+        let link = house.link();
+        house.launcher.tell(&Order::Go).unwrap();
+        assert_eq!(house.launcher.recv(&mut Inbox::new(64)).unwrap(), Report::Ready);
+        (house, link)
+    }
+
+    fn link(&self) -> Announce {
+        let (near, far) = Announce::pair().unwrap();
+        self.launcher.tell_with(&Order::Peer(Role::Listener), &[far.as_fd()]).unwrap();
+        near
+    }
+
+    fn drained(self) {
+        self.launcher.tell(&Order::Drain).unwrap();
+        self.keyholder.join().unwrap().unwrap();
+    }
+}
+
+fn announce(link: &Announce, id: u64) -> Asker {
+    let (near, far) = Asker::pair().unwrap();
+    link.tell_with(&gatepost_wire::link::OpenKey { id: SessionId(id) }, &[far.as_fd()]).unwrap();
+    near.seq().set_timeout(PATIENCE).unwrap();
+    near
+}
+
+fn verify() -> Vec<u8> {
+    [&[0x20; 64][..], b"TLS 1.3, server CertificateVerify\0", &[7; 32]].concat()
+}
+
+fn ask(asker: &Asker, message: &[u8]) -> Result<Vec<u8>, ChannelError> {
+    asker.tell(&Sign { pair: 0, scheme: 0x0403, message })?;
+    Ok(asker.recv(&mut Inbox::new(INBOX))?.0.to_vec())
+}
+
+fn is_served(asker: &Asker) {
+    assert!(!ask(asker, &verify()).unwrap().is_empty());
+}
+
+/// The channel was closed from the other side, within the time that an answer takes.
+fn is_closed(asker: &Asker, what: &str) {
+    match asker.recv(&mut Inbox::new(INBOX)) {
+        Err(ChannelError::Closed) => {}
+        other => panic!("{what}: {other:?}"),
+    }
+}
+
+#[derive(Debug)]
+struct Remote(Mutex<Asker>);
+
+impl AskSignature for Remote {
+    fn sign(&self, pair: u8, scheme: u16, message: &[u8]) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
+        let asker = self.0.lock().unwrap();
+        asker.tell(&Sign { pair, scheme, message })?;
+        Ok(asker.recv(&mut Inbox::new(INBOX))?.0.to_vec())
+    }
+}
+
+#[test]
+fn p5_a_session_shakes_hands_with_a_key_in_another_room() {
+    let (house, link) = House::serving(8);
+    let server = config(std::slice::from_ref(&house.chain), false, Box::new(Remote(Mutex::new(announce(&link, 1)))));
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from(house.chain.certificates[0].clone())).unwrap();
+    let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("mx.example.org").unwrap();
+    let mut client = ClientConnection::new(Arc::new(client), name).unwrap();
+    let mut server = ServerConnection::new(server.unwrap()).unwrap();
+    while client.is_handshaking() || server.is_handshaking() {
+        let mut wire = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut wire).unwrap();
+        }
+        server.read_tls(&mut wire.as_slice()).unwrap();
+        server.process_new_packets().unwrap();
+        let mut wire = Vec::new();
+        while server.wants_write() {
+            server.write_tls(&mut wire).unwrap();
+        }
+        client.read_tls(&mut wire.as_slice()).unwrap();
+        client.process_new_packets().unwrap();
+    }
+    drop((client, server));
+    house.drained();
+}
+
+#[test]
+fn p5_every_abuse_costs_its_own_channel_and_no_other() {
+    let (house, link) = House::serving(64);
+    let bystander = announce(&link, 0);
+    is_served(&bystander);
+    let good = verify();
+    let sign = Sign { pair: 0, scheme: 0x0403, message: &good };
+    let mut two = Frame::of(&sign);
+    assert!(two.push(&sign));
+    let raw = |tag: u8, body: &[u8]| [&[1, tag][..], &u32::try_from(body.len()).unwrap().to_le_bytes(), body].concat();
+    let client = [&[0x20; 64][..], b"TLS 1.3, client CertificateVerify\0", &[7; 32]].concat();
+    let rows: Vec<(&str, Vec<u8>)> = vec![
+        ("a chosen message", Frame::of(&Sign { message: b"I owe you", ..sign }).bytes().to_vec()),
+        ("a client's CertificateVerify", Frame::of(&Sign { message: &client, ..sign }).bytes().to_vec()),
+        ("a pair that is not there", Frame::of(&Sign { pair: 1, ..sign }).bytes().to_vec()),
+        ("a scheme of another key", Frame::of(&Sign { scheme: 0x0804, ..sign }).bytes().to_vec()),
+        ("two questions in one frame", two.bytes().to_vec()),
+        ("no question", vec![1]),
+        ("another version", vec![2]),
+        ("a question that ends early", Frame::of(&sign).bytes()[..20].to_vec()),
+        ("an octet after the question", raw(1, &[0, 3, 4, 1, 0, 9, 9])),
+        ("an unknown tag", raw(2, &[])),
+        ("a length beyond the frame", vec![1, 1, 255, 255, 255, 255]),
+        ("a message beyond its limit", Frame::of(&Sign { message: &[0x20; 513], ..sign }).bytes().to_vec()),
+        ("a frame beyond the buffer", vec![1; 2 * INBOX]),
+        ("an empty frame", vec![]),
+    ];
+    for ((what, frame), id) in rows.iter().zip(1..) {
+        let asker = announce(&link, id);
+        asker.seq().send(frame, &[]).unwrap();
+        is_closed(&asker, what);
+    }
+    let asker = announce(&link, 98);
+    asker.tell_with(&sign, &[link.as_fd()]).unwrap();
+    is_closed(&asker, "a descriptor");
+    let asker = announce(&link, 99);
+    for _ in 0..SIGNATURES_PER_SESSION {
+        is_served(&asker);
+    }
+    asker.tell(&sign).unwrap();
+    is_closed(&asker, "one signature more");
+    is_served(&bystander);
+    drop(bystander);
+    house.drained();
+}
+
+#[test]
+fn p5_a_session_that_asks_without_listening_blocks_nobody() {
+    let (house, link) = House::serving(8);
+    let deaf = announce(&link, 1);
+    deaf.seq().set_nonblocking(true).unwrap();
+    let good = verify();
+    let sign = Sign { pair: 0, scheme: 0x0403, message: &good };
+    let other = announce(&link, 2);
+    let mut sent = 0;
+    while deaf.tell(&sign).is_ok() && sent < 10_000 {
+        sent += 1;
+    }
+    is_served(&other);
+    drop((deaf, other));
+    house.drained();
+}
+
+#[test]
+fn more_sessions_than_places_do_without() {
+    let (house, link) = House::serving(2);
+    let (first, second, third) = (announce(&link, 1), announce(&link, 2), announce(&link, 3));
+    is_closed(&third, "a third of two");
+    is_served(&first);
+    is_served(&second);
+    drop(first);
+    // The place is free when the keyholder has seen the end of the first, which it may see after the announcement.
+    assert!((0..10_000).any(|_| ask(&announce(&link, 4), &verify()).is_ok()));
+    drop(second);
+    house.drained();
+}
+
+#[test]
+fn a_link_is_heard_after_go_only() {
+    let house = House::new(8);
+    let link = house.link();
+    let asker = announce(&link, 1);
+    asker.tell(&Sign { pair: 0, scheme: 0x0403, message: &verify() }).unwrap();
+    house.launcher.tell(&Order::Go).unwrap();
+    let mut inbox = Inbox::new(INBOX);
+    assert_eq!(house.launcher.recv(&mut inbox).unwrap(), Report::Ready);
+    assert!(!asker.recv(&mut inbox).unwrap().0.is_empty());
+    drop(asker);
+    house.drained();
+}
+
+#[test]
+fn sessions_outlive_their_listener_and_a_new_one_is_heard() {
+    let (house, old) = House::serving(8);
+    let first = announce(&old, 1);
+    is_served(&first);
+    let new = house.link();
+    let second = announce(&new, 2);
+    is_served(&second);
+    let third = announce(&old, 3);
+    is_served(&third);
+    drop(old);
+    is_served(&first);
+    drop((first, second, third));
+    house.drained();
+}
+
+#[test]
+fn a_listener_that_breaks_the_rules_takes_no_session_with_it() {
+    let hostile: [(&str, &[u8], usize); 4] = [
+        ("no descriptor", &[1, 1, 8, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8], 0),
+        ("two descriptors", &[1, 1, 8, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8], 2),
+        ("an unknown tag", &[1, 9, 0, 0, 0, 0], 1),
+        ("too long", &[1; 4096], 1),
+    ];
+    for (what, frame, fds) in hostile {
+        let (house, link) = House::serving(8);
+        let asker = announce(&link, 1);
+        is_served(&asker);
+        link.seq().set_timeout(PATIENCE).unwrap();
+        link.seq().send(frame, &vec![link.as_fd(); fds]).unwrap();
+        assert!(matches!(link.recv(&mut Inbox::new(64)), Err(ChannelError::Closed)), "{what}");
+        is_served(&asker);
+        is_served(&announce(&house.link(), 2));
+        drop(asker);
+        house.drained();
+    }
+}
+
+#[test]
+fn draining_ends_with_the_last_session_and_not_before() {
+    let (house, link) = House::serving(8);
+    let old = announce(&link, 1);
+    is_served(&old);
+    // Announced before the order, perhaps not read before it.
+    let young = announce(&link, 2);
+    house.launcher.tell(&Order::Drain).unwrap();
+    is_served(&young);
+    drop(young);
+    is_served(&old);
+    assert!(!house.keyholder.is_finished());
+    drop(old);
+    house.keyholder.join().unwrap().unwrap();
+    assert!(matches!(house.launcher.recv(&mut Inbox::new(64)), Err(ChannelError::Closed)));
+}
+
+#[test]
+fn a_keyholder_without_launcher_or_with_wrong_orders_ends() {
+    let orders: [(&str, Option<Order>, bool); 6] = [
+        ("launcher gone", None, false),
+        ("a socket", Some(Order::Socket(0)), true),
+        ("a link with another role", Some(Order::Peer(Role::Handoff)), true),
+        ("a link without descriptor", Some(Order::Peer(Role::Listener)), false),
+        ("a descriptor with Go", Some(Order::Go), true),
+        ("a descriptor with Drain", Some(Order::Drain), true),
+    ];
+    for (what, order, with) in orders {
+        let house = House::new(8);
+        let (spare, _far) = Announce::pair().unwrap();
+        if let Some(order) = order {
+            let fds = [spare.as_fd()];
+            house.launcher.tell_with(&order, if with { &fds } else { &[] }).unwrap();
+        }
+        let expected_order = order.is_some();
+        let House { launcher, keyholder, .. } = house;
+        let launcher = expected_order.then_some(launcher);
+        match keyholder.join().unwrap() {
+            Err(KeyholderError::Order(_)) if expected_order => {}
+            Err(KeyholderError::Launcher(ChannelError::Closed)) if !expected_order => {}
+            other => panic!("{what}: {other:?}"),
+        }
+        drop(launcher);
+    }
+}
