@@ -216,12 +216,6 @@ impl Gate {
     fn now(&self) -> u64 {
         u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
-
-    /// Sessions under way.
-    #[cfg(test)]
-    pub(crate) fn inside(&self) -> usize {
-        self.roster.borrow().len()
-    }
 }
 
 /// An admitted client's place. Dropped before [`Pass::keep`], for an error or a drain that cuts the hand-over short, it

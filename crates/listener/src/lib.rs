@@ -14,6 +14,8 @@
 mod accept;
 mod gate;
 mod roster;
+#[cfg(test)]
+mod tests;
 
 use gate::Gate;
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};

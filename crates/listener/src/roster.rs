@@ -52,12 +52,6 @@ impl Roster {
         gone
     }
 
-    /// Sessions under way.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.sessions.len()
-    }
-
     /// Ready when nobody is inside.
     pub(crate) fn poll_quiet(&mut self, waker: &Waker) -> Poll<()> {
         if self.sessions.is_empty() {

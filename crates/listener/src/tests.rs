@@ -1,0 +1,359 @@
+//! The listener between a launcher, a nursery, a keyholder and a handoff of the test's own.
+
+use crate::serve;
+use gatepost_channel::{ChannelError, End, Inbox};
+use gatepost_wire::control::{Order, Report, Role};
+use gatepost_wire::link::{self, Ended, OpenKey, SessionId, Start};
+use gatepost_wire::session::{Answer, Ask, Reason, Verdict};
+use gatepost_wire::slice::{ListenerSlice, TlsMode};
+use gatepost_wire::{
+    HandoffToSession, KeyholderToSession, LauncherToRole, ListenerToHandoff, ListenerToKeyholder, ListenerToNursery,
+    Nothing, NurseryToListener, RoleToLauncher, SessionToHandoff, SessionToKeyholder, sign,
+};
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::task::LocalSet;
+
+type Launcher = End<LauncherToRole, RoleToLauncher>;
+type Nursery = End<NurseryToListener, ListenerToNursery>;
+type Handoff = End<Nothing, ListenerToHandoff>;
+type Keyholder = End<Nothing, ListenerToKeyholder>;
+
+/// Longest wait for anything that must happen: only a failing test waits so long.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn slice(sessions: u32, per_address: u32) -> ListenerSlice {
+    ListenerSlice {
+        listeners: vec![TlsMode::Off, TlsMode::StartTls, TlsMode::Implicit],
+        hostname: "mx.example.org".to_owned(),
+        sessions,
+        sessions_per_address: per_address,
+    }
+}
+
+/// A listener that runs in a thread, and all that it is linked to.
+struct House {
+    launcher: Launcher,
+    listener: Option<JoinHandle<Result<(), String>>>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl House {
+    fn new(slice: ListenerSlice) -> Self {
+        let (launcher, control) = End::<LauncherToRole, RoleToLauncher>::pair().unwrap();
+        launcher.seq().set_timeout(PATIENCE).unwrap();
+        let listener = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().unwrap();
+            LocalSet::new().block_on(&runtime, serve(control, slice)).map_err(|e| e.to_string())
+        });
+        Self { launcher, listener: Some(listener), addresses: Vec::new() }
+    }
+
+    /// One listening socket for each TLS mode, all links, and open.
+    fn open(slice: ListenerSlice) -> (Self, Nursery, Handoff, Keyholder) {
+        let mut house = Self::new(slice);
+        let (nursery, handoff, keyholder) =
+            (house.link(Role::Nursery), house.link(Role::Handoff), house.link(Role::Keyholder));
+        for index in 0..3 {
+            house.socket(index);
+        }
+        house.go();
+        (house, nursery, handoff, keyholder)
+    }
+
+    fn link<Out: gatepost_wire::Direction, In: gatepost_wire::Direction>(&self, role: Role) -> End<Out, In> {
+        let (ours, theirs) = End::<Out, In>::pair().unwrap();
+        ours.seq().set_timeout(PATIENCE).unwrap();
+        self.launcher.tell_with(&Order::Peer(role), &[theirs.as_fd()]).unwrap();
+        ours
+    }
+
+    fn socket(&mut self, index: u8) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        self.addresses.push(listener.local_addr().unwrap());
+        self.launcher.tell_with(&Order::Socket(index), &[listener.as_fd()]).unwrap();
+    }
+
+    fn go(&self) {
+        self.launcher.tell(&Order::Go).unwrap();
+        assert_eq!(self.launcher.recv(&mut Inbox::new(64)).unwrap(), Report::Ready);
+    }
+
+    fn connect(&self, socket: usize) -> TcpStream {
+        let client = TcpStream::connect(self.addresses[socket]).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client
+    }
+
+    fn drain(self) -> Result<(), String> {
+        self.launcher.tell(&Order::Drain).unwrap();
+        self.outcome()
+    }
+
+    /// How the listener ends, having been told already.
+    fn outcome(mut self) -> Result<(), String> {
+        self.listener.take().unwrap().join().unwrap()
+    }
+}
+
+fn start(nursery: &Nursery) -> (Start, Vec<OwnedFd>) {
+    nursery.recv_with(&mut Inbox::new(64)).unwrap()
+}
+
+fn ended(nursery: &Nursery, id: SessionId, how: link::End) {
+    nursery.tell(&Ended { id, how }).unwrap();
+}
+
+fn all_of(client: &mut TcpStream) -> String {
+    let mut said = String::new();
+    client.read_to_string(&mut said).unwrap();
+    said
+}
+
+/// Waits until an order has been carried out: orders are followed one after the other, and `Go` is answered.
+fn settle(house: &House) {
+    house.go();
+}
+
+#[test]
+fn p4_handoff_learns_from_the_listener_who_the_client_is() {
+    let (house, nursery, handoff, keyholder) = House::open(slice(10, 10));
+    for (socket, tls) in [(0, false), (1, true), (2, true)] {
+        let client = house.connect(socket);
+        let (open, fds) = handoff.recv_with(&mut Inbox::new(256)).unwrap();
+        assert_eq!(open.client, client.local_addr().unwrap());
+        assert_eq!(open.local, house.addresses[socket]);
+        assert_eq!(usize::from(open.listener), socket);
+        let handoff_end = End::<HandoffToSession, SessionToHandoff>::from_fd(fds.into_iter().next().unwrap());
+        let (begun, fds) = start(&nursery);
+        assert_eq!(begun, Start { id: open.id, listener: open.listener, tls });
+        assert_eq!(fds.len(), if tls { 3 } else { 2 });
+        let mut fds = fds.into_iter();
+        let served = TcpStream::from(fds.next().unwrap());
+        assert_eq!(served.peer_addr().unwrap(), client.local_addr().unwrap());
+        assert!(served.nodelay().unwrap());
+
+        let session = End::<SessionToHandoff, HandoffToSession>::from_fd(fds.next().unwrap());
+        session.tell(&Ask::Reset).unwrap();
+        assert_eq!(handoff_end.recv(&mut Inbox::new(64)).unwrap(), Ask::Reset);
+        let verdict = Answer::Verdict(Verdict { code: 250, enhanced: (2, 0, 0), reason: Reason::Ok });
+        handoff_end.tell(&verdict).unwrap();
+        assert_eq!(session.recv(&mut Inbox::new(64)).unwrap(), verdict);
+
+        if tls {
+            let (key, key_fds) = keyholder.recv_with(&mut Inbox::new(64)).unwrap();
+            assert_eq!(key, OpenKey { id: open.id });
+            let keys = End::<KeyholderToSession, SessionToKeyholder>::from_fd(key_fds.into_iter().next().unwrap());
+            let session = End::<SessionToKeyholder, KeyholderToSession>::from_fd(fds.next().unwrap());
+            session.tell(&sign::Sign { pair: 0, scheme: 0x0403, message: b"m" }).unwrap();
+            assert_eq!(keys.recv(&mut Inbox::new(64)).unwrap().message, b"m");
+        }
+    }
+    drop(nursery);
+    assert_eq!(house.drain(), Ok(()));
+}
+
+#[test]
+fn session_ids_differ_and_grow() {
+    let (house, nursery, _handoff, _keyholder) = House::open(slice(100, 100));
+    let clients: Vec<TcpStream> = (0..20).map(|_| house.connect(0)).collect();
+    let ids: Vec<u64> = clients.iter().map(|_| start(&nursery).0.id.0).collect();
+    assert!(ids.windows(2).all(|pair| pair[0] < pair[1]), "{ids:?}");
+    assert_eq!(SessionId(ids[0]).to_string().len(), 10);
+}
+
+#[test]
+fn p6_a_client_over_its_limit_hears_421_and_one_that_left_makes_room() {
+    let (house, nursery, _handoff, _keyholder) = House::open(slice(10, 1));
+    let _first = house.connect(0);
+    let (begun, fds) = start(&nursery);
+    drop(fds);
+    assert!(all_of(&mut house.connect(0)).starts_with("421 4.7.0 mx.example.org "));
+    // Whoever expects TLS records gets none of our words.
+    assert_eq!(all_of(&mut house.connect(2)), "");
+    ended(&nursery, begun.id, link::End::Exit(0));
+    let (_client, begun_again) = eventually_admitted(&house, &nursery, "421 4.7.0 ");
+    assert!(begun_again.id.0 > begun.id.0);
+}
+
+#[test]
+fn p6_slots_are_kept_for_other_networks() {
+    let (house, nursery, _handoff, _keyholder) = House::open(slice(10, 100));
+    let clients: Vec<TcpStream> = (0..9).map(|_| house.connect(0)).collect();
+    for _ in &clients {
+        start(&nursery);
+    }
+    assert!(all_of(&mut house.connect(0)).starts_with("421 4.3.2 mx.example.org "));
+}
+
+#[test]
+fn p8_a_crash_earns_its_client_a_penalty_and_a_kill_from_outside_does_not() {
+    for (signal, penalty) in [(11, true), (31, true), (6, true), (9, false), (15, false)] {
+        let (house, nursery, _handoff, _keyholder) = House::open(slice(10, 1));
+        let _client = house.connect(0);
+        let id = start(&nursery).0.id;
+        ended(&nursery, id, link::End::Signal(signal));
+        if penalty {
+            // Refused before for the session still counted, then for the penalty: the texts differ.
+            let refusal = eventually(|| {
+                let said = all_of(&mut house.connect(0));
+                (!said.contains("too many")).then_some(said)
+            });
+            assert!(refusal.starts_with("421 4.7.0 mx.example.org not now"), "{refusal}");
+        } else {
+            eventually_admitted(&house, &nursery, "421 4.7.0 ");
+        }
+    }
+}
+
+#[test]
+fn a_missing_role_is_a_421_and_not_silence() {
+    for missing in [Role::Nursery, Role::Handoff, Role::Keyholder] {
+        let mut house = House::new(slice(10, 1));
+        let mut nursery = None;
+        if missing != Role::Nursery {
+            nursery = Some(house.link::<NurseryToListener, ListenerToNursery>(Role::Nursery));
+        }
+        let _handoff = (missing != Role::Handoff).then(|| house.link::<Nothing, ListenerToHandoff>(Role::Handoff));
+        let _keyholder =
+            (missing != Role::Keyholder).then(|| house.link::<Nothing, ListenerToKeyholder>(Role::Keyholder));
+        house.socket(0);
+        house.socket(1);
+        house.go();
+        // The slot is free again each time, or the second would be refused for another reason.
+        for _ in 0..3 {
+            assert!(all_of(&mut house.connect(1)).starts_with("421 4.3.0 mx.example.org "), "{missing:?}");
+        }
+        // Without TLS no keyholder is needed.
+        if let (Role::Keyholder, Some(nursery)) = (missing, nursery) {
+            let _client = house.connect(0);
+            assert!(!start(&nursery).0.tls);
+        }
+    }
+}
+
+#[test]
+fn a_dead_nursery_takes_its_sessions_along() {
+    let (house, nursery, _handoff, _keyholder) = House::open(slice(10, 1));
+    let _client = house.connect(0);
+    start(&nursery);
+    drop(nursery);
+    let refusal = eventually(|| {
+        let said = all_of(&mut house.connect(0));
+        said.starts_with("421 4.3.0 ").then_some(())
+    });
+    assert_eq!(refusal, ());
+    let nursery = house.link(Role::Nursery);
+    settle(&house);
+    eventually_admitted(&house, &nursery, "421 4.3.0 ");
+}
+
+#[test]
+fn a_replaced_nursery_gets_no_more_sessions_and_is_heard_to_its_end() {
+    let (house, old, _handoff, _keyholder) = House::open(slice(10, 2));
+    let (_a, _b) = (house.connect(0), house.connect(0));
+    let (first, second) = (start(&old).0.id, start(&old).0.id);
+    let new: Nursery = house.link(Role::Nursery);
+    // It hears that no more will come, and may still speak.
+    assert!(matches!(old.recv(&mut Inbox::new(64)), Err(ChannelError::Closed)));
+    assert!(!gatepost_sys::wait::hung_up(old.as_fd()));
+    // Its sessions still count, and the new one cannot end them.
+    ended(&new, first, link::End::Exit(0));
+    settle(&house);
+    assert!(all_of(&mut house.connect(0)).starts_with("421 4.7.0 "));
+    ended(&old, first, link::End::Exit(0));
+    let (_c, third) = eventually_admitted(&house, &new, "421 4.7.0 ");
+    // Nor can the old one end the new one's.
+    ended(&old, third.id, link::End::Exit(0));
+    ended(&old, second, link::End::Exit(0));
+    eventually_admitted(&house, &new, "421 4.7.0 ");
+    assert!(all_of(&mut house.connect(0)).starts_with("421 4.7.0 "));
+}
+
+#[test]
+fn p6_a_nursery_that_is_behind_holds_accept_back_and_loses_nobody() {
+    const MANY: usize = 600;
+    let (house, nursery, handoff, _keyholder) = House::open(slice(10_000, 10_000));
+    // More than the queue of a link holds; the backlog of the socket takes the rest.
+    let reader = std::thread::spawn(move || {
+        let mut inbox = Inbox::new(256);
+        (0..MANY).map(|_| handoff.recv(&mut inbox).unwrap().id).collect::<Vec<SessionId>>()
+    });
+    let address = house.addresses[0];
+    let clients = std::thread::spawn(move || -> Vec<TcpStream> {
+        (0..MANY).map(|_| TcpStream::connect(address).unwrap()).collect()
+    });
+    let begun: Vec<SessionId> = (0..MANY).map(|_| start(&nursery).0.id).collect();
+    assert_eq!(begun, reader.join().unwrap());
+    for mut client in clients.join().unwrap() {
+        // The nursery has dropped them, unread: no 421 came before.
+        assert_eq!(all_of(&mut client), "");
+    }
+}
+
+#[test]
+fn drain_closes_the_door_and_waits_for_those_inside() {
+    let (house, nursery, _handoff, _keyholder) = House::open(slice(10, 10));
+    let _client = house.connect(0);
+    let id = start(&nursery).0.id;
+    house.launcher.tell(&Order::Drain).unwrap();
+    eventually(|| TcpStream::connect(house.addresses[0]).is_err().then_some(()));
+    // Connections that came in before the order was followed.
+    let waiting = || gatepost_sys::wait::readable(&[nursery.as_fd()], Some(Duration::ZERO)).unwrap()[0];
+    while waiting() {
+        ended(&nursery, start(&nursery).0.id, link::End::Exit(5));
+    }
+    assert!(!house.listener.as_ref().unwrap().is_finished());
+    ended(&nursery, id, link::End::Exit(5));
+    assert_eq!(house.outcome(), Ok(()));
+}
+
+#[test]
+fn orders_that_make_no_sense_end_the_role() {
+    let odd = [Order::Peer(Role::Listener), Order::Peer(Role::Receiver)];
+    for order in odd {
+        let house = House::new(slice(1, 1));
+        let (_ours, theirs) = End::<Nothing, Nothing>::pair().unwrap();
+        house.launcher.tell_with(&order, &[theirs.as_fd()]).unwrap();
+        assert!(house.outcome().is_err(), "{order:?}");
+    }
+    for order in [Order::Peer(Role::Nursery), Order::Socket(0)] {
+        let house = House::new(slice(1, 1));
+        house.launcher.tell(&order).unwrap();
+        assert!(house.outcome().is_err(), "{order:?} without a descriptor");
+    }
+    let house = House::new(slice(1, 1));
+    let House { launcher, listener, .. } = house;
+    drop(launcher);
+    assert!(listener.unwrap().join().unwrap().is_err());
+}
+
+/// Tries until it succeeds.
+fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < PATIENCE {
+        if let Some(done) = attempt() {
+            return done;
+        }
+        std::thread::yield_now();
+    }
+    panic!("never");
+}
+
+/// Connects until one connection gets a session; those before it hear `refusal`. What a nursery says and a connection
+/// travel by different ways, so the first may still be refused.
+fn eventually_admitted(house: &House, nursery: &Nursery, refusal: &str) -> (TcpStream, Start) {
+    eventually(|| {
+        let mut client = house.connect(0);
+        let ready = gatepost_sys::wait::readable(&[nursery.as_fd(), client.as_fd()], Some(PATIENCE)).unwrap();
+        if ready[0] {
+            return Some((client, start(nursery).0));
+        }
+        let said = all_of(&mut client);
+        assert!(said.starts_with(refusal), "{said:?}");
+        None
+    })
+}
