@@ -2,6 +2,7 @@
 
 use crate::{log, plan, trial};
 use clap::{Args, Parser, Subcommand};
+use gatepost_jail::audit::{self, Expectations};
 use gatepost_launcher::fitness::Fitness;
 use gatepost_launcher::plan::Plan;
 use std::net::SocketAddr;
@@ -55,7 +56,7 @@ struct AuditArgs {
     #[arg(long)]
     json: bool,
     /// Processes to look at; without any, every process of a running gatepost
-    pids: Vec<i32>,
+    pids: Vec<u32>,
 }
 
 /// Does what the command line says. Exit status: 0 well, 1 not, 2 the command line itself is wrong.
@@ -110,6 +111,28 @@ fn check(path: &std::path::Path) -> ExitCode {
     if fitness.faults().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn audit(_args: &AuditArgs) -> ExitCode {
-    ExitCode::FAILURE
+fn audit(args: &AuditArgs) -> ExitCode {
+    let pids = if args.pids.is_empty() { audit::find_gatepost() } else { Ok(args.pids.clone()) };
+    let pids = match pids {
+        Ok(pids) if pids.is_empty() => return fail("no gatepost is running; name the process ids to look at"),
+        Ok(pids) => pids,
+        Err(e) => return fail(&format!("cannot list /proc: {e}")),
+    };
+    let mut facts = Vec::new();
+    let mut unseen = false;
+    for pid in pids {
+        match audit::Facts::read(pid) {
+            Ok(seen) => facts.push(seen),
+            // Without being asked for by number, a session may simply have ended meanwhile.
+            Err(e) if args.pids.is_empty() && e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => {
+                fail(&format!("process {pid}: {e}; audit needs root to look into processes of other users"));
+                unseen = true;
+            }
+        }
+    }
+    let rows = audit::rows(facts, &Expectations::default());
+    print!("{}", if args.json { audit::json(&rows) } else { audit::table(&rows) });
+    let weak = unseen || rows.iter().any(|row| !row.findings.is_empty());
+    if weak { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

@@ -1,9 +1,69 @@
 //! From a configuration to the launcher's plan.
 
-use gatepost_launcher::plan::Plan;
+use gatepost_config as config;
+use gatepost_launcher::plan::{Backend, Connect, Limits, Listen, PairSource, Plan, Relax, Users};
 use std::path::Path;
+use std::time::Duration;
 
 /// Reads a configuration. The error is the whole list of its mistakes, ready to be shown.
-pub(crate) fn from_file(_path: &Path) -> Result<Plan, String> {
-    Err("later".into())
+pub(crate) fn from_file(path: &Path) -> Result<Plan, String> {
+    let config = config::Config::load(path).map_err(|faults| faults.to_string())?;
+    let relaxed = |step| config.jail.relax.contains(&step);
+    Ok(Plan {
+        spool: config.spool,
+        users: match config.users {
+            config::Users::Named(prefix) => Users::Accounts(prefix),
+            config::Users::From(first) => Users::From(first),
+        },
+        listen: config.listen.iter().map(|l| Listen { address: l.address, tls: l.tls }).collect(),
+        pairs: config.tls.pairs.into_iter().map(pair).collect(),
+        tls_required: config.tls.required,
+        tls13_only: config.tls.minimum == config::TlsVersion::V1_3,
+        domains: config.relay.domains,
+        any_domain: false,
+        clients: config.relay.clients.iter().map(ToString::to_string).collect(),
+        relax: Relax {
+            namespaces: relaxed(config::Relax::Namespaces),
+            landlock: relaxed(config::Relax::Landlock),
+            distinct_users: relaxed(config::Relax::DistinctUsers),
+        },
+        backend: backend(config.backend),
+        limits: limits(&config.limits),
+        receiver: None,
+        hostname: config.hostname,
+    })
+}
+
+fn pair(pair: config::Pair) -> PairSource {
+    PairSource::Files { names: pair.names, certificate: pair.certificate, key: pair.key }
+}
+
+fn backend(backend: config::Backend) -> Backend {
+    let connect = backend.connect.into_iter().map(|connect| match connect {
+        config::Connect::Unix(path) => Connect::Unix(path),
+        config::Connect::Tcp(address) => Connect::Tcp(address),
+    });
+    Backend {
+        dialect: backend.dialect,
+        identity: backend.identity,
+        connect: connect.collect(),
+        relay_proof: backend.relay_proof,
+        reply_timeout: seconds(backend.reply_timeout),
+    }
+}
+
+fn limits(limits: &config::Limits) -> Limits {
+    Limits {
+        data: limits.data,
+        sessions: limits.sessions,
+        sessions_per_address: limits.sessions_per_address,
+        message_size: limits.message_size,
+        recipients: limits.recipients,
+        command_timeout: seconds(limits.command_timeout),
+        session_time: seconds(limits.session_time),
+    }
+}
+
+fn seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }

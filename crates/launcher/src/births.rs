@@ -26,7 +26,7 @@ pub(crate) fn of(role: Role, plan: &Plan, fitness: &Fitness) -> Result<Birth, St
         namespaces: !plan.relax.namespaces,
         landlock: !plan.relax.landlock,
         data: if role == Role::Nursery { plan.limits.data } else { profile.data },
-        open_files: profile.open_files(sessions),
+        open_files: open_files(role, plan),
         processes: if profile.forks { u64::from(sessions).saturating_add(8) } else { 0 },
         file_size: if profile.writes_files { plan.limits.message_size.saturating_add(CONTENT_SLACK) } else { 0 },
         uid,
@@ -37,6 +37,11 @@ pub(crate) fn of(role: Role, plan: &Plan, fitness: &Fitness) -> Result<Birth, St
         connect_ports: connect_ports(role, plan),
         slice: slice_of(role, plan)?,
     })
+}
+
+/// RLIMIT_NOFILE of `role`.
+pub(crate) fn open_files(role: Role, plan: &Plan) -> u64 {
+    profile::of(role).open_files(plan.limits.sessions)
 }
 
 fn text(path: &Path) -> String {

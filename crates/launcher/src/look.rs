@@ -1,14 +1,27 @@
 //! A role seen from outside: what /proc says of it, held against its profile, before it may begin.
 
+use crate::births;
 use crate::fitness::Fitness;
 use crate::plan::Plan;
+use gatepost_jail::audit::{self, Bound, Expectations, NetRule, RootRule};
 use gatepost_sys::process::ProcessId;
 use gatepost_wire::control::Role;
 
-/// Looks at the role's process.
+/// Looks at the role's process. What the configuration relaxes by name is not asked for; all else is.
 ///
 /// # Errors
 /// Everything that is weaker than the profile.
-pub(crate) fn at(_role: Role, _pid: ProcessId, _plan: &Plan, _fitness: &Fitness) -> Result<(), Vec<String>> {
-    Ok(())
+pub(crate) fn at(role: Role, pid: ProcessId, plan: &Plan, fitness: &Fitness) -> Result<(), Vec<String>> {
+    let mut expected = Expectations::default().with_session_data(plan.limits.data);
+    let open_files = births::open_files(role, plan);
+    expected.adjust(role.into(), |expect| {
+        expect.open_files = Bound::Exactly(open_files);
+        if plan.relax.namespaces {
+            expect.own = &[];
+            expect.network = NetRule::Host;
+            expect.root = RootRule::Any;
+        }
+    });
+    audit::verify(pid.unsigned_abs(), role, fitness.ground, &expected)
+        .map_err(|findings| findings.iter().map(|f| format!("{} must be {}, is {}", f.what, f.expected, f.found)).collect())
 }
