@@ -1,2 +1,61 @@
 //! TOML to checked facts with located errors.
+//!
+//! [`Config::load`] reads the file, checks all of it and returns either facts that hold together or every fault at
+//! once, each with its place and what to write instead. Nothing here asks who may write a file or whether an account
+//! exists: that is the launcher's business.
+//!
+//! The text becomes a tree of values with spans, and the tree is walked by hand instead of through serde, because a
+//! derived reader stops at its first mistake.
 #![forbid(unsafe_code)]
+
+mod check;
+mod facts;
+mod fault;
+mod profile;
+mod section;
+mod value;
+
+pub use facts::{Backend, Config, Connect, Jail, Limits, Listen, Pair, Relax, Relay, Tls, TlsVersion, Users};
+pub use fault::{Fault, Faults};
+pub use gatepost_wire::slice::{Dialect, Identity, TlsMode};
+pub use profile::Profile;
+
+use fault::{Page, utf8};
+use std::io::{self, Read};
+use std::path::Path;
+
+/// Where `--config` points unless given.
+pub const DEFAULT_PATH: &str = "/etc/gatepost/gatepost.toml";
+
+/// Largest configuration and largest `domains_file`, octets. More is a wrong file, or one without end.
+const FILE_MAX: u64 = 64 * 1024 * 1024;
+
+impl Config {
+    /// Reads and checks the configuration at `path`, and the file of domains that it names.
+    ///
+    /// # Errors
+    /// [`Faults`]: every mistake found in both, in the order of the text; or that a file cannot be read.
+    pub fn load(path: &Path) -> Result<Self, Faults> {
+        let bytes = read(path).map_err(|error| Faults::from(Fault::unreadable(path, &error)))?;
+        let text = utf8(&bytes, path)?;
+        check::check(Page::new(path, text), &mut read)
+    }
+
+    /// Checks `text` as if it stood in `path`. Reads no file: the domains of a `domains_file` are missing.
+    ///
+    /// # Errors
+    /// [`Faults`]: every mistake found, in the order of the text.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, Faults> {
+        check::check(Page::new(path, text), &mut |_| Ok(Vec::new()))
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path)?;
+    file.take(FILE_MAX.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_MAX {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "more than 64 MiB"));
+    }
+    Ok(bytes)
+}

@@ -234,8 +234,8 @@ pub fn judge(local_part: &[u8], domain: Option<&[u8]>, client: IpAddr, relay: &R
         return if local_part::is_postmaster(local_part) { Judgement::Allow } else { Judgement::RelayDenied };
     };
     let trusted = relay.clients.iter().any(|network| network.contains(client));
-    let anywhere = trusted || relay.any_domain;
-    if !relay.domains.covers(domain) && !(anywhere && is_destination(domain)) {
+    let anywhere = (trusted || relay.any_domain) && is_destination(domain);
+    if !anywhere && !relay.domains.covers(domain) {
         return Judgement::RelayDenied;
     }
     match local_part::danger(local_part) {

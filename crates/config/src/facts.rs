@@ -1,0 +1,206 @@
+//! What a checked configuration says.
+
+use crate::profile::Profile;
+use gatepost_policy::net::Network;
+use gatepost_wire::slice::{Dialect, Identity, TlsMode};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// All of it. A value from [`Config::load`] holds together; one put together by hand is its maker's word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Our full name: banner, EHLO, Received.
+    pub hostname: String,
+    /// Directory for content files; absolute.
+    pub spool: PathBuf,
+    /// Which users the roles become.
+    pub users: Users,
+    /// `[[listen]]`, one at least and 255 at most.
+    pub listen: Vec<Listen>,
+    /// `[tls]`.
+    pub tls: Tls,
+    /// `[relay]`.
+    pub relay: Relay,
+    /// `[backend]`.
+    pub backend: Backend,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[jail]`.
+    pub jail: Jail,
+}
+
+/// Where the roles' users come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Users {
+    /// Accounts whose names begin so: `gatepost` for `gatepost-listen` and the others.
+    Named(String),
+    /// User ids from this one on; no accounts needed. Never 0.
+    From(u32),
+}
+
+impl Default for Users {
+    fn default() -> Self {
+        Self::Named("gatepost".to_owned())
+    }
+}
+
+/// One `[[listen]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// Where it listens, unless a socket for it is inherited.
+    pub address: SocketAddr,
+    /// Whether and when it speaks TLS.
+    pub tls: TlsMode,
+    /// Peers that must send a PROXY header.
+    pub proxy_from: Vec<Network>,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 25);
+        Self { address, tls: TlsMode::StartTls, proxy_from: Vec::new() }
+    }
+}
+
+/// `[tls]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tls {
+    /// Certificates with their keys; one without names, the default, is among them if there are any. 255 at most.
+    pub pairs: Vec<Pair>,
+    /// Refuse MAIL before TLS.
+    pub required: bool,
+    /// Oldest version spoken.
+    pub minimum: TlsVersion,
+}
+
+/// A certificate chain and its private key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// Server names it is for, lower case; none: the default.
+    pub names: Vec<String>,
+    /// PEM file; absolute.
+    pub certificate: PathBuf,
+    /// PEM file; absolute.
+    pub key: PathBuf,
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    #[default]
+    V1_2,
+    /// RFC 8446.
+    V1_3,
+}
+
+/// `[relay]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Relay {
+    /// Domains mail is taken for, lower case, those of `domains_file` included; a leading dot covers subdomains.
+    pub domains: Vec<String>,
+    /// The file that more of them were read from.
+    pub domains_file: Option<PathBuf>,
+    /// Networks whose clients may send anywhere.
+    pub clients: Vec<Network>,
+}
+
+/// `[backend]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backend {
+    /// What stands behind us.
+    pub profile: Profile,
+    /// Where, in the order of trying; one at least.
+    pub connect: Vec<Connect>,
+    /// What it speaks: the profile's.
+    pub dialect: Dialect,
+    /// How it learns who the client is: the profile's way unless given.
+    pub identity: Identity,
+    /// Prove at start that it refuses to relay for a stranger.
+    pub relay_proof: bool,
+    /// Wait for its answer to the end of content; below ten minutes.
+    pub reply_timeout: Duration,
+}
+
+/// Where a backend listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Connect {
+    /// A unix socket; absolute, 107 octets at most.
+    Unix(PathBuf),
+    /// An address and port.
+    Tcp(SocketAddr),
+}
+
+/// `[limits]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// RLIMIT_DATA of a session, octets.
+    pub data: u64,
+    /// Sessions at once.
+    pub sessions: u32,
+    /// Sessions at once from one IPv4 address or IPv6 /64.
+    pub sessions_per_address: u32,
+    /// Largest message, octets.
+    pub message_size: u64,
+    /// Recipients in one transaction.
+    pub recipients: u16,
+    /// Wait for a command.
+    pub command_timeout: Duration,
+    /// Longest life of a session.
+    pub session_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            data: 1 << 20,
+            sessions: 1000,
+            sessions_per_address: 20,
+            message_size: 50 << 20,
+            recipients: 1000,
+            command_timeout: Duration::from_secs(300),
+            session_time: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// Default of `backend.reply_timeout`: an answer that comes later finds the client gone, and its second copy on the
+/// way (RFC 5321 §4.5.3.2.6 gives the client ten minutes).
+pub(crate) const REPLY_TIMEOUT: Duration = Duration::from_secs(540);
+
+/// Default of `spool`.
+pub(crate) const SPOOL: &str = "/var/spool/gatepost";
+
+/// `[jail]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Jail {
+    /// Steps of confinement that may be missing, each named by the user and logged at every start.
+    pub relax: Vec<Relax>,
+}
+
+/// A step of confinement that can be given up by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Relax {
+    /// Namespaces of the roles' own.
+    Namespaces,
+    /// Landlock, for kernels without it.
+    Landlock,
+    /// A user id for each role.
+    DistinctUsers,
+}
+
+impl Relax {
+    /// All of them, in the order of their names' mention in messages.
+    pub const ALL: [Self; 3] = [Self::Namespaces, Self::Landlock, Self::DistinctUsers];
+
+    /// The word in `jail.relax`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Namespaces => "namespaces",
+            Self::Landlock => "landlock",
+            Self::DistinctUsers => "distinct-users",
+        }
+    }
+}

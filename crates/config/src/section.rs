@@ -1,0 +1,346 @@
+//! The tables of the text, read key by key, each value with its span.
+
+use crate::fault::{Page, Span, Wrong};
+use std::ops::RangeInclusive;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// The sections and the keys of each.
+const KEYS: [(&str, &[&str]); 8] = [
+    ("", &["hostname", "spool", "users", "listen", "tls", "relay", "backend", "limits", "jail"]),
+    ("listen", &["address", "tls", "proxy_from"]),
+    ("tls", &["certificate", "key", "pair", "required", "minimum"]),
+    ("tls.pair", &["names", "certificate", "key"]),
+    ("relay", &["domains", "domains_file", "domains_cdb", "clients"]),
+    ("backend", &["profile", "connect", "identity", "relay_proof", "reply_timeout"]),
+    (
+        "limits",
+        &["data", "sessions", "sessions_per_address", "message_size", "recipients", "command_timeout", "session_time"],
+    ),
+    ("jail", &["relax"]),
+];
+
+/// Sections that may stand several times, so with two brackets.
+const REPEATED: [&str; 2] = ["listen", "tls.pair"];
+
+fn keys_of(section: &str) -> &'static [&'static str] {
+    KEYS.iter().find(|(name, _)| *name == section).map_or(&[], |(_, keys)| keys)
+}
+
+fn heading(section: &str) -> String {
+    match section {
+        "" => "the top of the file, before the first section".to_owned(),
+        name if REPEATED.contains(&name) => format!("[[{name}]]"),
+        name => format!("[{name}]"),
+    }
+}
+
+/// One table of the text, or none: then every key of it has its default.
+#[derive(Debug, Clone)]
+pub(crate) struct Section<'a> {
+    name: &'static str,
+    found: Option<(Span, &'a DeTable<'a>)>,
+}
+
+impl<'a> Section<'a> {
+    /// The whole text. Like the other two ways to a section, notes each key that is not known in it.
+    pub(crate) fn root(page: &mut Page<'_>, tree: &'a DeTable<'a>) -> Self {
+        Self::open(page, "", 0..0, tree)
+    }
+
+    /// The section `name` (dotted), whose last word is a key of this one.
+    pub(crate) fn one(&self, page: &mut Page<'_>, name: &'static str) -> Self {
+        match self.item(last_word(name)) {
+            None => Self { name, found: None },
+            Some((span, DeValue::Table(table))) => Self::open(page, name, span, table),
+            Some((span, value)) => {
+                page.fault(&span, Wrong::new(format!("{name} is {}, not a section", kind(value)), with_brackets(name)));
+                Self { name, found: None }
+            }
+        }
+    }
+
+    /// Every section `name`, for one of [`REPEATED`].
+    pub(crate) fn several(&self, page: &mut Page<'_>, name: &'static str) -> Vec<Self> {
+        let Some((span, value)) = self.item(last_word(name)) else { return Vec::new() };
+        let mut sections = Vec::new();
+        let other = |page: &mut Page<'_>, span: Span, value: &DeValue<'_>| {
+            let what = match value {
+                DeValue::Table(_) => format!("{name} may stand several times, so it takes two brackets"),
+                value => format!("{name} is {}, not a section", kind(value)),
+            };
+            page.fault(&span, Wrong::new(what, with_brackets(name)));
+        };
+        match value {
+            DeValue::Array(array) => {
+                for each in array.iter() {
+                    match each.get_ref() {
+                        DeValue::Table(table) => sections.push(Self::open(page, name, each.span(), table)),
+                        value => other(page, each.span(), value),
+                    }
+                }
+            }
+            value => other(page, span, value),
+        }
+        sections
+    }
+
+    fn open(page: &mut Page<'_>, name: &'static str, span: Span, table: &'a DeTable<'a>) -> Self {
+        for key in table.keys() {
+            if !keys_of(name).contains(&key.get_ref().as_ref()) {
+                page.fault(&key.span(), unknown(name, key.get_ref()));
+            }
+        }
+        Self { name, found: Some((span, table)) }
+    }
+
+    /// Where the section begins, if it is there.
+    pub(crate) fn span(&self) -> Option<&Span> {
+        self.found.as_ref().map(|(span, _)| span)
+    }
+
+    /// True when `key` is there, be its value right or wrong.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.item(key).is_some()
+    }
+
+    fn item(&self, key: &str) -> Option<(Span, &'a DeValue<'a>)> {
+        let (_, table) = self.found.as_ref()?;
+        table.get(key).map(|value| (value.span(), value.get_ref()))
+    }
+
+    /// `section.key`, as messages name it.
+    pub(crate) fn name_of(&self, key: &str) -> String {
+        if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
+    }
+
+    fn wrong(&self, page: &mut Page<'_>, key: &str, span: &Span, wrong: Wrong) {
+        page.fault(span, Wrong { what: format!("{}: {}", self.name_of(key), wrong.what), ..wrong });
+    }
+
+    /// Notes a fault of the value of `key` itself.
+    pub(crate) fn fault<T>(&self, page: &mut Page<'_>, key: &str, value: &Spanned<T>, wrong: Wrong) {
+        self.wrong(page, key, &value.span(), wrong);
+    }
+
+    /// Notes that `key`, which has no default, is missing.
+    pub(crate) fn lack(&self, page: &mut Page<'_>, key: &str, advice: &str) {
+        let wrong = Wrong::new(format!("{} is missing", self.name_of(key)), advice);
+        page.lack(self.span().filter(|_| !self.name.is_empty()), wrong);
+    }
+
+    /// The value of `key` as `read` takes it; `None` when it is missing or wrong, the latter noted.
+    pub(crate) fn get<T>(
+        &self,
+        page: &mut Page<'_>,
+        key: &str,
+        read: impl FnOnce(&DeValue<'_>) -> Result<T, Wrong>,
+    ) -> Option<Spanned<T>> {
+        let (span, value) = self.item(key)?;
+        match read(value) {
+            Ok(value) => Some(Spanned::new(span, value)),
+            Err(wrong) => {
+                self.wrong(page, key, &span, wrong);
+                None
+            }
+        }
+    }
+
+    /// The text of `key` as `read` takes it.
+    pub(crate) fn text<T>(
+        &self,
+        page: &mut Page<'_>,
+        key: &str,
+        read: impl FnOnce(&str) -> Result<T, Wrong>,
+    ) -> Option<Spanned<T>> {
+        self.get(page, key, |value| text(value).and_then(read))
+    }
+
+    /// The texts of `key`, each as `read` takes it. Faulty ones are noted and left out.
+    pub(crate) fn list<T>(
+        &self,
+        page: &mut Page<'_>,
+        key: &str,
+        read: impl Fn(&str) -> Result<T, Wrong>,
+    ) -> Vec<Spanned<T>> {
+        match self.item(key) {
+            Some((_, DeValue::Array(_))) => self.one_or_list(page, key, read),
+            Some((span, value)) => {
+                let example = if let DeValue::String(text) = value { text.as_ref() } else { "..." };
+                let what = format!("{}, not a list", kind(value));
+                self.wrong(page, key, &span, Wrong::new(what, format!("write [\"{example}\"]")));
+                Vec::new()
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// As [`Section::list`]; a text alone is a list of one.
+    pub(crate) fn one_or_list<T>(
+        &self,
+        page: &mut Page<'_>,
+        key: &str,
+        read: impl Fn(&str) -> Result<T, Wrong>,
+    ) -> Vec<Spanned<T>> {
+        let mut taken = Vec::new();
+        let mut take = |page: &mut Page<'_>, span: Span, value: &DeValue<'_>| match text(value).and_then(&read) {
+            Ok(value) => taken.push(Spanned::new(span, value)),
+            Err(wrong) => self.wrong(page, key, &span, wrong),
+        };
+        match self.item(key) {
+            Some((_, DeValue::Array(array))) => {
+                for each in array.iter() {
+                    take(page, each.span(), each.get_ref());
+                }
+            }
+            Some((span, value)) => take(page, span, value),
+            None => {}
+        }
+        taken
+    }
+
+    /// The value of `key`, which is one of `words`.
+    pub(crate) fn word<T: Copy>(&self, page: &mut Page<'_>, key: &str, words: &[(&str, T)]) -> Option<Spanned<T>> {
+        self.text(page, key, |text| word(text, words))
+    }
+
+    /// True or false; `default` when missing or wrong.
+    pub(crate) fn truth(&self, page: &mut Page<'_>, key: &str, default: bool) -> bool {
+        let read = |value: &DeValue<'_>| match value {
+            DeValue::Boolean(truth) => Ok(*truth),
+            value => {
+                Err(Wrong::new(format!("{}, not true or false", kind(value)), "write true or false, without quotes"))
+            }
+        };
+        self.get(page, key, read).map_or(default, Spanned::into_inner)
+    }
+
+    /// A whole number within `range`; `default` when missing or wrong.
+    pub(crate) fn number<T>(&self, page: &mut Page<'_>, key: &str, range: RangeInclusive<T>, default: T) -> T
+    where
+        T: TryFrom<u64> + Into<u64> + Copy,
+    {
+        let (least, most) = ((*range.start()).into(), (*range.end()).into());
+        let read = |value: &DeValue<'_>| {
+            let n = integer(value)?;
+            within(n, least..=most, |n| n.to_string())?;
+            T::try_from(n).map_err(|_| Wrong::new("too much", format!("write at most {most}")))
+        };
+        self.get(page, key, read).map_or(default, Spanned::into_inner)
+    }
+}
+
+fn last_word(name: &'static str) -> &'static str {
+    name.rsplit('.').next().unwrap_or(name)
+}
+
+fn with_brackets(name: &str) -> String {
+    format!("write {} on a line of its own, and its keys below", heading(name))
+}
+
+/// A text.
+pub(crate) fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, Wrong> {
+    match value {
+        DeValue::String(text) => Ok(text),
+        DeValue::Integer(n) => Err(Wrong::new("a number, not a text", format!("write \"{}\"", n.as_str()))),
+        DeValue::Float(n) => Err(Wrong::new("a number, not a text", format!("write \"{}\"", n.as_str()))),
+        value => Err(Wrong::new(format!("{}, not a text", kind(value)), "write a text in double quotes")),
+    }
+}
+
+/// A whole number that is not negative.
+pub(crate) fn integer(value: &DeValue<'_>) -> Result<u64, Wrong> {
+    match value {
+        DeValue::Integer(n) => u64::from_str_radix(n.as_str(), n.radix())
+            .map_err(|_| Wrong::new(format!("{} is out of range", n.as_str()), "write a positive number")),
+        DeValue::String(text) if text.parse::<u64>().is_ok() => {
+            Err(Wrong::new("a text, not a number", format!("write {text} without quotes")))
+        }
+        value => Err(Wrong::new(format!("{}, not a whole number", kind(value)), "write a whole number")),
+    }
+}
+
+/// The value that `text` names.
+pub(crate) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Wrong> {
+    words.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
+        let names: Vec<&str> = words.iter().map(|(name, _)| *name).collect();
+        Wrong::new(format!("\"{text}\" is not known here"), format!("write {}", either(&names)))
+    })
+}
+
+/// `"a", "b" or "c"`.
+fn either(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => format!("\"{one}\""),
+        [first @ .., last] => {
+            let first: Vec<String> = first.iter().map(|name| format!("\"{name}\"")).collect();
+            format!("{} or \"{last}\"", first.join(", "))
+        }
+    }
+}
+
+/// Refuses what lies outside `range`, shown by `show`.
+pub(crate) fn within<T: PartialOrd + Copy>(
+    value: T,
+    range: RangeInclusive<T>,
+    show: impl Fn(T) -> String,
+) -> Result<T, Wrong> {
+    let (least, most) = (*range.start(), *range.end());
+    if value < least {
+        return Err(Wrong::new(format!("{} is too little", show(value)), format!("write {} or more", show(least))));
+    }
+    if value > most {
+        return Err(Wrong::new(format!("{} is too much", show(value)), format!("write {} or less", show(most))));
+    }
+    Ok(value)
+}
+
+fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a number",
+        DeValue::Float(_) => "a broken number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a section",
+    }
+}
+
+/// What to say of a key that `section` does not have: the nearest one it has, else where such a key belongs.
+fn unknown(section: &'static str, key: &str) -> Wrong {
+    let place =
+        if section.is_empty() { "at the top of the file".to_owned() } else { format!("in {}", heading(section)) };
+    let keys = keys_of(section);
+    let near = keys.iter().map(|each| (distance(each, key), each)).min().filter(|(n, each)| *n <= each.len() / 3);
+    let home = KEYS.iter().find(|(_, keys)| keys.contains(&key));
+    let advice = match (near, home) {
+        (Some((_, near)), _) => format!("write {near}"),
+        (None, Some((home, _))) => format!("it belongs in {}", heading(home)),
+        (None, None) => format!("known here: {}", keys.join(", ")),
+    };
+    Wrong::new(format!("unknown key \"{}\" {place}", key.escape_debug()), advice)
+}
+
+/// Letters to insert, delete or replace to make `a` of `b`; a long `b` is far from every key and not looked at.
+fn distance(a: &str, b: &str) -> usize {
+    if b.len() > 64 {
+        return usize::MAX;
+    }
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i.saturating_add(1);
+        if let Some(first) = row.first_mut() {
+            *first = left;
+        }
+        for (cell, y) in row.iter_mut().skip(1).zip(b.chars()) {
+            let replaced = diagonal.saturating_add(usize::from(x != y));
+            diagonal = *cell;
+            left = replaced.min(cell.saturating_add(1)).min(left.saturating_add(1));
+            *cell = left;
+        }
+    }
+    row.last().copied().unwrap_or(usize::MAX)
+}
