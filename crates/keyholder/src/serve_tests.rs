@@ -19,8 +19,10 @@ type Asker = End<SessionToKeyholder, KeyholderToSession>;
 /// What a test waits at most for an answer that is due at once.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+type Launcher = End<LauncherToRole, RoleToLauncher>;
+
 struct House {
-    launcher: End<LauncherToRole, RoleToLauncher>,
+    launcher: Launcher,
     keyholder: JoinHandle<Result<(), KeyholderError>>,
     chain: gatepost_wire::slice::Chain,
 }
@@ -28,6 +30,11 @@ struct House {
 impl House {
     /// A keyholder with one P-256 key that has not been told to go yet.
     fn new(most: usize) -> House {
+        House::after(most, 4, |_| {})
+    }
+
+    /// One that finds these orders waiting, and looks at `batch` descriptors at once.
+    fn after(most: usize, batch: usize, orders: impl FnOnce(&Launcher)) -> House {
         let key = rcgen::KeyPair::generate().unwrap();
         let cert = rcgen::CertificateParams::new(vec!["mx.example.org".to_owned()]).unwrap().self_signed(&key).unwrap();
         let pem = key.serialize_pem();
@@ -35,7 +42,8 @@ impl House {
         let keys = Keys::load(vec![pem.into_bytes()]).unwrap();
         let (control, launcher) = ControlEnd::pair().unwrap();
         launcher.seq().set_timeout(PATIENCE).unwrap();
-        let epoll = Epoll::new(4).unwrap();
+        orders(&launcher);
+        let epoll = Epoll::new(batch).unwrap();
         let keyholder = std::thread::spawn(move || serve(&control, keys, epoll, most));
         House { launcher, keyholder, chain }
     }
@@ -50,15 +58,21 @@ impl House {
     }
 
     fn link(&self) -> Announce {
-        let (near, far) = Announce::pair().unwrap();
-        self.launcher.tell_with(&Order::Peer(Role::Listener), &[far.as_fd()]).unwrap();
-        near
+        link(&self.launcher)
     }
 
     fn drained(self) {
         self.launcher.tell(&Order::Drain).unwrap();
+        let end = self.launcher.recv(&mut Inbox::new(64));
+        assert!(matches!(end, Err(ChannelError::Closed)), "instead of its end: {end:?}");
         self.keyholder.join().unwrap().unwrap();
     }
+}
+
+fn link(launcher: &Launcher) -> Announce {
+    let (near, far) = Announce::pair().unwrap();
+    launcher.tell_with(&Order::Peer(Role::Listener), &[far.as_fd()]).unwrap();
+    near
 }
 
 fn announce(link: &Announce, id: u64) -> Asker {
@@ -195,6 +209,18 @@ fn p5_a_session_that_asks_without_listening_blocks_nobody() {
     house.drained();
 }
 
+/// The listener may still hold its copy of the keyholder's end: a closed descriptor then stays in an epoll.
+#[test]
+fn a_channel_is_done_with_even_while_another_process_holds_a_copy() {
+    let (house, link) = House::serving(8);
+    let (asker, copy) = Asker::pair().unwrap();
+    link.tell_with(&gatepost_wire::link::OpenKey { id: SessionId(1) }, &[copy.as_fd()]).unwrap();
+    is_served(&asker);
+    drop(asker);
+    house.drained();
+    drop(copy);
+}
+
 #[test]
 fn more_sessions_than_places_do_without() {
     let (house, link) = House::serving(2);
@@ -276,6 +302,20 @@ fn draining_ends_with_the_last_session_and_not_before() {
     drop(old);
     house.keyholder.join().unwrap().unwrap();
     assert!(matches!(house.launcher.recv(&mut Inbox::new(64)), Err(ChannelError::Closed)));
+}
+
+/// The order to drain may overtake the announcement of a session that was accepted before it.
+#[test]
+fn draining_serves_what_was_announced_and_not_yet_read() {
+    let mut asker = None;
+    let house = House::after(8, 1, |launcher| {
+        asker = Some(announce(&link(launcher), 1));
+        launcher.tell(&Order::Go).unwrap();
+        launcher.tell(&Order::Drain).unwrap();
+    });
+    is_served(asker.as_ref().unwrap());
+    drop(asker);
+    house.keyholder.join().unwrap().unwrap();
 }
 
 #[test]
