@@ -144,11 +144,11 @@ const CONFINED: Expect = Expect {
     named_files: Some(0),
 };
 
-/// The launcher's capabilities, by bit: what starting and restarting the others takes. chown, kill, setgid, setuid,
-/// setpcap, net_bind_service, sys_chroot, sys_ptrace (to look at roles from outside), sys_admin (namespaces, mounts),
-/// sys_resource.
+/// The launcher's capabilities, by bit: what starting a role anew takes, `gatepost_launcher::KEPT`. dac_read_search, kill,
+/// setgid, setuid, setpcap, net_bind_service, sys_chroot, sys_ptrace (to look at roles from outside), sys_admin
+/// (namespaces, mounts).
 const LAUNCHER: u64 =
-    1 | (1 << 5) | (1 << 6) | (1 << 7) | (1 << 8) | (1 << 10) | (1 << 18) | (1 << 19) | (1 << 21) | (1 << 24);
+    (1 << 2) | (1 << 5) | (1 << 6) | (1 << 7) | (1 << 8) | (1 << 10) | (1 << 18) | (1 << 19) | (1 << 21);
 
 /// What each role's process must look like when root started gatepost.
 pub const EXPECT: [(RoleName, Expect); 7] = [
@@ -157,7 +157,6 @@ pub const EXPECT: [(RoleName, Expect); 7] = [
         Expect {
             user: UserRule::Root,
             capabilities: LAUNCHER,
-            no_new_privs: false,
             filtered: false,
             root: RootRule::Any,
             own: &[],
@@ -165,7 +164,7 @@ pub const EXPECT: [(RoleName, Expect); 7] = [
             data: Bound::Any,
             processes: Bound::Any,
             file_size: Bound::Any,
-            undumpable: false,
+            open_files: Bound::Any,
             named_files: None,
             ..CONFINED
         },
