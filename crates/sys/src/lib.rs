@@ -11,6 +11,7 @@ pub mod filter;
 pub mod landlock;
 pub mod limits;
 pub mod net;
+pub mod netns;
 pub mod process;
 pub mod seq;
 pub mod signal;

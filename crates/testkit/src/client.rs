@@ -1,0 +1,386 @@
+//! A scripted SMTP client: it says exactly what it is told, in the pieces it is told, and reads replies strictly.
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned};
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a read waits before the test is told that no reply came.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A reply: its code and its lines, without code and line ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The three digits.
+    pub code: u16,
+    /// One text a line.
+    pub lines: Vec<String>,
+}
+
+impl Reply {
+    /// All lines in one.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.lines.join("\n")
+    }
+
+    /// The first digit: 2 done, 3 go on, 4 later, 5 never.
+    #[must_use]
+    pub fn class(&self) -> u16 {
+        self.code / 100
+    }
+}
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.code, self.lines.join(" / "))
+    }
+}
+
+enum Transport {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+/// A connection to an SMTP or LMTP server.
+pub struct Client {
+    transport: Transport,
+    unread: Vec<u8>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({} octets unread)", self.unread.len())
+    }
+}
+
+impl Client {
+    /// Speaks over a TCP connection, such as [`crate::host::Host::connect`] gives.
+    ///
+    /// # Panics
+    /// When the socket takes no options.
+    #[must_use]
+    pub fn over(stream: TcpStream) -> Client {
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Client { transport: Transport::Tcp(stream), unread: Vec::new() }
+    }
+
+    /// Connects to a unix socket.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn unix(path: &Path) -> io::Result<Client> {
+        let stream = UnixStream::connect(path)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Client { transport: Transport::Unix(stream), unread: Vec::new() })
+    }
+
+    /// Does a TLS handshake at once; any certificate will do.
+    ///
+    /// # Errors
+    /// The handshake's.
+    pub fn tls(stream: TcpStream, name: &str) -> io::Result<Client> {
+        let mut client = Client::over(stream);
+        client.handshake(name)?;
+        Ok(client)
+    }
+
+    /// Says STARTTLS, expects 220 and does the handshake; any certificate will do.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub fn starttls(&mut self, name: &str) {
+        self.ask("STARTTLS", 220);
+        assert!(self.unread.is_empty(), "plain octets after the 220 to STARTTLS");
+        self.handshake(name).expect("TLS handshake");
+    }
+
+    /// Does the handshake on a plain connection.
+    ///
+    /// # Errors
+    /// The handshake's.
+    pub fn handshake(&mut self, name: &str) -> io::Result<()> {
+        let Transport::Tcp(tcp) = &self.transport else { return Err(io::Error::other("not a plain TCP connection")) };
+        let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+        let connection = ClientConnection::new(Arc::new(any_certificate()), name).map_err(io::Error::other)?;
+        let mut stream = Box::new(StreamOwned::new(connection, tcp.try_clone()?));
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        self.transport = Transport::Tls(stream);
+        Ok(())
+    }
+
+    /// The certificate that the server showed, once inside TLS.
+    #[must_use]
+    pub fn certificate(&self) -> Option<Vec<u8>> {
+        match &self.transport {
+            Transport::Tls(stream) => Some(stream.conn.peer_certificates()?.first()?.to_vec()),
+            _ => None,
+        }
+    }
+
+    /// How long a read may take from now on.
+    ///
+    /// # Panics
+    /// For a zero time.
+    pub fn set_patience(&mut self, patience: Duration) {
+        match &self.transport {
+            Transport::Tcp(stream) => stream.set_read_timeout(Some(patience)),
+            Transport::Unix(stream) => stream.set_read_timeout(Some(patience)),
+            Transport::Tls(stream) => stream.sock.set_read_timeout(Some(patience)),
+        }
+        .unwrap();
+    }
+
+    /// Writes octets as they are, in one piece.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn try_write(&mut self, octets: &[u8]) -> io::Result<()> {
+        let stream: &mut dyn Write = match &mut self.transport {
+            Transport::Tcp(stream) => stream,
+            Transport::Unix(stream) => stream,
+            Transport::Tls(stream) => stream,
+        };
+        stream.write_all(octets)?;
+        stream.flush()
+    }
+
+    /// Writes octets as they are, in one piece.
+    ///
+    /// # Panics
+    /// When the connection is gone.
+    pub fn write(&mut self, octets: &[u8]) {
+        self.try_write(octets).unwrap_or_else(|e| panic!("writing {:?}: {e}", String::from_utf8_lossy(octets)));
+    }
+
+    /// Writes octets in pieces that end at the offsets `cuts`, each a segment (or a TLS record) of its own.
+    ///
+    /// # Panics
+    /// When the connection is gone or a cut lies outside.
+    pub fn write_cut(&mut self, octets: &[u8], cuts: &[usize]) {
+        let mut from = 0;
+        for to in cuts.iter().copied().chain([octets.len()]) {
+            self.write(&octets[from..to]);
+            from = to;
+        }
+    }
+
+    /// Sends a line; the CRLF is added.
+    ///
+    /// # Panics
+    /// When the connection is gone.
+    pub fn send(&mut self, line: &str) {
+        self.write(format!("{line}\r\n").as_bytes());
+    }
+
+    fn fill(&mut self) -> io::Result<usize> {
+        let mut some = [0; 4096];
+        let stream: &mut dyn Read = match &mut self.transport {
+            Transport::Tcp(stream) => stream,
+            Transport::Unix(stream) => stream,
+            Transport::Tls(stream) => stream,
+        };
+        let n = stream.read(&mut some)?;
+        self.unread.extend_from_slice(&some[..n]);
+        Ok(n)
+    }
+
+    fn try_line(&mut self) -> io::Result<String> {
+        loop {
+            if let Some(end) = self.unread.windows(2).position(|two| two == b"\r\n") {
+                let line: Vec<u8> = self.unread.drain(..end + 2).collect();
+                return String::from_utf8(line[..end].to_vec()).map_err(io::Error::other);
+            }
+            if self.fill()? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    /// Reads one reply.
+    ///
+    /// # Errors
+    /// The connection's; InvalidData for what is no reply.
+    pub fn try_reply(&mut self) -> io::Result<Reply> {
+        let mut reply = Reply { code: 0, lines: Vec::new() };
+        loop {
+            let line = self.try_line()?;
+            let bad = || io::Error::new(ErrorKind::InvalidData, format!("no reply line: {line:?}"));
+            let code: u16 = line.get(..3).and_then(|code| code.parse().ok()).ok_or_else(bad)?;
+            if !reply.lines.is_empty() && code != reply.code {
+                return Err(bad());
+            }
+            reply.code = code;
+            reply.lines.push(line.get(4..).unwrap_or_default().to_owned());
+            match line.as_bytes().get(3) {
+                Some(b'-') => {}
+                Some(b' ') | None => return Ok(reply),
+                Some(_) => return Err(bad()),
+            }
+        }
+    }
+
+    /// Reads one reply.
+    ///
+    /// # Panics
+    /// When none comes.
+    pub fn reply(&mut self) -> Reply {
+        self.try_reply()
+            .unwrap_or_else(|e| panic!("no reply: {e}; unread: {:?}", String::from_utf8_lossy(&self.unread)))
+    }
+
+    /// Reads one reply, which must have this code.
+    ///
+    /// # Panics
+    /// When it has not.
+    pub fn expect(&mut self, code: u16) -> Reply {
+        let reply = self.reply();
+        assert_eq!(reply.code, code, "got {reply}");
+        reply
+    }
+
+    /// Sends a line and reads its reply.
+    ///
+    /// # Errors
+    /// The connection's; InvalidData for what is no reply.
+    pub fn try_ask(&mut self, line: &str) -> io::Result<Reply> {
+        self.try_write(format!("{line}\r\n").as_bytes())?;
+        self.try_reply()
+    }
+
+    /// Sends a line and reads its reply, which must have this code.
+    ///
+    /// # Panics
+    /// When it has not.
+    pub fn ask(&mut self, line: &str, code: u16) -> Reply {
+        let reply = self.try_ask(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+        assert_eq!(reply.code, code, "{line}: got {reply}");
+        reply
+    }
+
+    /// Takes the greeting and says EHLO.
+    ///
+    /// # Errors
+    /// The connection's; Other when either is refused.
+    pub fn try_hello(&mut self, name: &str) -> io::Result<Vec<String>> {
+        let greeting = self.try_reply()?;
+        if greeting.code != 220 {
+            return Err(io::Error::other(greeting.to_string()));
+        }
+        let reply = self.try_ask(&format!("EHLO {name}"))?;
+        if reply.code == 250 { Ok(reply.lines) } else { Err(io::Error::other(reply.to_string())) }
+    }
+
+    /// Takes the greeting, says EHLO and returns the reply's lines.
+    ///
+    /// # Panics
+    /// When either is refused.
+    pub fn hello(&mut self, name: &str) -> Vec<String> {
+        self.try_hello(name).unwrap_or_else(|e| panic!("hello: {e}"))
+    }
+
+    /// One transaction with one recipient; `content` is canonical and stuffed but for the final dot. The reply that
+    /// decided it: the first that refused, or the one to the content's end.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn try_deliver(&mut self, from: &str, to: &str, content: &str) -> io::Result<Reply> {
+        for line in [format!("MAIL FROM:<{from}>"), format!("RCPT TO:<{to}>"), "DATA".to_owned()] {
+            let reply = self.try_ask(&line)?;
+            if reply.class() > 3 {
+                return Ok(reply);
+            }
+        }
+        self.try_write(content.as_bytes())?;
+        self.try_write(b".\r\n")?;
+        self.try_reply()
+    }
+
+    /// As [`Client::try_deliver`], and the message must be taken.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub fn deliver(&mut self, from: &str, to: &str, content: &str) {
+        let reply = self.try_deliver(from, to, content).unwrap_or_else(|e| panic!("delivering: {e}"));
+        assert_eq!(reply.code, 250, "delivering: got {reply}");
+    }
+
+    /// Waits for the end of the connection and returns what came before it.
+    ///
+    /// # Panics
+    /// When it stays open.
+    pub fn rest(&mut self) -> String {
+        loop {
+            match self.fill() {
+                Ok(0) => break,
+                Ok(_) => {}
+                // A peer that closes with our octets unread resets; a TLS peer may close without saying so.
+                Err(e) if matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof) => break,
+                Err(e) => panic!("the connection stays open: {e}"),
+            }
+        }
+        String::from_utf8_lossy(&std::mem::take(&mut self.unread)).into_owned()
+    }
+}
+
+fn any_certificate() -> ClientConfig {
+    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring has both versions")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate))
+        .with_no_client_auth()
+}
+
+/// Trusts any certificate but still checks that the server holds its key.
+#[derive(Debug)]
+struct AnyCertificate;
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, dss, &algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        rustls::crypto::ring::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}

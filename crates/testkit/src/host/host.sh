@@ -1,0 +1,49 @@
+# Becomes PID 1 of a throw-away host. Arguments: a directory to stage on, then directories that must stay visible.
+# Runs inside fresh mount, pid, net, ipc and uts namespaces; nothing done here is seen outside of them.
+set -eu
+stage=$1
+shift
+mount --make-rprivate /
+mount -t tmpfs -o mode=700 tmpfs "$stage"
+
+n=0
+for dir in "$@"; do
+  n=$((n + 1))
+  mkdir "$stage/keep$n"
+  mount --rbind "$dir" "$stage/keep$n"
+done
+for top in etc var; do
+  mkdir -p "$stage/$top/upper" "$stage/$top/work"
+  mount -t overlay overlay -o "lowerdir=/$top,upperdir=$stage/$top/upper,workdir=$stage/$top/work" "/$top"
+done
+mount -t tmpfs -o mode=755 tmpfs /run
+mount -t tmpfs -o mode=1777 tmpfs /tmp
+mkdir -p /run/lock /tmp/log
+n=0
+for dir in "$@"; do
+  n=$((n + 1))
+  mkdir -p "$dir"
+  mount --rbind "$stage/keep$n" "$dir"
+done
+
+# Two parties on one wire: whoever connects to an address of "here" comes from the matching address of "away".
+ip link set lo up
+for pair in "203.0.113.25 192.0.2.9" "203.0.113.26 192.0.2.10"; do
+  set -- $pair
+  ip addr add "$1/32" dev lo
+  ip addr add "$2/32" dev lo
+  ip route change local "$1" dev lo table local src "$2"
+done
+ip -6 addr add 2001:db8::25/128 dev lo nodad 2>/dev/null || true
+ip -6 addr add 2001:db8::9/128 dev lo nodad 2>/dev/null || true
+ip -6 route change local 2001:db8::25 dev lo table local src 2001:db8::9 2>/dev/null || true
+hostname gatepost-host
+# No name server answers here: a lookup fails at once instead of waiting.
+rm -f /etc/resolv.conf
+printf 'nameserver 127.0.0.1\noptions timeout:1 attempts:1\n' > /etc/resolv.conf
+printf '127.0.0.1 localhost\n::1 localhost\n' > /etc/hosts
+
+echo ready
+# Orphans of the host end up here: ignoring SIGCHLD makes the kernel reap them. The end of standard input is the end
+# of the host, so it cannot outlive the test that made it, however that one dies.
+exec env --ignore-signal=CHLD cat

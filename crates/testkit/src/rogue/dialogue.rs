@@ -1,0 +1,230 @@
+//! One connection of the scripted backend.
+
+use super::{Deed, Shared, Speaks, Stage, Stream, Taken};
+use crate::mta::DOMAIN;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+
+/// The octets of content after which the stage "in the midst of it" begins.
+const FIRST: usize = 64;
+
+pub(super) fn serve(shared: &Shared, stream: Stream, peer: String) {
+    let Ok(reader) = stream.try_clone() else { return };
+    let mut dialogue = Dialogue {
+        shared,
+        reader: BufReader::new(reader),
+        stream,
+        peer,
+        identified: false,
+        from: None,
+        to: Vec::new(),
+        chunks: Vec::new(),
+    };
+    // Any error, ours on purpose or the peer's, ends the connection and nothing else.
+    let _ = dialogue.run();
+    dialogue.stream.shutdown();
+}
+
+struct Dialogue<'s> {
+    shared: &'s Shared,
+    reader: BufReader<Stream>,
+    stream: Stream,
+    peer: String,
+    identified: bool,
+    from: Option<String>,
+    to: Vec<String>,
+    chunks: Vec<u8>,
+}
+
+impl Dialogue<'_> {
+    fn run(&mut self) -> io::Result<()> {
+        self.reply(Stage::Greeting, "220 backend.test ESMTP\r\n")?;
+        loop {
+            let line = self.line()?;
+            self.shared.lock().lines.push(line.clone());
+            let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
+            match verb.as_str() {
+                "EHLO" | "LHLO" | "HELO" => self.hello()?,
+                "XCLIENT" => self.xclient(&line)?,
+                "MAIL" => {
+                    self.from = Some(path(&line));
+                    self.reply(Stage::Mail, "250 2.1.0 Ok\r\n")?;
+                }
+                "RCPT" => self.rcpt(&line)?,
+                "DATA" => self.data()?,
+                "BDAT" => self.bdat(&line)?,
+                "RSET" => {
+                    self.end_transaction();
+                    self.reply(Stage::Reset, "250 2.0.0 Ok\r\n")?;
+                }
+                "NOOP" => self.stream.write_all(b"250 2.0.0 Ok\r\n")?,
+                "QUIT" => return self.stream.write_all(b"221 2.0.0 Bye\r\n"),
+                _ => self.stream.write_all(b"502 5.5.2 Unknown\r\n")?,
+            }
+        }
+    }
+
+    fn line(&mut self) -> io::Result<String> {
+        let mut octets = Vec::new();
+        self.reader.read_until(b'\n', &mut octets)?;
+        if !octets.ends_with(b"\r\n") {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        octets.truncate(octets.len() - 2);
+        Ok(String::from_utf8_lossy(&octets).into_owned())
+    }
+
+    /// Does the stage's deed, or gives the reply that is due.
+    fn reply(&mut self, stage: Stage, due: &str) -> io::Result<()> {
+        let deed = self.shared.lock().deeds.get(&stage).cloned();
+        match deed {
+            None => self.stream.write_all(due.as_bytes()),
+            Some(Deed::Answer(other)) => self.stream.write_all(other.as_bytes()),
+            Some(Deed::Close) => Err(ErrorKind::ConnectionAborted.into()),
+            Some(Deed::Cut(length)) => {
+                self.stream.write_all(&due.as_bytes()[..length.min(due.len())])?;
+                Err(ErrorKind::ConnectionAborted.into())
+            }
+            Some(Deed::Hang) => self.hang(),
+            Some(Deed::Drip(pause)) => due.as_bytes().iter().try_for_each(|octet| {
+                std::thread::park_timeout(pause);
+                self.stream.write_all(&[*octet])
+            }),
+            Some(Deed::Flood) => loop {
+                self.stream.write_all(&[b'2'; 4096])?;
+            },
+        }
+    }
+
+    /// Reads and forgets until the peer has had enough.
+    fn hang(&mut self) -> io::Result<()> {
+        while self.reader.read(&mut [0; 4096])? > 0 {}
+        Err(ErrorKind::ConnectionAborted.into())
+    }
+
+    fn hello(&mut self) -> io::Result<()> {
+        self.end_transaction();
+        let extensions = self.shared.lock().extensions.clone();
+        // XCLIENT is offered until it has been used.
+        let offered = extensions.iter().filter(|line| !(self.identified && line.starts_with("XCLIENT")));
+        let lines: Vec<&str> = std::iter::once("backend.test").chain(offered.map(String::as_str)).collect();
+        let mut due = String::new();
+        for (number, line) in lines.iter().enumerate() {
+            let mark = if number + 1 == lines.len() { ' ' } else { '-' };
+            due.push_str(&format!("250{mark}{line}\r\n"));
+        }
+        self.reply(if self.identified { Stage::HelloAgain } else { Stage::Hello }, &due)
+    }
+
+    fn xclient(&mut self, line: &str) -> io::Result<()> {
+        let address = line.split(' ').find_map(|word| word.strip_prefix("ADDR="));
+        self.peer = address.unwrap_or_default().trim_start_matches("IPV6:").to_owned();
+        self.identified = true;
+        self.end_transaction();
+        self.reply(Stage::Xclient, "220 backend.test ESMTP\r\n")
+    }
+
+    fn rcpt(&mut self, line: &str) -> io::Result<()> {
+        let path = path(line);
+        let due = match path.rsplit_once('@') {
+            _ if self.from.is_none() => "503 5.5.1 MAIL first\r\n",
+            Some(("nobody", DOMAIN)) => "550 5.1.1 No such user\r\n",
+            Some((_, DOMAIN)) => "250 2.1.5 Ok\r\n",
+            _ => "554 5.7.1 Relay access denied\r\n",
+        };
+        if due.starts_with('2') {
+            self.to.push(path);
+        }
+        self.reply(Stage::Rcpt, due)
+    }
+
+    fn data(&mut self) -> io::Result<()> {
+        if self.to.is_empty() {
+            return self.stream.write_all(b"503 5.5.1 RCPT first\r\n");
+        }
+        self.reply(Stage::Data, "354 Go\r\n")?;
+        let mut content = Vec::new();
+        loop {
+            let before = content.len();
+            self.reader.read_until(b'\n', &mut content)?;
+            let line = &content[before..];
+            if line == b".\r\n" {
+                content.truncate(before);
+                return self.complete(&content);
+            }
+            if line.is_empty() {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+            if line.first() == Some(&b'.') {
+                content.remove(before);
+            }
+            if before < FIRST && content.len() >= FIRST {
+                self.in_the_midst()?;
+            }
+        }
+    }
+
+    fn bdat(&mut self, line: &str) -> io::Result<()> {
+        let mut words = line.split(' ').skip(1);
+        let length: usize = words.next().and_then(|word| word.parse().ok()).ok_or(ErrorKind::InvalidData)?;
+        let last = words.next().is_some_and(|word| word.eq_ignore_ascii_case("LAST"));
+        let first = self.chunks.is_empty();
+        let mut chunk = vec![0; length];
+        let (head, tail) = chunk.split_at_mut(FIRST.min(length));
+        self.reader.read_exact(head)?;
+        if first && !head.is_empty() {
+            self.in_the_midst()?;
+        }
+        self.reader.read_exact(tail)?;
+        self.chunks.extend_from_slice(&chunk);
+        if last {
+            let content = std::mem::take(&mut self.chunks);
+            return self.complete(&content);
+        }
+        self.reply(Stage::Data, "250 2.0.0 Chunk\r\n")
+    }
+
+    /// A deed in the midst of the content; by itself nothing is due there.
+    fn in_the_midst(&mut self) -> io::Result<()> {
+        self.reply(Stage::Content, "")
+    }
+
+    fn complete(&mut self, content: &[u8]) -> io::Result<()> {
+        let replies = match self.shared.lock().speaks {
+            Speaks::Smtp => 1,
+            Speaks::Lmtp => self.to.len(),
+        };
+        let index = {
+            let mut state = self.shared.lock();
+            state.taken.push(Taken {
+                peer: self.peer.clone(),
+                from: self.from.clone().unwrap_or_default(),
+                to: self.to.clone(),
+                content: String::from_utf8_lossy(content).into_owned(),
+                acknowledged: false,
+            });
+            state.taken.len() - 1
+        };
+        self.end_transaction();
+        let good = match self.shared.lock().deeds.get(&Stage::End) {
+            None | Some(Deed::Drip(_)) => true,
+            Some(Deed::Answer(text)) => text.starts_with('2'),
+            Some(_) => false,
+        };
+        self.reply(Stage::End, &"250 2.0.0 Taken\r\n".repeat(replies))?;
+        self.shared.lock().taken[index].acknowledged = good;
+        Ok(())
+    }
+
+    fn end_transaction(&mut self) {
+        self.from = None;
+        self.to.clear();
+        self.chunks.clear();
+    }
+}
+
+/// What stands between the angle brackets.
+fn path(line: &str) -> String {
+    let from = line.find('<').map_or(line.len(), |at| at + 1);
+    let to = line.rfind('>').unwrap_or(line.len());
+    line.get(from..to).unwrap_or_default().to_owned()
+}
