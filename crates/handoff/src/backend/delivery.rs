@@ -1,0 +1,174 @@
+//! Content to the backend, once it is complete and the envelope stands.
+
+use super::connection::{Connection, Held};
+use super::{Failure, Phase};
+use crate::content::{Framing, Header, Unfit, look_through};
+use crate::spool::ContentFile;
+use gatepost_smtp::client::Reply;
+use gatepost_smtp::data::{Purity, Stuffer};
+use std::io::{self, Write as _};
+
+/// Octets of content in one write.
+const PIECE: usize = 64 * 1024;
+
+/// A message, as it came from the session.
+#[derive(Debug)]
+pub(crate) struct Message<'a> {
+    /// Our own Received field.
+    pub(crate) received: &'a [u8],
+    /// The content, or its beginning.
+    pub(crate) inline: &'a [u8],
+    /// The rest of it and its length.
+    pub(crate) file: Option<(&'a mut ContentFile, u64)>,
+    /// Our authserv-id.
+    pub(crate) own_id: &'a str,
+}
+
+/// Why there is no reply to the content.
+#[derive(Debug)]
+pub(crate) enum Lost {
+    /// It must not be sent. The backend has not seen its end.
+    Unfit(Unfit),
+    /// It could not be read back.
+    Unread(io::Error),
+    /// The backend failed before it had the end of it: not delivered, for certain.
+    Before(Failure),
+    /// The backend failed after it had the end of it: perhaps delivered.
+    After(Failure),
+}
+
+impl From<Unfit> for Lost {
+    fn from(unfit: Unfit) -> Self {
+        Lost::Unfit(unfit)
+    }
+}
+
+impl From<Failure> for Lost {
+    fn from(failure: Failure) -> Self {
+        Lost::Before(failure)
+    }
+}
+
+/// What has been worked out before the first octet goes.
+struct Plan<'a> {
+    header: Header,
+    /// Received and what is left of the header.
+    head: Vec<u8>,
+    /// What is behind the header, of the inline part.
+    body: &'a [u8],
+    framing: Framing,
+    /// The command that opens the content; none where DATA has its own round trip.
+    command: Vec<u8>,
+}
+
+impl Connection {
+    /// Sends the content. The envelope stands; whatever comes of this, it no longer does.
+    ///
+    /// After an error the connection must be dropped, unless the content was [`Lost::Unfit`] before anything was sent:
+    /// then [`Connection::is_usable`].
+    pub(crate) async fn deliver(&mut self, message: &mut Message<'_>) -> Result<Reply, Lost> {
+        self.held = Held::Stale;
+        let plan = self.plan(message)?;
+        self.inside = true;
+        if let Framing::Dots(_) = plan.framing {
+            let reply = self.ask(b"DATA\r\n", Phase::Data).await?;
+            match reply.code {
+                354 => {}
+                400..=599 => {
+                    self.inside = false;
+                    return Ok(reply);
+                }
+                _ => return Err(Failure::Unexpected(reply).into()),
+            }
+        }
+        self.content(plan, message.file.as_mut().map(|(file, length)| (&mut **file, *length))).await?;
+        let reply = self.reply(Phase::End).await.map_err(Lost::After)?;
+        self.inside = false;
+        match reply.code {
+            200..=299 | 400..=599 => {
+                self.held = Held::Nothing;
+                Ok(reply)
+            }
+            _ => Err(Lost::After(Failure::Unexpected(reply))),
+        }
+    }
+
+    /// Does the header duties on what is in memory and looks through all of that, before the backend hears of it.
+    fn plan<'a>(&self, message: &mut Message<'a>) -> Result<Plan<'a>, Lost> {
+        let mut header = Header::new(message.own_id);
+        let mut head = message.received.to_vec();
+        let body = header.push(message.inline, &mut head)?;
+        if message.file.is_none() {
+            header.finish(&mut head);
+        }
+        look_through(&[&head, body], message.file.is_none())?;
+        let mut command = Vec::new();
+        let mut framing = Framing::Dots(Stuffer::new());
+        // The length has to be known, and so the header be over; the last line must not lack its end.
+        let ends = match &mut message.file {
+            None => body.ends_with(b"\r\n") || (body.is_empty() && head.ends_with(b"\r\n")),
+            Some((file, _)) => header.is_over() && file.tail().map_err(Lost::Unread)? == *b"\r\n",
+        };
+        if self.extensions.chunking && ends {
+            let sizes = [head.len(), body.len()].map(|n| u64::try_from(n).unwrap_or(u64::MAX));
+            let file = message.file.as_ref().map_or(0, |(_, length)| *length);
+            let total = sizes.into_iter().fold(file, u64::saturating_add);
+            let _ = write!(command, "BDAT {total} LAST\r\n");
+            framing = Framing::Length(Purity::new());
+        }
+        if let Some((file, _)) = &mut message.file {
+            file.rewind().map_err(Lost::Unread)?;
+        }
+        Ok(Plan { header, head, body, framing, command })
+    }
+
+    /// Sends all of the content, a piece at a time, each looked at in the buffer that is sent.
+    async fn content(&mut self, plan: Plan<'_>, file: Option<(&mut ContentFile, u64)>) -> Result<(), Lost> {
+        let Plan { mut header, head, body, mut framing, command: mut out } = plan;
+        for chunk in head.chunks(PIECE).chain(body.chunks(PIECE)) {
+            if out.len().saturating_add(chunk.len()) > PIECE {
+                self.send(&out, Phase::Block).await?;
+                out.clear();
+            }
+            framing.push(chunk, &mut out)?;
+        }
+        if let Some((file, length)) = file {
+            self.file(file, length, &mut header, &mut framing, &mut out).await?;
+        }
+        framing.finish(&mut out)?;
+        Ok(self.send(&out, Phase::Block).await?)
+    }
+
+    /// Sends `left` octets of the file, which is what its length was: what a session adds later is not looked at.
+    async fn file(
+        &mut self,
+        file: &mut ContentFile,
+        mut left: u64,
+        header: &mut Header,
+        framing: &mut Framing,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Lost> {
+        let mut buffer = vec![0; PIECE].into_boxed_slice();
+        let mut kept = Vec::new();
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+            let read = file.read(buffer.get_mut(..most).unwrap_or_default()).map_err(Lost::Unread)?;
+            left = left.saturating_sub(u64::try_from(read).unwrap_or(u64::MAX));
+            if read == 0 {
+                return Err(Unfit::Changed.into());
+            }
+            kept.clear();
+            let body = header.push(buffer.get(..read).unwrap_or_default(), &mut kept)?;
+            if left == 0 {
+                header.finish(&mut kept);
+            }
+            framing.push(&kept, out)?;
+            framing.push(body, out)?;
+            if left > 0 {
+                self.send(out, Phase::Block).await?;
+                out.clear();
+            }
+        }
+        Ok(())
+    }
+}

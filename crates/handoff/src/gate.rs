@@ -1,0 +1,223 @@
+//! What a session may say, and when. Pure: frames in, steps out. Whoever owns a session owns its end of the channel, so
+//! nothing that comes along it is taken on trust, not even the order.
+
+use crate::allowance::Allowance;
+use crate::transaction::{Recipient, Transaction};
+use gatepost_wire::session::{Ask, Farewell};
+use gatepost_wire::{Messages, WireError};
+use std::fmt;
+
+/// Octets of content that a session may send inline; beyond it asks for a file.
+pub(crate) const INLINE_MAX: u32 = 128 * 1024;
+
+/// Where a session stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Between transactions.
+    Idle,
+    /// MAIL is known, no recipient accepted.
+    Envelope,
+    /// One recipient accepted at least.
+    Accepted,
+    /// Content is coming inline.
+    Content,
+    /// Content goes into the file, whose descriptor the session has.
+    Filed,
+    /// The file was refused: nothing but an end may follow.
+    Unfiled,
+}
+
+/// The asks, without what they carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Mail,
+    Rcpt,
+    Content,
+    Spool,
+    Commit,
+    Reset,
+    Bye,
+}
+
+impl Kind {
+    fn of(ask: &Ask<'_>) -> Self {
+        match ask {
+            Ask::Mail(_) => Kind::Mail,
+            Ask::Rcpt(_) => Kind::Rcpt,
+            Ask::Content(_) => Kind::Content,
+            Ask::Spool => Kind::Spool,
+            Ask::Commit { .. } => Kind::Commit,
+            Ask::Reset => Kind::Reset,
+            Ask::Bye(_) => Kind::Bye,
+        }
+    }
+}
+
+/// All that is permitted. Anything else ends the session, whose engine would never have sent it.
+pub(crate) const PERMITTED: [(State, &[Kind]); 6] = [
+    (State::Idle, &[Kind::Mail, Kind::Reset, Kind::Bye]),
+    (State::Envelope, &[Kind::Rcpt, Kind::Reset, Kind::Bye]),
+    (State::Accepted, &[Kind::Rcpt, Kind::Content, Kind::Spool, Kind::Commit, Kind::Reset, Kind::Bye]),
+    (State::Content, &[Kind::Content, Kind::Spool, Kind::Commit, Kind::Reset, Kind::Bye]),
+    (State::Filed, &[Kind::Commit, Kind::Reset, Kind::Bye]),
+    (State::Unfiled, &[Kind::Reset, Kind::Bye]),
+];
+
+fn permits(state: State, kind: Kind) -> bool {
+    PERMITTED.iter().any(|(s, kinds)| *s == state && kinds.contains(&kind))
+}
+
+/// What a session did that no session of ours does. Its channel is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Violation {
+    /// Not to be said in this state.
+    Untimely(State, Kind),
+    /// Something follows an ask that has to wait for its answer.
+    Impatient(Kind),
+    /// Not a message.
+    Wire(WireError),
+    /// A field that holds what the engine would have refused.
+    Field(&'static str),
+    /// More inline content than was offered.
+    InlineOverflow,
+    /// The length of the content is not what the commit says.
+    Length {
+        /// As committed.
+        said: u64,
+        /// As received.
+        found: u64,
+    },
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Untimely(state, kind) => write!(f, "{kind:?} in state {state:?}"),
+            Self::Impatient(kind) => write!(f, "more after {kind:?} before its answer"),
+            Self::Wire(e) => write!(f, "{e}"),
+            Self::Field(field) => write!(f, "impossible value in field {field}"),
+            Self::InlineOverflow => write!(f, "more than {INLINE_MAX} octets inline"),
+            Self::Length { said, found } => write!(f, "commits {said} octets of content where {found} came"),
+        }
+    }
+}
+
+/// What a frame asks of us.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Nothing that is answered.
+    Nothing,
+    /// Judge this recipient of [`Gate::transaction`], then [`Gate::judged`].
+    Rcpt(Recipient),
+    /// Make a file, then [`Gate::filed`].
+    Spool,
+    /// Deliver this, which is `length` octets long, says the session. The gate is idle again.
+    Commit { transaction: Box<Transaction>, length: u64 },
+    /// The session is over.
+    Bye(Farewell),
+}
+
+/// One session's state.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    state: State,
+    transaction: Option<Box<Transaction>>,
+    /// A transaction that ended without a commit, until somebody has logged it.
+    dropped: Option<Box<Transaction>>,
+    transactions: u32,
+    allowance: Allowance,
+}
+
+impl Gate {
+    /// For a new session, whose memory counts against `allowance`.
+    pub(crate) fn new(allowance: Allowance) -> Self {
+        Self { state: State::Idle, transaction: None, dropped: None, transactions: 0, allowance }
+    }
+
+    /// Reads one frame. An answered ask is the last of its frame: the session has to wait.
+    pub(crate) fn frame(&mut self, frame: &[u8]) -> Result<Step, Violation> {
+        let mut messages = Messages::<Ask<'_>>::of(frame);
+        while let Some(ask) = messages.next() {
+            let ask = ask.map_err(Violation::Wire)?;
+            let kind = Kind::of(&ask);
+            if !permits(self.state, kind) {
+                return Err(Violation::Untimely(self.state, kind));
+            }
+            let step = self.ask(ask)?;
+            if !matches!(step, Step::Nothing) {
+                return if messages.next().is_none() { Ok(step) } else { Err(Violation::Impatient(kind)) };
+            }
+        }
+        Ok(Step::Nothing)
+    }
+
+    fn ask(&mut self, ask: Ask<'_>) -> Result<Step, Violation> {
+        match (ask, &mut self.transaction) {
+            (Ask::Mail(mail), slot) => {
+                self.transactions = self.transactions.saturating_add(1);
+                *slot = Some(Box::new(Transaction::new(self.transactions, &mail, self.allowance.fresh())?));
+                self.state = State::Envelope;
+            }
+            (Ask::Rcpt(rcpt), Some(transaction)) => return Ok(Step::Rcpt(transaction.recipient(&rcpt)?)),
+            (Ask::Content(octets), Some(transaction)) => {
+                transaction.take(octets)?;
+                self.state = State::Content;
+            }
+            (Ask::Spool, Some(_)) => return Ok(Step::Spool),
+            (Ask::Commit { length }, slot) => {
+                self.state = State::Idle;
+                if let Some(transaction) = slot.take() {
+                    return Ok(Step::Commit { transaction, length });
+                }
+            }
+            (Ask::Reset, slot) => {
+                self.state = State::Idle;
+                self.dropped = slot.take().or(self.dropped.take());
+            }
+            (Ask::Bye(why), _) => return Ok(Step::Bye(why)),
+            // Not reached: the table permits these only within a transaction.
+            (Ask::Rcpt(_) | Ask::Content(_) | Ask::Spool, None) => return Err(Violation::Field("transaction")),
+        }
+        Ok(Step::Nothing)
+    }
+
+    /// The running transaction.
+    pub(crate) fn transaction(&mut self) -> Option<&mut Transaction> {
+        self.transaction.as_deref_mut()
+    }
+
+    /// The recipient that was asked about is accepted (and joins the envelope) or refused.
+    pub(crate) fn judged(&mut self, recipient: Recipient, accepted: bool) {
+        let Some(transaction) = &mut self.transaction else { return };
+        if accepted {
+            transaction.accept(recipient);
+            self.state = State::Accepted;
+        } else {
+            transaction.refused = transaction.refused.saturating_add(1);
+        }
+    }
+
+    /// The file that was asked for is given, or not.
+    pub(crate) fn filed(&mut self, given: bool) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.filed = given;
+        }
+        self.state = if given { State::Filed } else { State::Unfiled };
+    }
+
+    /// A transaction that ended without a commit and that nobody has heard of yet.
+    pub(crate) fn take_dropped(&mut self) -> Option<Box<Transaction>> {
+        self.dropped.take()
+    }
+
+    /// The session is over: what was under way is dropped.
+    pub(crate) fn close(&mut self) -> Option<Box<Transaction>> {
+        self.state = State::Idle;
+        self.transaction.take()
+    }
+
+    /// Transactions begun so far.
+    pub(crate) fn transactions(&self) -> u32 {
+        self.transactions
+    }
+}

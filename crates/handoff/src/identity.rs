@@ -1,0 +1,113 @@
+//! Telling the backend who the client is: XCLIENT commands and the PROXY v2 header. Pure.
+//!
+//! To every backend we are a neighbour, and neighbours may relay. So without a confirmed hand-over nothing is sent.
+
+use crate::transaction::Helo;
+use gatepost_smtp::client::{Attribute, Extensions};
+use gatepost_smtp::xtext;
+use gatepost_wire::slice::Dialect;
+use std::net::{IpAddr, SocketAddr};
+
+/// Longest XCLIENT command, octets, line end included.
+const COMMAND_MAX: usize = 512;
+
+/// A client as the backend shall see it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Client<'a> {
+    /// Where it came from.
+    pub(crate) address: SocketAddr,
+    /// Where it came to.
+    pub(crate) local: SocketAddr,
+    /// What it said of itself.
+    pub(crate) helo: &'a Helo,
+}
+
+/// The XCLIENT commands for `client`, using only attributes that the backend lists. Each is to be answered before the next.
+/// `None`: it lists no ADDR, and without that a hand-over is none.
+pub(crate) fn xclient(client: &Client<'_>, dialect: Dialect, extensions: &Extensions) -> Option<Vec<Vec<u8>>> {
+    let listed = |attribute| extensions.xclient.is_some_and(|attributes| attributes.has(attribute));
+    if !listed(Attribute::Addr) {
+        return None;
+    }
+    let proto = match (dialect, client.helo.esmtp) {
+        (Dialect::Lmtp, _) => "LMTP",
+        (Dialect::Smtp, true) => "ESMTP",
+        (Dialect::Smtp, false) => "SMTP",
+    };
+    // A backend judges by the address as soon as it has it, so the address comes last, its port with it.
+    let attributes: [(Attribute, &str, Vec<u8>); 8] = [
+        (Attribute::Proto, "PROTO", proto.into()),
+        (Attribute::Helo, "HELO", helo_value(&client.helo.name)),
+        (Attribute::DestAddr, "DESTADDR", address(client.local.ip()).into_bytes()),
+        (Attribute::DestPort, "DESTPORT", client.local.port().to_string().into_bytes()),
+        (Attribute::ReverseName, "REVERSE_NAME", b"[UNAVAILABLE]".to_vec()),
+        (Attribute::Port, "PORT", client.address.port().to_string().into_bytes()),
+        (Attribute::Name, "NAME", b"[UNAVAILABLE]".to_vec()),
+        (Attribute::Addr, "ADDR", address(client.address.ip()).into_bytes()),
+    ];
+    let mut commands = Vec::new();
+    let mut command = b"XCLIENT".to_vec();
+    for (_, name, value) in attributes.iter().filter(|(attribute, ..)| listed(*attribute)) {
+        let mut word = Vec::with_capacity(64);
+        word.extend_from_slice(b" ");
+        word.extend_from_slice(name.as_bytes());
+        word.push(b'=');
+        xtext::encode(value, &mut word);
+        if command.len().saturating_add(word.len()) > COMMAND_MAX - 2 {
+            command.extend_from_slice(b"\r\n");
+            commands.push(std::mem::replace(&mut command, b"XCLIENT".to_vec()));
+        }
+        command.extend_from_slice(&word);
+    }
+    command.extend_from_slice(b"\r\n");
+    commands.push(command);
+    Some(commands)
+}
+
+/// The HELO attribute; one that xtext makes too long for any command is withheld rather than cut into another name.
+fn helo_value(name: &[u8]) -> Vec<u8> {
+    let mut coded = Vec::new();
+    xtext::encode(name, &mut coded);
+    if name.is_empty() || coded.len() > COMMAND_MAX - 32 { b"[UNAVAILABLE]".to_vec() } else { name.to_vec() }
+}
+
+fn address(ip: IpAddr) -> String {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("IPV6:{ip}"),
+    }
+}
+
+/// True when the client's name can be said in our EHLO after XCLIENT: a name or an address literal, nothing else.
+pub(crate) fn can_be_said(name: &[u8]) -> bool {
+    !name.is_empty()
+        && name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']'))
+}
+
+const PROXY_SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
+const PROXY_V2: u8 = 0x21;
+
+/// The PROXY v2 header for `client`: command PROXY, never LOCAL, which every backend takes for itself.
+pub(crate) fn proxy_v2(client: &Client<'_>) -> Vec<u8> {
+    let mut header = PROXY_SIGNATURE.to_vec();
+    header.push(PROXY_V2);
+    let local = client.local.ip().to_canonical();
+    match client.address.ip().to_canonical() {
+        IpAddr::V4(source) => {
+            // One family for both; the address it came to matters less than where it came from.
+            let target = if let IpAddr::V4(ip) = local { ip } else { std::net::Ipv4Addr::UNSPECIFIED };
+            header.extend_from_slice(&[0x11, 0, 12]);
+            header.extend_from_slice(&source.octets());
+            header.extend_from_slice(&target.octets());
+        }
+        IpAddr::V6(source) => {
+            let target = if let IpAddr::V6(ip) = local { ip } else { std::net::Ipv6Addr::UNSPECIFIED };
+            header.extend_from_slice(&[0x21, 0, 36]);
+            header.extend_from_slice(&source.octets());
+            header.extend_from_slice(&target.octets());
+        }
+    }
+    header.extend_from_slice(&client.address.port().to_be_bytes());
+    header.extend_from_slice(&client.local.port().to_be_bytes());
+    header
+}

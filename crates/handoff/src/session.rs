@@ -1,0 +1,405 @@
+//! Handoff's side of one session: what it asks is judged here and put to the backend.
+
+use crate::SessionEnd;
+use crate::allowance::Allowance;
+use crate::backend::{Connection, Doors, Envelope, Failure, Lost, Message};
+use crate::content::Unfit;
+use crate::gate::{Gate, Step, Violation};
+use crate::identity::Client;
+use crate::spool::{ContentFile, Spool};
+use crate::transaction::{Recipient, Transaction};
+use crate::verdict::{self, Stage};
+use gatepost_channel::{ChannelError, Inbox};
+use gatepost_policy::relay::{Judgement, Relay};
+use gatepost_smtp::received::{Received, With};
+use gatepost_wire::link::Open;
+use gatepost_wire::session::{Answer, Farewell, Verdict};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::UNIX_EPOCH;
+
+/// What all sessions share.
+#[derive(Debug)]
+pub(crate) struct House {
+    pub(crate) doors: Doors,
+    pub(crate) relay: Relay,
+    pub(crate) spool: Spool,
+    /// Largest message, octets.
+    pub(crate) message_size: u64,
+    /// Recipients in one transaction.
+    pub(crate) recipients: u16,
+    pub(crate) allowance: Allowance,
+    /// Frames are read one at a time and done with at once, so one buffer serves all sessions.
+    pub(crate) inbox: Mutex<Inbox>,
+}
+
+/// Why a session's channel is of no more use.
+#[derive(Debug)]
+enum Cut {
+    /// The session is gone, without a farewell.
+    Gone(ChannelError),
+    /// It broke the rules.
+    Hostile(Violation),
+}
+
+impl From<ChannelError> for Cut {
+    fn from(e: ChannelError) -> Self {
+        match e {
+            ChannelError::Hostile(wire) => Cut::Hostile(Violation::Wire(wire)),
+            other => Cut::Gone(other),
+        }
+    }
+}
+
+impl From<Violation> for Cut {
+    fn from(violation: Violation) -> Self {
+        Cut::Hostile(violation)
+    }
+}
+
+/// What came of an ask, and what the log says of it.
+struct Outcome {
+    verdict: Verdict,
+    /// The backend's own code, where it is the backend's word.
+    backend: Option<u16>,
+    failure: Option<String>,
+}
+
+impl From<Verdict> for Outcome {
+    fn from(verdict: Verdict) -> Self {
+        Self { verdict, backend: None, failure: None }
+    }
+}
+
+impl From<Unfit> for Outcome {
+    fn from(unfit: Unfit) -> Self {
+        Self { verdict: unfit.verdict(), backend: None, failure: Some(unfit.to_string()) }
+    }
+}
+
+impl From<&Failure> for Outcome {
+    fn from(failure: &Failure) -> Self {
+        Self { verdict: verdict::of_failure(failure), backend: None, failure: Some(failure.to_string()) }
+    }
+}
+
+/// One session.
+struct Session {
+    house: Arc<House>,
+    open: Open,
+    end: SessionEnd,
+    gate: Gate,
+    /// Kept for later transactions, but not for long: see [`crate::backend::Patience::park`].
+    backend: Option<Connection>,
+    /// The session's one content file, emptied between transactions.
+    file: Option<ContentFile>,
+    /// What came of the last ask of the running transaction.
+    last: Option<Outcome>,
+}
+
+/// Serves one session until it says farewell, is gone, or breaks the rules.
+pub(crate) async fn attend(house: Arc<House>, open: Open, end: SessionEnd) {
+    let gate = Gate::new(house.allowance.fresh());
+    let mut session = Session { house, open, end, gate, backend: None, file: None, last: None };
+    let parted = session.serve().await;
+    if let Some(backend) = session.backend.take() {
+        backend.quit();
+    }
+    if let Some(transaction) = session.gate.close() {
+        session.log_dropped(&transaction);
+    }
+    let (id, client, transactions) = (open.id, open.client, session.gate.transactions());
+    match parted {
+        Ok(why) => tracing::info!("session={id} client={client} transactions={transactions} end={why:?}"),
+        Err(Cut::Gone(e)) => tracing::info!("session={id} client={client} transactions={transactions} end=gone: {e}"),
+        // No session of ours does this: somebody else owns it.
+        Err(Cut::Hostile(violation)) => {
+            tracing::warn!("session={id} client={client} transactions={transactions} end=hostile: {violation}");
+        }
+    }
+}
+
+impl Session {
+    async fn serve(&mut self) -> Result<Farewell, Cut> {
+        let offer = self.house.doors.offer(self.house.message_size, self.house.recipients);
+        self.end.tell(&Answer::Offer(offer)).await?;
+        loop {
+            let step = self.step().await?;
+            if let Some(dropped) = self.gate.take_dropped() {
+                self.log_dropped(&dropped);
+            }
+            match step {
+                Step::Nothing => {}
+                Step::Rcpt(recipient) => self.rcpt(recipient).await?,
+                Step::Spool => self.spool().await?,
+                Step::Commit { transaction, length } => self.commit(&transaction, length).await?,
+                Step::Bye(why) => return Ok(why),
+            }
+        }
+    }
+
+    /// Waits for the next frame. A backend connection that waits with us for too long is closed.
+    async fn step(&mut self) -> Result<Step, Cut> {
+        loop {
+            match &mut self.backend {
+                None => self.end.readable().await?,
+                Some(backend) => match backend.rest_during(self.end.readable()).await {
+                    Ok(readable) => readable?,
+                    Err(_) => {
+                        if let Some(backend) = self.backend.take() {
+                            backend.quit();
+                        }
+                        continue;
+                    }
+                },
+            }
+            let mut inbox = self.house.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.end.try_fill(&mut inbox)? {
+                return Ok(self.gate.frame(inbox.bytes())?);
+            }
+        }
+    }
+
+    async fn answer(&mut self, verdict: Verdict) -> Result<(), Cut> {
+        Ok(self.end.tell(&Answer::Verdict(verdict)).await?)
+    }
+
+    /// A recipient: our own rules first, then the backend's word.
+    async fn rcpt(&mut self, recipient: Recipient) -> Result<(), Cut> {
+        let outcome = match self.refusal(&recipient) {
+            Some(refusal) => refusal.into(),
+            None => self.ask(&recipient).await,
+        };
+        self.answer(outcome.verdict).await?;
+        self.gate.judged(recipient, outcome.verdict.code < 400);
+        self.last = Some(outcome);
+        Ok(())
+    }
+
+    /// Why a recipient is refused without asking the backend.
+    fn refusal(&mut self, recipient: &Recipient) -> Option<Verdict> {
+        let (local_part, domain) = recipient.parts();
+        if self.house.relay.judge(local_part, domain, self.open.client.ip()) != Judgement::Allow {
+            return Some(verdict::RELAY_DENIED);
+        }
+        let offer = self.house.doors.offer(self.house.message_size, self.house.recipients);
+        let transaction = self.gate.transaction()?;
+        if transaction.recipients().len() >= usize::from(offer.recipients) {
+            return Some(verdict::TOO_MANY);
+        }
+        if transaction.has_room_for(recipient) { None } else { Some(verdict::NO_SPACE) }
+    }
+
+    /// Asks the backend, once more on a fresh connection when a kept one turns out to be gone.
+    async fn ask(&mut self, recipient: &Recipient) -> Outcome {
+        let Some(transaction) = self.gate.transaction() else { return verdict::INTERNAL.into() };
+        let mut kept = kept_for(&mut self.backend, transaction);
+        loop {
+            let was_kept = kept.is_some();
+            let answer = match kept.take() {
+                Some(backend) => Ok(backend),
+                None => connect(&self.house, &self.open, transaction).await,
+            };
+            let mut backend = match answer {
+                Ok(backend) => backend,
+                Err(failure) => return (&failure).into(),
+            };
+            match backend.envelope(transaction, None, Some(recipient)).await {
+                Ok(envelope) => {
+                    self.keep(backend);
+                    return of_envelope(&envelope);
+                }
+                Err(failure) if was_kept && failure.may_pass() => {}
+                Err(failure) => return (&failure).into(),
+            }
+        }
+    }
+
+    /// Keeps a connection for what the session asks next.
+    fn keep(&mut self, mut backend: Connection) {
+        backend.rest();
+        self.backend = Some(backend);
+    }
+
+    /// A file for content that is too large to come inline.
+    async fn spool(&mut self) -> Result<(), Cut> {
+        let made = match &mut self.file {
+            Some(file) => file.empty(),
+            None => self.house.spool.file().map(|file| self.file = Some(file)),
+        };
+        match (made, &self.file) {
+            (Ok(()), Some(file)) => {
+                self.gate.filed(true);
+                Ok(self.end.tell_with(&Answer::Spool, &[file.writer()]).await?)
+            }
+            (made, _) => {
+                if let Err(e) = made {
+                    tracing::error!("session={} no content file: {e}", self.open.id);
+                }
+                self.gate.filed(false);
+                self.answer(verdict::NO_SPACE).await
+            }
+        }
+    }
+
+    /// The content is complete and the client has committed.
+    async fn commit(&mut self, transaction: &Transaction, length: u64) -> Result<(), Cut> {
+        let outcome = self.deliver(transaction, length).await?;
+        // The answer first: until the client has it, it may send the message again (RFC 1047).
+        let answered = self.answer(outcome.verdict).await;
+        self.log(transaction, length, &outcome);
+        self.last = None;
+        if let (true, Some(file)) = (transaction.filed, &mut self.file)
+            && file.empty().is_err()
+        {
+            self.file = None;
+        }
+        answered
+    }
+
+    async fn deliver(&mut self, transaction: &Transaction, length: u64) -> Result<Outcome, Cut> {
+        let mut file = if transaction.filed { self.file.take() } else { None };
+        let filed = file.as_ref().map_or(Ok(0), ContentFile::length);
+        let (Some(inline), Ok(filed)) = (transaction.inline(), filed) else { return Ok(verdict::NO_SPACE.into()) };
+        let found = u64::try_from(inline.len()).unwrap_or(u64::MAX).saturating_add(filed);
+        if found != length {
+            return Err(Violation::Length { said: length, found }.into());
+        }
+        if length > self.house.message_size {
+            return Ok(verdict::TOO_LARGE.into());
+        }
+        let received = self.received(transaction);
+        let mut kept = kept_for(&mut self.backend, transaction);
+        let outcome = loop {
+            let was_kept = kept.is_some();
+            let answer = match kept.take() {
+                Some(backend) => Ok(backend),
+                None => connect(&self.house, &self.open, transaction).await,
+            };
+            let mut backend = match answer {
+                Ok(backend) => backend,
+                Err(failure) => break Outcome::from(&failure),
+            };
+            let mut message = Message {
+                received: &received,
+                inline,
+                file: file.as_mut().map(|file| (file, filed)),
+                own_id: &self.house.doors.facts.hostname,
+            };
+            let told = length.saturating_add(u64::try_from(received.len()).unwrap_or(u64::MAX));
+            let lost = match backend.envelope(transaction, Some(told), None).await {
+                Ok(Envelope::Accepted) => match backend.deliver(&mut message).await {
+                    Ok(reply) => {
+                        self.keep(backend);
+                        let verdict = verdict::of_reply(Stage::Content, &reply);
+                        break Outcome { verdict, backend: Some(reply.code), failure: None };
+                    }
+                    Err(lost) => lost,
+                },
+                Ok(Envelope::Sender(reply) | Envelope::Recipient(reply) | Envelope::Changed(reply)) => {
+                    self.keep(backend);
+                    break Outcome { verdict: verdict::CHANGED, backend: Some(reply.code), failure: None };
+                }
+                Err(failure) => Lost::Before(failure),
+            };
+            match lost {
+                Lost::Before(failure) if was_kept && failure.may_pass() => {}
+                Lost::Unfit(unfit) if backend.is_usable() => {
+                    self.keep(backend);
+                    break unfit.into();
+                }
+                lost => break self.of_lost(&lost),
+            }
+        };
+        if file.is_some() {
+            self.file = file;
+        }
+        Ok(outcome)
+    }
+
+    fn of_lost(&self, lost: &Lost) -> Outcome {
+        match lost {
+            Lost::Unfit(unfit) => (*unfit).into(),
+            Lost::Unread(e) => {
+                tracing::error!("session={} content file: {e}", self.open.id);
+                verdict::INTERNAL.into()
+            }
+            Lost::Before(failure) => failure.into(),
+            Lost::After(failure) => {
+                if !matches!(failure, Failure::Closing(_)) {
+                    tracing::warn!("session={} possible duplicate: {failure}", self.open.id);
+                }
+                failure.into()
+            }
+        }
+    }
+
+    fn received(&self, transaction: &Transaction) -> Vec<u8> {
+        let mut field = Vec::with_capacity(512);
+        let recipient = match transaction.recipients() {
+            [recipient] => Some(recipient.path()),
+            _ => None,
+        };
+        Received {
+            helo: &transaction.helo.name,
+            address: self.open.client.ip(),
+            name: None,
+            by: &self.house.doors.facts.hostname,
+            with: With::new(transaction.helo.esmtp, transaction.tls.is_some(), transaction.smtputf8),
+            tls: transaction.tls.map(|tls| (tls.version, tls.suite)),
+            id: &format!("{}.{}", self.open.id, transaction.number),
+            recipient,
+            date: UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs()),
+        }
+        .write(&mut field);
+        field
+    }
+
+    fn log(&self, transaction: &Transaction, octets: u64, outcome: &Outcome) {
+        let Verdict { code, enhanced: (class, subject, detail), reason } = outcome.verdict;
+        tracing::info!(
+            "session={}.{} client={} helo={} from=<{}> to={} refused={} octets={octets} reply={code} \
+             {class}.{subject}.{detail} {reason:?} backend={}{}{}",
+            self.open.id,
+            transaction.number,
+            self.open.client,
+            transaction.helo.name.escape_ascii(),
+            transaction.reverse_path().escape_ascii(),
+            transaction.recipients().len(),
+            transaction.refused,
+            outcome.backend.unwrap_or_default(),
+            if outcome.failure.is_some() { ": " } else { "" },
+            outcome.failure.as_deref().unwrap_or_default(),
+        );
+    }
+
+    /// A transaction that ended without a commit is worth a line when anything was asked in it.
+    fn log_dropped(&mut self, transaction: &Transaction) {
+        if let Some(outcome) = self.last.take() {
+            self.log(transaction, 0, &outcome);
+        }
+    }
+}
+
+/// The kept connection, if the backend was told there what this transaction says of the client.
+fn kept_for(slot: &mut Option<Connection>, transaction: &Transaction) -> Option<Connection> {
+    let backend = slot.take()?;
+    if backend.suits(&transaction.helo) {
+        return Some(backend);
+    }
+    backend.quit();
+    None
+}
+
+async fn connect(house: &House, open: &Open, transaction: &Transaction) -> Result<Connection, Failure> {
+    house.doors.open(&Client { address: open.client, local: open.local, helo: &transaction.helo }).await
+}
+
+fn of_envelope(envelope: &Envelope) -> Outcome {
+    let (verdict, backend) = match envelope {
+        Envelope::Accepted => (verdict::RCPT_OK, 250),
+        Envelope::Sender(reply) => (verdict::of_reply(Stage::Sender, reply), reply.code),
+        Envelope::Recipient(reply) => (verdict::of_reply(Stage::Recipient, reply), reply.code),
+        Envelope::Changed(reply) => (verdict::CHANGED, reply.code),
+    };
+    Outcome { verdict, backend: Some(backend), failure: None }
+}

@@ -1,0 +1,113 @@
+//! Content files: one a session at most, without a name from its first moment on.
+
+use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+
+/// Names of content files begin so, for the moment that they have one.
+const PREFIX: &str = "content-";
+/// Names to try before a directory is given up.
+const NAMES: u32 = 16;
+
+/// The directory for content files.
+#[derive(Debug)]
+pub(crate) struct Spool {
+    directory: PathBuf,
+    random: RandomState,
+}
+
+/// A file that a session may append to and only we can read.
+#[derive(Debug)]
+pub(crate) struct ContentFile {
+    reader: File,
+    writer: File,
+}
+
+impl Spool {
+    pub(crate) fn new(directory: &str) -> Self {
+        Self { directory: PathBuf::from(directory), random: RandomState::new() }
+    }
+
+    /// Removes what a process that was killed between making a file and taking its name away has left. How many.
+    ///
+    /// # Errors
+    /// The directory cannot be read or changed.
+    pub(crate) fn clean(&self) -> io::Result<usize> {
+        let mut removed = 0;
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+                fs::remove_file(entry.path())?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// A new, empty file.
+    ///
+    /// # Errors
+    /// No space, no descriptors, no permission.
+    pub(crate) fn file(&self) -> io::Result<ContentFile> {
+        for _ in 0..NAMES {
+            let path = self.directory.join(format!("{PREFIX}{:016x}", self.label()));
+            let reader = match OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
+                other => other?,
+            };
+            // A second open file description: the session must not be able to seek in ours, or to read.
+            let writer = OpenOptions::new().append(true).open(&path);
+            fs::remove_file(&path)?;
+            return Ok(ContentFile { reader, writer: writer? });
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    /// A number that nobody outside can foresee.
+    fn label(&self) -> u64 {
+        let mut hasher = self.random.build_hasher();
+        hasher.write_u128(std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos()));
+        hasher.finish()
+    }
+}
+
+impl ContentFile {
+    /// Empties the file for the next transaction. A session that has kept its descriptor still writes into this one
+    /// file: it can't fill the disk by asking again and again.
+    pub(crate) fn empty(&mut self) -> io::Result<()> {
+        self.reader.set_len(0)
+    }
+
+    /// Its length now.
+    pub(crate) fn length(&self) -> io::Result<u64> {
+        Ok(self.reader.metadata()?.len())
+    }
+
+    /// The last two octets, if there are two.
+    pub(crate) fn tail(&mut self) -> io::Result<[u8; 2]> {
+        let mut tail = [0; 2];
+        if self.length()? >= 2 {
+            self.reader.seek(SeekFrom::End(-2))?;
+            self.reader.read_exact(&mut tail)?;
+        }
+        Ok(tail)
+    }
+
+    /// Back to the start.
+    pub(crate) fn rewind(&mut self) -> io::Result<()> {
+        self.reader.rewind()
+    }
+
+    /// The next octets; 0 at the end.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buffer)
+    }
+
+    /// What the session gets: write-only, at the end of the file.
+    pub(crate) fn writer(&self) -> BorrowedFd<'_> {
+        self.writer.as_fd()
+    }
+}

@@ -1,0 +1,226 @@
+//! One transaction: the envelope, read again with our own eyes, and the content that came inline.
+
+use crate::allowance::Allowance;
+use crate::gate::{INLINE_MAX, Violation};
+use gatepost_smtp::address::{Domain, ForwardPath, ReversePath};
+use gatepost_smtp::client::Extensions;
+use gatepost_wire::session::{Body, Mail, Notify, Rcpt, Ret, TlsFacts};
+use std::io::Write as _;
+
+/// What the client said of itself. A backend that is told who it is has to be told anew when this changes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Helo {
+    /// Printable ASCII, 255 octets at most; may be empty.
+    pub(crate) name: Vec<u8>,
+    /// EHLO rather than HELO.
+    pub(crate) esmtp: bool,
+}
+
+/// A forward-path that is one, and what is to be said with it.
+#[derive(Debug, Clone)]
+pub(crate) struct Recipient {
+    path: ForwardPath,
+    notify: Option<Notify>,
+    orcpt: Option<Vec<u8>>,
+}
+
+/// From MAIL to the end of content.
+#[derive(Debug)]
+pub(crate) struct Transaction {
+    /// The how-manieth of its session.
+    pub(crate) number: u32,
+    pub(crate) helo: Helo,
+    pub(crate) tls: Option<TlsFacts>,
+    pub(crate) smtputf8: bool,
+    reverse_path: ReversePath,
+    size: Option<u64>,
+    body: Body,
+    ret: Option<Ret>,
+    envid: Option<Vec<u8>>,
+    recipients: Vec<Recipient>,
+    /// Recipients that were refused, by us or by the backend.
+    pub(crate) refused: u32,
+    inline: Vec<u8>,
+    /// More content follows in the session's file.
+    pub(crate) filed: bool,
+    /// The allowance had no room: the content is not all here and must not be sent.
+    short: bool,
+    allowance: Allowance,
+}
+
+/// Octets that can stand in a parameter's value (RFC 5321 §4.1.2 esmtp-value), so never a blank or line end.
+fn is_value(octets: &[u8], smtputf8: bool) -> bool {
+    !octets.is_empty() && octets.iter().all(|b| (b.is_ascii_graphic() && *b != b'=') || (smtputf8 && *b >= 0x80))
+}
+
+impl Transaction {
+    /// Begins a transaction.
+    pub(crate) fn new(number: u32, mail: &Mail<'_>, mut allowance: Allowance) -> Result<Self, Violation> {
+        if !mail.helo.iter().all(|b| matches!(b, b' '..=b'~')) {
+            return Err(Violation::Field("helo"));
+        }
+        if mail.envid.is_some_and(|envid| !is_value(envid, false)) {
+            return Err(Violation::Field("envid"));
+        }
+        let reverse_path =
+            ReversePath::parse(mail.reverse_path, mail.smtputf8).map_err(|_| Violation::Field("reverse-path"))?;
+        let short = !allowance.take(size_of::<Self>().saturating_add(mail.reverse_path.len()));
+        Ok(Self {
+            number,
+            helo: Helo { name: mail.helo.to_vec(), esmtp: mail.esmtp },
+            tls: mail.tls,
+            smtputf8: mail.smtputf8,
+            reverse_path,
+            size: mail.size,
+            body: mail.body,
+            ret: mail.ret,
+            envid: mail.envid.map(<[u8]>::to_vec),
+            recipients: Vec::new(),
+            refused: 0,
+            inline: Vec::new(),
+            filed: false,
+            short,
+            allowance,
+        })
+    }
+
+    /// Reads a recipient for this transaction.
+    pub(crate) fn recipient(&self, rcpt: &Rcpt<'_>) -> Result<Recipient, Violation> {
+        if rcpt.orcpt.is_some_and(|orcpt| !is_value(orcpt, self.smtputf8)) {
+            return Err(Violation::Field("orcpt"));
+        }
+        let path =
+            ForwardPath::parse(rcpt.forward_path, self.smtputf8).map_err(|_| Violation::Field("forward-path"))?;
+        Ok(Recipient { path, notify: rcpt.notify, orcpt: rcpt.orcpt.map(<[u8]>::to_vec) })
+    }
+
+    /// Adds an accepted recipient.
+    pub(crate) fn accept(&mut self, recipient: Recipient) {
+        self.recipients.push(recipient);
+    }
+
+    /// Makes room for one more recipient. False: there is none.
+    #[must_use]
+    pub(crate) fn has_room_for(&mut self, recipient: &Recipient) -> bool {
+        let octets = recipient.path.as_bytes().len().saturating_add(recipient.orcpt.as_deref().map_or(0, <[u8]>::len));
+        !self.short && self.allowance.take(octets.saturating_add(size_of::<Recipient>()))
+    }
+
+    /// Takes inline content. Without room for it the transaction goes on and is refused at its end.
+    pub(crate) fn take(&mut self, octets: &[u8]) -> Result<(), Violation> {
+        if self.inline.len().saturating_add(octets.len()) > INLINE_MAX as usize {
+            return Err(Violation::InlineOverflow);
+        }
+        self.short = self.short || !self.allowance.take(octets.len());
+        if self.short {
+            self.inline = Vec::new();
+        } else {
+            self.inline.extend_from_slice(octets);
+        }
+        Ok(())
+    }
+
+    /// The content that came inline; `None` when there was no room for it.
+    pub(crate) fn inline(&self) -> Option<&[u8]> {
+        if self.short { None } else { Some(&self.inline) }
+    }
+
+    /// Accepted recipients.
+    pub(crate) fn recipients(&self) -> &[Recipient] {
+        &self.recipients
+    }
+
+    /// The reverse-path without its brackets.
+    pub(crate) fn reverse_path(&self) -> &[u8] {
+        self.reverse_path.as_bytes()
+    }
+
+    /// An extension that this envelope needs and the backend does not list. What was offered to the client was true when
+    /// it was said; another backend, or the same one restarted, may list less.
+    pub(crate) fn missing(&self, extensions: &Extensions) -> Option<&'static str> {
+        let dsn = self.ret.is_some()
+            || self.envid.is_some()
+            || self.recipients.iter().any(|r| r.notify.is_some() || r.orcpt.is_some());
+        if self.smtputf8 && !extensions.smtputf8 {
+            Some("SMTPUTF8")
+        } else if self.body == Body::EightBit && !extensions.eight_bit {
+            Some("8BITMIME")
+        } else if dsn && !extensions.dsn {
+            Some("DSN")
+        } else {
+            None
+        }
+    }
+
+    /// Appends the MAIL command, with such parameters only as the backend lists. `length`: of the whole message, once
+    /// it is known; before that what the client announced.
+    pub(crate) fn mail_command(&self, extensions: &Extensions, length: Option<u64>, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"MAIL FROM:<");
+        out.extend_from_slice(self.reverse_path.as_bytes());
+        out.push(b'>');
+        if let (true, Some(size)) = (extensions.size.is_some(), length.or(self.size)) {
+            let _ = write!(out, " SIZE={size}");
+        }
+        if extensions.eight_bit {
+            match self.body {
+                Body::Unstated => {}
+                Body::SevenBit => out.extend_from_slice(b" BODY=7BIT"),
+                Body::EightBit => out.extend_from_slice(b" BODY=8BITMIME"),
+            }
+        }
+        if self.smtputf8 {
+            out.extend_from_slice(b" SMTPUTF8");
+        }
+        match self.ret {
+            None => {}
+            Some(Ret::Full) => out.extend_from_slice(b" RET=FULL"),
+            Some(Ret::Headers) => out.extend_from_slice(b" RET=HDRS"),
+        }
+        if let Some(envid) = &self.envid {
+            out.extend_from_slice(b" ENVID=");
+            out.extend_from_slice(envid);
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+impl Recipient {
+    /// The local part and the domain, an address literal in its brackets; no domain: the postmaster.
+    pub(crate) fn parts(&self) -> (&[u8], Option<&[u8]>) {
+        let ForwardPath::Mailbox(mailbox) = &self.path else { return (self.path.as_bytes(), None) };
+        let whole = mailbox.as_bytes();
+        let domain = match mailbox.domain() {
+            Domain::Name(name) => name,
+            Domain::Literal(_) => whole.get(mailbox.local_part().len().saturating_add(1)..).unwrap_or_default(),
+        };
+        (mailbox.local_part(), Some(domain))
+    }
+
+    /// The forward-path without its brackets.
+    pub(crate) fn path(&self) -> &[u8] {
+        self.path.as_bytes()
+    }
+
+    /// DSN parameters were given.
+    pub(crate) fn needs_dsn(&self) -> bool {
+        self.notify.is_some() || self.orcpt.is_some()
+    }
+
+    /// Appends the RCPT command.
+    pub(crate) fn rcpt_command(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"RCPT TO:<");
+        out.extend_from_slice(self.path.as_bytes());
+        out.push(b'>');
+        if let Some(notify) = self.notify {
+            let words = [(notify.success, "SUCCESS"), (notify.failure, "FAILURE"), (notify.delay, "DELAY")];
+            let chosen: Vec<&str> = words.into_iter().filter(|(set, _)| *set).map(|(_, word)| word).collect();
+            let list = if chosen.is_empty() { "NEVER".to_owned() } else { chosen.join(",") };
+            let _ = write!(out, " NOTIFY={list}");
+        }
+        if let Some(orcpt) = &self.orcpt {
+            out.extend_from_slice(b" ORCPT=");
+            out.extend_from_slice(orcpt);
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+}

@@ -1,0 +1,106 @@
+//! From what happened to what the client is told: codes and classes, as tables. A backend's text never travels.
+
+use crate::backend::{Failure, Phase};
+use gatepost_smtp::client::Reply;
+use gatepost_wire::session::{Reason, Verdict};
+
+const fn verdict(code: u16, enhanced: (u8, u16, u16), reason: Reason) -> Verdict {
+    Verdict { code, enhanced, reason }
+}
+
+pub(crate) const RCPT_OK: Verdict = verdict(250, (2, 1, 5), Reason::Ok);
+pub(crate) const RELAY_DENIED: Verdict = verdict(550, (5, 7, 1), Reason::RelayDenied);
+pub(crate) const TOO_MANY: Verdict = verdict(452, (4, 5, 3), Reason::TooManyRecipients);
+pub(crate) const NO_SPACE: Verdict = verdict(452, (4, 3, 1), Reason::NoSpace);
+pub(crate) const TOO_LARGE: Verdict = verdict(552, (5, 3, 4), Reason::TooLarge);
+pub(crate) const LOOP: Verdict = verdict(554, (5, 4, 6), Reason::LoopDetected);
+pub(crate) const BAD_CONTENT: Verdict = verdict(554, (5, 6, 0), Reason::BadContent);
+pub(crate) const INTERNAL: Verdict = verdict(451, (4, 3, 0), Reason::Internal);
+/// The backend has changed its mind about a recipient, or about what it can do, since the client was told.
+pub(crate) const CHANGED: Verdict = verdict(451, (4, 3, 0), Reason::BackendDown);
+
+/// What a refusal of the backend is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Client,
+    Sender,
+    Recipient,
+    Content,
+}
+
+/// A code, and subject and detail of the enhanced code that goes with it.
+type Row = (u16, (u16, u16));
+
+/// A backend's code, the same in the mouth of a server that the client speaks to, and the enhanced code to go with it when
+/// the backend gave none. Any other code is replaced by the last row of its class.
+const PASSED: [(Stage, &[Row]); 4] = [
+    (Stage::Client, &[(450, (7, 1)), (451, (7, 1)), (554, (7, 1)), (550, (7, 1))]),
+    (
+        Stage::Sender,
+        &[(452, (3, 1)), (450, (1, 8)), (451, (3, 0)), (552, (3, 4)), (553, (1, 7)), (554, (7, 1)), (550, (1, 0))],
+    ),
+    (
+        Stage::Recipient,
+        &[
+            (450, (2, 0)),
+            (452, (2, 2)),
+            (451, (3, 0)),
+            (552, (2, 2)),
+            (553, (1, 3)),
+            (554, (7, 1)),
+            (556, (1, 10)),
+            (550, (1, 1)),
+        ],
+    ),
+    (Stage::Content, &[(450, (7, 0)), (452, (3, 1)), (451, (3, 0)), (550, (7, 1)), (552, (3, 4)), (554, (6, 0))]),
+];
+
+/// Codes that speak of how we talk to the backend, not of the client's mail: ours to repair, so the client is to come back.
+const OURS: [u16; 8] = [500, 502, 503, 504, 530, 534, 535, 538];
+
+/// What to tell of a backend's final reply: its class, its code where the client can read it, our words.
+pub(crate) fn of_reply(stage: Stage, reply: &Reply) -> Verdict {
+    let reason = match stage {
+        Stage::Client => Reason::ClientRefused,
+        Stage::Sender => Reason::SenderRefused,
+        Stage::Recipient => Reason::RecipientRefused,
+        Stage::Content => Reason::ContentRefused,
+    };
+    let class = match reply.code {
+        200..=299 if stage == Stage::Content => return verdict(250, enhanced(reply, 2, (0, 0)), Reason::Ok),
+        200..=299 => return RCPT_OK,
+        421 => return verdict(451, (4, 3, 2), Reason::BackendDown),
+        400..=499 => 4,
+        500..=599 if !OURS.contains(&reply.code) => 5,
+        _ => return verdict(451, (4, 3, 5), Reason::Internal),
+    };
+    let rows = PASSED.iter().find(|(s, _)| *s == stage).map_or([].as_slice(), |(_, rows)| rows);
+    let of_class = || rows.iter().filter(|(code, _)| code / 100 == class);
+    let row = of_class().find(|(code, _)| *code == reply.code).or(of_class().next_back());
+    let (code, subject) = row.copied().unwrap_or((451, (3, 0)));
+    verdict(code, enhanced(reply, u8::try_from(class).unwrap_or(4), subject), reason)
+}
+
+/// The backend's enhanced code when it agrees with the class (RFC 2034 §4), else ours.
+fn enhanced(reply: &Reply, class: u8, otherwise: (u16, u16)) -> (u8, u16, u16) {
+    match reply.enhanced {
+        Some(code) if code.0 == class && code.1 <= 999 && code.2 <= 999 => code,
+        _ => (class, otherwise.0, otherwise.1),
+    }
+}
+
+/// What to tell when the backend could not be asked. Always to come back: the mail is not at fault.
+pub(crate) fn of_failure(failure: &Failure) -> Verdict {
+    match failure {
+        Failure::Connect(_) | Failure::Garbage(_) | Failure::Unexpected(_) => {
+            verdict(451, (4, 3, 0), Reason::BackendDown)
+        }
+        Failure::Closing(_) => verdict(451, (4, 3, 2), Reason::BackendDown),
+        Failure::Timeout(Phase::Connect | Phase::Hello) => verdict(451, (4, 4, 1), Reason::BackendTimeout),
+        Failure::Timeout(_) => verdict(451, (4, 4, 2), Reason::BackendTimeout),
+        Failure::Lost(_) => verdict(451, (4, 4, 2), Reason::BackendLost),
+        Failure::Identity(_) | Failure::Relays(_) => verdict(451, (4, 3, 5), Reason::IdentityRefused),
+        Failure::Client(reply) => of_reply(Stage::Client, reply),
+        Failure::Missing(_) => CHANGED,
+    }
+}
