@@ -160,7 +160,7 @@ pub fn empty_root(anchor: &Path, binds: &[Bind<'_>]) -> io::Result<()> {
     let closed = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)?;
     let sources: Vec<OwnedFd> = binds.iter().map(|b| open_path(b.outside)).collect::<io::Result<_>>()?;
-    mount(Some("none"), anchor, Some("tmpfs"), closed, Some("size=64k,nr_inodes=64,mode=0555"))?;
+    mount(Some("none"), anchor, Some("tmpfs"), closed, Some("size=64k,nr_inodes=64,mode=0755"))?;
     for (bind, source) in binds.iter().zip(&sources) {
         let target = anchor.join(bind.inside);
         std::fs::create_dir(&target)?;

@@ -6,7 +6,16 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-/// A level-triggered set of descriptors to read from, each known by a token.
+/// What a descriptor is waited for. That it has been hung up is always reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Until {
+    Readable,
+    Writable,
+}
+
+/// A level-triggered set of descriptors, waited for until they are [`Until::Readable`] if nothing else is said, each
+/// known by a token.
 #[derive(Debug)]
 pub struct Epoll {
     raw: Raw,
@@ -29,6 +38,18 @@ impl Epoll {
     /// EEXIST, ENOSPC beyond the user's watches, ENOMEM.
     pub fn add(&self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
         Ok(self.raw.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token))?)
+    }
+
+    /// Changes what a descriptor of the set is waited for.
+    ///
+    /// # Errors
+    /// ENOENT when it is not in the set.
+    pub fn change(&self, fd: BorrowedFd<'_>, token: u64, until: Until) -> io::Result<()> {
+        let flags = match until {
+            Until::Readable => EpollFlags::EPOLLIN,
+            Until::Writable => EpollFlags::EPOLLOUT,
+        };
+        Ok(self.raw.modify(fd, &mut EpollEvent::new(flags, token))?)
     }
 
     /// Removes a descriptor. Closing it is not enough: while another process holds a copy, it would still be reported.
@@ -88,6 +109,23 @@ mod tests {
         assert!(epoll.remove(a.as_fd()).is_err());
         epoll.wait(None, &mut ready).unwrap();
         assert_eq!(ready, [u64::MAX]);
+    }
+
+    #[test]
+    fn waits_for_what_it_was_told_to() {
+        let mut epoll = Epoll::new(8).unwrap();
+        let (a, far) = Seq::pair().unwrap();
+        far.send(b"x", &[]).unwrap();
+        epoll.add(a.as_fd(), 7).unwrap();
+        a.set_nonblocking(true).unwrap();
+        while a.send(&[0; 4096], &[]).is_ok() {}
+        let mut ready = Vec::new();
+        epoll.change(a.as_fd(), 7, Until::Writable).unwrap();
+        epoll.wait(Some(Duration::ZERO), &mut ready).unwrap();
+        assert!(ready.is_empty(), "readable, but full");
+        epoll.change(a.as_fd(), 7, Until::Readable).unwrap();
+        epoll.wait(None, &mut ready).unwrap();
+        assert_eq!(ready, [7]);
     }
 
     #[test]
