@@ -23,7 +23,7 @@ pub const HERE6: &str = "2001:db8::25";
 pub const AWAY6: &str = "2001:db8::9";
 
 const INIT: &str = include_str!("host/host.sh");
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Why there can be no throw-away host on this machine.
 #[derive(Debug)]
@@ -47,16 +47,21 @@ pub fn for_test(test: &str) -> Option<Host> {
     match Host::new() {
         Ok(host) => Some(host),
         Err(Skip(why)) => {
-            assert!(std::env::var_os("CI").is_none(), "{test}: cannot be skipped in CI: {why}");
-            // Past the test runner's capture: a skipped test must not look like a passed one.
-            let line = format!("\n*** SKIPPED {test}: {why}\n");
-            let _ = fs::OpenOptions::new()
-                .append(true)
-                .open("/dev/stderr")
-                .and_then(|mut tty| std::io::Write::write_all(&mut tty, line.as_bytes()));
+            skipped(test, &why);
             None
         }
     }
+}
+
+/// Says aloud that a test was skipped; in CI that is a failure.
+pub(crate) fn skipped(test: &str, why: &str) {
+    assert!(std::env::var_os("CI").is_none(), "{test}: cannot be skipped in CI: {why}");
+    // Past the test runner's capture: a skipped test must not look like a passed one.
+    let line = format!("\n*** SKIPPED {test}: {why}\n");
+    let _ = fs::OpenOptions::new()
+        .append(true)
+        .open("/dev/stderr")
+        .and_then(|mut stderr| std::io::Write::write_all(&mut stderr, line.as_bytes()));
 }
 
 impl Host {

@@ -13,4 +13,5 @@ pub mod maildir;
 pub mod mta;
 pub mod rogue;
 pub mod run;
+pub mod systemd;
 pub mod wait;

@@ -12,7 +12,8 @@ for dir in "$@"; do
   mkdir "$stage/keep$n"
   mount --rbind "$dir" "$stage/keep$n"
 done
-for top in etc var; do
+# usr/sbin is where a program under test is installed.
+for top in etc var usr/sbin; do
   mkdir -p "$stage/$top/upper" "$stage/$top/work"
   mount -t overlay overlay -o "lowerdir=/$top,upperdir=$stage/$top/upper,workdir=$stage/$top/work" "/$top"
 done
