@@ -119,7 +119,6 @@ fn self_signed() -> Result<(Vec<u8>, Vec<u8>), String> {
 }
 
 fn greet(args: &TryArgs, dir: &Path, fitness: &Fitness) {
-    let SocketAddr { .. } = args.listen;
     let (ip, port) = (args.listen.ip(), args.listen.port());
     println!("gatepost listens on {} and is ready. Send it a first mail:\n", args.listen);
     println!("  swaks --server {ip} --port {port} --tls --from you@example.org --to me@example.net\n");

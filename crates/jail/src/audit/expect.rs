@@ -165,6 +165,8 @@ pub const EXPECT: [(RoleName, Expect); 7] = [
             processes: Bound::Any,
             file_size: Bound::Any,
             open_files: Bound::Any,
+            // It is undumpable, but the owner in /proc that would tell is root either way.
+            undumpable: false,
             named_files: None,
             ..CONFINED
         },
