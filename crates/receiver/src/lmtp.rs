@@ -1,0 +1,375 @@
+//! The receiving side of LMTP (RFC 2033), sans-IO: octets in, events and replies out.
+//!
+//! The peer is gatepost's own handoff, but whoever may open the socket may speak here: every length is bounded, and
+//! content is read by the same scanner as a client's, so that there is one reading of it (P9).
+
+use crate::command::Command;
+use gatepost_smtp::address::{ForwardPath, ReversePath};
+use gatepost_smtp::data::{BareLf, Framing, Piece, Scanner};
+
+/// Longest command line with its CRLF, octets: the longest path and every parameter fit.
+pub const LINE_MAX: usize = 2048;
+/// Octets without a line end after which nobody is speaking LMTP.
+pub const ENDLESS: usize = 64 * 1024;
+/// Recipients in one transaction, as many as RFC 5321 §4.5.3.1.8 demands.
+pub const RECIPIENTS_MAX: usize = 100;
+/// Refused commands on one connection.
+pub const ERRORS_MAX: u32 = 20;
+
+/// A reply of one line, without its CRLF.
+pub type Reply = &'static str;
+
+/// All replies but LHLO's and the greeting, with RFC 3463 codes.
+pub(crate) mod replies {
+    use super::Reply;
+
+    pub(crate) const OK: Reply = "250 2.0.0 Ok";
+    pub(crate) const SENDER_OK: Reply = "250 2.1.0 Ok";
+    pub(crate) const RECIPIENT_OK: Reply = "250 2.1.5 Ok";
+    pub(crate) const STORED: Reply = "250 2.0.0 Stored";
+    pub(crate) const GO_AHEAD: Reply = "354 End with CRLF.CRLF";
+    pub(crate) const BYE: Reply = "221 2.0.0 Bye";
+    pub(crate) const NOT_SAID: Reply = "252 2.5.2 Send some mail";
+    pub(crate) const DRAINED: Reply = "421 4.3.2 Shutting down";
+    pub(crate) const TIMEOUT: Reply = "421 4.4.2 Timeout";
+    pub(crate) const TOO_MANY_ERRORS: Reply = "421 4.7.0 Too many errors";
+    pub(crate) const FAILED: Reply = "451 4.3.0 Cannot store mail now";
+    pub(crate) const DISK_FULL: Reply = "452 4.3.1 Out of room";
+    pub(crate) const TOO_MANY_RECIPIENTS: Reply = "452 4.5.3 Too many recipients";
+    pub(crate) const UNKNOWN_VERB: Reply = "500 5.5.1 Unknown command, this is LMTP";
+    pub(crate) const BAD_LINE: Reply = "500 5.5.2 Line too long or not ended by CRLF";
+    pub(crate) const BAD_ARGUMENT: Reply = "501 5.5.4 Syntax error in argument";
+    pub(crate) const BAD_SENDER: Reply = "501 5.1.7 Bad reverse-path";
+    pub(crate) const BAD_RECIPIENT: Reply = "501 5.1.3 Bad forward-path";
+    pub(crate) const BAD_SEQUENCE: Reply = "503 5.5.1 Bad sequence of commands";
+    pub(crate) const NO_RECIPIENTS: Reply = "503 5.5.1 No valid recipients";
+    pub(crate) const TOO_LARGE: Reply = "552 5.3.4 Message too large";
+    pub(crate) const NOT_ASCII: Reply = "553 5.6.7 Address needs SMTPUTF8";
+    pub(crate) const IMPURE: Reply = "554 5.6.0 Bare CR, bare LF or NUL in content";
+    pub(crate) const BAD_PARAMETER: Reply = "555 5.5.4 Parameter not supported";
+}
+
+/// Offered after LHLO, a line each.
+const EXTENSIONS: [&str; 5] = ["8BITMIME", "PIPELINING", "ENHANCEDSTATUSCODES", "SMTPUTF8", "SIZE"];
+
+/// From whom and to whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// Where bounces go.
+    pub reverse_path: ReversePath,
+    /// Where the message goes, in the order given, at most [`RECIPIENTS_MAX`].
+    pub forward_paths: Vec<ForwardPath>,
+    smtputf8: bool,
+}
+
+/// What came of a file operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    /// As asked.
+    Done,
+    /// Larger than a file may be here.
+    TooLarge,
+    /// No room on the disk.
+    DiskFull,
+    /// Anything else: try again later.
+    Failed,
+}
+
+/// What the octets meant.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<'i> {
+    /// All input is consumed: send the output, then read more.
+    Starved,
+    /// Content follows for [`Receiver::envelope`]: make a file. [`Receiver::answer`] is due.
+    Begin,
+    /// The next octets of content, in canonical CRLF form, dots unstuffed.
+    Content(&'i [u8]),
+    /// The content is whole: put it where it belongs. [`Receiver::answer`] is due.
+    End,
+    /// The content is not to be kept. May come more than once.
+    Abandon,
+    /// Send the output, then close.
+    Close,
+}
+
+/// Where the dialogue stands.
+#[derive(Debug)]
+enum Stage {
+    /// Between transactions.
+    Idle,
+    /// MAIL was accepted.
+    Envelope(Envelope),
+    /// [`Event::Begin`] waits for its answer.
+    Opening(Envelope),
+    /// After 354, for so many recipients.
+    Content(Box<Scanner>, usize),
+    /// [`Event::End`] waits for its answer, for so many recipients.
+    Storing(usize),
+    /// The last reply is queued.
+    Closed,
+}
+
+/// One connection's receiver.
+#[derive(Debug)]
+pub struct Receiver {
+    hostname: String,
+    stage: Stage,
+    greeted: bool,
+    draining: bool,
+    errors: u32,
+    /// The beginning of a line that came in pieces.
+    held: Vec<u8>,
+    /// Octets of the line so far, those that were not kept because it is too long included.
+    length: usize,
+    out: Vec<u8>,
+}
+
+impl Receiver {
+    /// A new connection: the greeting is queued.
+    #[must_use]
+    pub fn new(hostname: &str) -> Self {
+        let mut receiver = Self {
+            hostname: hostname.to_owned(),
+            stage: Stage::Idle,
+            greeted: false,
+            draining: false,
+            errors: 0,
+            held: Vec::new(),
+            length: 0,
+            out: Vec::new(),
+        };
+        receiver.reply(&format!("220 {hostname} LMTP"));
+        receiver
+    }
+
+    /// Replies to be sent.
+    #[must_use]
+    pub fn output(&self) -> &[u8] {
+        &self.out
+    }
+
+    /// The first `n` octets of the output have been sent.
+    pub fn sent(&mut self, n: usize) {
+        self.out.drain(..n.min(self.out.len()));
+    }
+
+    /// The envelope of the transaction, while recipients are collected and at [`Event::Begin`].
+    #[must_use]
+    pub fn envelope(&self) -> Option<&Envelope> {
+        match &self.stage {
+            Stage::Envelope(envelope) | Stage::Opening(envelope) => Some(envelope),
+            Stage::Idle | Stage::Content(..) | Stage::Storing(_) | Stage::Closed => None,
+        }
+    }
+
+    /// Whether the last reply is queued: [`Event::Close`] is next.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self.stage, Stage::Closed)
+    }
+
+    /// Reads on: octets consumed, and what they meant. To be called again with the rest until starved.
+    pub fn read<'i>(&mut self, input: &'i [u8]) -> (usize, Event<'i>) {
+        let mut at = 0;
+        loop {
+            let rest = input.get(at..).unwrap_or_default();
+            let (taken, event) = match &mut self.stage {
+                Stage::Closed => (0, Some(Event::Close)),
+                Stage::Opening(_) | Stage::Storing(_) => (0, Some(Event::Starved)),
+                Stage::Content(..) => self.content(rest),
+                Stage::Idle | Stage::Envelope(_) => self.line(rest),
+            };
+            at = at.saturating_add(taken);
+            if let Some(event) = event {
+                return (at, event);
+            }
+        }
+    }
+
+    /// What came of [`Event::Begin`] or [`Event::End`].
+    pub fn answer(&mut self, stored: Stored) {
+        match (std::mem::replace(&mut self.stage, Stage::Idle), stored) {
+            (Stage::Opening(envelope), Stored::Done) => {
+                let scanner = Scanner::new(Framing::Dots, BareLf::Refuse, None);
+                self.stage = Stage::Content(Box::new(scanner), envelope.forward_paths.len());
+                self.reply(replies::GO_AHEAD);
+            }
+            (Stage::Opening(_), refused) => {
+                self.reply(refusal(refused));
+                self.settle();
+            }
+            (Stage::Storing(recipients), Stored::Done) => self.reply_to_each(recipients, replies::STORED),
+            (Stage::Storing(recipients), refused) => self.reply_to_each(recipients, refusal(refused)),
+            // Nothing was asked.
+            (other, _) => self.stage = other,
+        }
+    }
+
+    /// Ends the dialogue, at once or as soon as the transaction is over.
+    pub fn drain(&mut self) {
+        self.draining = true;
+        if matches!(self.stage, Stage::Idle) {
+            self.settle();
+        }
+    }
+
+    /// Nothing has been heard for too long.
+    pub fn timeout(&mut self) {
+        self.close(replies::TIMEOUT);
+    }
+
+    /// After a transaction.
+    fn settle(&mut self) {
+        self.stage = Stage::Idle;
+        if self.draining {
+            self.close(replies::DRAINED);
+        }
+    }
+
+    fn reply(&mut self, reply: &str) {
+        self.out.extend_from_slice(reply.as_bytes());
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    fn close(&mut self, reply: Reply) {
+        if !self.is_closed() {
+            self.reply(reply);
+        }
+        self.stage = Stage::Closed;
+    }
+
+    fn refuse(&mut self, reply: Reply) {
+        self.errors = self.errors.saturating_add(1);
+        if self.errors > ERRORS_MAX { self.close(replies::TOO_MANY_ERRORS) } else { self.reply(reply) }
+    }
+
+    /// RFC 2033 §4.2: one reply for each recipient that was accepted, in order.
+    fn reply_to_each(&mut self, recipients: usize, reply: Reply) {
+        for _ in 0..recipients {
+            self.reply(reply);
+        }
+        self.settle();
+    }
+
+    fn content<'i>(&mut self, input: &'i [u8]) -> (usize, Option<Event<'i>>) {
+        let Stage::Content(scanner, recipients) = &mut self.stage else { return (0, None) };
+        let (taken, piece) = scanner.scan(input);
+        let (pure, recipients) = (scanner.impure().is_none(), *recipients);
+        let event = match piece {
+            Piece::Starved => Event::Starved,
+            Piece::Content(octets) if pure => Event::Content(octets),
+            Piece::Content(_) => Event::Abandon,
+            Piece::End if pure => {
+                self.stage = Stage::Storing(recipients);
+                Event::End
+            }
+            Piece::End => {
+                self.reply_to_each(recipients, replies::IMPURE);
+                Event::Abandon
+            }
+        };
+        (taken, Some(event))
+    }
+
+    /// Takes up to one line and obeys it.
+    fn line<'i>(&mut self, input: &'i [u8]) -> (usize, Option<Event<'i>>) {
+        let end = input.iter().position(|octet| *octet == b'\n').map(|at| at.saturating_add(1));
+        let piece = input.get(..end.unwrap_or(input.len())).unwrap_or(input);
+        self.length = self.length.saturating_add(piece.len());
+        if self.length <= LINE_MAX {
+            self.held.extend_from_slice(piece);
+        } else if self.length > ENDLESS {
+            self.close(replies::TOO_MANY_ERRORS);
+        }
+        if self.is_closed() {
+            return (piece.len(), None);
+        }
+        if end.is_none() {
+            return (piece.len(), Some(Event::Starved));
+        }
+        let mut line = std::mem::take(&mut self.held);
+        let whole = self.length <= LINE_MAX;
+        self.length = 0;
+        let event = match line.strip_suffix(b"\r\n") {
+            Some(text) if whole => self.obey(text),
+            _ => {
+                self.refuse(replies::BAD_LINE);
+                None
+            }
+        };
+        line.clear();
+        self.held = line;
+        (piece.len(), event)
+    }
+
+    fn obey<'i>(&mut self, line: &[u8]) -> Option<Event<'i>> {
+        let smtputf8 = self.envelope().is_some_and(|envelope| envelope.smtputf8);
+        match Command::parse(line, smtputf8) {
+            Err(refusal) => self.refuse(refusal),
+            Ok(Command::Lhlo) => self.lhlo(),
+            Ok(Command::Mail { reverse_path, smtputf8 }) => match self.stage {
+                Stage::Idle if self.greeted => {
+                    self.stage = Stage::Envelope(Envelope { reverse_path, forward_paths: Vec::new(), smtputf8 });
+                    self.reply(replies::SENDER_OK);
+                }
+                _ => self.refuse(replies::BAD_SEQUENCE),
+            },
+            Ok(Command::Rcpt(forward_path)) => self.rcpt(forward_path),
+            Ok(Command::Data) => return self.data(),
+            Ok(Command::Rset) => {
+                self.reply(replies::OK);
+                self.settle();
+            }
+            Ok(Command::Noop) => self.reply(replies::OK),
+            Ok(Command::Vrfy) => self.reply(replies::NOT_SAID),
+            Ok(Command::Quit) => self.close(replies::BYE),
+        }
+        None
+    }
+
+    fn lhlo(&mut self) {
+        self.greeted = true;
+        let greeting = format!("250-{}", self.hostname);
+        self.reply(&greeting);
+        for (i, extension) in EXTENSIONS.iter().enumerate() {
+            let separator = if i.saturating_add(1) == EXTENSIONS.len() { ' ' } else { '-' };
+            self.reply(&format!("250{separator}{extension}"));
+        }
+        // RFC 5321 §4.1.4: as RSET.
+        self.settle();
+    }
+
+    fn rcpt(&mut self, forward_path: ForwardPath) {
+        match &mut self.stage {
+            Stage::Envelope(envelope) if envelope.forward_paths.len() < RECIPIENTS_MAX => {
+                envelope.forward_paths.push(forward_path);
+                self.reply(replies::RECIPIENT_OK);
+            }
+            Stage::Envelope(_) => self.reply(replies::TOO_MANY_RECIPIENTS),
+            _ => self.refuse(replies::BAD_SEQUENCE),
+        }
+    }
+
+    fn data<'i>(&mut self) -> Option<Event<'i>> {
+        match std::mem::replace(&mut self.stage, Stage::Idle) {
+            Stage::Envelope(envelope) if !envelope.forward_paths.is_empty() => {
+                self.stage = Stage::Opening(envelope);
+                Some(Event::Begin)
+            }
+            stage => {
+                let empty = matches!(stage, Stage::Envelope(_));
+                self.stage = stage;
+                self.refuse(if empty { replies::NO_RECIPIENTS } else { replies::BAD_SEQUENCE });
+                None
+            }
+        }
+    }
+}
+
+fn refusal(stored: Stored) -> Reply {
+    match stored {
+        Stored::TooLarge => replies::TOO_LARGE,
+        Stored::DiskFull => replies::DISK_FULL,
+        Stored::Done | Stored::Failed => replies::FAILED,
+    }
+}
