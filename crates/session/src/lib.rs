@@ -1,2 +1,41 @@
 //! The nursery and its sessions: one client, one process, one life.
+//!
+//! The nursery is jailed once and then forks a session for each connection. A session is a thin shell around
+//! [`gatepost_smtp::server::Engine`]: octets between client and engine, questions between engine and handoff.
+//!
+//! | file | what |
+//! |---|---|
+//! | `nursery.rs` | the loop that forks and reaps |
+//! | `shared.rs` | what is made once, before the first fork |
+//! | `serve.rs` | a session's life |
+//! | `line.rs` | the client's end of it, in clear or in TLS |
+//! | `patience.rs` | how long a session waits |
+//! | `handoff.rs` | asking handoff |
+//! | `signer.rs` | asking the keyholder |
+//! | `translate.rs` | the engine's words and the wire's |
+//! | `exit.rs` | exit statuses |
 #![forbid(unsafe_code)]
+
+pub mod exit;
+mod handoff;
+mod line;
+mod nursery;
+mod patience;
+mod serve;
+mod shared;
+mod signer;
+#[cfg(test)]
+mod tests;
+mod translate;
+
+pub use nursery::{NurseryError, run_nursery};
+pub use serve::{SessionBirth, serve};
+pub use shared::Shared;
+
+use gatepost_channel::End;
+use gatepost_wire::{HandoffToSession, KeyholderToSession, SessionToHandoff, SessionToKeyholder};
+
+/// A session's end towards handoff.
+pub type HandoffEnd = End<SessionToHandoff, HandoffToSession>;
+/// A session's end towards the keyholder.
+pub type KeyholderEnd = End<SessionToKeyholder, KeyholderToSession>;

@@ -1,0 +1,237 @@
+//! Asking handoff. Blocking: a session serves one client, and that client waits for the answer.
+
+use crate::HandoffEnd;
+use gatepost_channel::{ChannelError, Inbox, Outbox};
+use gatepost_wire::SessionToHandoff;
+use gatepost_wire::session::{Answer, Ask, CONTENT_MAX, Farewell, Mail, Offer, Rcpt, Reason, Verdict};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::time::Duration;
+
+/// Longest wait for an answer: longer than handoff gives the backend, so that the verdict is handoff's.
+const WAIT: Duration = Duration::from_secs(700);
+/// Octets of the longest answer, with room to spare.
+const ANSWER_MAX: usize = 256;
+/// Buffer in front of the content file: small pieces are put together, large ones pass.
+const FILE_BUFFER: usize = 8 * 1024;
+
+/// Why handoff is of no more use to this session. Ours, never the client's fault.
+#[derive(Debug)]
+pub(crate) enum HandoffError {
+    /// The channel is closed, silent or broken.
+    Channel(ChannelError),
+    /// It answered what was not asked.
+    Untimely,
+}
+
+impl fmt::Display for HandoffError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Channel(e) => e.fmt(f),
+            Self::Untimely => f.write_str("handoff answered what was not asked"),
+        }
+    }
+}
+
+impl From<ChannelError> for HandoffError {
+    fn from(e: ChannelError) -> Self {
+        Self::Channel(e)
+    }
+}
+
+/// Where the content of the running transaction goes.
+enum Content {
+    /// Into frames, as long as this many octets fit.
+    Inline(u64),
+    /// Into a file that handoff will read.
+    File(BufWriter<File>),
+    /// Nowhere: refused already, to be said when the client has ended it.
+    Refused(Verdict),
+}
+
+/// How far handoff is with the transaction, as the table in `gatepost_wire::session` has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Idle,
+    /// MAIL waits here for the first RCPT: both go in one frame.
+    Queued,
+    Begun,
+}
+
+/// The session's side of its conversation with handoff.
+pub(crate) struct Handoff {
+    end: HandoffEnd,
+    outbox: Outbox<SessionToHandoff>,
+    inbox: Inbox,
+    inline_max: u64,
+    offered: bool,
+    state: State,
+    content: Content,
+}
+
+impl fmt::Debug for Handoff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handoff({:?}, {:?})", self.end, self.state)
+    }
+}
+
+impl Handoff {
+    pub(crate) fn new(end: HandoffEnd) -> Self {
+        Self {
+            end,
+            outbox: Outbox::default(),
+            inbox: Inbox::new(ANSWER_MAX),
+            inline_max: 0,
+            offered: false,
+            state: State::Idle,
+            content: Content::Inline(0),
+        }
+    }
+
+    /// What can be honoured. Handoff says it once, unasked, before anything else.
+    pub(crate) fn offer(&mut self) -> Result<Offer, HandoffError> {
+        self.offered = true;
+        self.end.seq().set_timeout(WAIT).map_err(ChannelError::from)?;
+        match self.end.recv(&mut self.inbox)? {
+            Answer::Offer(offer) => {
+                self.inline_max = u64::from(offer.inline_max);
+                self.content = Content::Inline(self.inline_max);
+                Ok(offer)
+            }
+            Answer::Verdict(_) | Answer::Spool => Err(HandoffError::Untimely),
+        }
+    }
+
+    /// Begins a transaction. Sent with its first recipient.
+    pub(crate) fn mail(&mut self, mail: &Mail<'_>) -> Result<(), HandoffError> {
+        self.reset()?;
+        self.state = State::Queued;
+        self.push(&Ask::Mail(*mail))
+    }
+
+    /// One more recipient.
+    pub(crate) fn rcpt(&mut self, rcpt: &Rcpt<'_>) -> Result<Verdict, HandoffError> {
+        self.push(&Ask::Rcpt(*rcpt))?;
+        self.state = State::Begun;
+        self.verdict()
+    }
+
+    /// The next octets of content.
+    pub(crate) fn content(&mut self, octets: &[u8]) -> Result<(), HandoffError> {
+        let length = u64::try_from(octets.len()).unwrap_or(u64::MAX);
+        match &mut self.content {
+            Content::Inline(room) => match room.checked_sub(length) {
+                Some(left) => {
+                    *room = left;
+                    self.frame(octets)
+                }
+                None => {
+                    self.ask_for_file()?;
+                    self.content(octets)
+                }
+            },
+            Content::File(file) => {
+                if let Err(e) = file.write_all(octets) {
+                    self.content = Content::Refused(unwritable(&e));
+                }
+                Ok(())
+            }
+            Content::Refused(_) => Ok(()),
+        }
+    }
+
+    /// The client has ended the content, `length` octets in all. The transaction is over, whatever the verdict.
+    pub(crate) fn commit(&mut self, length: u64) -> Result<Verdict, HandoffError> {
+        let content = std::mem::replace(&mut self.content, Content::Inline(self.inline_max));
+        let refused = match content {
+            Content::Inline(_) => None,
+            Content::File(mut file) => file.flush().err().map(|e| unwritable(&e)),
+            Content::Refused(verdict) => Some(verdict),
+        };
+        if let Some(verdict) = refused {
+            self.reset()?;
+            return Ok(verdict);
+        }
+        self.push(&Ask::Commit { length })?;
+        self.state = State::Idle;
+        self.verdict()
+    }
+
+    /// The transaction is over without a commit, if there is one.
+    pub(crate) fn reset(&mut self) -> Result<(), HandoffError> {
+        self.content = Content::Inline(self.inline_max);
+        self.outbox.clear();
+        let before = std::mem::replace(&mut self.state, State::Idle);
+        if before == State::Begun {
+            self.push(&Ask::Reset)?;
+            self.end.flush(&mut self.outbox)?;
+        }
+        Ok(())
+    }
+
+    /// The session is over. Whether handoff still hears it changes nothing.
+    pub(crate) fn bye(&mut self, farewell: Farewell) {
+        self.outbox.clear();
+        let _ = self.end.tell(&Ask::Bye(farewell));
+        // A socket closed with something unread in it resets the other end, which might then not get this far.
+        if !self.offered && self.end.seq().set_nonblocking(true).is_ok() {
+            let _ = self.end.recv(&mut self.inbox);
+        }
+    }
+
+    fn ask_for_file(&mut self) -> Result<(), HandoffError> {
+        self.push(&Ask::Spool)?;
+        self.end.flush(&mut self.outbox)?;
+        let (answer, fds) = self.end.recv_with(&mut self.inbox)?;
+        self.content = match (answer, <[_; 1]>::try_from(fds)) {
+            (Answer::Spool, Ok([fd])) => Content::File(BufWriter::with_capacity(FILE_BUFFER, File::from(fd))),
+            (Answer::Verdict(verdict), _) if verdict.code >= 400 => Content::Refused(verdict),
+            _ => return Err(HandoffError::Untimely),
+        };
+        Ok(())
+    }
+
+    /// Fills frames; sends each that is full.
+    fn frame(&mut self, mut octets: &[u8]) -> Result<(), HandoffError> {
+        while !octets.is_empty() {
+            let room = self.outbox.room().min(CONTENT_MAX);
+            let (now, later) = octets.split_at_checked(room).unwrap_or((octets, &[]));
+            if now.is_empty() || !self.outbox.push(&Ask::Content(now)) {
+                self.end.flush(&mut self.outbox)?;
+                continue;
+            }
+            octets = later;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, ask: &Ask<'_>) -> Result<(), HandoffError> {
+        if !self.outbox.push(ask) {
+            self.end.flush(&mut self.outbox)?;
+            if !self.outbox.push(ask) {
+                // Nothing that the engine lets through is as large as a frame.
+                return Err(HandoffError::Untimely);
+            }
+        }
+        Ok(())
+    }
+
+    fn verdict(&mut self) -> Result<Verdict, HandoffError> {
+        self.end.flush(&mut self.outbox)?;
+        match self.end.recv(&mut self.inbox)? {
+            Answer::Verdict(verdict) => Ok(verdict),
+            Answer::Offer(_) | Answer::Spool => Err(HandoffError::Untimely),
+        }
+    }
+}
+
+/// The verdict on content that the file could not take: RLIMIT_FSIZE, a full disk, or worse.
+fn unwritable(e: &io::Error) -> Verdict {
+    let (code, enhanced, reason) = match e.kind() {
+        io::ErrorKind::FileTooLarge => (552, (5, 3, 4), Reason::TooLarge),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (452, (4, 3, 1), Reason::NoSpace),
+        _ => (451, (4, 3, 0), Reason::Internal),
+    };
+    Verdict { code, enhanced, reason }
+}

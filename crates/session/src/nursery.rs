@@ -1,0 +1,281 @@
+//! The loop that forks sessions and reaps them. No runtime: a forked epoll would be shared.
+//!
+//! The nursery reads no octet of any client. It gives each session the three descriptors that came with its `Start`,
+//! keeps none of them, and says how each process ended.
+
+use crate::serve::SessionBirth;
+use crate::shared::Shared;
+use crate::{exit, serve};
+use gatepost_channel::{ChannelError, End, Inbox};
+use gatepost_jail::{ControlEnd, JailError, Newborn};
+use gatepost_sys::process::{self, Fork, ProcessId};
+use gatepost_sys::signal::Signals;
+use gatepost_sys::wait;
+use gatepost_tls::TlsError;
+use gatepost_wire::control::{Order, Report, Role};
+use gatepost_wire::link::{self, Ended, SessionId};
+use gatepost_wire::slice::NurserySlice;
+use gatepost_wire::{ListenerToNursery, NurseryToListener};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, PipeReader, PipeWriter};
+use std::os::fd::AsFd;
+
+type ListenerEnd = End<NurseryToListener, ListenerToNursery>;
+
+/// Octets of the longest frame that launcher or listener sends here.
+const SHORT_FRAME: usize = 256;
+
+/// Why the nursery cannot go on. None of these is a client's fault.
+#[derive(Debug)]
+pub enum NurseryError {
+    /// Confinement failed.
+    Jail(JailError),
+    /// The certificate chains cannot be used.
+    Tls(TlsError),
+    /// The system gave no pipe or no signal descriptor, or does not let us wait.
+    System(io::Error),
+    /// The launcher is gone or broke the protocol.
+    Launcher(ChannelError),
+    /// An order that makes no sense here, or came without its descriptor.
+    Order(Order),
+    /// The jail of this role forks no sessions.
+    NotANursery,
+}
+
+impl fmt::Display for NurseryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Jail(e) => write!(f, "nursery: {e}"),
+            Self::Tls(e) => write!(f, "nursery: certificates: {e}"),
+            Self::System(e) => write!(f, "nursery: {e}"),
+            Self::Launcher(e) => write!(f, "nursery: launcher: {e}"),
+            Self::Order(order) => write!(f, "nursery: cannot follow {order:?}"),
+            Self::NotANursery => f.write_str("nursery: the jail of this role forks no sessions"),
+        }
+    }
+}
+
+impl std::error::Error for NurseryError {}
+
+impl From<JailError> for NurseryError {
+    fn from(e: JailError) -> Self {
+        Self::Jail(e)
+    }
+}
+
+impl From<ChannelError> for NurseryError {
+    fn from(e: ChannelError) -> Self {
+        Self::Launcher(e)
+    }
+}
+
+/// The nursery's whole life. In a forked session it does not return.
+///
+/// # Errors
+/// [`NurseryError`].
+pub fn run_nursery(newborn: Newborn) -> Result<(), NurseryError> {
+    let slice: NurserySlice = newborn.slice()?;
+    let entered = newborn.enter(Role::Nursery)?;
+    let (limit, hostname) = (slice.sessions, slice.hostname.clone());
+    let shared = Shared::new(slice).map_err(NurseryError::Tls)?;
+    let tools = Tools::new().map_err(NurseryError::System)?;
+    let jailed = entered.seal()?;
+    let seal = jailed.session_seal().ok_or(NurseryError::NotANursery)?;
+    Nursery::new(jailed.control, tools, limit, hostname)
+        .run(|birth, drained| serve::live(&shared, birth, drained, &seal))
+}
+
+/// What must be made before the last door closes.
+pub(crate) struct Tools {
+    deaths: Signals,
+    /// Every session has the reading end. Closing ours tells them all to drain.
+    drain: (PipeReader, PipeWriter),
+}
+
+impl Tools {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { deaths: Signals::children()?, drain: io::pipe()? })
+    }
+}
+
+/// One listener's link. A listener that is started anew brings a new one; sessions of the one before are told on theirs.
+struct Link {
+    number: u32,
+    end: ListenerEnd,
+    /// More may come along it.
+    open: bool,
+}
+
+pub(crate) struct Nursery {
+    control: ControlEnd,
+    deaths: Signals,
+    drained: PipeReader,
+    drain: Option<PipeWriter>,
+    links: Vec<Link>,
+    last_link: u32,
+    sessions: BTreeMap<ProcessId, (SessionId, u32)>,
+    /// Sessions at once.
+    limit: u32,
+    /// Our name in the 421 of a client that gets no session.
+    hostname: String,
+    /// Another nursery has taken over: end with the last session.
+    retired: bool,
+    /// The launcher knows of a crash: more of them change nothing.
+    crash_reported: bool,
+    inbox: Inbox,
+}
+
+impl Nursery {
+    pub(crate) fn new(control: ControlEnd, tools: Tools, limit: u32, hostname: String) -> Self {
+        let Tools { deaths, drain: (drained, drain) } = tools;
+        Self {
+            control,
+            deaths,
+            drained,
+            drain: Some(drain),
+            links: Vec::new(),
+            last_link: 0,
+            sessions: BTreeMap::new(),
+            limit,
+            hostname,
+            retired: false,
+            crash_reported: false,
+            inbox: Inbox::new(SHORT_FRAME),
+        }
+    }
+
+    /// Forks and reaps until drained or replaced, and empty. `live` is a session's whole life; it gives the exit status.
+    pub(crate) fn run<F: FnOnce(SessionBirth, PipeReader) -> u8>(mut self, live: F) -> Result<(), NurseryError> {
+        loop {
+            let mut fds = vec![self.control.as_fd(), self.deaths.as_fd()];
+            fds.extend(self.links.iter().filter(|link| link.open).map(|link| link.end.as_fd()));
+            let ready = wait::readable(&fds, None).map_err(NurseryError::System)?;
+            let [control, deaths, links @ ..] = ready.as_slice() else { continue };
+            let open = self.links.iter().filter(|link| link.open).map(|link| link.number);
+            let speaking: Vec<u32> = open.zip(links).filter_map(|(number, ready)| ready.then_some(number)).collect();
+            if *deaths {
+                self.reap()?;
+            }
+            if *control {
+                self.follow()?;
+            }
+            for number in &speaking {
+                let Some(birth) = self.hear(*number) else { continue };
+                if let Some(birth) = self.fork(birth, *number) {
+                    self.become_session(birth, live);
+                }
+            }
+            let leaving = self.retired || self.drain.is_none();
+            if leaving && self.sessions.is_empty() && speaking.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn follow(&mut self) -> Result<(), NurseryError> {
+        let (order, fds) = match self.control.recv_with(&mut self.inbox) {
+            // The launcher is gone. So should we be soon, by its death signal; until then nobody may be cut off.
+            Err(ChannelError::Closed) => (Order::Drain, Vec::new()),
+            other => other?,
+        };
+        let mut fds = fds.into_iter();
+        match (order, fds.next(), fds.next()) {
+            (Order::Peer(Role::Listener), Some(fd), None) => {
+                self.last_link = self.last_link.saturating_add(1);
+                self.links.push(Link { number: self.last_link, end: ListenerEnd::from_fd(fd), open: true });
+                self.retired = false;
+            }
+            (Order::Go, None, _) => self.control.tell(&Report::Ready)?,
+            (Order::Drain, None, _) => self.drain = None,
+            _ => return Err(NurseryError::Order(order)),
+        }
+        Ok(())
+    }
+
+    /// Takes a message of a listener: a session to begin, with its descriptors.
+    fn hear(&mut self, number: u32) -> Option<SessionBirth> {
+        let link = self.links.iter_mut().find(|link| link.number == number)?;
+        let (start, fds) = match link.end.recv_with(&mut self.inbox) {
+            Ok(start) => start,
+            Err(e) => {
+                // Half-closed: the listener has another nursery and hears us to the end. Closed: it is dead, and the
+                // launcher will bring a new one.
+                link.open = false;
+                let finished = matches!(e, ChannelError::Closed) && !wait::hung_up(link.end.as_fd());
+                self.retired |= finished && number == self.last_link;
+                self.forget_silent_links();
+                return None;
+            }
+        };
+        let birth = SessionBirth::of(start, fds);
+        if birth.is_none() {
+            self.tell(number, start.id, link::End::Exit(exit::INTERNAL));
+        }
+        birth
+    }
+
+    /// Makes the session's process. In it, and only there, gives its birth back.
+    fn fork(&mut self, birth: SessionBirth, number: u32) -> Option<SessionBirth> {
+        let id = birth.id;
+        let full = u32::try_from(self.sessions.len()).unwrap_or(u32::MAX) >= self.limit;
+        let forked = if full || self.drain.is_none() { None } else { process::fork().ok() };
+        match forked {
+            Some(Fork::Child) => return Some(birth),
+            Some(Fork::Parent(pid)) => {
+                self.sessions.insert(pid, (id, number));
+            }
+            None => {
+                birth.turn_away(&self.hostname);
+                self.tell(number, id, link::End::Exit(exit::INTERNAL));
+            }
+        }
+        None
+    }
+
+    /// The child's side: nothing of the nursery's is kept. The maps are left as they are, since tidying them up would
+    /// only copy pages that parent and child share.
+    fn become_session(self, birth: SessionBirth, live: impl FnOnce(SessionBirth, PipeReader) -> u8) -> ! {
+        let Self { control, deaths, drained, drain, links, sessions, inbox, .. } = self;
+        drop((control, deaths, drain, links));
+        std::mem::forget((sessions, inbox));
+        process::set_comm(c"gp-session");
+        process::exit(live(birth, drained))
+    }
+
+    fn reap(&mut self) -> Result<(), NurseryError> {
+        // One notice may stand for many deaths.
+        self.deaths.next().map_err(NurseryError::System)?;
+        while !self.sessions.is_empty() {
+            let Some((pid, end)) = process::reap().map_err(NurseryError::System)? else { break };
+            // The first process of a namespace inherits orphans; none of them is a session.
+            let Some((id, number)) = self.sessions.remove(&pid) else { continue };
+            let how = match end {
+                process::End::Exit(status) => link::End::Exit(status),
+                process::End::Signal(signal) => link::End::Signal(signal),
+            };
+            self.tell(number, id, how);
+            if matches!(how, link::End::Signal(_)) && !self.crash_reported && !self.retired {
+                self.crash_reported = true;
+                self.control.tell(&Report::SessionCrashed)?;
+            }
+        }
+        self.forget_silent_links();
+        Ok(())
+    }
+
+    /// Tells the listener that a session is over. One that is gone need not know.
+    fn tell(&mut self, number: u32, id: SessionId, how: link::End) {
+        if let Some(link) = self.links.iter_mut().find(|link| link.number == number)
+            && link.end.tell(&Ended { id, how }).is_err()
+        {
+            link.open = false;
+        }
+    }
+
+    /// Drops links along which nothing will come and nothing is to be told.
+    fn forget_silent_links(&mut self) {
+        let sessions = &self.sessions;
+        self.links.retain(|link| link.open || sessions.values().any(|(_, number)| *number == link.number));
+    }
+}

@@ -1,0 +1,55 @@
+//! Asking the keyholder: this process has no private key (P5).
+
+use crate::KeyholderEnd;
+use gatepost_channel::Inbox;
+use gatepost_tls::server::AskSignature;
+use gatepost_wire::sign::{SIGNATURE_MAX, Sign};
+use std::error::Error;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Longest wait for a signature. The whole handshake has no more than three times this.
+const WAIT: Duration = Duration::from_secs(10);
+
+/// Where a session's channel to the keyholder will be. The TLS configuration is made before the fork, the channel
+/// comes after it: one configuration serves all sessions.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Signer {
+    end: Arc<Mutex<Option<KeyholderEnd>>>,
+}
+
+/// No signature to be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct NoKeyholder;
+
+impl fmt::Display for NoKeyholder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("this session has no channel to the keyholder")
+    }
+}
+
+impl Error for NoKeyholder {}
+
+impl Signer {
+    /// Gives this process's session its channel.
+    pub(crate) fn connect(&self, end: KeyholderEnd) {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+    }
+
+    /// Closes the channel: no second handshake can follow in this session.
+    pub(crate) fn disconnect(&self) {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl AskSignature for Signer {
+    fn sign(&self, pair: u8, scheme: u16, message: &[u8]) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
+        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = end.as_ref().ok_or(NoKeyholder)?;
+        end.seq().set_timeout(WAIT)?;
+        end.tell(&Sign { pair, scheme, message })?;
+        let mut inbox = Inbox::new(SIGNATURE_MAX.saturating_add(64));
+        Ok(end.recv(&mut inbox)?.0.to_vec())
+    }
+}

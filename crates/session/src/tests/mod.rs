@@ -1,0 +1,7 @@
+//! Sessions between a client, a handoff and a keyholder of the test's own.
+
+mod nursery;
+mod plain;
+mod rig;
+mod time;
+mod tls;

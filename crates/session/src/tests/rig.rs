@@ -1,0 +1,372 @@
+//! A session's surroundings: handoff and keyholder in threads, a client to be scripted.
+
+use crate::{HandoffEnd, KeyholderEnd, SessionBirth, Shared, serve};
+use gatepost_channel::{AsyncEnd, End, Inbox};
+use gatepost_tls::sign::Keys;
+use gatepost_wire::link::SessionId;
+use gatepost_wire::session::{Answer, Ask, Farewell, Offer, Reason, TlsFacts, Verdict};
+use gatepost_wire::sign::Signature;
+use gatepost_wire::slice::{Chain, NurserySlice, TlsMode};
+use gatepost_wire::{HandoffToSession, KeyholderToSession, SessionToHandoff, SessionToKeyholder};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, PipeWriter, Read, Seek, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::OnceLock;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Longest wait for anything that must happen: only a failing test waits so long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What handoff heard, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Heard {
+    Mail {
+        helo: String,
+        esmtp: bool,
+        tls: Option<TlsFacts>,
+        from: String,
+    },
+    Rcpt(String),
+    Spool,
+    /// The content it was told of, inline and in the file.
+    Commit {
+        length: u64,
+        inline: Vec<u8>,
+        file: Vec<u8>,
+    },
+    Reset,
+    Bye(Farewell),
+}
+
+/// How handoff behaves.
+#[derive(Debug, Clone)]
+pub(crate) struct Manners {
+    /// None: it is dead already.
+    pub(crate) offer: Option<Offer>,
+    /// Verdicts on recipients by address; 250 for those not named.
+    pub(crate) recipients: Vec<(&'static str, Verdict)>,
+    pub(crate) commit: Verdict,
+    /// In place of a file.
+    pub(crate) spool: Option<Verdict>,
+    /// What is wrong with it, if anything.
+    pub(crate) flaw: Option<Flaw>,
+}
+
+/// Ways for handoff to fail its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    /// Closes the channel instead of answering RCPT.
+    GoneAtRcpt,
+    GoneAtSpool,
+    GoneAtCommit,
+    /// Answers RCPT with a file.
+    FileForRcpt,
+    /// Answers a request for a file without one.
+    NoFile,
+    /// Gives a file that cannot be written.
+    ReadOnlyFile,
+}
+
+pub(crate) const OK: Verdict = Verdict { code: 250, enhanced: (2, 0, 0), reason: Reason::Ok };
+
+impl Default for Manners {
+    fn default() -> Self {
+        let offer = Offer {
+            size: 50 << 20,
+            eight_bit: true,
+            smtputf8: true,
+            dsn: false,
+            recipients: 100,
+            inline_max: 64 << 10,
+        };
+        Self { offer: Some(offer), recipients: Vec::new(), commit: OK, spool: None, flaw: None }
+    }
+}
+
+type Asks = AsyncEnd<HandoffToSession, SessionToHandoff>;
+
+/// Plays handoff until the session is gone. Gives what it heard, and how many frames that took.
+pub(crate) fn handoff(
+    end: End<HandoffToSession, SessionToHandoff>,
+    manners: Manners,
+) -> JoinHandle<(Vec<Heard>, usize)> {
+    match manners.offer {
+        Some(offer) => end.tell(&Answer::Offer(offer)).unwrap(),
+        None => return std::thread::spawn(|| (Vec::new(), 0)),
+    }
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        runtime.block_on(async {
+            let end = Asks::new(end).unwrap();
+            let mut play = Play { manners, heard: Vec::new(), inline: Vec::new(), file: None };
+            let mut inbox = Inbox::default();
+            let mut frames = 0;
+            while end.fill(&mut inbox).await.is_ok() {
+                frames += 1;
+                for ask in Asks::messages(&inbox) {
+                    if !play.answer(&end, ask.unwrap()).await {
+                        return (play.heard, frames);
+                    }
+                }
+            }
+            (play.heard, frames)
+        })
+    })
+}
+
+struct Play {
+    manners: Manners,
+    heard: Vec<Heard>,
+    inline: Vec<u8>,
+    file: Option<File>,
+}
+
+impl Play {
+    /// False: enough of it.
+    async fn answer(&mut self, end: &Asks, ask: Ask<'_>) -> bool {
+        let flaw = self.manners.flaw;
+        match ask {
+            Ask::Mail(mail) => {
+                (self.inline, self.file) = (Vec::new(), None);
+                let (helo, from) = (text(mail.helo), text(mail.reverse_path));
+                self.heard.push(Heard::Mail { helo, esmtp: mail.esmtp, tls: mail.tls, from });
+            }
+            Ask::Rcpt(_) if flaw == Some(Flaw::GoneAtRcpt) => return false,
+            Ask::Rcpt(_) if flaw == Some(Flaw::FileForRcpt) => end.tell(&Answer::Spool).await.unwrap(),
+            Ask::Rcpt(rcpt) => {
+                let to = text(rcpt.forward_path);
+                let verdict = self.manners.recipients.iter().find(|(name, _)| *name == to).map_or(OK, |(_, v)| *v);
+                self.heard.push(Heard::Rcpt(to));
+                end.tell(&Answer::Verdict(verdict)).await.unwrap();
+            }
+            Ask::Content(octets) => {
+                assert!(self.file.is_none(), "inline content after a file");
+                self.inline.extend_from_slice(octets);
+            }
+            Ask::Spool if flaw == Some(Flaw::GoneAtSpool) => return false,
+            Ask::Spool if flaw == Some(Flaw::NoFile) => end.tell(&Answer::Spool).await.unwrap(),
+            Ask::Spool => {
+                self.heard.push(Heard::Spool);
+                if let Some(refusal) = self.manners.spool {
+                    end.tell(&Answer::Verdict(refusal)).await.unwrap();
+                    return true;
+                }
+                let (theirs, ours) = nameless_file(flaw == Some(Flaw::ReadOnlyFile));
+                end.tell_with(&Answer::Spool, &[theirs.as_fd()]).await.unwrap();
+                self.file = Some(ours);
+            }
+            Ask::Commit { .. } if flaw == Some(Flaw::GoneAtCommit) => return false,
+            Ask::Commit { length } => {
+                let mut file = Vec::new();
+                if let Some(mut written) = self.file.take() {
+                    written.rewind().unwrap();
+                    written.read_to_end(&mut file).unwrap();
+                }
+                self.heard.push(Heard::Commit { length, inline: std::mem::take(&mut self.inline), file });
+                end.tell(&Answer::Verdict(self.manners.commit)).await.unwrap();
+            }
+            Ask::Reset => self.heard.push(Heard::Reset),
+            Ask::Bye(farewell) => self.heard.push(Heard::Bye(farewell)),
+        }
+        true
+    }
+}
+
+/// A file without a name: the writer's descriptor and the reader's.
+fn nameless_file(read_only: bool) -> (File, File) {
+    static NUMBER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("gatepost-session-{}-{number}", std::process::id()));
+    let writer = File::options().write(true).create_new(true).open(&path).unwrap();
+    let reader = File::open(&path).unwrap();
+    let writer = if read_only { File::open(&path).unwrap() } else { writer };
+    std::fs::remove_file(path).unwrap();
+    (writer, reader)
+}
+
+fn text(octets: &[u8]) -> String {
+    String::from_utf8_lossy(octets).into_owned()
+}
+
+/// A certificate and its key, made once.
+pub(crate) struct Identity {
+    pub(crate) der: Vec<u8>,
+    key: String,
+}
+
+pub(crate) fn identity() -> &'static Identity {
+    static IDENTITY: OnceLock<Identity> = OnceLock::new();
+    IDENTITY.get_or_init(|| {
+        let made = rcgen::generate_simple_self_signed(["mx.example.org".to_owned()]).unwrap();
+        Identity { der: made.cert.der().to_vec(), key: made.signing_key.serialize_pem() }
+    })
+}
+
+/// Plays the keyholder until the session is gone. Gives the number of signatures.
+fn keyholder(end: End<KeyholderToSession, SessionToKeyholder>) -> JoinHandle<usize> {
+    std::thread::spawn(move || {
+        let keys = Keys::load(vec![identity().key.clone().into_bytes()]).unwrap();
+        let mut inbox = Inbox::new(2048);
+        let mut count = 0;
+        while let Ok(sign) = end.recv(&mut inbox) {
+            let signature = keys.sign(sign.pair, sign.scheme, sign.message).unwrap();
+            end.tell(&Signature(&signature)).unwrap();
+            count += 1;
+        }
+        count
+    })
+}
+
+pub(crate) fn slice(mode: TlsMode) -> NurserySlice {
+    NurserySlice {
+        listeners: vec![mode],
+        hostname: "mx.example.org".to_owned(),
+        chains: vec![Chain { names: Vec::new(), certificates: vec![identity().der.clone()] }],
+        tls_required: false,
+        tls13_only: false,
+        sessions: 10,
+        data: 1 << 20,
+        message_size: 50 << 20,
+        recipients: 100,
+        command_timeout: 300,
+        session_time: 3600,
+    }
+}
+
+/// A session over TCP, served by a thread of its own.
+pub(crate) struct Rig {
+    pub(crate) client: TcpStream,
+    pub(crate) drain: Option<PipeWriter>,
+    session: JoinHandle<Farewell>,
+    handoff: JoinHandle<(Vec<Heard>, usize)>,
+    keyholder: JoinHandle<usize>,
+}
+
+/// All that is known of a session when it is over.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) farewell: Farewell,
+    pub(crate) heard: Vec<Heard>,
+    pub(crate) frames: usize,
+    pub(crate) signatures: usize,
+}
+
+impl Rig {
+    pub(crate) fn new(mode: TlsMode, manners: Manners) -> Self {
+        Self::with(slice(mode), manners)
+    }
+
+    pub(crate) fn with(slice: NurserySlice, manners: Manners) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.set_nodelay(true).unwrap();
+        let served = listener.accept().unwrap().0;
+        served.set_nonblocking(true).unwrap();
+        let (handoff_end, handoff_peer) = HandoffEnd::pair().unwrap();
+        let (keyholder_end, keyholder_peer) = KeyholderEnd::pair().unwrap();
+        let (drained, drain) = io::pipe().unwrap();
+        let birth = SessionBirth {
+            id: SessionId(0xabc),
+            listener: 0,
+            client: served.into(),
+            handoff: handoff_end,
+            keyholder: (slice.listeners[0] != TlsMode::Off).then_some(keyholder_end),
+        };
+        let session = std::thread::spawn(move || {
+            let shared = Shared::new(slice).unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().unwrap();
+            runtime.block_on(serve::attend(birth, drained, &shared))
+        });
+        Self {
+            client,
+            drain: Some(drain),
+            session,
+            handoff: handoff(handoff_peer, manners),
+            keyholder: keyholder(keyholder_peer),
+        }
+    }
+
+    /// Hangs up and waits for all of them.
+    pub(crate) fn end(self) -> Outcome {
+        let Self { client, drain, session, handoff, keyholder } = self;
+        drop(client);
+        let farewell = session.join().unwrap();
+        drop(drain);
+        let (heard, frames) = handoff.join().unwrap();
+        Outcome { farewell, heard, frames, signatures: keyholder.join().unwrap() }
+    }
+}
+
+/// A client that speaks SMTP along any stream.
+pub(crate) struct Client<S> {
+    stream: BufReader<S>,
+}
+
+impl<S: Read + Write> Client<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        Self { stream: BufReader::new(stream) }
+    }
+
+    pub(crate) fn send(&mut self, octets: impl AsRef<[u8]>) {
+        self.stream.get_mut().write_all(octets.as_ref()).unwrap();
+        self.stream.get_mut().flush().unwrap();
+    }
+
+    /// The next reply, all its lines.
+    pub(crate) fn reply(&mut self) -> String {
+        let mut reply = String::new();
+        loop {
+            let from = reply.len();
+            self.stream.read_line(&mut reply).unwrap();
+            if reply.len() == from || reply.as_bytes().get(from + 3) != Some(&b'-') {
+                return reply;
+            }
+        }
+    }
+
+    /// Sends a line and gives the reply.
+    pub(crate) fn ask(&mut self, line: &str) -> String {
+        self.send(format!("{line}\r\n"));
+        self.reply()
+    }
+
+    /// Sends a line, whose reply must begin with `reply`.
+    pub(crate) fn expect(&mut self, line: &str, reply: &str) {
+        let said = self.ask(line);
+        assert!(said.starts_with(reply), "{line}: {said:?} instead of {reply}");
+    }
+
+    /// The next reply must begin with `reply`.
+    pub(crate) fn hear(&mut self, reply: &str) {
+        let said = self.reply();
+        assert!(said.starts_with(reply), "{said:?} instead of {reply}");
+    }
+
+    /// Up to the first recipient.
+    pub(crate) fn envelope(&mut self) {
+        self.expect("EHLO client.example", "250-mx.example.org");
+        self.expect("MAIL FROM:<a@client.example>", "250 2.1.0");
+        self.expect("RCPT TO:<b@example.org>", "250 2.1.5");
+    }
+
+    /// The other side says nothing more and closes.
+    pub(crate) fn closed(&mut self) {
+        let mut rest = Vec::new();
+        // A reset is a close too, when it had unread octets of ours.
+        let _ = self.stream.read_to_end(&mut rest);
+        assert_eq!(String::from_utf8_lossy(&rest), "");
+    }
+
+    pub(crate) fn into_inner(self) -> S {
+        assert!(self.stream.buffer().is_empty());
+        self.stream.into_inner()
+    }
+}
+
+/// The client's stream of a rig, in clear.
+pub(crate) fn client(rig: &Rig) -> Client<TcpStream> {
+    Client::new(rig.client.try_clone().unwrap())
+}
