@@ -6,6 +6,7 @@ use crate::facts::{
 use crate::fault::{Faults, Page, Span, Wrong, utf8};
 use crate::profile::{IDENTITIES, Profile, identity_name};
 use crate::section::{self, Section};
+use crate::syntax;
 use crate::value;
 use gatepost_policy::net::Network;
 use gatepost_wire::slice::{Identity, TlsMode};
@@ -36,28 +37,18 @@ const REPLY_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Durati
 const COUNT_MAX: usize = 255;
 /// First user id: not root. The last leaves room for a dozen roles.
 const USER_IDS: RangeInclusive<u64> = 1..=0xffff_fff0;
-/// The ids that mean "nobody" and "no id", in 16 bits: a role must not share them.
+/// What 16 bits have for "nobody" and "no id": not for a role.
 const NOBODY: RangeInclusive<u64> = 65_534..=65_535;
 /// Ids that numbered users take.
 const ROLES: u64 = 8;
 
-/// Reads a file that the configuration names.
-pub(crate) type Read<'r> = &'r mut dyn FnMut(&Path) -> io::Result<Vec<u8>>;
+/// Reads a file that the configuration names; none: such a file is taken on trust.
+pub(crate) type Read = Option<fn(&Path) -> io::Result<Vec<u8>>>;
 
 /// The facts in the text of `page`, or all that is wrong with it.
-pub(crate) fn check(mut page: Page<'_>, read: Read<'_>) -> Result<Config, Faults> {
-    let (tree, errors) = DeTable::parse_recoverable(page.text());
-    let mut open_list = false;
-    for error in &errors {
-        let end = page.text().len();
-        let span = error.span().unwrap_or(end..end);
-        // A list that is never closed swallows all that follows: what is wrong there shows in the next run.
-        if !open_list {
-            page.fault(&span, syntax(error.message(), span.is_empty()));
-        }
-        page.spoil(&span);
-        open_list |= error.message().starts_with(OPEN_LIST);
-    }
+pub(crate) fn check(mut page: Page<'_>, read: Read) -> Result<Config, Faults> {
+    let text = syntax::mend(&mut page);
+    let (tree, _) = DeTable::parse_recoverable(&text);
     let root = Section::root(&mut page, tree.get_ref());
     let config = facts(&mut page, &root, read);
     match page.into_faults() {
@@ -66,31 +57,8 @@ pub(crate) fn check(mut page: Page<'_>, read: Read<'_>) -> Result<Config, Faults
     }
 }
 
-const OPEN_LIST: &str = "missing comma between array elements";
-
-/// What the parser says of text that is no TOML, what to say instead, and what to write.
-const SYNTAX: [(&str, &str, &str); 7] = [
-    ("string values must be quoted", "a text without quotes", "write it in double quotes"),
-    ("invalid basic string", "a text that is not closed, or with something in it that is no text", "close it with \""),
-    ("invalid literal string", "a text that is not closed", "close it with '"),
-    ("unclosed array table", "a heading that is not closed", "close it with ]]"),
-    ("unclosed table", "a heading that is not closed", "close it with ]"),
-    (OPEN_LIST, "a list that is not closed, or has no comma here", "close it with ], or put a comma between two texts"),
-    ("duplicate key", "given twice", "take one out"),
-];
-
-fn syntax(message: &str, nothing: bool) -> Wrong {
-    match SYNTAX.iter().find(|(theirs, ..)| message.starts_with(theirs)) {
-        Some(("string values must be quoted", ..)) if nothing => {
-            Wrong::new("a value is missing", "write one after the =")
-        }
-        Some((_, ours, advice)) => Wrong::new(*ours, *advice),
-        None => Wrong::new(message, ""),
-    }
-}
-
 /// Where something is wrong, a default stands in: the value is not used then.
-fn facts(page: &mut Page<'_>, root: &Section<'_>, read: Read<'_>) -> Config {
+fn facts(page: &mut Page<'_>, root: &Section<'_>, read: Read) -> Config {
     let hostname = root.text(page, "hostname", value::hostname);
     if !root.has("hostname") {
         root.lack(page, "hostname", "write at the top: hostname = \"mx.example.org\"");
@@ -133,49 +101,57 @@ struct Heard {
     /// Its address, or its heading; nothing when there is no `[[listen]]` at all.
     address: Option<Span>,
     tls: Option<Span>,
+    /// False when a default stands in for something wrong, so that nothing follows from it.
+    sure: bool,
 }
 
 const TLS_MODES: [(&str, TlsMode); 3] =
     [("starttls", TlsMode::StartTls), ("implicit", TlsMode::Implicit), ("off", TlsMode::Off)];
 
 fn listen(page: &mut Page<'_>, root: &Section<'_>) -> Vec<Heard> {
+    let sections = root.several(page, "listen");
     let mut all: Vec<Heard> = Vec::new();
-    for section in root.several(page, "listen") {
-        let default = Listen::default();
-        let address = section.text(page, "address", value::listen_address);
-        let tls = section.word(page, "tls", &TLS_MODES);
-        let proxy_from = plain(section.list(page, "proxy_from", value::network));
-        let heard = Heard {
-            address: address.as_ref().map(Spanned::span).or_else(|| section.span().cloned()),
-            tls: tls.as_ref().map(Spanned::span).or_else(|| section.span().cloned()),
-            listen: Listen {
-                address: address.as_ref().map_or(default.address, |a| *a.get_ref()),
-                tls: tls.map_or(default.tls, Spanned::into_inner),
-                proxy_from,
-            },
-        };
-        let known = address.is_some() || !section.has("address");
-        if let Some(span) = heard.address.as_ref()
-            && known
-            && let Some(other) =
-                all.iter().map(|other| other.listen.address).find(|o| overlap(*o, heard.listen.address))
-        {
-            let what = format!("listen.address: {} is taken by {other} above", heard.listen.address);
+    for section in &sections {
+        let heard = one_listener(page, section);
+        let other = all.iter().find(|other| heard.sure && other.sure && overlap(&other.listen, &heard.listen));
+        if let (Some(span), Some(other)) = (heard.address.as_ref(), other) {
+            let what = format!("listen.address: {} is taken by {} above", heard.listen.address, other.listen.address);
             page.fault(span, Wrong::new(what, "write another address or port, or take one out"));
         }
         all.push(heard);
     }
-    if let Some(span) = all.get(COUNT_MAX).and_then(|heard| heard.address.clone()) {
-        page.fault(&span, Wrong::new(format!("more than {COUNT_MAX} [[listen]]"), "take some out"));
+    if let Some(span) = sections.get(COUNT_MAX).and_then(Section::span) {
+        page.fault(span, Wrong::new(format!("more than {COUNT_MAX} [[listen]]"), "take some out"));
     }
-    if all.is_empty() && !root.has("listen") {
-        all.push(Heard { listen: Listen::default(), address: None, tls: None });
+    if !root.has("listen") {
+        all.push(Heard { listen: Listen::default(), address: None, tls: None, sure: true });
     }
     all
 }
 
+fn one_listener(page: &mut Page<'_>, section: &Section<'_>) -> Heard {
+    let default = Listen::default();
+    let address = section.text(page, "address", value::listen_address);
+    let tls = section.word(page, "tls", &TLS_MODES);
+    // Ignored, every client would be taken for the proxy.
+    if let Some(first) = section.list(page, "proxy_from", value::network).first() {
+        let wrong = Wrong::new("not available in this version", "write proxy_from = [], or take it out");
+        section.fault(page, "proxy_from", first, wrong);
+    }
+    Heard {
+        address: address.as_ref().map(Spanned::span).or_else(|| section.span().cloned()),
+        tls: tls.as_ref().map(Spanned::span).or_else(|| section.span().cloned()),
+        sure: address.is_some() == section.has("address") && tls.is_some() == section.has("tls"),
+        listen: Listen {
+            address: address.map_or(default.address, Spanned::into_inner),
+            tls: tls.map_or(default.tls, Spanned::into_inner),
+        },
+    }
+}
+
 /// True when both cannot be bound: the same port, and one address holds the other.
-fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+fn overlap(a: &Listen, b: &Listen) -> bool {
+    let (a, b) = (a.address, b.address);
     let wide = a.ip().is_unspecified() || b.ip().is_unspecified();
     a.port() == b.port() && a.port() != 0 && a.is_ipv4() == b.is_ipv4() && (wide || a.ip() == b.ip())
 }
@@ -197,37 +173,30 @@ fn tls(page: &mut Page<'_>, root: &Section<'_>, heard: &[Heard]) -> Tls {
     if let Some(span) = more.get(COUNT_MAX.saturating_sub(1)).and_then(Section::span) {
         page.fault(span, Wrong::new(format!("{COUNT_MAX} or more [[tls.pair]]"), "take some out"));
     }
-    let default = section.has("certificate") || more.iter().any(|each| !each.has("names"));
-    match more.first() {
-        Some(first) if !default => page.lack(
-            first.span(),
-            Wrong::new(
-                "tls: no pair for clients that name no server, and most that send mail do not",
-                "write certificate and key in [tls], or a [[tls.pair]] without names",
-            ),
-        ),
-        _ => {}
+    let default = section.has("certificate") || section.has("key") || more.iter().any(|each| !each.has("names"));
+    if let Some(first) = more.first().filter(|_| !default) {
+        let what = "tls: no pair for clients that name no server, and most that send mail do not";
+        let advice = "write certificate and key in [tls], or a [[tls.pair]] without names";
+        page.lack(first.span(), Wrong::new(what, advice));
     }
-    let speaks = heard.iter().find(|heard| heard.listen.tls != TlsMode::Off);
-    let any_pair = section.has("certificate") || section.has("key") || section.has("pair");
-    match speaks {
-        Some(heard) if !any_pair => page.lack(
-            heard.tls.as_ref(),
-            Wrong::new(
-                format!("the listener at {} is to speak TLS, and there is no certificate", heard.listen.address),
-                "write certificate and key in [tls], or tls = \"off\" in [[listen]]",
-            ),
-        ),
-        None if required && !heard.is_empty() => page.lack(
-            section.span(),
-            Wrong::new(
-                "tls.required: no listener speaks TLS, so no mail could come in",
-                "write tls = \"starttls\" in [[listen]], or required = false",
-            ),
-        ),
-        _ => {}
-    }
+    let any_pair = ["certificate", "key", "pair"].iter().any(|key| section.has(key));
+    tls_fits(page, &section, any_pair, required, heard);
     Tls { pairs, required, minimum: minimum.map(Spanned::into_inner).unwrap_or_default() }
+}
+
+/// Checks that who is to speak TLS can, and that someone does when it is required.
+fn tls_fits(page: &mut Page<'_>, section: &Section<'_>, any_pair: bool, required: bool, heard: &[Heard]) {
+    let speaks = |heard: &&Heard| heard.listen.tls != TlsMode::Off;
+    if let Some(first) = heard.iter().filter(|heard| heard.sure).find(speaks).filter(|_| !any_pair) {
+        let what = format!("the listener at {} is to speak TLS, and there is no certificate", first.listen.address);
+        let advice = "write certificate and key in [tls], or tls = \"off\" in [[listen]]";
+        page.lack(first.tls.as_ref(), Wrong::new(what, advice));
+    }
+    if required && !heard.is_empty() && !heard.iter().any(|heard| speaks(&heard)) {
+        let what = "tls.required: no listener speaks TLS, so no mail could come in";
+        let advice = "write tls = \"starttls\" in [[listen]], or required = false";
+        page.lack(section.span(), Wrong::new(what, advice));
+    }
 }
 
 /// The certificate and key of a section; `None` when one is wrong or missing.
@@ -243,12 +212,13 @@ fn pair(page: &mut Page<'_>, section: &Section<'_>, names: Vec<String>) -> Optio
     Some(Pair { names, certificate: certificate?.into_inner(), key: key?.into_inner() })
 }
 
-fn relay(page: &mut Page<'_>, root: &Section<'_>, read: Read<'_>) -> Relay {
+fn relay(page: &mut Page<'_>, root: &Section<'_>, read: Read) -> Relay {
     let section = root.one(page, "relay");
     let mut domains = plain(section.list(page, "domains", value::relay_domain));
     let domains_file = section.text(page, "domains_file", value::path);
-    if let Some(path) = &domains_file {
-        domains.extend(domains_of(page, &section, path, read));
+    if let (Some(path), Some(read)) = (&domains_file, read) {
+        let more = domains_of(page, &section, path, read);
+        domains.extend(more);
     }
     section.get(page, "domains_cdb", |_| -> Result<(), Wrong> {
         Err(Wrong::new("not available in this version", "write domains_file = \"...\", one domain a line"))
@@ -258,17 +228,19 @@ fn relay(page: &mut Page<'_>, root: &Section<'_>, read: Read<'_>) -> Relay {
         let wrong = Wrong::new(format!("{} would let everyone relay", network.get_ref()), "write your own networks");
         section.fault(page, "clients", network, wrong);
     }
-    let none_given = !["domains_file", "domains_cdb"].iter().any(|key| section.has(key)) && domains.is_empty();
-    // An empty list is there, and just as empty.
-    let listed = section.get(page, "domains", |value| Ok(value.as_array().is_none_or(|array| !array.is_empty())));
-    if none_given && !listed.is_some_and(Spanned::into_inner) && !section.has("clients") {
+    if !["domains", "domains_file", "domains_cdb", "clients"].iter().any(|key| section.holds(key)) {
         section.lack(page, "domains", "write in [relay] the domains to take mail for: domains = [\"example.org\"]");
     }
     Relay { domains, domains_file: domains_file.map(Spanned::into_inner), clients: plain::<Network>(clients) }
 }
 
 /// The domains in a file: one a line, `#` begins a comment.
-fn domains_of(page: &mut Page<'_>, section: &Section<'_>, path: &Spanned<PathBuf>, read: Read<'_>) -> Vec<String> {
+fn domains_of(
+    page: &mut Page<'_>,
+    section: &Section<'_>,
+    path: &Spanned<PathBuf>,
+    read: fn(&Path) -> io::Result<Vec<u8>>,
+) -> Vec<String> {
     let bytes = match read(path.get_ref()) {
         Ok(bytes) => bytes,
         Err(error) => {
@@ -299,8 +271,14 @@ fn domains_of(page: &mut Page<'_>, section: &Section<'_>, path: &Spanned<PathBuf
         }
         start = start.saturating_add(line.len());
     }
-    if let Some(faults) = file.into_faults() {
-        page.adopt(&path.span(), faults);
+    match file.into_faults() {
+        Some(faults) => page.adopt(&path.span(), faults),
+        // What makes such files can fail, and a refusal is for good: all mail would bounce.
+        None if domains.is_empty() => {
+            let advice = "write the domains into it, one a line, or take domains_file out";
+            section.fault(page, "domains_file", path, Wrong::new("there is no domain in the file", advice));
+        }
+        None => {}
     }
     domains
 }
@@ -340,8 +318,7 @@ const OTHERS: &str = "write \"smtp\" or \"lmtp\" for a backend that listens on a
 
 /// Checks that there is a place to connect to, and that none of them is our own.
 fn places(page: &mut Page<'_>, section: &Section<'_>, connect: &[Spanned<Connect>], heard: &[Heard]) {
-    let empty = section.get(page, "connect", |value| Ok(value.as_array().is_some_and(|array| array.is_empty())));
-    if empty.is_none_or(Spanned::into_inner) {
+    if !section.holds("connect") {
         section.lack(page, "connect", "write in [backend] where it listens: connect = \"tcp:127.0.0.1:10025\"");
     }
     for place in connect {
@@ -350,7 +327,7 @@ fn places(page: &mut Page<'_>, section: &Section<'_>, connect: &[Spanned<Connect
             listen.port() == to.port()
                 && (listen.ip() == to.ip() || listen.ip().is_unspecified() && to.ip().is_loopback())
         };
-        if let Some(heard) = heard.iter().find(|heard| ours(heard.listen.address)) {
+        if let Some(heard) = heard.iter().find(|heard| heard.sure && ours(heard.listen.address)) {
             let what = format!("gatepost itself listens at {}: mail would go in circles", heard.listen.address);
             section.fault(page, "connect", place, Wrong::new(what, "write where the backend listens"));
         }

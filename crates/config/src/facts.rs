@@ -46,20 +46,18 @@ impl Default for Users {
 }
 
 /// One `[[listen]]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listen {
     /// Where it listens, unless a socket for it is inherited.
     pub address: SocketAddr,
     /// Whether and when it speaks TLS.
     pub tls: TlsMode,
-    /// Peers that must send a PROXY header.
-    pub proxy_from: Vec<Network>,
 }
 
 impl Default for Listen {
     fn default() -> Self {
         let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 25);
-        Self { address, tls: TlsMode::StartTls, proxy_from: Vec::new() }
+        Self { address, tls: TlsMode::StartTls }
     }
 }
 

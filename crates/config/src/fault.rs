@@ -1,5 +1,6 @@
 //! Faults and how they are shown.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::ops::Range;
@@ -169,14 +170,14 @@ pub(crate) struct Page<'t> {
     found: Vec<(usize, Fault)>,
     more: usize,
     /// Lines, from 0, that are no TOML.
-    broken: Vec<usize>,
+    broken: BTreeSet<usize>,
 }
 
 impl<'t> Page<'t> {
     pub(crate) fn new(path: &'t Path, text: &'t str) -> Self {
         let breaks = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at.saturating_add(1));
         let starts = std::iter::once(0).chain(breaks).collect();
-        Self { path, text, starts, found: Vec::new(), more: 0, broken: Vec::new() }
+        Self { path, text, starts, found: Vec::new(), more: 0, broken: BTreeSet::new() }
     }
 
     pub(crate) fn text(&self) -> &'t str {
@@ -192,9 +193,9 @@ impl<'t> Page<'t> {
         self.keep(span.start, fault);
     }
 
-    /// Remembers that the line of `span` is no TOML, so that nothing more is said of it.
-    pub(crate) fn spoil(&mut self, span: &Span) {
-        self.broken.push(self.line_of(span.start));
+    /// Remembers that a line is no TOML, so that nothing more is said of it.
+    pub(crate) fn spoil(&mut self, line: usize) {
+        self.broken.insert(line);
     }
 
     /// Notes that something is missing: at `span`, or altogether. What is missing may stand in a line that is no TOML,
@@ -223,15 +224,26 @@ impl<'t> Page<'t> {
     }
 
     /// The number, from 0, of the line that holds the octet `at`.
-    fn line_of(&self, at: usize) -> usize {
+    pub(crate) fn line_of(&self, at: usize) -> usize {
         self.starts.partition_point(|start| *start <= at).saturating_sub(1)
+    }
+
+    /// The octets of a line, its break excluded; empty for a line that is not there.
+    pub(crate) fn line_span(&self, line: usize) -> Span {
+        let start = self.starts.get(line).copied().unwrap_or(self.text.len());
+        let next = line.checked_add(1).and_then(|next| self.starts.get(next));
+        start..next.map_or(self.text.len(), |next| next.saturating_sub(1))
+    }
+
+    /// Number of lines.
+    pub(crate) fn lines(&self) -> usize {
+        self.starts.len()
     }
 
     fn place(&self, span: &Span) -> Place {
         let line = self.line_of(span.start);
-        let start = self.starts.get(line).copied().unwrap_or(0);
-        let rest = self.text.get(start..).unwrap_or_default();
-        let source = rest.lines().next().unwrap_or_default();
+        let start = self.line_span(line).start;
+        let source = self.text.get(self.line_span(line)).unwrap_or_default().trim_end_matches('\r');
         // Spans come from a parser of ours and of others; one that cuts a character counts up to that character.
         let chars = |end: usize| source.char_indices().take_while(|(at, _)| start.saturating_add(*at) < end).count();
         let column = chars(span.start);

@@ -13,6 +13,7 @@ mod facts;
 mod fault;
 mod profile;
 mod section;
+mod syntax;
 mod value;
 
 pub use facts::{Backend, Config, Connect, Jail, Limits, Listen, Pair, Relax, Relay, Tls, TlsVersion, Users};
@@ -38,7 +39,7 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, Faults> {
         let bytes = read(path).map_err(|error| Faults::from(Fault::unreadable(path, &error)))?;
         let text = utf8(&bytes, path)?;
-        check::check(Page::new(path, text), &mut read)
+        check::check(Page::new(path, text), Some(read))
     }
 
     /// Checks `text` as if it stood in `path`. Reads no file: the domains of a `domains_file` are missing.
@@ -46,7 +47,7 @@ impl Config {
     /// # Errors
     /// [`Faults`]: every mistake found, in the order of the text.
     pub fn parse(text: &str, path: &Path) -> Result<Self, Faults> {
-        check::check(Page::new(path, text), &mut |_| Ok(Vec::new()))
+        check::check(Page::new(path, text), None)
     }
 }
 

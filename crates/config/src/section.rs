@@ -40,6 +40,10 @@ fn heading(section: &str) -> String {
 pub(crate) struct Section<'a> {
     name: &'static str,
     found: Option<(Span, &'a DeTable<'a>)>,
+    /// Keys that are there under a name much like theirs: they are not missing too.
+    misspelt: Vec<&'static str>,
+    /// The section itself is: whatever it should hold may be in it.
+    misspelt_itself: bool,
 }
 
 impl<'a> Section<'a> {
@@ -51,11 +55,11 @@ impl<'a> Section<'a> {
     /// The section `name` (dotted), whose last word is a key of this one.
     pub(crate) fn one(&self, page: &mut Page<'_>, name: &'static str) -> Self {
         match self.item(last_word(name)) {
-            None => Self { name, found: None },
+            None => Self { name, found: None, misspelt: Vec::new(), misspelt_itself: self.has(last_word(name)) },
             Some((span, DeValue::Table(table))) => Self::open(page, name, span, table),
             Some((span, value)) => {
                 page.fault(&span, Wrong::new(format!("{name} is {}, not a section", kind(value)), with_brackets(name)));
-                Self { name, found: None }
+                Self { name, found: None, misspelt: Vec::new(), misspelt_itself: true }
             }
         }
     }
@@ -86,12 +90,13 @@ impl<'a> Section<'a> {
     }
 
     fn open(page: &mut Page<'_>, name: &'static str, span: Span, table: &'a DeTable<'a>) -> Self {
-        for key in table.keys() {
-            if !keys_of(name).contains(&key.get_ref().as_ref()) {
-                page.fault(&key.span(), unknown(name, key.get_ref()));
-            }
+        let mut misspelt = Vec::new();
+        for key in table.keys().filter(|key| !keys_of(name).contains(&key.get_ref().as_ref())) {
+            let near = nearest(name, key.get_ref());
+            page.fault(&key.span(), unknown(name, key.get_ref(), near));
+            misspelt.extend(near);
         }
-        Self { name, found: Some((span, table)) }
+        Self { name, found: Some((span, table)), misspelt, misspelt_itself: false }
     }
 
     /// Where the section begins, if it is there.
@@ -99,9 +104,15 @@ impl<'a> Section<'a> {
         self.found.as_ref().map(|(span, _)| span)
     }
 
-    /// True when `key` is there, be its value right or wrong.
+    /// True when `key` is there, be its value right or wrong, or its name nearly right.
     pub(crate) fn has(&self, key: &str) -> bool {
-        self.item(key).is_some()
+        self.misspelt_itself || self.misspelt.contains(&key) || self.item(key).is_some()
+    }
+
+    /// As [`Section::has`], and not an empty list.
+    pub(crate) fn holds(&self, key: &str) -> bool {
+        let empty = self.item(key).and_then(|(_, value)| value.as_array()).is_some_and(|array| array.is_empty());
+        self.has(key) && !empty
     }
 
     fn item(&self, key: &str) -> Option<(Span, &'a DeValue<'a>)> {
@@ -308,17 +319,21 @@ fn kind(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// What to say of a key that `section` does not have: the nearest one it has, else where such a key belongs.
-fn unknown(section: &'static str, key: &str) -> Wrong {
+/// The key of `section` that was probably meant: at most every third letter of it is another.
+fn nearest(section: &str, key: &str) -> Option<&'static str> {
+    let (letters, near) = keys_of(section).iter().map(|each| (distance(each, key), *each)).min()?;
+    (letters <= near.len() / 3).then_some(near)
+}
+
+/// What to say of a key that `section` does not have: what was meant, else where such a key belongs.
+fn unknown(section: &'static str, key: &str, near: Option<&str>) -> Wrong {
     let place =
         if section.is_empty() { "at the top of the file".to_owned() } else { format!("in {}", heading(section)) };
-    let keys = keys_of(section);
-    let near = keys.iter().map(|each| (distance(each, key), each)).min().filter(|(n, each)| *n <= each.len() / 3);
     let home = KEYS.iter().find(|(_, keys)| keys.contains(&key));
     let advice = match (near, home) {
-        (Some((_, near)), _) => format!("write {near}"),
+        (Some(near), _) => format!("write {near}"),
         (None, Some((home, _))) => format!("it belongs in {}", heading(home)),
-        (None, None) => format!("known here: {}", keys.join(", ")),
+        (None, None) => format!("known here: {}", keys_of(section).join(", ")),
     };
     Wrong::new(format!("unknown key \"{}\" {place}", key.escape_debug()), advice)
 }

@@ -4,7 +4,7 @@ use crate::facts::Connect;
 use crate::fault::Wrong;
 use gatepost_policy::net::{Network, NetworkFault};
 use gatepost_policy::relay::{DomainFault, check_domain, check_entry};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -206,12 +206,13 @@ fn tcp(text: &str) -> Result<SocketAddr, Wrong> {
 /// An address and port to listen on.
 pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, Wrong> {
     text.parse().map_err(|_| {
-        let advice = if let Some(port) = text.strip_prefix(['*', ':']).map(|rest| rest.trim_start_matches(':')) {
-            format!("write \"0.0.0.0:{port}\" or \"[::]:{port}\"")
-        } else if text.parse::<std::net::Ipv6Addr>().is_ok() {
+        let port = text.trim_start_matches(['*', ':']);
+        let advice = if text.parse::<Ipv6Addr>().is_ok() {
             format!("write \"[{text}]:25\"")
-        } else if text.parse::<std::net::Ipv4Addr>().is_ok() {
+        } else if text.parse::<Ipv4Addr>().is_ok() {
             format!("write \"{text}:25\"")
+        } else if port.parse::<u16>().is_ok() {
+            format!("write \"0.0.0.0:{port}\" or \"[::]:{port}\"")
         } else {
             "write an address and a port, such as \"0.0.0.0:25\" or \"[::]:25\"".to_owned()
         };

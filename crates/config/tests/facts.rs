@@ -1,0 +1,277 @@
+//! What sound configurations come to: defaults, values, files beside them, the examples.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // Functions shared by tests, too.
+
+use gatepost_config::{
+    Config, Connect, Dialect, Identity, Jail, Limits, Pair, Profile, Relax, TlsMode, TlsVersion, Users,
+};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Everything that has no default.
+const LEAST: &str = r#"
+hostname = "MX.Example.org"
+[tls]
+certificate = "/c.pem"
+key = "/k.pem"
+[relay]
+domains = ["Example.org", ".example.net"]
+[backend]
+profile = "postfix"
+connect = "unix:/run/mta.sock"
+"#;
+
+fn parse(text: &str) -> Config {
+    Config::parse(text, Path::new("gatepost.toml")).unwrap_or_else(|faults| panic!("{text}\n{faults}"))
+}
+
+#[test]
+fn config_defaults_are_those_of_the_manual() {
+    let config = parse(LEAST);
+    assert_eq!(config.hostname, "mx.example.org");
+    assert_eq!(config.spool, Path::new("/var/spool/gatepost"));
+    assert_eq!(config.users, Users::Named("gatepost".to_owned()));
+    assert_eq!(config.listen.len(), 1);
+    assert_eq!(config.listen[0].address, "0.0.0.0:25".parse().unwrap());
+    assert_eq!(config.listen[0].tls, TlsMode::StartTls);
+    let pair = Pair { names: Vec::new(), certificate: PathBuf::from("/c.pem"), key: PathBuf::from("/k.pem") };
+    assert_eq!(config.tls.pairs, [pair]);
+    assert!(!config.tls.required);
+    assert_eq!(config.tls.minimum, TlsVersion::V1_2);
+    assert_eq!(config.relay.domains, ["example.org", ".example.net"]);
+    assert!(config.relay.clients.is_empty());
+    assert_eq!(config.backend.profile, Profile::Postfix);
+    assert_eq!(config.backend.connect, [Connect::Unix(PathBuf::from("/run/mta.sock"))]);
+    assert_eq!(config.backend.dialect, Dialect::Smtp);
+    assert_eq!(config.backend.identity, Identity::Xclient);
+    assert!(config.backend.relay_proof);
+    assert_eq!(config.backend.reply_timeout, Duration::from_secs(540));
+    assert_eq!(
+        config.limits,
+        Limits {
+            data: 1_048_576,
+            sessions: 1000,
+            sessions_per_address: 20,
+            message_size: 52_428_800,
+            recipients: 1000,
+            command_timeout: Duration::from_secs(300),
+            session_time: Duration::from_secs(3600),
+        }
+    );
+    assert_eq!(config.jail, Jail { relax: Vec::new() });
+}
+
+#[test]
+fn config_the_page_of_all_defaults_says_the_same_as_the_least() {
+    let whole = r#"
+hostname = "mx.example.org"
+spool = "/var/spool/gatepost"
+users = "gatepost"
+
+[[listen]]
+address = "0.0.0.0:25"
+tls = "starttls"
+proxy_from = []
+
+[tls]
+certificate = "/c.pem"
+key = "/k.pem"
+required = false
+minimum = "1.2"
+
+[relay]
+domains = ["example.org", ".example.net"]
+clients = []
+
+[backend]
+profile = "postfix"
+connect = "unix:/run/mta.sock"
+identity = "xclient"
+relay_proof = true
+reply_timeout = "540s"
+
+[limits]
+data = "1MiB"
+sessions = 1000
+sessions_per_address = 20
+message_size = "50MiB"
+recipients = 1000
+command_timeout = "5m"
+session_time = "1h"
+
+[jail]
+relax = []
+"#;
+    assert_eq!(parse(whole), parse(LEAST));
+}
+
+#[test]
+fn config_takes_what_it_should() {
+    let config = parse(
+        r#"
+hostname = "localhost"
+spool = "/srv/spool"
+users = 300_000
+listen = [{ address = "[::]:25" }, { address = "0.0.0.0:25", tls = "off" }, { address = "[::1]:465", tls = "implicit" }]
+tls.required = true
+tls.minimum = "1.3"
+[[tls.pair]]
+names = ["A.test", "b.test"]
+certificate = "/a.pem"
+key = "/a.key"
+[[tls.pair]]
+certificate = "/d.pem"
+key = "/d.key"
+[relay]
+clients = ["192.0.2.0/24", "2001:db8::/32", "127.0.0.1"]
+[backend]
+profile = "dovecot-lmtp"
+connect = ["tcp:127.0.0.1:24", "tcp:[::1]:24"]
+relay_proof = false
+reply_timeout = "9m"
+[limits]
+data = 524288
+message_size = "1GiB"
+sessions = 3
+recipients = 0x100
+command_timeout = "10s"
+[jail]
+relax = ["distinct-users", "namespaces", "namespaces"]
+"#,
+    );
+    assert_eq!(config.users, Users::From(300_000));
+    let modes: Vec<TlsMode> = config.listen.iter().map(|listen| listen.tls).collect();
+    assert_eq!(modes, [TlsMode::StartTls, TlsMode::Off, TlsMode::Implicit]);
+    assert_eq!(config.tls.minimum, TlsVersion::V1_3);
+    let names: Vec<&[String]> = config.tls.pairs.iter().map(|pair| pair.names.as_slice()).collect();
+    assert_eq!(names, [&["a.test".to_owned(), "b.test".to_owned()][..], &[]]);
+    let clients: Vec<String> = config.relay.clients.iter().map(ToString::to_string).collect();
+    assert_eq!(clients, ["192.0.2.0/24", "2001:db8::/32", "127.0.0.1/32"]);
+    assert_eq!(config.backend.dialect, Dialect::Lmtp);
+    assert_eq!(config.backend.identity, Identity::Xclient);
+    assert_eq!(
+        config.backend.connect,
+        [Connect::Tcp("127.0.0.1:24".parse().unwrap()), Connect::Tcp("[::1]:24".parse().unwrap())]
+    );
+    assert!(!config.backend.relay_proof);
+    assert_eq!(config.backend.reply_timeout, Duration::from_secs(540));
+    assert_eq!(config.limits.data, 524_288);
+    assert_eq!(config.limits.message_size, 1 << 30);
+    assert_eq!(config.limits.recipients, 256);
+    assert_eq!(config.limits.command_timeout, Duration::from_secs(10));
+    assert_eq!(config.jail.relax, [Relax::Namespaces, Relax::DistinctUsers]);
+}
+
+#[test]
+fn config_profiles_speak_what_they_speak() {
+    for profile in Profile::ALL {
+        let expected = if profile.name().contains("lmtp") { Dialect::Lmtp } else { Dialect::Smtp };
+        assert_eq!(profile.dialect(), expected, "{profile:?}");
+        assert_eq!(Profile::named(profile.name()), Some(profile));
+    }
+    assert_eq!(Profile::named("postfix "), None);
+}
+
+/// A directory that is gone with the value.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("gatepost-config-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// A configuration whose domains stand in `domains`.
+    fn config(&self, domains: &Path) -> PathBuf {
+        let line = format!("domains_file = \"{}\"", domains.display());
+        self.write("gatepost.toml", LEAST.replace("domains = [\"Example.org\", \".example.net\"]", &line))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn config_domains_file_is_read_line_by_line() {
+    let scratch = Scratch::new("domains");
+    let domains = scratch.write("domains", "# ours\nExample.org\r\n\n  .sub.test  # all below\nlast.test");
+    let config = Config::load(&scratch.config(&domains)).unwrap();
+    assert_eq!(config.relay.domains, ["example.org", ".sub.test", "last.test"]);
+    assert_eq!(config.relay.domains_file, Some(domains));
+}
+
+#[test]
+fn config_domains_file_faults_are_located_in_it() {
+    let scratch = Scratch::new("faulty-domains");
+    let domains = scratch.write("domains", "fine.test\n   *.bad.test # all\njoe@bad.test\n");
+    let path = scratch.config(&domains);
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{text}identity = \"none\"\n")).unwrap();
+    let faults = Config::load(&path).unwrap_err();
+    let places: Vec<_> = faults.iter().map(|fault| (fault.file().to_owned(), fault.position().unwrap())).collect();
+    assert_eq!(places, [(domains.clone(), (2, 4)), (domains.clone(), (3, 1)), (path.clone(), (11, 12))], "{faults}");
+    let shown = format!(
+        "{}:2:4: \"*.bad.test\": a star stands for nothing here: a leading dot covers subdomains\n  |\n\
+         2 |    *.bad.test # all\n  |    ^^^^^^^^^^\n  = write \".bad.test\"\n",
+        domains.display()
+    );
+    assert!(faults.to_string().starts_with(&shown), "{faults}");
+}
+
+#[test]
+fn config_a_wrong_file_of_domains_is_not_shown_whole() {
+    let scratch = Scratch::new("many-faults");
+    let domains = scratch.write("domains", "a@b.test\n".repeat(5000));
+    let faults = Config::load(&scratch.config(&domains)).unwrap_err();
+    assert_eq!(faults.iter().count() + faults.more(), 5000);
+    assert!(faults.to_string().ends_with("\nand 4900 more\n"));
+}
+
+#[test]
+fn config_unreadable_files_are_named() {
+    let scratch = Scratch::new("unreadable");
+    let absent = scratch.0.join("absent");
+    let binary = scratch.write("binary", b"hostname = \"m\xffx\"\n");
+    let octet = format!("{}:1:14: the octet 0xff is no UTF-8", binary.display());
+    let check = |path: &Path, fragment: &str| {
+        let faults = Config::load(path).unwrap_err();
+        assert_eq!(faults.iter().count(), 1, "{faults}");
+        assert!(faults.to_string().contains(fragment), "{fragment:?} in\n{faults}");
+    };
+    check(&absent, &format!("{}: cannot be read: ", absent.display()));
+    check(&scratch.0, "name the file, not its directory");
+    check(&binary, &octet);
+    check(
+        &scratch.config(&scratch.write("none", "# none yet\n\n")),
+        "relay.domains_file: there is no domain in the file",
+    );
+    check(&scratch.config(&absent), "relay.domains_file: cannot be read: ");
+    check(&scratch.config(&binary), &octet);
+}
+
+#[test]
+fn config_every_example_is_sound() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(&directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            // Parsed, not loaded: the files that an example names are the reader's.
+            let text = std::fs::read_to_string(&path).unwrap();
+            let config = Config::parse(&text, &path).unwrap_or_else(|faults| panic!("{faults}"));
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            assert!(name == "minimal" || name == config.backend.profile.name(), "{name}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 3, "{seen} examples in {}", directory.display());
+}

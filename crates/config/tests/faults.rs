@@ -1,0 +1,567 @@
+//! Faulty configurations, and how each mistake is shown.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // Functions shared by tests, too.
+
+use gatepost_config::{Config, Fault, Faults};
+use std::path::Path;
+
+/// Sound; each test breaks a piece of it.
+const SOUND: &str = r#"hostname = "mx.example.org"
+spool = "/var/spool/gatepost"
+users = "gatepost"
+
+[[listen]]
+address = "0.0.0.0:25"
+tls = "starttls"
+proxy_from = []
+
+[tls]
+certificate = "/etc/gatepost/tls/cert.pem"
+key = "/etc/gatepost/tls/key.pem"
+required = false
+minimum = "1.2"
+
+[relay]
+domains = ["example.org", ".example.net"]
+clients = []
+
+[backend]
+profile = "postfix"
+connect = "unix:/var/spool/postfix/public/gatepost"
+identity = "xclient"
+relay_proof = true
+reply_timeout = "540s"
+
+[limits]
+data = "1MiB"
+sessions = 1000
+sessions_per_address = 20
+message_size = "50MiB"
+recipients = 1000
+command_timeout = "5m"
+session_time = "1h"
+
+[jail]
+relax = []
+"#;
+
+fn faults(text: &str) -> Faults {
+    Config::parse(text, Path::new("gatepost.toml")).expect_err(text)
+}
+
+/// What the carets of a fault stand under.
+fn marked(fault: &Fault) -> String {
+    let shown = fault.to_string();
+    let (source, carets) = shown
+        .lines()
+        .zip(shown.lines().skip(1))
+        .find(|(_, below)| below.contains('|') && below.trim_end().ends_with('^'))
+        .unwrap_or_else(|| panic!("no carets in {shown}"));
+    source.chars().zip(carets.chars()).filter(|(_, caret)| *caret == '^').map(|(c, _)| c).collect()
+}
+
+/// Line and column, from 1, of `part` in `text`.
+fn position(text: &str, part: &str) -> (usize, usize) {
+    let before = &text[..text.find(part).unwrap_or_else(|| panic!("no {part} in {text}"))];
+    let column = before.rsplit('\n').next().unwrap().chars().count() + 1;
+    (before.matches('\n').count() + 1, column)
+}
+
+/// A piece of [`SOUND`], what stands there instead, what is marked, and fragments of the sentence and the advice.
+type Row = (&'static str, &'static str, &'static str, &'static str, &'static str);
+
+const ROWS: &[Row] = &[
+    // The top.
+    ("\"mx.example.org\"", "\"mx\"", "\"mx\"", "hostname: \"mx\" is not a full host name", "\"mx.example.org\""),
+    (
+        "\"mx.example.org\"",
+        "\"mx.example.org.\"",
+        "\"mx.example.org.\"",
+        "does not end with a dot",
+        "write \"mx.example.org\"",
+    ),
+    ("\"mx.example.org\"", "\"mx_1.example.org\"", "\"mx_1.example.org\"", "'_' has no place", "xn--"),
+    ("\"mx.example.org\"", "\"mx.exämple.org\"", "\"mx.exämple.org\"", "'ä' has no place", "xn--"),
+    ("\"mx.example.org\"", "\"192.0.2.1\"", "\"192.0.2.1\"", "an address of a host", "write a host name"),
+    ("\"mx.example.org\"", "\"\"", "\"\"", "a domain is missing", "write a host name"),
+    ("\"mx.example.org\"", "25", "25", "hostname: a number, not a text", "write \"25\""),
+    ("\"mx.example.org\"", "true", "true", "hostname: true or false, not a text", "double quotes"),
+    (
+        "\"/var/spool/gatepost\"",
+        "\"spool\"",
+        "\"spool\"",
+        "spool: \"spool\" is not an absolute path",
+        "begin it with a slash",
+    ),
+    ("\"/var/spool/gatepost\"", "\"/var/../etc\"", "\"/var/../etc\"", "is no plain path", "without \"..\""),
+    ("\"/var/spool/gatepost\"", "\"/\"", "\"/\"", "is no plain path", ""),
+    ("spool =", "spol =", "spol", "unknown key \"spol\" at the top", "write spool"),
+    ("users =", "sessions =", "sessions", "unknown key \"sessions\" at the top", "it belongs in [limits]"),
+    ("users =", "colour =", "colour", "unknown key \"colour\" at the top", "known here: hostname, spool"),
+    ("users =", "spool =", "spool", "given twice", "take one out"),
+    ("\"gatepost\"", "0", "0", "users: 0 is too little", "write 1 or more"),
+    ("\"gatepost\"", "\"61000\"", "\"61000\"", "read as a name", "write 61000 without quotes"),
+    ("\"gatepost\"", "65530", "65530", "include that of nobody", "write 65536 or more"),
+    ("\"gatepost\"", "4294967290", "4294967290", "is too much", "write 4294967280 or less"),
+    ("\"gatepost\"", "-5", "-5", "out of range", "positive"),
+    ("\"gatepost\"", "\"Gate Post\"", "\"Gate Post\"", "cannot begin the name of an account", "lower-case"),
+    // [[listen]]
+    ("[[listen]]", "[listen]", "[listen]", "may stand several times", "write [[listen]]"),
+    (
+        "\"0.0.0.0:25\"",
+        "\"*:25\"",
+        "\"*:25\"",
+        "listen.address: \"*:25\" is no address and port",
+        "write \"0.0.0.0:25\" or \"[::]:25\"",
+    ),
+    ("\"0.0.0.0:25\"", "\"0.0.0.0\"", "\"0.0.0.0\"", "is no address and port", "write \"0.0.0.0:25\""),
+    ("\"0.0.0.0:25\"", "\"::\"", "\"::\"", "is no address and port", "write \"[::]:25\""),
+    ("\"0.0.0.0:25\"", "\"mx:25\"", "\"mx:25\"", "is no address and port", "such as \"0.0.0.0:25\""),
+    (
+        "tls = \"starttls\"",
+        "tls = \"startls\"",
+        "\"startls\"",
+        "listen.tls: \"startls\" is not known",
+        "\"starttls\", \"implicit\" or \"off\"",
+    ),
+    ("\"0.0.0.0:25\"", "25\n[[listen]]", "25", "listen.address: a number, not a text", ""),
+    ("tls = \"starttls\"", "tls = true", "true", "listen.tls: true or false, not a text", ""),
+    (
+        "proxy_from = []",
+        "proxy_from = [\"10.0.0.0/8\"]",
+        "\"10.0.0.0/8\"",
+        "not available in this version",
+        "take it out",
+    ),
+    (
+        "proxy_from = []",
+        "proxy_from = \"10.0.0.0/8\"",
+        "\"10.0.0.0/8\"",
+        "a text, not a list",
+        "write [\"10.0.0.0/8\"]",
+    ),
+    ("proxy_from = []", "proxyfrom = []", "proxyfrom", "unknown key \"proxyfrom\" in [[listen]]", "write proxy_from"),
+    (
+        "[tls]",
+        "[[listen]]\naddress = \"127.0.0.1:25\"\n[tls]",
+        "\"127.0.0.1:25\"",
+        "127.0.0.1:25 is taken by 0.0.0.0:25",
+        "another address",
+    ),
+    // [tls]
+    ("certificate = \"/etc/gatepost/tls/cert.pem\"", "", "[tls]", "tls.certificate is missing", "goes with the key"),
+    ("key = \"/etc/gatepost/tls/key.pem\"", "", "[tls]", "tls.key is missing", "goes with the certificate"),
+    (
+        "\"/etc/gatepost/tls/key.pem\"",
+        "\"key.pem\"",
+        "\"key.pem\"",
+        "tls.key: \"key.pem\" is not an absolute path",
+        "slash",
+    ),
+    ("certificate =", "certficate =", "certficate", "unknown key \"certficate\" in [tls]", "write certificate"),
+    ("[relay]", "[rellay]", "rellay", "unknown key \"rellay\" at the top", "write relay"),
+    ("[[listen]]", "[[lsten]]", "lsten", "unknown key \"lsten\" at the top", "write listen"),
+    ("minimum = \"1.2\"", "minimum = 1.2", "1.2", "tls.minimum: a number, not a text", "write \"1.2\""),
+    ("minimum = \"1.2\"", "minimum = \"1.1\"", "\"1.1\"", "\"1.1\" is not known", "\"1.2\" or \"1.3\""),
+    ("required = false", "required = \"no\"", "\"no\"", "tls.required: a text, not true or false", "without quotes"),
+    ("[relay]", "[tls.pair]\n[relay]", "[tls.pair]", "takes two brackets", "write [[tls.pair]]"),
+    (
+        "[relay]",
+        "[[tls.pair]]\nnames = [\"*.example.org\"]\ncertificate = \"/c\"\nkey = \"/k\"\n[relay]",
+        "\"*.example.org\"",
+        "tls.pair.names: \"*.example.org\": a star",
+        "write out each name",
+    ),
+    (
+        "[relay]",
+        "[[tls.pair]]\nnames = [\"a.test\"]\nkey = \"/k\"\n[relay]",
+        "[[tls.pair]]",
+        "tls.pair.certificate is missing",
+        "",
+    ),
+    // [relay]
+    (
+        "\".example.net\"",
+        "\"*.example.net\"",
+        "\"*.example.net\"",
+        "relay.domains: \"*.example.net\": a star",
+        "write \".example.net\"",
+    ),
+    ("\".example.net\"", "\"joe@example.net\"", "\"joe@example.net\"", "a whole address", "write \"example.net\""),
+    ("\".example.net\"", "\"example.net.\"", "\"example.net.\"", "does not end with a dot", "write \"example.net\""),
+    ("\".example.net\"", "\"example..net\"", "\"example..net\"", "two dots in a row", "write a domain"),
+    ("\".example.net\"", "\"192.0.2.1\"", "\"192.0.2.1\"", "an address of a host", "relay.clients"),
+    ("\".example.net\"", "\"\"", "\"\"", "a domain is missing", "take it out"),
+    ("\".example.net\"", "25", "25", "relay.domains: a number, not a text", ""),
+    (
+        "domains = [\"example.org\", \".example.net\"]",
+        "domains = \"example.org\"",
+        "\"example.org\"",
+        "a text, not a list",
+        "write [\"example.org\"]",
+    ),
+    (
+        "clients = []",
+        "clients = [\"192.0.2.7/24\"]",
+        "\"192.0.2.7/24\"",
+        "bits are set beyond the prefix",
+        "write \"192.0.2.0/24\"",
+    ),
+    ("clients = []", "clients = [\"0.0.0.0/0\"]", "\"0.0.0.0/0\"", "would let everyone relay", "your own networks"),
+    ("clients = []", "clients = [\"::/0\"]", "\"::/0\"", "would let everyone relay", "your own networks"),
+    ("clients = []", "clients = [\"localhost\"]", "\"localhost\"", "no IPv4 or IPv6 address", "192.0.2.0/24"),
+    ("clients = []", "domains_cdb = \"/x.cdb\"", "\"/x.cdb\"", "not available in this version", "domains_file"),
+    ("clients = []", "domains_file = \"x\"", "\"x\"", "not an absolute path", "slash"),
+    // [backend]
+    ("profile = \"postfix\"", "", "[backend]", "backend.profile is missing", "profile = \"postfix\""),
+    ("\"postfix\"", "\"posfix\"", "\"posfix\"", "\"posfix\" is not known", "\"postfix\", \"exim\""),
+    (
+        "connect = \"unix:/var/spool/postfix/public/gatepost\"",
+        "",
+        "[backend]",
+        "backend.connect is missing",
+        "connect = ",
+    ),
+    (
+        "connect = \"unix:/var/spool/postfix/public/gatepost\"",
+        "connect = []",
+        "[backend]",
+        "backend.connect is missing",
+        "",
+    ),
+    (
+        "\"unix:/var/spool/postfix/public/gatepost\"",
+        "\"/run/sock\"",
+        "\"/run/sock\"",
+        "no place to connect to",
+        "write \"unix:/run/sock\"",
+    ),
+    (
+        "\"unix:/var/spool/postfix/public/gatepost\"",
+        "\"unix:run/sock\"",
+        "\"unix:run/sock\"",
+        "not an absolute path",
+        "slash",
+    ),
+    (
+        "\"unix:/var/spool/postfix/public/gatepost\"",
+        "\"127.0.0.1:26\"",
+        "\"127.0.0.1:26\"",
+        "no place to connect to",
+        "write \"tcp:127.0.0.1:26\"",
+    ),
+    (
+        "\"unix:/var/spool/postfix/public/gatepost\"",
+        "\"tcp:localhost:26\"",
+        "\"tcp:localhost:26\"",
+        "is no address and port",
+        "not a name",
+    ),
+    ("\"unix:/var/spool/postfix/public/gatepost\"", "\"tcp:127.0.0.1:0\"", "\"tcp:127.0.0.1:0\"", "has port 0", ""),
+    (
+        "\"unix:/var/spool/postfix/public/gatepost\"",
+        "\"tcp:0.0.0.0:26\"",
+        "\"tcp:0.0.0.0:26\"",
+        "is no address to connect to",
+        "127.0.0.1",
+    ),
+    (
+        "\"unix:/var/spool/postfix/public/gatepost\"",
+        "\"tcp:127.0.0.1:25\"",
+        "\"tcp:127.0.0.1:25\"",
+        "in circles",
+        "where the backend listens",
+    ),
+    (
+        "\"unix:/var/spool/postfix/public/gatepost\"",
+        "[\"unix:/a\", \"inet:b\"]",
+        "\"inet:b\"",
+        "no place to connect to",
+        "\"unix:/path",
+    ),
+    (
+        "identity = \"xclient\"",
+        "identity = \"none\"",
+        "\"none\"",
+        "postfix cannot be told by \"none\"",
+        "write \"xclient\": without it postfix",
+    ),
+    (
+        "identity = \"xclient\"",
+        "identity = \"proxy\"",
+        "\"proxy\"",
+        "\"proxy\" is not known",
+        "\"xclient\", \"proxy-v2\" or \"none\"",
+    ),
+    (
+        "identity = \"xclient\"",
+        "sessions = 5",
+        "sessions",
+        "unknown key \"sessions\" in [backend]",
+        "it belongs in [limits]",
+    ),
+    (
+        "identity = \"xclient\"",
+        "hostname = \"a\"",
+        "hostname",
+        "unknown key \"hostname\" in [backend]",
+        "the top of the file",
+    ),
+    ("\"540s\"", "\"10m\"", "\"10m\"", "10m is too much", "write 599s or less"),
+    ("\"540s\"", "\"0s\"", "\"0s\"", "0s is too little", "write 1s or more"),
+    ("\"540s\"", "540", "540", "540 has no unit", "write \"540s\""),
+    ("\"540s\"", "\"540\"", "\"540\"", "540 has no unit", "write \"540s\""),
+    ("\"540s\"", "\"9 min\"", "\"9 min\"", "is no duration", "\"5m\""),
+    ("\"540s\"", "\"99999999999999999999s\"", "\"99999999999999999999s\"", "is no duration", ""),
+    ("\"540s\"", "\"18446744073709551615h\"", "\"18446744073709551615h\"", "is too long", "less"),
+    // [limits]
+    ("\"1MiB\"", "\"100KiB\"", "\"100KiB\"", "limits.data: 100KiB is too little", "write 512KiB or more"),
+    ("\"1MiB\"", "1024", "1024", "limits.data: 1KiB is too little", "write 512KiB or more"),
+    ("\"1MiB\"", "\"2GiB\"", "\"2GiB\"", "2GiB is too much", "write 1GiB or less"),
+    ("\"50MiB\"", "\"50MB\"", "\"50MB\"", "\"50MB\" has an unknown unit", "write \"50MiB\""),
+    ("\"50MiB\"", "\"50m\"", "\"50m\"", "has an unknown unit", "write \"50MiB\""),
+    ("\"50MiB\"", "\"50 MiB\"", "\"50 MiB\"", "has an unknown unit", "write \"50MiB\""),
+    ("\"50MiB\"", "\"50€\"", "\"50€\"", "has an unknown unit", "KiB, MiB or GiB"),
+    ("\"50MiB\"", "\"large\"", "\"large\"", "is no size", "\"50MiB\""),
+    ("\"50MiB\"", "\"\"", "\"\"", "is no size", ""),
+    ("\"50MiB\"", "\"99999999999999GiB\"", "\"99999999999999GiB\"", "is too much", "less"),
+    ("\"50MiB\"", "5.5", "5.5", "a broken number, not a whole number", ""),
+    ("sessions = 1000", "sessions = 0", "0", "limits.sessions: 0 is too little", "write 1 or more"),
+    ("sessions = 1000", "sessions = 99999999999999999999", "99999999999999999999", "", ""),
+    ("recipients = 1000", "recipients = 65536", "65536", "65536 is too much", "write 65535 or less"),
+    ("recipients = 1000", "recipients = 99", "99", "99 is too little", "write 100 or more"),
+    ("recipients = 1000", "recipients = \"1000\"", "\"1000\"", "a text, not a number", "write 1000 without quotes"),
+    ("\"5m\"", "\"2h\"", "\"2h\"", "2h is too much", "write 1h or less"),
+    ("\"1h\"", "1979-05-27", "1979-05-27", "a date, not a text", ""),
+    // [jail]
+    (
+        "relax = []",
+        "relax = [\"landlok\"]",
+        "\"landlok\"",
+        "\"landlok\" is not known",
+        "\"namespaces\", \"landlock\" or \"distinct-users\"",
+    ),
+    ("relax = []", "relax = \"landlock\"", "\"landlock\"", "a text, not a list", "write [\"landlock\"]"),
+    ("[jail]", "[[jail]]", "[[jail]]", "jail is a list, not a section", "write [jail]"),
+    ("[jail]", "[prison]", "prison", "unknown key \"prison\"", "known here:"),
+    // No TOML.
+    ("\"mx.example.org\"", "mx.example.org", "mx.example.org", "a text without quotes", "double quotes"),
+    ("\"mx.example.org\"", "", " ", "a value is missing", "after the ="),
+    ("\"mx.example.org\"", "\"mx.example.org", " ", "not closed", "close it with \""),
+    ("[tls]", "[tls", " ", "a heading that is not closed", "]"),
+    ("\".example.net\"]", "\".example.net\"", "c", "a list that is not closed", "]"),
+    ("sessions = 1000", "sessions = 1000\nsessions = 1000", "sessions", "given twice", "take one out"),
+];
+
+#[test]
+fn config_faults_are_shown_where_they_are_with_what_to_write() {
+    for (piece, instead, under, what, advice) in ROWS {
+        assert!(SOUND.contains(piece), "{piece}");
+        let text = SOUND.replacen(piece, instead, 1);
+        let faults = faults(&text);
+        let all: Vec<&Fault> = faults.iter().collect();
+        let [fault] = all[..] else { panic!("one mistake, {} faults for {instead}:\n{faults}", all.len()) };
+        let (line, column) = fault.position().unwrap();
+        let shown = fault.to_string();
+        assert!(fault.what().contains(what), "{what:?} in\n{shown}");
+        assert!(fault.advice().contains(advice), "{advice:?} in\n{shown}");
+        assert!(shown.starts_with(&format!("gatepost.toml:{line}:{column}: ")), "{shown}");
+        let source = text.lines().nth(line - 1).unwrap();
+        assert!(shown.contains(&format!("\n{line} | {source}\n").replace(" \n", "\n")), "{shown}");
+        // A caret may stand right after the end of a line.
+        let marked = marked(fault);
+        if !(marked.is_empty() && *under == " ") {
+            assert_eq!(marked, *under, "{shown}");
+            let part: String = source.chars().skip(column - 1).take(under.chars().count()).collect();
+            assert_eq!(part, *under, "{shown}");
+        }
+    }
+}
+
+#[test]
+fn config_profiles_that_are_not_served_say_so() {
+    for profile in ["qmail-queue", "qmqp"] {
+        let text = SOUND.replace("profile = \"postfix\"", &format!("profile = \"{profile}\"")).replace(
+            "connect = \"unix:/var/spool/postfix/public/gatepost\"",
+            "connect = \"/var/qmail/bin/qmail-queue\"",
+        );
+        let faults = faults(&text);
+        assert_eq!(faults.iter().count(), 1, "{faults}");
+        assert!(faults.to_string().contains("not available in this version"), "{faults}");
+    }
+}
+
+#[test]
+fn p4_identity_must_make_sense_to_the_backend() {
+    const UNIX: &str = "\"unix:/run/mta.sock\"";
+    const TCP: &str = "\"tcp:127.0.0.1:26\"";
+    const BOTH: &str = "[\"unix:/run/mta.sock\", \"tcp:127.0.0.1:26\"]";
+    // Profile, place, given; then what comes of it, or a fragment of the fault.
+    let table: &[(&str, &str, &str, Result<&str, &str>)] = &[
+        ("postfix", UNIX, "", Ok("Xclient")),
+        ("postfix", TCP, "", Ok("Xclient")),
+        ("postfix", BOTH, "proxy-v2", Ok("ProxyV2")),
+        ("postfix", UNIX, "none", Err("takes every client for a neighbour")),
+        ("exim", TCP, "", Ok("ProxyV2")),
+        ("exim", TCP, "xclient", Ok("Xclient")),
+        ("exim", TCP, "none", Err("takes every client for a neighbour")),
+        ("exim", UNIX, "", Err("exim does not listen for SMTP on a unix socket")),
+        ("opensmtpd", TCP, "", Ok("ProxyV2")),
+        ("opensmtpd", TCP, "xclient", Err("opensmtpd cannot be told by \"xclient\"")),
+        ("opensmtpd", BOTH, "", Err("opensmtpd does not listen for SMTP on a unix socket")),
+        ("sendmail", UNIX, "", Ok("None")),
+        ("sendmail", TCP, "", Ok("None")),
+        ("sendmail", TCP, "xclient", Err("write \"none\"")),
+        ("dovecot-lmtp", TCP, "", Ok("Xclient")),
+        ("dovecot-lmtp", TCP, "proxy-v2", Ok("ProxyV2")),
+        ("dovecot-lmtp", TCP, "none", Ok("None")),
+        ("dovecot-lmtp", UNIX, "", Ok("None")),
+        ("dovecot-lmtp", BOTH, "", Ok("None")),
+        ("dovecot-lmtp", UNIX, "xclient", Err("write \"none\"")),
+        ("dovecot-lmtp", BOTH, "xclient", Err("write \"none\"")),
+        ("cyrus-lmtp", UNIX, "", Ok("None")),
+        ("cyrus-lmtp", UNIX, "proxy-v2", Err("write \"none\"")),
+        ("smtp", TCP, "", Ok("None")),
+        ("smtp", TCP, "xclient", Ok("Xclient")),
+        ("smtp", UNIX, "proxy-v2", Ok("ProxyV2")),
+        ("lmtp", UNIX, "", Ok("None")),
+        ("lmtp", UNIX, "xclient", Ok("Xclient")),
+    ];
+    for (profile, place, given, expected) in table {
+        let identity = if given.is_empty() { String::new() } else { format!("identity = \"{given}\"") };
+        let text = SOUND
+            .replace("profile = \"postfix\"", &format!("profile = \"{profile}\""))
+            .replace("\"unix:/var/spool/postfix/public/gatepost\"", place)
+            .replace("identity = \"xclient\"", &identity);
+        match (Config::parse(&text, Path::new("gatepost.toml")), expected) {
+            (Ok(config), Ok(identity)) => {
+                assert_eq!(format!("{:?}", config.backend.identity), *identity, "{profile} {place} {given}");
+            }
+            (Err(faults), Err(fragment)) => assert!(faults.to_string().contains(fragment), "{fragment:?} in\n{faults}"),
+            (other, _) => panic!("{profile} {place} {given}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn config_tells_all_mistakes_at_once_in_the_order_of_the_text() {
+    let text = SOUND
+        .replace("\"mx.example.org\"", "\"mx\"")
+        .replace("spool =", "spol =")
+        .replace("tls = \"starttls\"", "tls = \"on\"")
+        .replace("\"example.org\", \".example.net\"", "\"*.a.test\", \"fine.test\", \"b@c.test\"")
+        .replace("\"540s\"", "\"1d\"")
+        .replace("sessions = 1000", "sessions = -1");
+    let faults = faults(&text);
+    let places: Vec<(usize, usize)> = faults.iter().map(|fault| fault.position().unwrap()).collect();
+    let expected: Vec<(usize, usize)> = ["\"mx\"", "spol", "\"on\"", "\"*.a.test\"", "\"b@c.test\"", "\"1d\"", "-1"]
+        .iter()
+        .map(|part| position(&text, part))
+        .collect();
+    assert_eq!(places, expected, "{faults}");
+}
+
+#[test]
+fn config_missing_altogether_names_every_key_without_a_default() {
+    let faults = faults("");
+    let shown = faults.to_string();
+    for line in [
+        "gatepost.toml:1:1: hostname is missing",
+        "gatepost.toml:1:1: the listener at 0.0.0.0:25 is to speak TLS, and there is no certificate",
+        "gatepost.toml:1:1: relay.domains is missing",
+        "gatepost.toml:1:1: backend.profile is missing",
+        "gatepost.toml:1:1: backend.connect is missing",
+    ] {
+        assert!(shown.lines().any(|each| each == line), "{line:?} in\n{shown}");
+    }
+    assert_eq!(faults.iter().count(), 5, "{shown}");
+}
+
+#[test]
+fn config_text_that_is_no_toml_does_not_make_its_keys_missing() {
+    let text = SOUND.replace("\"mx.example.org\"", "mx").replace("profile = \"postfix\"", "profile \"postfix\"");
+    let text = text.replace("\"540s\"", "\"600s\"");
+    let faults = faults(&text);
+    let lines: Vec<usize> = faults.iter().map(|fault| fault.position().unwrap().0).collect();
+    assert_eq!(lines, [1, position(&text, "profile").0, position(&text, "\"600s\"").0], "{faults}");
+}
+
+#[test]
+fn config_no_toml_here_hides_no_mistake_there() {
+    // What breaks the text; the lines of the faults then, besides that of the wrong timeout.
+    let list = "domains = [\n  \"a.test\"\n  \"b.test\",\n]";
+    for (piece, instead, lines) in [
+        ("[relay]", "[relay", &[16][..]),
+        ("[[listen]]", "[[listen]", &[5]),
+        ("\".example.net\"]", "\".example.net\"", &[18]),
+        ("\".example.net\"]\nclients = []", "\".example.net\"", &[19]),
+        ("\"example.org\", \".example.net\"", "\"example.org\" \".example.net\"", &[17]),
+        ("domains = [\"example.org\", \".example.net\"]", list, &[19]),
+        ("clients = []", "clients", &[18]),
+        ("clients = []", "\"clients = []", &[18]),
+        ("clients = []", "= []", &[18]),
+        ("clients = []", "]", &[18]),
+        ("[tls]", "]tls[", &[10]),
+        ("\"/etc/gatepost/tls/key.pem\"", "'/etc", &[12]),
+        ("\"/etc/gatepost/tls/key.pem\"", "/etc", &[12]),
+        ("\"gatepost\"", "007", &[3]),
+        ("\"gatepost\"", "\"\\q\"", &[3]),
+        ("[jail]", "[limits]", &[36]),
+    ] {
+        assert!(SOUND.contains(piece), "{piece}");
+        let text = SOUND.replacen(piece, instead, 1).replace("\"540s\"", "\"600s\"");
+        let faults = faults(&text);
+        let found: Vec<usize> = faults.iter().map(|fault| fault.position().unwrap().0).collect();
+        let mut expected = lines.to_vec();
+        expected.push(position(&text, "\"600s\"").0);
+        expected.sort_unstable();
+        assert_eq!(found, expected, "{instead}\n{faults}");
+    }
+}
+
+#[test]
+fn config_tls_must_fit_the_listeners() {
+    let bare = SOUND.replace("certificate =", "#").replace("key =", "#");
+    let named = "[[tls.pair]]\nnames = [\"a.test\"]\ncertificate = \"/c\"\nkey = \"/k\"\n[relay]";
+    for (text, fragment) in [
+        (bare.clone(), "the listener at 0.0.0.0:25 is to speak TLS, and there is no certificate"),
+        (bare.replace("\"starttls\"", "\"implicit\""), "there is no certificate"),
+        (
+            bare.replace("\"starttls\"", "\"off\"").replace("required = false", "required = true"),
+            "no listener speaks TLS",
+        ),
+        (bare.replace("[relay]", named), "no pair for clients that name no server"),
+    ] {
+        let faults = faults(&text);
+        assert_eq!(faults.iter().count(), 1, "{faults}");
+        assert!(faults.to_string().contains(fragment), "{fragment:?} in\n{faults}");
+    }
+}
+
+#[test]
+fn config_faults_reach_a_terminal_clean_and_short() {
+    let escape = "hostname = \"\u{1b}[2J\"\n".replace("\u{1b}[2J", "\\u001b[2J\\n\\u0007");
+    let raw = "hostname = \"\u{1b}[2J\"\n".to_owned();
+    let long = format!("hostname = \"{}\"\n", "x".repeat(1 << 20));
+    let deep = format!("hostname = {}", "[".repeat(100_000));
+    let tabs = "\thostname\t=\t\"mx\"\n".to_owned();
+    for text in [escape, raw, long, deep, tabs] {
+        let shown = faults(&text).to_string();
+        assert!(shown.chars().all(|c| c == '\n' || !c.is_control()), "{}", shown.escape_debug());
+        assert!(
+            shown.ends_with('\n') && shown.lines().all(|line| line.chars().count() < 600),
+            "{} octets",
+            shown.len()
+        );
+    }
+}
+
+#[test]
+fn config_carets_of_a_long_line_stay_under_what_they_mean() {
+    let filler: Vec<String> = (0..2000).map(|n| format!("\"d{n}.test\"")).collect();
+    let list = format!("domains = [{}, \"*.bad.test\", {}]", filler.join(", "), filler.join(", "));
+    let text = SOUND.replace("domains = [\"example.org\", \".example.net\"]", &list);
+    let faults = faults(&text);
+    let fault = faults.iter().next().unwrap();
+    assert_eq!(marked(fault), "\"*.bad.test\"", "{fault}");
+    assert_eq!(fault.position().unwrap(), position(&text, "\"*.bad.test\""));
+}
