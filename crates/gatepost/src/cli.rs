@@ -64,7 +64,10 @@ pub(crate) fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Try(args) => trial::run(&args),
         Command::Serve(args) => serve(&args.config),
-        Command::Check(args) => check(&args.config),
+        Command::Check(args) => {
+            log::begin();
+            check(&args.config)
+        }
         Command::Audit(args) => audit(&args),
     }
 }
@@ -97,18 +100,35 @@ pub(crate) fn fail(why: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// What can be known before serving. What only a start can tell, a start without clients tells.
 fn check(path: &std::path::Path) -> ExitCode {
     let plan = match plan::from_file(path) {
         Ok(plan) => plan,
         Err(faults) => return fail(&faults),
     };
+    let row =
+        |fit: bool, what: &str, found: &str| println!("{:<7} {what:<44} {found}", if fit { "ok" } else { "FAULT" });
+    row(true, &format!("configuration {}", path.display()), "no mistakes");
     let fitness = Fitness::of(&plan);
-    println!("{:<8} {:<40} {}", "verdict", "what", "found");
-    println!("{:<8} {:<40} no mistakes", "ok", format!("configuration {}", path.display()));
     for finding in &fitness.findings {
-        println!("{:<8} {:<40} {}", if finding.fit { "ok" } else { "FAULT" }, finding.subject, finding.text);
+        row(finding.fit, &finding.subject, &finding.text);
     }
-    if fitness.faults().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if !fitness.faults().is_empty() {
+        return ExitCode::FAILURE;
+    }
+    let proof =
+        if plan.backend.relay_proof { "refuses to relay for a stranger" } else { "not asked: relay_proof = false" };
+    match gatepost_launcher::rehearse(plan) {
+        Ok(()) => {
+            row(true, "jails", "entered, proved from inside, seen from outside");
+            row(true, "backend", proof);
+            ExitCode::SUCCESS
+        }
+        Err(e) => {
+            row(false, "rehearsal in the jails", &e.to_string());
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn audit(args: &AuditArgs) -> ExitCode {

@@ -30,6 +30,7 @@ pub(crate) fn from_file(path: &Path) -> Result<Plan, String> {
         backend: backend(config.backend),
         limits: limits(&config.limits),
         receiver: None,
+        trial: false,
         hostname: config.hostname,
     })
 }

@@ -63,6 +63,7 @@ fn plan(args: &TryArgs) -> Result<Plan, String> {
         },
         relax: Relax::default(),
         receiver,
+        trial: true,
     })
 }
 

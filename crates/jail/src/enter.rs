@@ -118,12 +118,7 @@ fn check_parent(control: &ControlEnd) -> Result<(), JailError> {
 }
 
 fn close_landlock(profile: &Profile, birth: &Birth) -> Result<(), JailError> {
-    let present: Vec<_> = profile
-        .directories
-        .iter()
-        .filter(|(path, _)| birth.binds.iter().any(|(_, inside, _)| path.strip_prefix('/') == Some(inside)))
-        .copied()
-        .collect();
+    let present: Vec<_> = profile.directories.iter().filter(|(path, _)| Path::new(path).is_dir()).copied().collect();
     let enforced = landlock::restrict(&present, &birth.connect_ports)
         .map_err(|cause| JailError::Step { step: "restrict files and network by landlock", cause })?;
     match enforced {

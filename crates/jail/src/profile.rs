@@ -9,6 +9,9 @@ use std::io;
 
 const MIB: u64 = 1024 * 1024;
 
+/// RLIMIT_FSIZE of a role that writes no file but its log, when descriptor 2 is a file: with 0 every line would be lost.
+pub const LOG_FILE_SIZE: u64 = 1 << 30;
+
 /// What one role may do.
 #[derive(Debug, Clone, Copy)]
 pub struct Profile {

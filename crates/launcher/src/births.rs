@@ -2,12 +2,12 @@
 
 use crate::fitness::{Fitness, load_pair};
 use crate::plan::{Connect, Plan};
-use gatepost_jail::profile;
+use gatepost_jail::profile::{self, Profile};
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::{
     self, Birth, HandoffSlice, KeyholderSlice, ListenerSlice, NurserySlice, ReceiverSlice, Slice, TlsMode,
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use zeroize::Zeroize;
 
 /// Octets that a message may grow by on its way into a content file.
@@ -28,15 +28,25 @@ pub(crate) fn of(role: Role, plan: &Plan, fitness: &Fitness) -> Result<Birth, St
         data: if role == Role::Nursery { plan.limits.data } else { profile.data },
         open_files: open_files(role, plan),
         processes: if profile.forks { u64::from(sessions).saturating_add(8) } else { 0 },
-        file_size: if profile.writes_files { plan.limits.message_size.saturating_add(CONTENT_SLACK) } else { 0 },
+        file_size: file_size(profile, plan),
         uid,
         gid,
         groups: if role == Role::Handoff { fitness.backend_groups.clone() } else { Vec::new() },
-        anchor: text(&plan.spool),
+        anchor: text(&anchor(role, plan)),
         binds: binds(role, plan),
         connect_ports: connect_ports(role, plan),
         slice: slice_of(role, plan)?,
     })
+}
+
+fn file_size(profile: &Profile, plan: &Plan) -> u64 {
+    if profile.writes_files {
+        plan.limits.message_size.saturating_add(CONTENT_SLACK)
+    } else if gatepost_sys::fds::is_file(std::io::stderr()) {
+        profile::LOG_FILE_SIZE
+    } else {
+        0
+    }
 }
 
 /// RLIMIT_NOFILE of `role`.
@@ -51,6 +61,14 @@ fn text(path: &Path) -> String {
 /// Where handoff sees the directory of its `index`-th backend socket.
 fn backend_name(index: usize) -> String {
     format!("backend{index}")
+}
+
+/// What the jail is built on; without namespaces, what it is: a directory that stays empty, or the spool for handoff.
+fn anchor(role: Role, plan: &Plan) -> PathBuf {
+    match (plan.relax.namespaces, role) {
+        (false, _) | (true, Role::Handoff) => plan.spool.clone(),
+        (true, _) => plan.spool.join("empty"),
+    }
 }
 
 fn binds(role: Role, plan: &Plan) -> Vec<(String, String, bool)> {
@@ -143,6 +161,9 @@ fn keyholder(plan: &Plan) -> Result<Vec<u8>, String> {
 fn handoff(plan: &Plan) -> HandoffSlice {
     let connect = plan.backend.connect.iter().enumerate().map(|(index, connect)| match connect {
         Connect::Tcp(address) => slice::Connect::Tcp(*address),
+        Connect::Unix(path) if plan.relax.namespaces => {
+            slice::Connect::Unix(format!("/{}", text(path.strip_prefix(&plan.spool).unwrap_or(path))))
+        }
         Connect::Unix(path) => {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             slice::Connect::Unix(format!("/{}/{name}", backend_name(index)))

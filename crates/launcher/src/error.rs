@@ -41,6 +41,12 @@ impl fmt::Display for LauncherError {
             Self::Weak(role, findings) => {
                 write!(f, "the {} is confined less than it must be: {}", role.name(), findings.join("; "))
             }
+            Self::System(what @ "start a role", e) if e.kind() == io::ErrorKind::PermissionDenied => write!(
+                f,
+                "cannot {what} in namespaces of its own: {e}. As root in a container: grant CAP_SYS_ADMIN, or relax it by name: \
+                 [jail] relax = [\"namespaces\"]. As an ordinary user: this system forbids user namespaces \
+                 (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns); start as root"
+            ),
             Self::System(what, e) => write!(f, "cannot {what}: {e}"),
         }
     }

@@ -7,6 +7,7 @@ use gatepost_wire::control::Role;
 use gatepost_wire::slice::Ground;
 use std::collections::BTreeMap;
 use std::fs::Metadata;
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -42,7 +43,10 @@ impl Fitness {
         let ground = if gatepost_sys::process::effective_ids().0 == 0 { Ground::Root } else { Ground::User };
         let mut fitness = Self { ground, ids: BTreeMap::new(), backend_groups: Vec::new(), findings: Vec::new() };
         fitness.look_at_users(plan);
-        fitness.look_at_spool(&plan.spool);
+        fitness.look_at_spool(plan);
+        for listen in &plan.listen {
+            fitness.look_at_address(listen.address);
+        }
         if plan.speaks_tls() {
             for pair in &plan.pairs {
                 fitness.look_at_pair(pair);
@@ -50,7 +54,7 @@ impl Fitness {
         }
         if plan.receiver.is_none() {
             for connect in &plan.backend.connect {
-                fitness.look_at_backend(connect);
+                fitness.look_at_backend(connect, plan);
             }
         }
         fitness
@@ -110,10 +114,28 @@ impl Fitness {
         }
     }
 
-    fn look_at_spool(&mut self, spool: &Path) {
-        let subject = format!("spool {}", spool.display());
-        let trusted = trusted_directory(spool);
-        self.note(subject, trusted.map(|()| "writable by its owner only".into()));
+    /// Whether it can be bound is found out by binding it, or by inheriting it; here only what a running gatepost would
+    /// not explain.
+    fn look_at_address(&mut self, address: SocketAddr) {
+        let seen = match std::net::TcpListener::bind(address) {
+            Ok(_) => "free".to_owned(),
+            Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => {
+                "in use now, by a running gatepost or another".into()
+            }
+            Err(e) => format!("cannot be bound by this user ({e}), so it must be inherited"),
+        };
+        self.note(format!("address {address}"), Ok(seen));
+    }
+
+    fn look_at_spool(&mut self, plan: &Plan) {
+        let subject = format!("spool {}", plan.spool.display());
+        match trusted_directory(&plan.spool) {
+            Ok(()) => self.note(subject, Ok("writable by its owner only".into())),
+            Err(why) if plan.trial => {
+                self.note(subject, Ok(format!("good enough to try; serve would refuse it: {why}")))
+            }
+            Err(why) => self.note(subject, Err(why)),
+        }
     }
 
     fn look_at_pair(&mut self, source: &PairSource) {
@@ -135,9 +157,16 @@ impl Fitness {
         self.note(format!("certificate {}", certificate.display()), fits);
     }
 
-    fn look_at_backend(&mut self, connect: &Connect) {
+    fn look_at_backend(&mut self, connect: &Connect, plan: &Plan) {
         let Connect::Unix(path) = connect else { return };
-        let found = self.reach(path);
+        let found = if plan.relax.namespaces && !path.starts_with(&plan.spool) {
+            Err(format!(
+                "without namespaces handoff sees the spool only: let the MTA listen below {}, or use tcp:",
+                plan.spool.display()
+            ))
+        } else {
+            self.reach(path)
+        };
         self.note(format!("backend unix:{}", path.display()), found);
     }
 

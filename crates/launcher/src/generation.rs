@@ -121,7 +121,7 @@ impl Generation {
                 if slow.since.elapsed() > limit {
                     return Err(LauncherError::NotReady(slow.role, format!("nothing heard for {limit:?}")));
                 }
-                self.wait_and_hear(Duration::from_millis(500))?;
+                self.wait_and_hear(Duration::from_millis(50))?;
                 if let Some((role, end)) = self.reap().into_iter().next() {
                     return Err(LauncherError::NotReady(role, format!("{}; see its message above", ended(end))));
                 }

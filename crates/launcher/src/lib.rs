@@ -65,6 +65,20 @@ pub fn run(plan: Plan, reload: Reload<'_>, started: Started<'_>) -> Result<(), L
     Ok(())
 }
 
+/// Starts everything as [`run`] does, in its jails and with its proofs, but takes no client; then ends it again. For
+/// `gatepost check`: chroots that copied nothing and backends that relay for strangers are found before they serve.
+///
+/// # Errors
+/// As [`run`].
+pub fn rehearse(plan: Plan) -> Result<(), LauncherError> {
+    let program = process::own_program().map_err(|e| LauncherError::System("open my own program file", e))?;
+    let fitness = fit(&plan)?;
+    raise_open_files(&plan)?;
+    prepare_spool(&plan, &fitness)?;
+    drop_what_is_not_needed(&fitness)?;
+    Generation::start(plan, fitness, Rc::new(program), Vec::new()).map(|mut generation| generation.end_now())
+}
+
 #[derive(Debug)]
 struct Launcher {
     signals: Signals,
@@ -214,6 +228,9 @@ fn raise_open_files(plan: &Plan) -> Result<(), LauncherError> {
 /// The directory of content files: handoff's own, and nobody else's.
 fn prepare_spool(plan: &Plan, fitness: &Fitness) -> Result<(), LauncherError> {
     let content = plan.spool.join("content");
+    if plan.relax.namespaces {
+        let _ = std::fs::DirBuilder::new().mode(0o555).create(plan.spool.join("empty"));
+    }
     let failed = |e| LauncherError::System("make the directory of content files in the spool", e);
     match std::fs::DirBuilder::new().mode(0o700).create(&content) {
         Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(failed(e)),

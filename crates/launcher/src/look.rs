@@ -22,6 +22,7 @@ pub(crate) fn at(role: Role, pid: ProcessId, plan: &Plan, fitness: &Fitness) -> 
             expect.root = RootRule::Any;
         }
     });
-    audit::verify(pid.unsigned_abs(), role, fitness.ground, &expected)
-        .map_err(|findings| findings.iter().map(|f| format!("{} must be {}, is {}", f.what, f.expected, f.found)).collect())
+    audit::verify(pid.unsigned_abs(), role, fitness.ground, &expected).map_err(|findings| {
+        findings.iter().map(|f| format!("{} must be {}, is {}", f.what, f.expected, f.found)).collect()
+    })
 }

@@ -35,6 +35,8 @@ pub struct Plan {
     pub relax: Relax,
     /// The embedded receiver of `try`.
     pub receiver: Option<Receiver>,
+    /// `try`: its directory lies wherever a newcomer stands, and may belong to him while root runs it.
+    pub trial: bool,
 }
 
 /// Whose processes these are.

@@ -50,6 +50,13 @@ pub fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Whether the descriptor leads to a regular file.
+#[must_use]
+pub fn is_file(fd: impl AsFd) -> bool {
+    use nix::sys::stat::{SFlag, fstat};
+    fstat(fd).is_ok_and(|seen| SFlag::from_bits_truncate(seen.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG)
+}
+
 /// Sets or clears close-on-exec.
 ///
 /// # Errors
