@@ -28,7 +28,7 @@ mod signer;
 mod tests;
 mod translate;
 
-pub use nursery::{NurseryError, run_nursery};
+pub use nursery::{NurseryError, run_nursery, run_nursery_with};
 pub use serve::{SessionBirth, serve};
 pub use shared::Shared;
 

@@ -7,13 +7,14 @@ use crate::serve::SessionBirth;
 use crate::shared::Shared;
 use crate::{exit, serve};
 use gatepost_channel::{ChannelError, End, Inbox};
-use gatepost_jail::{ControlEnd, JailError, Newborn};
+use gatepost_jail::{ControlEnd, JailError, JailedSession, Newborn};
 use gatepost_sys::process::{self, Fork, ProcessId};
 use gatepost_sys::signal::Signals;
 use gatepost_sys::wait;
 use gatepost_tls::TlsError;
 use gatepost_wire::control::{Order, Report, Role};
 use gatepost_wire::link::{self, Ended, SessionId};
+use gatepost_wire::session::Farewell;
 use gatepost_wire::slice::NurserySlice;
 use gatepost_wire::{ListenerToNursery, NurseryToListener};
 use std::collections::BTreeMap;
@@ -75,6 +76,18 @@ impl From<ChannelError> for NurseryError {
 /// # Errors
 /// [`NurseryError`].
 pub fn run_nursery(newborn: Newborn) -> Result<(), NurseryError> {
+    run_nursery_with(newborn, serve::serve)
+}
+
+/// As [`run_nursery`], with another life for its sessions: what they do, jailed just as ours, is up to `life`. The escape
+/// room lets them turn hostile.
+///
+/// # Errors
+/// [`NurseryError`].
+pub fn run_nursery_with(
+    newborn: Newborn,
+    life: impl AsyncFnOnce(JailedSession, SessionBirth, PipeReader, &Shared) -> Farewell,
+) -> Result<(), NurseryError> {
     let slice: NurserySlice = newborn.slice()?;
     let entered = newborn.enter(Role::Nursery)?;
     let (limit, hostname) = (slice.sessions, slice.hostname.clone());
@@ -83,7 +96,7 @@ pub fn run_nursery(newborn: Newborn) -> Result<(), NurseryError> {
     let jailed = entered.seal()?;
     let seal = jailed.session_seal().ok_or(NurseryError::NotANursery)?;
     Nursery::new(jailed.control, tools, limit, hostname)
-        .run(|birth, drained| serve::live(&shared, birth, drained, &seal))
+        .run(|birth, drained| serve::live(&shared, birth, drained, &seal, life))
 }
 
 /// What must be made before the last door closes.

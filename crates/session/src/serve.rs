@@ -77,11 +77,17 @@ impl SessionBirth {
 }
 
 /// A forked session from its first moment to its exit status.
-pub(crate) fn live(shared: &Shared, birth: SessionBirth, drained: PipeReader, seal: &SessionSeal) -> u8 {
+pub(crate) fn live(
+    shared: &Shared,
+    birth: SessionBirth,
+    drained: PipeReader,
+    seal: &SessionSeal,
+    life: impl AsyncFnOnce(JailedSession, SessionBirth, PipeReader, &Shared) -> Farewell,
+) -> u8 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     match (runtime, seal.close()) {
         (Ok(runtime), Ok(jailed)) => {
-            let farewell = runtime.block_on(serve(jailed, birth, drained, shared));
+            let farewell = runtime.block_on(life(jailed, birth, drained, shared));
             // The process ends with all it has: taking the runtime apart first would only cost time.
             std::mem::forget(runtime);
             exit::status(farewell)
