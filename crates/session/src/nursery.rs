@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 type ListenerEnd = End<NurseryToListener, ListenerToNursery>;
 
@@ -180,10 +181,17 @@ impl Nursery {
                 }
             }
             let leaving = self.retired || self.drain.is_none();
-            if leaving && self.sessions.is_empty() && speaking.is_empty() {
+            if leaving && self.sessions.is_empty() && !self.something_waits()? {
                 return Ok(());
             }
         }
+    }
+
+    /// A session that was announced before the drain must still be turned away with a word.
+    fn something_waits(&self) -> Result<bool, NurseryError> {
+        let links: Vec<_> = self.links.iter().filter(|link| link.open).map(|link| link.end.as_fd()).collect();
+        let ready = wait::readable(&links, Some(Duration::ZERO)).map_err(NurseryError::System)?;
+        Ok(ready.contains(&true))
     }
 
     fn follow(&mut self) -> Result<(), NurseryError> {
