@@ -118,6 +118,7 @@ pub const SPOOL: &[Call] = &[
     call("newfstatat", Always, "its length, older C libraries"),
     call("lseek", Always, "back to its start"),
     call("pread64", Always, "reading it"),
+    call("ftruncate", Always, "it is emptied for the next message"),
 ];
 
 /// The embedded receiver's Maildir and socket.

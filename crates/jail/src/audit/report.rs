@@ -74,6 +74,9 @@ fn notes(rows: &[Row], text: &mut String) {
             "\nStarted without root: all roles share one user, which keeps its groups, and live in user namespaces.\n",
         );
     }
+    if rows.iter().any(|row| row.facts.root.is_none() || row.facts.namespaces.is_none()) {
+        text.push_str("\nWhat shows as ? or is not shown by /proc can be seen by root.\n");
+    }
     let weak = rows.iter().filter(|row| row.standing() == Standing::Weak).count();
     let ours = rows.iter().filter(|row| row.facts.role.is_some()).count();
     let _ = match (ours, weak) {

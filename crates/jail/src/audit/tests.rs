@@ -305,6 +305,7 @@ fn the_table_shows_a_row_a_process_and_the_findings() {
     assert!(text.lines().nth(1).unwrap().ends_with("  ok"), "{text}");
     assert!(text.contains("CapEff: expected none, found net_bind_service sys_admin"), "{text}");
     assert!(text.contains("1 of 2 gatepost processes are weaker"), "{text}");
+    assert!(!text.contains("can be seen by root"), "{text}");
     assert!(text.contains("(smtpd?[2J)") && !text.contains('\u{1b}'), "{text}");
 }
 
@@ -313,6 +314,7 @@ fn json_escapes_what_a_foreign_process_calls_itself() {
     let mut facts = session();
     facts.cmdline = vec!["a\"b\\c\u{1}\u{85}é".into()];
     facts.namespaces = None;
+    assert!(table(&[Row::of(facts.clone(), &Expectations::default())]).contains("can be seen by root"));
     let text = json(&[Row::of(facts, &Expectations::default())]);
     assert!(text.contains(r#""cmdline":["a\"b\\c\u0001\u0085é"]"#), "{text}");
     assert!(text.contains(r#""namespaces":{"mnt":null,"#), "{text}");
