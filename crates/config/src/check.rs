@@ -123,7 +123,7 @@ fn listen(page: &mut Page<'_>, root: &Section<'_>) -> Vec<Heard> {
     if let Some(span) = sections.get(COUNT_MAX).and_then(Section::span) {
         page.fault(span, Wrong::new(format!("more than {COUNT_MAX} [[listen]]"), "take some out"));
     }
-    if !root.has("listen") {
+    if !root.holds("listen") {
         all.push(Heard { listen: Listen::default(), address: None, tls: None, sure: true });
     }
     all

@@ -162,6 +162,11 @@ relax = ["distinct-users", "namespaces", "namespaces"]
 }
 
 #[test]
+fn config_without_listeners_has_the_default_one() {
+    assert_eq!(parse(&format!("listen = []\n{LEAST}")), parse(LEAST));
+}
+
+#[test]
 fn config_profiles_speak_what_they_speak() {
     for profile in Profile::ALL {
         let expected = if profile.name().contains("lmtp") { Dialect::Lmtp } else { Dialect::Smtp };
