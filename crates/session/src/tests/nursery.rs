@@ -1,1 +1,290 @@
+//! The nursery between a launcher and a listener of the test's own. It forks, so each test runs in a process of its own.
 
+use super::rig::PATIENCE;
+use crate::nursery::{Nursery, Tools};
+use crate::{HandoffEnd, KeyholderEnd, SessionBirth, exit};
+use gatepost_channel::{ChannelError, End, Inbox};
+use gatepost_sys::process::{self, Fork, Signal};
+use gatepost_sys::{fds, wait};
+use gatepost_wire::control::{Order, Report, Role};
+use gatepost_wire::link::{self, Ended, SessionId, Start};
+use gatepost_wire::{LauncherToRole, ListenerToNursery, NurseryToListener, RoleToLauncher};
+use std::io::{PipeReader, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+use std::time::Duration;
+
+type Listener = End<ListenerToNursery, NurseryToListener>;
+
+/// Runs `body` in this test's own process: a fork would else share the descriptors of the tests beside it.
+fn alone(name: &str, body: fn()) {
+    const INSIDE: &str = "GATEPOST_TEST_ALONE";
+    if std::env::var_os(INSIDE).is_some() {
+        return body();
+    }
+    let name = format!("tests::nursery::{name}");
+    let mut again = Command::new(std::env::current_exe().unwrap());
+    let output = again.args(["--exact", &name, "--test-threads=1"]).env(INSIDE, "1").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains(" 1 passed"), "{said}");
+}
+
+/// A session's life in these tests: it does what the first octet from its client says.
+fn live(birth: SessionBirth, mut drained: PipeReader) -> u8 {
+    let mut client = UnixStream::from(birth.client);
+    let mut order = [0];
+    client.read_exact(&mut order).unwrap();
+    match order[0] {
+        b'k' => process::kill(i32::try_from(std::process::id()).unwrap(), Signal::Kill).unwrap(),
+        b'd' => assert_eq!(drained.read(&mut order).unwrap(), 0),
+        b'f' => client.write_all(&[u8::try_from(fds::census(256).len()).unwrap()]).unwrap(),
+        b'p' => client.write_all(&std::process::id().to_le_bytes()).unwrap(),
+        b'c' => client.write_all(std::fs::read_to_string("/proc/self/comm").unwrap().as_bytes()).unwrap(),
+        status => return status,
+    }
+    exit::QUIT
+}
+
+/// A nursery in a process of its own, and its launcher.
+struct House {
+    launcher: End<LauncherToRole, RoleToLauncher>,
+    /// Open descriptors before anything was made.
+    base: usize,
+}
+
+impl House {
+    fn new(limit: u32) -> Self {
+        let base = fds::census(256).len();
+        let (launcher, control) = End::<LauncherToRole, RoleToLauncher>::pair().unwrap();
+        launcher.seq().set_timeout(PATIENCE).unwrap();
+        if process::fork().unwrap() == Fork::Child {
+            drop(launcher);
+            let tools = Tools::new().unwrap();
+            let ended = Nursery::new(control, tools, limit, "mx.example.org".to_owned()).run(live);
+            process::exit(u8::from(ended.is_err()));
+        }
+        let house = Self { launcher, base };
+        house.launcher.tell(&Order::Go).unwrap();
+        assert_eq!(house.report(), Report::Ready);
+        house
+    }
+
+    fn report(&self) -> Report {
+        self.launcher.recv(&mut Inbox::new(64)).unwrap()
+    }
+
+    fn listener(&self) -> Listener {
+        let (ours, theirs) = Listener::pair().unwrap();
+        ours.seq().set_timeout(PATIENCE).unwrap();
+        self.launcher.tell_with(&Order::Peer(Role::Listener), &[theirs.as_fd()]).unwrap();
+        ours
+    }
+
+    /// True while the nursery has not closed its channel to the launcher.
+    fn lives(&self) -> bool {
+        !wait::hung_up(self.launcher.as_fd())
+    }
+
+    /// Waits for the nursery's own end; its exit status.
+    fn outcome(self) -> process::End {
+        assert!(matches!(self.launcher.recv(&mut Inbox::new(64)), Err(ChannelError::Closed)));
+        loop {
+            if let Some((_, end)) = process::reap().unwrap() {
+                return end;
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
+const CLEAN: process::End = process::End::Exit(0);
+
+/// Begins a session; gives its client's side.
+fn start(listener: &Listener, id: u64) -> UnixStream {
+    let (client, served) = UnixStream::pair().unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (handoff, _) = HandoffEnd::pair().unwrap();
+    let (keyholder, _) = KeyholderEnd::pair().unwrap();
+    let fds = [served.as_fd(), handoff.as_fd(), keyholder.as_fd()];
+    listener.tell_with(&Start { id: SessionId(id), listener: 0, tls: true }, &fds).unwrap();
+    client
+}
+
+fn ended(listener: &Listener) -> (u64, link::End) {
+    let Ended { id, how } = listener.recv(&mut Inbox::new(64)).unwrap();
+    (id.0, how)
+}
+
+/// Sends the session its order; gives what it says before it ends.
+fn order(client: &mut UnixStream, order: u8) -> Vec<u8> {
+    client.write_all(&[order]).unwrap();
+    let mut said = Vec::new();
+    client.read_to_end(&mut said).unwrap();
+    said
+}
+
+#[test]
+fn p8_each_connection_is_a_process_and_its_end_is_told() {
+    alone("p8_each_connection_is_a_process_and_its_end_is_told", || {
+        let house = House::new(10);
+        let listener = house.listener();
+        let (mut a, mut b) = (start(&listener, 1), start(&listener, 2));
+        let (first, second) = (order(&mut b, b'p'), order(&mut a, b'p'));
+        assert_ne!(first, second);
+        assert_eq!(first.len(), 4);
+        let mut both = [ended(&listener), ended(&listener)];
+        both.sort_by_key(|(id, _)| *id);
+        assert_eq!(both, [(1, link::End::Exit(0)), (2, link::End::Exit(0))]);
+        for status in [exit::CLIENT_GONE, exit::TIMEOUT, exit::ABUSE, exit::INTERNAL - 1] {
+            order(&mut start(&listener, 3), status);
+            assert_eq!(ended(&listener), (3, link::End::Exit(status)));
+        }
+        assert_eq!(order(&mut start(&listener, 4), b'c'), b"gp-session\n");
+    });
+}
+
+#[test]
+fn p3_a_session_has_the_descriptors_it_was_born_with_and_no_others() {
+    alone("p3_a_session_has_the_descriptors_it_was_born_with_and_no_others", || {
+        let house = House::new(10);
+        let (_listener, listener) = (house.listener(), house.listener());
+        // Other sessions are under way.
+        let _others = [start(&listener, 1), start(&listener, 2)];
+        // Client, handoff, keyholder, drain.
+        assert_eq!(order(&mut start(&listener, 3), b'f'), [u8::try_from(house.base + 4).unwrap()]);
+    });
+}
+
+#[test]
+fn p8_a_crash_is_told_to_the_listener_each_time_and_to_the_launcher_once() {
+    alone("p8_a_crash_is_told_to_the_listener_each_time_and_to_the_launcher_once", || {
+        let house = House::new(10);
+        let listener = house.listener();
+        for id in 1..4 {
+            order(&mut start(&listener, id), b'k');
+            assert_eq!(ended(&listener), (id, link::End::Signal(9)));
+        }
+        assert_eq!(house.report(), Report::SessionCrashed);
+        house.launcher.tell(&Order::Go).unwrap();
+        assert_eq!(house.report(), Report::Ready);
+    });
+}
+
+#[test]
+fn p6_no_more_sessions_than_allowed() {
+    alone("p6_no_more_sessions_than_allowed", || {
+        let house = House::new(2);
+        let listener = house.listener();
+        let (mut first, _second) = (start(&listener, 1), start(&listener, 2));
+        let mut said = String::new();
+        start(&listener, 3).read_to_string(&mut said).unwrap();
+        assert!(said.starts_with("421 4.3.0 mx.example.org "), "{said:?}");
+        assert_eq!(ended(&listener), (3, link::End::Exit(exit::INTERNAL)));
+        order(&mut first, 0);
+        assert_eq!(ended(&listener), (1, link::End::Exit(0)));
+        assert_eq!(order(&mut start(&listener, 4), b'p').len(), 4);
+    });
+}
+
+#[test]
+fn a_start_that_does_not_fit_its_descriptors_begins_nothing() {
+    alone("a_start_that_does_not_fit_its_descriptors_begins_nothing", || {
+        let house = House::new(2);
+        let listener = house.listener();
+        let (end, _) = HandoffEnd::pair().unwrap();
+        for (tls, descriptors) in [(false, 0), (false, 1), (false, 3), (true, 2), (true, 4)] {
+            let start = Start { id: SessionId(7), listener: 0, tls };
+            listener.tell_with(&start, &vec![end.as_fd(); descriptors]).unwrap();
+            assert_eq!(ended(&listener), (7, link::End::Exit(exit::INTERNAL)), "{tls} {descriptors}");
+        }
+        // What is no message at all ends the link; the nursery stays for the next listener.
+        listener.seq().send(b"\x01\x09", &[]).unwrap();
+        assert!(matches!(listener.recv(&mut Inbox::new(64)), Err(ChannelError::Closed)));
+        let listener = house.listener();
+        assert_eq!(order(&mut start(&listener, 8), b'p').len(), 4);
+    });
+}
+
+#[test]
+fn drain_tells_the_sessions_and_ends_with_the_last() {
+    alone("drain_tells_the_sessions_and_ends_with_the_last", || {
+        let house = House::new(10);
+        let listener = house.listener();
+        let mut stays = start(&listener, 1);
+        let mut told = start(&listener, 2);
+        told.write_all(b"d").unwrap();
+        assert!(!wait::readable(&[told.as_fd()], Some(Duration::ZERO)).unwrap()[0]);
+        house.launcher.tell(&Order::Drain).unwrap();
+        assert_eq!(ended(&listener), (2, link::End::Exit(0)));
+        // Whoever still comes is sent away.
+        let mut said = String::new();
+        start(&listener, 3).read_to_string(&mut said).unwrap();
+        assert!(said.starts_with("421 "), "{said:?}");
+        assert_eq!(ended(&listener), (3, link::End::Exit(exit::INTERNAL)));
+        assert!(house.lives());
+        order(&mut stays, 0);
+        assert_eq!(ended(&listener), (1, link::End::Exit(0)));
+        assert_eq!(house.outcome(), CLEAN);
+    });
+}
+
+#[test]
+fn an_idle_nursery_drains_at_once_and_one_without_a_launcher_too() {
+    alone("an_idle_nursery_drains_at_once_and_one_without_a_launcher_too", || {
+        let house = House::new(10);
+        house.launcher.tell(&Order::Drain).unwrap();
+        assert_eq!(house.outcome(), CLEAN);
+        let house = House::new(10);
+        let listener = house.listener();
+        let House { launcher, .. } = house;
+        drop(launcher);
+        assert!(matches!(listener.recv(&mut Inbox::new(64)), Err(ChannelError::Closed)));
+    });
+}
+
+#[test]
+fn a_replaced_nursery_ends_with_its_last_session() {
+    alone("a_replaced_nursery_ends_with_its_last_session", || {
+        let house = House::new(10);
+        let listener = house.listener();
+        let (mut first, mut second) = (start(&listener, 1), start(&listener, 2));
+        // What a listener does that has another nursery.
+        listener.seq().finish().unwrap();
+        order(&mut first, 0);
+        assert_eq!(ended(&listener), (1, link::End::Exit(0)));
+        assert!(house.lives());
+        order(&mut second, b'k');
+        assert_eq!(ended(&listener), (2, link::End::Signal(9)));
+        // A crash in a nursery that has been replaced replaces nothing.
+        assert_eq!(house.outcome(), CLEAN);
+    });
+}
+
+#[test]
+fn a_nursery_outlives_its_listener() {
+    alone("a_nursery_outlives_its_listener", || {
+        let house = House::new(10);
+        let old = house.listener();
+        let mut client = start(&old, 1);
+        drop(old);
+        let new = house.listener();
+        order(&mut client, b'k');
+        assert_eq!(house.report(), Report::SessionCrashed);
+        assert_eq!(order(&mut start(&new, 2), b'p').len(), 4);
+        // The end of a session that the old listener began is not told to the new one.
+        assert_eq!(ended(&new), (2, link::End::Exit(0)));
+        assert!(house.lives());
+    });
+}
+
+#[test]
+fn orders_that_make_no_sense_end_the_nursery() {
+    alone("orders_that_make_no_sense_end_the_nursery", || {
+        for order in [Order::Peer(Role::Listener), Order::Peer(Role::Handoff), Order::Socket(0)] {
+            let house = House::new(1);
+            house.launcher.tell(&order).unwrap();
+            assert_eq!(house.outcome(), process::End::Exit(1), "{order:?}");
+        }
+    });
+}
