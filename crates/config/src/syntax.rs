@@ -1,4 +1,4 @@
-//! Text that is no TOML: reported, then blanked out line by line, so that the rest can be read and checked all the same.
+//! Text that is no TOML: reported, then blanked out line by line, so that the rest can be read and checked as well.
 
 use crate::fault::{Page, Span, Wrong};
 use std::ops::Range;
