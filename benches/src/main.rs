@@ -1,3 +1,199 @@
-//! Speed and memory, beside Debian's Postfix in the same run.
+//! Speed and memory, beside Debian's Postfix in the same run. See `README.md` for what the numbers mean.
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod account;
+mod load;
+mod server;
+mod table;
+
+use account::Memory;
+use gatepost_testkit::host::{self, Host};
+use gatepost_testkit::wait;
+use load::{WORKS, Way, Work};
+use server::{Kind, Server, Sink};
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use table::{Row, median};
+
+/// Rounds over all works, and over idle connections.
+const ROUNDS: usize = 5;
+const ROUNDS_IDLE: usize = 3;
+/// Idle connections at once.
+const IDLE: u32 = 200;
+/// What one idle connection may take, KiB.
+const IDLE_AIM: f64 = 170.0;
+/// Connections that are watched for a stall.
+const WATCHED: u32 = 20;
+/// Clients at once where rates are told.
+const CLIENTS: u32 = 8;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("gatepost-benches: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> io::Result<()> {
+    let kinds = kinds()?;
+    let gatepost = if kinds.contains(&Kind::Gatepost) { binary()? } else { PathBuf::new() };
+    let host = Host::new().map_err(|host::Skip(why)| io::Error::other(why))?;
+    server::prepare(&host);
+    let sink = Sink::start(&host);
+
+    println!("memory per idle connection that has said EHLO, KiB (median of {ROUNDS_IDLE} times {IDLE})");
+    table::print(&["", "PSS", "kernel", "sum", "aim", ""], &idle(&host, &kinds, &gatepost)?);
+
+    let servers: Vec<Server> = kinds.iter().map(|kind| Server::start(&host, *kind, &gatepost)).collect();
+    let before = sink.messages();
+    let (rows, done) = processor(&host, &servers)?;
+    if let Some(server) = servers.first() {
+        println!("\nserver CPU, ms each, all processes (median of {ROUNDS} rounds; {})", server.precision());
+    }
+    table::print(&["", "postfix", "gatepost", "ratio", "(least-most)", "aim", ""], &rows);
+    wait::holds("the sink to have every message", wait::SOON, || sink.messages() - before >= done);
+
+    println!(
+        "\nrates, {CLIENTS} clients at once on this machine, client and sink included: they vary, read the table above"
+    );
+    table::print(
+        &["a second", "sessions", "messages, kept connections", "STARTTLS sessions"],
+        &rates(&host, &servers)?,
+    );
+
+    println!("\nstalls: median ms, and how many of {WATCHED} took more than 30 ms");
+    table::print(&["", "first reply after STARTTLS", "", "final dot apart", ""], &stalls(&host, &servers)?);
+    servers.into_iter().for_each(Server::stop);
+    Ok(())
+}
+
+/// The servers asked for: all, or after `--only` the one.
+fn kinds() -> io::Result<Vec<Kind>> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let only = match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => return Ok(Kind::ALL.to_vec()),
+        ["--only", name] => Kind::ALL.into_iter().find(|kind| kind.name() == *name),
+        _ => None,
+    };
+    only.map(|kind| vec![kind]).ok_or_else(|| io::Error::other("usage: gatepost-benches [--only gatepost|postfix]"))
+}
+
+/// Builds gatepost as it is shipped; its path.
+fn binary() -> io::Result<PathBuf> {
+    let ours = std::env::current_exe()?;
+    let gatepost = ours.with_file_name("gatepost");
+    // Run by hand instead of by cargo, the binary beside ours is taken as it is.
+    if let Some(cargo) = std::env::var_os("CARGO") {
+        let build = Command::new(cargo).args(["build", "--release", "--quiet", "--package", "gatepost"]).status()?;
+        if !build.success() {
+            return Err(io::Error::other("cargo build --release --package gatepost failed"));
+        }
+    }
+    if !gatepost.is_file() {
+        return Err(io::Error::other(format!("no gatepost at {}", gatepost.display())));
+    }
+    Ok(gatepost)
+}
+
+/// Processor time of each work, and how many messages were sent in all.
+fn processor(host: &Host, servers: &[Server]) -> io::Result<(Vec<Row>, u64)> {
+    let mut spent: Vec<[Vec<f64>; 2]> = WORKS.iter().map(|_| [Vec::new(), Vec::new()]).collect();
+    let mut sent = 0;
+    for round in 0..=ROUNDS {
+        for (work, spent) in WORKS.iter().zip(&mut spent) {
+            for server in servers {
+                // The round before the first warms up and is thrown away.
+                let count = if round == 0 { work.count.div_ceil(10) } else { work.count };
+                let each = cost(host, server, work, count)?;
+                sent += u64::from(count);
+                if round > 0 {
+                    let [gatepost, postfix] = spent;
+                    if server.kind == Kind::Gatepost { gatepost } else { postfix }.push(each);
+                }
+            }
+        }
+    }
+    let rows = WORKS.iter().zip(&spent).map(|(work, [gatepost, postfix])| {
+        let ratios: Vec<f64> = gatepost.iter().zip(postfix).map(|(ours, theirs)| ours / theirs).collect();
+        table::processor_row(work.name, postfix, gatepost, &ratios, work.aim)
+    });
+    Ok((rows.collect(), sent))
+}
+
+/// Milliseconds of processor time that one of `count` cost.
+fn cost(host: &Host, server: &Server, work: &Work, count: u32) -> io::Result<f64> {
+    let before = server.used()?;
+    host.inside(|| work.run(&server.doors, count))
+        .map_err(|e| io::Error::other(format!("{}: {}: {e}", server.kind.name(), work.name)))?;
+    let used = server.used()?.saturating_sub(before);
+    Ok(used.as_secs_f64() * 1000.0 / f64::from(count))
+}
+
+/// Memory of idle connections. Each server is started anew each time: Postfix keeps its processes for a while.
+fn idle(host: &Host, kinds: &[Kind], gatepost: &Path) -> io::Result<Vec<Row>> {
+    let client_end = client_end()?;
+    let mut found: Vec<[Vec<f64>; 2]> = kinds.iter().map(|_| [Vec::new(), Vec::new()]).collect();
+    for _ in 0..ROUNDS_IDLE {
+        for (kind, [user, kernel]) in kinds.iter().zip(&mut found) {
+            let server = Server::start(host, *kind, gatepost);
+            host.inside(|| load::idle(&server.doors).map(drop))?;
+            server.used()?;
+            let before = Memory::of(server.pid())?;
+            let clients: Vec<_> =
+                host.inside(|| (0..IDLE).map(|_| load::idle(&server.doors)).collect::<io::Result<_>>())?;
+            server.used()?;
+            let after = Memory::of(server.pid())?;
+            user.push((after.user as f64 - before.user as f64) / f64::from(IDLE));
+            kernel.push((after.kernel as f64 - before.kernel as f64) / f64::from(IDLE) - client_end);
+            drop(clients);
+            server.stop();
+        }
+    }
+    let rows = kinds.iter().zip(&found).map(|(kind, [user, kernel])| {
+        let aim = (*kind == Kind::Gatepost).then_some(IDLE_AIM);
+        table::memory_row(kind.name(), median(user), median(kernel), aim)
+    });
+    Ok(rows.collect())
+}
+
+/// KiB of kernel memory that our own end of a connection takes: half of what both ends take here.
+fn client_end() -> io::Result<f64> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let before = account::slab()?;
+    let pairs =
+        (0..IDLE).map(|_| Ok((TcpStream::connect(address)?, listener.accept()?))).collect::<io::Result<Vec<_>>>()?;
+    let after = account::slab()?;
+    drop(pairs);
+    Ok(after.saturating_sub(before) as f64 / f64::from(2 * IDLE))
+}
+
+fn rates(host: &Host, servers: &[Server]) -> io::Result<Vec<Row>> {
+    let ways = [Way::Sessions, Way::Kept, Way::Ecdsa];
+    let works: Vec<&Work> = ways.iter().filter_map(|way| WORKS.iter().find(|work| work.way == *way)).collect();
+    let of = |server: &Server| {
+        let rates = works.iter().map(|work| host.inside(|| load::rate(work, &server.doors, CLIENTS)));
+        let rates = rates.map(|rate| rate.map(|rate| format!("{rate:.0}")));
+        std::iter::once(Ok(server.kind.name().to_owned())).chain(rates).collect::<io::Result<Row>>()
+    };
+    servers.iter().map(of).collect()
+}
+
+fn stalls(host: &Host, servers: &[Server]) -> io::Result<Vec<Row>> {
+    let of = |server: &Server| {
+        let times = host.inside(|| load::stalls(&server.doors, WATCHED))?;
+        let mut row = vec![server.kind.name().to_owned()];
+        for times in &times {
+            let ms: Vec<f64> = times.iter().map(|time| time.as_secs_f64() * 1000.0).collect();
+            row.push(format!("{:.2}", median(&ms)));
+            row.push(format!("{} of {WATCHED}", ms.iter().filter(|ms| **ms > 30.0).count()));
+        }
+        Ok(row)
+    };
+    servers.iter().map(of).collect()
+}

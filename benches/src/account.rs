@@ -1,0 +1,174 @@
+//! What a server has used: processor time and memory, all its processes together.
+
+use gatepost_testkit::facts;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// `utime` and its siblings in `/proc/PID/stat` count these; the kernel's USER_HZ, the same on every port we build for.
+const TICK: Duration = Duration::from_millis(10);
+/// The kernel's stack of a thread, KiB: THREAD_SIZE of x86-64 and of arm64 with 4 KiB pages.
+const KERNEL_STACK: u64 = 16;
+/// A server is at rest when it uses less than [`AT_REST`] in this time.
+const PAUSE: Duration = Duration::from_millis(10);
+const AT_REST: Duration = Duration::from_micros(60);
+/// A server that is still busy after this many pauses is measured as it is.
+const PAUSES_MAX: u32 = 100;
+
+/// Where the kernel keeps the account of processor time of one server, ended processes included.
+#[derive(Debug)]
+pub(crate) enum Account {
+    /// A control group of its own, by `cpuacct.usage` (version 1, nanoseconds).
+    Group1(PathBuf),
+    /// A control group of its own, by `cpu.stat` (version 2, microseconds).
+    Group2(PathBuf),
+    /// None to be had: what `/proc` says of the processes there are and of the children they have reaped, in ticks.
+    Proc,
+}
+
+impl Account {
+    /// Opens one; `name` tells servers apart.
+    pub(crate) fn open(name: &str) -> Self {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let mounts = || {
+            mounts.lines().filter_map(|line| {
+                let mut words = line.split(' ').skip(1);
+                Some((Path::new(words.next()?), words.next()?, words.next()?))
+            })
+        };
+        let made = |mount: &Path| {
+            let group = mount.join(format!("gatepost-bench-{name}"));
+            let made = fs::create_dir(&group).or_else(|e| if group.is_dir() { Ok(()) } else { Err(e) });
+            made.is_ok().then_some(group)
+        };
+        let first = mounts().find(|(_, kind, options)| *kind == "cgroup" && options.split(',').any(|o| o == "cpuacct"));
+        if let Some(group) = first.and_then(|(mount, ..)| made(mount)) {
+            return Self::Group1(group);
+        }
+        let second = mounts().find(|(_, kind, _)| *kind == "cgroup2");
+        second.and_then(|(mount, ..)| made(mount)).map_or(Self::Proc, Self::Group2)
+    }
+
+    /// What a process writes `0` to in order to be on this account from then on, with all its children.
+    pub(crate) fn entrance(&self) -> PathBuf {
+        match self {
+            Self::Group1(group) | Self::Group2(group) => group.join("cgroup.procs"),
+            Self::Proc => PathBuf::from("/dev/null"),
+        }
+    }
+
+    /// How exact it is, for the reader of the table.
+    pub(crate) fn precision(&self) -> &'static str {
+        match self {
+            Self::Group1(_) => "cgroup cpuacct, nanoseconds",
+            Self::Group2(_) => "cgroup cpu.stat, microseconds",
+            Self::Proc => "/proc/PID/stat, ticks of 10 ms: read ratios with care",
+        }
+    }
+
+    /// Processor time used so far by the server whose first process is `pid`, user and system.
+    pub(crate) fn used(&self, pid: u32) -> io::Result<Duration> {
+        let bad = || io::Error::new(io::ErrorKind::InvalidData, format!("no processor time in {self:?}"));
+        match self {
+            Self::Group1(group) => {
+                let text = fs::read_to_string(group.join("cpuacct.usage"))?;
+                text.trim().parse().map(Duration::from_nanos).map_err(|_| bad())
+            }
+            Self::Group2(group) => {
+                let text = fs::read_to_string(group.join("cpu.stat"))?;
+                let value = text.lines().find_map(|line| line.strip_prefix("usage_usec ")).ok_or_else(bad)?;
+                value.parse().map(Duration::from_micros).map_err(|_| bad())
+            }
+            Self::Proc => {
+                let ticks: u32 = facts::tree(pid).into_iter().filter_map(ticks).sum();
+                Ok(TICK * ticks)
+            }
+        }
+    }
+
+    /// As [`Account::used`], once the server is at rest: a process that is still ending belongs to the work before.
+    pub(crate) fn used_at_rest(&self, pid: u32) -> io::Result<Duration> {
+        let mut before = self.used(pid)?;
+        for _ in 0..PAUSES_MAX {
+            std::thread::sleep(PAUSE);
+            let now = self.used(pid)?;
+            if now.saturating_sub(before) < AT_REST {
+                return Ok(now);
+            }
+            before = now;
+        }
+        Ok(before)
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        if let Self::Group1(group) | Self::Group2(group) = self {
+            let _ = fs::remove_dir(group);
+        }
+    }
+}
+
+/// utime, stime, cutime and cstime of a process: fields 14 to 17, counted from behind the name, which may hold spaces.
+fn ticks(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let times = fields.split(' ').skip(11).take(4);
+    times.map(|field| field.parse::<u32>().ok()).sum()
+}
+
+/// Memory, in KiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Memory {
+    /// Pages of the server's processes, each shared one counted in parts (PSS).
+    pub(crate) user: u64,
+    /// Kernel stacks and page tables of its processes, and the slab memory of the whole machine: only the difference
+    /// between two readings says something.
+    pub(crate) kernel: u64,
+}
+
+impl Memory {
+    /// Of the server whose first process is `pid`.
+    pub(crate) fn of(pid: u32) -> io::Result<Self> {
+        // Slab memory is not kept by process. First, because to look at processes takes some.
+        let mut all = Self { user: 0, kernel: slab()? };
+        for pid in facts::tree(pid) {
+            let row = |file: &str, name| {
+                let text = fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+                kib(&text, name).unwrap_or(0)
+            };
+            all.user += row("smaps_rollup", "Pss:");
+            let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, |tasks| tasks.count() as u64);
+            all.kernel += row("status", "VmPTE:") + threads * KERNEL_STACK;
+        }
+        Ok(all)
+    }
+}
+
+/// The machine's slab memory, KiB.
+pub(crate) fn slab() -> io::Result<u64> {
+    let text = fs::read_to_string("/proc/meminfo")?;
+    kib(&text, "Slab:").ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no Slab in /proc/meminfo"))
+}
+
+fn kib(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_of_meminfo_is_read_by_its_whole_name() {
+        let text = "SlabX:   1 kB\nSlab:        50936 kB\n";
+        assert_eq!(kib(text, "Slab:"), Some(50936));
+        assert_eq!(kib(text, "Slabs:"), None);
+    }
+
+    #[test]
+    fn our_own_ticks_are_readable() {
+        assert!(ticks(std::process::id()).is_some());
+    }
+}

@@ -1,0 +1,180 @@
+//! The client's side: the work that servers are measured at, each piece done as a plain sender does it, one command at
+//! a time.
+
+use gatepost_testkit::client::Client;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+const FROM: &str = "MAIL FROM:<sender@road.test>";
+const TO: &str = "RCPT TO:<alice@ok.test>";
+
+/// Where a server listens, and the name that gets the wanted certificate from it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Door {
+    pub(crate) address: SocketAddr,
+    pub(crate) name: &'static str,
+}
+
+/// The doors of one server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Doors {
+    /// Shows an ECDSA certificate (P-256).
+    pub(crate) ecdsa: Door,
+    /// Shows an RSA certificate (2048 bits).
+    pub(crate) rsa: Door,
+}
+
+/// A piece of work that a server is measured at.
+#[derive(Debug)]
+pub(crate) struct Work {
+    pub(crate) name: &'static str,
+    /// So often a round.
+    pub(crate) count: u32,
+    /// What the server may use, relative to Postfix.
+    pub(crate) aim: f64,
+    /// Octets of content.
+    pub(crate) size: usize,
+    pub(crate) way: Way,
+}
+
+/// How messages come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Each on a connection of its own.
+    Sessions,
+    /// All on one connection.
+    Kept,
+    /// Each on a connection of its own after STARTTLS.
+    Ecdsa,
+    /// The same, at the door with the RSA certificate.
+    Rsa,
+}
+
+/// What is measured, and the aims. Postfix's processes serve 100 sessions each, so counts are multiples of that where
+/// sessions are short.
+pub(crate) const WORKS: [Work; 6] = [
+    Work { name: "connection + one 1 KiB message", count: 200, aim: 0.6, size: 1 << 10, way: Way::Sessions },
+    Work { name: "1 KiB message, kept connection", count: 300, aim: 0.35, size: 1 << 10, way: Way::Kept },
+    Work { name: "64 KiB message, kept connection", count: 100, aim: 0.35, size: 64 << 10, way: Way::Kept },
+    Work { name: "10 MiB message, kept connection", count: 5, aim: 0.35, size: 10 << 20, way: Way::Kept },
+    Work { name: "STARTTLS session, ECDSA", count: 100, aim: 0.6, size: 1 << 10, way: Way::Ecdsa },
+    Work { name: "STARTTLS session, RSA", count: 100, aim: 0.6, size: 1 << 10, way: Way::Rsa },
+];
+
+impl Work {
+    /// Does it `count` times; every message must be taken.
+    pub(crate) fn run(&self, doors: &Doors, count: u32) -> io::Result<()> {
+        let content = content(self.size);
+        match self.way {
+            Way::Kept => {
+                let mut client = open(&doors.ecdsa)?;
+                for _ in 0..count {
+                    message(&mut client, &content)?;
+                }
+                close(client)
+            }
+            way => (0..count).try_for_each(|_| {
+                let mut client = open(if way == Way::Rsa { &doors.rsa } else { &doors.ecdsa })?;
+                if way != Way::Sessions {
+                    secure(&mut client, doors, way)?;
+                }
+                message(&mut client, &content)?;
+                close(client)
+            }),
+        }
+    }
+}
+
+fn secure(client: &mut Client, doors: &Doors, way: Way) -> io::Result<()> {
+    let door = if way == Way::Rsa { &doors.rsa } else { &doors.ecdsa };
+    ask(client, "STARTTLS", 220)?;
+    client.handshake(door.name)?;
+    ask(client, "EHLO road.test", 250)
+}
+
+/// Canonical content of about that many octets, in lines as long as mail has them, with the final dot.
+fn content(size: usize) -> Vec<u8> {
+    let mut content = b"From: <sender@road.test>\r\nTo: <alice@ok.test>\r\nSubject: one of many\r\n\r\n".to_vec();
+    while content.len() < size {
+        content.extend_from_slice(b"The quick brown fox jumps over the lazy dog, and does so for as long as told.\r\n");
+    }
+    content.extend_from_slice(b".\r\n");
+    content
+}
+
+fn open(door: &Door) -> io::Result<Client> {
+    let mut client = Client::over(TcpStream::connect(door.address)?);
+    client.try_hello("road.test")?;
+    Ok(client)
+}
+
+/// A connection that has said EHLO.
+pub(crate) fn idle(doors: &Doors) -> io::Result<Client> {
+    open(&doors.ecdsa)
+}
+
+fn close(mut client: Client) -> io::Result<()> {
+    ask(&mut client, "QUIT", 221)
+}
+
+fn ask(client: &mut Client, line: &str, code: u16) -> io::Result<()> {
+    let reply = client.try_ask(line)?;
+    if reply.code == code { Ok(()) } else { Err(io::Error::other(format!("{line}: {reply}"))) }
+}
+
+fn taken(client: &mut Client) -> io::Result<()> {
+    let reply = client.try_reply()?;
+    if reply.code == 250 { Ok(()) } else { Err(io::Error::other(format!("end of content: {reply}"))) }
+}
+
+fn envelope(client: &mut Client) -> io::Result<()> {
+    ask(client, FROM, 250)?;
+    ask(client, TO, 250)?;
+    ask(client, "DATA", 354)
+}
+
+fn message(client: &mut Client, content: &[u8]) -> io::Result<()> {
+    envelope(client)?;
+    client.try_write(content)?;
+    taken(client)
+}
+
+/// How long the first reply after STARTTLS takes, and the reply to a final dot that is sent apart from the body:
+/// the two places where a delayed acknowledgement (40 ms) meets a server's Nagle algorithm.
+pub(crate) fn stalls(doors: &Doors, count: u32) -> io::Result<[Vec<Duration>; 2]> {
+    let mut times = [Vec::new(), Vec::new()];
+    let content = content(1 << 10);
+    let (body, dot) = content.split_at(content.len() - 3);
+    let [first_reply, final_dot] = &mut times;
+    for _ in 0..count {
+        let mut client = open(&doors.ecdsa)?;
+        ask(&mut client, "STARTTLS", 220)?;
+        client.handshake(doors.ecdsa.name)?;
+        let begin = Instant::now();
+        ask(&mut client, "EHLO road.test", 250)?;
+        first_reply.push(begin.elapsed());
+        close(client)?;
+
+        let mut client = open(&doors.ecdsa)?;
+        envelope(&mut client)?;
+        client.try_write(body)?;
+        let begin = Instant::now();
+        client.try_write(dot)?;
+        taken(&mut client)?;
+        final_dot.push(begin.elapsed());
+        close(client)?;
+    }
+    Ok(times)
+}
+
+/// Does `work` from several clients at once; how many times a second.
+pub(crate) fn rate(work: &Work, doors: &Doors, clients: u32) -> io::Result<f64> {
+    let each = work.count;
+    let begin = Instant::now();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..clients).map(|_| scope.spawn(|| work.run(doors, each))).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("a client"))))
+    })?;
+    Ok(f64::from(each * clients) / begin.elapsed().as_secs_f64())
+}

@@ -1,0 +1,234 @@
+//! The servers, each doing the same job: take mail on loopback, pass it to the sink, say 250 only when that has.
+
+use crate::account::Account;
+use crate::load::{Door, Doors};
+use gatepost_testkit::host::Host;
+use gatepost_testkit::run::Process;
+use gatepost_testkit::wait;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::time::Duration;
+
+/// A server's end is waited for so long: longer than gatepost waits for its sessions.
+const END: Duration = Duration::from_secs(40);
+/// Where certificates and keys lie on the host.
+const TLS: &str = "/etc/bench-tls";
+/// The name for the ECDSA certificate, and the one for RSA.
+const NAMES: [&str; 2] = ["mx.bench.test", "rsa.bench.test"];
+
+/// Postfix's smtp-sink, which takes everything and counts. Its own processor time is on nobody's account.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    process: Process,
+}
+
+impl Sink {
+    const ADDRESS: &'static str = "127.0.0.1:2526";
+
+    pub(crate) fn start(host: &Host) -> Self {
+        let process =
+            host.start("smtp-sink", host.command("smtp-sink").args(["-c", "-u", "nobody", Self::ADDRESS, "1024"]));
+        wait::holds("smtp-sink to listen", wait::SOON, || host.listens(Self::ADDRESS));
+        Self { process }
+    }
+
+    /// How many messages it has taken.
+    pub(crate) fn messages(&self) -> u64 {
+        // It overwrites one line of counters for ever; the last is the newest.
+        let said = self.process.said();
+        said.rsplit("mesg=").next().and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    }
+}
+
+/// Which server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Gatepost,
+    Postfix,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 2] = [Self::Gatepost, Self::Postfix];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Gatepost => "gatepost",
+            Self::Postfix => "postfix",
+        }
+    }
+
+    fn doors(self) -> Doors {
+        let door = |port, name| Door { address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), name };
+        let [ecdsa, rsa] = NAMES;
+        match self {
+            // One port, by server name.
+            Self::Gatepost => Doors { ecdsa: door(2500, ecdsa), rsa: door(2500, rsa) },
+            // Two services.
+            Self::Postfix => Doors { ecdsa: door(2501, ecdsa), rsa: door(2502, rsa) },
+        }
+    }
+}
+
+/// A running server.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) kind: Kind,
+    pub(crate) doors: Doors,
+    process: Process,
+    account: Account,
+}
+
+impl Server {
+    /// Starts it; `gatepost` is the binary.
+    pub(crate) fn start(host: &Host, kind: Kind, gatepost: &Path) -> Self {
+        let account = Account::open(kind.name());
+        let command = match kind {
+            Kind::Gatepost => format!("{} serve --config /etc/gatepost.toml", gatepost.display()),
+            // Its start script would stay between us and the master; a group of its own, because the master ends its
+            // whole group with itself.
+            Kind::Postfix => "setsid $(postconf -h daemon_directory)/master -s".to_owned(),
+        };
+        // The shell opens the account and then becomes the server, so nothing of it is missed.
+        let line = format!("echo 0 > {} && exec {command}", account.entrance().display());
+        let process = host.start(kind.name(), host.command("sh").args(["-c", &line]));
+        let server = Self { kind, doors: kind.doors(), process, account };
+        let address = server.doors.rsa.address.to_string();
+        wait::holds(&format!("{} to listen", kind.name()), wait::SOON, || host.listens(&address));
+        server
+    }
+
+    /// Its first process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Processor time used so far, once it is at rest.
+    pub(crate) fn used(&self) -> io::Result<Duration> {
+        self.account.used_at_rest(self.pid())
+    }
+
+    /// How exact [`Server::used`] is.
+    pub(crate) fn precision(&self) -> &'static str {
+        self.account.precision()
+    }
+
+    /// Ends it in order, so that its port is free again.
+    pub(crate) fn stop(mut self) {
+        let _ = self.process.signal("TERM");
+        self.process.wait(END);
+    }
+}
+
+/// Writes both servers' files and the certificates.
+pub(crate) fn prepare(host: &Host) {
+    let [ecdsa, rsa] = NAMES;
+    let certificate = |kind: &str, name: &str, options: &str| {
+        format!(
+            "openssl req -x509 {options} -nodes -days 2 -subj /CN={name} -addext subjectAltName=DNS:{name} \
+             -keyout {TLS}/{kind}.key -out {TLS}/{kind}.pem 2>/dev/null && cat {TLS}/{kind}.key {TLS}/{kind}.pem \
+             > {TLS}/{kind}.chain && "
+        )
+    };
+    let line = format!(
+        "mkdir -p {TLS} && chmod 700 {TLS} && {}{}true",
+        certificate("ecdsa", ecdsa, "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1"),
+        certificate("rsa", rsa, "-newkey rsa:2048"),
+    );
+    host.shell(&line).expect_ok("certificates");
+    drain_syslog(host);
+    let sink = Sink::ADDRESS;
+    host.write(
+        "/etc/gatepost.toml",
+        &format!(
+            r#"hostname = "{ecdsa}"
+spool = "/var/spool/gatepost"
+users = 61000
+
+[[listen]]
+address = "127.0.0.1:2500"
+
+[[tls.pair]]
+certificate = "{TLS}/ecdsa.pem"
+key = "{TLS}/ecdsa.key"
+
+[[tls.pair]]
+names = ["{rsa}"]
+certificate = "{TLS}/rsa.pem"
+key = "{TLS}/rsa.key"
+
+[relay]
+domains = ["ok.test"]
+
+[backend]
+profile = "smtp"
+connect = "tcp:{sink}"
+identity = "none"
+relay_proof = false
+
+[limits]
+sessions_per_address = 1000
+"#
+        ),
+    );
+    // As Debian has it, chroot included, but for: no queue behind it, no limit per client, room for 10 MiB, and no
+    // look-up of the client's name, which gatepost does not do either.
+    let main = format!(
+        "compatibility_level = 3.6
+myhostname = {ecdsa}
+mydestination = ok.test
+local_recipient_maps =
+alias_maps =
+alias_database =
+mynetworks =
+inet_interfaces = 127.0.0.1
+smtpd_proxy_filter = {sink}
+smtpd_peername_lookup = no
+smtpd_tls_security_level = may
+message_size_limit = 52428800
+default_process_limit = 1000
+smtpd_client_connection_count_limit = 0
+smtpd_client_connection_rate_limit = 0\n"
+    );
+    let service = |port: u16, kind: &str| {
+        format!("127.0.0.1:{port} inet n - y - - smtpd\n  -o smtpd_tls_chain_files={TLS}/{kind}.chain\n")
+    };
+    let master = format!(
+        "{}{}cleanup unix n - y - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+tlsmgr unix - - y 1000? 1 tlsmgr
+rewrite unix - - y - - trivial-rewrite
+bounce unix - - y - 0 bounce
+defer unix - - y - 0 bounce
+trace unix - - y - 0 bounce
+verify unix - - y - 1 verify
+flush unix n - y 1000? 0 flush
+proxymap unix - - n - - proxymap
+error unix - - y - - error
+retry unix - - y - - error
+local unix - n n - - local
+anvil unix - - y - 1 anvil
+",
+        service(2501, "ecdsa"),
+        service(2502, "rsa"),
+    );
+    host.write("/etc/postfix/main.cf", &main);
+    host.write("/etc/postfix/master.cf", &master);
+    host.shell("postfix check").expect_ok("postfix check");
+}
+
+/// Gives the host a syslog socket that takes everything, so that Postfix pays for its log what it pays elsewhere, and
+/// the machine's own log does not fill.
+fn drain_syslog(host: &Host) {
+    let place = host.shell("readlink -m /dev/log").stdout.trim().to_owned();
+    let made = if place.starts_with("/run/") { place } else { "/run/bench-log".to_owned() };
+    host.shell(&format!("mkdir -p $(dirname {made})")).expect_ok("a directory for the log's socket");
+    let Ok(socket) = UnixDatagram::bind(host.path(&made)) else { return };
+    host.shell(&format!("chmod 666 {made}; test /dev/log -ef {made} || mount --bind {made} /dev/log"))
+        .expect_ok("the log's socket");
+    std::thread::spawn(move || {
+        let mut some = [0; 2048];
+        while socket.recv(&mut some).is_ok() {}
+    });
+}
