@@ -1,11 +1,11 @@
 //! `SOCK_SEQPACKET` pairs: frames with edges, kept in order, with descriptors beside them.
 
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, recvmsg, sendmsg,
-    setsockopt, shutdown, socketpair, sockopt,
+    AddressFamily, ControlMessage, MsgFlags, Shutdown, SockFlag, SockType, sendmsg, setsockopt, shutdown, socketpair,
+    sockopt,
 };
 use nix::sys::time::TimeVal;
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -101,27 +101,54 @@ impl Seq {
     /// # Errors
     /// InvalidData when the frame or its descriptors were cut: the sender overstepped; WouldBlock; else the system's.
     pub fn recv_with(&self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
-        let mut space = nix::cmsg_space!([RawFd; FDS_MAX]);
-        let mut iov = [IoSliceMut::new(buffer)];
-        let message = loop {
-            let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-            match recvmsg::<()>(self.fd.as_raw_fd(), &mut iov, Some(&mut space), flags) {
-                Err(nix::errno::Errno::EINTR) => {}
-                other => break other?,
-            }
-        };
-        let mut fds = Vec::new();
-        for control in message.cmsgs()? {
-            if let ControlMessageOwned::ScmRights(raw) = control {
-                // SAFETY: the kernel has just installed these descriptors for us; nobody else owns them.
-                fds.extend(raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
-            }
-        }
-        if message.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC) {
+        let mut space = [0_u64; CONTROL_SPACE / 8];
+        let mut iov = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        // SAFETY: all zeros is a valid msghdr: no name, no buffers.
+        let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+        header.msg_iov = &raw mut iov;
+        header.msg_iovlen = 1;
+        header.msg_control = space.as_mut_ptr().cast();
+        header.msg_controllen = CONTROL_SPACE;
+        let length = retry(|| {
+            // SAFETY: header points to buffer and space, both alive and as long as it says.
+            let length = unsafe { libc::recvmsg(self.fd.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC) };
+            nix::errno::Errno::result(length)
+        })?;
+        // Before anything is judged: what was installed is ours to close, cut or not.
+        let fds = received(&header);
+        if header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        Ok((message.bytes, fds))
+        Ok((usize::try_from(length).unwrap_or_default(), fds))
     }
+}
+
+/// Octets that hold [`FDS_MAX`] descriptors with their header.
+// SAFETY: arithmetic on a length.
+const CONTROL_SPACE: usize = unsafe { libc::CMSG_SPACE((FDS_MAX * size_of::<RawFd>()) as u32) } as usize;
+
+/// The descriptors that recvmsg(2) has just installed, also when more were sent than there was room for.
+fn received(header: &libc::msghdr) -> Vec<OwnedFd> {
+    let mut fds = Vec::new();
+    // SAFETY: the kernel has filled the control buffer of `header`; CMSG_FIRSTHDR and CMSG_NXTHDR stay within it.
+    let mut control = unsafe { libc::CMSG_FIRSTHDR(header) };
+    while !control.is_null() {
+        // SAFETY: not null, so it points to a whole header within the buffer, aligned as the buffer is.
+        let head = unsafe { control.read() };
+        if (head.cmsg_level, head.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+            // SAFETY: as above.
+            let data = unsafe { libc::CMSG_DATA(control) };
+            let octets = head.cmsg_len.saturating_sub(data as usize - control as usize);
+            for index in 0..octets / size_of::<RawFd>() {
+                // SAFETY: `octets` of data follow the header; the kernel has installed each of these descriptors for us,
+                // and nobody else owns them.
+                fds.push(unsafe { OwnedFd::from_raw_fd(data.cast::<RawFd>().add(index).read_unaligned()) });
+            }
+        }
+        // SAFETY: as for the first.
+        control = unsafe { libc::CMSG_NXTHDR(header, control) };
+    }
+    fds
 }
 
 impl AsFd for Seq {
@@ -149,5 +176,43 @@ fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
             Err(nix::errno::Errno::EINTR) => {}
             other => return other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A descriptor that leads nowhere else: its other end tells whether any copy of it is left.
+    fn told_apart() -> (OwnedFd, Seq) {
+        let (sent, watch) = Seq::pair().unwrap();
+        (sent.into_fd(), watch)
+    }
+
+    #[test]
+    fn p6_descriptors_beyond_the_limit_are_not_kept() {
+        for count in [FDS_MAX, FDS_MAX + 1, 64] {
+            let (near, far) = Seq::pair().unwrap();
+            let (sent, watch) = told_apart();
+            far.send(b"x", &vec![sent.as_fd(); count]).unwrap();
+            drop(sent);
+            let taken = near.recv_with(&mut [0; 8]);
+            assert_eq!(taken.is_ok(), count <= FDS_MAX, "{count}");
+            if let Err(e) = &taken {
+                assert_eq!(e.kind(), io::ErrorKind::InvalidData);
+            }
+            drop(taken);
+            assert!(crate::wait::hung_up(watch.as_fd()), "{count} descriptors: a copy is left");
+        }
+    }
+
+    #[test]
+    fn p6_descriptors_beside_a_cut_frame_are_not_kept() {
+        let (near, far) = Seq::pair().unwrap();
+        let (sent, watch) = told_apart();
+        far.send(&[1; 64], &[sent.as_fd()]).unwrap();
+        drop(sent);
+        assert_eq!(near.recv_with(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert!(crate::wait::hung_up(watch.as_fd()));
     }
 }
