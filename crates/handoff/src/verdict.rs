@@ -92,7 +92,7 @@ fn enhanced(reply: &Reply, class: u8, otherwise: (u16, u16)) -> (u8, u16, u16) {
 /// What to tell when the backend could not be asked. Always to come back: the mail is not at fault.
 pub(crate) fn of_failure(failure: &Failure) -> Verdict {
     match failure {
-        Failure::Connect(_) | Failure::Garbage(_) | Failure::Unexpected(_) => {
+        Failure::Connect(_) | Failure::Unasked(_) | Failure::Garbage(_) | Failure::Unexpected(_) => {
             verdict(451, (4, 3, 0), Reason::BackendDown)
         }
         Failure::Closing(_) => verdict(451, (4, 3, 2), Reason::BackendDown),

@@ -247,13 +247,22 @@ impl Connection {
         self.reply(phase).await
     }
 
-    /// Sends commands. Nothing may be left to read: a reply that came unasked would be taken for the answer to these.
+    /// Sends commands. Nothing may be there to read: a reply that came unasked would be taken for the answer to these, and
+    /// one too many for the answer to the content.
     pub(super) async fn send(&mut self, octets: &[u8], phase: Phase) -> Result<(), Failure> {
+        if self.unread.is_empty() {
+            match self.stream.try_read(&mut self.buffer) {
+                Ok(0) => return Err(Failure::Lost(None)),
+                Ok(n) => self.unread = 0..n,
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(e) => return Err(Failure::Lost(Some(e))),
+            }
+        }
         if !self.unread.is_empty() {
             // What an idle backend may say unasked is that it closes.
             return match self.reply(phase).await {
                 Err(failure) => Err(failure),
-                Ok(_) => Err(Failure::Garbage("it speaks unasked")),
+                Ok(reply) => Err(Failure::Unasked(reply)),
             };
         }
         self.clock.set(self.patience.of(phase));

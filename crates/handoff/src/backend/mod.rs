@@ -83,7 +83,9 @@ pub(crate) enum Failure {
     Lost(Option<io::Error>),
     /// It said 421: closing.
     Closing(Reply),
-    /// What it said is no reply, or came unasked.
+    /// It said something before it was asked.
+    Unasked(Reply),
+    /// What it said is no reply.
     Garbage(&'static str),
     /// A reply, but none that fits.
     Unexpected(Reply),
@@ -100,7 +102,7 @@ pub(crate) enum Failure {
 impl Failure {
     /// Another connection might fare better: a kept one that fails may just have been idle for too long.
     pub(crate) fn may_pass(&self) -> bool {
-        matches!(self, Self::Lost(_) | Self::Closing(_))
+        matches!(self, Self::Lost(_) | Self::Closing(_) | Self::Unasked(_))
     }
 }
 
@@ -125,6 +127,7 @@ impl fmt::Display for Failure {
             Self::Lost(None) => f.write_str("the backend hung up"),
             Self::Lost(Some(e)) => write!(f, "the connection to the backend broke: {e}"),
             Self::Closing(r) => reply(f, "closes with", r),
+            Self::Unasked(r) => reply(f, "says unasked", r),
             Self::Garbage(what) => write!(f, "the backend does not speak SMTP: {what}"),
             Self::Unexpected(r) => reply(f, "answers out of place:", r),
             Self::Identity(why) => write!(f, "the backend cannot be told who the client is: {why}"),

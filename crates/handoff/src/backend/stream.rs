@@ -42,6 +42,14 @@ impl Stream {
         }
     }
 
+    /// Reads what is there already.
+    pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(stream) => stream.try_read(buffer),
+            Self::Tcp(stream) => stream.try_read(buffer),
+        }
+    }
+
     /// Writes all of it.
     pub(crate) async fn write_all(&mut self, octets: &[u8]) -> io::Result<()> {
         match self {

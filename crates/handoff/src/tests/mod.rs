@@ -1,1 +1,233 @@
+//! The role without its jail: real sockets, real channels, a session played by the test, a backend of testkit.
 
+mod failures;
+mod hostile;
+mod identity;
+mod main_job;
+mod proof;
+mod scripted;
+mod serving;
+
+use crate::backend::Patience;
+use crate::serve;
+use crate::session::{House, attend};
+use gatepost_channel::{AsyncEnd, ChannelError, End, Inbox, Outbox};
+use gatepost_testkit::rogue::{Mta, Speaks};
+use gatepost_wire::link::{Open, SessionId};
+use gatepost_wire::session::{Answer, Ask, Body, Farewell, Mail, Offer, Rcpt, Verdict};
+use gatepost_wire::slice::{Connect, Dialect, HandoffSlice, Identity};
+use gatepost_wire::{HandoffToSession, SessionToHandoff};
+use std::fs;
+use std::future::Future;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// Longer than anything takes on a busy machine.
+const LONG: Duration = Duration::from_secs(60);
+/// A wait that a test lets pass on purpose.
+const SHORT: Duration = Duration::from_millis(60);
+
+const PATIENT: Patience =
+    Patience { connect: LONG, hello: LONG, envelope: LONG, data: LONG, block: LONG, end: LONG, park: LONG };
+
+/// A directory that is removed with the scene.
+struct Scene {
+    directory: PathBuf,
+    slice: HandoffSlice,
+    patience: Patience,
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+impl Scene {
+    /// An SMTP backend on a unix socket that learns the client by XCLIENT; mail for ok.test.
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("gatepost-handoff-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let directory = std::env::temp_dir().join(name);
+        let spool = directory.join("content");
+        fs::create_dir_all(&spool).unwrap();
+        let slice = HandoffSlice {
+            hostname: "mx.ok.test".to_owned(),
+            domains: vec!["ok.test".to_owned()],
+            any_domain: false,
+            clients: vec!["198.51.100.0/24".to_owned()],
+            dialect: Dialect::Smtp,
+            identity: Identity::Xclient,
+            connect: vec![Connect::Unix(directory.join("mta").to_str().unwrap().to_owned())],
+            relay_proof: false,
+            reply_timeout: 540,
+            message_size: 1_000_000,
+            recipients: 100,
+            spool: spool.to_str().unwrap().to_owned(),
+        };
+        Self { directory, slice, patience: PATIENT }
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut HandoffSlice)) -> Self {
+        change(&mut self.slice);
+        self
+    }
+
+    fn patient(mut self, change: impl FnOnce(&mut Patience)) -> Self {
+        change(&mut self.patience);
+        self
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.join("mta")
+    }
+
+    fn mta(&self) -> Mta {
+        let speaks = if self.slice.dialect == Dialect::Lmtp { Speaks::Lmtp } else { Speaks::Smtp };
+        Mta::unix(&self.socket(), speaks)
+    }
+
+    fn house(&self) -> Arc<House> {
+        let mut house = Arc::into_inner(serve::house(&self.slice).unwrap()).unwrap();
+        house.doors.facts.patience = self.patience;
+        Arc::new(house)
+    }
+
+    /// Names in the spool: there must never be any once an ask is answered.
+    fn spooled(&self) -> usize {
+        fs::read_dir(&self.slice.spool).unwrap().count()
+    }
+}
+
+/// Runs a test's story as the role runs: one thread, IO and time.
+fn play<T>(story: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(LONG, story).await.expect("the story has no end") })
+}
+
+fn open() -> Open {
+    Open {
+        id: SessionId(0xabc),
+        client: "192.0.2.9:4713".parse().unwrap(),
+        local: "203.0.113.1:25".parse().unwrap(),
+        listener: 0,
+    }
+}
+
+const MAIL: Mail<'static> = Mail {
+    helo: b"client.test",
+    esmtp: true,
+    tls: None,
+    reverse_path: b"a@b.test",
+    size: None,
+    body: Body::Unstated,
+    smtputf8: false,
+    ret: None,
+    envid: None,
+};
+
+fn to(path: &str) -> Ask<'_> {
+    Ask::Rcpt(Rcpt { forward_path: path.as_bytes(), notify: None, orcpt: None })
+}
+
+/// A session, played by the test.
+struct Session {
+    end: AsyncEnd<SessionToHandoff, HandoffToSession>,
+    /// The same end, for frames of several asks; whatever a test sends fits into the socket.
+    frames: End<SessionToHandoff, HandoffToSession>,
+    inbox: Inbox,
+    offer: Option<Offer>,
+    served: Option<JoinHandle<()>>,
+}
+
+impl Session {
+    /// A session that handoff has just heard of.
+    async fn begin(house: &Arc<House>) -> Self {
+        Self::begin_as(house, open()).await
+    }
+
+    async fn begin_as(house: &Arc<House>, open: Open) -> Self {
+        let (theirs, ours) = End::pair().unwrap();
+        let served = tokio::spawn(attend(house.clone(), open, AsyncEnd::new(theirs).unwrap()));
+        Self::over(ours, Some(served)).await
+    }
+
+    async fn over(end: End<SessionToHandoff, HandoffToSession>, served: Option<JoinHandle<()>>) -> Self {
+        let frames = End::from_fd(end.as_fd().try_clone_to_owned().unwrap());
+        let mut session =
+            Self { end: AsyncEnd::new(end).unwrap(), frames, inbox: Inbox::default(), offer: None, served };
+        match session.answer().await {
+            Ok(Answer::Offer(offer)) => session.offer = Some(offer),
+            other => panic!("first an offer, not {other:?}"),
+        }
+        session
+    }
+
+    async fn answer(&mut self) -> Result<Answer, ChannelError> {
+        self.end.recv(&mut self.inbox).await
+    }
+
+    /// Sends asks in one frame.
+    fn say(&self, asks: &[Ask<'_>]) {
+        let mut outbox = Outbox::default();
+        for ask in asks {
+            assert!(outbox.push(ask));
+        }
+        self.frames.flush(&mut outbox).unwrap();
+    }
+
+    /// Sends asks in one frame, the last of which is answered by a verdict.
+    async fn ask(&mut self, asks: &[Ask<'_>]) -> Verdict {
+        self.say(asks);
+        match self.answer().await {
+            Ok(Answer::Verdict(verdict)) => verdict,
+            other => panic!("a verdict is due, not {other:?}"),
+        }
+    }
+
+    async fn mail_and(&mut self, path: &str) -> Verdict {
+        self.ask(&[Ask::Mail(MAIL), to(path)]).await
+    }
+
+    async fn send(&mut self, content: &[u8]) -> Verdict {
+        self.ask(&[Ask::Content(content), Ask::Commit { length: content.len() as u64 }]).await
+    }
+
+    /// Sends content through the session's file, the first octets inline.
+    async fn spool(&mut self, inline: &[u8], content: &[u8]) -> Verdict {
+        let file = self.file(inline).await;
+        use std::io::Write;
+        fs::File::from(file).write_all(content).unwrap();
+        self.ask(&[Ask::Commit { length: (inline.len() + content.len()) as u64 }]).await
+    }
+
+    async fn file(&mut self, inline: &[u8]) -> OwnedFd {
+        for piece in inline.chunks(gatepost_wire::session::CONTENT_MAX) {
+            self.say(&[Ask::Content(piece)]);
+        }
+        self.say(&[Ask::Spool]);
+        match self.end.recv_with(&mut self.inbox).await {
+            Ok((Answer::Spool, mut fds)) => fds.pop().expect("a descriptor comes with the answer"),
+            other => panic!("a file is due, not {other:?}"),
+        }
+    }
+
+    /// Handoff has dropped the channel.
+    async fn is_dropped(&mut self) -> bool {
+        matches!(self.answer().await, Err(ChannelError::Closed))
+    }
+
+    /// Ends in good order; handoff's task is over then.
+    async fn bye(mut self) {
+        self.say(&[Ask::Bye(Farewell::Quit)]);
+        if let Some(served) = self.served.take() {
+            served.await.unwrap();
+        }
+    }
+}
+
+const LETTER: &[u8] = b"Subject: hello\r\n\r\nA line.\r\n.stuffed\r\n..\r\nThe last line.\r\n";

@@ -1,0 +1,173 @@
+//! P1 against a backend that fails: at every stage, in every way, the client hears the truth in time.
+
+use super::*;
+use gatepost_testkit::rogue::{Deed, Stage};
+use gatepost_wire::session::Reason;
+
+/// When the client hears of it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum At {
+    Rcpt,
+    Commit,
+}
+
+type Row = (Stage, Deed, At, u16, Reason);
+
+fn rows() -> Vec<Row> {
+    use At::{Commit, Rcpt};
+    use Deed::{Answer, Close, Cut, Flood, Hang};
+    use Stage::*;
+    let mut rows = vec![
+        (Greeting, Answer("220 late\r\n250 and more\r\n"), Rcpt, 451, Reason::BackendDown),
+        (Greeting, Answer("554 5.3.2 go away\r\n"), Rcpt, 451, Reason::BackendDown),
+        (Greeting, Answer("HTTP/1.1 400 Bad Request\r\n"), Rcpt, 451, Reason::BackendDown),
+        (Hello, Answer("500 5.5.1 what\r\n"), Rcpt, 451, Reason::BackendDown),
+        (Hello, Answer("250-mx\r\n251 mixed\r\n"), Rcpt, 451, Reason::BackendDown),
+        (Xclient, Answer("501 5.5.4 bad\r\n"), Rcpt, 451, Reason::IdentityRefused),
+        (Xclient, Answer("503 5.5.1 not now\r\n"), Rcpt, 451, Reason::IdentityRefused),
+        (Xclient, Answer("550 5.7.0 not authorized\r\n"), Rcpt, 451, Reason::IdentityRefused),
+        (Xclient, Answer("250 2.0.0 Ok\r\n"), Rcpt, 451, Reason::BackendDown),
+        (Xclient, Answer("554 5.7.1 listed\r\n"), Rcpt, 554, Reason::ClientRefused),
+        (Xclient, Answer("450 4.7.25 no name\r\n"), Rcpt, 450, Reason::ClientRefused),
+        (HelloAgain, Answer("550 5.7.1 bad helo\r\n"), Rcpt, 550, Reason::ClientRefused),
+        (Mail, Answer("550 5.1.8 no such domain\r\n"), Rcpt, 550, Reason::SenderRefused),
+        (Mail, Answer("452 4.3.1 full\r\n"), Rcpt, 452, Reason::SenderRefused),
+        (Mail, Answer("530 5.7.0 STARTTLS first\r\n"), Rcpt, 451, Reason::Internal),
+        (Mail, Answer("354 odd\r\n"), Rcpt, 451, Reason::BackendDown),
+        (Stage::Rcpt, Answer("550 5.1.1 unknown\r\n"), Rcpt, 550, Reason::RecipientRefused),
+        (Stage::Rcpt, Answer("551 5.1.6 elsewhere\r\n"), Rcpt, 550, Reason::RecipientRefused),
+        (Stage::Rcpt, Answer("450 4.2.0 greylisted\r\n"), Rcpt, 450, Reason::RecipientRefused),
+        (Stage::Rcpt, Answer("452 4.2.2 full\r\n"), Rcpt, 452, Reason::RecipientRefused),
+        (Stage::Rcpt, Answer("354 odd\r\n"), Rcpt, 451, Reason::BackendDown),
+        (Stage::Rcpt, Answer("999 odd\r\n"), Rcpt, 451, Reason::BackendDown),
+        (Data, Answer("250 2.0.0 Ok\r\n"), Commit, 451, Reason::BackendDown),
+        (End, Answer("452 4.3.1 full\r\n"), Commit, 452, Reason::ContentRefused),
+        (End, Answer("550 5.7.1 spam\r\n"), Commit, 550, Reason::ContentRefused),
+        (End, Answer("554 5.6.0 virus\r\n"), Commit, 554, Reason::ContentRefused),
+        (End, Answer("571 5.7.1 odd\r\n"), Commit, 554, Reason::ContentRefused),
+        (End, Answer("354 odd\r\n"), Commit, 451, Reason::BackendDown),
+        (End, Answer("ok\r\n"), Commit, 451, Reason::BackendDown),
+        (Content, Answer("552 5.3.4 too large\r\n"), Commit, 552, Reason::ContentRefused),
+        (Content, Close, Commit, 451, Reason::BackendLost),
+    ];
+    for stage in [Greeting, Hello, Xclient, HelloAgain, Mail, Stage::Rcpt, Data, End] {
+        let at = if matches!(stage, Data | End) { Commit } else { Rcpt };
+        rows.push((stage, Answer("421 4.3.2 closing\r\n"), at, 451, Reason::BackendDown));
+        rows.push((stage, Answer("250 bare LF\n"), at, 451, Reason::BackendDown));
+        rows.push((stage, Answer("2\0\r\n"), at, 451, Reason::BackendDown));
+        rows.push((stage, Close, at, 451, Reason::BackendLost));
+        rows.push((stage, Cut(0), at, 451, Reason::BackendLost));
+        rows.push((stage, Cut(4), at, 451, Reason::BackendLost));
+        rows.push((stage, Flood, at, 451, Reason::BackendDown));
+        rows.push((stage, Hang, at, 451, Reason::BackendTimeout));
+    }
+    rows
+}
+
+fn shortened(stage: Stage, patience: &mut Patience) {
+    match stage {
+        Stage::Greeting | Stage::Hello | Stage::Xclient | Stage::HelloAgain => patience.hello = SHORT,
+        Stage::Mail | Stage::Rcpt | Stage::Reset => patience.envelope = SHORT,
+        Stage::Data => patience.data = SHORT,
+        Stage::Content | Stage::End => patience.end = SHORT,
+    }
+}
+
+#[test]
+fn p1_every_failure_of_the_backend_at_every_stage_is_told_as_what_it_is() {
+    let framings: [&[&str]; 3] = [
+        &["PIPELINING", "XCLIENT ADDR PORT HELO PROTO NAME"],
+        &["XCLIENT ADDR"],
+        &["PIPELINING", "CHUNKING", "XCLIENT ADDR"],
+    ];
+    for extensions in framings {
+        for (stage, deed, at, code, reason) in rows() {
+            if stage == Stage::Data && extensions.contains(&"CHUNKING") {
+                continue;
+            }
+            let what = format!("{extensions:?} {stage:?} {deed:?}");
+            let scene = Scene::new().patient(|patience| {
+                if deed == Deed::Hang {
+                    shortened(stage, patience)
+                }
+            });
+            let mta = scene.mta();
+            mta.offer(extensions);
+            mta.misbehave(stage, deed);
+            play(async {
+                let mut session = Session::begin(&scene.house()).await;
+                let mut verdict = session.mail_and("user@ok.test").await;
+                if at == At::Commit {
+                    assert_eq!(verdict.code, 250, "{what}");
+                    verdict = session.send(&LETTER.repeat(50)).await;
+                }
+                assert_eq!((verdict.code, verdict.reason), (code, reason), "{what}");
+                assert_eq!(u16::from(verdict.enhanced.0), code / 100, "{what}");
+                if at == At::Rcpt {
+                    session.say(&[Ask::Reset]);
+                }
+                // One failure costs one transaction: the session goes on as soon as the backend does.
+                mta.behave();
+                assert_eq!(session.mail_and("user@ok.test").await.code, 250, "{what}, afterwards");
+                assert_eq!(session.send(LETTER).await.code, 250, "{what}, afterwards");
+                session.bye().await;
+            });
+            let complete = usize::from(stage == Stage::End) + usize::from(stage == Stage::Content && code == 552);
+            assert_eq!(mta.count(), 1 + complete, "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_backend_that_is_not_there_is_come_back_later() {
+    let scene = Scene::new();
+    let verdict = play(async { Session::begin(&scene.house()).await.mail_and("user@ok.test").await });
+    assert_eq!((verdict.code, verdict.enhanced, verdict.reason), (451, (4, 3, 0), Reason::BackendDown));
+}
+
+#[test]
+fn a_backend_that_drips_its_replies_is_understood() {
+    let scene = Scene::new();
+    let mta = scene.mta();
+    for stage in Stage::ALL.into_iter().filter(|stage| *stage != Stage::Content) {
+        mta.misbehave(stage, Deed::Drip(Duration::from_micros(100)));
+    }
+    play(async {
+        let mut session = Session::begin(&scene.house()).await;
+        assert_eq!(session.mail_and("user@ok.test").await.code, 250);
+        assert_eq!(session.send(LETTER).await.code, 250);
+    });
+    assert_eq!(mta.count(), 1);
+}
+
+#[test]
+fn the_next_backend_is_tried_when_the_first_is_down() {
+    let scene = Scene::new();
+    let mta = scene.mta();
+    let scene = scene.with(|slice| {
+        let nowhere = slice.spool.clone() + "/nobody";
+        slice.connect.insert(0, Connect::Unix(nowhere));
+    });
+    play(async {
+        let house = scene.house();
+        house.doors.prove().await.unwrap();
+        let mut session = Session::begin(&house).await;
+        assert_eq!(session.mail_and("user@ok.test").await.code, 250);
+        assert_eq!(session.send(LETTER).await.code, 250);
+    });
+    assert_eq!(mta.count(), 1);
+}
+
+#[test]
+fn a_backend_over_tcp_is_as_good() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mta = Mta::tcp(listener, Speaks::Smtp);
+    let scene = Scene::new().with(|slice| slice.connect = vec![Connect::Tcp(address)]);
+    play(async {
+        let mut session = Session::begin(&scene.house()).await;
+        assert_eq!(session.mail_and("user@ok.test").await.code, 250);
+        assert_eq!(session.send(LETTER).await.code, 250);
+    });
+    assert_eq!(mta.count(), 1);
+}

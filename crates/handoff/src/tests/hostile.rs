@@ -1,0 +1,295 @@
+//! P4: a session that is owned can say anything along its channel. It costs itself, and nothing else.
+
+use super::*;
+use crate::gate::{INLINE_MAX, Kind, PERMITTED, State};
+use gatepost_testkit::wait;
+use gatepost_wire::codec::Frame;
+use gatepost_wire::session::{CONTENT_MAX, Reason};
+use std::io::Write;
+
+const COMMIT: Ask<'static> = Ask::Commit { length: 0 };
+const BYE: Ask<'static> = Ask::Bye(Farewell::Quit);
+
+/// Each state, and how a session gets there.
+const STATES: [State; 6] =
+    [State::Idle, State::Envelope, State::Accepted, State::Content, State::Filed, State::Unfiled];
+
+async fn reach(session: &mut Session, scene: &Scene, state: State) {
+    if state == State::Idle {
+        return;
+    }
+    session.say(&[Ask::Mail(MAIL)]);
+    if state == State::Envelope {
+        assert_eq!(session.ask(&[to("nobody@ok.test")]).await.code, 550);
+        return;
+    }
+    assert_eq!(session.ask(&[to("user@ok.test")]).await.code, 250);
+    match state {
+        State::Content => session.say(&[Ask::Content(b"x\r\n")]),
+        State::Filed => drop(session.file(b"").await),
+        State::Unfiled => {
+            fs::remove_dir(&scene.slice.spool).unwrap();
+            let verdict = session.ask(&[Ask::Spool]).await;
+            assert_eq!((verdict.code, verdict.reason), (452, Reason::NoSpace));
+        }
+        State::Idle | State::Envelope | State::Accepted => {}
+    }
+}
+
+#[test]
+fn p4_what_the_table_does_not_permit_ends_the_session_and_delivers_nothing() {
+    let asks: [(Kind, Ask<'_>); 7] = [
+        (Kind::Mail, Ask::Mail(MAIL)),
+        (Kind::Rcpt, to("user@ok.test")),
+        (Kind::Content, Ask::Content(b"x\r\n")),
+        (Kind::Spool, Ask::Spool),
+        (Kind::Commit, COMMIT),
+        (Kind::Reset, Ask::Reset),
+        (Kind::Bye, BYE),
+    ];
+    let mut refused = 0;
+    for state in STATES {
+        let permitted = PERMITTED.iter().find(|(s, _)| *s == state).unwrap().1;
+        for (kind, ask) in asks {
+            if permitted.contains(&kind) {
+                continue;
+            }
+            let scene = Scene::new();
+            let mta = scene.mta();
+            play(async {
+                let mut session = Session::begin(&scene.house()).await;
+                reach(&mut session, &scene, state).await;
+                session.say(&[ask]);
+                assert!(session.is_dropped().await, "{kind:?} in {state:?}");
+            });
+            assert_eq!(mta.count(), 0, "{kind:?} in {state:?}");
+            refused += 1;
+        }
+    }
+    assert_eq!(refused, 7 * 6 - 3 - 3 - 6 - 5 - 3 - 2, "the table is the one in gatepost_wire::session");
+}
+
+#[test]
+fn what_the_table_permits_does_not_end_the_session() {
+    for state in STATES {
+        let scene = Scene::new();
+        let _mta = scene.mta();
+        play(async {
+            let mut session = Session::begin(&scene.house()).await;
+            reach(&mut session, &scene, state).await;
+            session.say(&[Ask::Reset]);
+            assert_eq!(session.mail_and("user@ok.test").await.code, 250, "{state:?}");
+            session.bye().await;
+        });
+    }
+}
+
+#[test]
+fn p4_a_commit_of_another_length_than_came_is_hostile() {
+    for (inline, file, said) in
+        [(3, None, 4), (3, None, 2), (0, None, 1), (3, Some(5), 7), (3, Some(5), 9), (3, Some(5), 3)]
+    {
+        let scene = Scene::new();
+        let mta = scene.mta();
+        play(async {
+            let mut session = Session::begin(&scene.house()).await;
+            assert_eq!(session.mail_and("user@ok.test").await.code, 250);
+            match file {
+                None => session.say(&[Ask::Content(&vec![b'x'; inline])]),
+                Some(length) => {
+                    let file = session.file(&vec![b'x'; inline]).await;
+                    fs::File::from(file).write_all(&vec![b'x'; length]).unwrap();
+                }
+            }
+            session.say(&[Ask::Commit { length: said }]);
+            assert!(session.is_dropped().await, "{inline} {file:?} {said}");
+        });
+        assert_eq!(mta.count(), 0, "{inline} {file:?} {said}");
+    }
+}
+
+#[test]
+fn p6_no_more_inline_content_than_was_offered() {
+    let scene = Scene::new();
+    let mta = scene.mta();
+    play(async {
+        let mut session = Session::begin(&scene.house()).await;
+        assert_eq!(session.mail_and("user@ok.test").await.code, 250);
+        let piece = [b'x'; CONTENT_MAX];
+        for _ in 0..INLINE_MAX as usize / CONTENT_MAX {
+            session.say(&[Ask::Content(&piece)]);
+        }
+        session.say(&[Ask::Content(&piece)]);
+        assert!(session.is_dropped().await);
+    });
+    assert_eq!(mta.count(), 0);
+}
+
+#[test]
+fn p4_octets_that_could_end_a_command_line_are_hostile() {
+    let mails: [Mail<'_>; 8] = [
+        Mail { helo: b"x\r\nRSET", ..MAIL },
+        Mail { helo: b"x\0", ..MAIL },
+        Mail { helo: b"\xc3\xbc", ..MAIL },
+        Mail { reverse_path: b"a@b.test> SIZE=1\r\nRCPT TO:<x@foreign.test", ..MAIL },
+        Mail { reverse_path: b"a@b.test\0", ..MAIL },
+        Mail { reverse_path: "ü@b.test".as_bytes(), ..MAIL },
+        Mail { envid: Some(b"x\r\nRSET"), ..MAIL },
+        Mail { envid: Some(b"x SIZE=1"), ..MAIL },
+    ];
+    let rcpts: [Rcpt<'_>; 6] = [
+        Rcpt { forward_path: b"user@ok.test>\r\nRCPT TO:<x@foreign.test", notify: None, orcpt: None },
+        Rcpt { forward_path: b"user@ok.test\n", notify: None, orcpt: None },
+        Rcpt { forward_path: b"", notify: None, orcpt: None },
+        Rcpt { forward_path: b"user", notify: None, orcpt: None },
+        Rcpt { forward_path: b"user@ok.test", notify: None, orcpt: Some(b"rfc822;x\r\nRSET") },
+        Rcpt { forward_path: b"user@ok.test", notify: None, orcpt: Some(b"rfc822;x y") },
+    ];
+    let good = Rcpt { forward_path: b"user@ok.test", notify: None, orcpt: None };
+    let pairs = mails.into_iter().map(|mail| (mail, good)).chain(rcpts.into_iter().map(|rcpt| (MAIL, rcpt)));
+    for (mail, rcpt) in pairs {
+        let scene = Scene::new();
+        let mta = scene.mta();
+        play(async {
+            let mut session = Session::begin(&scene.house()).await;
+            session.say(&[Ask::Mail(mail), Ask::Rcpt(rcpt)]);
+            assert!(session.is_dropped().await, "{mail:?} {rcpt:?}");
+        });
+        assert_eq!(mta.connections(), 0, "{mail:?} {rcpt:?}");
+    }
+}
+
+#[test]
+fn p4_frames_that_are_none_are_hostile() {
+    let mail = Frame::of(&Ask::Mail(MAIL));
+    let mut cut = mail.bytes().to_vec();
+    cut.pop();
+    let mut longer = mail.bytes().to_vec();
+    longer.push(0);
+    let mut other_version = mail.bytes().to_vec();
+    other_version[0] = 9;
+    let two_asks = {
+        let mut frame = mail;
+        assert!(frame.push(&to("one@ok.test")) && frame.push(&to("two@ok.test")));
+        frame.bytes().to_vec()
+    };
+    let too_long = vec![1; 40_000];
+    for frame in [vec![0], vec![1, 99, 0, 0, 0, 0], cut, longer, other_version, two_asks, too_long] {
+        let scene = Scene::new();
+        let mta = scene.mta();
+        play(async {
+            let mut session = Session::begin(&scene.house()).await;
+            session.frames.seq().send(&frame, &[]).unwrap();
+            assert!(session.is_dropped().await, "{:?}", frame.get(..20));
+        });
+        assert_eq!(mta.count(), 0);
+    }
+}
+
+#[test]
+fn p1_a_session_that_dies_leaves_nothing_delivered() {
+    let scene = Scene::new();
+    let mta = scene.mta();
+    play(async {
+        for filed in [false, true] {
+            let mut session = Session::begin(&scene.house()).await;
+            assert_eq!(session.mail_and("user@ok.test").await.code, 250);
+            session.say(&[Ask::Content(LETTER)]);
+            if filed {
+                let file = session.file(b"").await;
+                fs::File::from(file).write_all(LETTER).unwrap();
+            }
+            let served = session.served.take().unwrap();
+            drop(session);
+            served.await.unwrap();
+        }
+    });
+    wait::holds("both connections end", wait::SOON, || mta.lines().iter().filter(|line| *line == "QUIT").count() == 2);
+    assert_eq!(mta.count(), 0);
+    assert_eq!(scene.spooled(), 0);
+}
+
+#[test]
+fn p6_memory_over_all_sessions_is_bounded_and_the_rest_is_told_to_come_back() {
+    let scene = Scene::new();
+    let mta = scene.mta();
+    play(async {
+        let mut house = Arc::into_inner(scene.house()).unwrap();
+        house.allowance = crate::allowance::Allowance::new(u64::from(INLINE_MAX));
+        let house = Arc::new(house);
+        let piece = vec![b'x'; CONTENT_MAX];
+        let mut full = Session::begin(&house).await;
+        assert_eq!(full.mail_and("user@ok.test").await.code, 250);
+        full.say(&[Ask::Content(&piece)]);
+        full.say(&[Ask::Content(&piece)]);
+        full.say(&[Ask::Content(&piece)]);
+        full.say(&[Ask::Content(&piece)]);
+        // Heard by now, because it is answered.
+        drop(full.file(b"").await);
+        let mut other = Session::begin(&house).await;
+        assert_eq!(other.mail_and("user@ok.test").await.code, 250);
+        let verdict = other.send(&piece).await;
+        assert_eq!((verdict.code, verdict.reason), (452, Reason::NoSpace));
+        assert_eq!(mta.count(), 0);
+        full.say(&[Ask::Reset]);
+        full.bye().await;
+        assert_eq!(other.mail_and("user@ok.test").await.code, 250);
+        assert_eq!(other.send(&piece).await.code, 250);
+    });
+}
+
+#[test]
+fn a_message_over_the_limit_is_refused_even_if_the_session_let_it_pass() {
+    let scene = Scene::new().with(|slice| slice.message_size = 1000);
+    let mta = scene.mta();
+    play(async {
+        let mut session = Session::begin(&scene.house()).await;
+        for filed in [false, true] {
+            assert_eq!(session.mail_and("user@ok.test").await.code, 250);
+            let content = [b'x'; 1001];
+            let verdict = if filed { session.spool(b"", &content).await } else { session.send(&content).await };
+            assert_eq!((verdict.code, verdict.reason), (552, Reason::TooLarge));
+        }
+    });
+    assert_eq!(mta.count(), 0);
+}
+
+#[test]
+fn a_content_file_can_only_be_appended_to() {
+    use std::io::{Read, Seek, SeekFrom};
+    let scene = Scene::new();
+    let mta = scene.mta();
+    play(async {
+        let mut session = Session::begin(&scene.house()).await;
+        assert_eq!(session.mail_and("user@ok.test").await.code, 250);
+        let mut file = fs::File::from(session.file(b"").await);
+        assert_eq!(scene.spooled(), 0);
+        file.write_all(b"Subject: x\r\n").unwrap();
+        file.seek(SeekFrom::Start(0)).unwrap();
+        file.write_all(b"\r\nbody\r\n").unwrap();
+        assert!(file.read(&mut [0; 1]).is_err(), "write-only");
+        assert_eq!(session.ask(&[Ask::Commit { length: 20 }]).await.code, 250);
+    });
+    assert!(mta.taken()[0].content.ends_with("Subject: x\r\n\r\nbody\r\n"));
+}
+
+#[test]
+fn p6_a_session_has_one_content_file_however_often_it_asks() {
+    let scene = Scene::new();
+    let _mta = scene.mta();
+    play(async {
+        let mut session = Session::begin(&scene.house()).await;
+        let mut files = Vec::new();
+        for _ in 0..3 {
+            assert_eq!(session.mail_and("user@ok.test").await.code, 250);
+            let mut file = fs::File::from(session.file(b"").await);
+            file.write_all(&[b'x'; 4096]).unwrap();
+            files.push(file);
+            session.say(&[Ask::Reset]);
+        }
+        use std::os::unix::fs::MetadataExt;
+        let first = files[0].metadata().unwrap();
+        assert!(files.iter().all(|file| file.metadata().unwrap().ino() == first.ino()));
+        assert_eq!(first.len(), 4096, "emptied each time");
+    });
+}

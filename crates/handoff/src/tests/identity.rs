@@ -1,0 +1,153 @@
+//! Who the client is, told to the backend; and no mail where that is not certain (edge-relay: fail closed).
+
+use super::scripted::{Line, backend};
+use super::*;
+use crate::identity::{Client, proxy_v2, xclient};
+use crate::transaction::Helo;
+use gatepost_smtp::client::{Extensions, ReplyReader};
+use gatepost_testkit::rogue::{Deed, Stage};
+use gatepost_wire::session::Reason;
+
+const POSTFIX: &str = "NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT";
+
+fn listing(attributes: &str) -> Extensions {
+    let said = format!("250-mx.test\r\n250 XCLIENT {attributes}\r\n");
+    let (_, reply) = ReplyReader::new().push(said.as_bytes()).unwrap();
+    Extensions::from_ehlo(&reply.unwrap())
+}
+
+fn commands(address: &str, helo: &str, dialect: Dialect, attributes: &str) -> Option<Vec<String>> {
+    let helo = Helo { name: helo.into(), esmtp: true };
+    let client = Client { address: address.parse().unwrap(), local: "198.51.100.1:25".parse().unwrap(), helo: &helo };
+    let commands = xclient(&client, dialect, &listing(attributes))?;
+    Some(commands.into_iter().map(|command| String::from_utf8(command).unwrap()).collect())
+}
+
+#[test]
+fn xclient_says_what_is_listed_and_the_address_last() {
+    let smtp = Dialect::Smtp;
+    let table: [(&str, &str, Dialect, &str, Option<&str>); 9] = [
+        (
+            "192.0.2.7:4711",
+            "cli.test",
+            smtp,
+            POSTFIX,
+            Some(
+                "XCLIENT PROTO=ESMTP HELO=cli.test DESTADDR=198.51.100.1 DESTPORT=25 REVERSE_NAME=[UNAVAILABLE] \
+                 PORT=4711 NAME=[UNAVAILABLE] ADDR=192.0.2.7\r\n",
+            ),
+        ),
+        (
+            "[2001:db8::7]:1",
+            "[IPv6:2001:db8::7]",
+            Dialect::Lmtp,
+            "ADDR PORT PROTO HELO LOGIN SESSION TTL TIMEOUT",
+            Some("XCLIENT PROTO=LMTP HELO=[IPv6:2001:db8::7] PORT=1 ADDR=IPV6:2001:db8::7\r\n"),
+        ),
+        ("[::ffff:192.0.2.7]:1", "x", smtp, "ADDR", Some("XCLIENT ADDR=192.0.2.7\r\n")),
+        ("192.0.2.7:1", "x", smtp, "addr port", Some("XCLIENT PORT=1 ADDR=192.0.2.7\r\n")),
+        ("192.0.2.7:1", "a+b=c d", smtp, "ADDR HELO", Some("XCLIENT HELO=a+2Bb+3Dc+20d ADDR=192.0.2.7\r\n")),
+        ("192.0.2.7:1", "", smtp, "ADDR HELO", Some("XCLIENT HELO=[UNAVAILABLE] ADDR=192.0.2.7\r\n")),
+        ("192.0.2.7:1", "x", smtp, "NAME PORT HELO", None),
+        ("192.0.2.7:1", "x", smtp, "", None),
+        ("192.0.2.7:1", "x", smtp, "BOGUS ADDR", Some("XCLIENT ADDR=192.0.2.7\r\n")),
+    ];
+    for (address, helo, dialect, attributes, command) in table {
+        let expected = command.map(|command| vec![command.to_owned()]);
+        assert_eq!(commands(address, helo, dialect, attributes), expected, "{address} {helo} {attributes}");
+    }
+}
+
+#[test]
+fn xclient_is_split_before_512_octets() {
+    for helo in ["a".repeat(255), "+".repeat(150), "+".repeat(255)] {
+        let commands =
+            commands("[2001:db8:1111:2222:3333:4444:5555:6666]:65535", &helo, Dialect::Smtp, POSTFIX).unwrap();
+        for command in &commands {
+            assert!(command.len() <= 512 && command.starts_with("XCLIENT ") && command.ends_with("\r\n"), "{command}");
+        }
+        let (last, before) = commands.split_last().unwrap();
+        assert!(last.ends_with(" ADDR=IPV6:2001:db8:1111:2222:3333:4444:5555:6666\r\n"));
+        assert!(before.iter().all(|command| !command.contains(" ADDR=")));
+        assert!(commands.concat().contains(" HELO="));
+    }
+}
+
+#[test]
+fn proxy_v2_as_others_write_it() {
+    let hex = |octets: &[u8]| octets.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let signature = "0d0a0d0a000d0a515549540a";
+    let v6 = "20010db8000000000000000000000009";
+    let table = [
+        ("192.0.2.9:4713", "198.51.100.1:25", "2111000cc0000209c633640112690019".to_owned()),
+        ("[::ffff:192.0.2.9]:4713", "[::ffff:198.51.100.1]:25", "2111000cc0000209c633640112690019".to_owned()),
+        ("192.0.2.9:4713", "[2001:db8::1]:25", "2111000cc00002090000000012690019".to_owned()),
+        ("[2001:db8::9]:4713", "[2001:db8::1]:25", format!("21210024{v6}20010db800000000000000000000000112690019")),
+        ("[2001:db8::9]:4713", "192.0.2.1:25", format!("21210024{v6}{}12690019", "00".repeat(16))),
+    ];
+    let helo = Helo::default();
+    for (address, local, header) in table {
+        let client = Client { address: address.parse().unwrap(), local: local.parse().unwrap(), helo: &helo };
+        assert_eq!(hex(&proxy_v2(&client)), format!("{signature}{header}"), "{address} {local}");
+    }
+}
+
+#[test]
+fn p4_no_mail_where_xclient_is_not_offered_or_not_understood() {
+    let table: [(&[&str], Option<Deed>); 4] = [
+        (&["PIPELINING"], None),
+        (&["XCLIENT"], None),
+        (&["XCLIENT NAME PORT HELO"], None),
+        (&["XCLIENT ADDR"], Some(Deed::Answer("501 5.5.4 no IPv6 here\r\n"))),
+    ];
+    for (extensions, deed) in table {
+        let scene = Scene::new();
+        let mta = scene.mta();
+        mta.offer(extensions);
+        if let Some(deed) = deed {
+            mta.misbehave(Stage::Xclient, deed);
+        }
+        let verdict = play(async { Session::begin(&scene.house()).await.mail_and("user@ok.test").await });
+        assert_eq!((verdict.code, verdict.enhanced, verdict.reason), (451, (4, 3, 5), Reason::IdentityRefused));
+        assert!(!mta.lines().iter().any(|line| line.starts_with("MAIL")), "{extensions:?}");
+    }
+}
+
+#[test]
+fn proxy_header_comes_before_the_greeting() {
+    let scene = Scene::new().with(|slice| slice.identity = Identity::ProxyV2);
+    let helo = Helo::default();
+    let Open { client, local, .. } = open();
+    let header = proxy_v2(&Client { address: client, local, helo: &helo });
+    let script = vec![
+        Line::Octets(header),
+        Line::Say("220 mx.test ESMTP\r\n"),
+        Line::Hear("EHLO mx.ok.test\r\n"),
+        Line::Say("250 mx.test\r\n"),
+        Line::Hear("MAIL FROM:<a@b.test>\r\n"),
+        Line::Say("250 Ok\r\n"),
+        Line::Hear("RCPT TO:<user@ok.test>\r\n"),
+        Line::Say("250 Ok\r\n"),
+        Line::Hear("DATA\r\n"),
+        Line::Say("354 go\r\n"),
+        Line::Content,
+        Line::Say("250 Ok\r\n"),
+    ];
+    let backend = backend(&scene.socket(), vec![script]);
+    play(async {
+        let mut session = Session::begin(&scene.house()).await;
+        assert_eq!(session.mail_and("user@ok.test").await.code, 250);
+        assert_eq!(session.send(LETTER).await.code, 250);
+        session.bye().await;
+    });
+    backend.join().unwrap();
+}
+
+#[test]
+fn p4_no_mail_where_the_proxy_header_is_taken_for_commands() {
+    let scene = Scene::new().with(|slice| slice.identity = Identity::ProxyV2);
+    let mta = scene.mta();
+    let verdict = play(async { Session::begin(&scene.house()).await.mail_and("user@ok.test").await });
+    assert_eq!(verdict.code, 451, "{verdict:?}");
+    assert!(!mta.lines().iter().any(|line| line.starts_with("MAIL")), "{:?}", mta.lines());
+}

@@ -1,0 +1,127 @@
+//! P7: no backend gets mail that has not refused to relay for a stranger.
+
+use super::scripted::{Line, backend};
+use super::*;
+use crate::backend::Failure;
+use gatepost_testkit::rogue::{Deed, Stage};
+use gatepost_wire::session::Reason;
+
+fn prove(scene: &Scene) -> Result<(), Failure> {
+    play(async { scene.house().doors.prove().await })
+}
+
+fn proving() -> Scene {
+    Scene::new().with(|slice| slice.relay_proof = true)
+}
+
+#[test]
+fn p7_a_backend_that_refuses_strangers_passes() {
+    let refusals = ["554 5.7.1 Relay access denied\r\n", "450 4.7.1 later\r\n", "550 5.1.1 unknown\r\n"];
+    for refusal in refusals {
+        let scene = proving();
+        let mta = scene.mta();
+        mta.misbehave(Stage::Rcpt, Deed::Answer(refusal));
+        prove(&scene).unwrap();
+        let lines = mta.lines();
+        assert!(lines.iter().any(|line| line.ends_with(" ADDR=192.0.2.1")), "{lines:?}");
+        assert!(lines.contains(&"MAIL FROM:<>".to_owned()));
+        assert!(lines.contains(&"RCPT TO:<relay-test@gatepost-relay-test.invalid>".to_owned()));
+        assert!(lines.contains(&"RCPT TO:<relay-test@[192.0.2.3]>".to_owned()));
+        assert!(!lines.iter().any(|line| line == "DATA"));
+    }
+    let scene = proving();
+    let mta = scene.mta();
+    mta.misbehave(Stage::Xclient, Deed::Answer("554 5.7.1 strangers are not let in\r\n"));
+    prove(&scene).unwrap();
+}
+
+#[test]
+fn p7_a_backend_that_relays_is_refused_by_name_and_with_advice() {
+    for dialect in [Dialect::Smtp, Dialect::Lmtp] {
+        for identity in [Identity::Xclient, Identity::None] {
+            let scene = proving().with(|slice| (slice.dialect, slice.identity) = (dialect, identity));
+            let mta = scene.mta();
+            mta.offer(&["XCLIENT ADDR"]);
+            mta.misbehave(Stage::Rcpt, Deed::Answer("250 2.1.5 Ok\r\n"));
+            let Err(Failure::Relays(why)) = prove(&scene) else { panic!("{dialect:?} {identity:?}") };
+            assert!(why.contains(&format!("the backend at unix:{} relays", scene.socket().display())), "{why}");
+            assert!(why.contains("mynetworks="), "{why}");
+        }
+    }
+}
+
+#[test]
+fn p7_an_opinion_about_the_sender_is_no_refusal_to_relay() {
+    let script = vec![
+        Line::Say("220 mx.test ESMTP\r\n"),
+        Line::Hear("EHLO"),
+        Line::Say("250 mx.test\r\n"),
+        Line::Hear("MAIL FROM:<>\r\n"),
+        Line::Say("550 5.7.1 no bounces here\r\n"),
+        Line::Hear("RSET"),
+        Line::Say("250 Ok\r\n"),
+        Line::Hear("MAIL FROM:<relay-test@"),
+        Line::Say("250 Ok\r\n"),
+        Line::Hear("RCPT TO:<relay-test@gatepost-relay-test.invalid>"),
+        Line::Say("250 Ok\r\n"),
+    ];
+    let scene = proving().with(|slice| slice.identity = Identity::None);
+    let backend = backend(&scene.socket(), vec![script]);
+    assert!(matches!(prove(&scene), Err(Failure::Relays(_))));
+    backend.join().unwrap();
+}
+
+#[test]
+fn p7_a_backend_that_fails_in_the_proof_has_not_proved() {
+    let deeds = [Deed::Close, Deed::Answer("421 4.3.2 busy\r\n"), Deed::Answer("354 odd\r\n"), Deed::Cut(3)];
+    for stage in
+        [Stage::Greeting, Stage::Hello, Stage::Xclient, Stage::HelloAgain, Stage::Mail, Stage::Rcpt, Stage::Reset]
+    {
+        for deed in &deeds {
+            let scene = proving();
+            let mta = scene.mta();
+            mta.misbehave(stage, deed.clone());
+            assert!(prove(&scene).is_err(), "{stage:?} {deed:?}");
+        }
+    }
+}
+
+#[test]
+fn without_proof_only_the_extensions_are_asked_for() {
+    let scene = Scene::new();
+    let mta = scene.mta();
+    mta.misbehave(Stage::Rcpt, Deed::Answer("250 2.1.5 Ok\r\n"));
+    prove(&scene).unwrap();
+    assert!(!mta.lines().iter().any(|line| line.starts_with("MAIL")), "{:?}", mta.lines());
+}
+
+#[test]
+fn p7_a_backend_that_was_down_at_start_proves_before_its_first_mail() {
+    for relays in [false, true] {
+        let scene = proving();
+        let (second, late) =
+            (scene.directory.join("second"), Connect::Unix(scene.directory.join("second").display().to_string()));
+        let scene = scene.with(|slice| slice.connect.push(late));
+        let mta = scene.mta();
+        play(async {
+            let house = scene.house();
+            house.doors.prove().await.unwrap();
+            drop(mta);
+            fs::remove_file(scene.socket()).unwrap();
+            let mta = Mta::unix(&second, Speaks::Smtp);
+            if relays {
+                mta.misbehave(Stage::Rcpt, Deed::Answer("250 2.1.5 Ok\r\n"));
+            }
+            let mut session = Session::begin(&house).await;
+            let verdict = session.mail_and("user@ok.test").await;
+            if relays {
+                assert_eq!((verdict.code, verdict.reason), (451, Reason::IdentityRefused));
+                assert!(!mta.lines().contains(&"MAIL FROM:<a@b.test>".to_owned()));
+            } else {
+                assert_eq!(verdict.code, 250);
+                assert_eq!(session.send(LETTER).await.code, 250);
+                assert!(mta.lines().contains(&"RCPT TO:<relay-test@[192.0.2.3]>".to_owned()));
+            }
+        });
+    }
+}

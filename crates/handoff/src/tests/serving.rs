@@ -1,0 +1,172 @@
+//! Orders, links, drain: the role as the launcher and the listener see it.
+
+use super::*;
+use crate::HandoffError;
+use gatepost_testkit::rogue::{Deed, Stage};
+use gatepost_wire::control::{Order, Report, Role};
+use gatepost_wire::{LauncherToRole, ListenerToHandoff, Nothing, RoleToLauncher};
+use tokio::task::JoinHandle;
+
+type Launcher = AsyncEnd<LauncherToRole, RoleToLauncher>;
+type Listener = End<ListenerToHandoff, Nothing>;
+
+struct Started {
+    launcher: Launcher,
+    serving: JoinHandle<Result<(), HandoffError>>,
+}
+
+impl Started {
+    fn start(scene: &Scene) -> Self {
+        let (theirs, ours) = End::pair().unwrap();
+        let house = scene.house();
+        crate::serve::prepare_spool(&house, &scene.slice.spool).unwrap();
+        let serving = tokio::spawn(serve::serve(theirs, house));
+        Self { launcher: AsyncEnd::new(ours).unwrap(), serving }
+    }
+
+    async fn listener(&self) -> Listener {
+        let (ours, theirs) = Listener::pair().unwrap();
+        self.launcher.tell_with(&Order::Peer(Role::Listener), &[theirs.as_fd()]).await.unwrap();
+        ours
+    }
+
+    async fn go(&self) {
+        self.launcher.tell(&Order::Go).await.unwrap();
+        assert_eq!(self.launcher.recv(&mut Inbox::new(64)).await.unwrap(), Report::Ready);
+    }
+
+    async fn session(listener: &Listener) -> Session {
+        let (ours, theirs) = End::<SessionToHandoff, HandoffToSession>::pair().unwrap();
+        listener.tell_with(&open(), &[theirs.as_fd()]).unwrap();
+        drop(theirs);
+        Session::over(ours, None).await
+    }
+
+    async fn end(self) -> Result<(), HandoffError> {
+        self.serving.await.unwrap()
+    }
+}
+
+#[test]
+fn it_is_ready_when_the_backend_has_proved_itself_and_then_serves() {
+    let scene = Scene::new().with(|slice| slice.relay_proof = true);
+    let mta = scene.mta();
+    play(async {
+        let role = Started::start(&scene);
+        let listener = role.listener().await;
+        role.go().await;
+        assert!(mta.lines().contains(&"RCPT TO:<relay-test@[192.0.2.3]>".to_owned()));
+        let mut session = Started::session(&listener).await;
+        assert_eq!(session.mail_and("user@ok.test").await.code, 250);
+        assert_eq!(session.send(LETTER).await.code, 250);
+        role.launcher.tell(&Order::Drain).await.unwrap();
+        session.bye().await;
+        role.end().await.unwrap();
+    });
+    assert_eq!(mta.count(), 1);
+}
+
+#[test]
+fn p7_it_does_not_start_before_a_backend_that_relays() {
+    let scene = Scene::new().with(|slice| slice.relay_proof = true);
+    let mta = scene.mta();
+    mta.misbehave(Stage::Rcpt, Deed::Answer("250 2.1.5 Ok\r\n"));
+    let ended = play(async {
+        let role = Started::start(&scene);
+        role.launcher.tell(&Order::Go).await.unwrap();
+        role.end().await
+    });
+    let Err(HandoffError::Backend(why)) = ended else { panic!("{ended:?}") };
+    assert!(why.contains("relays for a stranger"), "{why}");
+}
+
+#[test]
+fn it_waits_for_a_backend_that_comes_up_later() {
+    let scene = Scene::new();
+    play(async {
+        let role = Started::start(&scene);
+        role.launcher.tell(&Order::Go).await.unwrap();
+        // A first attempt has failed once this thread has yielded so often; if not, the test is only milder.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        let _mta = scene.mta();
+        assert_eq!(role.launcher.recv(&mut Inbox::new(64)).await.unwrap(), Report::Ready);
+    });
+}
+
+#[test]
+fn a_drain_ends_with_the_last_session_and_no_sooner() {
+    let scene = Scene::new();
+    let mta = scene.mta();
+    play(async {
+        let role = Started::start(&scene);
+        let listener = role.listener().await;
+        role.go().await;
+        let mut first = Started::session(&listener).await;
+        let second = Started::session(&listener).await;
+        role.launcher.tell(&Order::Drain).await.unwrap();
+        second.bye().await;
+        assert_eq!(first.mail_and("user@ok.test").await.code, 250);
+        assert_eq!(first.send(LETTER).await.code, 250);
+        assert!(!role.serving.is_finished());
+        first.bye().await;
+        role.end().await.unwrap();
+    });
+    assert_eq!(mta.count(), 1);
+}
+
+#[test]
+fn a_drain_without_sessions_ends_at_once() {
+    let scene = Scene::new();
+    let _mta = scene.mta();
+    play(async {
+        let role = Started::start(&scene);
+        role.go().await;
+        role.launcher.tell(&Order::Drain).await.unwrap();
+        role.end().await.unwrap();
+    });
+}
+
+#[test]
+fn sessions_outlive_the_link_they_came_by() {
+    let scene = Scene::new();
+    let _mta = scene.mta();
+    play(async {
+        let role = Started::start(&scene);
+        let old = role.listener().await;
+        role.go().await;
+        let mut session = Started::session(&old).await;
+        let new = role.listener().await;
+        drop(old);
+        let other = Started::session(&new).await;
+        assert_eq!(session.mail_and("user@ok.test").await.code, 250);
+        assert_eq!(session.send(LETTER).await.code, 250);
+        other.bye().await;
+    });
+}
+
+#[test]
+fn it_ends_when_the_launcher_is_gone() {
+    let scene = Scene::new();
+    play(async {
+        let Started { launcher, serving } = Started::start(&scene);
+        drop(launcher);
+        serving.await.unwrap().unwrap();
+    });
+}
+
+#[test]
+fn what_a_killed_process_left_in_the_spool_is_removed_and_nothing_else() {
+    let scene = Scene::new();
+    let spool = std::path::Path::new(&scene.slice.spool);
+    fs::write(spool.join("content-0123456789abcdef"), "left").unwrap();
+    fs::write(spool.join("README"), "stays").unwrap();
+    crate::serve::prepare_spool(&scene.house(), &scene.slice.spool).unwrap();
+    let names: Vec<_> = fs::read_dir(spool).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["README"]);
+    let missing = scene.directory.join("missing").display().to_string();
+    let scene = Scene::new().with(|slice| slice.spool = missing);
+    let refused = crate::serve::prepare_spool(&scene.house(), &scene.slice.spool);
+    assert!(matches!(refused, Err(HandoffError::Spool { .. })));
+}
