@@ -3,7 +3,7 @@
 //! A role's list is the sum of the tables its profile names. Keep conditions rare: the kernel answers an unconditional
 //! permission from a bitmap, and runs the filter only for the others.
 
-use gatepost_sys::filter::When::{self, Always, ArgIs, NotExecutable};
+use gatepost_sys::filter::When::{self, Always, Args, NotExecutable, PrivateNotExecutable};
 
 /// One permitted system call.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +20,11 @@ const fn call(name: &'static str, when: When, reason: &'static str) -> Call {
     Call { name, when, reason }
 }
 
+/// MSG_NOSIGNAL and no other flag: MSG_FASTOPEN would be a connect(2) that landlock does not see.
+const NO_SIGNAL: u64 = 0x4000;
+/// SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK.
+const STREAM: u64 = 0x8_0801;
+
 /// Memory, descriptors in hand, ending: what any Rust program does.
 pub const BASE: &[Call] = &[
     call("read", Always, "descriptors in hand; signalfd, eventfd"),
@@ -27,12 +32,12 @@ pub const BASE: &[Call] = &[
     call("writev", Always, "standard library's unbuffered stderr"),
     call("close", Always, "descriptors that are done with"),
     call("brk", Always, "allocator, small blocks; RLIMIT_DATA bounds it"),
-    call("mmap", NotExecutable, "allocator, large blocks"),
+    call("mmap", PrivateNotExecutable, "allocator, large blocks"),
     call("mprotect", NotExecutable, "allocator, growing the arena"),
     call("munmap", Always, "allocator"),
     call("mremap", Always, "allocator, growing a large block; keeps its protection"),
     call("madvise", Always, "allocator, giving memory back"),
-    call("sendmsg", Always, "private channels: frames and descriptors"),
+    call("sendmsg", Args(&[(2, NO_SIGNAL)]), "private channels: frames and descriptors"),
     call("recvmsg", Always, "private channels: frames and descriptors"),
     call("futex", Always, "locks in the standard library and tracing, uncontended with one thread"),
     call("clock_gettime", Always, "timeouts, where the vDSO does not answer"),
@@ -56,8 +61,12 @@ pub const EPOLL: &[Call] = &[
     call("epoll_wait", Always, "the loop"),
     call("epoll_pwait", Always, "the loop where epoll_wait(2) is not"),
     call("epoll_pwait2", Always, "the loop, newer kernels"),
-    call("fcntl", Always, "O_NONBLOCK of received descriptors; close-on-exec copies of the runtime's epoll"),
-    call("ioctl", ArgIs(1, 0x5421), "FIONBIO: O_NONBLOCK as the standard library sets it"),
+    // Not F_SETOWN and F_SETSIG, which together send any signal to any process of the same user.
+    call("fcntl", Args(&[(1, 1)]), "F_GETFD: the standard library's own checks"),
+    call("fcntl", Args(&[(1, 3)]), "F_GETFL: before O_NONBLOCK"),
+    call("fcntl", Args(&[(1, 4)]), "F_SETFL: O_NONBLOCK of received descriptors"),
+    call("fcntl", Args(&[(1, 1030)]), "F_DUPFD_CLOEXEC: copies of the runtime's epoll"),
+    call("ioctl", Args(&[(1, 0x5421)]), "FIONBIO: O_NONBLOCK as the standard library sets it"),
 ];
 
 /// Taking connections.
@@ -65,18 +74,19 @@ pub const ACCEPT: &[Call] = &[
     call("accept4", Always, "new connections"),
     call("getsockname", Always, "the address a client came to, for Received and XCLIENT"),
     call("socketpair", Always, "a session's private channels"),
-    call("sendto", Always, "421 to a client that is not admitted"),
+    call("sendto", Args(&[(3, NO_SIGNAL)]), "421 to a client that is not admitted"),
     call("shutdown", Always, "after that 421"),
-    call("setsockopt", Always, "TCP_NODELAY"),
+    call("setsockopt", Args(&[(1, 6), (2, 1)]), "TCP_NODELAY"),
 ];
 
 /// One client: what a session does and the nursery does not.
 pub const TALK: &[Call] = &[
     call("recvfrom", Always, "the client's octets"),
-    call("sendto", Always, "replies"),
+    call("sendto", Args(&[(3, NO_SIGNAL)]), "replies"),
     call("shutdown", Always, "221, then the end of our half"),
-    call("setsockopt", Always, "TCP_NODELAY; time limits of the private channels"),
-    call("getsockopt", Always, "SO_ERROR after a failed write"),
+    call("setsockopt", Args(&[(1, 1), (2, 20)]), "SO_RCVTIMEO: time limits of the private channels"),
+    call("setsockopt", Args(&[(1, 1), (2, 21)]), "SO_SNDTIMEO: the same"),
+    call("getsockopt", Args(&[(1, 1), (2, 4)]), "SO_ERROR after a failed write"),
     call("epoll_create1", Always, "the session's own runtime: a forked epoll would be shared"),
     call("eventfd2", Always, "the runtime's waker"),
 ];
@@ -97,13 +107,16 @@ pub const FORK: &[Call] = &[
 
 /// The backend.
 pub const BACKEND: &[Call] = &[
-    call("socket", Always, "a connection to the backend; namespaces and landlock say where to"),
+    // Streams only: landlock says where TCP may go, and nothing would say so of UDP.
+    call("socket", Args(&[(0, 1), (1, STREAM)]), "a connection to the backend's socket"),
+    call("socket", Args(&[(0, 2), (1, STREAM)]), "a connection to the backend by IPv4; landlock says where to"),
+    call("socket", Args(&[(0, 10), (1, STREAM)]), "the same by IPv6"),
     call("connect", Always, "the same"),
-    call("getsockopt", Always, "SO_ERROR: did the connection come to be"),
-    call("setsockopt", Always, "TCP_NODELAY"),
+    call("getsockopt", Args(&[(1, 1), (2, 4)]), "SO_ERROR: did the connection come to be"),
+    call("setsockopt", Args(&[(1, 6), (2, 1)]), "TCP_NODELAY"),
     call("getpeername", Always, "the standard library's TcpStream, PROXY header"),
     call("getsockname", Always, "the same"),
-    call("sendto", Always, "commands and content"),
+    call("sendto", Args(&[(3, NO_SIGNAL)]), "commands and content"),
     call("recvfrom", Always, "replies"),
     call("shutdown", Always, "the end of a connection"),
 ];
@@ -132,7 +145,7 @@ pub const MAILDIR: &[Call] = &[
     call("fdatasync", Always, "the same"),
     call("accept4", Always, "handoff's connections"),
     call("recvfrom", Always, "commands and content"),
-    call("sendto", Always, "replies"),
+    call("sendto", Args(&[(3, NO_SIGNAL)]), "replies"),
     call("getpid", Always, "Maildir file names"),
     call("shutdown", Always, "the end of a connection"),
 ];

@@ -74,7 +74,7 @@ impl Newborn {
         check_parent(&self.control)?;
         close_landlock(profile, birth)?;
         prove::all(profile, birth)?;
-        Ok(Entered { control: self.control, profile, file_size: birth.file_size })
+        Ok(Entered { control: self.control, profile, data: birth.data, file_size: birth.file_size })
     }
 }
 
@@ -132,6 +132,7 @@ fn close_landlock(profile: &Profile, birth: &Birth) -> Result<(), JailError> {
 pub struct Entered {
     control: ControlEnd,
     profile: &'static Profile,
+    data: u64,
     file_size: u64,
 }
 
@@ -143,7 +144,7 @@ impl Entered {
     pub fn seal(self) -> Result<Jailed, JailError> {
         let sealing = |cause| JailError::Step { step: "apply the system call filter", cause };
         let session = match self.profile.forks {
-            true => Some(SessionSeal::prepare(self.file_size).map_err(sealing)?),
+            true => Some(SessionSeal::prepare(self.data, self.file_size).map_err(sealing)?),
             false => None,
         };
         self.profile.filter().and_then(|filter| filter.apply()).map_err(sealing)?;
@@ -172,12 +173,13 @@ impl Jailed {
 #[derive(Debug, Clone)]
 pub struct SessionSeal {
     filter: Filter,
+    data: u64,
     file_size: u64,
 }
 
 impl SessionSeal {
-    fn prepare(file_size: u64) -> std::io::Result<Self> {
-        Ok(Self { filter: Filter::forbid(crate::calls::FORK.iter().map(profile::allowed))?, file_size })
+    fn prepare(data: u64, file_size: u64) -> std::io::Result<Self> {
+        Ok(Self { filter: Filter::forbid(crate::calls::FORK.iter().map(profile::allowed))?, data, file_size })
     }
 
     /// Closes the session in, after the fork and after its runtime exists: dies with the nursery, cannot fork, and
@@ -189,6 +191,10 @@ impl SessionSeal {
         step("ask to die with the nursery", process::die_with_parent())?;
         step("limit a session's processes", limits::set(Limit::Processes, 0))?;
         step("limit a session's files", limits::set(Limit::FileSize, self.file_size))?;
+        // RLIMIT_DATA counts neither the stack nor the page tables of memory that is only looked at.
+        step("limit a session's stack", limits::set_at_most(Limit::Stack, SESSION_STACK).map(drop))?;
+        let space = self.data.saturating_add(SESSION_ADDRESS_SPACE);
+        step("limit a session's address space", limits::set_at_most(Limit::AddressSpace, space).map(drop))?;
         step("limit a session's processor time", limits::set(Limit::CpuTime, SESSION_CPU_SECONDS))?;
         step("apply the session's system call filter", self.filter.apply())?;
         Ok(JailedSession(()))
@@ -197,6 +203,11 @@ impl SessionSeal {
 
 /// RLIMIT_CPU of a session: an hour of full-speed content takes far less.
 pub const SESSION_CPU_SECONDS: u64 = 600;
+
+/// RLIMIT_STACK of a session, octets.
+pub const SESSION_STACK: u64 = 1024 * 1024;
+/// RLIMIT_AS of a session, octets, beyond its RLIMIT_DATA: the program file, its stack and room to spare.
+pub const SESSION_ADDRESS_SPACE: u64 = 64 * 1024 * 1024;
 
 /// Proof that this process is a jailed session.
 #[derive(Debug)]

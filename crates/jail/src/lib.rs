@@ -15,7 +15,10 @@ mod enter;
 pub mod profile;
 mod prove;
 
-pub use enter::{BIRTH_FD, CONTROL_FD, Entered, Jailed, JailedSession, Newborn, SESSION_CPU_SECONDS, SessionSeal};
+pub use enter::{
+    BIRTH_FD, CONTROL_FD, Entered, Jailed, JailedSession, Newborn, SESSION_ADDRESS_SPACE, SESSION_CPU_SECONDS,
+    SESSION_STACK, SessionSeal,
+};
 
 /// A role's end towards the launcher.
 pub type ControlEnd = End<RoleToLauncher, LauncherToRole>;

@@ -3,7 +3,7 @@
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 /// Which uses of a permitted system call are permitted.
@@ -11,10 +11,12 @@ use std::io;
 pub enum When {
     /// All.
     Always,
-    /// mmap(2) and mprotect(2) without PROT_EXEC.
+    /// mprotect(2) without PROT_EXEC.
     NotExecutable,
-    /// Only with this value in the argument of that index (from 0).
-    ArgIs(u8, u64),
+    /// mmap(2) without PROT_EXEC of memory that RLIMIT_DATA counts: private and not growing down like a stack.
+    PrivateNotExecutable,
+    /// Only with these values in the arguments of these indices (from 0), the lower four octets of each.
+    Args(&'static [(u8, u64)]),
 }
 
 /// A permitted system call, by name.
@@ -50,13 +52,21 @@ impl Filter {
         listed: SeccompAction,
     ) -> io::Result<Self> {
         let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+        let mut unconditional = BTreeSet::new();
         for (name, when) in list {
             let number = number(name).ok_or_else(|| io::Error::other(format!("no system call is named {name}")))?;
             let Some(number) = number else { continue };
             let entry = rules.entry(number).or_default();
-            if let Some(condition) = condition(when).map_err(io::Error::other)? {
-                entry.push(SeccompRule::new(vec![condition]).map_err(io::Error::other)?);
+            let conditions = conditions(when).map_err(io::Error::other)?;
+            if conditions.is_empty() {
+                unconditional.insert(number);
+            } else {
+                entry.push(SeccompRule::new(conditions).map_err(io::Error::other)?);
             }
+        }
+        // Whoever lists a call twice means either: no rules at all is what matches always.
+        for number in unconditional {
+            rules.insert(number, Vec::new());
         }
         let arch: TargetArch = std::env::consts::ARCH.try_into().map_err(io::Error::other)?;
         let filter = SeccompFilter::new(rules, otherwise, listed, arch).map_err(io::Error::other)?;
@@ -84,17 +94,22 @@ impl Filter {
     }
 }
 
-fn condition(when: When) -> Result<Option<SeccompCondition>, seccompiler::BackendError> {
-    let exec = u64::from(libc::PROT_EXEC.unsigned_abs());
-    Ok(match when {
-        When::Always => None,
-        When::NotExecutable => {
-            Some(SeccompCondition::new(2, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(exec), 0)?)
+fn conditions(when: When) -> Result<Vec<SeccompCondition>, seccompiler::BackendError> {
+    let clear = |index, bits: libc::c_int| {
+        let bits = u64::from(bits.unsigned_abs());
+        SeccompCondition::new(index, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(bits), 0)
+    };
+    match when {
+        When::Always => Ok(Vec::new()),
+        When::NotExecutable => Ok(vec![clear(2, libc::PROT_EXEC)?]),
+        When::PrivateNotExecutable => {
+            Ok(vec![clear(2, libc::PROT_EXEC)?, clear(3, libc::MAP_SHARED | libc::MAP_GROWSDOWN)?])
         }
-        When::ArgIs(index, value) => {
-            Some(SeccompCondition::new(index, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)?)
-        }
-    })
+        When::Args(values) => values
+            .iter()
+            .map(|(index, value)| SeccompCondition::new(*index, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, *value))
+            .collect(),
+    }
 }
 
 /// The number of a system call here: `None` when no architecture has the name, `Some(None)` when another has.

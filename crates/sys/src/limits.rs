@@ -14,6 +14,8 @@ pub enum Limit {
     Core,
     CpuTime,
     LockedMemory,
+    Stack,
+    AddressSpace,
 }
 
 impl Limit {
@@ -26,6 +28,8 @@ impl Limit {
             Limit::Core => Resource::CORE,
             Limit::CpuTime => Resource::CPU,
             Limit::LockedMemory => Resource::MEMLOCK,
+            Limit::Stack => Resource::STACK,
+            Limit::AddressSpace => Resource::AS,
         }
     }
 }
