@@ -55,6 +55,9 @@ struct AuditArgs {
     /// One JSON object a process instead of the table
     #[arg(long)]
     json: bool,
+    /// The configuration that is in force, when it sets limits.data
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Processes to look at; without any, every process of a running gatepost
     pids: Vec<u32>,
 }
@@ -151,7 +154,12 @@ fn audit(args: &AuditArgs) -> ExitCode {
             }
         }
     }
-    let rows = audit::rows(facts, &Expectations::default());
+    let expected = match args.config.as_deref().map(plan::from_file) {
+        None => Expectations::default(),
+        Some(Ok(plan)) => Expectations::default().with_session_data(plan.limits.data),
+        Some(Err(faults)) => return fail(&faults),
+    };
+    let rows = audit::rows(facts, &expected);
     print!("{}", if args.json { audit::json(&rows) } else { audit::table(&rows) });
     let weak = unseen || rows.iter().any(|row| !row.findings.is_empty());
     if weak { ExitCode::FAILURE } else { ExitCode::SUCCESS }

@@ -5,7 +5,7 @@ use crate::plan::{Connect, Plan};
 use gatepost_jail::profile::{self, Profile};
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::{
-    self, Birth, HandoffSlice, KeyholderSlice, ListenerSlice, NurserySlice, ReceiverSlice, Slice, TlsMode,
+    self, Birth, Chain, HandoffSlice, KeyholderSlice, ListenerSlice, NurserySlice, ReceiverSlice, Slice, TlsMode,
 };
 use std::path::{Path, PathBuf};
 use zeroize::Zeroize;
@@ -128,11 +128,7 @@ fn slice_of(role: Role, plan: &Plan) -> Result<Vec<u8>, String> {
 }
 
 fn nursery(plan: &Plan, listeners: Vec<TlsMode>) -> Result<NurserySlice, String> {
-    let chains = if plan.speaks_tls() {
-        plan.pairs.iter().map(|pair| Ok(load_pair(pair)?.0.chain)).collect::<Result<_, String>>()?
-    } else {
-        Vec::new()
-    };
+    let chains = if plan.speaks_tls() { chains(plan)? } else { Vec::new() };
     Ok(NurserySlice {
         listeners,
         hostname: plan.hostname.clone(),
@@ -146,6 +142,17 @@ fn nursery(plan: &Plan, listeners: Vec<TlsMode>) -> Result<NurserySlice, String>
         command_timeout: plan.limits.command_timeout,
         session_time: plan.limits.session_time,
     })
+}
+
+/// The first pair is for all who ask for no other; a later one without names is for those that it certifies.
+fn chains(plan: &Plan) -> Result<Vec<Chain>, String> {
+    let loaded = plan.pairs.iter().enumerate().map(|(index, source)| {
+        let (pair, _) = load_pair(source)?;
+        let unnamed = index > 0 && pair.chain.names.is_empty();
+        let names = if unnamed { pair.certified_names() } else { pair.chain.names };
+        Ok(Chain { names, ..pair.chain })
+    });
+    loaded.collect()
 }
 
 /// The keys are in this process only while this runs (P5).

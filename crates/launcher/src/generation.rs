@@ -452,7 +452,7 @@ fn ended(end: process::End) -> String {
     match end {
         process::End::Exit(status) => format!("it ended with status {status}"),
         process::End::Signal(31) => {
-            "it was killed by SIGSYS: it made a system call that its profile does not list".into()
+            "it was killed by SIGSYS: it panicked, or made a system call that its profile does not list".into()
         }
         process::End::Signal(signal) => format!("it was killed by signal {signal}"),
     }
