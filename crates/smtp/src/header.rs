@@ -1,15 +1,18 @@
 //! The header duties of a relay, as a stream: count the hops, remove forged results, leave every other octet alone.
 //!
-//! An `Authentication-Results` that bears our own authserv-id did not come from us, or it would not come from outside
+//! An `Authentication-Results` that bears our own authserv-id didn't come from us, or it would not come from outside
 //! (RFC 8601 §5). A DKIM signature over anything else still verifies.
 
 use memchr::memchr;
 
 use crate::{octets, split};
 
-/// Octets of a field that may pass before its authserv-id is seen. Only comments and folding could fill them: a field
-/// that hides its id behind more is removed.
+/// Octets of a field that are held until it is clear what becomes of it. Only white space and comments can fill them: a
+/// result that hides its authserv-id behind more is removed.
 const HELD_MAX: usize = 1024;
+
+const RESULTS: &[u8] = b"authentication-results";
+const RECEIVED: &[u8] = b"received";
 
 /// The header is longer than its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,12 +26,12 @@ impl std::fmt::Display for TooLong {
 
 impl std::error::Error for TooLong {}
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum State {
-    /// Within the name of a field, all of it held.
+    /// Within what may be the name of a field that matters, held.
     Name,
-    /// Within a field whose authserv-id decides, all of it held.
-    Deciding,
+    /// Within a result, held until it is clear whose it is.
+    Results(AuthservId),
     /// Within a field that passes.
     Pass,
     /// Within a field that is removed.
@@ -57,7 +60,7 @@ impl Filter {
         Self {
             own_id: own_id.as_bytes().into(),
             header_max,
-            state: State::Name,
+            state: State::Pass,
             held: Vec::new(),
             line_start: true,
             read: 0,
@@ -81,7 +84,7 @@ impl Filter {
     /// The body has begun: chunks pass as they are.
     #[must_use]
     pub fn in_body(&self) -> bool {
-        self.state == State::Body
+        matches!(self.state, State::Body)
     }
 
     /// Appends what stays of the header in `chunk` to `out`, and gives back what lies behind the header: it follows `out`.
@@ -90,7 +93,7 @@ impl Filter {
     /// The header is longer than its limit.
     pub fn push<'c>(&mut self, chunk: &'c [u8], out: &mut Vec<u8>) -> Result<&'c [u8], TooLong> {
         let mut rest = chunk;
-        while self.state != State::Body && !rest.is_empty() {
+        while !self.in_body() && !rest.is_empty() {
             let end = memchr(b'\n', rest).map_or(rest.len(), |at| at.saturating_add(1));
             let (piece, later) = split(rest, end);
             rest = later;
@@ -105,137 +108,349 @@ impl Filter {
 
     /// The content ends: appends what is still held.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
-        if self.state == State::Deciding {
-            self.decide(true);
-        }
-        self.release(out);
+        self.end_field(out);
         self.state = State::Body;
     }
 
     /// Takes a piece of one line: all of it, or up to a cut between chunks.
     fn take(&mut self, piece: &[u8], out: &mut Vec<u8>) {
-        if self.line_start && !matches!(piece.first(), Some(b' ' | b'\t')) {
-            // The field before is complete.
-            if self.state == State::Deciding {
-                self.decide(true);
-            }
-            self.release(out);
+        let continues = matches!(piece.first(), Some(b' ' | b'\t'));
+        if std::mem::replace(&mut self.line_start, piece.last() == Some(&b'\n')) && !continues {
+            self.end_field(out);
             self.state = State::Name;
         }
-        self.line_start = piece.last() == Some(&b'\n');
         match self.state {
             State::Pass | State::Body => out.extend_from_slice(piece),
             State::Drop => {}
-            State::Name | State::Deciding => {
+            State::Name => {
                 self.held.extend_from_slice(piece);
-                if self.state == State::Name {
-                    self.read_name();
-                }
-                if self.state == State::Deciding {
-                    self.decide(false);
-                }
-                self.release(out);
+                self.read_name(out);
+            }
+            State::Results(_) => {
+                self.held.extend_from_slice(piece);
+                self.read_results(piece, out);
             }
         }
     }
 
-    /// Lets go of what is held, once it is clear what becomes of it.
-    fn release(&mut self, out: &mut Vec<u8>) {
-        match self.state {
-            State::Name | State::Deciding if !self.line_start => return,
-            State::Deciding => return,
-            State::Drop => {}
-            State::Name | State::Pass | State::Body => out.extend_from_slice(&self.held),
+    /// The field is complete, or another one begins.
+    fn end_field(&mut self, out: &mut Vec<u8>) {
+        if let State::Results(id) = &self.state {
+            let forged = id.end(&self.own_id);
+            self.decide(forged, out);
         }
-        self.held.clear();
+        out.append(&mut self.held);
+    }
+
+    fn decide(&mut self, forged: bool, out: &mut Vec<u8>) {
+        if forged {
+            self.held.clear();
+            self.removed = self.removed.saturating_add(1);
+            self.state = State::Drop;
+        } else {
+            out.append(&mut self.held);
+            self.state = State::Pass;
+        }
     }
 
     /// Looks at the name of the field as far as it is there.
-    fn read_name(&mut self) {
-        if self.held.as_slice() == b"\r\n" {
+    fn read_name(&mut self, out: &mut Vec<u8>) {
+        if self.held == b"\r\n" {
+            out.append(&mut self.held);
             self.state = State::Body;
             return;
         }
-        let Some(colon) = memchr(b':', &self.held) else {
-            // Longer than any name that matters, or a line that isn't a field.
-            if self.held.len() > 64 || self.line_start {
-                self.state = State::Pass;
+        let colon = memchr(b':', &self.held);
+        // RFC 5322 §4.5 lets white space stand before the colon.
+        let name = split(&self.held, colon.unwrap_or(self.held.len())).0.trim_ascii_end();
+        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+        let begins = |known: &[u8]| known.get(..name.len()).is_some_and(is);
+        // Where the name is padded beyond what is held, the cut between chunks must not decide.
+        let padded = colon.unwrap_or(self.held.len()) > HELD_MAX;
+        match colon {
+            _ if padded => {
+                let forged = is(RESULTS);
+                self.decide(forged, out);
             }
-            return;
-        };
-        // RFC 5322 §4.5.3 lets white space stand before the colon; parsers differ about it, so it changes nothing here.
-        let name = split(&self.held, colon).0.trim_ascii_end();
-        self.state = State::Pass;
-        if name.eq_ignore_ascii_case(b"received") {
-            self.hops = self.hops.saturating_add(1);
-        } else if name.eq_ignore_ascii_case(b"authentication-results") {
-            self.state = State::Deciding;
+            Some(colon) if is(RESULTS) => {
+                self.state = State::Results(AuthservId::default());
+                let value = self.held.get(colon.saturating_add(1)..).unwrap_or_default().to_vec();
+                self.read_results(&value, out);
+            }
+            Some(_) => {
+                if is(RECEIVED) {
+                    self.hops = self.hops.saturating_add(1);
+                }
+                self.decide(false, out);
+            }
+            None if self.line_start || !(begins(RESULTS) || begins(RECEIVED)) => self.decide(false, out),
+            None => {}
         }
     }
 
-    /// Looks for the authserv-id in what is held of the field. `whole`: nothing more will come.
-    fn decide(&mut self, whole: bool) {
-        let value = memchr(b':', &self.held).and_then(|at| self.held.get(at.saturating_add(1)..)).unwrap_or_default();
-        let ours = match authserv_id(value, whole) {
-            Id::Found(id) => id.eq_ignore_ascii_case(&self.own_id),
-            Id::None => false,
-            Id::Unfinished if self.held.len() > HELD_MAX => true,
-            Id::Unfinished => return,
-        };
-        if ours {
-            self.removed = self.removed.saturating_add(1);
+    /// Reads on in a result.
+    fn read_results(&mut self, piece: &[u8], out: &mut Vec<u8>) {
+        let State::Results(id) = &mut self.state else { return };
+        let whose = piece.iter().find_map(|&octet| id.push(octet, &self.own_id));
+        if let Some(whose) = whose {
+            self.decide(whose != Whose::Other, out);
         }
-        self.state = if ours { State::Drop } else { State::Pass };
     }
 }
 
-enum Id {
-    Found(Vec<u8>),
-    None,
-    Unfinished,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Ours,
+    Other,
+    /// Not to be read by RFC 8601: each parser will find another id in it.
+    Nobody,
 }
 
-/// RFC 8601 §2.2: `[CFWS] authserv-id`, a token or a quoted string.
-fn authserv_id(value: &[u8], whole: bool) -> Id {
-    let unfinished = || if whole { Id::None } else { Id::Unfinished };
-    let mut depth = 0u32;
-    let mut rest = value.iter().copied();
-    let first = loop {
-        match (rest.next(), depth) {
-            (None, _) => return unfinished(),
-            (Some(b'('), _) => depth = depth.saturating_add(1),
-            (Some(b')'), 1..) => depth -= 1,
-            (Some(b'\\'), 1..) => {
-                if rest.next().is_none() {
-                    return unfinished();
+/// Reads `[CFWS] authserv-id`, RFC 8601 §2.2: a token or a quoted string, compared as it comes.
+#[derive(Debug, Clone, Copy, Default)]
+struct AuthservId {
+    place: Place,
+    /// Octets read behind the colon.
+    read: usize,
+    /// Comments open.
+    depth: u32,
+    /// After a backslash.
+    escaped: bool,
+    /// Octets of the id so far.
+    length: usize,
+    /// One of them isn't ours.
+    differs: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Place {
+    #[default]
+    Before,
+    Token,
+    Quoted,
+}
+
+impl AuthservId {
+    fn push(&mut self, octet: u8, own: &[u8]) -> Option<Whose> {
+        self.read = self.read.saturating_add(1);
+        if self.read > HELD_MAX {
+            return Some(Whose::Nobody);
+        }
+        let escaped = std::mem::take(&mut self.escaped);
+        match self.place {
+            Place::Before if self.depth > 0 => match octet {
+                _ if escaped => {}
+                b'\\' => self.escaped = true,
+                b'(' => self.depth = self.depth.saturating_add(1),
+                b')' => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            },
+            Place::Before => match octet {
+                b' ' | b'\t' | b'\r' | b'\n' => {}
+                b'(' => self.depth = 1,
+                b'"' => self.place = Place::Quoted,
+                _ if is_special(octet) => return Some(Whose::Nobody),
+                _ => {
+                    self.place = Place::Token;
+                    self.compare(octet, own);
+                }
+            },
+            Place::Token if is_special(octet) => return Some(self.whose(own)),
+            Place::Token => self.compare(octet, own),
+            Place::Quoted => match octet {
+                _ if escaped => self.compare(octet, own),
+                b'\\' => self.escaped = true,
+                b'"' => return Some(self.whose(own)),
+                // Folding is no part of what is quoted.
+                b'\r' | b'\n' => {}
+                _ => self.compare(octet, own),
+            },
+        }
+        None
+    }
+
+    /// The field ends here. True if it is ours, or not to be read.
+    fn end(&self, own: &[u8]) -> bool {
+        self.place != Place::Token || self.whose(own) == Whose::Ours
+    }
+
+    fn compare(&mut self, octet: u8, own: &[u8]) {
+        self.differs |= own.get(self.length).is_none_or(|ours| !ours.eq_ignore_ascii_case(&octet));
+        self.length = self.length.saturating_add(1);
+    }
+
+    fn whose(&self, own: &[u8]) -> Whose {
+        if !self.differs && self.length == own.len() { Whose::Ours } else { Whose::Other }
+    }
+}
+
+/// What ends a token, RFC 2045 §5.1.
+fn is_special(octet: u8) -> bool {
+    octet <= b' ' || b"()<>@,;:\\\"/[]?=\x7f".contains(&octet)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn filter_cut(content: &[u8], cuts: &[usize]) -> (Vec<u8>, u32, u32) {
+        let mut filter = Filter::new("mx.example.org", 1 << 16);
+        let mut out = Vec::new();
+        let mut from = 0;
+        for &cut in cuts.iter().chain([&content.len()]) {
+            let cut = cut.clamp(from, content.len());
+            let body = filter.push(&content[from..cut], &mut out).unwrap();
+            out.extend_from_slice(body);
+            from = cut;
+        }
+        filter.finish(&mut out);
+        (out, filter.hops(), filter.removed())
+    }
+
+    const REST: &str = "Subject: x\r\n y\r\nDKIM-Signature: v=1\r\n\r\nAuthentication-Results: mx.example.org; a=b\r\n";
+
+    /// What stands behind the colon, and whether the field goes.
+    const RESULTS_TABLE: &[(&str, bool)] = &[
+        (" mx.example.org; spf=pass", true),
+        ("mx.example.org;spf=pass", true),
+        ("\tMX.Example.ORG 1; none", true),
+        (" \"mx.example.org\"; none", true),
+        (" \"mx\\.example.org\"; none", true),
+        (" \"mx.exam\r\n\tple.org\"; none", false),
+        (" (a (nested\\) comment) here) mx.example.org; none", true),
+        ("\r\n mx.example.org;\r\n\tdkim=pass", true),
+        (" mx.example.org", true),
+        (" mx.example.org(comment); none", true),
+        (" mx.example.org.evil.test; none", false),
+        (" xmx.example.org; none", false),
+        (" mx.example.or; none", false),
+        (" other.test; spf=pass smtp.mailfrom=mx.example.org", false),
+        (" (mx.example.org) other.test; none", false),
+        (" \"\"; none", false),
+        ("", true),
+        (" (never closed mx.example.org; none", true),
+        (" \"never closed; none", true),
+        (" ;mx.example.org; none", true),
+        (" =; none", true),
+    ];
+
+    #[test]
+    fn p9_forged_results_of_our_own_go_and_nothing_else() {
+        for name in ["Authentication-Results:", "AUTHENTICATION-results :", "authentication-results\t \t:"] {
+            for (value, forged) in RESULTS_TABLE {
+                let field = format!("{name}{value}\r\n");
+                for before in ["", "From: a\r\n", "Received: x\r\n"] {
+                    let content = format!("{before}{field}{REST}");
+                    let kept = if *forged { format!("{before}{REST}") } else { content.clone() };
+                    for cut in 0..content.len() {
+                        let (out, _, removed) = filter_cut(content.as_bytes(), &[cut]);
+                        assert_eq!(String::from_utf8_lossy(&out), kept, "{field:?} cut at {cut}");
+                        assert_eq!(removed, u32::from(*forged), "{field:?}");
+                    }
                 }
             }
-            (Some(b' ' | b'\t' | b'\r' | b'\n'), 0) | (Some(_), 1..) => {}
-            (Some(octet), 0) => break octet,
         }
-    };
-    let mut id = Vec::new();
-    if first == b'"' {
-        loop {
-            match rest.next() {
-                None => return unfinished(),
-                Some(b'"') => return Id::Found(id),
-                Some(b'\\') => match rest.next() {
-                    None => return unfinished(),
-                    Some(octet) => id.push(octet),
-                },
-                // Folding is no part of what is quoted.
-                Some(b'\r' | b'\n') => {}
-                Some(octet) => id.push(octet),
+    }
+
+    #[test]
+    fn p9_results_hidden_behind_padding_go() {
+        let long = "x".repeat(2000);
+        let spaces = " ".repeat(2000);
+        for field in [
+            format!("Authentication-Results: ({long}) mx.example.org; none\r\n"),
+            format!("Authentication-Results:{spaces}mx.example.org; none\r\n"),
+            format!("Authentication-Results{spaces}: mx.example.org; none\r\n"),
+            format!("Authentication-Results:{}mx.example.org; none\r\n", "\r\n ".repeat(600)),
+            format!("Authentication-Results: ({long}) other.test; none\r\n"),
+            format!("Authentication-Results{spaces}: other.test; none\r\n"),
+        ] {
+            let content = format!("{field}{REST}");
+            for cut in [0, 1, 30, 1000, 1024, 1025, 1500] {
+                assert_eq!(filter_cut(content.as_bytes(), &[cut]).0, REST.as_bytes(), "{}", &field[..40]);
             }
         }
     }
-    id.push(first);
-    for octet in rest {
-        if matches!(octet, b' ' | b'\t' | b'\r' | b'\n' | b';' | b'(' | b'/' | b'=') {
-            return Id::Found(id);
+
+    #[test]
+    fn names_that_only_look_alike_stay() {
+        for field in [
+            "X-Authentication-Results: mx.example.org; none\r\n",
+            "Authentication-Results-X: mx.example.org; none\r\n",
+            "ARC-Authentication-Results: i=1; mx.example.org; none\r\n",
+            "Authentication-Result: mx.example.org; none\r\n",
+            "Authentication-Results\r\n",
+            " Authentication-Results: mx.example.org; none\r\n",
+            "Authentication-Results mx.example.org: none\r\n",
+        ] {
+            for before in ["", "To: b\r\n"] {
+                let content = format!("{before}{field}{REST}");
+                let bytes: Vec<usize> = (0..content.len()).collect();
+                assert_eq!(filter_cut(content.as_bytes(), &bytes).0, content.as_bytes(), "{field:?}");
+            }
         }
-        id.push(octet);
     }
-    if whole { Id::Found(id) } else { Id::Unfinished }
+
+    #[test]
+    fn counts_hops_in_the_header_only() {
+        let header = "Received: from a\r\n\tby Received: b\r\nX-Received: c\r\nRECEIVED : d\r\nreceived:\r\n";
+        let content = format!("{header}\r\nReceived: in the body\r\n");
+        for cut in 0..content.len() {
+            let (out, hops, _) = filter_cut(content.as_bytes(), &[cut]);
+            assert_eq!((out.as_slice(), hops), (content.as_bytes(), 3));
+        }
+    }
+
+    #[test]
+    fn content_without_body_or_without_header_passes() {
+        for content in ["", "\r\n", "\r\nbody\r\n", "Subject: x\r\n", "no field\r\n", "Recei", "Subject: x", "\r"] {
+            let (out, ..) = filter_cut(content.as_bytes(), &[1]);
+            assert_eq!(out, content.as_bytes());
+        }
+    }
+
+    #[test]
+    fn p6_a_header_has_an_end_and_holds_little() {
+        let mut filter = Filter::new("mx.example.org", 1000);
+        let mut out = Vec::new();
+        assert!(filter.push(&[b'x'; 1000], &mut out).is_ok());
+        assert_eq!(filter.push(b"x", &mut out), Err(TooLong));
+
+        let mut filter = Filter::new("mx.example.org", 1 << 20);
+        filter.push(b"Authentication-Results:", &mut out).unwrap();
+        for _ in 0..100_000 {
+            filter.push(b" ", &mut out).unwrap();
+            assert!(filter.held.capacity() <= 4 * HELD_MAX);
+        }
+    }
+
+    fn pieces() -> impl Strategy<Value = Vec<u8>> {
+        const PIECES: [&str; 13] = [
+            "Authentication-Results:",
+            "Received:",
+            "mx.example.org",
+            "other.test;",
+            "\r\n",
+            "\r\n ",
+            "(",
+            ")",
+            "\"",
+            "\\",
+            " ",
+            "x",
+            ":",
+        ];
+        let piece = prop::sample::select(&PIECES[..]);
+        proptest::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat().into_bytes())
+    }
+
+    proptest! {
+        #[test]
+        fn any_segmentation_filters_alike(content in pieces(), mut cuts: Vec<prop::sample::Index>) {
+            let whole = filter_cut(&content, &[]);
+            let mut cuts: Vec<usize> = cuts.drain(..).map(|cut| cut.index(content.len() + 1)).collect();
+            cuts.sort_unstable();
+            prop_assert_eq!(filter_cut(&content, &cuts), whole);
+        }
+    }
 }

@@ -20,7 +20,9 @@ impl Engine {
         if memchr::memchr2(0, b'\r', line).is_some() {
             return self.close(replies::BARE_IN_LINE, Farewell::Abuse);
         }
-        let line = line.trim_ascii_end();
+        let end =
+            line.iter().rposition(|octet| !matches!(octet, b' ' | b'\t')).map_or(0, |last| last.saturating_add(1));
+        let (line, _) = split(line, end);
         if line.is_empty() || line.iter().any(u8::is_ascii_control) {
             return self.refuse(replies::BAD_LINE);
         }
@@ -96,32 +98,32 @@ impl Engine {
         self.finish_reply(false);
     }
 
-    /// RFC 5321 §4.1.1.1. ENHANCEDSTATUSCODES is always there, so it can be the last line.
+    /// RFC 5321 §4.1.1.1. What isn't always there comes before what is.
     fn say_extensions(&mut self) {
         self.say_hostname(b'-');
-        let terms = self.terms();
-        let (eight_bit, smtputf8, dsn) = (terms.eight_bit, terms.smtputf8, terms.dsn);
-        let size = if terms.size_max == u64::MAX { "SIZE".to_owned() } else { format!("SIZE {}", terms.size_max) };
-        let rcptmax = self.recipients_max();
-        let limits = if rcptmax < RCPTMAX_COMMON { format!("LIMITS RCPTMAX={rcptmax}") } else { String::new() };
-        let lines = [
-            (true, "PIPELINING"),
-            (true, size.as_str()),
+        let Terms { size_max, eight_bit, smtputf8, dsn, .. } = self.terms();
+        let recipients = self.recipients_max();
+        for (offered, keyword) in [
             (eight_bit, "8BITMIME"),
-            (self.can_start_tls(), "STARTTLS"),
-            (true, "CHUNKING"),
             (dsn, "DSN"),
             (smtputf8, "SMTPUTF8"),
-            (!limits.is_empty(), limits.as_str()),
-        ];
-        for (_, keyword) in lines.iter().filter(|(offered, _)| *offered) {
-            self.begin(250, b'-');
-            self.output.extend_from_slice(keyword.as_bytes());
-            self.finish_reply(false);
+            (self.can_start_tls(), "STARTTLS"),
+            (true, "PIPELINING"),
+            (true, "CHUNKING"),
+            (true, "ENHANCEDSTATUSCODES"),
+        ] {
+            if offered {
+                self.append(format_args!("250-{keyword}\r\n"));
+            }
         }
-        self.begin(250, b' ');
-        self.output.extend_from_slice(b"ENHANCEDSTATUSCODES");
-        self.finish_reply(false);
+        if recipients < RCPTMAX_COMMON {
+            self.append(format_args!("250-LIMITS RCPTMAX={recipients}\r\n"));
+        }
+        if size_max == u64::MAX {
+            self.append(format_args!("250 SIZE\r\n"));
+        } else {
+            self.append(format_args!("250 SIZE {size_max}\r\n"));
+        }
     }
 
     fn can_start_tls(&self) -> bool {
@@ -129,16 +131,19 @@ impl Engine {
     }
 
     /// Recipients in one transaction: the fewer of ours and the backend's.
-    pub(super) fn recipients_max(&self) -> u16 {
+    fn recipients_max(&self) -> u16 {
         let offered = self.offer.map_or(u16::MAX, |offer| offer.recipients);
         self.settings.recipients.min(offered).max(1)
     }
 
-    pub(super) fn terms(&self) -> Terms<'_> {
-        let ours = self.settings.message_size;
+    /// Largest message, octets: the smaller of ours and the backend's.
+    pub(super) fn size_max(&self) -> u64 {
+        let stated = |size: u64| if size == 0 { u64::MAX } else { size };
+        stated(self.settings.message_size).min(self.offer.map_or(u64::MAX, |offer| stated(offer.size)))
+    }
+
+    fn terms(&self) -> Terms<'_> {
         let offer = self.offer;
-        let theirs = offer.map_or(0, |offer| offer.size);
-        let size_max = [ours, theirs].into_iter().filter(|&size| size > 0).min().unwrap_or(u64::MAX);
         let leniency = &self.settings.leniency;
         let eight_bit = offer.is_some_and(|offer| offer.eight_bit);
         Terms {
@@ -151,7 +156,7 @@ impl Engine {
                 path_max: self.settings.limits.path,
             },
             esmtp: self.esmtp,
-            size_max,
+            size_max: self.size_max(),
             eight_bit,
             smtputf8: eight_bit && offer.is_some_and(|offer| offer.smtputf8),
             dsn: offer.is_some_and(|offer| offer.dsn),
@@ -181,12 +186,14 @@ impl Engine {
 
     fn rcpt_to<'i>(&mut self, argument: &[u8]) -> Step<'i> {
         let most = self.recipients_max();
-        let Some(transaction) = &self.transaction else { return self.refuse(replies::MAIL_FIRST) };
+        let Some(transaction) = &mut self.transaction else { return self.refuse(replies::MAIL_FIRST) };
         if transaction.chunked() {
             return self.refuse(replies::CHUNKS_BEGUN);
         }
+        transaction.tried = true;
+        let smtputf8 = transaction.mail.smtputf8;
         let full = transaction.accepted >= most;
-        let rcpt = match parameters::rcpt(argument, transaction.mail.smtputf8, &self.terms()) {
+        let rcpt = match parameters::rcpt(argument, smtputf8, &self.terms()) {
             Err(reply) => return self.refuse(reply),
             Ok(rcpt) => rcpt,
         };
@@ -194,7 +201,6 @@ impl Engine {
             return self.surplus_recipient();
         }
         if let Some(transaction) = &mut self.transaction {
-            transaction.tried = true;
             transaction.rcpt = Some(rcpt);
         }
         self.state = State::RcptAsked;

@@ -23,18 +23,22 @@ impl Engine {
     pub(super) fn data<'i>(&mut self) -> Step<'i> {
         let leniency = self.settings.leniency;
         let line_max = self.settings.limits.content_line;
-        match &mut self.transaction {
-            None => self.refuse(replies::MAIL_FIRST),
-            Some(transaction) if transaction.chunked() => self.refuse(replies::CHUNKS_BEGUN),
-            Some(transaction) if transaction.accepted > 0 => {
-                transaction.content = Some(Content::new(Scanner::new(Framing::Dots, leniency.lf_in_data, line_max)));
-                self.say(replies::SEND_CONTENT);
-                self.state = State::Data;
-                Step::On
-            }
-            Some(transaction) if transaction.tried => self.end_refused(replies::NO_RECIPIENTS),
-            Some(_) => self.refuse(replies::RCPT_FIRST),
+        let Some(transaction) = &mut self.transaction else { return self.refuse(replies::MAIL_FIRST) };
+        if transaction.chunked() {
+            return self.refuse(replies::CHUNKS_BEGUN);
         }
+        if transaction.accepted == 0 {
+            // Typed-ahead content behind this is read as commands, RFC 2920 §3.1.
+            return if transaction.tried {
+                self.end_refused(replies::NO_RECIPIENTS)
+            } else {
+                self.refuse(replies::RCPT_FIRST)
+            };
+        }
+        transaction.content = Some(Content::new(Scanner::new(Framing::Dots, leniency.lf_in_data, line_max)));
+        self.say(replies::SEND_CONTENT);
+        self.state = State::Data;
+        Step::On
     }
 
     /// Refuses what would have been the end of the transaction, and drops it.
@@ -47,7 +51,7 @@ impl Engine {
     }
 
     pub(super) fn read_data<'i>(&mut self, rest: &mut &'i [u8]) -> Step<'i> {
-        let size_max = self.terms().size_max;
+        let size_max = self.size_max();
         let Some(content) = self.transaction.as_mut().and_then(|transaction| transaction.content.as_mut()) else {
             return self.close(replies::FAILED, Farewell::Internal);
         };
@@ -108,7 +112,7 @@ impl Engine {
 
     /// Why a chunk of `size` octets must be thrown away, if so.
     fn begin_chunk(&mut self, size: u64) -> Option<Reply> {
-        let size_max = self.terms().size_max;
+        let size_max = self.size_max();
         let leniency = self.settings.leniency;
         let line_max = self.settings.limits.content_line;
         let Some(transaction) = &mut self.transaction else { return Some(replies::MAIL_FIRST) };
@@ -129,40 +133,32 @@ impl Engine {
         if rest.is_empty() {
             return Step::Yield(Event::Starved);
         }
-        let size_max = self.terms().size_max;
+        let size_max = self.size_max();
         let (input, _) = split(rest, usize::try_from(chunk.left).unwrap_or(usize::MAX));
-        let mut next = chunk;
-        let mut step = Step::On;
-        let taken = match self.transaction.as_mut().and_then(|transaction| transaction.content.as_mut()) {
-            Some(content) if chunk.refused.is_none() => {
-                let (taken, piece) = content.take(input, size_max);
-                next.refused = content.refused.map(|(reply, _)| reply);
-                self.impure = content.scanner.impure();
-                if let (Piece::Content(octets), None) = (piece, next.refused) {
-                    step = Step::Yield(Event::Content(octets));
-                }
-                taken
-            }
-            _ => input.len(),
+        let content = self.transaction.as_mut().and_then(|transaction| transaction.content.as_mut());
+        let Some(content) = content.filter(|_| chunk.refused.is_none()) else {
+            *rest = split(rest, input.len()).1;
+            self.state = State::Chunk(Chunk { left: chunk.left.saturating_sub(octets(input.len())), ..chunk });
+            return Step::On;
         };
+        let (taken, piece) = content.take(input, size_max);
         *rest = split(rest, taken).1;
-        next.left = chunk.left.saturating_sub(octets(taken));
-        self.state = State::Chunk(next);
-        if chunk.refused.is_none()
-            && let Some(reply) = next.refused
-        {
-            return self.spoil_chunk(reply, next.left);
+        let left = chunk.left.saturating_sub(octets(taken));
+        let (read, refused) = (content.scanner.offset(), content.refused);
+        self.impure = content.scanner.impure();
+        self.state = State::Chunk(Chunk { left, refused: refused.map(|(reply, _)| reply), ..chunk });
+        if let Some((reply, at)) = refused {
+            let spent = read.saturating_add(left).saturating_sub(at);
+            self.tallies.discarded = self.tallies.discarded.saturating_add(spent);
+            if !self.settings.leniency.drain_impure || self.tallies.discarded > self.settings.limits.discard {
+                return self.close(reply, Farewell::Abuse);
+            }
+            return Step::On;
         }
-        step
-    }
-
-    /// A chunk turned out impure with `left` octets to go.
-    fn spoil_chunk<'i>(&mut self, reply: Reply, left: u64) -> Step<'i> {
-        self.tallies.discarded = self.tallies.discarded.saturating_add(left);
-        if !self.settings.leniency.drain_impure || self.tallies.discarded > self.settings.limits.discard {
-            return self.close(reply, Farewell::Abuse);
+        match piece {
+            Piece::Content(octets) => Step::Yield(Event::Content(octets)),
+            Piece::End | Piece::Starved => Step::On,
         }
-        Step::On
     }
 
     fn end_chunk<'i>(&mut self, chunk: Chunk) -> Step<'i> {
@@ -175,7 +171,7 @@ impl Engine {
             self.say(replies::OK);
             return Step::On;
         }
-        let size_max = self.terms().size_max;
+        let size_max = self.size_max();
         let Some(content) = self.transaction.as_mut().and_then(|transaction| transaction.content.as_mut()) else {
             return self.close(replies::FAILED, Farewell::Internal);
         };

@@ -20,6 +20,8 @@ pub use crate::replies::Outcome;
 pub use settings::{Leniency, Limits, Offer, Settings};
 pub use transaction::{Body, Mail, Notify, Rcpt, Ret, Tls};
 
+use std::io::Write as _;
+
 use crate::replies::{self, Reply};
 use crate::split;
 use lines::{Found, Lines};
@@ -391,6 +393,9 @@ impl Engine {
         if self.sent >= self.output.len() {
             self.output.clear();
             self.sent = 0;
+        } else if self.sent > OUTPUT_MAX {
+            self.output.drain(..self.sent);
+            self.sent = 0;
         }
     }
 
@@ -440,16 +445,23 @@ impl Engine {
     fn say_verdict(&mut self, verdict: &Verdict) {
         let (class, subject, detail) = verdict.enhanced;
         self.begin(verdict.code, b' ');
-        let named = if verdict.code == 421 { self.settings.hostname.as_str() } else { "" };
-        let gap = if named.is_empty() { "" } else { " " };
-        let text = verdict.outcome.text();
-        self.output.extend_from_slice(format!("{class}.{subject}.{detail} {named}{gap}{text}").as_bytes());
+        self.append(format_args!("{class}.{subject}.{detail} "));
+        if verdict.code == 421 {
+            self.output.extend_from_slice(self.settings.hostname.as_bytes());
+            self.output.push(b' ');
+        }
+        self.output.extend_from_slice(verdict.outcome.text().as_bytes());
         self.finish_reply(verdict.code >= 400);
     }
 
     fn begin(&mut self, code: u16, separator: u8) {
-        self.output.extend_from_slice(code.to_string().as_bytes());
+        self.append(format_args!("{code}"));
         self.output.push(separator);
+    }
+
+    fn append(&mut self, text: std::fmt::Arguments<'_>) {
+        // Writing to memory can't fail.
+        let _ = self.output.write_fmt(text);
     }
 
     fn finish_reply(&mut self, refuses: bool) {

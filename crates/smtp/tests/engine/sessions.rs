@@ -1,0 +1,332 @@
+//! What a row can't say: the calls of the shell, and bounds under a flood.
+
+use gatepost_smtp::server::{
+    Engine, Event, Farewell, Impurity, Limits, Notify, Offer, Outcome, Phase, Ret, Settings, Verdict,
+};
+
+use crate::dialogue::{Transcript, engine, prelude};
+
+const OK: Verdict = Verdict { code: 250, enhanced: (2, 0, 0), outcome: Outcome::Ok };
+
+/// An engine in the state that a prelude leads to, its output flushed.
+fn after(name: &str, settings: &[&str]) -> Engine {
+    let settings: Vec<String> = settings.iter().map(|setting| (*setting).to_owned()).collect();
+    let mut engine = engine(&settings);
+    let mut transcript = Transcript::default();
+    engine.greet();
+    for step in prelude(name) {
+        transcript.feed(&mut engine, step.as_bytes());
+    }
+    transcript.feed(&mut engine, b"");
+    engine
+}
+
+fn said(engine: &mut Engine) -> String {
+    let output = String::from_utf8(engine.output().to_vec()).unwrap();
+    engine.sent(output.len());
+    output
+}
+
+#[test]
+fn nothing_is_read_before_the_greeting() {
+    let mut engine = engine(&[]);
+    assert_eq!((engine.phase(), engine.read(b"EHLO a\r\n")), (Phase::Greeting, (0, Event::Starved)));
+    engine.greet();
+    engine.greet();
+    assert_eq!(said(&mut engine), "220 mx.ok.test ESMTP\r\n");
+    assert_eq!(engine.phase(), Phase::Command);
+}
+
+#[test]
+fn the_transaction_is_there_while_it_runs() {
+    let mut engine = after("ehlo", &[]);
+    assert_eq!((engine.helo(), engine.esmtp(), engine.tls()), (&b"client.test"[..], true, None));
+    let (_, event) =
+        engine.read(b"MAIL FROM:<@r.test:S@c.test> SIZE=7 BODY=8BITMIME RET=HDRS ENVID=a+2Bb SMTPUTF8\r\n");
+    assert_eq!(event, Event::Mail);
+    let mail = engine.mail().unwrap();
+    assert_eq!(mail.reverse_path.as_bytes(), b"S@c.test");
+    assert_eq!((mail.size, mail.smtputf8, mail.ret), (Some(7), true, Some(Ret::Headers)));
+    assert_eq!(mail.envid.as_deref(), Some(&b"a+2Bb"[..]));
+    assert!(engine.rcpt().is_none());
+
+    let line = b"RCPT TO:<\"U v\"@ok.test> NOTIFY=DELAY ORCPT=rfc822;x@y\r\n";
+    assert_eq!(engine.read(line), (line.len(), Event::Rcpt));
+    let rcpt = engine.rcpt().unwrap();
+    assert_eq!(rcpt.forward_path.as_bytes(), b"\"U v\"@ok.test");
+    assert_eq!(rcpt.notify, Some(Notify { delay: true, ..Notify::default() }));
+    assert_eq!(rcpt.orcpt.as_deref(), Some(&b"rfc822;x@y"[..]));
+    assert_eq!(engine.phase(), Phase::Answer);
+    // Nothing is read while an answer is due, and an answer that isn't due says nothing.
+    assert_eq!(engine.read(b"DATA\r\n"), (0, Event::Starved));
+    said(&mut engine);
+    engine.answer(&OK);
+    engine.answer(&OK);
+    assert_eq!(said(&mut engine), "250 2.1.5 Ok\r\n");
+    assert!(engine.rcpt().is_none());
+
+    assert_eq!(engine.read(b"DATA\r\n"), (6, Event::Starved));
+    assert_eq!(engine.phase(), Phase::Content);
+    assert_eq!(engine.read(b"x\r\n.\r\n").1, Event::Content(b"x\r\n"));
+    assert_eq!(engine.read(b".\r\n").1, Event::ContentEnd { length: 3 });
+    assert!(engine.mail().is_some(), "until the answer");
+    engine.answer(&OK);
+    assert!(engine.mail().is_none());
+}
+
+#[test]
+fn a_run_of_plain_lines_is_one_slice() {
+    let mut engine = after("data", &[]);
+    let lines = b"a line of text\r\n".repeat(200);
+    let input = [&lines[..], b"..\r\n", &lines].concat();
+    let (taken, event) = engine.read(&input);
+    assert_eq!((taken, event), (lines.len(), Event::Content(&lines)));
+    let (taken, event) = engine.read(&input[taken..]);
+    assert_eq!((taken, event), (lines.len() + 4, Event::Content(&[b".\r\n", &lines[..]].concat())));
+}
+
+#[test]
+fn refusals_say_what_the_verdict_means_and_carry_the_id() {
+    let table = [
+        (550, (5, 7, 1), Outcome::RelayDenied, "550 5.7.1 Relay access denied [id-1]\r\n"),
+        (450, (4, 2, 1), Outcome::RecipientRefused, "450 4.2.1 Recipient address refused [id-1]\r\n"),
+        (451, (4, 4, 2), Outcome::BackendLost, "451 4.4.2 Delivery not confirmed, try again [id-1]\r\n"),
+        // What makes no sense becomes something that does, of the same class.
+        (250, (5, 0, 0), Outcome::Ok, "250 2.0.0 Ok\r\n"),
+        (299, (2, 9, 9), Outcome::Ok, "250 2.0.0 Ok\r\n"),
+        (550, (4, 7, 1), Outcome::RelayDenied, "550 5.0.0 Relay access denied [id-1]\r\n"),
+        (599, (5, 7, 1), Outcome::RelayDenied, "550 5.0.0 Relay access denied [id-1]\r\n"),
+        (354, (3, 0, 0), Outcome::Ok, "451 4.3.0 Local error, try again [id-1]\r\n"),
+        (0, (0, 0, 0), Outcome::Ok, "451 4.3.0 Local error, try again [id-1]\r\n"),
+        (65535, (255, 65535, 65535), Outcome::Ok, "451 4.3.0 Local error, try again [id-1]\r\n"),
+    ];
+    for (code, enhanced, outcome, text) in table {
+        let mut engine = after("rcpt", &[]);
+        engine.read(b"BDAT 0 LAST\r\n");
+        engine.answer(&Verdict { code, enhanced, outcome });
+        assert_eq!(said(&mut engine), text);
+        assert_eq!(engine.read(b""), (0, Event::Starved));
+    }
+}
+
+#[test]
+fn p1_a_verdict_of_no_sense_never_accepts() {
+    for code in (0..200).chain(300..700).chain([u16::MAX]) {
+        let mut engine = after("rcpt", &[]);
+        engine.read(b"BDAT 0 LAST\r\n");
+        engine.answer(&Verdict { code, enhanced: (2, 0, 0), outcome: Outcome::Ok });
+        let said = said(&mut engine);
+        assert!(said.starts_with('4') || said.starts_with('5'), "{code}: {said}");
+    }
+}
+
+#[test]
+fn a_421_of_the_backend_ends_the_session() {
+    for (outcome, farewell) in [
+        (Outcome::Draining, Farewell::Drained),
+        (Outcome::ClientRefused, Farewell::Abuse),
+        (Outcome::BackendDown, Farewell::Internal),
+    ] {
+        let mut engine = after("mail", &[]);
+        engine.read(b"RCPT TO:<u@ok.test>\r\n");
+        engine.answer(&Verdict { code: 421, enhanced: (4, 3, 2), outcome });
+        assert!(said(&mut engine).starts_with("421 4.3.2 mx.ok.test "));
+        assert_eq!(engine.read(b"NOOP\r\n"), (0, Event::Close(farewell)));
+        assert_eq!(engine.read(b"NOOP\r\n"), (0, Event::Close(farewell)));
+        assert!(engine.output().is_empty());
+    }
+}
+
+#[test]
+fn timeout_and_failure_end_every_phase() {
+    for name in ["connect", "ehlo", "mail", "rcpt", "data", "bdat"] {
+        let mut engine = after(name, &[]);
+        engine.timeout();
+        engine.timeout();
+        assert!(said(&mut engine).starts_with("421 4.4.2 mx.ok.test "));
+        assert_eq!((engine.phase(), engine.mail().is_none()), (Phase::Closed, true));
+        assert_eq!(engine.read(b".\r\n"), (0, Event::Close(Farewell::Timeout)));
+
+        let mut engine = after(name, &[]);
+        engine.fail();
+        assert!(said(&mut engine).starts_with("421 4.3.0 mx.ok.test "));
+        assert_eq!(engine.read(b""), (0, Event::Close(Farewell::Internal)));
+    }
+}
+
+#[test]
+fn draining_waits_for_content_and_for_a_due_answer() {
+    let mut engine = after("mail", &[]);
+    engine.drain();
+    assert!(said(&mut engine).starts_with("421 4.3.2 mx.ok.test "));
+    assert_eq!(engine.read(b""), (0, Event::Close(Farewell::Drained)));
+
+    let mut engine = after("data", &[]);
+    engine.drain();
+    assert_eq!(said(&mut engine), "");
+    assert_eq!(engine.read(b"x\r\n").1, Event::Content(b"x\r\n"));
+    assert_eq!(engine.read(b".\r\nNOOP\r\n"), (3, Event::ContentEnd { length: 3 }));
+    assert_eq!(said(&mut engine), "");
+    engine.answer(&OK);
+    assert_eq!(said(&mut engine), "250 2.0.0 Ok\r\n");
+    assert_eq!(engine.read(b"NOOP\r\n"), (0, Event::Close(Farewell::Drained)));
+    assert!(said(&mut engine).starts_with("421 4.3.2 "));
+}
+
+#[test]
+fn p9_clear_text_after_starttls_closes_without_a_word() {
+    let mut engine = after("ehlo", &[]);
+    assert_eq!(engine.read(b"STARTTLS\r\n"), (10, Event::StartTls));
+    assert_eq!(engine.phase(), Phase::Handshake);
+    said(&mut engine);
+    assert_eq!(engine.read(b""), (0, Event::Starved));
+    assert_eq!(engine.read(b"NOOP\r\n"), (0, Event::Close(Farewell::Abuse)));
+    assert_eq!(said(&mut engine), "");
+}
+
+#[test]
+fn p9_tls_forgets_what_was_said_in_clear() {
+    let mut engine = after("ehlo", &[]);
+    engine.read(b"STARTTLS\r\n");
+    engine.tls_established(0x0303, 0xc02f);
+    assert_eq!((engine.helo(), engine.esmtp()), (&b""[..], false));
+    let tls = engine.tls().unwrap();
+    assert_eq!((tls.version, tls.suite, engine.phase()), (0x0303, 0xc02f, Phase::Command));
+
+    // Implicit: before the greeting.
+    let mut engine = crate::dialogue::engine(&[]);
+    engine.tls_established(0x0304, 0x1301);
+    assert_eq!(engine.phase(), Phase::Greeting);
+    engine.greet();
+    assert_eq!(engine.phase(), Phase::Command);
+}
+
+#[test]
+fn what_was_wrong_with_content_is_told_to_the_log() {
+    let table: &[(&[u8], Impurity, u64)] = &[
+        (b"abc\n\r\n.\r\n", Impurity::BareLf, 3),
+        (b"..\rx\n\0\r\n.\r\n", Impurity::BareCr, 2),
+        (b"\r\n\0\r\n.\r\n", Impurity::Nul, 2),
+        (b".\rx\r\n.\r\n", Impurity::BareCr, 1),
+    ];
+    for (content, kind, offset) in table {
+        let mut engine = after("data", &[]);
+        assert_eq!(engine.impure(), None);
+        assert_eq!(engine.read(content), (content.len(), Event::Reset));
+        let impure = engine.impure().unwrap();
+        assert_eq!((impure.kind, impure.offset), (*kind, *offset), "{}", content.escape_ascii());
+    }
+}
+
+#[test]
+fn the_smaller_limit_of_ours_and_the_backends_counts() {
+    for (ours, theirs, shown) in [
+        (100, 50, "250 SIZE 50\r\n"),
+        (50, 100, "SIZE 50\r\n"),
+        (0, 70, "SIZE 70\r\n"),
+        (70, 0, "SIZE 70\r\n"),
+        (0, 0, "250 SIZE\r\n"),
+    ] {
+        let mut engine = Engine::new(Settings { message_size: ours, ..Settings::default() });
+        engine.set_offer(Offer { size: theirs, eight_bit: true, smtputf8: false, dsn: false, recipients: 1 });
+        engine.greet();
+        engine.read(b"EHLO a\r\n");
+        assert!(said(&mut engine).ends_with(shown));
+    }
+}
+
+#[test]
+fn p10_our_own_names_are_cleaned_and_cut() {
+    let mut engine = Engine::new(Settings {
+        hostname: format!("mx\r\n é{}", "x".repeat(300)),
+        id: "a\r\n]".repeat(100),
+        ..Settings::default()
+    });
+    engine.greet();
+    engine.read(b"FOO\r\n");
+    let said = said(&mut engine);
+    assert_eq!(said.matches("\r\n").count(), 2);
+    assert!(said.lines().all(|line| line.len() < 510 && line.is_ascii()));
+}
+
+#[test]
+fn p6_output_waits_for_the_client() {
+    let mut engine = after("connect", &["noops=100000"]);
+    said(&mut engine);
+    let flood = b"NOOP\r\n".repeat(20_000);
+    let (mut rest, mut flushes) = (&flood[..], 0);
+    loop {
+        let (taken, event) = engine.read(rest);
+        rest = &rest[taken..];
+        assert!(engine.output().len() < 4096 + 64, "{}", engine.output().len());
+        if event == Event::Starved {
+            break;
+        }
+        assert_eq!(event, Event::Flush);
+        // Not flushed: nothing more is read.
+        assert_eq!(engine.read(rest), (0, Event::Flush));
+        // One octet is kept back, as by a slow reader: what is sent doesn't pile up.
+        engine.sent(engine.output().len() - 1);
+        flushes += 1;
+    }
+    assert!(rest.is_empty() && flushes > 50, "{flushes}");
+}
+
+#[test]
+fn p6_floods_end_by_themselves() {
+    let impure = format!("{}\n", "x".repeat(1000));
+    let one_each: &[(&str, &str, usize)] = &[
+        ("connect", "x", 1 << 20),
+        ("connect", "FOO\r\n", 1000),
+        ("connect", "\r\n", 1000),
+        ("connect", "NOOP\r\n", 1000),
+        ("connect", "HELP\r\n", 1000),
+        ("connect", "VRFY x\r\n", 1000),
+        ("connect", "EXPN x\r\n", 1000),
+        ("connect", "RSET\r\n", 1000),
+        ("connect", "EHLO a.test\r\n", 1000),
+        ("connect", "AUTH LOGIN\r\n", 1000),
+        ("connect", "DATA\r\n", 1000),
+        ("connect", "BDAT 1\r\nx", 1000),
+        ("connect", "BDAT 90000000\r\n", 1000),
+        ("connect", "STARTTLS x\r\n", 1000),
+        ("ehlo", "MAIL FROM:<>\r\nRSET\r\n", 1000),
+        ("ehlo", "MAIL FROM:<>\r\nEHLO a.test\r\n", 1000),
+        ("ehlo", "MAIL FROM:<>\r\nDATA\r\n", 1000),
+        ("ehlo", "MAIL FROM:<>\r\nBDAT 1\r\nx", 1000),
+        ("ehlo", "MAIL FROM:<>\r\nRCPT TO:<no@ok.test>\r\nDATA\r\n", 1000),
+        ("ehlo", "MAIL FROM:<>\r\nRCPT TO:<u@ok.test>\r\nDATA\r\n\n\r\n.\r\n", 1000),
+        ("ehlo", "MAIL FROM:<>\r\nRCPT TO:<u@ok.test>\r\nRSET\r\n", 1000),
+        ("mail", "RCPT TO:<u@ok.test>\r\n", 10_000),
+        ("mail", "RCPT TO:<no@ok.test>\r\n", 10_000),
+        ("mail", "RCPT TO:<later@ok.test>\r\n", 10_000),
+        ("mail", "RCPT TO:<u\r\n", 10_000),
+        ("rcpt", "BDAT 1\r\nx", 1000),
+        ("rcpt", "BDAT 0\r\n", 1000),
+        ("data", "a line that goes on and on, without any end to the message\r\n", 1 << 21),
+        ("data", &impure, 1 << 17),
+    ];
+    for (name, words, times) in one_each {
+        let mut engine = after(name, &[]);
+        let mut transcript = Transcript::default();
+        let at_once = (32_768 / words.len()).min(*times);
+        let block = words.repeat(at_once);
+        for _ in 0..times / at_once {
+            transcript.feed(&mut engine, block.as_bytes());
+            if transcript.closed {
+                break;
+            }
+        }
+        assert!(transcript.closed, "{name}: {words:?} goes on");
+        assert_eq!(transcript.events.last().map(String::as_str), Some("close abuse"));
+        let last = transcript.replies().pop().unwrap();
+        assert!(last.starts_with(['4', '5']), "{name} {words:?}: {last}");
+    }
+}
+
+#[test]
+fn stress_is_stricter_than_peace() {
+    let (peace, stress) = (Limits::default(), Limits::stress());
+    assert!(stress.errors < peace.errors && stress.noops < peace.noops && stress.discard < peace.discard);
+    assert_eq!((stress.line, stress.path), (peace.line, peace.path), "real senders still get through");
+}
