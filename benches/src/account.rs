@@ -1,6 +1,6 @@
 //! What a server has used: processor time and memory, all its processes together.
 
-use gatepost_testkit::facts;
+use gatepost_testkit::{facts, wait};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -105,7 +105,8 @@ impl Account {
 impl Drop for Account {
     fn drop(&mut self) {
         if let Self::Group1(group) | Self::Group2(group) = self {
-            let _ = fs::remove_dir(group);
+            // The last processes may still be on their way out.
+            wait::poll(Duration::from_secs(2), &mut || fs::remove_dir(&*group).ok());
         }
     }
 }

@@ -49,7 +49,7 @@ fn run() -> io::Result<()> {
     println!("memory per idle connection that has said EHLO, KiB (median of {ROUNDS_IDLE} times {IDLE})");
     table::print(&["", "PSS", "kernel", "sum", "aim", ""], &idle(&host, &kinds, &gatepost)?);
 
-    let servers: Vec<Server> = kinds.iter().map(|kind| Server::start(&host, *kind, &gatepost)).collect();
+    let servers = kinds.iter().map(|kind| Server::start(&host, *kind, &gatepost)).collect::<io::Result<Vec<_>>>()?;
     let before = sink.messages();
     let (rows, done) = processor(&host, &servers)?;
     if let Some(server) = servers.first() {
@@ -140,7 +140,7 @@ fn idle(host: &Host, kinds: &[Kind], gatepost: &Path) -> io::Result<Vec<Row>> {
     let mut found: Vec<[Vec<f64>; 2]> = kinds.iter().map(|_| [Vec::new(), Vec::new()]).collect();
     for _ in 0..ROUNDS_IDLE {
         for (kind, [user, kernel]) in kinds.iter().zip(&mut found) {
-            let server = Server::start(host, *kind, gatepost);
+            let server = Server::start(host, *kind, gatepost)?;
             host.inside(|| load::idle(&server.doors).map(drop))?;
             server.used()?;
             let before = Memory::of(server.pid())?;

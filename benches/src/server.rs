@@ -82,7 +82,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts it; `gatepost` is the binary.
-    pub(crate) fn start(host: &Host, kind: Kind, gatepost: &Path) -> Self {
+    pub(crate) fn start(host: &Host, kind: Kind, gatepost: &Path) -> io::Result<Self> {
         let account = Account::open(kind.name());
         let command = match kind {
             Kind::Gatepost => format!("{} serve --config /etc/gatepost.toml", gatepost.display()),
@@ -93,10 +93,15 @@ impl Server {
         // The shell opens the account and then becomes the server, so nothing of it is missed.
         let line = format!("echo 0 > {} && exec {command}", account.entrance().display());
         let process = host.start(kind.name(), host.command("sh").args(["-c", &line]));
-        let server = Self { kind, doors: kind.doors(), process, account };
+        let mut server = Self { kind, doors: kind.doors(), process, account };
         let address = server.doors.rsa.address.to_string();
-        wait::holds(&format!("{} to listen", kind.name()), wait::SOON, || host.listens(&address));
-        server
+        let listens = wait::poll(wait::SOON, &mut || {
+            host.listens(&address).then_some(true).or_else(|| server.process.ended().map(|_| false))
+        });
+        if listens == Some(true) {
+            return Ok(server);
+        }
+        Err(io::Error::other(format!("{} does not listen; it said:\n{}", kind.name(), server.process.said())))
     }
 
     /// Its first process.
@@ -138,6 +143,7 @@ pub(crate) fn prepare(host: &Host) {
     );
     host.shell(&line).expect_ok("certificates");
     drain_syslog(host);
+    host.directory("/var/spool/gatepost", 0, 0o755);
     let sink = Sink::ADDRESS;
     host.write(
         "/etc/gatepost.toml",
