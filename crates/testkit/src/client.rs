@@ -5,7 +5,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned};
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -103,6 +103,15 @@ impl Client {
         self.ask("STARTTLS", 220);
         assert!(self.unread.is_empty(), "plain octets after the 220 to STARTTLS");
         self.handshake(name).expect("TLS handshake");
+    }
+
+    /// Says STARTTLS and does the handshake; any certificate will do.
+    ///
+    /// # Errors
+    /// The connection's or the handshake's; Other when it is refused.
+    pub fn try_starttls(&mut self, name: &str) -> io::Result<()> {
+        let reply = self.try_ask("STARTTLS")?;
+        if reply.code == 220 { self.handshake(name) } else { Err(io::Error::other(reply.to_string())) }
     }
 
     /// Does the handshake on a plain connection.
@@ -232,6 +241,32 @@ impl Client {
         }
     }
 
+    /// Reads one reply; none when the connection is at its end.
+    ///
+    /// # Errors
+    /// In words: no reply in time, or what is none.
+    pub fn next_reply(&mut self) -> Result<Option<Reply>, String> {
+        match self.try_reply() {
+            Ok(reply) => Ok(Some(reply)),
+            Err(e) if is_end(&e) && self.unread.is_empty() => Ok(None),
+            Err(e) => Err(format!("no reply: {e}; unread: {:?}", String::from_utf8_lossy(&self.unread))),
+        }
+    }
+
+    /// Has nothing more to say: closes its direction of the connection and goes on listening.
+    pub fn finish(&mut self) {
+        // A peer that is gone already has no need of the news.
+        let _ = match &mut self.transport {
+            Transport::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Transport::Unix(stream) => stream.shutdown(Shutdown::Write),
+            Transport::Tls(stream) => {
+                stream.conn.send_close_notify();
+                let _ = stream.flush();
+                stream.sock.shutdown(Shutdown::Write)
+            }
+        };
+    }
+
     /// Reads one reply.
     ///
     /// # Panics
@@ -326,13 +361,17 @@ impl Client {
             match self.fill() {
                 Ok(0) => break,
                 Ok(_) => {}
-                // A peer that closes with our octets unread resets; a TLS peer may close without saying so.
-                Err(e) if matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof) => break,
+                Err(e) if is_end(&e) => break,
                 Err(e) => panic!("the connection stays open: {e}"),
             }
         }
         String::from_utf8_lossy(&std::mem::take(&mut self.unread)).into_owned()
     }
+}
+
+/// A peer that closes with our octets unread resets; a TLS peer may close without saying so.
+fn is_end(e: &io::Error) -> bool {
+    matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe)
 }
 
 fn any_certificate() -> ClientConfig {

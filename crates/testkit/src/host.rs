@@ -38,19 +38,19 @@ pub struct Host {
     pid1: u32,
 }
 
-/// A host for the test called `test`, or none with a loud word about it. In CI (`CI` is set) there must be one.
+/// A host for the test called `test`, with all programs that it `needs`; or none, with a loud word about it. In CI
+/// (`CI` is set) there must be one.
 ///
 /// # Panics
-/// In CI, when namespaces cannot be had.
+/// In CI, when namespaces or a program cannot be had.
 #[must_use]
-pub fn for_test(test: &str) -> Option<Host> {
-    match Host::new() {
-        Ok(host) => Some(host),
-        Err(Skip(why)) => {
-            skipped(test, &why);
-            None
-        }
-    }
+pub fn for_test(test: &str, needs: &[&str]) -> Option<Host> {
+    let missing = needs.iter().find(|program| !PATH.split(':').any(|dir| Path::new(dir).join(program).exists()));
+    let made = match missing {
+        Some(program) => Err(Skip(format!("{program} is not installed"))),
+        None => Host::new(),
+    };
+    made.map_err(|Skip(why)| skipped(test, &why)).ok()
 }
 
 /// Says aloud that a test was skipped; in CI that is a failure.
@@ -88,13 +88,14 @@ impl Host {
             .spawn()
             .map_err(|e| Skip(format!("unshare: {e}")))?;
         let lifeline = carrier.stdin.take();
-        let mut line = String::new();
-        BufReader::new(carrier.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        if line != "ready\n" {
+        let mut said = BufReader::new(carrier.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let mounted = said.next().is_some();
+        if said.next().as_deref() != Some("ready") {
             drop(lifeline);
             let mut why = String::new();
             let _ = carrier.stderr.take().unwrap().read_to_string(&mut why);
             let _ = carrier.wait();
+            assert!(!mounted, "the host was not made although it could be: {why}");
             return Err(Skip(format!("no namespaces: {}", why.trim())));
         }
         let pid1 = only_child(carrier.id()).expect("PID 1 of the host");
@@ -248,7 +249,7 @@ impl Drop for Host {
         if std::thread::panicking() {
             for entry in fs::read_dir(self.path("/tmp/log")).into_iter().flatten().flatten() {
                 let text = fs::read(entry.path()).unwrap_or_default();
-                let from = text.len().saturating_sub(8192);
+                let from = text.len().saturating_sub(2048);
                 eprintln!("--- {:?}\n{}---", entry.file_name(), String::from_utf8_lossy(&text[from..]));
             }
         }

@@ -7,10 +7,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::missing_panics_doc)]
 
 pub mod client;
+pub mod dialogue;
 pub mod facts;
 pub mod host;
 pub mod maildir;
 pub mod mta;
+pub mod obliging;
 pub mod rogue;
 pub mod run;
 pub mod systemd;

@@ -246,7 +246,9 @@ impl Drop for Mta {
             let _ = thread.join();
         }
         if std::thread::panicking() {
-            eprintln!("--- the scripted backend was told:\n{}\n---", self.lines().join("\n"));
+            let lines = self.lines();
+            let last = &lines[lines.len().saturating_sub(20)..];
+            eprintln!("--- the scripted backend was told last:\n{}\n---", last.join("\n"));
         }
     }
 }

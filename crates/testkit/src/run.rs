@@ -193,8 +193,5 @@ impl Drop for Process {
             let _ = signal(self.pid, "KILL");
         }
         let _ = self.child.wait();
-        if std::thread::panicking() {
-            eprintln!("--- process {} said:\n{}---", self.pid, self.said());
-        }
     }
 }

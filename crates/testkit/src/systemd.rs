@@ -28,15 +28,9 @@ pub struct SystemdHost {
 /// # Panics
 /// In CI, when it cannot be had.
 #[must_use]
-pub fn for_test(test: &str) -> Option<SystemdHost> {
-    let host = host::for_test(test)?;
-    match SystemdHost::on(host) {
-        Ok(host) => Some(host),
-        Err(Skip(why)) => {
-            host::skipped(test, &why);
-            None
-        }
-    }
+pub fn for_test(test: &str, needs: &[&str]) -> Option<SystemdHost> {
+    let host = host::for_test(test, needs)?;
+    SystemdHost::on(host).map_err(|Skip(why)| host::skipped(test, &why)).ok()
 }
 
 impl SystemdHost {

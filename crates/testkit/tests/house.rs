@@ -27,7 +27,11 @@ const HOUSE: &[Room] = &[
     room("policy", &["smtp"], &[]),
     room("config", &["smtp", "policy", "wire"], &["toml", "serde"]),
     room("tls", &["wire"], &["rustls", "rustls-pki-types", "zeroize", "webpki", "rustls-webpki", "ring"]),
-    room("launcher", &["wire", "channel", "sys", "jail", "tls", "policy", "config"], &["sd-notify", "tracing", "zeroize"]),
+    room(
+        "launcher",
+        &["wire", "channel", "sys", "jail", "tls", "policy", "config"],
+        &["sd-notify", "tracing", "zeroize"],
+    ),
     room("listener", ROLE, &["tokio", "tracing"]),
     room("session", ROLE, &["tokio", "tokio-rustls", "rustls", "tracing"]),
     room("keyholder", ROLE, &["tracing", "zeroize"]),

@@ -12,7 +12,9 @@ const STRANGER: &str = "stranger@elsewhere.test";
 
 #[test]
 fn postfix_takes_mail_and_the_clients_address_on_its_socket() {
-    let Some(host) = host::for_test("postfix_takes_mail_and_the_clients_address_on_its_socket") else { return };
+    let Some(host) = host::for_test("postfix_takes_mail_and_the_clients_address_on_its_socket", &["postfix"]) else {
+        return;
+    };
     let postfix = Postfix::start(&host);
     for (number, client_address) in [format!("ADDR={AWAY}"), format!("ADDR=IPV6:{AWAY6}")].iter().enumerate() {
         let mut client = Client::unix(&postfix.socket()).unwrap();
@@ -33,7 +35,7 @@ fn postfix_takes_mail_and_the_clients_address_on_its_socket() {
 
 #[test]
 fn postfix_behind_a_front_end_relays_for_nobody() {
-    let Some(host) = host::for_test("postfix_behind_a_front_end_relays_for_nobody") else { return };
+    let Some(host) = host::for_test("postfix_behind_a_front_end_relays_for_nobody", &["postfix"]) else { return };
     let postfix = Postfix::start(&host);
     for identified in [false, true] {
         let mut client = Client::over(host.connect(Postfix::ADDRESS));
@@ -52,7 +54,7 @@ fn postfix_behind_a_front_end_relays_for_nobody() {
 
 #[test]
 fn dovecot_takes_mail_by_lmtp_on_both_sockets() {
-    let Some(host) = host::for_test("dovecot_takes_mail_by_lmtp_on_both_sockets") else { return };
+    let Some(host) = host::for_test("dovecot_takes_mail_by_lmtp_on_both_sockets", &["dovecot"]) else { return };
     let dovecot = Dovecot::start(&host);
     let over_unix = Client::unix(&dovecot.socket()).unwrap();
     let over_tcp = Client::over(host.connect(Dovecot::ADDRESS));
@@ -73,7 +75,7 @@ fn dovecot_takes_mail_by_lmtp_on_both_sockets() {
 
 #[test]
 fn the_sink_counts() {
-    let Some(host) = host::for_test("the_sink_counts") else { return };
+    let Some(host) = host::for_test("the_sink_counts", &["smtp-sink"]) else { return };
     let sink = Sink::start(&host);
     for number in 0..3 {
         let mut client = Client::over(host.connect(Sink::ADDRESS));
@@ -85,7 +87,9 @@ fn the_sink_counts() {
 
 #[test]
 fn swaks_and_postfix_send_from_the_clients_address() {
-    let Some(host) = host::for_test("swaks_and_postfix_send_from_the_clients_address") else { return };
+    let Some(host) = host::for_test("swaks_and_postfix_send_from_the_clients_address", &["postfix", "swaks"]) else {
+        return;
+    };
     let _backend = Postfix::start(&host);
     let mta = Mta::tcp(host.listen(&format!("{HERE}:25")), Speaks::Smtp);
     run(host.command("swaks").args(["--server", HERE, "--from", "a@road.test", "--to", "bob@ok.test"]).args([

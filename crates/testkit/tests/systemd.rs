@@ -6,8 +6,8 @@ use gatepost_testkit::wait::{SOON, holds};
 
 #[test]
 fn two_systemds_run_side_by_side_and_leave_no_group_behind() {
-    let Some(one) = systemd::for_test("two_systemds_run_side_by_side_and_leave_no_group_behind") else { return };
-    let other = systemd::for_test("two_systemds_run_side_by_side_and_leave_no_group_behind").unwrap();
+    let Some(one) = systemd::for_test("two_systemds_run_side_by_side_and_leave_no_group_behind", &[]) else { return };
+    let other = systemd::for_test("two_systemds_run_side_by_side_and_leave_no_group_behind", &[]).unwrap();
     for host in [&one, &other] {
         host.shell("systemd-run --unit probe --service-type=exec sleep 987").expect_ok("a transient unit");
         assert_eq!(host.property("probe", "ActiveState"), "active");

@@ -18,6 +18,8 @@ for top in etc var usr/sbin; do
   mount -t overlay overlay -o "lowerdir=/$top,upperdir=$stage/$top/upper,workdir=$stage/$top/work" "/$top"
 done
 mount -t tmpfs -o mode=755 tmpfs /run
+# From here on nothing can be missing but by a mistake.
+echo mounted
 mount -t tmpfs -o mode=1777 tmpfs /tmp
 mkdir -p /run/lock /tmp/log
 n=0
@@ -35,10 +37,16 @@ for pair in "203.0.113.25 192.0.2.9" "203.0.113.26 192.0.2.10"; do
   ip addr add "$2/32" dev lo
   ip route change local "$1" dev lo table local src "$2"
 done
-ip -6 addr add 2001:db8::25/128 dev lo nodad 2>/dev/null || true
-ip -6 addr add 2001:db8::9/128 dev lo nodad 2>/dev/null || true
-ip -6 route change local 2001:db8::25 dev lo table local src 2001:db8::9 2>/dev/null || true
-hostname gatepost-host
+ip -6 addr add 2001:db8::25/128 dev lo nodad
+ip -6 addr add 2001:db8::9/128 dev lo nodad
+# The kernel makes an address's own route a moment after the address.
+tries=0
+until ip -6 route del local 2001:db8::25 dev lo table local 2>/dev/null; do
+  tries=$((tries + 1))
+  [ $tries -lt 2000 ] || { echo "no route to 2001:db8::25" >&2; exit 1; }
+done
+ip -6 route add local 2001:db8::25 dev lo table local metric 1 src 2001:db8::9
+hostname throwaway
 # No name server answers here: a lookup fails at once instead of waiting.
 rm -f /etc/resolv.conf
 printf 'nameserver 127.0.0.1\noptions timeout:1 attempts:1\n' > /etc/resolv.conf

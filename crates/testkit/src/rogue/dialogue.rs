@@ -141,7 +141,14 @@ impl Dialogue<'_> {
         if self.to.is_empty() {
             return self.stream.write_all(b"503 5.5.1 RCPT first\r\n");
         }
+        let refused = match self.shared.lock().deeds.get(&Stage::Data) {
+            Some(Deed::Answer(text)) => !text.starts_with("354"),
+            _ => false,
+        };
         self.reply(Stage::Data, "354 Go\r\n")?;
+        if refused {
+            return Ok(());
+        }
         let mut content = Vec::new();
         loop {
             let before = content.len();
@@ -207,7 +214,8 @@ impl Dialogue<'_> {
         self.end_transaction();
         let good = match self.shared.lock().deeds.get(&Stage::End) {
             None | Some(Deed::Drip(_)) => true,
-            Some(Deed::Answer(text)) => text.starts_with('2'),
+            // A whole reply: one line that is the last.
+            Some(Deed::Answer(text)) => text.starts_with('2') && text.as_bytes().get(3) == Some(&b' '),
             Some(_) => false,
         };
         self.reply(Stage::End, &"250 2.0.0 Taken\r\n".repeat(replies))?;

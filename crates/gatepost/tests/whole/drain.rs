@@ -1,0 +1,83 @@
+//! TERM drains, HUP reloads: nobody who is being served notices.
+
+use crate::gate::{CERTIFICATE, CONFIG, Gate, HOSTNAME, KEY, config, make_pair, rogue, starttls};
+use gatepost_testkit::client::Client;
+use gatepost_testkit::host;
+use gatepost_testkit::rogue::Speaks;
+use gatepost_testkit::wait::{SOON, holds};
+
+#[test]
+fn p1_term_lets_a_transaction_end_and_takes_no_new_client() {
+    let Some(host) = host::for_test("p1_term_lets_a_transaction_end_and_takes_no_new_client", &["openssl"]) else {
+        return;
+    };
+    let (mta, backend) = rogue(&host, Speaks::Smtp);
+    let mut gate = Gate::start(&host, &config(&backend, ""));
+    let mut idle = gate.client();
+    idle.hello("idle.test");
+    let mut busy = gate.client();
+    busy.hello("busy.test");
+    busy.ask("MAIL FROM:<sender@road.test>", 250);
+    busy.ask("RCPT TO:<alice@ok.test>", 250);
+    busy.ask("DATA", 354);
+    busy.write(b"Subject: across the drain\r\n");
+    assert!(gate.process.signal("TERM"));
+    gate.wait_told("STOPPING=1");
+    holds("the door is closed", SOON, || !host.listens(&starttls()));
+    // Who waits between transactions is told to come again.
+    assert!(idle.rest().starts_with("421 4.3.2 "));
+    assert!(gate.process.ended().is_none(), "a transaction is under way");
+    busy.write(b"\r\nthe rest\r\n.\r\n");
+    busy.expect(250);
+    assert!(busy.rest().starts_with("421 4.3.2 "));
+    assert_eq!(gate.process.wait(SOON).code(), Some(0), "{}", gate.process.said());
+    gate.left_nothing();
+    assert_eq!(mta.taken().iter().filter(|m| m.acknowledged && m.content.contains("the rest")).count(), 1);
+}
+
+fn shown(gate: &Gate<'_>) -> Vec<u8> {
+    let mut client: Client = gate.client();
+    client.hello("road.test");
+    client.starttls(HOSTNAME);
+    client.certificate().unwrap()
+}
+
+#[test]
+fn hup_takes_a_new_certificate_and_cuts_nobody_off() {
+    let Some(host) = host::for_test("hup_takes_a_new_certificate_and_cuts_nobody_off", &["openssl"]) else { return };
+    let (mta, backend) = rogue(&host, Speaks::Smtp);
+    let right = config(&backend, "");
+    let mut gate = Gate::start(&host, &right);
+    let first = shown(&gate);
+    let mut busy = gate.client();
+    busy.hello("busy.test");
+    busy.ask("MAIL FROM:<sender@road.test>", 250);
+    busy.ask("RCPT TO:<alice@ok.test>", 250);
+    busy.ask("DATA", 354);
+    busy.write(b"Subject: across the reload\r\n");
+
+    make_pair(&host, CERTIFICATE, KEY);
+    assert!(gate.process.signal("HUP"));
+    gate.wait_told("READY=1");
+    let second = shown(&gate);
+    assert!(first != second, "the new certificate is shown");
+    busy.write(b"\r\nx\r\n.\r\n");
+    busy.expect(250);
+    assert_eq!(mta.taken().iter().filter(|m| m.acknowledged && m.content.contains("across the reload")).count(), 1);
+    drop(busy);
+
+    // A mistake leaves everything as it is, and is said.
+    host.write(CONFIG, "hostname = 7\n");
+    assert!(gate.process.signal("HUP"));
+    gate.process.wait_said("not reloaded", SOON);
+    assert!(shown(&gate) == second);
+    // And so does a key that does not fit any more.
+    host.write(CONFIG, &right);
+    make_pair(&host, "/etc/gatepost/other.pem", KEY);
+    gate.wait_told("READY=1");
+    assert!(gate.process.signal("HUP"));
+    gate.wait_told("READY=1");
+    assert!(shown(&gate) == second);
+    let _ = gate.audit(&[]).expect_ok("audit after reloads");
+    gate.stop();
+}

@@ -1,0 +1,262 @@
+//! P1, P8: any process may die at any moment. No acknowledged message is lost, nothing is half-delivered, and the service
+//! comes back by itself.
+
+use crate::gate::{Gate, HOSTNAME, config, rogue, starttls};
+use gatepost_testkit::client::{Client, Reply};
+use gatepost_testkit::host::{self, Host};
+use gatepost_testkit::rogue::{Mta, Speaks};
+use gatepost_testkit::run::signal;
+use gatepost_testkit::wait::{self, SOON, holds};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind};
+use std::net::TcpStream;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Whom to kill, in turn. The launcher is started anew by the test, as a service manager would.
+const TARGETS: [&str; 6] = ["session", "gp-handoff", "gp-nursery", "gp-listener", "gp-keyholder", "launcher"];
+/// Clients at once.
+const CLIENTS: u64 = 4;
+/// Silence longer than this is a fault: whoever asked must hear something or be hung up on.
+const SILENCE: Duration = Duration::from_secs(15);
+
+/// How often each target is killed: a few times, or `GATEPOST_KILLS` times, and then the second it may take counts.
+fn rounds() -> (u32, Duration) {
+    match std::env::var("GATEPOST_KILLS").ok().and_then(|text| text.parse().ok()) {
+        Some(rounds) => (rounds, Duration::from_secs(1)),
+        None => (4, SOON),
+    }
+}
+
+/// Numbers without a pattern, the same in each run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+#[derive(Default)]
+struct Ledger {
+    over: AtomicBool,
+    /// What a client has heard 250 for.
+    acknowledged: Mutex<Vec<String>>,
+    silences: Mutex<Vec<String>>,
+}
+
+impl Ledger {
+    fn count(&self) -> usize {
+        self.acknowledged.lock().unwrap().len()
+    }
+}
+
+fn content(word: &str, large: bool) -> String {
+    // Large content goes through a file, small does not.
+    let filler = if large { "x".repeat(70).repeat(60) + "\r\n" } else { String::new() };
+    format!("Subject: {word}\r\n\r\n{}end of {word}\r\n", filler.repeat(if large { 80 } else { 0 }))
+}
+
+/// One client, again and again, until it is over.
+fn client(host: &Host, ledger: &Ledger, number: u64) {
+    let mut serial = 0;
+    while !ledger.over.load(Ordering::Relaxed) {
+        let address = starttls().parse().unwrap();
+        let Ok(stream) = host.inside(|| TcpStream::connect_timeout(&address, SILENCE)) else {
+            std::thread::park_timeout(Duration::from_millis(5));
+            continue;
+        };
+        let mut client = Client::over(stream);
+        client.set_patience(SILENCE);
+        let result = (|| -> io::Result<()> {
+            client.try_hello("road.test")?;
+            if number % 2 == 1 {
+                client.try_starttls(HOSTNAME)?;
+                client.try_ask("EHLO road.test")?;
+            }
+            for _ in 0..3 {
+                serial += 1;
+                let word = format!("mail {number}/{serial}.");
+                let text = content(&word, serial % 7 == 0);
+                let reply = client.try_deliver("sender@road.test", "alice@ok.test", &text)?;
+                match reply.code {
+                    250 => ledger.acknowledged.lock().unwrap().push(word),
+                    421 => return Ok(()),
+                    400..=499 => drop(client.try_ask("RSET")?),
+                    _ => panic!("{word} {reply}: no mail here deserves that"),
+                }
+            }
+            client.try_ask("QUIT").map(drop)
+        })();
+        if let Err(e) = result
+            && matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+        {
+            ledger.silences.lock().unwrap().push(format!("client {number} after mail {serial}: {e}"));
+        }
+    }
+}
+
+/// A fresh client that gets as far as an accepted recipient.
+fn is_served(host: &Host) -> bool {
+    let address = starttls().parse().unwrap();
+    let serve = || -> io::Result<Reply> {
+        let mut client = Client::over(host.inside(|| TcpStream::connect_timeout(&address, SILENCE))?);
+        client.set_patience(Duration::from_secs(2));
+        client.try_hello("probe.test")?;
+        client.try_ask("MAIL FROM:<>")?;
+        client.try_ask("RCPT TO:<bob@ok.test>")
+    };
+    serve().is_ok_and(|reply| reply.code == 250)
+}
+
+/// Kills one process of that kind. False when there is none just now.
+fn kill(gate: &Gate<'_>, target: &str, dice: &mut Dice) -> bool {
+    let pid = match target {
+        "launcher" => Some(gate.launcher()),
+        "session" => {
+            let sessions = gate.sessions();
+            let one = dice.below(sessions.len().max(1) as u64);
+            sessions.get(one as usize).copied()
+        }
+        role => gate.roles().get(role).copied(),
+    };
+    pid.is_some_and(|pid| signal(pid, "KILL"))
+}
+
+#[test]
+fn p1_no_acknowledged_message_is_lost_whatever_is_killed() {
+    let name = "p1_no_acknowledged_message_is_lost_whatever_is_killed";
+    let Some(host) = host::for_test(name, &["openssl"]) else { return };
+    let (mta, backend) = rogue(&host, Speaks::Smtp);
+    let config = config(&backend, "[limits]\nsessions_per_address = 100");
+    let (rounds, within) = rounds();
+    let ledger = Ledger::default();
+    let mut gate = Gate::start(&host, &config);
+    let mut back: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|n| {
+                scope.spawn({
+                    let (h, l) = (&host, &ledger);
+                    move || client(h, l, n)
+                })
+            })
+            .collect();
+        // Whatever goes wrong below, the clients must end, or the scope never does.
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+            for target in TARGETS.into_iter().cycle().take(TARGETS.len() * rounds as usize) {
+                // Under load, at a moment that follows from nothing.
+                let enough = ledger.count() + dice.below(6) as usize;
+                holds("clients are served", SOON, || ledger.count() >= enough);
+                std::thread::park_timeout(Duration::from_micros(dice.below(4000)));
+                wait::holds(&format!("a {target} to kill"), SOON, || kill(&gate, target, &mut dice));
+                let killed = Instant::now();
+                if target == "launcher" {
+                    gate.left_nothing();
+                    gate = Gate::start(&host, &config);
+                }
+                holds(&format!("service after the death of a {target}"), SOON, || is_served(&host));
+                back.entry(target).or_default().push(killed.elapsed());
+            }
+        }));
+        ledger.over.store(true, Ordering::Relaxed);
+        clients.into_iter().for_each(|client| client.join().unwrap());
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+    gate.stop();
+
+    println!("{} messages acknowledged, {} complete in the backend", ledger.count(), mta.count());
+    for (target, times) in &mut back {
+        times.sort_unstable();
+        println!(
+            "{target}: killed {} times, back after {:?} (median), {:?} (longest)",
+            times.len(),
+            times[times.len() / 2],
+            times[times.len() - 1]
+        );
+    }
+    assert_eq!(*ledger.silences.lock().unwrap(), Vec::<String>::new(), "somebody was left in silence");
+    nothing_lost(&mta, &ledger);
+    let longest = back.values().flatten().max().unwrap();
+    assert!(*longest <= within, "the service was away for {longest:?}");
+}
+
+fn nothing_lost(mta: &Mta, ledger: &Ledger) {
+    let taken = mta.taken();
+    let mut there = BTreeSet::new();
+    for message in &taken {
+        let word = message.content.split_once("Subject: ").unwrap().1.split_once("\r\n").unwrap().0.to_owned();
+        let serial: u32 = word.trim_end_matches('.').rsplit_once('/').unwrap().1.parse().unwrap();
+        // Complete, and nothing else: a message cut short by a death must never look like one.
+        let whole = content(&word, serial % 7 == 0);
+        assert!(message.content.ends_with(&whole), "{word} is in the backend but not whole");
+        assert_eq!(message.to, ["alice@ok.test"], "{word}");
+        if message.acknowledged {
+            there.insert(word);
+        }
+    }
+    let lost: Vec<String> =
+        ledger.acknowledged.lock().unwrap().iter().filter(|word| !there.contains(*word)).cloned().collect();
+    assert_eq!(lost, Vec::<String>::new(), "acknowledged to a client but not in the backend");
+    assert!(!there.is_empty(), "nothing was delivered at all");
+}
+
+#[test]
+fn p8_a_crash_costs_one_client_its_connection() {
+    let Some(host) = host::for_test("p8_a_crash_costs_one_client_its_connection", &["openssl"]) else { return };
+    let (mta, backend) = rogue(&host, Speaks::Smtp);
+    let gate = Gate::start(&host, &config(&backend, ""));
+    let mut one = gate.client();
+    one.hello("one.test");
+    let first = gate.sessions()[0];
+    let mut other = gate.client();
+    other.hello("other.test");
+    other.ask("MAIL FROM:<sender@road.test>", 250);
+    let nursery = gate.roles()["gp-nursery"];
+    assert!(signal(first, "SEGV"));
+    assert_eq!(one.rest(), "", "hung up on");
+    // What a fork gives away is taken back: sessions to come are forked from a nursery with a layout of its own.
+    holds("another nursery", SOON, || gate.roles().get("gp-nursery").is_some_and(|pid| *pid != nursery));
+    // The other one of that nursery is served to its end.
+    other.ask("RCPT TO:<alice@ok.test>", 250);
+    other.ask("DATA", 354);
+    other.write(b"Subject: after a crash\r\n\r\nx\r\n.\r\n");
+    other.expect(250);
+    assert_eq!(mta.taken().iter().filter(|message| message.acknowledged).count(), 1);
+    // The address whose session crashed waits; others do not.
+    let mut again = gate.client();
+    assert!(again.expect(421).text().starts_with("4.7.0 "));
+    let mut elsewhere = Client::over(host.connect(&crate::gate::starttls6()));
+    elsewhere.hello("elsewhere.test");
+    drop((other, elsewhere));
+    holds("the old nursery ends with its last session", SOON, || !gate.tree().iter().any(|(pid, _)| *pid == nursery));
+    gate.stop();
+}
+
+#[test]
+fn p8_a_session_inside_tls_outlives_the_listener_and_the_keyholder() {
+    let name = "p8_a_session_inside_tls_outlives_the_listener_and_the_keyholder";
+    let Some(host) = host::for_test(name, &["openssl"]) else { return };
+    let (mta, backend) = rogue(&host, Speaks::Smtp);
+    let gate = Gate::start(&host, &config(&backend, ""));
+    let mut client = gate.client();
+    client.hello("road.test");
+    client.starttls(HOSTNAME);
+    client.ask("EHLO road.test", 250);
+    for role in ["gp-listener", "gp-keyholder"] {
+        let before = gate.roles()[role];
+        assert!(signal(before, "KILL"));
+        holds(&format!("another {role}"), SOON, || gate.roles().get(role).is_some_and(|pid| *pid != before));
+        client.deliver("sender@road.test", "alice@ok.test", &format!("Subject: {role}\r\n\r\nx\r\n"));
+    }
+    holds("clients are served", SOON, || is_served(&host));
+    let _ = gate.audit(&[]).expect_ok("audit of what was restarted");
+    assert_eq!(mta.count(), 2);
+    drop(client);
+    gate.stop();
+}

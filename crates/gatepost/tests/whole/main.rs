@@ -1,0 +1,12 @@
+//! The whole of it: the real binary, all its processes, on throw-away hosts, between real senders and real MTAs.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod backends;
+mod confinement;
+mod delivery;
+mod drain;
+mod gate;
+mod kill;
+mod mistakes;
+mod trial;
+mod units;

@@ -1,0 +1,170 @@
+//! P7: what must not serve does not: a sentence that says what to do, exit status 1, nothing bound, nothing left.
+
+use crate::gate::{CERTIFICATE, CONFIG, GATEPOST, Gate, KEY, config, make_pair, prepare, rogue, starttls};
+use gatepost_testkit::host::{self, HERE, Host};
+use gatepost_testkit::rogue::{Deed, Mta, Speaks, Stage};
+use gatepost_testkit::run::run;
+
+struct Mistake {
+    name: &'static str,
+    /// Makes it: on the host, or in the text of a configuration that was right.
+    make: fn(&Host, &str) -> String,
+    /// Words that the sentence must have.
+    words: &'static [&'static str],
+    /// `gatepost check` can know it as well.
+    seen_by_check: bool,
+}
+
+fn same(config: &str) -> String {
+    config.to_owned()
+}
+
+/// The line of a configuration that begins so, replaced.
+fn with_line(config: &str, begin: &str, line: &str) -> String {
+    let lines = config.lines().map(|old| if old.starts_with(begin) { line } else { old });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+const MISTAKES: &[Mistake] = &[
+    Mistake {
+        name: "no accounts",
+        make: |_, config| with_line(config, "users", "users = \"gatepost\""),
+        words: &["no account gatepost-listen", "no account gatepost-session", "sysusers"],
+        seen_by_check: true,
+    },
+    Mistake {
+        name: "a key that does not fit its certificate",
+        make: |host, config| {
+            make_pair(host, "/etc/gatepost/other.pem", KEY);
+            same(config)
+        },
+        words: &[CERTIFICATE, KEY],
+        seen_by_check: true,
+    },
+    Mistake {
+        name: "no key",
+        make: |host, config| {
+            host.shell(&format!("rm {KEY}")).expect_ok("rm");
+            same(config)
+        },
+        words: &[KEY],
+        seen_by_check: true,
+    },
+    Mistake {
+        name: "a key for the world to read",
+        make: |host, config| {
+            host.shell(&format!("chmod 644 {KEY}")).expect_ok("chmod");
+            same(config)
+        },
+        words: &[KEY, "chmod 0600"],
+        seen_by_check: true,
+    },
+    Mistake {
+        name: "a spool that others may write",
+        make: |host, config| {
+            host.directory("/var/spool/gatepost", 0, 0o777);
+            same(config)
+        },
+        words: &["/var/spool/gatepost", "writable by others", "chmod go-w"],
+        seen_by_check: true,
+    },
+    Mistake {
+        name: "a spool that belongs to somebody",
+        make: |host, config| {
+            host.directory("/var/spool/gatepost", 1000, 0o755);
+            same(config)
+        },
+        words: &["/var/spool/gatepost", "chown root"],
+        seen_by_check: true,
+    },
+    Mistake {
+        name: "no spool",
+        make: |host, config| {
+            host.shell("rm -r /var/spool/gatepost").expect_ok("rm");
+            same(config)
+        },
+        words: &["/var/spool/gatepost", "install -d"],
+        seen_by_check: true,
+    },
+    Mistake {
+        name: "a backend socket whose directory is not there",
+        make: |_, config| with_line(config, "connect", "connect = \"unix:/run/nowhere/smtp\""),
+        words: &["/run/nowhere"],
+        seen_by_check: true,
+    },
+    Mistake {
+        name: "several mistakes in the text",
+        make: |_, config| {
+            let config = with_line(config, "hostname", "hostname = 7");
+            with_line(&config, "domains", "domian = [\"ok.test\"]")
+        },
+        words: &["hostname = 7", "domian", "^", "gatepost.toml:1:"],
+        seen_by_check: true,
+    },
+];
+
+#[test]
+fn p7_every_mistake_is_a_sentence_and_exit_1() {
+    let Some(host) = host::for_test("p7_every_mistake_is_a_sentence_and_exit_1", &["openssl"]) else { return };
+    let (_mta, backend) = rogue(&host, Speaks::Smtp);
+    let right = config(&backend, "");
+    for mistake in MISTAKES {
+        host.shell("rm -rf /var/spool/gatepost /etc/gatepost").expect_ok("rm");
+        prepare(&host);
+        let wrong = (mistake.make)(&host, &right);
+        let said = Gate::refused(&host, &wrong);
+        for word in mistake.words {
+            assert!(said.contains(word), "{}: {word:?} is missing in:\n{said}", mistake.name);
+        }
+        assert!(!host.listens(&starttls()), "{}: something listens", mistake.name);
+        if mistake.seen_by_check {
+            let checked = run(host.command(GATEPOST).arg("check"));
+            assert_eq!(checked.status.code(), Some(1), "{}: {}", mistake.name, checked.said());
+        }
+    }
+    // The same ground serves as soon as it is right.
+    host.shell("rm -rf /var/spool/gatepost /etc/gatepost").expect_ok("rm");
+    prepare(&host);
+    host.write(CONFIG, &right);
+    run(host.command(GATEPOST).arg("check")).expect_ok("check of what is right");
+    Gate::start(&host, &right).stop();
+}
+
+#[test]
+fn p7_a_port_that_is_taken_stops_the_start() {
+    let Some(host) = host::for_test("p7_a_port_that_is_taken_stops_the_start", &["openssl"]) else { return };
+    let (_mta, backend) = rogue(&host, Speaks::Smtp);
+    prepare(&host);
+    let taken = host.listen(&format!("{HERE}:465"));
+    let said = Gate::refused(&host, &config(&backend, ""));
+    assert!(said.contains(&format!("{HERE}:465")), "{said}");
+    // What was bound before the fault was found is free again.
+    drop(taken);
+    let _free = host.listen(&starttls());
+}
+
+#[test]
+fn p7_a_backend_that_would_relay_stops_the_start() {
+    let Some(host) = host::for_test("p7_a_backend_that_would_relay_stops_the_start", &["openssl"]) else { return };
+    let (mta, backend) = rogue(&host, Speaks::Smtp);
+    prepare(&host);
+    mta.misbehave(Stage::Rcpt, Deed::Answer("250 2.1.5 anybody is welcome\r\n"));
+    let said = Gate::refused(&host, &config(&backend, ""));
+    assert!(said.contains("relay"), "{said}");
+    assert!(!host.listens(&starttls()));
+    assert_eq!(mta.count(), 0, "the proof sends no mail");
+    assert!(mta.lines().iter().all(|line| !line.starts_with("DATA") && !line.starts_with("BDAT")), "{:?}", mta.lines());
+}
+
+#[test]
+fn p7_a_backend_that_cannot_be_told_the_client_stops_the_start() {
+    let Some(host) = host::for_test("p7_a_backend_that_cannot_be_told_the_client_stops_the_start", &["openssl"]) else {
+        return;
+    };
+    let (mta, backend): (Mta, String) = rogue(&host, Speaks::Smtp);
+    prepare(&host);
+    mta.offer(&["PIPELINING", "8BITMIME"]);
+    let said = Gate::refused(&host, &config(&backend, ""));
+    assert!(said.contains("XCLIENT"), "{said}");
+    assert!(mta.lines().iter().all(|line| !line.starts_with("RCPT")), "{:?}", mta.lines());
+}

@@ -1,0 +1,155 @@
+//! `systemd/` as it will be installed, by the very lines of its README, under a real systemd.
+
+use crate::gate::{CONFIG, GATEPOST, HOSTNAME, prepare, swaks};
+use gatepost_testkit::client::Client;
+use gatepost_testkit::host::{AWAY, HERE, HERE6, source_tree};
+use gatepost_testkit::mta::Postfix;
+use gatepost_testkit::run::run;
+use gatepost_testkit::systemd::{self, SystemdHost};
+use gatepost_testkit::wait::{SOON, holds};
+
+const NEEDS: &[&str] = &["openssl", "postfix", "swaks"];
+
+fn config() -> String {
+    format!(
+        r#"hostname = "{HOSTNAME}"
+
+[[listen]]
+address = "0.0.0.0:25"
+
+[[listen]]
+address = "[::]:25"
+
+[tls]
+certificate = "/etc/gatepost/tls/cert.pem"
+key = "/etc/gatepost/tls/key.pem"
+
+[relay]
+domains = ["ok.test"]
+
+[backend]
+profile = "postfix"
+connect = "unix:{}"
+"#,
+        Postfix::SOCKET
+    )
+}
+
+/// The commands of systemd/README.md, the program being the one under test.
+fn installation() -> String {
+    let readme = std::fs::read_to_string(source_tree().join("systemd/README.md")).unwrap();
+    let block = readme.split("```").nth(1).expect("a block of commands");
+    assert!(block.contains("target/*/release/gatepost"), "{block}");
+    format!("set -e; cd '{}'\n{}", source_tree().display(), block.replace("target/*/release/gatepost", GATEPOST))
+}
+
+/// Installs everything but the spool and the key, which the README leaves to its reader, and starts it.
+fn install(host: &SystemdHost) {
+    prepare(&host.host);
+    host.shell("rm -r /var/spool/gatepost").expect_ok("the spool is for tmpfiles.d to make");
+    host.host.write(CONFIG, &config());
+    host.shell(&installation()).expect_ok("the commands of systemd/README.md");
+}
+
+#[test]
+fn the_readme_installs_a_service_that_is_ready_when_it_says_so() {
+    let Some(host) = systemd::for_test("the_readme_installs_a_service_that_is_ready_when_it_says_so", NEEDS) else {
+        return;
+    };
+    let postfix = Postfix::start(&host.host);
+    install(&host);
+    let verified =
+        host.shell("systemd-analyze verify /etc/systemd/system/gatepost.service /etc/systemd/system/gatepost.socket");
+    assert!(verified.ok() && verified.said().is_empty(), "{}", verified.said());
+
+    assert_eq!(host.property("gatepost.service", "Type"), "notify");
+    assert_eq!(host.property("gatepost.service", "ActiveState"), "active");
+    assert_eq!(host.property("gatepost.socket", "ActiveState"), "active");
+    let accounts =
+        host.shell("getent passwd gatepost-listen gatepost-session gatepost-key gatepost-dns gatepost-handoff");
+    assert_eq!(accounts.expect_ok("accounts").stdout.lines().filter(|line| line.ends_with("/nologin")).count(), 5);
+
+    run(&mut swaks(&host.host, "alice@ok.test", "through the unit")).expect_ok("swaks");
+    let mail = postfix.maildir("alice").one_with("Subject: through the unit");
+    assert!(mail.contains(AWAY), "{mail}");
+    let mut six = Client::over(host.host.connect(&format!("[{HERE6}]:25")));
+    six.hello("road.test");
+    let audit = host.shell("gatepost audit");
+    assert!(audit.ok(), "{}", audit.said());
+    assert_eq!(audit.stdout.lines().filter(|line| line.ends_with(" ok")).count(), 6, "{}", audit.stdout);
+    drop(six);
+
+    host.shell("systemctl reload gatepost").expect_ok("reload");
+    assert_eq!(host.property("gatepost.service", "ActiveState"), "active");
+    run(&mut swaks(&host.host, "alice@ok.test", "after the reload")).expect_ok("swaks");
+
+    host.shell("systemctl stop gatepost.socket gatepost.service").expect_ok("stop");
+    assert_eq!(host.property("gatepost.service", "Result"), "success", "{}", host.journal("gatepost"));
+    assert_eq!(host.property("gatepost.service", "ExecMainStatus"), "0");
+    assert!(!host.host.listens(&format!("{HERE}:25")));
+    let left = host.shell("ls -A /var/spool/gatepost/content; pgrep -x gatepost; pgrep ^gp-; true").stdout;
+    assert_eq!(left, "", "something is left");
+}
+
+#[test]
+fn the_socket_holds_the_door_while_the_service_is_away() {
+    let Some(host) = systemd::for_test("the_socket_holds_the_door_while_the_service_is_away", NEEDS) else { return };
+    let _postfix = Postfix::start(&host.host);
+    install(&host);
+    // The first client starts the service.
+    host.shell("systemctl stop gatepost.service").expect_ok("stop");
+    assert_eq!(host.property("gatepost.service", "ActiveState"), "inactive");
+    let mut first = Client::over(host.host.connect(&format!("{HERE}:25")));
+    first.hello("road.test");
+    assert_eq!(host.property("gatepost.service", "ActiveState"), "active");
+    first.ask("QUIT", 221);
+    // Who comes during a restart waits instead of being refused.
+    host.shell("systemctl kill --kill-whom=all --signal=STOP gatepost.service").expect_ok("stop the clock");
+    let mut waiting = Client::over(host.host.connect(&format!("{HERE}:25")));
+    host.shell("systemctl kill --kill-whom=all --signal=KILL gatepost.service").expect_ok("kill");
+    waiting.hello("road.test");
+    holds("it is up again", SOON, || host.property("gatepost.service", "ActiveState") == "active");
+    assert_eq!(host.property("gatepost.service", "NRestarts"), "1", "Restart=on-failure");
+}
+
+/// Starts the service with a drop-in; gives its state and what it said.
+fn started_with(host: &SystemdHost, lines: &str) -> (bool, String) {
+    host.host.write("/etc/systemd/system/gatepost.service.d/test.conf", &format!("[Service]\nRestart=no\n{lines}\n"));
+    let line = "systemctl daemon-reload && systemctl reset-failed 2>/dev/null; systemctl start gatepost.service";
+    let started = host.shell(line).ok();
+    let said = host
+        .journal("_SYSTEMD_INVOCATION_ID=$(systemctl show -P InvocationID gatepost.service) + UNIT=gatepost.service");
+    host.shell("systemctl stop gatepost.service").expect_ok("stop");
+    (started, said)
+}
+
+#[test]
+fn no_capability_of_the_unit_is_one_too_many() {
+    let Some(host) = systemd::for_test("no_capability_of_the_unit_is_one_too_many", NEEDS) else { return };
+    let _postfix = Postfix::start(&host.host);
+    install(&host);
+    // Without the socket unit, so that the service binds port 25 by itself.
+    host.shell("systemctl stop gatepost.socket gatepost.service").expect_ok("stop");
+    let (started, said) = started_with(&host, "");
+    assert!(started, "{said}");
+    let unit = std::fs::read_to_string(source_tree().join("systemd/gatepost.service")).unwrap();
+    let line = unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).unwrap();
+    let needed = line.split(' ');
+    // Used after the start: against a role that is stuck.
+    for capability in needed.filter(|capability| *capability != "CAP_KILL") {
+        let (started, said) = started_with(&host, &format!("CapabilityBoundingSet=~{capability}"));
+        assert!(!started, "starts without {capability} all the same: {said}");
+    }
+}
+
+#[test]
+fn p7_a_kernel_without_landlock_is_a_sentence_and_exit_1() {
+    let Some(host) = systemd::for_test("p7_a_kernel_without_landlock_is_a_sentence_and_exit_1", NEEDS) else { return };
+    let _postfix = Postfix::start(&host.host);
+    install(&host);
+    host.shell("systemctl stop gatepost.socket gatepost.service").expect_ok("stop");
+    let (started, said) = started_with(&host, "SystemCallFilter=~landlock_create_ruleset:ENOSYS");
+    assert!(!started);
+    assert!(said.contains("landlock"), "{said}");
+    assert_eq!(host.property("gatepost.service", "ExecMainStatus"), "1", "{said}");
+}
