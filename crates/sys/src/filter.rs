@@ -113,7 +113,7 @@ fn conditions(when: When) -> Result<Vec<SeccompCondition>, seccompiler::BackendE
 }
 
 /// The number of a system call here: `None` when no architecture has the name, `Some(None)` when another has.
-fn number(name: &str) -> Option<Option<i64>> {
+pub(crate) fn number(name: &str) -> Option<Option<i64>> {
     let find = |table: &[(&str, i64)]| {
         table.iter().find(|(known, _)| known.strip_prefix("SYS_") == Some(name)).map(|(_, n)| *n)
     };

@@ -6,6 +6,7 @@
 
 pub mod confine;
 pub mod epoll;
+pub mod escape;
 pub mod fds;
 pub mod filter;
 pub mod landlock;

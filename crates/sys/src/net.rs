@@ -1,7 +1,8 @@
 //! Accepting and listening.
 
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, getsockname, listen, setsockopt, socket, sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, connect, getsockname, listen, setsockopt,
+    socket, sockopt,
 };
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -53,6 +54,19 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
     };
     let address = address.as_ref().and_then(socket_addr).ok_or(io::ErrorKind::AddrNotAvailable)?;
     Ok((fd, address))
+}
+
+/// A TCP connection that comes from an address of the caller's choice, any port of it. Used by tests: one machine plays
+/// many clients.
+///
+/// # Errors
+/// EADDRNOTAVAIL when `from` is not an address of this machine; connect(2)'s.
+pub fn connect_from(from: IpAddr, to: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    bind(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(from, 0)))?;
+    connect(fd.as_raw_fd(), &SockaddrStorage::from(to))?;
+    Ok(fd)
 }
 
 /// The address a connection came to, or a listener listens on.
