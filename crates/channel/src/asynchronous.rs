@@ -31,7 +31,7 @@ impl<Out: Direction, In: Direction> AsyncEnd<Out, In> {
     pub fn new(end: End<Out, In>) -> io::Result<Self> {
         let seq = end.into_seq();
         seq.set_nonblocking(true)?;
-        Ok(Self { seq: AsyncFd::with_interest(seq, Interest::READABLE | Interest::WRITABLE)?, directions: PhantomData })
+        Ok(Self { seq: AsyncFd::with_interest(seq, Interest::READABLE)?, directions: PhantomData })
     }
 
     /// As [`AsyncEnd::new`], from a bare descriptor that came with a message saying what it is.
@@ -64,7 +64,23 @@ impl<Out: Direction, In: Direction> AsyncEnd<Out, In> {
     /// As [`AsyncEnd::tell`].
     pub async fn tell_with(&self, message: &Out::Message<'_>, fds: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
         let frame = Frame::of(message);
-        Ok(self.seq.async_io(Interest::WRITABLE, |seq| seq.send(frame.bytes(), fds)).await?)
+        match self.seq.get_ref().send(frame.bytes(), fds) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.send_when_there_is_room(frame.bytes(), fds).await,
+            sent => Ok(sent?),
+        }
+    }
+
+    /// Only an end that is full is watched for room: else every frame that the peer takes would wake us for nothing.
+    #[allow(deprecated)] // As above: the copy owns its descriptor.
+    async fn send_when_there_is_room(&self, frame: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
+        let copy = self.seq.get_ref().as_fd().try_clone_to_owned()?;
+        let room = AsyncFd::with_interest(copy, Interest::WRITABLE)?;
+        loop {
+            let mut guard = room.writable().await?;
+            if let Ok(sent) = guard.try_io(|_| self.seq.get_ref().send(frame, fds)) {
+                return Ok(sent?);
+            }
+        }
     }
 
     /// Waits for a frame; read its messages from the inbox with [`messages`] or [`AsyncEnd::recv`].
