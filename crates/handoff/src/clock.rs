@@ -15,19 +15,30 @@ pub(crate) struct Elapsed;
 #[derive(Debug)]
 pub(crate) struct Clock {
     sleep: Pin<Box<Sleep>>,
+    /// No wait lasts longer, until another end is set.
+    until: Instant,
+}
+
+/// The moment `wait` from now. A wait that no clock can hold is no deadline; a year is as good.
+pub(crate) fn later(wait: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(wait).unwrap_or_else(|| now + Duration::from_secs(365 * 86_400))
 }
 
 impl Clock {
-    /// A deadline `wait` from now.
-    pub(crate) fn new(wait: Duration) -> Self {
-        Self { sleep: Box::pin(tokio::time::sleep(wait)) }
+    /// For waits that all end by `until`.
+    pub(crate) fn new(until: Instant) -> Self {
+        Self { sleep: Box::pin(tokio::time::sleep_until(until)), until }
     }
 
-    /// Moves the deadline to `wait` from now.
+    /// Moves the end of all waits.
+    pub(crate) fn end(&mut self, until: Instant) {
+        self.until = until;
+    }
+
+    /// Moves the deadline to `wait` from now, or to the end of all waits.
     pub(crate) fn set(&mut self, wait: Duration) {
-        // A wait that no clock can hold is no deadline; a year is as good.
-        let far = || Instant::now() + Duration::from_secs(365 * 86_400);
-        self.sleep.as_mut().reset(Instant::now().checked_add(wait).unwrap_or_else(far));
+        self.sleep.as_mut().reset(later(wait).min(self.until));
     }
 
     /// Runs `work` until it is done or the deadline is there, whichever is first.

@@ -3,6 +3,7 @@
 use crate::SessionEnd;
 use crate::allowance::Allowance;
 use crate::backend::{Connection, Doors, Envelope, Failure, Lost, Message};
+use crate::clock::later;
 use crate::content::Unfit;
 use crate::gate::{Gate, Step, Violation};
 use crate::identity::Client;
@@ -16,6 +17,7 @@ use gatepost_wire::link::Open;
 use gatepost_wire::session::{Answer, Farewell, Verdict};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
+use tokio::time::Instant;
 
 /// What all sessions share.
 #[derive(Debug)]
@@ -192,17 +194,19 @@ impl Session {
     /// Asks the backend, once more on a fresh connection when a kept one turns out to be gone.
     async fn ask(&mut self, recipient: &Recipient) -> Outcome {
         let Some(transaction) = self.gate.transaction() else { return verdict::INTERNAL.into() };
+        let until = later(self.house.doors.facts.patience.rcpt);
         let mut kept = kept_for(&mut self.backend, transaction);
         loop {
             let was_kept = kept.is_some();
             let answer = match kept.take() {
                 Some(backend) => Ok(backend),
-                None => connect(&self.house, &self.open, transaction).await,
+                None => connect(&self.house, &self.open, transaction, until).await,
             };
             let mut backend = match answer {
                 Ok(backend) => backend,
                 Err(failure) => return (&failure).into(),
             };
+            backend.due(until);
             match backend.envelope(transaction, None, Some(recipient)).await {
                 Ok(envelope) => {
                     self.keep(backend);
@@ -268,17 +272,19 @@ impl Session {
             return Ok(verdict::TOO_LARGE.into());
         }
         let received = self.received(transaction);
+        let until = later(self.house.doors.facts.patience.end);
         let mut kept = kept_for(&mut self.backend, transaction);
         let outcome = loop {
             let was_kept = kept.is_some();
             let answer = match kept.take() {
                 Some(backend) => Ok(backend),
-                None => connect(&self.house, &self.open, transaction).await,
+                None => connect(&self.house, &self.open, transaction, until).await,
             };
             let mut backend = match answer {
                 Ok(backend) => backend,
                 Err(failure) => break Outcome::from(&failure),
             };
+            backend.due(until);
             let mut message = Message {
                 received: &received,
                 inline,
@@ -354,21 +360,21 @@ impl Session {
         field
     }
 
+    /// What a stranger has written comes last, between quotes that it cannot end.
     fn log(&self, transaction: &Transaction, octets: u64, outcome: &Outcome) {
         let Verdict { code, enhanced: (class, subject, detail), reason } = outcome.verdict;
         tracing::info!(
-            "session={}.{} client={} helo={} from=<{}> to={} refused={} octets={octets} reply={code} \
-             {class}.{subject}.{detail} {reason:?} backend={}{}{}",
+            "session={}.{} client={} to={} refused={} octets={octets} reply={code} {class}.{subject}.{detail} \
+             reason={reason:?} backend={} failure=\"{}\" helo=\"{}\" from=\"{}\"",
             self.open.id,
             transaction.number,
             self.open.client,
-            transaction.helo.name.escape_ascii(),
-            transaction.reverse_path().escape_ascii(),
             transaction.recipients().len(),
             transaction.refused,
             outcome.backend.unwrap_or_default(),
-            if outcome.failure.is_some() { ": " } else { "" },
             outcome.failure.as_deref().unwrap_or_default(),
+            transaction.helo.name.escape_ascii(),
+            transaction.reverse_path().escape_ascii(),
         );
     }
 
@@ -390,8 +396,8 @@ fn kept_for(slot: &mut Option<Connection>, transaction: &Transaction) -> Option<
     None
 }
 
-async fn connect(house: &House, open: &Open, transaction: &Transaction) -> Result<Connection, Failure> {
-    house.doors.open(&Client { address: open.client, local: open.local, helo: &transaction.helo }).await
+async fn connect(house: &House, open: &Open, transaction: &Transaction, until: Instant) -> Result<Connection, Failure> {
+    house.doors.open(&Client { address: open.client, local: open.local, helo: &transaction.helo }, until).await
 }
 
 fn of_envelope(envelope: &Envelope) -> Outcome {

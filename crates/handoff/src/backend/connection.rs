@@ -2,12 +2,13 @@
 
 use super::stream::Stream;
 use super::{Facts, Failure, Patience, Phase};
-use crate::clock::{Clock, Elapsed};
+use crate::clock::{Clock, Elapsed, later};
 use crate::identity::{self, Client};
 use crate::transaction::{Helo, Recipient, Transaction};
 use gatepost_smtp::client::{Extensions, Reply, ReplyReader};
 use gatepost_wire::slice::{Connect, Dialect, Identity};
 use std::future::Future;
+use tokio::time::Instant;
 
 /// Commands written before their replies are read, where the backend lists PIPELINING: few enough that neither side can
 /// block on a full socket while the other does (RFC 2920 §3.1).
@@ -70,9 +71,15 @@ enum Command<'a> {
 }
 
 impl Connection {
-    /// Connects, says hello and hands the client's identity over.
-    pub(super) async fn open(to: &Connect, facts: &Facts, client: &Client<'_>) -> Result<Self, Failure> {
-        let mut clock = Clock::new(facts.patience.connect);
+    /// Connects, says hello and hands the client's identity over; whatever is asked then is to be answered by `until`.
+    pub(super) async fn open(
+        to: &Connect,
+        facts: &Facts,
+        client: &Client<'_>,
+        until: Instant,
+    ) -> Result<Self, Failure> {
+        let mut clock = Clock::new(until);
+        clock.set(facts.patience.connect);
         let stream = match clock.bound(Stream::connect(to)).await {
             Ok(stream) => stream.map_err(Failure::Connect)?,
             Err(Elapsed) => return Err(Failure::Timeout(Phase::Connect)),
@@ -304,8 +311,14 @@ impl Connection {
         }
     }
 
+    /// Whatever is asked from now on is to be answered by `until`.
+    pub(crate) fn due(&mut self, until: Instant) {
+        self.clock.end(until);
+    }
+
     /// Starts the time after which an unused connection is closed.
     pub(crate) fn rest(&mut self) {
+        self.clock.end(later(self.patience.park));
         self.clock.set(self.patience.park);
     }
 

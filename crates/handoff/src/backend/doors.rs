@@ -9,9 +9,14 @@ use gatepost_wire::session::Offer;
 use gatepost_wire::slice::{Connect, Dialect, Identity};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Octets that we may add to a message, kept free of the backend's size limit: one Received field.
 const ADDED: u64 = 2048;
+
+/// A backend that failed to answer comes last for so long.
+const DOUBT: Duration = Duration::from_secs(10);
 
 /// What all connections have in common.
 #[derive(Debug, Clone)]
@@ -36,8 +41,8 @@ struct Known {
     proved: bool,
     /// What it listed last.
     extensions: Option<Extensions>,
-    /// It did not answer last time; said once, not at each try.
-    down: bool,
+    /// When it last failed to answer, unless it has answered since. Said once, not at each try.
+    down: Option<Instant>,
 }
 
 /// All backends.
@@ -74,10 +79,12 @@ impl Doors {
     }
 
     /// A connection to the first backend that answers, which knows by then who the client is.
-    pub(crate) async fn open(&self, client: &Client<'_>) -> Result<Connection, Failure> {
+    pub(crate) async fn open(&self, client: &Client<'_>, until: Instant) -> Result<Connection, Failure> {
         let mut last = Failure::Connect(std::io::ErrorKind::NotFound.into());
-        for door in &self.doors {
-            match door.open(&self.facts, client).await {
+        // One that has just failed is asked when no other answers: it may take its whole time to fail again.
+        let (doubtful, good): (Vec<_>, Vec<_>) = self.doors.iter().partition(|door| door.failed_lately());
+        for door in good.into_iter().chain(doubtful) {
+            match door.open(&self.facts, client, until).await {
                 Ok(connection) => return Ok(connection),
                 // What one backend thinks of the client is not for the next one to mend.
                 Err(failure @ (Failure::Client(_) | Failure::Identity(_))) => return Err(failure),
@@ -119,12 +126,12 @@ impl Doors {
 }
 
 impl Door {
-    async fn open(&self, facts: &Facts, client: &Client<'_>) -> Result<Connection, Failure> {
+    async fn open(&self, facts: &Facts, client: &Client<'_>, until: Instant) -> Result<Connection, Failure> {
         if !self.known().proved {
             // Down when we started, up now: it has to prove first.
             self.prove(facts).await?;
         }
-        let connection = Connection::open(&self.connect, facts, client).await?;
+        let connection = Connection::open(&self.connect, facts, client, until).await?;
         self.learn(connection.extensions);
         Ok(connection)
     }
@@ -149,15 +156,19 @@ impl Door {
         if before.is_some_and(|before| before != extensions) {
             tracing::warn!("backend {self}: lists other extensions than before: {extensions:?}");
         }
-        if std::mem::take(&mut known.down) {
+        if known.down.take().is_some() {
             tracing::info!("backend {self}: answers again");
         }
     }
 
     fn is_down(&self, failure: &Failure) {
-        if !std::mem::replace(&mut self.known().down, true) {
+        if self.known().down.replace(Instant::now()).is_none() {
             tracing::warn!("backend {self}: {failure}");
         }
+    }
+
+    fn failed_lately(&self) -> bool {
+        self.known().down.is_some_and(|at| at.elapsed() < DOUBT)
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

@@ -33,7 +33,8 @@ pub(crate) enum Phase {
     End,
 }
 
-/// How long to wait in each phase (RFC 5321 §4.5.3.2, shorter where the client's own patience is the bound).
+/// How long to wait in each phase (RFC 5321 §4.5.3.2, shorter where the client's own patience is the bound), and for all
+/// phases of one ask together: a backend that uses up each wait must not outlast the client, who would send again.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
     pub(crate) connect: Duration,
@@ -41,7 +42,10 @@ pub(crate) struct Patience {
     pub(crate) envelope: Duration,
     pub(crate) data: Duration,
     pub(crate) block: Duration,
+    /// Also for a whole commit, a connection made anew and the envelope said again included.
     pub(crate) end: Duration,
+    /// For a whole recipient, connection and hello included.
+    pub(crate) rcpt: Duration,
     /// A connection of which its session has asked nothing for so long is closed: no slow client keeps one (DESIGN §3).
     pub(crate) park: Duration,
 }
@@ -56,6 +60,7 @@ impl Patience {
             data: Duration::from_secs(60),
             block: Duration::from_secs(180),
             end,
+            rcpt: Duration::from_secs(240),
             park: Duration::from_secs(5),
         }
     }

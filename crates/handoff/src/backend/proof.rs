@@ -4,16 +4,20 @@
 use super::connection::Connection;
 use super::doors::named;
 use super::{Facts, Failure, Phase};
+use crate::clock::later;
 use crate::identity::Client;
 use crate::transaction::Helo;
 use gatepost_smtp::client::{Extensions, Reply};
 use gatepost_wire::slice::{Connect, Identity};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 /// TEST-NET-1 (RFC 5737): nobody's address, so nobody's friend.
 const STRANGER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 25_025);
 const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), 25);
+/// Longest wait for one backend's proof.
+const WAIT: Duration = Duration::from_secs(60);
 /// Never resolves (RFC 6761 §6.4).
 const FOREIGN: &str = "gatepost-relay-test.invalid";
 
@@ -59,7 +63,7 @@ pub(super) async fn prove(connect: &Connect, facts: &Facts) -> Result<Option<Ext
 async fn stranger(connect: &Connect, facts: &Facts) -> Result<Result<Connection, Reply>, Failure> {
     let helo = Helo { name: FOREIGN.into(), esmtp: true };
     let client = Client { address: STRANGER, local: LOCAL, helo: &helo };
-    match Connection::open(connect, facts, &client).await {
+    match Connection::open(connect, facts, &client, later(WAIT)).await {
         Ok(connection) => Ok(Ok(connection)),
         Err(Failure::Client(reply)) => Ok(Err(reply)),
         Err(failure) => Err(failure),

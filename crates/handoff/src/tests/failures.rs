@@ -171,3 +171,46 @@ fn a_backend_over_tcp_is_as_good() {
     });
     assert_eq!(mta.count(), 1);
 }
+
+#[test]
+fn p1_a_backend_that_uses_up_every_wait_does_not_outlast_the_client() {
+    let drip = Deed::Drip(Duration::from_millis(2));
+    let scene = Scene::new().patient(|patience| patience.rcpt = SHORT);
+    let mta = scene.mta();
+    Stage::ALL
+        .into_iter()
+        .filter(|stage| *stage != Stage::Content)
+        .for_each(|stage| mta.misbehave(stage, drip.clone()));
+    let verdict = play(async { Session::begin(&scene.house()).await.mail_and("user@ok.test").await });
+    assert_eq!((verdict.code, verdict.reason), (451, Reason::BackendTimeout));
+
+    let scene = Scene::new().patient(|patience| patience.end = SHORT);
+    let mta = scene.mta();
+    mta.misbehave(Stage::Data, Deed::Hang);
+    play(async {
+        let mut session = Session::begin(&scene.house()).await;
+        assert_eq!(session.mail_and("user@ok.test").await.code, 250);
+        let verdict = session.send(LETTER).await;
+        assert_eq!((verdict.code, verdict.reason), (451, Reason::BackendTimeout));
+    });
+    assert_eq!(mta.count(), 0);
+}
+
+#[test]
+fn a_backend_that_has_just_failed_is_asked_last() {
+    let scene = Scene::new().patient(|patience| patience.hello = SHORT);
+    let slow = Mta::unix(&scene.directory.join("slow"), Speaks::Smtp);
+    let slow_socket = Connect::Unix(scene.directory.join("slow").display().to_string());
+    let scene = scene.with(|slice| slice.connect.insert(0, slow_socket));
+    let good = scene.mta();
+    slow.misbehave(Stage::Greeting, Deed::Hang);
+    play(async {
+        let house = scene.house();
+        for _ in 0..3 {
+            let mut session = Session::begin(&house).await;
+            assert_eq!(session.mail_and("user@ok.test").await.code, 250);
+            session.bye().await;
+        }
+    });
+    assert_eq!((slow.connections(), good.connections()), (1, 3));
+}

@@ -1,6 +1,7 @@
 //! The role without its jail: real sockets, real channels, a session played by the test, a backend of testkit.
 
 mod failures;
+mod gate;
 mod hostile;
 mod identity;
 mod main_job;
@@ -32,7 +33,7 @@ const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(60);
 
 const PATIENT: Patience =
-    Patience { connect: LONG, hello: LONG, envelope: LONG, data: LONG, block: LONG, end: LONG, park: LONG };
+    Patience { connect: LONG, hello: LONG, envelope: LONG, data: LONG, block: LONG, end: LONG, rcpt: LONG, park: LONG };
 
 /// A directory that is removed with the scene.
 struct Scene {

@@ -1,0 +1,66 @@
+//! The gate alone: whatever comes, in whatever order, it neither panics nor lets a message through that nobody accepted.
+
+use super::*;
+use crate::allowance::Allowance;
+use crate::gate::{Gate, Step};
+use gatepost_wire::Frame;
+use proptest::prelude::*;
+
+/// The asks of a session that has lost its senses, by number.
+fn ask(number: u8) -> Ask<'static> {
+    match number % 8 {
+        0 => Ask::Mail(MAIL),
+        1 => to("user@ok.test"),
+        2 => Ask::Content(b"x\r\n"),
+        3 => Ask::Spool,
+        4 => Ask::Commit { length: 3 },
+        5 => Ask::Reset,
+        6 => Ask::Bye(Farewell::Quit),
+        _ => Ask::Mail(Mail { reverse_path: b"", ..MAIL }),
+    }
+}
+
+proptest! {
+    #[test]
+    fn p4_only_what_was_accepted_is_ever_committed(frames in prop::collection::vec((prop::collection::vec(0u8..8, 1..4), any::<bool>()), 0..20)) {
+        let mut gate = Gate::new(Allowance::new(1 << 20));
+        let mut accepted = 0;
+        for (asks, good) in frames {
+            let mut frame = Frame::new();
+            for number in &asks {
+                prop_assert!(frame.push(&ask(*number)));
+                if matches!(number % 8, 0 | 5 | 7) {
+                    accepted = 0;
+                }
+            }
+            match gate.frame(frame.bytes()) {
+                // The session is over.
+                Err(_) | Ok(Step::Bye(_)) => break,
+                Ok(Step::Nothing) => {}
+                Ok(Step::Rcpt(recipient)) => {
+                    gate.judged(recipient, good);
+                    accepted += usize::from(good);
+                }
+                Ok(Step::Spool) => gate.filed(good),
+                Ok(Step::Commit { transaction, .. }) => {
+                    prop_assert!(accepted > 0);
+                    prop_assert_eq!(transaction.recipients().len(), accepted);
+                    accepted = 0;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn frames_of_any_octets_do_no_more_than_end_the_session(frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..8)) {
+        let mut gate = Gate::new(Allowance::new(1 << 20));
+        for mut frame in frames {
+            if let Some(version) = frame.first_mut() {
+                *version = gatepost_wire::VERSION;
+            }
+            if gate.frame(&frame).is_err() {
+                break;
+            }
+        }
+    }
+}
