@@ -269,7 +269,13 @@ impl Scanner {
             after_cr = None;
         };
         self.offset = base.saturating_add(octets(at));
-        if self.state == State::Line && self.offset.saturating_sub(self.line) > self.line_max {
+        // Too long is too long before its end is seen, or a cut would decide what is said first.
+        let line = match self.state {
+            State::Line => self.offset.saturating_sub(self.line),
+            State::Cr => self.offset.saturating_sub(self.line).saturating_sub(1),
+            _ => 0,
+        };
+        if line > self.line_max {
             self.spoil(Impurity::LongLine, self.offset);
         }
         (kept, at)

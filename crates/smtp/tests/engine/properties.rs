@@ -186,8 +186,14 @@ fn replies(segments: &[&[u8]]) -> Result<Vec<Reply>, BadReply> {
     Ok(replies)
 }
 
+/// `PROPTEST_CASES` may ask for more.
+fn config() -> ProptestConfig {
+    let default = ProptestConfig::default();
+    ProptestConfig { cases: default.cases.max(1000), failure_persistence: None, ..default }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn p9_any_segmentation_has_the_same_events(octets in dialogue(), settings in settings(), cuts: [Index; 6]) {
