@@ -384,3 +384,117 @@ fn literal_ip(inner: &[u8]) -> Option<IpAddr> {
         _ => std::str::from_utf8(inner).ok()?.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mailbox(text: &str) -> Mailbox {
+        Mailbox::parse(text.as_bytes(), &Rules::widest(true)).unwrap()
+    }
+
+    #[test]
+    fn a_mailbox_is_cut_at_the_right_at() {
+        for (text, local, domain) in [
+            ("a@b.test", "a", Domain::Name(b"b.test")),
+            ("\"a@b\"@c.test", "\"a@b\"", Domain::Name(b"c.test")),
+            ("\"a\\\"@b\"@c.test", "\"a\\\"@b\"", Domain::Name(b"c.test")),
+            ("a@[192.0.2.1]", "a", Domain::Literal(b"192.0.2.1")),
+            ("a@[IPv6:::1]", "a", Domain::Literal(b"IPv6:::1")),
+            ("é@bücher.test", "é", Domain::Name("bücher.test".as_bytes())),
+        ] {
+            let mailbox = mailbox(text);
+            assert_eq!(mailbox.local_part(), local.as_bytes());
+            assert_eq!(mailbox.domain(), domain);
+            assert_eq!(mailbox.as_bytes(), text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn literals_are_addresses_where_they_can_be() {
+        for (text, ip) in [
+            ("a@[192.0.2.1]", Some("192.0.2.1")),
+            ("a@[IPv6:2001:db8::1]", Some("2001:db8::1")),
+            ("a@[iPV6:::ffff:192.0.2.1]", Some("::ffff:192.0.2.1")),
+            ("a@[x-tag:192.0.2.1]", None),
+            ("a@192.0.2.1", None),
+        ] {
+            assert_eq!(mailbox(text).domain().ip(), ip.map(|ip| ip.parse().unwrap()), "{text}");
+        }
+    }
+
+    #[test]
+    fn p4_what_an_mta_may_route_on_or_run_is_seen() {
+        for (text, may) in [
+            ("user@ok.test", false),
+            ("a.b+c@ok.test", false),
+            ("\"a b\"@ok.test", false),
+            ("a|b@ok.test", false),
+            ("a/b@ok.test", false),
+            ("user%foreign.test@ok.test", true),
+            ("foreign.test!user@ok.test", true),
+            ("\"user@foreign.test\"@ok.test", true),
+            ("\"user\\@foreign.test\"@ok.test", true),
+            ("\"a:b\"@ok.test", true),
+            ("|program@ok.test", true),
+            ("\"|program\"@ok.test", true),
+            ("\"\\|program\"@ok.test", true),
+            ("\" |program\"@ok.test", true),
+            ("/file@ok.test", true),
+            ("\".forward\"@ok.test", true),
+        ] {
+            assert_eq!(mailbox(text).may_reroute(), may, "{text}");
+        }
+    }
+
+    #[test]
+    fn why_an_address_is_refused() {
+        use BadAddress::{NoDomain, NotAscii, Syntax, TooLong};
+        let long = format!("a@{}bb", "a.".repeat(127));
+        for (text, smtputf8, why) in [
+            ("", false, Syntax),
+            ("a", false, NoDomain),
+            ("\"a\"", false, NoDomain),
+            ("a b@c", false, Syntax),
+            ("é@c", false, NotAscii),
+            ("a@é", false, NotAscii),
+            ("@é:a@b", false, NotAscii),
+            ("a\u{200b}@c", true, Syntax),
+            ("a@b\u{3002}c", true, Syntax),
+            ("\u{fe64}a@b", true, Syntax),
+            (&long[..], false, TooLong),
+        ] {
+            let path = ForwardPath::parse(text.as_bytes(), smtputf8);
+            assert_eq!(path, Err(why), "{text:?}");
+        }
+        assert!(ForwardPath::parse(&long.as_bytes()[..long.len() - 1], false).is_ok(), "255 octets are a domain");
+        assert!(ForwardPath::parse(b"\xff@c", true).is_err());
+    }
+
+    #[test]
+    fn limits_count_octets_without_the_route() {
+        let rules = Rules { local_part_max: 5, path_max: 9, ..Rules::widest(false) };
+        for (text, fits) in
+            [("12345@abc", true), ("123456@ab", false), ("1234@abcde", false), ("@route.test:12345@abc", true)]
+        {
+            assert_eq!(ForwardPath::parse_with(text.as_bytes(), &rules).is_ok(), fits, "{text}");
+        }
+    }
+
+    #[test]
+    fn brackets_end_outside_of_quotes() {
+        for (text, parts) in [
+            ("<a@b> X", Some(("a@b", " X"))),
+            ("<>", Some(("", ""))),
+            ("<\"a>b\"@c>", Some(("\"a>b\"@c", ""))),
+            ("<\"a\\\">b\"@c>d", Some(("\"a\\\">b\"@c", "d"))),
+            ("<\"a>b", None),
+            ("<a", None),
+            ("a>", None),
+            ("", None),
+        ] {
+            let parts = parts.map(|(path, rest): (&str, &str)| (path.as_bytes(), rest.as_bytes()));
+            assert_eq!(split_brackets(text.as_bytes()), parts, "{text}");
+        }
+    }
+}

@@ -298,3 +298,124 @@ impl Extensions {
         extensions
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &[u8]) -> Result<(usize, Option<Reply>), BadReply> {
+        ReplyReader::new().push(text)
+    }
+
+    fn reply(text: &str) -> Reply {
+        read(text.as_bytes()).unwrap().1.unwrap()
+    }
+
+    #[test]
+    fn reads_one_reply_and_leaves_the_rest() {
+        let mut reader = ReplyReader::new();
+        assert_eq!(reader.push(b"250-a\r\n25"), Ok((9, None)));
+        assert!(reader.is_midway());
+        let (taken, one) = reader.push(b"0 b\r\n354 c\r\n").unwrap();
+        assert_eq!((taken, one.unwrap().lines), (5, vec!["a".to_owned(), "b".to_owned()]));
+        assert!(!reader.is_midway());
+        let (taken, two) = reader.push(b"354 c\r\n").unwrap();
+        let two = two.unwrap();
+        assert_eq!((taken, two.code, two.is_intermediate()), (7, 354, true));
+    }
+
+    #[test]
+    fn classes_and_enhanced_codes() {
+        for (text, code, enhanced) in [
+            ("250 2.1.5 Ok\r\n", 250, Some((2, 1, 5))),
+            ("250 2.1.5\r\n", 250, Some((2, 1, 5))),
+            ("250\r\n", 250, None),
+            ("250 \r\n", 250, None),
+            ("550 2.1.5 lies about its class\r\n", 550, None),
+            ("550 5.1.1.1 x\r\n", 550, None),
+            ("550 5.1 x\r\n", 550, None),
+            ("550 5.1234.1 x\r\n", 550, None),
+            ("550 5.-1.1 x\r\n", 550, None),
+            ("550 5.+1.1 x\r\n", 550, None),
+            ("550 5.999.999 x\r\n", 550, Some((5, 999, 999))),
+            ("451-4.3.0 a\r\n451 4.4.4 b\r\n", 451, Some((4, 3, 0))),
+        ] {
+            let reply = reply(text);
+            assert_eq!((reply.code, reply.enhanced), (code, enhanced), "{text:?}");
+            let classes = [reply.is_positive(), reply.is_intermediate(), reply.is_transient(), reply.is_permanent()];
+            assert_eq!(classes.iter().position(|class| *class), Some(usize::from(code / 100) - 2));
+        }
+    }
+
+    #[test]
+    fn p11_text_is_cleaned() {
+        let reply = read(b"550 a\x1b[2Jb\t\xc3\xa9\x7f\r\n").unwrap().1.unwrap();
+        assert_eq!(reply.lines, ["a?[2Jb????"]);
+    }
+
+    #[test]
+    fn p1_what_is_no_reply_is_no_250() {
+        for (text, why) in [
+            (&b"\r\n"[..], BadReply::Code),
+            (b"25\r\n", BadReply::Code),
+            (b"2500 x\r\n", BadReply::Code),
+            (b"250_x\r\n", BadReply::Code),
+            (b"+50 x\r\n", BadReply::Code),
+            (b"199 x\r\n", BadReply::Code),
+            (b"600 x\r\n", BadReply::Code),
+            (b" 250 x\r\n", BadReply::Code),
+            (b"\xd9\xa2\xd9\xa5 x\r\n", BadReply::Code),
+            (b"250 x\n", BadReply::Framing),
+            (b"250 x\r\r\n", BadReply::Framing),
+            (b"250 x\ry\r\n", BadReply::Framing),
+            (b"250 x\0\r\n", BadReply::Framing),
+            (b"250-x\r\n550 y\r\n", BadReply::Mixed),
+        ] {
+            assert_eq!(read(text), Err(why), "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn p6_replies_are_bounded() {
+        let line = |length: usize| [b"250 ", &b"x".repeat(length - 6)[..], b"\r\n"].concat();
+        assert!(read(&line(LINE_MAX)).unwrap().1.is_some());
+        assert_eq!(read(&line(LINE_MAX + 1)), Err(BadReply::TooLong));
+        assert_eq!(read(&b"x".repeat(LINE_MAX + 1)), Err(BadReply::TooLong));
+
+        let lines = |count: usize| [b"250-x\r\n".repeat(count - 1), b"250 x\r\n".to_vec()].concat();
+        assert_eq!(read(&lines(LINES_MAX)).unwrap().1.unwrap().lines.len(), LINES_MAX);
+        assert_eq!(read(&lines(LINES_MAX + 1)), Err(BadReply::TooLong));
+
+        let long = format!("250-{}\r\n", "x".repeat(994));
+        assert_eq!(read(long.repeat(9).as_bytes()), Err(BadReply::TooLong));
+    }
+
+    #[test]
+    fn extensions_are_what_is_listed() {
+        let dovecot = reply(
+            "250-mail.test\r\n250-8BITMIME\r\n250-CHUNKING\r\n250-ENHANCEDSTATUSCODES\r\n250-PIPELINING\r\n\
+             250 XCLIENT ADDR PORT PROTO HELO LOGIN SESSION TTL TIMEOUT\r\n",
+        );
+        let extensions = Extensions::from_ehlo(&dovecot);
+        assert!(extensions.eight_bit && extensions.chunking && extensions.pipelining);
+        assert!(extensions.enhanced_status_codes && !extensions.smtputf8 && !extensions.dsn);
+        assert_eq!(extensions.size, None);
+        let xclient = extensions.xclient.unwrap();
+        assert!(xclient.has(Attribute::Addr) && xclient.has(Attribute::Ttl) && !xclient.has(Attribute::Name));
+
+        let other = reply(
+            "250-m.test says SIZE 5\r\n250-size 1000\r\n250-Dsn\r\n250-limits mailmax=3 RcptMax=7\r\n250-XCLIENT\r\n250 SMTPUTF8\r\n",
+        );
+        let extensions = Extensions::from_ehlo(&other);
+        assert_eq!((extensions.size, extensions.rcptmax), (Some(1000), Some(7)));
+        assert!(extensions.dsn && extensions.smtputf8 && !extensions.pipelining);
+        assert_eq!(extensions.xclient, Some(Attributes::default()));
+
+        assert_eq!(Extensions::from_ehlo(&reply("250-m\r\n250 SIZE\r\n")).size, Some(0));
+        assert_eq!(Extensions::from_ehlo(&reply("250 SIZE 5\r\n")), Extensions::default());
+        assert_eq!(Extensions::from_ehlo(&reply("502-m\r\n502 DSN\r\n")), Extensions::default());
+        for (_, attribute) in Attribute::TABLE {
+            assert!(!Attributes::default().has(attribute));
+        }
+    }
+}

@@ -74,20 +74,21 @@ impl Received<'_> {
             IpAddr::V4(v4) => format!("[{v4}]"),
             IpAddr::V6(v6) => format!("[IPv6:{v6}]"),
         };
-        // What isn't a domain can't stand where a domain must: it goes into the comment, cleaned.
-        let named = Domain::parse(self.helo, &Rules { underscores: false, ..Rules::widest(false) }).is_ok();
-        let helo = cleaned(self.helo);
         let info = match self.name {
-            Some(name) => format!("{} {literal}", cleaned(name.as_bytes())),
-            None => literal.clone(),
+            Some(name) => format!("({} {literal})", cleaned(name.as_bytes())),
+            None => format!("({literal})"),
         };
+        let helo = cleaned(self.helo);
+        let rules = Rules { underscores: false, ..Rules::widest(false) };
         let mut field = Fold { out, column: 0 };
         field.first("Received:");
-        if named {
+        if helo.as_bytes() == self.helo && Domain::parse(self.helo, &rules).is_ok() {
             field.word(&format!("from {helo}"));
-            field.word(&format!("({info})"));
+            field.word(&info);
         } else {
+            // What isn't a domain can't stand where a domain must.
             field.word(&format!("from {literal}"));
+            field.word(&info);
             field.word(&format!("(helo {})", if helo.is_empty() { "none" } else { helo.as_str() }));
         }
         field.line(&format!("by {}", cleaned(self.by.as_bytes())));
@@ -209,4 +210,126 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let day = of_year - (153 * shifted + 2) / 5 + 1;
     let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FACTS: Received<'_> = Received {
+        helo: b"client.test",
+        address: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 9)),
+        name: None,
+        by: "mx.example.org",
+        with: With::Esmtp,
+        tls: None,
+        id: "1a2b",
+        recipient: None,
+        date: 1_700_000_000,
+    };
+
+    fn written(received: &Received<'_>) -> String {
+        let mut out = Vec::new();
+        received.write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn p10_a_field_as_rfc_5321_has_it() {
+        assert_eq!(
+            written(&FACTS),
+            "Received: from client.test ([192.0.2.9])\r\n\tby mx.example.org with ESMTP id 1a2b;\r\n\
+             \tTue, 14 Nov 2023 22:13:20 +0000\r\n"
+        );
+        let full = Received {
+            name: Some("host.test"),
+            address: "2001:db8::9".parse().unwrap(),
+            with: With::Esmtps,
+            tls: Some((0x0304, 0x1302)),
+            recipient: Some(b"u@ok.test"),
+            ..FACTS
+        };
+        assert_eq!(
+            written(&full),
+            "Received: from client.test (host.test [IPv6:2001:db8::9])\r\n\
+             \tby mx.example.org with ESMTPS (TLSv1.3 TLS_AES_256_GCM_SHA384) id 1a2b\r\n\tfor <u@ok.test>;\r\n\
+             \tTue, 14 Nov 2023 22:13:20 +0000\r\n"
+        );
+    }
+
+    #[test]
+    fn p11_a_hostile_helo_stays_in_its_comment() {
+        for (helo, shown) in [
+            (&b"a b"[..], "from [192.0.2.9] ([192.0.2.9]) (helo a?b)\r\n"),
+            (b"x) by evil.test (", "from [192.0.2.9] ([192.0.2.9]) (helo x??by?evil.test??)\r\n"),
+            (b"a\r\nX: y", "from [192.0.2.9] ([192.0.2.9]) (helo a??X:?y)\r\n"),
+            (b"\\", "from [192.0.2.9] ([192.0.2.9]) (helo ?)\r\n"),
+            (b"", "from [192.0.2.9] ([192.0.2.9]) (helo none)\r\n"),
+            (b"under_score.test", "from [192.0.2.9] ([192.0.2.9]) (helo under_score.test)\r\n"),
+            (b"[192.0.2.77]", "from [192.0.2.77] ([192.0.2.9])\r\n"),
+            (b"[x:(y]", "from [192.0.2.9] ([192.0.2.9]) (helo [x:?y])\r\n"),
+        ] {
+            let field = written(&Received { helo, ..FACTS });
+            assert!(field.starts_with(&format!("Received: {shown}")), "{field}");
+        }
+    }
+
+    #[test]
+    fn a_recipient_is_shown_only_where_it_may_be() {
+        for (recipient, with, shown) in [
+            (&b"u@ok.test"[..], With::Smtp, true),
+            (b"\xc3\xa9@ok.test", With::Esmtp, false),
+            (b"\xc3\xa9@ok.test", With::Utf8Smtp, true),
+            (b"\xff@ok.test", With::Utf8Smtp, false),
+            (b"u\r\nX: y", With::Smtp, false),
+            (b"", With::Smtp, false),
+        ] {
+            let mut out = Vec::new();
+            Received { recipient: Some(recipient), with, ..FACTS }.write(&mut out);
+            assert_eq!(out.windows(5).any(|window| window == b"for <"), shown, "{}", recipient.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn keywords_are_the_registered_ones() {
+        for (esmtp, tls, utf8, keyword) in [
+            (false, false, false, "SMTP"),
+            (true, false, false, "ESMTP"),
+            (true, true, false, "ESMTPS"),
+            (false, true, false, "ESMTPS"),
+            (true, false, true, "UTF8SMTP"),
+            (true, true, true, "UTF8SMTPS"),
+        ] {
+            assert_eq!(With::new(esmtp, tls, utf8).keyword(), keyword);
+        }
+    }
+
+    #[test]
+    fn dates_agree_with_the_calendar() {
+        for (seconds, shown) in [
+            (0, "Thu, 01 Jan 1970 00:00:00 +0000"),
+            (86_399, "Thu, 01 Jan 1970 23:59:59 +0000"),
+            (951_782_400, "Tue, 29 Feb 2000 00:00:00 +0000"),
+            (951_868_800, "Wed, 01 Mar 2000 00:00:00 +0000"),
+            (1_709_164_800, "Thu, 29 Feb 2024 00:00:00 +0000"),
+            (4_107_542_399, "Sun, 28 Feb 2100 23:59:59 +0000"),
+            (4_107_542_400, "Mon, 01 Mar 2100 00:00:00 +0000"),
+            (253_402_300_799, "Fri, 31 Dec 9999 23:59:59 +0000"),
+            (u64::MAX, "Fri, 31 Dec 9999 23:59:59 +0000"),
+        ] {
+            assert_eq!(date(seconds), shown);
+        }
+    }
+
+    #[test]
+    fn every_day_follows_the_one_before() {
+        let mut before = civil(0);
+        for day in 1..=200_000 {
+            let (year, month, today) = civil(day);
+            let next = [(before.0, before.1, before.2 + 1), (before.0, before.1 + 1, 1), (before.0 + 1, 1, 1)];
+            assert!(next.contains(&(year, month, today)), "{before:?} {year}-{month}-{today}");
+            assert!((1..=12).contains(&month) && (1..=31).contains(&today));
+            before = (year, month, today);
+        }
+    }
 }

@@ -131,3 +131,48 @@ impl Outcome {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p10_every_reply_is_sound_and_silent() {
+        for (name, reply) in ALL {
+            assert!((200..=555).contains(&reply.code), "{name}");
+            let class = reply.enhanced.split('.').next().unwrap();
+            let bare = reply.enhanced.is_empty() && matches!(reply.code, 220 | 250 | 354);
+            assert!(bare || class == (reply.code / 100).to_string(), "{name}: {}", reply.enhanced);
+            // With a host name and an id of their largest sizes it still fits the 512 octets of a reply line.
+            assert!(reply.text.len() <= 100 && reply.text.is_ascii(), "{name}");
+            assert!(!reply.text.to_lowercase().contains("gatepost"), "{name}");
+        }
+    }
+
+    #[test]
+    fn p10_outcomes_have_words_of_their_own() {
+        use Outcome::*;
+        const OUTCOMES: [Outcome; 17] = [
+            Ok,
+            RelayDenied,
+            SenderRefused,
+            RecipientRefused,
+            TooManyRecipients,
+            ContentRefused,
+            TooLarge,
+            LoopDetected,
+            BadContent,
+            BackendDown,
+            BackendTimeout,
+            BackendLost,
+            IdentityRefused,
+            ClientRefused,
+            NoSpace,
+            Draining,
+            Internal,
+        ];
+        let texts: std::collections::HashSet<&str> = OUTCOMES.iter().map(|outcome| outcome.text()).collect();
+        assert_eq!(texts.len(), OUTCOMES.len());
+        assert!(texts.iter().all(|text| text.len() <= 100 && text.is_ascii()));
+    }
+}
