@@ -179,7 +179,7 @@ impl Host {
     /// When it cannot be started.
     #[must_use]
     pub fn start(&self, name: &str, command: &mut Command) -> Process {
-        let log = self.path(&format!("/tmp/log/{name}"));
+        let log = self.path(&format!("/run/said/{name}"));
         let out = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let carrier = command
             .stdin(Stdio::null())
@@ -247,7 +247,7 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            for entry in fs::read_dir(self.path("/tmp/log")).into_iter().flatten().flatten() {
+            for entry in fs::read_dir(self.path("/run/said")).into_iter().flatten().flatten() {
                 let text = fs::read(entry.path()).unwrap_or_default();
                 let from = text.len().saturating_sub(2048);
                 eprintln!("--- {:?}\n{}---", entry.file_name(), String::from_utf8_lossy(&text[from..]));

@@ -100,7 +100,13 @@ impl SystemdHost {
 impl Drop for SystemdHost {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("--- journal\n{}---", self.shell("journalctl --no-pager -o short-monotonic | tail -n 60").stdout);
+            eprintln!(
+                "--- journal\n{}---",
+                self.shell(
+                    "journalctl --no-pager -o cat _TRANSPORT=stdout _TRANSPORT=syslog _TRANSPORT=journal | tail -n 30"
+                )
+                .stdout
+            );
         }
         let _ = self.process.signal("KILL");
         let _ = self.process.wait(wait::SOON);

@@ -4,7 +4,7 @@ use crate::gate::{Gate, ROLES, config, rogue};
 use gatepost_testkit::facts;
 use gatepost_testkit::host;
 use gatepost_testkit::rogue::Speaks;
-use gatepost_testkit::run::run;
+use gatepost_testkit::run::{run, signal};
 use gatepost_testkit::wait::{SOON, holds};
 use std::collections::BTreeSet;
 
@@ -95,7 +95,7 @@ fn session(pid: u32, launcher: u32) {
     for descriptor in facts::descriptors(pid) {
         let kind = ["socket:", "anon_inode:", "pipe:"].iter().any(|kind| descriptor.starts_with(kind));
         // 0 and 1 lead nowhere; 2 is the log.
-        assert!(kind || descriptor == "/dev/null" || descriptor.ends_with("/log/gatepost"), "{descriptor}");
+        assert!(kind || descriptor == "/dev/null" || descriptor.ends_with("/said/gatepost"), "{descriptor}");
     }
     // Nothing of it can be read, traced or dumped by its own user.
     assert_eq!(
@@ -117,23 +117,22 @@ fn audit_fails_when_anything_is_weaker_than_its_profile() {
     let session = gate.sessions()[0];
     let _ = gate.audit(&[]).expect_ok("audit of what is whole");
     // A network where there was none, given from outside: no process of the tree could.
-    run(std::process::Command::new("nsenter").args([
-        "--target",
-        &session.to_string(),
-        "--net",
-        "ip",
-        "link",
-        "set",
-        "lo",
-        "up",
-    ]))
-    .expect_ok("loopback up");
+    let session = session.to_string();
+    let loopback = ["--target", &session, "--net", "ip", "link", "set", "lo", "up"];
+    run(std::process::Command::new("nsenter").args(loopback)).expect_ok("loopback up");
     let audit = gate.audit(&[]);
     assert_eq!(audit.status.code(), Some(1), "{}", audit.said());
-    assert!(audit.stdout.lines().any(|line| line.contains("session") && line.contains("network")), "{}", audit.stdout);
-    client.ask("QUIT", 221);
-    holds("the weakened session is gone", SOON, || gate.sessions().is_empty());
-    let _ = gate.audit(&[]).expect_ok("audit once it is gone");
+    let (_, findings) = audit.stdout.split_once(" session:\n").unwrap_or_else(|| panic!("{}", audit.stdout));
+    assert!(findings.trim_start().starts_with("network: "), "{}", audit.stdout);
+    // The session shares that network with the nursery it was forked from: with both gone, all is whole again.
+    let nursery = gate.roles()["gp-nursery"];
+    assert!(signal(nursery, "KILL"));
+    // Sessions end with their nursery; some still say so.
+    let rest = client.rest();
+    assert!(rest.is_empty() || rest.starts_with("421 "), "{rest}");
+    holds("another nursery", SOON, || gate.roles().get("gp-nursery").is_some_and(|pid| *pid != nursery));
+    drop(gate.client().hello("road.test"));
+    let _ = gate.audit(&[]).expect_ok("audit of what is whole again");
     // A process that is no gatepost at all can be held beside it, and is found wanting.
     let sleeper = host.start("sleeper", host.command("sh").args(["-c", "echo $$; exec sleep 987"]));
     holds("the sleeper says its pid", SOON, || sleeper.said().ends_with('\n'));

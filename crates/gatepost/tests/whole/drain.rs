@@ -4,6 +4,7 @@ use crate::gate::{CERTIFICATE, CONFIG, Gate, HOSTNAME, KEY, config, make_pair, r
 use gatepost_testkit::client::Client;
 use gatepost_testkit::host;
 use gatepost_testkit::rogue::Speaks;
+use gatepost_testkit::run::signal;
 use gatepost_testkit::wait::{SOON, holds};
 
 #[test]
@@ -80,4 +81,18 @@ fn hup_takes_a_new_certificate_and_cuts_nobody_off() {
     assert!(shown(&gate) == second);
     let _ = gate.audit(&[]).expect_ok("audit after reloads");
     gate.stop();
+}
+
+#[test]
+fn a_second_term_ends_even_a_role_that_is_stuck() {
+    let Some(host) = host::for_test("a_second_term_ends_even_a_role_that_is_stuck", &["openssl"]) else { return };
+    let (_mta, backend) = rogue(&host, Speaks::Smtp);
+    let mut gate = Gate::start(&host, &config(&backend, ""));
+    let stuck = gate.roles()["gp-handoff"];
+    assert!(signal(stuck, "STOP"));
+    assert!(gate.process.signal("TERM"));
+    gate.wait_told("STOPPING=1");
+    assert!(gate.process.signal("TERM"));
+    let _ = gate.process.wait(SOON);
+    gate.left_nothing();
 }

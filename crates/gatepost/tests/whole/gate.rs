@@ -107,8 +107,7 @@ impl<'h> Gate<'h> {
         let _ = std::fs::remove_file(&notify);
         let socket = UnixDatagram::bind(&notify).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-        let mut process =
-            host.start("gatepost", host.command(GATEPOST).arg("serve").env("NOTIFY_SOCKET", "/run/notify"));
+        let process = host.start("gatepost", host.command(GATEPOST).arg("serve").env("NOTIFY_SOCKET", "/run/notify"));
         let mut gate = Gate { host, process, notify: socket, told: String::new() };
         gate.wait_told("READY=1");
         gate
@@ -185,8 +184,10 @@ impl<'h> Gate<'h> {
         self.left_nothing();
     }
 
-    /// No process of it is left, and no content file.
+    /// No process of it is left, no content file, and nobody ran into a wall of his own jail.
     pub(crate) fn left_nothing(&self) {
+        let said = self.process.said();
+        assert!(!said.contains("panicked") && !said.contains("signal 31"), "{said}");
         wait::holds("no process of it is left", SOON, || gateposts(self.host).is_empty());
         assert_eq!(content_files(self.host), Vec::<String>::new());
     }

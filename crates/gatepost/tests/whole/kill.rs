@@ -61,9 +61,13 @@ fn content(word: &str, large: bool) -> String {
     format!("Subject: {word}\r\n\r\n{}end of {word}\r\n", filler.repeat(if large { 80 } else { 0 }))
 }
 
+fn is_large(serial: u32) -> bool {
+    serial.is_multiple_of(7)
+}
+
 /// One client, again and again, until it is over.
 fn client(host: &Host, ledger: &Ledger, number: u64) {
-    let mut serial = 0;
+    let mut serial: u32 = 0;
     while !ledger.over.load(Ordering::Relaxed) {
         let address = starttls().parse().unwrap();
         let Ok(stream) = host.inside(|| TcpStream::connect_timeout(&address, SILENCE)) else {
@@ -81,7 +85,7 @@ fn client(host: &Host, ledger: &Ledger, number: u64) {
             for _ in 0..3 {
                 serial += 1;
                 let word = format!("mail {number}/{serial}.");
-                let text = content(&word, serial % 7 == 0);
+                let text = content(&word, is_large(serial));
                 let reply = client.try_deliver("sender@road.test", "alice@ok.test", &text)?;
                 match reply.code {
                     250 => ledger.acknowledged.lock().unwrap().push(word),
@@ -193,7 +197,7 @@ fn nothing_lost(mta: &Mta, ledger: &Ledger) {
         let word = message.content.split_once("Subject: ").unwrap().1.split_once("\r\n").unwrap().0.to_owned();
         let serial: u32 = word.trim_end_matches('.').rsplit_once('/').unwrap().1.parse().unwrap();
         // Complete, and nothing else: a message cut short by a death must never look like one.
-        let whole = content(&word, serial % 7 == 0);
+        let whole = content(&word, is_large(serial));
         assert!(message.content.ends_with(&whole), "{word} is in the backend but not whole");
         assert_eq!(message.to, ["alice@ok.test"], "{word}");
         if message.acknowledged {

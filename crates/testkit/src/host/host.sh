@@ -21,7 +21,7 @@ mount -t tmpfs -o mode=755 tmpfs /run
 # From here on nothing can be missing but by a mistake.
 echo mounted
 mount -t tmpfs -o mode=1777 tmpfs /tmp
-mkdir -p /run/lock /tmp/log
+mkdir -p /run/lock /run/said
 n=0
 for dir in "$@"; do
   n=$((n + 1))

@@ -107,7 +107,7 @@ alternate_config_directories = {}
         host.write("/etc/postfix/main.cf", &main);
         host.write("/etc/postfix/master.cf", &master);
         host.directory("/var/vmail", MAILBOX_OWNER, 0o755);
-        host.shell("postfix start >/tmp/log/postfix-start 2>&1").expect_ok("postfix start");
+        host.shell("postfix start >/run/said/postfix-start 2>&1").expect_ok("postfix start");
         let postfix = Postfix { host };
         wait::holds("Postfix to answer on its socket", wait::SOON, || {
             crate::client::Client::unix(&postfix.socket()).and_then(|mut client| client.try_reply()).is_ok()
@@ -188,7 +188,7 @@ maillog_file = {}\n",
         let line = format!(
             "mkdir -p /var/spool/postfix-road && install -d -o postfix /var/lib/postfix-road && \
              cp /etc/postfix/dynamicmaps.cf {0}/ 2>/dev/null; \
-             postfix -c {0} start >/tmp/log/postfix-road-start 2>&1",
+             postfix -c {0} start >/run/said/postfix-road-start 2>&1",
             Self::CONFIG
         );
         host.shell(&line).expect_ok("postfix start, as a sender");
