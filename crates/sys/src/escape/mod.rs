@@ -109,15 +109,13 @@ pub fn read_from(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
     usize::try_from(length).map_err(|_| io::Error::last_os_error())
 }
 
-/// Sends an octet on a connected socket to somebody else, connecting to them on the way: MSG_FASTOPEN with the one flag
-/// that the filter asks for.
+/// Sends an octet on a connected socket to somebody else, connecting to them on the way: MSG_FASTOPEN.
 ///
 /// # Errors
 /// The kernel's.
-pub fn send_elsewhere(socket: BorrowedFd<'_>, to: SocketAddrV4, fast_open: bool) -> io::Result<usize> {
+pub fn send_elsewhere(socket: BorrowedFd<'_>, to: SocketAddrV4) -> io::Result<usize> {
     let to = nix::sys::socket::SockaddrStorage::from(SocketAddr::V4(to));
-    let mut flags = nix::sys::socket::MsgFlags::MSG_NOSIGNAL;
-    flags.set(nix::sys::socket::MsgFlags::from_bits_retain(libc::MSG_FASTOPEN), fast_open);
+    let flags = nix::sys::socket::MsgFlags::from_bits_retain(libc::MSG_NOSIGNAL | libc::MSG_FASTOPEN);
     Ok(nix::sys::socket::sendto(socket.as_raw_fd(), b"x", &to, flags)?)
 }
 
