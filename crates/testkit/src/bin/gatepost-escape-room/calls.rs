@@ -1,0 +1,129 @@
+//! Every line of every system call list lets its call through, and whatever no line names ends the process: tried for each
+//! number that a system call can have, under each role's own filter, in a process that is thrown away.
+
+use gatepost_jail::calls::{Call, FORK};
+use gatepost_jail::profile::PROFILES;
+use gatepost_sys::escape::{self, SIGSYS};
+use gatepost_sys::filter::{Filter, When};
+use gatepost_sys::process::End;
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+
+/// Beyond the last number in use, so that calls of the future are held too.
+const NUMBERS: i64 = 700;
+/// Where the x32 table of x86_64 begins.
+const X32: i64 = 0x4000_0000;
+/// uretprobe and uprobe of x86_64, which newer kernels let through whatever a filter says: they serve the kernel's own
+/// probes, and fail or kill everywhere but in the page that the kernel maps for those.
+const KERNELS_OWN: [i64; 2] = if cfg!(target_arch = "x86_64") { [335, 336] } else { [-1, -1] };
+/// In no line's set of values.
+const NO_VALUE: i64 = 0x7f00_00f0;
+
+const PROT_EXEC: i64 = 4;
+const MAP_SHARED: i64 = 1;
+const MAP_GROWSDOWN: i64 = 0x100;
+
+/// A jail's filters, and the lines that should hold in it.
+struct Jail {
+    name: &'static str,
+    filters: Vec<Filter>,
+    lines: Vec<&'static Call>,
+}
+
+fn jails() -> Vec<Jail> {
+    let mut all = Vec::new();
+    for profile in &PROFILES {
+        let filter = profile.filter().expect("a filter");
+        if profile.forks {
+            let seal = Filter::forbid(FORK.iter().map(|call| (call.name, call.when))).expect("a filter");
+            let kept = |call: &&Call| !FORK.iter().any(|forbidden| forbidden.name == call.name);
+            let lines = profile.all_calls().filter(kept).collect();
+            all.push(Jail { name: "session", filters: vec![filter.clone(), seal], lines });
+        }
+        all.push(Jail { name: profile.role.name(), filters: vec![filter], lines: profile.all_calls().collect() });
+    }
+    all
+}
+
+impl Jail {
+    fn fate(&self, number: i64, args: [i64; 6]) -> End {
+        let filters: Vec<&Filter> = self.filters.iter().collect();
+        escape::fate(&filters, number, args).expect("a process to throw away")
+    }
+
+    /// What should be let through and is not.
+    fn check_lines(&self, wrong: &mut Vec<String>) -> usize {
+        let mut tried = 0;
+        for call in &self.lines {
+            let Some(number) = escape::number(call.name).expect("a name") else { continue };
+            tried += 1;
+            let end = self.fate(number, escape::harmless(call.name, call.when));
+            if end == End::Signal(SIGSYS) {
+                wrong.push(format!("{}: {} is listed ({:?}) and kills", self.name, call.name, call.when));
+            }
+        }
+        tried
+    }
+
+    /// What no line names and does not kill.
+    fn check_others(&self, wrong: &mut Vec<String>) -> usize {
+        let number_of = |call: &&Call| escape::number(call.name).expect("a name");
+        let listed: BTreeSet<i64> = self.lines.iter().filter_map(number_of).collect();
+        let x32 = if cfg!(target_arch = "x86_64") { X32..X32 + 20 } else { 0..0 };
+        let unlisted = (0..NUMBERS).filter(|number| !listed.contains(number) && !KERNELS_OWN.contains(number));
+        let others: Vec<i64> = unlisted.chain(x32).collect();
+        for number in &others {
+            let end = self.fate(*number, [0; 6]);
+            if end != End::Signal(SIGSYS) {
+                wrong.push(format!("{}: system call {number} is not listed, and ends by {end:?}", self.name));
+            }
+        }
+        others.len()
+    }
+
+    /// Uses of conditional lines that their condition excludes, and that do not kill.
+    fn check_conditions(&self, wrong: &mut Vec<String>) -> usize {
+        let mut tried = 0;
+        for call in &self.lines {
+            let Some(number) = escape::number(call.name).expect("a name") else { continue };
+            for args in excluded(call) {
+                tried += 1;
+                let end = self.fate(number, args);
+                if end != End::Signal(SIGSYS) {
+                    wrong.push(format!("{}: {} with {args:?} ends by {end:?}", self.name, call.name));
+                }
+            }
+        }
+        tried
+    }
+}
+
+fn excluded(call: &Call) -> Vec<[i64; 6]> {
+    let good = escape::harmless(call.name, call.when);
+    let with = |index: usize, value: i64| {
+        let mut args = good;
+        args[index] = value;
+        args
+    };
+    match call.when {
+        When::Always => Vec::new(),
+        When::NotExecutable => vec![with(2, PROT_EXEC), with(2, PROT_EXEC | 3)],
+        When::PrivateNotExecutable => vec![with(2, PROT_EXEC), with(3, MAP_SHARED), with(3, MAP_GROWSDOWN)],
+        When::Args(values) => values.iter().map(|(index, _)| with(usize::from(*index), NO_VALUE)).collect(),
+    }
+}
+
+/// Checks all of it, says what is wrong, and how much was tried.
+pub(crate) fn check() -> ExitCode {
+    let mut wrong = Vec::new();
+    for jail in jails() {
+        let lines = jail.check_lines(&mut wrong);
+        let others = jail.check_others(&mut wrong);
+        let conditions = jail.check_conditions(&mut wrong);
+        println!("{}: {lines} let through, {others} others and {conditions} excluded uses kill", jail.name);
+    }
+    for line in &wrong {
+        println!("WRONG {line}");
+    }
+    if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

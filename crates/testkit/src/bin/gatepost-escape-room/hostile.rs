@@ -1,0 +1,85 @@
+//! The life of an owned session: it hears one order of its client, makes the attempt, says what came of it, and ends.
+//!
+//! An order is a line `NAME` or `NAME ARGUMENT`, with the name of an attempt in one of the tables. What came of it is a
+//! line, too; the test knows which one must come. No line at all: the process did not survive the attempt.
+
+use crate::{handoff, keyholder, system};
+use gatepost_jail::JailedSession;
+use gatepost_session::{SessionBirth, Shared};
+use gatepost_sys::seq::Seq;
+use gatepost_wire::session::Farewell;
+use std::fmt;
+use std::io::{self, BufRead, BufReader, PipeReader, Write};
+use std::net::TcpStream;
+
+/// Index of the `[[listen]]` whose sessions are honest.
+const HONEST: u8 = 0;
+
+/// What came of an attempt.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The kernel refused, with this error.
+    Refused(io::Error),
+    /// The channel that was misused is closed, without an answer.
+    Dropped,
+    /// It is for the test to judge what this means.
+    Says(String),
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(e) => write!(f, "refused {}", e.raw_os_error().unwrap_or_default()),
+            Self::Dropped => f.write_str("dropped"),
+            Self::Says(words) => f.write_str(words),
+        }
+    }
+}
+
+impl<T: fmt::Debug> From<io::Result<T>> for Outcome {
+    fn from(result: io::Result<T>) -> Self {
+        match result {
+            Ok(got) => Self::Says(format!("done {got:?}")),
+            Err(e) => Self::Refused(e),
+        }
+    }
+}
+
+/// All that an owned session holds.
+#[derive(Debug)]
+pub(crate) struct Prisoner {
+    pub(crate) client: TcpStream,
+    pub(crate) handoff: Seq,
+    pub(crate) keyholder: Seq,
+}
+
+/// An attempt: its name, and what it does with its argument.
+pub(crate) type Attempt = (&'static str, fn(&mut Prisoner, &str) -> Outcome);
+
+/// A session's life after its jail has closed.
+pub(crate) async fn life(jailed: JailedSession, birth: SessionBirth, drained: PipeReader, shared: &Shared) -> Farewell {
+    if birth.listener == HONEST {
+        return gatepost_session::serve(jailed, birth, drained, shared).await;
+    }
+    let SessionBirth { client, handoff, keyholder: Some(keyholder), .. } = birth else { return Farewell::Internal };
+    let client = TcpStream::from(client);
+    let prisoner = Prisoner { client, handoff: handoff.into_seq(), keyholder: keyholder.into_seq() };
+    match obey(prisoner) {
+        Ok(()) => Farewell::Quit,
+        Err(_) => Farewell::ClientGone,
+    }
+}
+
+fn obey(mut prisoner: Prisoner) -> io::Result<()> {
+    prisoner.client.set_nonblocking(false)?;
+    let mut order = String::new();
+    BufReader::new(&prisoner.client).read_line(&mut order)?;
+    let order = order.trim_end();
+    let (name, argument) = order.split_once(": ").unwrap_or((order, ""));
+    let tables = [system::ATTEMPTS, handoff::ATTEMPTS, keyholder::ATTEMPTS];
+    let outcome = match tables.into_iter().flatten().find(|(known, _)| *known == name) {
+        Some((_, attempt)) => attempt(&mut prisoner, argument),
+        None => Outcome::Says("no such attempt".to_owned()),
+    };
+    writeln!(&prisoner.client, "{outcome}\r")
+}
