@@ -22,10 +22,9 @@ macro_rules! replies {
 }
 
 replies! {
-    // Before these three the host name is put, RFC 5321 §4.2.2.
+    // Before these two the host name is put, RFC 5321 §4.2.2.
     GREETING: 220 "" "ESMTP";
     BYE: 221 "2.0.0" "closing connection";
-    HELO: 250 "" "";
 
     START_TLS: 220 "2.0.0" "Ready to start TLS";
     HELP: 214 "2.0.0" "See RFC 5321";

@@ -9,6 +9,8 @@ use crate::{octets, split};
 
 /// A chunk below this many octets, unless the last, costs more than it brings.
 const TINY_CHUNK: u64 = 512;
+/// For so many octets one more chunk is allowed than [`super::Limits::chunks`] says.
+const OCTETS_PER_CHUNK: u64 = 4096;
 
 /// A chunk being read, RFC 3030 §2.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +22,7 @@ pub(super) struct Chunk {
 }
 
 impl Engine {
+    /// DATA, RFC 5321 §4.1.1.4.
     pub(super) fn data<'i>(&mut self) -> Step<'i> {
         let leniency = self.settings.leniency;
         let line_max = self.settings.limits.content_line;
@@ -50,6 +53,8 @@ impl Engine {
         }
     }
 
+    /// Reads content up to its end: handed out while all is well, else thrown away by the same reading, so that what
+    /// ends a refused message is what ends any.
     pub(super) fn read_data<'i>(&mut self, rest: &mut &'i [u8]) -> Step<'i> {
         let size_max = self.size_max();
         let Some(content) = self.transaction.as_mut().and_then(|transaction| transaction.content.as_mut()) else {
@@ -83,6 +88,7 @@ impl Engine {
         }
     }
 
+    /// BDAT, RFC 3030 §2. The octets that it announces are read whatever becomes of them: they must not be taken for commands.
     pub(super) fn bdat<'i>(&mut self, argument: &[u8]) -> Step<'i> {
         // Where the chunk ends isn't known: what follows would be content read as commands.
         let Some((size, last)) = parameters::bdat(argument) else {
@@ -98,7 +104,7 @@ impl Engine {
         let limits = &self.settings.limits;
         let chunks = self.transaction.as_ref().and_then(|transaction| transaction.content.as_ref());
         let too_many = chunks.is_some_and(|content| {
-            u64::from(content.chunks) > u64::from(limits.chunks).saturating_add(content.length / 4096)
+            u64::from(content.chunks) > u64::from(limits.chunks).saturating_add(content.length / OCTETS_PER_CHUNK)
         });
         if too_many || self.tallies.tiny_chunks > limits.tiny_chunks {
             return self.close(replies::TOO_MANY_ERRORS, Farewell::Abuse);
@@ -126,6 +132,7 @@ impl Engine {
         (content.length.saturating_add(size) > size_max).then_some(replies::TOO_LARGE)
     }
 
+    /// Reads on in a chunk. What lies behind its last octet is a command again.
     pub(super) fn read_chunk<'i>(&mut self, chunk: Chunk, rest: &mut &'i [u8]) -> Step<'i> {
         if chunk.left == 0 {
             return self.end_chunk(chunk);
@@ -161,6 +168,7 @@ impl Engine {
         }
     }
 
+    /// The chunk is read: its reply, and after the last one the end of the content.
     fn end_chunk<'i>(&mut self, chunk: Chunk) -> Step<'i> {
         if let Some(reply) = chunk.refused {
             self.state = State::Command;
