@@ -6,3 +6,4 @@ mod conformance;
 #[path = "../whole/gate.rs"]
 mod gate;
 mod site;
+mod smuggling;

@@ -5,6 +5,7 @@ use gatepost_testkit::client::Client;
 use gatepost_testkit::host::{HERE, Host};
 use gatepost_testkit::obliging::{EVERYTHING, Obliging};
 use gatepost_testkit::wait::{SOON, holds};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What handoff keeps free of a backend's SIZE for the header fields that it adds.
@@ -86,12 +87,37 @@ impl<'h> Site<'h> {
 
     /// A client that has been greeted, and is inside TLS if that is its way.
     pub(crate) fn client(&self, way: Way) -> Client {
-        let mut client = Client::over(self.host.connect(&format!("{HERE}:25")));
+        Self::greeted(self.host.connect(&format!("{HERE}:25")), way)
+    }
+
+    /// A client as [`Site::client`] gives it, and the port that it comes from.
+    pub(crate) fn client_and_port(&self, way: Way) -> (Client, u16) {
+        let stream = self.host.connect(&format!("{HERE}:25"));
+        let port = stream.local_addr().unwrap().port();
+        (Self::greeted(stream, way), port)
+    }
+
+    fn greeted(stream: TcpStream, way: Way) -> Client {
+        let mut client = Client::over(stream);
         client.expect(220);
         if way == Way::Tls {
             client.starttls(HOSTNAME);
         }
         client
+    }
+
+    /// Waits until the session of the client at `port` has read all that was sent: what is sent next is another read.
+    pub(crate) fn wait_read(&self, port: u16) {
+        let table = self.host.path("/proc/1/net/tcp");
+        let client = format!(":{port:04X} ");
+        holds("the session to read", SOON, || {
+            let text = std::fs::read_to_string(&table).unwrap();
+            // Columns: number, local, remote, state, transmit:receive queue.
+            let ours =
+                |line: &&str| line.split_whitespace().nth(2).is_some_and(|to| client.trim_end().ends_with(&to[8..]));
+            let queue = text.lines().skip(1).find(ours).and_then(|line| line.split_whitespace().nth(4));
+            queue.is_none_or(|queue| queue.ends_with(":00000000"))
+        });
     }
 
     /// TERM, its end, and that nothing of it died on the way.
