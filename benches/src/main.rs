@@ -18,7 +18,7 @@ use std::process::{Command, ExitCode};
 use table::{Row, median};
 
 /// Rounds over all works, and over idle connections.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 7;
 const ROUNDS_IDLE: usize = 3;
 /// Idle connections at once.
 const IDLE: u32 = 200;
@@ -110,7 +110,7 @@ fn processor(host: &Host, servers: &[Server]) -> io::Result<(Vec<Row>, u64)> {
                 // The round before the first warms up and is thrown away.
                 let count = if round == 0 { work.count.div_ceil(10) } else { work.count };
                 let each = cost(host, server, work, count)?;
-                sent += u64::from(count);
+                sent += work.messages(count);
                 if round > 0 {
                     let [gatepost, postfix] = spent;
                     if server.kind == Kind::Gatepost { gatepost } else { postfix }.push(each);

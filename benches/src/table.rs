@@ -17,7 +17,7 @@ pub(crate) fn median(numbers: &[f64]) -> f64 {
 }
 
 /// One work: both servers' milliseconds, the median of the rounds' ratios with its spread, and the aim.
-pub(crate) fn processor_row(name: &str, postfix: &[f64], gatepost: &[f64], ratios: &[f64], aim: f64) -> Row {
+pub(crate) fn processor_row(name: &str, postfix: &[f64], gatepost: &[f64], ratios: &[f64], aim: Option<f64>) -> Row {
     let ratio = median(ratios);
     let least = ratios.iter().copied().fold(f64::INFINITY, f64::min);
     let most = ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -27,8 +27,8 @@ pub(crate) fn processor_row(name: &str, postfix: &[f64], gatepost: &[f64], ratio
         number(median(gatepost), 3),
         number(ratio, 2),
         if ratios.is_empty() { String::new() } else { format!("({least:.2}-{most:.2})") },
-        format!("<= {aim:.2}"),
-        verdict(ratio, aim),
+        aim.map_or_else(String::new, |aim| format!("<= {aim:.2}")),
+        aim.map_or_else(String::new, |aim| verdict(ratio, aim)),
     ]
 }
 
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_row_says_whether_the_aim_is_reached() {
-        let row = |ratios: &[f64]| processor_row("w", &[1.0], &[0.5], ratios, 0.5).pop().unwrap_or_default();
+        let row = |ratios: &[f64]| processor_row("w", &[1.0], &[0.5], ratios, Some(0.5)).pop().unwrap_or_default();
         assert_eq!([row(&[0.5]), row(&[0.4, 0.6, 0.9]), row(&[])], ["reached", "NOT REACHED", ""]);
     }
 }
