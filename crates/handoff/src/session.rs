@@ -309,7 +309,7 @@ impl Session {
             };
             match lost {
                 Lost::Before(failure) if was_kept && failure.may_pass() => {}
-                Lost::Unfit(unfit) if backend.is_usable() => {
+                Lost::Unfit(unfit) => {
                     self.keep(backend);
                     break unfit.into();
                 }
@@ -324,7 +324,7 @@ impl Session {
 
     fn of_lost(&self, lost: &Lost) -> Outcome {
         match lost {
-            Lost::Unfit(unfit) => (*unfit).into(),
+            Lost::Unfit(unfit) | Lost::Broken(unfit) => (*unfit).into(),
             Lost::Unread(e) => {
                 tracing::error!("session={} content file: {e}", self.open.id);
                 verdict::INTERNAL.into()

@@ -57,8 +57,6 @@ pub(crate) struct Connection {
     /// What was said of the client's HELO; `None` where the backend is not told.
     helo: Option<Helo>,
     pub(super) held: Held,
-    /// Between DATA or BDAT and its reply: what is written now is content, and to hang up is to take it back.
-    pub(super) inside: bool,
     batch: Vec<u8>,
 }
 
@@ -94,7 +92,6 @@ impl Connection {
             extensions: Extensions::default(),
             helo: None,
             held: Held::Nothing,
-            inside: false,
             batch: Vec::new(),
         };
         match facts.identity {
@@ -328,16 +325,9 @@ impl Connection {
     }
 
     /// Takes leave as a client should, without waiting for anything. A transaction that is under way ends here (RFC 5321
-    /// §4.1.1.10), never inside content: a connection that breaks there is just dropped.
+    /// §4.1.1.10). Within content it would be content: there a connection is just dropped.
     pub(crate) fn quit(self) {
-        if self.is_usable() {
-            self.stream.try_write(b"QUIT\r\n");
-        }
-    }
-
-    /// False once something went wrong within content: only dropping it is left.
-    pub(crate) fn is_usable(&self) -> bool {
-        !self.inside
+        self.stream.try_write(b"QUIT\r\n");
     }
 }
 

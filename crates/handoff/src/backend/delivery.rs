@@ -27,8 +27,10 @@ pub(crate) struct Message<'a> {
 /// Why there is no reply to the content.
 #[derive(Debug)]
 pub(crate) enum Lost {
-    /// It must not be sent. The backend has not seen its end.
+    /// It must not be sent, and nothing of it was: the connection is as good as before.
     Unfit(Unfit),
+    /// It must not be sent, which was seen when some of it was. The backend has not seen its end.
+    Broken(Unfit),
     /// It could not be read back.
     Unread(io::Error),
     /// The backend failed before it had the end of it: not delivered, for certain.
@@ -39,7 +41,7 @@ pub(crate) enum Lost {
 
 impl From<Unfit> for Lost {
     fn from(unfit: Unfit) -> Self {
-        Lost::Unfit(unfit)
+        Lost::Broken(unfit)
     }
 }
 
@@ -64,26 +66,20 @@ struct Plan<'a> {
 impl Connection {
     /// Sends the content. The envelope stands; whatever comes of this, it no longer does.
     ///
-    /// After an error the connection must be dropped, unless the content was [`Lost::Unfit`] before anything was sent:
-    /// then [`Connection::is_usable`].
+    /// After any error but [`Lost::Unfit`] the connection must be dropped: what is said on it could be taken for content.
     pub(crate) async fn deliver(&mut self, message: &mut Message<'_>) -> Result<Reply, Lost> {
         self.held = Held::Stale;
         let plan = self.plan(message)?;
-        self.inside = true;
         if let Framing::Dots(_) = plan.framing {
             let reply = self.ask(b"DATA\r\n", Phase::Data).await?;
             match reply.code {
                 354 => {}
-                400..=599 => {
-                    self.inside = false;
-                    return Ok(reply);
-                }
+                400..=599 => return Ok(reply),
                 _ => return Err(Failure::Unexpected(reply).into()),
             }
         }
         self.content(plan, message.file.as_mut().map(|(file, length)| (&mut **file, *length))).await?;
         let reply = self.reply(Phase::End).await.map_err(Lost::After)?;
-        self.inside = false;
         match reply.code {
             200..=299 | 400..=599 => {
                 self.held = Held::Nothing;
@@ -97,11 +93,11 @@ impl Connection {
     fn plan<'a>(&self, message: &mut Message<'a>) -> Result<Plan<'a>, Lost> {
         let mut header = Header::new(message.own_id);
         let mut head = message.received.to_vec();
-        let body = header.push(message.inline, &mut head)?;
+        let body = header.push(message.inline, &mut head).map_err(Lost::Unfit)?;
         if message.file.is_none() {
             header.finish(&mut head);
         }
-        look_through(&[&head, body], message.file.is_none())?;
+        look_through(&[&head, body], message.file.is_none()).map_err(Lost::Unfit)?;
         let mut command = Vec::new();
         let mut framing = Framing::Dots(Stuffer::new());
         // The length has to be known, and so the header be over; the last line must not lack its end.

@@ -214,3 +214,20 @@ fn a_backend_that_has_just_failed_is_asked_last() {
     });
     assert_eq!((slow.connections(), good.connections()), (1, 3));
 }
+
+#[test]
+fn a_kept_connection_has_as_much_time_to_answer_as_a_new_one() {
+    let scene = Scene::new().patient(|patience| patience.park = SHORT);
+    let mta = scene.mta();
+    play(async {
+        let mut session = Session::begin(&scene.house()).await;
+        assert_eq!(session.mail_and("one@ok.test").await.code, 250);
+        // Each reply takes longer than the connection may rest.
+        let drip = Deed::Drip(SHORT / 10);
+        mta.misbehave(Stage::Rcpt, drip.clone());
+        assert_eq!(session.ask(&[to("two@ok.test")]).await.code, 250);
+        mta.misbehave(Stage::End, drip);
+        assert_eq!(session.send(LETTER).await.code, 250);
+    });
+    assert_eq!(mta.count(), 1);
+}

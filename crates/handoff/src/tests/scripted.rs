@@ -60,7 +60,13 @@ fn perform(number: usize, stream: &UnixStream, script: Vec<Line>) {
                 let heard = ears.octets(expected.len(), &at);
                 assert_eq!(heard.escape_ascii().to_string(), expected.escape_ascii().to_string(), "{at}");
             }
-            Content => while ears.line(&at) != b".\r\n" {},
+            Content => loop {
+                let line = ears.line(&at);
+                assert!(!line.windows(8).any(|word| word == b"smuggled"), "{at}");
+                if line == b".\r\n" {
+                    break;
+                }
+            },
             Chunk => {
                 let length = ears.chunk(&at);
                 ears.octets(length, &at);
@@ -266,11 +272,14 @@ fn p1_a_message_whose_end_was_sent_is_never_sent_again_by_us() {
 #[test]
 fn p1_a_reply_too_many_is_never_taken_for_the_answer_to_the_content() {
     let (sent, is_sent) = std::sync::mpsc::channel();
+    let (answered, is_answered) = std::sync::mpsc::channel();
     let too_many = vec![
         HearMore("MAIL"),
         Hear("RCPT"),
         Say(OK),
         Say(OK),
+        // Not before the two replies that were due are read, and before anything else is asked.
+        Do(Box::new(move || is_answered.recv().unwrap())),
         Say("250 one too many\r\n"),
         Do(Box::new(move || sent.send(()).unwrap())),
     ];
@@ -280,6 +289,7 @@ fn p1_a_reply_too_many_is_never_taken_for_the_answer_to_the_content() {
     against(vec![first, second], async |house| {
         let mut session = Session::begin(&house).await;
         assert_eq!(session.mail_and("user@ok.test").await.code, 250);
+        answered.send(()).unwrap();
         is_sent.recv().unwrap();
         let verdict = session.send(LETTER).await;
         assert_eq!((verdict.code, verdict.reason), (550, Reason::ContentRefused));
