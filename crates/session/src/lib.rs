@@ -6,7 +6,7 @@
 //! | file | what |
 //! |---|---|
 //! | `nursery.rs` | the loop that forks and reaps |
-//! | `shared.rs` | what is made once, before the first fork |
+//! | `shared.rs`, `warm.rs` | what is made and done once, before the first fork |
 //! | `serve.rs` | a session's life |
 //! | `line.rs` | the client's end of it, in clear or in TLS |
 //! | `patience.rs` | how long a session waits |
@@ -27,6 +27,7 @@ mod signer;
 #[cfg(test)]
 mod tests;
 mod translate;
+mod warm;
 
 pub use nursery::{NurseryError, run_nursery, run_nursery_with};
 pub use serve::{SessionBirth, serve};

@@ -4,7 +4,7 @@ use gatepost_tls::ServerConfig;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -30,7 +30,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         let Self::Plain(stream) = std::mem::replace(self, Self::Broken) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
-        let stream = Box::new(TlsAcceptor::from(Arc::clone(config)).accept(stream).await?);
+        // Boxed, or a session in clear would carry the room for it on its stack.
+        let handshake = Box::pin(TlsAcceptor::from(Arc::clone(config)).accept(stream));
+        let stream = Box::new(handshake.await?);
         let (_, connection) = stream.get_ref();
         let version = connection.protocol_version().map(u16::from).unwrap_or_default();
         let suite = connection.negotiated_cipher_suite().map(|s| u16::from(s.suite())).unwrap_or_default();
@@ -38,15 +40,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         Ok(Negotiated { version, suite })
     }
 
-    /// Reads some octets into `buffer`. 0 only at an end that the client meant; TLS cut off is an error.
-    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(buffer);
-        ready!(match self {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+    /// Reads some octets into `buffer`. None only at an end that the client meant; TLS cut off is an error.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::Broken => Poll::Ready(Ok(())),
-        })?;
-        Poll::Ready(Ok(buffer.filled().len()))
+        }
     }
 
     /// Writes some of `octets`.

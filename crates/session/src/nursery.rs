@@ -5,7 +5,7 @@
 
 use crate::serve::SessionBirth;
 use crate::shared::Shared;
-use crate::{exit, serve};
+use crate::{exit, serve, warm};
 use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_jail::{ControlEnd, JailError, JailedSession, Newborn};
 use gatepost_sys::process::{self, Fork, ProcessId};
@@ -93,9 +93,11 @@ pub fn run_nursery_with(
     let entered = newborn.enter(Role::Nursery)?;
     let (limit, hostname) = (slice.sessions, slice.hostname.clone());
     let shared = Shared::new(slice).map_err(NurseryError::Tls)?;
+    warm::up(&shared);
     let tools = Tools::new().map_err(NurseryError::System)?;
     let jailed = entered.seal()?;
     let seal = jailed.session_seal().ok_or(NurseryError::NotANursery)?;
+    warm::settle();
     Nursery::new(jailed.control, tools, limit, hostname)
         .run(|birth, drained| serve::live(&shared, birth, drained, &seal, life))
 }
@@ -240,17 +242,18 @@ impl Nursery {
     fn fork(&mut self, birth: SessionBirth, number: u32) -> Option<SessionBirth> {
         let id = birth.id;
         let full = u32::try_from(self.sessions.len()).unwrap_or(u32::MAX) >= self.limit;
-        let forked = if full || self.drain.is_none() { None } else { process::fork().ok() };
+        let forked = if full || self.drain.is_none() { None } else { Some(process::fork()) };
         match forked {
-            Some(Fork::Child) => return Some(birth),
-            Some(Fork::Parent(pid)) => {
+            Some(Ok(Fork::Child)) => return Some(birth),
+            Some(Ok(Fork::Parent(pid))) => {
                 self.sessions.insert(pid, (id, number));
+                return None;
             }
-            None => {
-                birth.turn_away(&self.hostname);
-                self.tell(number, id, link::End::Exit(exit::INTERNAL));
-            }
+            Some(Err(e)) => tracing::warn!(session = %id, error = %e, "cannot fork a session"),
+            None => {}
         }
+        birth.turn_away(&self.hostname);
+        self.tell(number, id, link::End::Exit(exit::INTERNAL));
         None
     }
 

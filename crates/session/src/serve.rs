@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncWrite, Interest};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::time::Instant;
 
 /// One read from the client. More would be one system call less for large content and one page fault more for all.
@@ -30,6 +30,9 @@ const READ: usize = 16 * 1024;
 const WRITE_TIME: Duration = Duration::from_secs(60);
 /// Longest TLS handshake, all of it.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(30);
+/// When the timer first goes off, if only to be set again: no deadline but a session's end is shorter, so that in most
+/// sessions it is set once. Setting it back, not forth, makes the runtime wake itself.
+const FIRST_LOOK: Duration = HANDSHAKE_TIME;
 /// After a reply that the client has not asked for: how long, and for how many octets, it may go on talking before the
 /// connection is closed over it, which would take the reply away again (RFC 1122 §4.2.2.13).
 const LINGER_TIME: Duration = Duration::from_secs(2);
@@ -85,28 +88,37 @@ pub(crate) fn live(
     life: impl AsyncFnOnce(JailedSession, SessionBirth, PipeReader, &Shared) -> Farewell,
 ) -> u8 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
-    match (runtime, seal.close()) {
+    let failure = match (runtime, seal.close()) {
         (Ok(runtime), Ok(jailed)) => {
             let farewell = runtime.block_on(life(jailed, birth, drained, shared));
             // The process ends with all it has: taking the runtime apart first would only cost time.
             std::mem::forget(runtime);
-            exit::status(farewell)
+            return exit::status(farewell);
         }
-        _ => {
-            birth.turn_away(shared.hostname());
-            exit::INTERNAL
-        }
-    }
+        (Err(e), _) => e.to_string(),
+        (_, Err(e)) => e.to_string(),
+    };
+    // The only line that a session ever logs: it has not read an octet yet.
+    tracing::error!(session = %birth.id, failure, "session not begun");
+    birth.turn_away(shared.hostname());
+    exit::INTERNAL
 }
 
 /// Serves one client to the end. Must run on a current-thread runtime with IO and time, in a process that has nothing
 /// else to do: asking handoff and the keyholder blocks. `drained` is at its end when gatepost goes down.
 pub async fn serve(_: JailedSession, birth: SessionBirth, drained: PipeReader, shared: &Shared) -> Farewell {
-    attend(birth, drained, shared).await
+    let (farewell, session) = attend(birth, drained, shared).await;
+    // The process ends with all it has: taking it apart first would only cost time.
+    std::mem::forget(session);
+    farewell
 }
 
-/// [`serve`] without the proof of being jailed.
-pub(crate) async fn attend(birth: SessionBirth, drained: PipeReader, shared: &Shared) -> Farewell {
+/// [`serve`] without the proof of being jailed, and with what is left of the session.
+pub(crate) async fn attend(
+    birth: SessionBirth,
+    drained: PipeReader,
+    shared: &Shared,
+) -> (Farewell, Option<Session<tokio::net::TcpStream>>) {
     let SessionBirth { id, listener, client, handoff, keyholder } = birth;
     let implicit = shared.mode(listener) == TlsMode::Implicit;
     let tls = Tls::new(shared, keyholder);
@@ -120,8 +132,11 @@ pub(crate) async fn attend(birth: SessionBirth, drained: PipeReader, shared: &Sh
     }
     let ends = tokio::net::TcpStream::from_std(client).and_then(|client| Ok((client, Drain::new(drained)?)));
     match ends {
-        Ok((client, drain)) => Session::new(client, engine, handoff, tls, drain, shared).run(implicit).await,
-        Err(_) => Farewell::Internal,
+        Ok((client, drain)) => {
+            let mut session = Session::new(client, engine, handoff, tls, drain, shared);
+            (session.run(implicit).await, Some(session))
+        }
+        Err(_) => (Farewell::Internal, None),
     }
 }
 
@@ -164,7 +179,7 @@ impl Drain {
 
 /// What a wait for the client came to.
 enum Heard {
-    Octets(usize),
+    Octets,
     /// It took too long.
     Late,
     /// Nothing yet, and gatepost is going down.
@@ -226,14 +241,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             tls,
             drain,
             patience: Patience::new(shared.command_timeout),
-            timer: Timer::new(end),
+            timer: Timer::new(later(FIRST_LOOK).min(end)),
             end,
             offered: false,
         }
     }
 
     /// From the greeting to the last octet.
-    pub(crate) async fn run(mut self, implicit_tls: bool) -> Farewell {
+    pub(crate) async fn run(&mut self, implicit_tls: bool) -> Farewell {
         let farewell = match self.talk(implicit_tls).await {
             Ok(farewell) => {
                 self.handoff.bye(farewell);
@@ -253,20 +268,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.handshake().await?;
             self.engine.greet();
         }
-        let mut buffer = vec![0; READ].into_boxed_slice();
+        // Not zeroed: memory that no client fills is memory that no session has.
+        let mut space = Box::new_uninit_slice(READ);
+        let mut buffer = ReadBuf::uninit(&mut space);
         loop {
             self.flush().await?;
-            let mut input: &[u8] = match self.read(&mut buffer).await? {
-                Heard::Octets(n) => buffer.get(..n).unwrap_or_default(),
-                Heard::Late => {
-                    self.engine.timeout();
-                    &[]
-                }
-                Heard::Drain => {
-                    self.engine.drain();
-                    &[]
-                }
-            };
+            buffer.clear();
+            match self.read(&mut buffer).await? {
+                Heard::Octets => {}
+                Heard::Late => self.engine.timeout(),
+                Heard::Drain => self.engine.drain(),
+            }
+            let mut input = buffer.filled();
             if !input.is_empty() {
                 self.learn_offer();
             }
@@ -353,7 +366,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Waits for the client as long as patience lasts.
-    async fn read(&mut self, buffer: &mut [u8]) -> Result<Heard, Cut> {
+    async fn read(&mut self, buffer: &mut ReadBuf<'_>) -> Result<Heard, Cut> {
         let content = self.engine.phase() == Phase::Content;
         self.patience.wait_for(content);
         let begun = Instant::now();
@@ -361,7 +374,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Self { line, drain, timer, .. } = self;
         let heard = poll_fn(|cx| {
             if let Poll::Ready(read) = line.poll_read(cx, buffer) {
-                return Poll::Ready(read.map(Heard::Octets));
+                return Poll::Ready(read.map(|()| Heard::Octets));
             }
             // In the middle of content is no safe point: the client would not know whether it was taken.
             if drain.poll(cx).is_ready() && !content {
@@ -370,13 +383,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             timer.poll(deadline, cx).map(|()| Ok(Heard::Late))
         })
         .await?;
-        if let Heard::Octets(n) = heard {
-            self.patience.spend(begun.elapsed(), n);
-            if n == 0 {
-                return Err(Cut::ClientGone);
+        let octets = buffer.filled().len();
+        match heard {
+            Heard::Octets if octets == 0 => Err(Cut::ClientGone),
+            heard => {
+                self.patience.spend(begun.elapsed(), octets);
+                Ok(heard)
             }
         }
-        Ok(heard)
     }
 
     /// Sends all replies that have gathered.
@@ -409,14 +423,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if farewell == Farewell::Quit || !matches!(closed, Some(Ok(()))) {
             return;
         }
-        let mut rest = [0; 1024];
+        let mut space = Box::new_uninit_slice(READ);
+        let mut rest = ReadBuf::uninit(&mut space);
         let mut left = LINGER_OCTETS;
         let listen = poll_fn(|cx| {
             while left > 0 {
-                match ready!(line.poll_read(cx, &mut rest)) {
-                    Ok(0) | Err(_) => break,
-                    Ok(n) => left = left.saturating_sub(n),
+                rest.clear();
+                let read = ready!(line.poll_read(cx, &mut rest));
+                let octets = rest.filled().len();
+                if read.is_err() || octets == 0 {
+                    break;
                 }
+                left = left.saturating_sub(octets);
             }
             Poll::Ready(())
         });

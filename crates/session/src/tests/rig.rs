@@ -278,7 +278,7 @@ impl Rig {
         let session = std::thread::spawn(move || {
             let shared = Shared::new(slice).unwrap();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().unwrap();
-            runtime.block_on(serve::attend(birth, drained, &shared))
+            runtime.block_on(serve::attend(birth, drained, &shared)).0
         });
         Self {
             client,

@@ -38,11 +38,12 @@ fn against<F: Future<Output = DuplexStream> + 'static>(
         }
         let (keyholder, _keys) = crate::KeyholderEnd::pair().unwrap();
         let tls = crate::serve::Tls::new(&shared, Some(keyholder));
-        let session = Session::new(ours, engine, handoff_end, tls, Drain::new(drained).unwrap(), &shared);
+        let mut session = Session::new(ours, engine, handoff_end, tls, Drain::new(drained).unwrap(), &shared);
         let begun = Instant::now();
         let client = tokio::task::spawn_local(script(theirs));
         let farewell = session.run(implicit).await;
         let lasted = begun.elapsed().as_secs();
+        drop(session);
         let mut said = String::new();
         client.await.unwrap().read_to_string(&mut said).await.unwrap();
         (farewell, lasted, said)

@@ -1,0 +1,48 @@
+//! Done once in the nursery so that no session does it for itself.
+//!
+//! What a program does only the first time, a forked process does each time, since the parent never got that far.
+//! Asking the processor what it can do is the dear part: in a virtual machine each such question is answered by the
+//! hypervisor, and together they took a tenth of a short session.
+
+use crate::shared::Shared;
+use gatepost_smtp::replies::Outcome;
+use gatepost_smtp::server::{Engine, Event, Settings, Verdict};
+
+/// A session with nobody, in memory only: finds out about the processor, fills what is filled once.
+const DIALOGUE: &[u8] = b"EHLO a.example\r\nMAIL FROM:<a@a.example>\r\nRCPT TO:<b@b.example>\r\nDATA\r\n\
+    Subject: a line that is long enough for the searches that take many octets at once\r\n\r\n..\r\n.\r\nQUIT\r\n";
+
+/// Goes through what sessions will go through.
+pub(crate) fn up(shared: &Shared) {
+    talk();
+    if let Some(config) = &shared.tls {
+        // The same for the cryptography: one key share, thrown away.
+        for group in config.crypto_provider().kx_groups.iter().take(1) {
+            drop(group.start());
+        }
+    }
+    // The runtime's statics and thread locals. Its descriptors are closed again: a forked epoll would be shared.
+    drop(tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build());
+}
+
+/// One large block, taken and given back: the allocator then puts its small free pieces together here, where it is done
+/// once. In a session it would touch, and so copy, every page that holds one.
+pub(crate) fn settle() {
+    drop(Vec::<u8>::with_capacity(64 * 1024));
+}
+
+fn talk() {
+    let ok = Verdict { code: 250, enhanced: (2, 0, 0), outcome: Outcome::Ok };
+    let mut engine = Engine::new(Settings { recipients: 1, ..Settings::default() });
+    engine.greet();
+    let mut rest = DIALOGUE;
+    loop {
+        let (used, event) = engine.read(rest);
+        rest = rest.get(used..).unwrap_or_default();
+        match event {
+            Event::Starved | Event::Close(_) => return,
+            Event::Rcpt | Event::ContentEnd { .. } => engine.answer(&ok),
+            _ => engine.sent(engine.output().len()),
+        }
+    }
+}
