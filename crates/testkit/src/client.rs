@@ -152,6 +152,19 @@ impl Client {
         .unwrap();
     }
 
+    /// How long a write may take from now on.
+    ///
+    /// # Panics
+    /// For a zero time.
+    pub fn set_patience_to_write(&mut self, patience: Duration) {
+        match &self.transport {
+            Transport::Tcp(stream) => stream.set_write_timeout(Some(patience)),
+            Transport::Unix(stream) => stream.set_write_timeout(Some(patience)),
+            Transport::Tls(stream) => stream.sock.set_write_timeout(Some(patience)),
+        }
+        .unwrap();
+    }
+
     /// Writes octets as they are, in one piece.
     ///
     /// # Errors
