@@ -217,21 +217,13 @@ impl Scanner {
         // Where lines may be of any length, nobody needs to know where they begin.
         if after_cr.is_none() && self.line_max == u64::MAX {
             at = plain_prefix(text, dots);
-            match at.checked_sub(1).and_then(|last| text.get(last)) {
-                Some(b'\n') => start = true,
-                Some(b'\r') => after_cr = Some(at),
-                _ => {}
-            }
-            self.strict |= start;
+            let before = at.checked_sub(1).and_then(|last| text.get(last));
+            after_cr = before.filter(|octet| **octet == b'\r').map(|_| at);
         }
         let kept = loop {
             let (_, rest) = split(text, at);
             if start && (rest.is_empty() || dots && rest.first() == Some(&b'.')) {
                 self.state = State::LineStart;
-                break at;
-            }
-            if after_cr == Some(text.len()) {
-                self.state = State::Cr;
                 break at;
             }
             let Some(found) = memchr3(b'\r', b'\n', 0, rest) else {
@@ -269,16 +261,21 @@ impl Scanner {
             after_cr = None;
         };
         self.offset = base.saturating_add(octets(at));
-        // Too long is too long before its end is seen, or a cut would decide what is said first.
-        let line = match self.state {
-            State::Line => self.offset.saturating_sub(self.line),
-            State::Cr => self.offset.saturating_sub(self.line).saturating_sub(1),
+        self.watch_line();
+        (kept, at)
+    }
+
+    /// A line is too long even before its end is seen, or a cut would decide what is wrong first.
+    fn watch_line(&mut self) {
+        let read = self.offset.saturating_sub(self.line);
+        let length = match self.state {
+            State::Line => read,
+            State::Cr => read.saturating_sub(1),
             _ => 0,
         };
-        if line > self.line_max {
+        if length > self.line_max {
             self.spoil(Impurity::LongLine, self.offset);
         }
-        (kept, at)
     }
 
     /// A line has ended before `next`, in CRLF if `strict`.
@@ -305,7 +302,8 @@ impl Scanner {
 const BLOCK: usize = 256;
 
 /// How many octets of `text`, in whole blocks, are beyond doubt: each CR before an LF, each LF behind a CR, no NUL, and,
-/// when `dots` matter, no dot at the start of a line that begins in it. Without branches, so that it runs at the speed of memory.
+/// when `dots` matter, no dot behind a line end. The octet behind them is looked at as well, so there always is one, and
+/// it is beyond doubt too. Without branches, so that it runs at the speed of memory.
 fn plain_prefix(text: &[u8], dots: bool) -> usize {
     // An LF behind an LF is odd anyway: then there is nothing more to look for.
     let dot = if dots { b'.' } else { b'\n' };

@@ -186,6 +186,38 @@ fn replies(segments: &[&[u8]]) -> Result<Vec<Reply>, BadReply> {
     Ok(replies)
 }
 
+/// Blocks are looked at as wholes: what matters is put on every place around their edges, and so are the cuts.
+#[test]
+fn p9_nothing_hides_at_the_edge_of_a_block() {
+    const TAILS: [&str; 12] = [
+        "\r\n.\r\n",
+        "\r\n..\r\n.\r\n",
+        "\r\n.y\r\n.\r\n",
+        "\n.\r\n",
+        "\r.\r\n",
+        "\r\n.\n",
+        "\r\n.\r\r\n",
+        "\r\r\n.\r\n",
+        "\0\r\n.\r\n",
+        "\r\n\r\n.\r\n",
+        "\r\n\r\r\n.\r\n",
+        ".\r\n.\r\n",
+    ];
+    for (tail, edge) in TAILS.iter().flat_map(|tail| [256, 512].map(|edge| (tail, edge))) {
+        for at in edge - 8..edge + 3 {
+            let stream = [&b"x".repeat(at)[..], tail.as_bytes(), &b"z".repeat(600)].concat();
+            let (end, content, pure) = naive_data(&stream);
+            for cut in (0..2).chain(edge - 8..edge + 12) {
+                let scanned = scan(&[&stream[..cut], &stream[cut..]], Framing::Dots, BareLf::Refuse);
+                assert_eq!((scanned.0, scanned.2), (end, pure), "{tail:?} at {at} cut at {cut}");
+                assert!(!pure || scanned.1 == content);
+                let normalized = scan(&[&stream[..cut], &stream[cut..]], Framing::Dots, BareLf::Normalize);
+                assert_eq!(normalized.0, end, "{tail:?} at {at} cut at {cut}");
+            }
+        }
+    }
+}
+
 /// `PROPTEST_CASES` may ask for more.
 fn config() -> ProptestConfig {
     let default = ProptestConfig::default();

@@ -96,6 +96,10 @@ fn refusals_say_what_the_verdict_means_and_carry_the_id() {
         (299, (2, 9, 9), Outcome::Ok, "250 2.0.0 Ok\r\n"),
         (550, (4, 7, 1), Outcome::RelayDenied, "550 5.0.0 Relay access denied [id-1]\r\n"),
         (599, (5, 7, 1), Outcome::RelayDenied, "550 5.0.0 Relay access denied [id-1]\r\n"),
+        (559, (5, 999, 999), Outcome::RelayDenied, "559 5.999.999 Relay access denied [id-1]\r\n"),
+        (560, (5, 7, 1), Outcome::RelayDenied, "550 5.0.0 Relay access denied [id-1]\r\n"),
+        (550, (5, 1000, 1), Outcome::RelayDenied, "550 5.0.0 Relay access denied [id-1]\r\n"),
+        (450, (4, 1, 1000), Outcome::RelayDenied, "451 4.3.0 Local error, try again [id-1]\r\n"),
         (354, (3, 0, 0), Outcome::Ok, "451 4.3.0 Local error, try again [id-1]\r\n"),
         (0, (0, 0, 0), Outcome::Ok, "451 4.3.0 Local error, try again [id-1]\r\n"),
         (65535, (255, 65535, 65535), Outcome::Ok, "451 4.3.0 Local error, try again [id-1]\r\n"),
@@ -225,6 +229,16 @@ fn what_was_wrong_with_content_is_told_to_the_log() {
         engine.read(b"MAIL FROM:<>\r\n");
         assert_eq!(engine.impure(), None, "of the transaction before");
     }
+}
+
+#[test]
+fn offsets_count_what_the_client_sent() {
+    let mut engine = after("data", &["normalize"]);
+    let mut rest = &b"\n.\r\n..\nab\rc\r\n.\r\n"[..];
+    while let (taken, Event::Content(_)) = engine.read(rest) {
+        rest = &rest[taken..];
+    }
+    assert_eq!(engine.impure().map(|impure| (impure.kind, impure.offset)), Some((Impurity::BareCr, 9)));
 }
 
 #[test]
