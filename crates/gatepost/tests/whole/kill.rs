@@ -104,13 +104,15 @@ fn client(host: &Host, ledger: &Ledger, number: u64) {
     }
 }
 
-/// A fresh client that gets as far as an accepted recipient.
+/// A fresh client that gets through a handshake and as far as an accepted recipient: every role has a part in that.
 fn is_served(host: &Host) -> bool {
     let address = starttls().parse().unwrap();
     let serve = || -> io::Result<Reply> {
         let mut client = Client::over(host.inside(|| TcpStream::connect_timeout(&address, SILENCE))?);
         client.set_patience(Duration::from_secs(2));
         client.try_hello("probe.test")?;
+        client.try_starttls(HOSTNAME)?;
+        client.try_ask("EHLO probe.test")?;
         client.try_ask("MAIL FROM:<>")?;
         client.try_ask("RCPT TO:<bob@ok.test>")
     };
