@@ -24,6 +24,7 @@ mod content;
 mod error;
 mod gate;
 mod identity;
+mod idle;
 mod serve;
 mod session;
 mod spool;

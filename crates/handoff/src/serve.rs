@@ -47,6 +47,7 @@ pub(crate) fn house(slice: &HandoffSlice) -> Result<Arc<House>, HandoffError> {
         message_size: slice.message_size,
         recipients: slice.recipients,
         allowance: Allowance::new(allowance::TOTAL),
+        idle: Arc::default(),
         inbox: Mutex::new(Inbox::default()),
     }))
 }

@@ -7,6 +7,7 @@ use crate::clock::later;
 use crate::content::Unfit;
 use crate::gate::{Gate, Step, Violation};
 use crate::identity::Client;
+use crate::idle::Idle;
 use crate::spool::{ContentFile, Spool};
 use crate::transaction::{Recipient, Transaction};
 use crate::verdict::{self, Stage};
@@ -30,6 +31,8 @@ pub(crate) struct House {
     /// Recipients in one transaction.
     pub(crate) recipients: u16,
     pub(crate) allowance: Allowance,
+    /// Backend connections that wait for the next session.
+    pub(crate) idle: Arc<Idle>,
     /// Frames are read one at a time and done with at once, so one buffer serves all sessions.
     pub(crate) inbox: Mutex<Inbox>,
 }
@@ -104,7 +107,7 @@ pub(crate) async fn attend(house: Arc<House>, open: Open, end: SessionEnd) {
     let mut session = Session { house, open, end, gate, backend: None, file: None, last: None };
     let parted = session.serve().await;
     if let Some(backend) = session.backend.take() {
-        backend.quit();
+        session.house.idle.give(backend);
     }
     if let Some(transaction) = session.gate.close() {
         session.log_dropped(&transaction);
@@ -195,7 +198,7 @@ impl Session {
     async fn ask(&mut self, recipient: &Recipient) -> Outcome {
         let Some(transaction) = self.gate.transaction() else { return verdict::INTERNAL.into() };
         let until = later(self.house.doors.facts.patience.rcpt);
-        let mut kept = kept_for(&mut self.backend, transaction);
+        let mut kept = kept_for(&mut self.backend, transaction).or_else(|| self.house.idle.take());
         loop {
             let was_kept = kept.is_some();
             let answer = match kept.take() {
@@ -273,7 +276,7 @@ impl Session {
         }
         let received = self.received(transaction);
         let until = later(self.house.doors.facts.patience.end);
-        let mut kept = kept_for(&mut self.backend, transaction);
+        let mut kept = kept_for(&mut self.backend, transaction).or_else(|| self.house.idle.take());
         let outcome = loop {
             let was_kept = kept.is_some();
             let answer = match kept.take() {

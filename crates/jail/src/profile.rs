@@ -85,7 +85,7 @@ pub const PROFILES: [Profile; 5] = [
         number: 4,
         namespaces: OWN,
         data: 256 * MIB,
-        open_files: (128, 3),
+        open_files: (128, 4),
         writes_files: true,
         forks: false,
         directories: &[("/content", Use::Files), ("/backend0", Use::Sockets), ("/backend1", Use::Sockets)],

@@ -56,6 +56,8 @@ pub(crate) struct Connection {
     pub(crate) extensions: Extensions,
     /// What was said of the client's HELO; `None` where the backend is not told.
     helo: Option<Helo>,
+    /// The backend was not told who the client is.
+    anonymous: bool,
     pub(super) held: Held,
     batch: Vec<u8>,
 }
@@ -91,6 +93,7 @@ impl Connection {
             patience: facts.patience,
             extensions: Extensions::default(),
             helo: None,
+            anonymous: facts.identity == Identity::None,
             held: Held::Nothing,
             batch: Vec::new(),
         };
@@ -154,6 +157,11 @@ impl Connection {
             Err(Failure::Unexpected(reply)) if (400..=599).contains(&reply.code) => Err(Failure::Client(reply)),
             other => other,
         }
+    }
+
+    /// True when nothing on it belongs to one client or one transaction.
+    pub(crate) fn is_anybodys(&self) -> bool {
+        self.anonymous && self.held == Held::Nothing && self.unread.is_empty()
     }
 
     /// True while what the backend was told of the client still holds.

@@ -366,3 +366,40 @@ fn a_last_line_without_its_end_gets_one() {
         }
     }
 }
+
+#[test]
+fn a_clean_connection_waits_for_the_next_session_unless_it_knows_its_client() {
+    for (identity, connections) in [(Identity::None, 1), (Identity::Xclient, 2)] {
+        let scene = Scene::new().with(|slice| slice.identity = identity);
+        let mta = scene.mta();
+        mta.offer(&PLAIN);
+        play(async {
+            let house = scene.house();
+            for _ in 0..2 {
+                let mut session = Session::begin(&house).await;
+                assert_eq!(session.mail_and("user@ok.test").await.code, 250);
+                assert_eq!(session.send(LETTER).await.code, 250);
+                session.bye().await;
+            }
+        });
+        assert_eq!((mta.count(), mta.connections()), (2, connections), "{identity:?}");
+    }
+}
+
+#[test]
+fn a_connection_with_an_open_envelope_is_nobody_elses() {
+    let scene = Scene::new().with(|slice| slice.identity = Identity::None);
+    let mta = scene.mta();
+    play(async {
+        let house = scene.house();
+        let mut session = Session::begin(&house).await;
+        assert_eq!(session.mail_and("first@ok.test").await.code, 250);
+        session.bye().await;
+        let mut session = Session::begin(&house).await;
+        assert_eq!(session.mail_and("second@ok.test").await.code, 250);
+        assert_eq!(session.send(LETTER).await.code, 250);
+        session.bye().await;
+    });
+    assert_eq!(mta.connections(), 2);
+    assert_eq!(mta.taken()[0].to, ["second@ok.test"]);
+}
