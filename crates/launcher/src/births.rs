@@ -1,23 +1,43 @@
 //! What each role is told at birth: its slice of the plan, its ids, its limits, its directories.
 
-use crate::fitness::{Fitness, load_pair};
+use crate::fitness::{Fitness, apart, load_pair};
 use crate::plan::{Connect, Plan};
 use gatepost_jail::profile::{self, Profile};
+use gatepost_sys::process;
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::{
     self, Birth, Chain, HandoffSlice, KeyholderSlice, ListenerSlice, NurserySlice, ReceiverSlice, Slice, TlsMode,
 };
+use std::io::{self, Seek, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use zeroize::Zeroize;
 
 /// Octets that a message may grow by on its way into a content file.
 const CONTENT_SLACK: u64 = 64 * 1024;
 
-/// Builds the birth of `role`.
+/// What `role` is told at birth, in sealed memory. Put together in a process of its own: keys are in no other memory than
+/// the keyholder's when that has ended (P5).
 ///
 /// # Errors
-/// A sentence: a certificate or key that cannot be read any more.
-pub(crate) fn of(role: Role, plan: &Plan, fitness: &Fitness) -> Result<Birth, String> {
+/// A sentence: a certificate or key that cannot be read any more, or the system's refusal.
+pub(crate) fn memory(role: Role, plan: &Plan, fitness: &Fitness) -> Result<OwnedFd, String> {
+    let failed = |e: io::Error| format!("cannot hand it what it needs: {e}");
+    let mut file = process::memory().map_err(failed)?;
+    apart(|| {
+        let bytes = of(role, plan, fitness)?.to_bytes();
+        // Once more from the start, if it has to be done twice.
+        file.rewind().and_then(|()| file.write_all(&bytes)).map(|()| String::new()).map_err(failed)
+    })?;
+    process::seal(file).map_err(failed)
+}
+
+/// RLIMIT_DATA of `role`, octets.
+pub(crate) fn data(role: Role, plan: &Plan) -> u64 {
+    if role == Role::Nursery { plan.limits.data } else { profile::of(role).data }
+}
+
+/// Builds the birth of `role`.
+fn of(role: Role, plan: &Plan, fitness: &Fitness) -> Result<Birth, String> {
     let profile = profile::of(role);
     let (uid, gid) = fitness.ids_of(role);
     let sessions = plan.limits.sessions;
@@ -25,7 +45,7 @@ pub(crate) fn of(role: Role, plan: &Plan, fitness: &Fitness) -> Result<Birth, St
         ground: fitness.ground,
         namespaces: !plan.relax.namespaces,
         landlock: !plan.relax.landlock,
-        data: if role == Role::Nursery { plan.limits.data } else { profile.data },
+        data: data(role, plan),
         open_files: open_files(role, plan),
         processes: if profile.forks { u64::from(sessions).saturating_add(8) } else { 0 },
         file_size: file_size(profile, plan),
@@ -155,14 +175,9 @@ fn chains(plan: &Plan) -> Result<Vec<Chain>, String> {
     loaded.collect()
 }
 
-/// The keys are in this process only while this runs (P5).
 fn keyholder(plan: &Plan) -> Result<Vec<u8>, String> {
-    let mut slice = KeyholderSlice {
-        keys: plan.pairs.iter().map(|pair| Ok(load_pair(pair)?.1.to_vec())).collect::<Result<_, String>>()?,
-    };
-    let bytes = slice.to_bytes();
-    slice.keys.zeroize();
-    Ok(bytes)
+    let keys = plan.pairs.iter().map(|pair| Ok(load_pair(pair)?.1)).collect::<Result<_, String>>()?;
+    Ok(KeyholderSlice { keys }.to_bytes())
 }
 
 fn handoff(plan: &Plan) -> HandoffSlice {

@@ -2,15 +2,16 @@
 
 use crate::plan::{Connect, PairSource, Plan, Users};
 use gatepost_jail::profile::PROFILES;
+use gatepost_sys::process;
 use gatepost_tls::pair::{Pair, Term};
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::Ground;
 use std::collections::BTreeMap;
 use std::fs::Metadata;
+use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
-use zeroize::Zeroizing;
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,12 +148,14 @@ impl Fitness {
         self.note(format!("key {}", key.display()), secret.map(|()| "not readable by others".into()));
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
         // An expired certificate still encrypts, and most senders do not look: said, but no reason not to start.
-        let fits = load_pair(source).map(|(pair, _)| match pair.validity.at(now) {
-            Term::Current => "belongs to its key".into(),
-            Term::NotYet => "belongs to its key, but is not valid yet: senders that verify will not use it".into(),
-            Term::Expired => {
-                "belongs to its key, but has expired: renew it, senders that verify will not use it".into()
+        let fits = apart(|| {
+            let (pair, _) = load_pair(source)?;
+            Ok(match pair.validity.at(now) {
+                Term::Current => "belongs to its key",
+                Term::NotYet => "belongs to its key, but is not valid yet: senders that verify will not use it",
+                Term::Expired => "belongs to its key, but has expired: renew it, senders that verify will not use it",
             }
+            .into())
         });
         self.note(format!("certificate {}", certificate.display()), fits);
     }
@@ -252,21 +255,45 @@ fn secret_file(path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// A certificate chain, and the PEM text of its key, wiped when dropped.
-pub(crate) type LoadedPair = (Pair, Zeroizing<Vec<u8>>);
+/// A certificate chain, and the PEM text of its key.
+pub(crate) type LoadedPair = (Pair, Vec<u8>);
 
-/// Reads a pair and makes sure that its halves belong together.
+/// Reads a pair and makes sure that its halves belong together. To be called [`apart`]: readers of PEM leave pieces of a
+/// key behind in memory.
 pub(crate) fn load_pair(source: &PairSource) -> Result<LoadedPair, String> {
     let (names, certificate, key, what) = match source {
-        PairSource::Memory { certificate, key } => {
-            (Vec::new(), certificate.clone(), Zeroizing::new(key.clone()), String::new())
-        }
+        PairSource::Memory { certificate, key } => (Vec::new(), certificate.clone(), key.clone(), String::new()),
         PairSource::Files { names, certificate, key } => {
             let read = |path: &Path| std::fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()));
             let what = format!(" (certificate {}, key {})", certificate.display(), key.display());
-            (names.clone(), read(certificate)?, Zeroizing::new(read(key)?), what)
+            (names.clone(), read(certificate)?, read(key)?, what)
         }
     };
     let pair = Pair::load(&certificate, &key, &names).map_err(|e| format!("{e}{what}"))?;
     Ok((pair, key))
+}
+
+/// Does what needs keys in a process of its own, so that this one never has any in its memory (P5).
+///
+/// # Errors
+/// What `work` said, or the system's refusal.
+pub(crate) fn apart(mut work: impl FnMut() -> Result<String, String>) -> Result<String, String> {
+    let mut attempt = || {
+        process::apart(|| {
+            let (mark, text) = match work() {
+                Ok(text) => (b'+', text),
+                Err(text) => (b'-', text),
+            };
+            [&[mark], text.as_bytes()].concat()
+        })
+    };
+    // Whoever kills a process of ours at random may hit this one; it is worth another.
+    let said = attempt().or_else(|e| if e.kind() == io::ErrorKind::Interrupted { attempt() } else { Err(e) });
+    let said = said.map_err(|e| format!("cannot read certificates and keys in a process of their own: {e}"))?;
+    let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+    match said.split_first() {
+        Some((b'+', rest)) => Ok(text(rest)),
+        Some((_, rest)) => Err(text(rest)),
+        None => Err("certificates and keys could not be read".into()),
+    }
 }

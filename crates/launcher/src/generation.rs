@@ -9,7 +9,7 @@ use gatepost_jail::{BIRTH_FD, CONTROL_FD, profile};
 use gatepost_sys::process::{self, Namespaces, ProcessId, Signal, Spawn};
 use gatepost_sys::seq::Seq;
 use gatepost_wire::control::{Order, Report, Role};
-use gatepost_wire::slice::{Ground, Slice};
+use gatepost_wire::slice::Ground;
 use gatepost_wire::{LauncherToRole, RoleToLauncher};
 use std::ffi::CString;
 use std::io;
@@ -17,7 +17,6 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use zeroize::Zeroizing;
 
 type RoleEnd = End<LauncherToRole, RoleToLauncher>;
 
@@ -273,14 +272,13 @@ impl Generation {
     }
 
     fn spawn(&mut self, role: Role) -> Result<(), LauncherError> {
-        let birth = births::of(role, &self.plan, &self.fitness).map_err(|why| LauncherError::NotReady(role, why))?;
-        let bytes = Zeroizing::new(birth.to_bytes());
-        drop(Zeroizing::new(birth.slice));
+        let memory = births::memory(role, &self.plan, &self.fitness);
+        let memory = memory.map_err(|why| LauncherError::NotReady(role, why))?;
         let system = |e| LauncherError::System("start a role", e);
-        let memory = process::sealed_memory(&bytes).map_err(system)?;
         let (control, theirs) = RoleEnd::pair().map_err(system)?;
         control.seq().set_timeout(ORDER_DEADLINE).map_err(system)?;
-        let pid = spawn_program(&self.program, role, self.namespaces(role), birth.data, &theirs, &memory);
+        let pid =
+            spawn_program(&self.program, role, self.namespaces(role), births::data(role, &self.plan), &theirs, &memory);
         let pid = pid.map_err(system)?;
         self.children.push(Child { role, pid, control, phase: Phase::Born, since: Instant::now(), silence: None });
         Ok(())

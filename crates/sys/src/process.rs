@@ -279,18 +279,72 @@ pub fn own_program() -> io::Result<OwnedFd> {
     Ok(std::fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH).open("/proc/self/exe")?.into())
 }
 
-/// A file in memory that holds `bytes`, positioned at its start, sealed: nobody can change it any more.
+/// An empty file in memory, to be written and then sealed.
 ///
 /// # Errors
 /// No memory or descriptors left.
-pub fn sealed_memory(bytes: &[u8]) -> io::Result<OwnedFd> {
-    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+pub fn memory() -> io::Result<std::fs::File> {
     use nix::sys::memfd::{MFdFlags, memfd_create};
-    use std::io::{Seek, Write};
-    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-    let mut file = std::fs::File::from(memfd_create(c"gatepost", flags)?);
-    file.write_all(bytes)?;
+    Ok(memfd_create(c"gatepost", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?.into())
+}
+
+/// Seals a file made by [`memory`] and goes back to its start.
+///
+/// # Errors
+/// EBUSY while somebody has it mapped for writing.
+pub fn seal(mut file: std::fs::File) -> io::Result<OwnedFd> {
+    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+    use std::io::Seek;
     file.rewind()?;
     fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::all()))?;
     Ok(file.into())
+}
+
+/// Does `work` in a process of its own, which ends with all that it has read, and gives what it came to. The caller must
+/// have one thread, and reap no children meanwhile.
+///
+/// # Errors
+/// No process or descriptors left; Interrupted when that process was killed.
+pub fn apart(work: impl FnOnce() -> Vec<u8>) -> io::Result<Vec<u8>> {
+    use std::io::{Read, Write};
+    let (mut hear, mut tell) = io::pipe()?;
+    let pid = match fork()? {
+        Fork::Child => {
+            drop(hear);
+            let told = tell.write_all(&work());
+            exit(u8::from(told.is_err()))
+        }
+        Fork::Parent(pid) => Pid::from_raw(pid),
+    };
+    drop(tell);
+    let mut heard = Vec::new();
+    let read = hear.read_to_end(&mut heard);
+    let end = loop {
+        match waitpid(pid, None) {
+            Err(nix::errno::Errno::EINTR) => {}
+            end => break end?,
+        }
+    };
+    match (read, end) {
+        (Ok(_), WaitStatus::Exited(_, 0)) => Ok(heard),
+        (Err(e), _) => Err(e),
+        _ => Err(io::ErrorKind::Interrupted.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_done_apart_leaves_its_result_only() {
+        let mut here = 1;
+        let result = apart(|| {
+            here = 2;
+            vec![7; 100_000]
+        });
+        assert_eq!(result.unwrap(), vec![7; 100_000]);
+        assert_eq!(here, 1);
+        assert_eq!(apart(|| exit(3)).unwrap_err().kind(), io::ErrorKind::Interrupted);
+    }
 }
