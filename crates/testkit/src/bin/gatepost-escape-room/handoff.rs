@@ -344,14 +344,17 @@ fn change_after_commit(prisoner: &mut Prisoner, _: &str) -> Outcome {
         Ok(fd) => std::fs::File::from(fd),
         Err(outcome) => return outcome,
     };
-    let line = [b'x'; 76];
-    let mut good = b"Subject: s\r\n\r\n".to_vec();
-    while good.len() < 1 << 20 {
-        good.extend_from_slice(&line);
-        good.extend_from_slice(b"\r\n");
+    // Piece by piece: all at once would be more than an owned session can hold.
+    let head = b"Subject: s\r\n\r\n".as_slice();
+    let body = [&[b'x'; 76][..], b"\r\n"].concat().repeat(800);
+    let mut length = 0;
+    for piece in std::iter::once(head).chain([body.as_slice(); 16]) {
+        if let Err(e) = file.write_all(piece) {
+            return Outcome::Refused(e);
+        }
+        length += piece.len() as u64;
     }
-    let length = good.len() as u64;
-    if let Err(e) = file.write_all(&good).and_then(|()| tell(&prisoner.handoff, &[Ask::Commit { length }], &[])) {
+    if let Err(e) = tell(&prisoner.handoff, &[Ask::Commit { length }], &[]) {
         return Outcome::Refused(e);
     }
     for _ in 0..1000 {
