@@ -168,3 +168,43 @@ fn p7_a_backend_that_cannot_be_told_the_client_stops_the_start() {
     assert!(said.contains("XCLIENT"), "{said}");
     assert!(mta.lines().iter().all(|line| !line.starts_with("RCPT")), "{:?}", mta.lines());
 }
+
+#[test]
+fn p7_what_is_relaxed_is_named_at_each_start() {
+    let Some(host) = host::for_test("p7_what_is_relaxed_is_named_at_each_start", &["openssl"]) else { return };
+    let (mta, backend) = rogue(&host, Speaks::Smtp);
+    mta.misbehave(Stage::Rcpt, Deed::Answer("250 2.1.5 anybody is welcome\r\n"));
+    for (line, named) in [
+        (format!("{backend}\nrelay_proof = false"), "relaxed: relay_proof"),
+        (format!("{backend}\nrelay_proof = false\n\n[jail]\nrelax = [\"landlock\"]"), "relaxed: landlock"),
+        (format!("{backend}\nrelay_proof = false\n\n[jail]\nrelax = [\"distinct-users\"]"), "relaxed: distinct-users"),
+    ] {
+        let gate = Gate::start(&host, &config(&line, ""));
+        assert!(gate.process.said().contains(named), "{named} is missing in:\n{}", gate.process.said());
+        gate.stop();
+    }
+    // What nobody relaxed is named nowhere.
+    mta.behave();
+    let gate = Gate::start(&host, &config(&backend, ""));
+    assert!(!gate.process.said().contains("relaxed"), "{}", gate.process.said());
+    gate.stop();
+}
+
+#[test]
+fn p7_without_namespaces_it_serves_and_the_audit_says_what_is_missing() {
+    let name = "p7_without_namespaces_it_serves_and_the_audit_says_what_is_missing";
+    let Some(host) = host::for_test(name, &["openssl"]) else { return };
+    let mta = Mta::tcp(host.listen("127.0.0.1:2600"), Speaks::Smtp);
+    let backend = "profile = \"smtp\"\nconnect = \"tcp:127.0.0.1:2600\"\n\n[jail]\nrelax = [\"namespaces\"]";
+    let gate = Gate::start(&host, &config(backend, ""));
+    assert!(gate.process.said().contains("relaxed: namespaces"), "{}", gate.process.said());
+    let mut client = gate.client();
+    client.hello("road.test");
+    client.deliver("sender@road.test", "alice@ok.test", "Subject: s\r\n\r\nx\r\n");
+    assert_eq!(mta.count(), 1);
+    let audit = gate.audit(&[]);
+    assert_eq!(audit.status.code(), Some(1), "{}", audit.said());
+    assert!(audit.stdout.contains("namespaces: "), "{}", audit.stdout);
+    client.ask("QUIT", 221);
+    gate.stop();
+}
