@@ -7,6 +7,16 @@
 //! ```
 //! The shell reads octets, feeds them to [`Engine::read`] until it is starved, writes [`Engine::output`], and gives an
 //! [`Engine::answer`] where one is due. Any segmentation of the same octets yields the same events.
+//!
+//! ```
+//! use gatepost_smtp::server::{Engine, Event, Settings};
+//!
+//! let mut engine = Engine::new(Settings { hostname: "mx.example.org".into(), ..Settings::default() });
+//! engine.greet();
+//! assert_eq!(engine.output(), b"220 mx.example.org ESMTP\r\n");
+//! let input = b"EHLO client.example.net\r\nMAIL FROM:<>\r\n";
+//! assert_eq!(engine.read(input), (input.len(), Event::Mail));
+//! ```
 
 mod commands;
 mod content;
@@ -381,7 +391,7 @@ impl Engine {
         let _: Step<'_> = self.close(replies::FAILED, Farewell::Internal);
     }
 
-    /// Replies not yet sent, [`OUTPUT_MAX`] and one reply at most.
+    /// Replies not yet sent: 4 KiB and one reply at most.
     #[must_use]
     pub fn output(&self) -> &[u8] {
         self.output.get(self.sent..).unwrap_or_default()
