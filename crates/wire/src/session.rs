@@ -103,7 +103,8 @@ pub enum Farewell {
 }
 
 impl Farewell {
-    const ALL: [Farewell; 7] = [
+    /// All of them, in the order of their numbers on the wire.
+    pub const ALL: [Farewell; 7] = [
         Farewell::Quit,
         Farewell::ClientGone,
         Farewell::Timeout,

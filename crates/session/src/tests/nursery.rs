@@ -1,6 +1,6 @@
 //! The nursery between a launcher and a listener of the test's own. It forks, so each test runs in a process of its own.
 
-use super::rig::PATIENCE;
+use super::rig::{PATIENCE, alone};
 use crate::nursery::{Nursery, Tools};
 use crate::{HandoffEnd, KeyholderEnd, SessionBirth, exit};
 use gatepost_channel::{ChannelError, End, Inbox};
@@ -12,23 +12,9 @@ use gatepost_wire::{LauncherToRole, ListenerToNursery, NurseryToListener, RoleTo
 use std::io::{PipeReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::process::Command;
 use std::time::Duration;
 
 type Listener = End<ListenerToNursery, NurseryToListener>;
-
-/// Runs `body` in this test's own process: a fork would else share the descriptors of the tests beside it.
-fn alone(name: &str, body: fn()) {
-    const INSIDE: &str = "GATEPOST_TEST_ALONE";
-    if std::env::var_os(INSIDE).is_some() {
-        return body();
-    }
-    let name = format!("tests::nursery::{name}");
-    let mut again = Command::new(std::env::current_exe().unwrap());
-    let output = again.args(["--exact", &name, "--test-threads=1"]).env(INSIDE, "1").output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains(" 1 passed"), "{said}");
-}
 
 /// A session's life in these tests: it does what the first octet from its client says.
 fn live(birth: SessionBirth, mut drained: PipeReader) -> u8 {
@@ -126,7 +112,7 @@ fn order(client: &mut UnixStream, order: u8) -> Vec<u8> {
 
 #[test]
 fn p8_each_connection_is_a_process_and_its_end_is_told() {
-    alone("p8_each_connection_is_a_process_and_its_end_is_told", || {
+    alone("nursery::p8_each_connection_is_a_process_and_its_end_is_told", || {
         let house = House::new(10);
         let listener = house.listener();
         let (mut a, mut b) = (start(&listener, 1), start(&listener, 2));
@@ -146,7 +132,7 @@ fn p8_each_connection_is_a_process_and_its_end_is_told() {
 
 #[test]
 fn p3_a_session_has_the_descriptors_it_was_born_with_and_no_others() {
-    alone("p3_a_session_has_the_descriptors_it_was_born_with_and_no_others", || {
+    alone("nursery::p3_a_session_has_the_descriptors_it_was_born_with_and_no_others", || {
         let house = House::new(10);
         let (_listener, listener) = (house.listener(), house.listener());
         // Other sessions are under way.
@@ -158,7 +144,7 @@ fn p3_a_session_has_the_descriptors_it_was_born_with_and_no_others() {
 
 #[test]
 fn p8_a_crash_is_told_to_the_listener_each_time_and_to_the_launcher_once() {
-    alone("p8_a_crash_is_told_to_the_listener_each_time_and_to_the_launcher_once", || {
+    alone("nursery::p8_a_crash_is_told_to_the_listener_each_time_and_to_the_launcher_once", || {
         let house = House::new(10);
         let listener = house.listener();
         for id in 1..4 {
@@ -173,7 +159,7 @@ fn p8_a_crash_is_told_to_the_listener_each_time_and_to_the_launcher_once() {
 
 #[test]
 fn p6_no_more_sessions_than_allowed() {
-    alone("p6_no_more_sessions_than_allowed", || {
+    alone("nursery::p6_no_more_sessions_than_allowed", || {
         let house = House::new(2);
         let listener = house.listener();
         let (mut first, _second) = (start(&listener, 1), start(&listener, 2));
@@ -189,7 +175,7 @@ fn p6_no_more_sessions_than_allowed() {
 
 #[test]
 fn a_start_that_does_not_fit_its_descriptors_begins_nothing() {
-    alone("a_start_that_does_not_fit_its_descriptors_begins_nothing", || {
+    alone("nursery::a_start_that_does_not_fit_its_descriptors_begins_nothing", || {
         let house = House::new(2);
         let listener = house.listener();
         let (end, _) = HandoffEnd::pair().unwrap();
@@ -208,7 +194,7 @@ fn a_start_that_does_not_fit_its_descriptors_begins_nothing() {
 
 #[test]
 fn drain_tells_the_sessions_and_ends_with_the_last() {
-    alone("drain_tells_the_sessions_and_ends_with_the_last", || {
+    alone("nursery::drain_tells_the_sessions_and_ends_with_the_last", || {
         let house = House::new(10);
         let listener = house.listener();
         let mut stays = start(&listener, 1);
@@ -231,7 +217,7 @@ fn drain_tells_the_sessions_and_ends_with_the_last() {
 
 #[test]
 fn an_idle_nursery_drains_at_once_and_one_without_a_launcher_too() {
-    alone("an_idle_nursery_drains_at_once_and_one_without_a_launcher_too", || {
+    alone("nursery::an_idle_nursery_drains_at_once_and_one_without_a_launcher_too", || {
         let house = House::new(10);
         house.launcher.tell(&Order::Drain).unwrap();
         assert_eq!(house.outcome(), CLEAN);
@@ -245,7 +231,7 @@ fn an_idle_nursery_drains_at_once_and_one_without_a_launcher_too() {
 
 #[test]
 fn a_replaced_nursery_ends_with_its_last_session() {
-    alone("a_replaced_nursery_ends_with_its_last_session", || {
+    alone("nursery::a_replaced_nursery_ends_with_its_last_session", || {
         let house = House::new(10);
         let listener = house.listener();
         let (mut first, mut second) = (start(&listener, 1), start(&listener, 2));
@@ -263,7 +249,7 @@ fn a_replaced_nursery_ends_with_its_last_session() {
 
 #[test]
 fn a_nursery_outlives_its_listener() {
-    alone("a_nursery_outlives_its_listener", || {
+    alone("nursery::a_nursery_outlives_its_listener", || {
         let house = House::new(10);
         let old = house.listener();
         let mut client = start(&old, 1);
@@ -280,7 +266,7 @@ fn a_nursery_outlives_its_listener() {
 
 #[test]
 fn orders_that_make_no_sense_end_the_nursery() {
-    alone("orders_that_make_no_sense_end_the_nursery", || {
+    alone("nursery::orders_that_make_no_sense_end_the_nursery", || {
         for order in [Order::Peer(Role::Listener), Order::Peer(Role::Handoff), Order::Socket(0)] {
             let house = House::new(1);
             house.launcher.tell(&order).unwrap();

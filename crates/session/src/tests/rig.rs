@@ -1,7 +1,9 @@
 //! A session's surroundings: handoff and keyholder in threads, a client to be scripted.
 
-use crate::{HandoffEnd, KeyholderEnd, SessionBirth, Shared, serve};
+use crate::{HandoffEnd, KeyholderEnd, SessionBirth, Shared, exit, serve};
 use gatepost_channel::{AsyncEnd, End, Inbox};
+use gatepost_sys::limits::{self, Limit};
+use gatepost_sys::process::{self, Fork};
 use gatepost_tls::sign::Keys;
 use gatepost_wire::link::SessionId;
 use gatepost_wire::session::{Answer, Ask, Farewell, Offer, Reason, TlsFacts, Verdict};
@@ -12,6 +14,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, PipeWriter, Read, Seek, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::process::Command;
 use std::sync::OnceLock;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -239,7 +242,7 @@ pub(crate) fn slice(mode: TlsMode) -> NurserySlice {
 pub(crate) struct Rig {
     pub(crate) client: TcpStream,
     pub(crate) drain: Option<PipeWriter>,
-    session: JoinHandle<Farewell>,
+    session: Box<dyn FnOnce() -> Farewell>,
     handoff: JoinHandle<(Vec<Heard>, usize)>,
     keyholder: JoinHandle<usize>,
 }
@@ -259,6 +262,16 @@ impl Rig {
     }
 
     pub(crate) fn with(slice: NurserySlice, manners: Manners) -> Self {
+        Self::served(slice, manners, None)
+    }
+
+    /// A session in a process of its own that may have `data` octets more than it began with. Only where nothing else
+    /// runs, see [`alone`].
+    pub(crate) fn forked(slice: NurserySlice, data: u64) -> Self {
+        Self::served(slice, Manners::default(), Some(data))
+    }
+
+    fn served(slice: NurserySlice, manners: Manners, data: Option<u64>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         client.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -275,11 +288,28 @@ impl Rig {
             handoff: handoff_end,
             keyholder: (slice.listeners[0] != TlsMode::Off).then_some(keyholder_end),
         };
-        let session = std::thread::spawn(move || {
+        let life = move || {
             let shared = Shared::new(slice).unwrap();
+            crate::warm::up(&shared);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().unwrap();
+            if let Some(data) = data {
+                use_up_free_memory();
+                limits::set(Limit::Data, vm_data() + data).unwrap();
+                assert!(Vec::<u8>::new().try_reserve(usize::try_from(data).unwrap() + (256 << 10)).is_err());
+            }
             runtime.block_on(serve::attend(birth, drained, &shared)).0
-        });
+        };
+        let session: Box<dyn FnOnce() -> Farewell> = if data.is_none() {
+            let session = std::thread::spawn(life);
+            Box::new(|| session.join().unwrap())
+        } else {
+            if process::fork().unwrap() == Fork::Child {
+                drop((client, handoff_peer, keyholder_peer, drain));
+                process::exit(exit::status(life()));
+            }
+            drop(life);
+            Box::new(reap)
+        };
         Self {
             client,
             drain: Some(drain),
@@ -293,11 +323,52 @@ impl Rig {
     pub(crate) fn end(self) -> Outcome {
         let Self { client, drain, session, handoff, keyholder } = self;
         drop(client);
-        let farewell = session.join().unwrap();
+        let farewell = session();
         drop(drain);
         let (heard, frames) = handoff.join().unwrap();
         Outcome { farewell, heard, frames, signatures: keyholder.join().unwrap() }
     }
+}
+
+/// Waits for the one forked session.
+fn reap() -> Farewell {
+    loop {
+        match process::reap().unwrap() {
+            Some((_, process::End::Exit(status))) => {
+                return Farewell::ALL.into_iter().find(|farewell| exit::status(*farewell) == status).unwrap();
+            }
+            Some((_, process::End::Signal(signal))) => panic!("killed by signal {signal}"),
+            None => std::thread::yield_now(),
+        }
+    }
+}
+
+/// Takes what the allocator has left over, so that the limit counts from here, give or take one step of its heap.
+fn use_up_free_memory() {
+    let begun = vm_data();
+    while vm_data() == begun {
+        std::mem::forget(vec![0_u8; 1024]);
+    }
+}
+
+/// What RLIMIT_DATA counts, octets.
+fn vm_data() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmData:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+/// Runs `body` in this test's own process: a fork would else share the descriptors of the tests beside it.
+pub(crate) fn alone(name: &str, body: fn()) {
+    const INSIDE: &str = "GATEPOST_TEST_ALONE";
+    if std::env::var_os(INSIDE).is_some() {
+        return body();
+    }
+    let name = format!("tests::{name}");
+    let mut again = Command::new(std::env::current_exe().unwrap());
+    let output = again.args(["--exact", &name, "--test-threads=1"]).env(INSIDE, "1").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains(" 1 passed"), "{said}");
 }
 
 /// A client that speaks SMTP along any stream.

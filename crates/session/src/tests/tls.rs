@@ -9,10 +9,10 @@ use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
 use std::sync::Arc;
 
-type TlsClient = Client<StreamOwned<ClientConnection, TcpStream>>;
+pub(crate) type TlsClient = Client<StreamOwned<ClientConnection, TcpStream>>;
 
 /// Shakes hands as a client that trusts the test's certificate.
-fn tls(stream: TcpStream, versions: &[&'static SupportedProtocolVersion]) -> TlsClient {
+pub(crate) fn tls(stream: TcpStream, versions: &[&'static SupportedProtocolVersion]) -> TlsClient {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(identity().der.as_slice())).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -24,7 +24,7 @@ fn tls(stream: TcpStream, versions: &[&'static SupportedProtocolVersion]) -> Tls
     Client::new(StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), stream))
 }
 
-const BOTH: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
+pub(crate) const BOTH: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
 
 fn tls_facts(outcome: &Outcome) -> Option<TlsFacts> {
     outcome.heard.iter().find_map(|heard| match heard {
