@@ -241,11 +241,10 @@ fn a_dead_nursery_takes_its_sessions_along() {
     let _client = house.connect(0);
     start(&nursery);
     drop(nursery);
-    let refusal = eventually(|| {
+    eventually(|| {
         let said = all_of(&mut house.connect(0));
         said.starts_with("421 4.3.0 ").then_some(())
     });
-    assert_eq!(refusal, ());
     let nursery = house.link(Role::Nursery);
     settle(&house);
     eventually_admitted(&house, &nursery, "421 4.3.0 ");
@@ -275,18 +274,18 @@ fn a_replaced_nursery_gets_no_more_sessions_and_is_heard_to_its_end() {
 
 #[test]
 fn p6_a_nursery_that_is_behind_holds_accept_back_and_loses_nobody() {
-    const MANY: usize = 600;
-    let (house, nursery, handoff, _keyholder) = House::open(slice(10_000, 10_000));
     // More than the queue of a link holds; the backlog of the socket takes the rest.
+    let many = queue_of_a_link() + 50;
+    let (house, nursery, handoff, _keyholder) = House::open(slice(10_000, 10_000));
     let reader = std::thread::spawn(move || {
         let mut inbox = Inbox::new(256);
-        (0..MANY).map(|_| handoff.recv(&mut inbox).unwrap().id).collect::<Vec<SessionId>>()
+        (0..many).map(|_| handoff.recv(&mut inbox).unwrap().id).collect::<Vec<SessionId>>()
     });
     let address = house.addresses[0];
     let clients = std::thread::spawn(move || -> Vec<TcpStream> {
-        (0..MANY).map(|_| TcpStream::connect(address).unwrap()).collect()
+        (0..many).map(|_| TcpStream::connect(address).unwrap()).collect()
     });
-    let begun: Vec<SessionId> = (0..MANY).map(|_| start(&nursery).0.id).collect();
+    let begun: Vec<SessionId> = (0..many).map(|_| start(&nursery).0.id).collect();
     assert_eq!(begun, reader.join().unwrap());
     for mut client in clients.join().unwrap() {
         // The nursery has dropped them, unread: no 421 came before.
@@ -329,6 +328,14 @@ fn orders_that_make_no_sense_end_the_role() {
     let House { launcher, listener, .. } = house;
     drop(launcher);
     assert!(listener.unwrap().join().unwrap().is_err());
+}
+
+/// Messages that a link takes before its sender must wait.
+fn queue_of_a_link() -> usize {
+    let (ours, _theirs) = End::<ListenerToNursery, NurseryToListener>::pair().unwrap();
+    ours.seq().set_nonblocking(true).unwrap();
+    let start = Start { id: SessionId(1), listener: 0, tls: false };
+    (0..100_000).take_while(|_| ours.tell_with(&start, &[ours.as_fd(), ours.as_fd()]).is_ok()).count()
 }
 
 /// Tries until it succeeds.
