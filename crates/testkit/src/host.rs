@@ -11,6 +11,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// Where a server under test listens: a client that connects here comes from [`AWAY`].
@@ -175,7 +176,8 @@ impl Host {
     /// When it cannot be started.
     #[must_use]
     pub fn start(&self, name: &str, command: &mut Command) -> Process {
-        let log = self.path(&format!("/run/said/{name}"));
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let log = self.path(&format!("/run/said/{name}.{}", NEXT.fetch_add(1, Ordering::Relaxed)));
         let out = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let carrier = command
             .stdin(Stdio::null())

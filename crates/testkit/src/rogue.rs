@@ -91,7 +91,7 @@ pub struct Taken {
     pub to: Vec<String>,
     /// The content, dots unstuffed, bad UTF-8 replaced.
     pub content: String,
-    /// It wrote a whole 2yz reply to it.
+    /// Its reply was a whole 2yz; whether that could be sent to the end is another matter.
     pub acknowledged: bool,
 }
 
@@ -207,6 +207,11 @@ impl Mta {
     /// From now on it behaves.
     pub fn behave(&self) {
         self.shared.lock().deeds.clear();
+    }
+
+    /// Closes all connections that stand, in the midst of whatever they are about.
+    pub fn hang_up(&self) {
+        self.shared.lock().streams.drain(..).for_each(|stream| stream.shutdown());
     }
 
     /// The EHLO keywords it offers from now on.

@@ -204,7 +204,7 @@ fn p7_without_namespaces_it_serves_and_the_audit_says_what_is_missing() {
     assert_eq!(mta.count(), 1);
     let audit = gate.audit(&[]);
     assert_eq!(audit.status.code(), Some(1), "{}", audit.said());
-    assert!(audit.stdout.contains("namespaces: "), "{}", audit.stdout);
+    assert!(audit.stdout.contains("net namespace: expected of its own"), "{}", audit.stdout);
     client.ask("QUIT", 221);
     gate.stop();
 }

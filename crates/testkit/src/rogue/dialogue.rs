@@ -200,27 +200,22 @@ impl Dialogue<'_> {
             Speaks::Smtp => 1,
             Speaks::Lmtp => self.to.len(),
         };
-        let index = {
-            let mut state = self.shared.lock();
-            state.taken.push(Taken {
-                peer: self.peer.clone(),
-                from: self.from.clone().unwrap_or_default(),
-                to: self.to.clone(),
-                content: String::from_utf8_lossy(content).into_owned(),
-                acknowledged: false,
-            });
-            state.taken.len() - 1
-        };
-        self.end_transaction();
-        let good = match self.shared.lock().deeds.get(&Stage::End) {
+        let acknowledged = match self.shared.lock().deeds.get(&Stage::End) {
             None | Some(Deed::Drip(_)) => true,
             // A whole reply: one line that is the last.
             Some(Deed::Answer(text)) => text.starts_with('2') && text.as_bytes().get(3) == Some(&b' '),
             Some(_) => false,
         };
-        self.reply(Stage::End, &"250 2.0.0 Taken\r\n".repeat(replies))?;
-        self.shared.lock().taken[index].acknowledged = good;
-        Ok(())
+        // Noted before it is said: who hears the reply and then asks must find it here.
+        self.shared.lock().taken.push(Taken {
+            peer: self.peer.clone(),
+            from: self.from.clone().unwrap_or_default(),
+            to: self.to.clone(),
+            content: String::from_utf8_lossy(content).into_owned(),
+            acknowledged,
+        });
+        self.end_transaction();
+        self.reply(Stage::End, &"250 2.0.0 Taken\r\n".repeat(replies))
     }
 
     fn end_transaction(&mut self) {
