@@ -462,6 +462,12 @@ mod tests {
             ("a\u{200b}@c", true, Syntax),
             ("a@b\u{3002}c", true, Syntax),
             ("\u{fe64}a@b", true, Syntax),
+            ("\"a\u{1}b\"@c", true, Syntax),
+            ("\"a\r\nb\"@c", true, Syntax),
+            ("\"a\\\0\"@c", true, Syntax),
+            ("a\nb@c", true, Syntax),
+            ("a@b\n", true, Syntax),
+            ("\"a\\é\"@c", true, Syntax),
             (&long[..], false, TooLong),
         ] {
             let path = ForwardPath::parse(text.as_bytes(), smtputf8);

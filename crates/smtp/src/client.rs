@@ -404,11 +404,11 @@ mod tests {
         assert!(xclient.has(Attribute::Addr) && xclient.has(Attribute::Ttl) && !xclient.has(Attribute::Name));
 
         let other = reply(
-            "250-m.test says SIZE 5\r\n250-size 1000\r\n250-Dsn\r\n250-limits mailmax=3 RcptMax=7\r\n250-XCLIENT\r\n250 SMTPUTF8\r\n",
+            "250-m.test says SIZE 5\r\n250-size 1000\r\n250-Dsn\r\n250-STARTTLS\r\n250-limits mailmax=3 RcptMax=7\r\n250-XCLIENT\r\n250 SMTPUTF8\r\n",
         );
         let extensions = Extensions::from_ehlo(&other);
         assert_eq!((extensions.size, extensions.rcptmax), (Some(1000), Some(7)));
-        assert!(extensions.dsn && extensions.smtputf8 && !extensions.pipelining);
+        assert!(extensions.dsn && extensions.smtputf8 && extensions.starttls && !extensions.pipelining);
         assert_eq!(extensions.xclient, Some(Attributes::default()));
 
         assert_eq!(Extensions::from_ehlo(&reply("250-m\r\n250 SIZE\r\n")).size, Some(0));

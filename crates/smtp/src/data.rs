@@ -223,7 +223,6 @@ impl Scanner {
         let kept = loop {
             let (_, rest) = split(text, at);
             if start && (rest.is_empty() || dots && rest.first() == Some(&b'.')) {
-                self.state = State::LineStart;
                 break at;
             }
             let Some(found) = memchr3(b'\r', b'\n', 0, rest) else {
