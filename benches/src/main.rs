@@ -18,7 +18,7 @@ use std::process::{Command, ExitCode};
 use table::{Row, median};
 
 /// Rounds over all works, and over idle connections.
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 5;
 const ROUNDS_IDLE: usize = 3;
 /// Idle connections at once.
 const IDLE: u32 = 200;
