@@ -7,5 +7,6 @@ mod conformance;
 mod gate;
 mod memory;
 mod relay;
+mod senders;
 mod site;
 mod smuggling;
