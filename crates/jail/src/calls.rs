@@ -43,10 +43,8 @@ pub const BASE: &[Call] = &[
     call("clock_gettime", Always, "timeouts, where the vDSO does not answer"),
     call("getrandom", Always, "hash seeds; TLS randoms in a session"),
     call("sigaltstack", Always, "standard library, thread exit"),
-    call("rt_sigprocmask", Always, "abort(3), fork(2)"),
     call("restart_syscall", Always, "waits that a stop or trace interrupted"),
     call("exit_group", Always, "the end"),
-    call("exit", Always, "the end, of the only thread"),
 ];
 
 /// Waiting without a runtime.
@@ -59,8 +57,7 @@ pub const WAIT: &[Call] = &[
 pub const EPOLL: &[Call] = &[
     call("epoll_ctl", Always, "descriptors come and go with sessions"),
     call("epoll_wait", Always, "the loop"),
-    call("epoll_pwait", Always, "the loop where epoll_wait(2) is not"),
-    call("epoll_pwait2", Always, "the loop, newer kernels"),
+    call("epoll_pwait", Always, "the same where epoll_wait(2) is not"),
     // Not F_SETOWN and F_SETSIG, which together send any signal to any process of the same user.
     call("fcntl", Args(&[(1, 1)]), "F_GETFD: the standard library's own checks"),
     call("fcntl", Args(&[(1, 3)]), "F_GETFL: before O_NONBLOCK"),
@@ -86,7 +83,6 @@ pub const TALK: &[Call] = &[
     call("shutdown", Always, "221, then the end of our half"),
     call("setsockopt", Args(&[(1, 1), (2, 20)]), "SO_RCVTIMEO: time limits of the private channels"),
     call("setsockopt", Args(&[(1, 1), (2, 21)]), "SO_SNDTIMEO: the same"),
-    call("getsockopt", Args(&[(1, 1), (2, 4)]), "SO_ERROR after a failed write"),
     call("epoll_create1", Always, "the session's own runtime: a forked epoll would be shared"),
     call("eventfd2", Always, "the runtime's waker"),
 ];
@@ -94,12 +90,10 @@ pub const TALK: &[Call] = &[
 /// Making sessions. Forbidden again in each session, first thing.
 pub const FORK: &[Call] = &[
     call("clone", Always, "a session per connection; RLIMIT_NPROC bounds them"),
-    call("clone3", Always, "the same, newer C libraries"),
     call("wait4", Always, "reaping them"),
     call("set_robust_list", Always, "C library's fork, in the child"),
-    call("rseq", Always, "C library's fork, in the child"),
     call("gettid", Always, "C library's fork, in the child"),
-    call("getpid", Always, "C library's fork, in the child"),
+    call("rt_sigprocmask", Always, "C library's fork, around it"),
     call("prctl", Always, "the session's name; no_new_privs again; die with the nursery"),
     call("prlimit64", Always, "a session's own limits: none may be raised"),
     call("seccomp", Always, "the session's own filter: it can only forbid more"),
@@ -114,11 +108,8 @@ pub const BACKEND: &[Call] = &[
     call("connect", Always, "the same"),
     call("getsockopt", Args(&[(1, 1), (2, 4)]), "SO_ERROR: did the connection come to be"),
     call("setsockopt", Args(&[(1, 6), (2, 1)]), "TCP_NODELAY"),
-    call("getpeername", Always, "the standard library's TcpStream, PROXY header"),
-    call("getsockname", Always, "the same"),
     call("sendto", Args(&[(3, NO_SIGNAL)]), "commands and content"),
     call("recvfrom", Always, "replies"),
-    call("shutdown", Always, "the end of a connection"),
 ];
 
 /// Content files.
@@ -126,26 +117,16 @@ pub const SPOOL: &[Call] = &[
     call("openat", Always, "content file in the spool; landlock says where"),
     call("unlink", Always, "its name is taken away at once"),
     call("unlinkat", Always, "the same where unlink(2) is not"),
-    call("fstat", Always, "its length"),
     call("statx", Always, "its length"),
-    call("newfstatat", Always, "its length, older C libraries"),
     call("lseek", Always, "back to its start"),
-    call("pread64", Always, "reading it"),
     call("ftruncate", Always, "it is emptied for the next message"),
 ];
 
 /// The embedded receiver's Maildir and socket.
 pub const MAILDIR: &[Call] = &[
-    call("rename", Always, "from tmp to new"),
-    call("renameat", Always, "the same where rename(2) is not"),
-    call("renameat2", Always, "the same where renameat(2) is not"),
-    call("link", Always, "from tmp to new, never over another"),
-    call("linkat", Always, "the same where link(2) is not"),
+    call("linkat", Always, "from tmp to new, never over another"),
     call("fsync", Always, "a message is on the disk before its 250"),
-    call("fdatasync", Always, "the same"),
     call("accept4", Always, "handoff's connections"),
     call("recvfrom", Always, "commands and content"),
     call("sendto", Args(&[(3, NO_SIGNAL)]), "replies"),
-    call("getpid", Always, "Maildir file names"),
-    call("shutdown", Always, "the end of a connection"),
 ];

@@ -2,6 +2,7 @@
 //! attempt must fail, be seen to fail, cost nobody else anything, and leave nothing behind.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod needed;
 mod room;
 mod secret;
 mod table;
@@ -22,6 +23,11 @@ fn p3_every_listed_call_passes_and_every_other_kills() {
     let ended = run_within(Command::new(BINARY).arg("calls"), Duration::from_secs(300));
     assert!(ended.ok(), "{}", ended.said());
     assert_eq!(ended.stdout.lines().count(), 6, "a jail is missing:\n{}", ended.said());
+}
+
+#[test]
+fn p3_every_listed_call_is_needed() {
+    needed::every_line_is_needed("p3_every_listed_call_is_needed");
 }
 
 #[test]
@@ -90,9 +96,9 @@ fn p3_a_session_holds_what_it_was_given_and_no_more() {
 }
 
 #[test]
-fn p8_a_deaf_session_ends_with_its_nursery() {
-    let Some(mut room) = Room::open("p8_a_deaf_session_ends_with_its_nursery") else { return };
-    let staying = room.stay("stay, deaf to signals");
+fn p8_no_session_outlives_its_nursery() {
+    let Some(mut room) = Room::open("p8_no_session_outlives_its_nursery") else { return };
+    let staying = room.stay("stay");
     let session = room.session();
     let nursery = facts::parent(session).unwrap();
     assert!(gatepost_testkit::run::signal(nursery, "KILL"));
@@ -101,8 +107,8 @@ fn p8_a_deaf_session_ends_with_its_nursery() {
     wait::holds("a new nursery", wait::SOON, || {
         room.roles().iter().any(|(role, pid)| role == "gp-nursery" && *pid != nursery)
     });
-    // Nor does one outlive gatepost, however deaf it is.
+    // Nor does one outlive gatepost, whatever it does when it is told to drain.
     room.wait_whole();
-    let _staying = room.stay("stay, deaf to signals");
+    let _staying = room.stay("stay");
     room.close();
 }

@@ -13,10 +13,13 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-const DIRECTORY: &str = "/var/lib/escape-room";
+pub(crate) const DIRECTORY: &str = "/var/lib/escape-room";
 const BACKEND: &str = "127.0.0.1:2527";
-const HONEST: &str = "127.0.0.1:2525";
+pub(crate) const HONEST: &str = "127.0.0.1:2525";
 const HOSTILE: &str = "127.0.0.1:2526";
+const HOSTILE_ANYWHERE: &str = "0.0.0.0:2526";
+/// Owner of the receiver's directories.
+const RECEIVER: u32 = 61_005;
 const HONEST_SENDER: &str = "honest@road.test";
 /// Nobody's order takes longer.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -42,23 +45,32 @@ pub(crate) struct Room {
 impl Room {
     /// Opens one, and lets an honest message pass through it.
     pub(crate) fn open(test: &str) -> Option<Room> {
-        let host = host::for_test(test, &[])?;
+        let mut room = Room::furnish(test, &[], BACKEND)?;
+        room.honest();
+        room.wait_whole();
+        room.descriptors = room.count_descriptors();
+        Some(room)
+    }
+
+    /// Starts one in front of `backend`: the address of the one that writes everything down, or `receiver`.
+    pub(crate) fn furnish(test: &str, needs: &[&str], backend: &str) -> Option<Room> {
+        let host = host::for_test(test, needs)?;
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate =
             rcgen::CertificateParams::new(vec!["escape.test".to_owned()]).unwrap().self_signed(&key).unwrap();
         host.directory(&format!("{DIRECTORY}/spool"), 0, 0o755);
         host.write(&format!("{DIRECTORY}/cert.pem"), &certificate.pem());
         host.write_with(&format!("{DIRECTORY}/key.pem"), &key.serialize_pem(), 0o600);
-        let backend = Mta::tcp(host.listen(BACKEND), Speaks::Smtp);
+        for directory in ["Maildir", "Maildir/tmp", "Maildir/new", "Maildir/cur", "lmtp"] {
+            host.directory(&format!("{DIRECTORY}/{directory}"), RECEIVER, 0o755);
+        }
         let mut command = host.command(crate::BINARY);
-        command.args(["serve", DIRECTORY, BACKEND, HONEST, HOSTILE]);
+        command.args(["serve", DIRECTORY, backend, HONEST, HOSTILE_ANYWHERE]);
+        let listening = if backend == "receiver" { BACKEND } else { backend };
+        let backend = Mta::tcp(host.listen(listening), Speaks::Smtp);
         let mut gatepost = host.start("escape-room", &mut command);
         gatepost.wait_said("ready", wait::SOON);
-        let mut room = Room { host, gatepost, backend, clients: 0, key, descriptors: BTreeMap::new() };
-        room.honest();
-        room.wait_whole();
-        room.descriptors = room.count_descriptors();
-        Some(room)
+        Some(Room { host, gatepost, backend, clients: 0, key, descriptors: BTreeMap::new() })
     }
 
     /// Processes of gatepost by name, the launcher first.
@@ -81,15 +93,19 @@ impl Room {
     }
 
     /// A connection from an address that none has come from before: a crash earns its client a penalty.
-    fn connect(&mut self, to: &str) -> (TcpStream, SocketAddr) {
+    pub(crate) fn connect(&mut self, to: &str) -> (TcpStream, SocketAddr) {
         self.clients += 1;
-        let [_, a, b, c] = self.clients.to_be_bytes();
-        let from = Ipv4Addr::new(127, 1 + a, b, c);
-        let to: SocketAddr = to.parse().unwrap();
-        let stream =
-            self.host.inside(|| TcpStream::from(net::connect_from(IpAddr::V4(from), to).expect("a connection")));
+        let stream = self.connect_again(to);
         let address = stream.local_addr().unwrap();
         (stream, address)
+    }
+
+    /// One more from the address of the last.
+    pub(crate) fn connect_again(&self, to: &str) -> TcpStream {
+        let [_, a, b, c] = self.clients.to_be_bytes();
+        let from = IpAddr::V4(Ipv4Addr::new(127, 1 + a, b, c));
+        let to: SocketAddr = to.parse().unwrap();
+        self.host.inside(|| TcpStream::from(net::connect_from(from, to).expect("a connection")))
     }
 
     /// A session like any other, with a message that arrives.

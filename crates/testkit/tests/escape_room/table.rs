@@ -73,6 +73,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("enter by the 32-bit door", KILLED_OR_FAULT),
     #[cfg(target_arch = "x86_64")]
     row("call by an x32 number", KILLED),
+    row("become deaf to signals", KILLED),
     row("write to every descriptor", Expect::Says("0 1 2")),
     // P6: bounded memory.
     row("allocate 100 MB", NO_MEMORY),

@@ -2,8 +2,9 @@
 //! binary; only what a session does once it is jailed is another's will.
 //!
 //! `serve DIRECTORY BACKEND HONEST HOSTILE` runs it, with `cert.pem`, `key.pem` and `spool` in the directory. Who
-//! connects to HONEST gets an ordinary session, who connects to HOSTILE an owned one, see [`hostile`]. `calls` holds the
-//! system call lists against the kernel, see [`calls`].
+//! connects to HONEST gets an ordinary session, who connects to HOSTILE an owned one, see [`hostile`]. BACKEND is an
+//! address, or `receiver` for the embedded one with `Maildir` and `lmtp` in the directory. `calls` holds the system call
+//! lists against the kernel, see [`calls`].
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -14,7 +15,7 @@ mod keyholder;
 mod system;
 
 use gatepost_jail::{JailError, Newborn};
-use gatepost_launcher::plan::{Backend, Connect, Limits, Listen, PairSource, Plan, Relax, Users};
+use gatepost_launcher::plan::{Backend, Connect, Limits, Listen, PairSource, Plan, Receiver, Relax, Users};
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::{Dialect, Identity, TlsMode};
 use std::fmt::Display;
@@ -74,6 +75,10 @@ fn role(name: &str) -> ExitCode {
 fn serve(directory: &Path, backend: &str, honest: &str, hostile: &str) -> ExitCode {
     let address = |text: &str| text.parse::<SocketAddr>().expect("an address and port");
     let listen = |text: &str| Listen { address: address(text), tls: TlsMode::StartTls };
+    let (backend, receiver) = match backend {
+        "receiver" => (lmtp(directory), Some(receiver(directory))),
+        tcp => (smtp(address(tcp)), None),
+    };
     let plan = Plan {
         hostname: "escape.test".to_owned(),
         spool: directory.join("spool"),
@@ -89,13 +94,7 @@ fn serve(directory: &Path, backend: &str, honest: &str, hostile: &str) -> ExitCo
         domains: vec!["ok.test".to_owned()],
         any_domain: false,
         clients: Vec::new(),
-        backend: Backend {
-            dialect: Dialect::Smtp,
-            identity: Identity::Xclient,
-            connect: vec![Connect::Tcp(address(backend))],
-            relay_proof: true,
-            reply_timeout: 60,
-        },
+        backend,
         limits: Limits {
             data: 1 << 20,
             sessions: 100,
@@ -106,11 +105,35 @@ fn serve(directory: &Path, backend: &str, honest: &str, hostile: &str) -> ExitCo
             session_time: 3600,
         },
         relax: Relax::default(),
-        receiver: None,
+        receiver,
         trial: false,
     };
     match gatepost_launcher::run(plan, &|| Err("the escape room is not furnished anew".to_owned()), &|_| ()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => fail(&why),
     }
+}
+
+fn smtp(address: SocketAddr) -> Backend {
+    Backend {
+        dialect: Dialect::Smtp,
+        identity: Identity::Xclient,
+        connect: vec![Connect::Tcp(address)],
+        relay_proof: true,
+        reply_timeout: 60,
+    }
+}
+
+fn lmtp(directory: &Path) -> Backend {
+    Backend {
+        dialect: Dialect::Lmtp,
+        identity: Identity::None,
+        connect: vec![Connect::Unix(directory.join("lmtp/lmtp"))],
+        relay_proof: false,
+        reply_timeout: 60,
+    }
+}
+
+fn receiver(directory: &Path) -> Receiver {
+    Receiver { maildir: directory.join("Maildir"), socket_dir: directory.join("lmtp") }
 }
