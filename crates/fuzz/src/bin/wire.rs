@@ -1,0 +1,27 @@
+#![no_main]
+//! Every private channel's frames: no panic, and what decodes encodes to the same.
+
+use gatepost_wire::session::{Answer, Ask};
+use gatepost_wire::sign::{Sign, Signature};
+use gatepost_wire::{Frame, Message, Messages, control, link};
+use libfuzzer_sys::fuzz_target;
+
+fn round<'a, M: Message<'a>>(input: &'a [u8]) {
+    if let Ok(message) = Messages::<M>::one(input) {
+        assert_eq!(Frame::of(&message).bytes(), input);
+    }
+}
+
+fuzz_target!(|input: &[u8]| {
+    round::<Ask<'_>>(input);
+    round::<Answer>(input);
+    round::<Sign<'_>>(input);
+    round::<Signature<'_>>(input);
+    round::<control::Order>(input);
+    round::<control::Report>(input);
+    round::<link::Start>(input);
+    round::<link::Ended>(input);
+    round::<link::Open>(input);
+    round::<link::OpenKey>(input);
+    Messages::<Ask<'_>>::of(input).for_each(drop);
+});

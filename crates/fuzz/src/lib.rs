@@ -1,0 +1,120 @@
+//! What the fuzz targets share: cutting one input into segments, and a transcript of a dialogue.
+#![forbid(unsafe_code)]
+
+use gatepost_smtp::server::{Engine, Event, Leniency, Limits, Offer, Outcome, Settings, Verdict};
+
+/// Cuts `input` at places that its own first octets choose.
+pub fn segments(input: &[u8]) -> Vec<&[u8]> {
+    let Some((&step, rest)) = input.split_first() else { return Vec::new() };
+    let mut step = usize::from(step % 29) + 1;
+    let mut segments = Vec::new();
+    let mut rest = rest;
+    while !rest.is_empty() {
+        let (head, tail) = rest.split_at(step.min(rest.len()));
+        segments.push(head);
+        rest = tail;
+        step = step * 7 % 31 + 1;
+    }
+    segments
+}
+
+/// A fresh engine with an offer.
+pub fn engine() -> Engine {
+    let mut engine = Engine::new(Settings {
+        hostname: "mx.ok.test".into(),
+        id: "fuzz".into(),
+        message_size: 4096,
+        recipients: 3,
+        starttls: true,
+        tls_required: false,
+        leniency: Leniency::default(),
+        limits: Limits::default(),
+    });
+    engine.greet();
+    engine.set_offer(Offer { size: 4096, eight_bit: true, smtputf8: true, dsn: true, recipients: 3 });
+    engine
+}
+
+/// All that happened: events with content joined, and every octet that was answered.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Transcript {
+    pub events: Vec<String>,
+    pub content: Vec<u8>,
+    pub output: Vec<u8>,
+}
+
+/// Plays `segments` to an engine, answering its asks by what they say.
+pub fn play<'a>(segments: impl IntoIterator<Item = &'a [u8]>) -> Transcript {
+    let mut engine = engine();
+    let mut transcript = Transcript::default();
+    drain(&mut engine, &mut transcript);
+    for mut segment in segments {
+        loop {
+            let (used, event) = engine.read(segment);
+            assert!(used <= segment.len());
+            segment = &segment[used..];
+            let mut over = false;
+            match event {
+                Event::Flush => {}
+                Event::Starved => {
+                    assert!(segment.is_empty());
+                    drain(&mut engine, &mut transcript);
+                    break;
+                }
+                Event::Content(octets) => transcript.content.extend_from_slice(octets),
+                Event::Mail => transcript.events.push(format!("mail {:?}", engine.mail())),
+                Event::Rcpt => {
+                    transcript.events.push(format!("rcpt {:?}", engine.rcpt()));
+                    engine.answer(&verdict());
+                }
+                Event::ContentEnd { length } => {
+                    transcript.events.push(format!("end {length}"));
+                    engine.answer(&verdict());
+                }
+                Event::Reset => transcript.events.push("reset".into()),
+                Event::StartTls | Event::Close(_) => {
+                    transcript.events.push("over".into());
+                    over = true;
+                }
+            }
+            drain(&mut engine, &mut transcript);
+            if over {
+                return transcript;
+            }
+        }
+    }
+    transcript
+}
+
+fn drain(engine: &mut Engine, transcript: &mut Transcript) {
+    let n = engine.output().len();
+    assert!(n <= 64 * 1024, "replies are bounded");
+    transcript.output.extend_from_slice(engine.output());
+    engine.sent(n);
+}
+
+fn verdict() -> Verdict {
+    Verdict { code: 250, enhanced: (2, 0, 0), outcome: Outcome::Ok }
+}
+
+/// A dialogue that stands at the begin of content.
+pub const AT_DATA: &[u8] = b"EHLO a.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<u@ok.test>\r\nDATA\r\n";
+
+/// Content as RFC 5321 §4.1.1.4 and RFC 5322 have it, read naively: the octets before the first CRLF.CRLF with dots
+/// unstuffed, and how many octets that took; `Err` when a bare CR, bare LF or NUL stands before it.
+pub fn naive(stream: &[u8]) -> Option<Result<(Vec<u8>, usize), ()>> {
+    let mut content = Vec::new();
+    let mut at = 0;
+    let mut pure = true;
+    loop {
+        let end = at + stream[at..].windows(2).position(|w| w == b"\r\n")?;
+        let line = &stream[at..end];
+        at = end + 2;
+        if line == b"." {
+            return Some(if pure { Ok((content, at)) } else { Err(()) });
+        }
+        pure &= !line.iter().any(|b| matches!(b, b'\r' | b'\n' | 0));
+        content.extend_from_slice(line.strip_prefix(b".").unwrap_or(line));
+        content.extend_from_slice(b"\r\n");
+    }
+}
