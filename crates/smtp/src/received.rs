@@ -81,13 +81,12 @@ impl Received<'_> {
         let helo = cleaned(self.helo);
         let rules = Rules { underscores: false, ..Rules::widest(false) };
         let mut field = Fold { out, column: 0 };
-        field.first("Received:");
         if helo.as_bytes() == self.helo && Domain::parse(self.helo, &rules).is_ok() {
-            field.word(&format!("from {helo}"));
+            field.first(&format!("Received: from {helo}"));
             field.word(&info);
         } else {
             // What isn't a domain can't stand where a domain must.
-            field.word(&format!("from {literal}"));
+            field.first(&format!("Received: from {literal}"));
             field.word(&info);
             field.word(&format!("(helo {})", if helo.is_empty() { "none" } else { helo.as_str() }));
         }
@@ -123,6 +122,7 @@ struct Fold<'o> {
 }
 
 impl Fold<'_> {
+    /// However long: a field name alone on its line is legal and yet trips readers.
     fn first(&mut self, text: &str) {
         self.out.extend_from_slice(text.as_bytes());
         self.column = text.len();
@@ -232,6 +232,13 @@ mod tests {
         let mut out = Vec::new();
         received.write(&mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_long_name_does_not_leave_the_field_name_alone_on_its_line() {
+        let helo = [&[b'a'; 63][..], b".test"].concat();
+        let field = written(&Received { helo: &helo, ..FACTS });
+        assert!(field.starts_with("Received: from aaa"), "{field}");
     }
 
     #[test]

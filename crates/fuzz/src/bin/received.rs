@@ -20,7 +20,7 @@ fuzz_target!(|input: &[u8]| {
         date: 0,
     }
     .write(&mut out);
-    assert!(out.starts_with(b"Received: from") && out.ends_with(b"\r\n"));
+    assert!(out.starts_with(b"Received: from ") && out.ends_with(b"\r\n"));
     let lines = out.split_inclusive(|b| *b == b'\n');
     for (n, line) in lines.enumerate() {
         assert!(
