@@ -16,20 +16,22 @@ pub(crate) fn median(numbers: &[f64]) -> f64 {
     f64::midpoint(below, above)
 }
 
-/// One work: both servers' milliseconds, the median of the rounds' ratios with its spread, and the aim.
-pub(crate) fn processor_row(name: &str, postfix: &[f64], gatepost: &[f64], ratios: &[f64], aim: Option<f64>) -> Row {
-    let ratio = median(ratios);
-    let least = ratios.iter().copied().fold(f64::INFINITY, f64::min);
-    let most = ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+/// One work: both servers' medians of milliseconds, their ratio, the ratio of the least of each, and the aim.
+pub(crate) fn processor_row(name: &str, postfix: &[f64], gatepost: &[f64], aim: Option<f64>) -> Row {
+    let ratio = median(gatepost) / median(postfix);
     vec![
         name.to_owned(),
         number(median(postfix), 3),
         number(median(gatepost), 3),
         number(ratio, 2),
-        if ratios.is_empty() { String::new() } else { format!("({least:.2}-{most:.2})") },
+        number(least(gatepost) / least(postfix), 2),
         aim.map_or_else(String::new, |aim| format!("<= {aim:.2}")),
         aim.map_or_else(String::new, |aim| verdict(ratio, aim)),
     ]
+}
+
+fn least(numbers: &[f64]) -> f64 {
+    numbers.iter().copied().fold(f64::NAN, f64::min)
 }
 
 /// One server: KiB in its processes and in the kernel.
@@ -78,7 +80,9 @@ mod tests {
 
     #[test]
     fn a_row_says_whether_the_aim_is_reached() {
-        let row = |ratios: &[f64]| processor_row("w", &[1.0], &[0.5], ratios, Some(0.5)).pop().unwrap_or_default();
-        assert_eq!([row(&[0.5]), row(&[0.4, 0.6, 0.9]), row(&[])], ["reached", "NOT REACHED", ""]);
+        let row = |gatepost: &[f64]| processor_row("w", &[1.0, 1.2, 9.0], gatepost, Some(0.5));
+        let verdict = |gatepost: &[f64]| row(gatepost).pop().unwrap_or_default();
+        assert_eq!([verdict(&[0.6]), verdict(&[0.1, 0.7, 0.9]), verdict(&[])], ["reached", "NOT REACHED", ""]);
+        assert_eq!(row(&[0.9, 0.6, 0.3]).get(3..5), Some(&["0.50".to_owned(), "0.30".to_owned()][..]));
     }
 }
