@@ -10,6 +10,10 @@ use std::fmt;
 /// Octets of content that a session may send inline; beyond it asks for a file.
 pub(crate) const INLINE_MAX: u32 = 128 * 1024;
 
+/// Resets, refused recipients and refused messages in a row, without a message that was taken: far more than the engine
+/// lets a client have. Each costs a line in the log or a question to the backend.
+pub(crate) const FRUITLESS_MAX: u32 = 4096;
+
 /// Where a session stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
@@ -80,6 +84,8 @@ pub(crate) enum Violation {
     Field(&'static str),
     /// More inline content than was offered.
     InlineOverflow,
+    /// More than [`FRUITLESS_MAX`].
+    Fruitless,
     /// The length of the content is not what the commit says.
     Length {
         /// As committed.
@@ -96,6 +102,7 @@ impl fmt::Display for Violation {
             Self::Impatient(kind) => write!(f, "more after {kind:?} before its answer"),
             Self::Wire(e) => write!(f, "{e}"),
             Self::Field(field) => write!(f, "impossible value in field {field}"),
+            Self::Fruitless => write!(f, "more than {FRUITLESS_MAX} asks in a row came to nothing"),
             Self::InlineOverflow => write!(f, "more than {INLINE_MAX} octets inline"),
             Self::Length { said, found } => write!(f, "commits {said} octets of content where {found} came"),
         }
@@ -125,17 +132,22 @@ pub(crate) struct Gate {
     /// A transaction that ended without a commit, until somebody has logged it.
     dropped: Option<Box<Transaction>>,
     transactions: u32,
+    /// Since the last message that was taken.
+    fruitless: u32,
     allowance: Allowance,
 }
 
 impl Gate {
     /// For a new session, whose memory counts against `allowance`.
     pub(crate) fn new(allowance: Allowance) -> Self {
-        Self { state: State::Idle, transaction: None, dropped: None, transactions: 0, allowance }
+        Self { state: State::Idle, transaction: None, dropped: None, transactions: 0, fruitless: 0, allowance }
     }
 
     /// Reads one frame. An answered ask is the last of its frame: the session has to wait.
     pub(crate) fn frame(&mut self, frame: &[u8]) -> Result<Step, Violation> {
+        if self.fruitless > FRUITLESS_MAX {
+            return Err(Violation::Fruitless);
+        }
         let mut messages = Messages::<Ask<'_>>::of(frame);
         while let Some(ask) = messages.next() {
             let ask = ask.map_err(Violation::Wire)?;
@@ -172,6 +184,7 @@ impl Gate {
             }
             (Ask::Reset, slot) => {
                 self.state = State::Idle;
+                self.fruitless = self.fruitless.saturating_add(1);
                 self.dropped = slot.take().or(self.dropped.take());
             }
             (Ask::Bye(why), _) => return Ok(Step::Bye(why)),
@@ -188,6 +201,9 @@ impl Gate {
 
     /// The recipient that was asked about is accepted (and joins the envelope) or refused.
     pub(crate) fn judged(&mut self, recipient: Recipient, accepted: bool) {
+        if !accepted {
+            self.fruitless = self.fruitless.saturating_add(1);
+        }
         let Some(transaction) = &mut self.transaction else { return };
         if accepted {
             transaction.accept(recipient);
@@ -195,6 +211,11 @@ impl Gate {
         } else {
             transaction.refused = transaction.refused.saturating_add(1);
         }
+    }
+
+    /// What was committed was taken, or not.
+    pub(crate) fn committed(&mut self, taken: bool) {
+        self.fruitless = if taken { 0 } else { self.fruitless.saturating_add(1) };
     }
 
     /// The file that was asked for is given, or not.
@@ -219,5 +240,24 @@ impl Gate {
     /// Transactions begun so far.
     pub(crate) fn transactions(&self) -> u32 {
         self.transactions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gatepost_wire::Frame;
+
+    #[test]
+    fn p6_what_comes_to_nothing_is_counted_and_a_taken_message_forgives() {
+        let reset = Frame::of(&Ask::Reset);
+        for taken in [false, true] {
+            let mut gate = Gate::new(Allowance::new(1 << 20));
+            for _ in 0..FRUITLESS_MAX {
+                assert!(gate.frame(reset.bytes()).is_ok());
+            }
+            gate.committed(taken);
+            assert_eq!(gate.frame(reset.bytes()).is_ok(), taken);
+        }
     }
 }

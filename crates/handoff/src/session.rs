@@ -251,6 +251,7 @@ impl Session {
     /// The content is complete and the client has committed.
     async fn commit(&mut self, transaction: &Transaction, length: u64) -> Result<(), Cut> {
         let outcome = self.deliver(transaction, length).await?;
+        self.gate.committed(outcome.verdict.code < 400);
         // The answer first: until the client has it, it may send the message again (RFC 1047).
         let answered = self.answer(outcome.verdict).await;
         self.log(transaction, length, &outcome);

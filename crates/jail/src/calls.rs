@@ -96,6 +96,7 @@ pub const FORK: &[Call] = &[
     call("rt_sigprocmask", Always, "C library's fork, around it"),
     call("prctl", Always, "the session's name; no_new_privs again; die with the nursery"),
     call("prlimit64", Always, "a session's own limits: none may be raised"),
+    call("setitimer", Args(&[(0, 0)]), "ITIMER_REAL: a session's last moment"),
     call("seccomp", Always, "the session's own filter: it can only forbid more"),
 ];
 

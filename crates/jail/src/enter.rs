@@ -182,12 +182,12 @@ impl SessionSeal {
         Ok(Self { filter: Filter::forbid(crate::calls::FORK.iter().map(profile::allowed))?, data, file_size })
     }
 
-    /// Closes the session in, after the fork and after its runtime exists: dies with the nursery, cannot fork, and
-    /// loses every system call that only the nursery needs, those that made this jail among them.
+    /// Closes the session in, after the fork and after its runtime exists: dies with the nursery and after `life` at the
+    /// latest, cannot fork, and loses every system call that only the nursery needs, those that made this jail among them.
     ///
     /// # Errors
     /// The step that failed: the session must end at once.
-    pub fn close(&self) -> Result<JailedSession, JailError> {
+    pub fn close(&self, life: Duration) -> Result<JailedSession, JailError> {
         step("ask to die with the nursery", process::die_with_parent())?;
         step("limit a session's processes", limits::set(Limit::Processes, 0))?;
         step("limit a session's files", limits::set(Limit::FileSize, self.file_size))?;
@@ -196,6 +196,8 @@ impl SessionSeal {
         let space = self.data.saturating_add(SESSION_ADDRESS_SPACE);
         step("limit a session's address space", limits::set_at_most(Limit::AddressSpace, space).map(drop))?;
         step("limit a session's processor time", limits::set(Limit::CpuTime, SESSION_CPU_SECONDS))?;
+        // No call is left then that could block the signal or stop the timer: an owned session cannot stay for ever.
+        step("limit a session's life", process::end_after(life))?;
         step("apply the session's system call filter", self.filter.apply())?;
         Ok(JailedSession(()))
     }

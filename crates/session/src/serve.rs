@@ -33,6 +33,9 @@ const HANDSHAKE_TIME: Duration = Duration::from_secs(30);
 /// When the timer first goes off, if only to be set again: no deadline but a session's end is shorter, so that in most
 /// sessions it is set once. Setting it back, not forth, makes the runtime wake itself.
 const FIRST_LOOK: Duration = HANDSHAKE_TIME;
+/// What a session may last beyond its time before the kernel ends it: the longest wait for handoff, a reply that the client
+/// is slow to take, and then some.
+const GRACE: Duration = Duration::from_secs(900);
 /// After a reply that the client has not asked for: how long, and for how many octets, it may go on talking before the
 /// connection is closed over it, which would take the reply away again (RFC 1122 §4.2.2.13).
 const LINGER_TIME: Duration = Duration::from_secs(2);
@@ -88,7 +91,7 @@ pub(crate) fn live(
     life: impl AsyncFnOnce(JailedSession, SessionBirth, PipeReader, &Shared) -> Farewell,
 ) -> u8 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
-    let failure = match (runtime, seal.close()) {
+    let failure = match (runtime, seal.close(shared.session_time.saturating_add(GRACE))) {
         (Ok(runtime), Ok(jailed)) => {
             let farewell = runtime.block_on(life(jailed, birth, drained, shared));
             // The process ends with all it has: taking the runtime apart first would only cost time.

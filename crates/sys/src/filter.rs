@@ -169,6 +169,7 @@ const EVERYWHERE: &[(&str, i64)] = table![
     SYS_waitid,
     SYS_exit,
     SYS_exit_group,
+    SYS_setitimer,
     SYS_kill,
     SYS_getpid,
     SYS_gettid,

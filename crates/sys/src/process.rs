@@ -98,6 +98,23 @@ pub fn die_with_parent() -> io::Result<()> {
     Ok(nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?)
 }
 
+/// Has SIGALRM sent to this process after `time`, for which it ends unless it can block, ignore or handle that signal, or
+/// set the timer anew.
+///
+/// # Errors
+/// None in practice.
+pub fn end_after(time: std::time::Duration) -> io::Result<()> {
+    let seconds = libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX);
+    let micros = libc::suseconds_t::from(time.subsec_micros());
+    let timer = libc::itimerval {
+        it_interval: libc::timeval { tv_sec: 0, tv_usec: 0 },
+        it_value: libc::timeval { tv_sec: seconds, tv_usec: micros },
+    };
+    // SAFETY: reads `timer`; the old one is not asked for.
+    let rc = unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
+    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Sets no_new_privs: exec can never again gain anything.
 ///
 /// # Errors
@@ -335,6 +352,18 @@ pub fn apart(work: impl FnOnce() -> Vec<u8>) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_ends_when_its_time_is_over() {
+        let ended = apart(|| {
+            let set = end_after(std::time::Duration::from_millis(1));
+            while set.is_ok() {
+                std::hint::spin_loop();
+            }
+            Vec::new()
+        });
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::Interrupted);
+    }
 
     #[test]
     fn work_done_apart_leaves_its_result_only() {

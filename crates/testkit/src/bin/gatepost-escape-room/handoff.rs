@@ -139,6 +139,12 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     ("name recipients without end", |p, count| flood(p, count, &Ask::Rcpt(FOREIGN), true)),
     ("name recipients without hearing", |p, count| flood(p, count, &Ask::Rcpt(FOREIGN), false)),
     ("reset without end", |p, count| flood(p, count, &Ask::Reset, false)),
+    ("begin without end", |p, count| begin_again(p, count, &[Ask::Rcpt(FOREIGN)])),
+    ("have content refused without end", |p, count| {
+        let content = b"Subject: s\n";
+        let commit = Ask::Commit { length: content.len() as u64 };
+        begin_again(p, count, &[Ask::Rcpt(ALICE), Ask::Content(content), commit])
+    }),
     ("name more good recipients than there may be", |p, count| flood(p, count, &Ask::Rcpt(ALICE), true)),
     ("fill the disk", |p, _| fill(p)),
     ("read the content file", read_back),
@@ -163,6 +169,11 @@ fn tell(channel: &Seq, asks: &[Ask<'_>], fds: &[BorrowedFd<'_>]) -> io::Result<(
         assert!(frame.push(ask));
     }
     channel.send(frame.bytes(), fds)
+}
+
+/// The other end is closed; reset, when it left something unread.
+fn is_gone(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 /// What handoff answered.
@@ -196,7 +207,7 @@ fn hear(channel: &Seq) -> Heard {
             (Ok(Answer::Spool), Some(fd)) => Heard::Spool(fd),
             _ => Heard::Failed(io::ErrorKind::InvalidData.into()),
         },
-        Err(e) if e.kind() == io::ErrorKind::ConnectionReset => Heard::Dropped,
+        Err(e) if is_gone(&e) => Heard::Dropped,
         Err(e) => Heard::Failed(e),
     }
 }
@@ -212,7 +223,7 @@ fn script(prisoner: &mut Prisoner, frames: &[&[Ask<'_>]]) -> Outcome {
     let mut last = None;
     for asks in frames {
         if let Err(e) = tell(&prisoner.handoff, asks, &[]) {
-            return if e.kind() == io::ErrorKind::BrokenPipe { Outcome::Dropped } else { Outcome::Refused(e) };
+            return if is_gone(&e) { Outcome::Dropped } else { Outcome::Refused(e) };
         }
         last = None;
         if matches!(asks.last(), Some(Ask::Rcpt(_) | Ask::Commit { .. } | Ask::Spool)) {
@@ -270,7 +281,32 @@ fn flood(prisoner: &mut Prisoner, count: &str, ask: &Ask<'_>, hearing: bool) -> 
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::WouldBlock && matches!(ask, Ask::Reset) => std::hint::spin_loop(),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Outcome::Says(sent.to_string()),
+            Err(e) if is_gone(&e) => return Outcome::Dropped,
             Err(e) => return Outcome::Refused(e),
+        }
+        if matches!(last, Heard::Dropped | Heard::Failed(_)) {
+            break;
+        }
+    }
+    last.into()
+}
+
+/// One transaction after the other, each with these asks after MAIL.
+fn begin_again(prisoner: &mut Prisoner, count: &str, asks: &[Ask<'_>]) -> Outcome {
+    begin(prisoner);
+    let mut last = Heard::Offer;
+    for _ in 0..count.parse().expect("a number") {
+        let mut frame = vec![Ask::Reset, Ask::Mail(MAIL)];
+        for ask in asks {
+            frame.push(*ask);
+            if matches!(ask, Ask::Rcpt(_) | Ask::Commit { .. }) {
+                last = match tell(&prisoner.handoff, &frame, &[]) {
+                    Ok(()) => hear(&prisoner.handoff),
+                    Err(e) if is_gone(&e) => Heard::Dropped,
+                    Err(e) => Heard::Failed(e),
+                };
+                frame.clear();
+            }
         }
         if matches!(last, Heard::Dropped | Heard::Failed(_)) {
             break;
