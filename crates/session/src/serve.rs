@@ -24,8 +24,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::time::Instant;
 
-/// One read from the client. More would be one system call less for large content and one page fault more for all.
-const READ: usize = 16 * 1024;
+/// One read from the client at most. Only what is read is touched, so large content pays for it and nobody else.
+const READ: usize = 64 * 1024;
 /// Longest wait for the client to take what we send.
 const WRITE_TIME: Duration = Duration::from_secs(60);
 /// Longest TLS handshake, all of it.
