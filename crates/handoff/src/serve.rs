@@ -37,9 +37,6 @@ pub(crate) fn house(slice: &HandoffSlice) -> Result<Arc<House>, HandoffError> {
         identity: slice.identity,
         patience: Patience::new(Duration::from_secs(slice.reply_timeout.into())),
     };
-    if !slice.relay_proof {
-        tracing::warn!("relay_proof = false: the backend is trusted not to relay for strangers, by configuration");
-    }
     Ok(Arc::new(House {
         doors: Doors::new(slice.connect.clone(), facts, slice.relay_proof),
         relay,

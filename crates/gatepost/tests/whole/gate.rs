@@ -186,10 +186,16 @@ impl<'h> Gate<'h> {
 
     /// No process of it is left, no content file, and nobody ran into a wall of his own jail.
     pub(crate) fn left_nothing(&self) {
+        self.left_no_process();
+        assert_eq!(content_files(self.host), Vec::<String>::new());
+    }
+
+    /// After a killing: a content file has a name for the moment between its making and the taking away of the name, so
+    /// an empty one may be left. The next start removes it, which [`Gate::left_nothing`] sees at the end.
+    pub(crate) fn left_no_process(&self) {
         let said = self.process.said();
         assert!(!said.contains("panicked") && !said.contains("signal 31"), "{said}");
         wait::holds("no process of it is left", SOON, || gateposts(self.host).is_empty());
-        assert_eq!(content_files(self.host), Vec::<String>::new());
     }
 }
 

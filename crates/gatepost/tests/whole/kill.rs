@@ -153,7 +153,7 @@ fn p1_no_acknowledged_message_is_lost_whatever_is_killed() {
                 wait::holds(&format!("a {target} to kill"), SOON, || kill(&gate, target, &mut dice));
                 let killed = Instant::now();
                 if target == "launcher" {
-                    gate.left_nothing();
+                    gate.left_no_process();
                     gate = Gate::start(&host, &config);
                 }
                 holds(&format!("service after the death of a {target}"), SOON, || is_served(&host));
