@@ -53,6 +53,8 @@ enum Transport {
 pub struct Client {
     transport: Transport,
     unread: Vec<u8>,
+    /// What came inside TLS was no TLS.
+    broken: bool,
 }
 
 impl fmt::Debug for Client {
@@ -71,7 +73,7 @@ impl Client {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Client { transport: Transport::Tcp(stream), unread: Vec::new() }
+        Client { transport: Transport::Tcp(stream), unread: Vec::new(), broken: false }
     }
 
     /// Connects to a unix socket.
@@ -82,7 +84,7 @@ impl Client {
         let stream = UnixStream::connect(path)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Client { transport: Transport::Unix(stream), unread: Vec::new() })
+        Ok(Client { transport: Transport::Unix(stream), unread: Vec::new(), broken: false })
     }
 
     /// Does a TLS handshake at once; any certificate will do.
@@ -170,6 +172,9 @@ impl Client {
     /// # Errors
     /// The connection's.
     pub fn try_write(&mut self, octets: &[u8]) -> io::Result<()> {
+        if self.broken {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
         let stream: &mut dyn Write = match &mut self.transport {
             Transport::Tcp(stream) => stream,
             Transport::Unix(stream) => stream,
@@ -214,7 +219,17 @@ impl Client {
             Transport::Unix(stream) => stream,
             Transport::Tls(stream) => stream,
         };
-        let n = stream.read(&mut some)?;
+        if self.broken {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        let n = match stream.read(&mut some) {
+            Ok(n) => n,
+            Err(e) => {
+                // rustls is not to be asked again after octets that are no TLS.
+                self.broken = e.kind() == ErrorKind::InvalidData;
+                return Err(e);
+            }
+        };
         self.unread.extend_from_slice(&some[..n]);
         Ok(n)
     }
@@ -273,8 +288,11 @@ impl Client {
             Transport::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Transport::Unix(stream) => stream.shutdown(Shutdown::Write),
             Transport::Tls(stream) => {
+                if self.broken {
+                    return;
+                }
                 stream.conn.send_close_notify();
-                let _ = stream.flush();
+                self.broken = stream.flush().is_err_and(|e| e.kind() == ErrorKind::InvalidData);
                 stream.sock.shutdown(Shutdown::Write)
             }
         };

@@ -267,12 +267,61 @@ pub fn prelude(name: &str) -> Vec<&'static str> {
     }
 }
 
-/// Speaks a row on a connection that has been greeted, inside TLS or not. `pause` is what the client waits for between
-/// two steps: the reply that lets it go on.
+/// Speaks a row on a connection that has been greeted, inside TLS or not.
 ///
 /// # Errors
 /// A word about a prelude that was refused, or about what is no reply.
 pub fn speak(client: &mut Client, row: &Row, hostname: &str) -> Result<Heard, String> {
+    let mut heard = converse(client, row, hostname)?;
+    if !heard.closed {
+        drain(client, row, &mut heard)?;
+    }
+    Ok(heard)
+}
+
+/// As [`speak`], for a server that need not part as we do: what it does when it has heard that the client has no more to
+/// say is only looked at for further replies.
+///
+/// # Errors
+/// As [`speak`].
+pub fn speak_to_stranger(client: &mut Client, row: &Row, hostname: &str) -> Result<Heard, String> {
+    let mut heard = converse(client, row, hostname)?;
+    if !heard.closed {
+        let parted = drain(client, row, &mut heard);
+        if row.closes {
+            parted?;
+        }
+    }
+    Ok(heard)
+}
+
+/// The steps and as many replies as the row has.
+fn converse(client: &mut Client, row: &Row, hostname: &str) -> Result<Heard, String> {
+    let mut heard = Heard { replies: Vec::new(), closed: false };
+    say(client, row, hostname, &mut heard)?;
+    while !heard.closed && heard.replies.len() < row.replies.len() {
+        match client.next_reply()? {
+            Some(reply) => heard.replies.push(reply),
+            None => heard.closed = true,
+        }
+    }
+    Ok(heard)
+}
+
+fn drain(client: &mut Client, row: &Row, heard: &mut Heard) -> Result<(), String> {
+    // What is still to come comes before the end of the connection: ours, unless it ends theirs.
+    if !row.closes {
+        client.finish();
+    }
+    while let Some(reply) = client.next_reply()? {
+        heard.replies.push(reply);
+    }
+    heard.closed = row.closes;
+    Ok(())
+}
+
+/// The prelude and all steps; between two of them the client waits for the reply that lets it go on.
+fn say(client: &mut Client, row: &Row, hostname: &str, heard: &mut Heard) -> Result<(), String> {
     for line in prelude(&row.prelude) {
         client.try_write(line.as_bytes()).map_err(|e| format!("prelude {line:?}: {e}"))?;
         let reply = client.try_reply().map_err(|e| format!("prelude {line:?}: {e}"))?;
@@ -283,18 +332,22 @@ pub fn speak(client: &mut Client, row: &Row, hostname: &str) -> Result<Heard, St
             client.handshake(hostname).map_err(|e| format!("prelude: handshake: {e}"))?;
         }
     }
-    let mut heard = Heard { replies: Vec::new(), closed: false };
     for (number, step) in row.steps.iter().enumerate() {
         // A server that has had enough need not take the rest.
         let _ = client.try_write(step);
         let Some(awaited) = Awaited::behind(step).filter(|_| number + 1 < row.steps.len()) else { continue };
-        loop {
-            match client.next_reply()? {
-                Some(reply) => heard.replies.push(reply),
-                None => {
+        // It may not come: then there is a reply to each line all the same.
+        let lines = row.steps[..=number].concat().windows(2).filter(|two| two == b"\r\n").count();
+        while heard.replies.len() < lines {
+            match client.next_reply() {
+                Ok(Some(reply)) => heard.replies.push(reply),
+                Ok(None) => {
                     heard.closed = true;
-                    return Ok(heard);
+                    return Ok(());
                 }
+                // Who expects nothing goes on without it.
+                Err(_) if row.replies.is_empty() => break,
+                Err(why) => return Err(why),
             }
             match (awaited, heard.replies.last().map(|reply| reply.code)) {
                 (Awaited::Intermediate, Some(354)) => break,
@@ -302,28 +355,34 @@ pub fn speak(client: &mut Client, row: &Row, hostname: &str) -> Result<Heard, St
                     client.handshake(hostname).map_err(|e| format!("handshake: {e}"))?;
                     break;
                 }
+                // Refused: there will be no such reply.
+                (Awaited::Handshake, Some(_)) => return Ok(()),
                 _ => {}
             }
         }
     }
-    while heard.replies.len() < row.replies.len() {
-        match client.next_reply()? {
-            Some(reply) => heard.replies.push(reply),
-            None => {
-                heard.closed = true;
-                return Ok(heard);
-            }
+    Ok(())
+}
+
+/// Speaks a row as [`speak`] does, expecting nothing: all the replies that come, none being later than the client's
+/// patience, and whether the server hung up by itself.
+#[must_use]
+pub fn overhear(client: &mut Client, row: &Row, hostname: &str) -> Option<Heard> {
+    let endless = Row { replies: Vec::new(), closes: false, ..row.clone() };
+    // The steps alone; then one reply after the other.
+    let mut heard = Heard { replies: Vec::new(), closed: false };
+    let said = say(client, &endless, hostname, &mut heard);
+    if said.is_err() && heard.replies.is_empty() {
+        return None;
+    }
+    while !heard.closed {
+        match client.next_reply() {
+            Ok(Some(reply)) => heard.replies.push(reply),
+            Ok(None) => heard.closed = true,
+            Err(_) => break,
         }
     }
-    // What is still to come comes before the end of the connection: ours, unless it ends theirs.
-    if !row.closes {
-        client.finish();
-    }
-    while let Some(reply) = client.next_reply()? {
-        heard.replies.push(reply);
-    }
-    heard.closed = row.closes;
-    Ok(heard)
+    Some(heard)
 }
 
 /// What a client waits for before it goes on.

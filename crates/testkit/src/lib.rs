@@ -13,6 +13,7 @@ pub mod host;
 pub mod maildir;
 pub mod mta;
 pub mod obliging;
+pub mod peer;
 pub mod rogue;
 pub mod run;
 pub mod systemd;

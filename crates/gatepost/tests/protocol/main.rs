@@ -6,6 +6,7 @@ mod conformance;
 #[path = "../whole/gate.rs"]
 mod gate;
 mod memory;
+mod peers;
 mod relay;
 mod senders;
 mod site;

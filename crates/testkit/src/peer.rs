@@ -1,0 +1,250 @@
+//! Other people's SMTP servers, as Debian packages them, on a throw-away host: they are spoken to with the same table as
+//! ours, which proves the table.
+//!
+//! Only one of them can be installed on a machine. Postfix is; the others lie unpacked in `target/peers/NAME`, where
+//! `.ci/run` puts them, and run from there.
+
+use crate::dialogue::Row;
+use crate::host::{AWAY, HERE, Host, skipped, source_tree};
+use crate::mta::Postfix;
+use crate::run::Process;
+use crate::wait::{SOON, holds};
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+/// One of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum Peer {
+    Postfix,
+    Exim,
+    OpenSmtpd,
+    Sendmail,
+}
+
+/// Where its files are, seen from the host, which has them mounted.
+const PLACE: &str = "/run/peer";
+/// Local parts of [`crate::mta::DOMAIN`] that it knows.
+const USERS: [&str; 6] = ["u", "v", "a", "b", "c", "postmaster"];
+
+impl Peer {
+    /// All of them.
+    pub const ALL: [Peer; 4] = [Peer::Postfix, Peer::Exim, Peer::OpenSmtpd, Peer::Sendmail];
+
+    /// Its name in tables, and of its directory.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Peer::Postfix => "postfix",
+            Peer::Exim => "exim",
+            Peer::OpenSmtpd => "opensmtpd",
+            Peer::Sendmail => "sendmail",
+        }
+    }
+
+    /// The extension that it lacks and `row` needs.
+    #[must_use]
+    pub fn lacks(self, row: &Row) -> Option<&'static str> {
+        let text = row.text.to_ascii_uppercase();
+        let needs = |extension: &str| match extension {
+            "CHUNKING" => row.prelude == "bdat" || text.contains("BDAT "),
+            "SMTPUTF8" => text.contains("SMTPUTF8"),
+            "TLS" => row.prelude == "tls" || text.contains("STARTTLS / "),
+            _ => types_ahead(row),
+        };
+        let lacking: &[&str] = match self {
+            Peer::Postfix => &[],
+            // These two do offer STARTTLS, but the scripted client and their packaged builds do not come to an
+            // understanding; the others prove those rows.
+            Peer::Exim => &["TLS"],
+            Peer::OpenSmtpd => &["CHUNKING", "SMTPUTF8", "PIPELINING", "TLS"],
+            Peer::Sendmail => &["CHUNKING", "SMTPUTF8"],
+        };
+        lacking.iter().copied().find(|extension| needs(extension))
+    }
+
+    /// True when it is there; a loud word, and in CI a failure, when it is not.
+    ///
+    /// # Panics
+    /// In CI, when it is not there.
+    #[must_use]
+    pub fn is_there(self, test: &str) -> bool {
+        let there = self == Peer::Postfix || self.directory().join("usr").is_dir();
+        if !there {
+            skipped(test, &format!("{} is missing", self.directory().display()));
+        }
+        there
+    }
+
+    fn directory(self) -> PathBuf {
+        source_tree().join("target/peers").join(self.name())
+    }
+
+    /// Starts it on port 25 of [`HERE`], with STARTTLS. It takes mail for the domain, 10 000 octets a message, and knows
+    /// the users of the dialogues; nothing leaves it.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[must_use]
+    pub fn start(self, host: &Host) -> Option<Process> {
+        // Their jails and logs need no more than these; no two of them are ever on one host.
+        let mut accounts = host.read("/etc/passwd");
+        let mut groups = host.read("/etc/group");
+        for (number, name) in
+            ["Debian-exim", "opensmtpd", "opensmtpq", "smmta", "smmsp"].iter().chain(&USERS).enumerate()
+        {
+            let id = 5100 + number;
+            writeln!(accounts, "{name}:x:{id}:{id}::/:/bin/false").unwrap();
+            writeln!(groups, "{name}:x:{id}:").unwrap();
+        }
+        host.write("/etc/passwd", &accounts);
+        host.write("/etc/group", &groups);
+        // Some think less of a client without a name.
+        host.write("/etc/hosts", &format!("127.0.0.1 localhost\n{AWAY} client.test\n{HERE} mx.ok.test\n"));
+        let pair = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=mx.ok.test \
+                    -keyout /etc/peer.key -out /etc/peer.pem && chmod 600 /etc/peer.key";
+        host.shell(pair).expect_ok("openssl req");
+        if self != Peer::Postfix {
+            let bind = format!("mkdir {PLACE} && mount --bind {} {PLACE}", self.directory().display());
+            host.shell(&bind).expect_ok("mount");
+        }
+        let process = match self {
+            Peer::Postfix => postfix(host),
+            Peer::Exim => Some(exim(host)),
+            Peer::OpenSmtpd => Some(opensmtpd(host)),
+            Peer::Sendmail => Some(sendmail(host)),
+        };
+        holds(&format!("{} to listen", self.name()), SOON, || host.listens(&format!("{HERE}:25")));
+        process
+    }
+}
+
+/// Says one command before the one before it has been answered.
+fn types_ahead(row: &Row) -> bool {
+    let mut content = row.prelude == "data";
+    row.steps.iter().any(|step| {
+        let end = if content { b"\r\n.\r\n".as_slice() } else { b"\r\n" };
+        let starts_with_end = content && step.starts_with(b".\r\n");
+        let first = step.windows(end.len()).position(|window| window == end).map(|at| at + end.len());
+        let ends = if starts_with_end { Some(3) } else { first };
+        content = !content && step.eq_ignore_ascii_case(b"DATA\r\n");
+        ends.is_some_and(|ends| ends < step.len())
+    })
+}
+
+/// Ends with its host.
+fn postfix(host: &Host) -> Option<Process> {
+    let mut aliases = String::new();
+    for user in USERS {
+        write!(aliases, " {{ {user}@ok.test = alice@ok.test }}").unwrap();
+    }
+    let more = format!(
+        "virtual_alias_maps = inline:{{{aliases} }}
+message_size_limit = 10000
+smtpd_tls_security_level = may
+smtpd_tls_cert_file = /etc/peer.pem
+smtpd_tls_key_file = /etc/peer.key
+smtpd_relay_restrictions = reject_unauth_destination
+smtpd_peername_lookup = no"
+    );
+    let _ = Postfix::start_with(host, &more);
+    let master = host.read("/etc/postfix/master.cf");
+    // As strict as it can be made: who has a front end needs no leniency.
+    let strict = "smtpd_forbid_bare_newline=reject -o smtpd_forbid_bare_newline_exclusions=";
+    host.write("/etc/postfix/master.cf", &format!("{HERE}:25 inet n - n - - smtpd -o {strict}\n{master}"));
+    host.shell("postfix reload").expect_ok("postfix reload");
+    None
+}
+
+fn exim(host: &Host) -> Process {
+    host.directory("/var/spool/exim-peer", 5100, 0o755);
+    let config = format!(
+        "primary_hostname = mx.ok.test
+exim_path = {PLACE}/usr/sbin/exim4
+keep_environment =
+spool_directory = /var/spool/exim-peer
+log_file_path = /var/spool/exim-peer/%slog
+pid_file_path = /var/spool/exim-peer/pid
+local_interfaces = {HERE}
+daemon_smtp_ports = 25
+host_lookup =
+queue_only
+message_size_limit = 10000
+smtp_enforce_sync = false
+dsn_advertise_hosts = *
+tls_advertise_hosts = *
+tls_certificate = /etc/peer.pem
+tls_privatekey = /etc/peer.key
+acl_smtp_rcpt = rcpt
+begin acl
+rcpt:
+  deny domains = ok.test
+       local_parts = ^no
+  deny local_parts = ^.*[@%!/|] : ^\\\\.
+  accept domains = ok.test
+  accept local_parts = postmaster
+         domains = mx.ok.test
+  deny message = Relay not permitted
+"
+    );
+    host.write("/etc/exim-peer.conf", &config);
+    // It reads its key as its own user.
+    host.shell("chmod 644 /etc/peer.key").expect_ok("chmod");
+    host.start("exim", host.command(format!("{PLACE}/usr/sbin/exim4")).args(["-C", "/etc/exim-peer.conf", "-bdf"]))
+}
+
+fn opensmtpd(host: &Host) -> Process {
+    let config = format!(
+        "pki mine cert \"/etc/peer.pem\"
+pki mine key \"/etc/peer.key\"
+smtp max-message-size \"10000\"
+listen on {HERE} port 25 tls pki mine hostname mx.ok.test
+action \"keep\" relay host smtp://127.0.0.1:1
+match from any for rcpt-to regex \"^no\" reject
+match from any for domain {{ \"ok.test\", \"mx.ok.test\" }} action \"keep\"
+"
+    );
+    host.write_with("/etc/smtpd.conf", &config, 0o600);
+    host.directory("/var/spool/smtpd", 0, 0o711);
+    host.directory("/var/lib/opensmtpd/empty", 0, 0o755);
+    let libexec = format!("mount -t overlay overlay -o lowerdir={PLACE}/usr/libexec:/usr/libexec /usr/libexec");
+    host.shell(&libexec).expect_ok("mount");
+    host.start("opensmtpd", host.command(format!("{PLACE}/usr/sbin/smtpd")).args(["-d", "-f", "/etc/smtpd.conf"]))
+}
+
+fn sendmail(host: &Host) -> Process {
+    let config = format!(
+        "OSTYPE(`linux')dnl
+define(`confDOMAIN_NAME', `mx.ok.test')dnl
+define(`confPID_FILE', `/run/sendmail.pid')dnl
+define(`QUEUE_DIR', `/var/spool/mqueue')dnl
+define(`STATUS_FILE', `/run/sendmail.st')dnl
+define(`ALIAS_FILE', `/etc/mail/aliases')dnl
+define(`confDELIVERY_MODE', `queueonly')dnl
+define(`confDONT_PROBE_INTERFACES', `True')dnl
+define(`confMAX_MESSAGE_SIZE', `10000')dnl
+define(`confTO_IDENT', `0')dnl
+define(`confSERVER_CERT', `/etc/peer.pem')dnl
+define(`confSERVER_KEY', `/etc/peer.key')dnl
+define(`confCACERT', `/etc/peer.pem')dnl
+define(`confCACERT_PATH', `/etc')dnl
+FEATURE(`nocanonify')dnl
+FEATURE(`accept_unresolvable_domains')dnl
+DAEMON_OPTIONS(`Addr={HERE}, Port=25, Name=MTA')dnl
+MAILER(local)dnl
+MAILER(smtp)dnl
+LOCAL_CONFIG
+Cwok.test
+"
+    );
+    host.write("/etc/mail/peer.mc", &config);
+    host.write("/etc/mail/aliases", "");
+    host.directory("/var/spool/mqueue", 0, 0o700);
+    let m4 = format!(
+        "LD_LIBRARY_PATH={PLACE}/usr/lib/x86_64-linux-gnu {PLACE}/usr/bin/m4 -D_CF_DIR_={PLACE}/usr/share/sendmail/cf/ \
+         {PLACE}/usr/share/sendmail/cf/m4/cf.m4 /etc/mail/peer.mc > /etc/mail/peer.cf"
+    );
+    host.shell(&m4).expect_ok("m4");
+    let program = format!("{PLACE}/usr/libexec/sendmail/sendmail");
+    host.start("sendmail", host.command(program).args(["-C", "/etc/mail/peer.cf", "-bD"]))
+}
