@@ -265,8 +265,8 @@ impl Session {
     }
 
     async fn deliver(&mut self, transaction: &Transaction, length: u64) -> Result<Outcome, Cut> {
-        let mut file = if transaction.filed { self.file.take() } else { None };
-        let filed = file.as_ref().map_or(Ok(0), ContentFile::length);
+        let filed = if transaction.filed { self.file.as_ref() } else { None };
+        let filed = filed.map_or(Ok(0), ContentFile::length);
         let (Some(inline), Ok(filed)) = (transaction.inline(), filed) else { return Ok(verdict::NO_SPACE.into()) };
         let found = u64::try_from(inline.len()).unwrap_or(u64::MAX).saturating_add(filed);
         if found != length {
@@ -275,6 +275,8 @@ impl Session {
         if length > self.house.message_size {
             return Ok(verdict::TOO_LARGE.into());
         }
+        // From here on every path gives the file back: a session that kept its descriptor must not get a second file.
+        let mut file = if transaction.filed { self.file.take() } else { None };
         let received = self.received(transaction);
         let until = later(self.house.doors.facts.patience.end);
         let mut kept = kept_for(&mut self.backend, transaction).or_else(|| self.house.idle.take());

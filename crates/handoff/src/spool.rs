@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Names of content files begin so, for the moment that they have one.
 const PREFIX: &str = "content-";
@@ -40,7 +40,7 @@ impl Spool {
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
             if entry.file_name().to_string_lossy().starts_with(PREFIX) {
-                fs::remove_file(entry.path())?;
+                take_name(&entry.path())?;
                 removed += 1;
             }
         }
@@ -60,7 +60,7 @@ impl Spool {
             };
             // A second open file description: the session must not be able to seek in ours, or to read.
             let writer = OpenOptions::new().append(true).open(&path);
-            fs::remove_file(&path)?;
+            take_name(&path)?;
             return Ok(ContentFile { reader, writer: writer? });
         }
         Err(io::ErrorKind::AlreadyExists.into())
@@ -71,6 +71,14 @@ impl Spool {
         let mut hasher = self.random.build_hasher();
         hasher.write_u128(std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos()));
         hasher.finish()
+    }
+}
+
+/// At a reload two of us share the directory, and each may take away the other's names: all the better.
+fn take_name(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
     }
 }
 

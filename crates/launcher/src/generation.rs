@@ -45,11 +45,18 @@ enum Phase {
 struct Child {
     role: Role,
     pid: ProcessId,
-    control: RoleEnd,
+    /// None once it has hung up or broken the rules: it is ending, and the reaping tells how.
+    control: Option<RoleEnd>,
     phase: Phase,
     since: Instant,
-    /// The far end of a channel put in place of one that was hung up.
-    silence: Option<End<RoleToLauncher, LauncherToRole>>,
+}
+
+/// What a role may report in which phase; a nursery's crash reports besides. Anything else ends it (P2).
+const PERMITTED: [(Phase, Report); 2] = [(Phase::Born, Report::Jailed), (Phase::Going, Report::Ready)];
+
+fn permits(role: Role, phase: Phase, report: Report) -> bool {
+    PERMITTED.contains(&(phase, report))
+        || (report == Report::SessionCrashed && role == Role::Nursery && phase != Phase::Born)
 }
 
 #[derive(Debug)]
@@ -152,7 +159,7 @@ impl Generation {
 
     /// Descriptors to wait for.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.children.iter().chain(&self.retired).map(|c| c.control.as_fd())
+        self.children.iter().filter_map(|c| c.control.as_ref()).map(AsFd::as_fd)
     }
 
     /// When the next restart is due.
@@ -163,34 +170,45 @@ impl Generation {
     /// Hears every report that has come.
     ///
     /// # Errors
-    /// [`LauncherError::Weak`]: a role's jail is not as it must be.
+    /// [`LauncherError::Weak`]: a role's jail is not as it must be. That role is ended; it does not get to serve.
     pub(crate) fn hear(&mut self) -> Result<(), LauncherError> {
-        let fds: Vec<BorrowedFd<'_>> = self.children.iter().map(|c| c.control.as_fd()).collect();
+        let speaking: Vec<(ProcessId, BorrowedFd<'_>)> =
+            self.children.iter().filter_map(|c| Some((c.pid, c.control.as_ref()?.as_fd()))).collect();
+        let fds: Vec<BorrowedFd<'_>> = speaking.iter().map(|(_, fd)| *fd).collect();
         let ready = gatepost_sys::wait::readable(&fds, Some(Duration::ZERO)).unwrap_or_default();
-        for (index, _) in ready.iter().enumerate().filter(|(_, ready)| **ready) {
-            let Some(child) = self.children.get(index) else { continue };
-            let (role, pid) = (child.role, child.pid);
-            match child.control.recv(&mut self.inbox) {
-                Ok(Report::Jailed) => self.go(role, pid)?,
-                Ok(Report::Ready) => self.ready(role),
-                Ok(Report::SessionCrashed) => return self.replace_nursery(),
-                // It is ending, and reaping will tell how; a role that breaks the rules is made to end.
-                Err(ChannelError::Closed) => self.deafen(pid),
-                Err(e) => {
-                    tracing::error!(role = role.name(), "{e}; ending it");
-                    let _ = process::kill(pid, Signal::Kill);
-                    self.deafen(pid);
-                }
+        let ready = speaking.iter().zip(ready).filter_map(|((pid, _), ready)| ready.then_some(*pid));
+        for pid in ready.collect::<Vec<_>>() {
+            self.hear_one(pid)?;
+        }
+        Ok(())
+    }
+
+    fn hear_one(&mut self, pid: ProcessId) -> Result<(), LauncherError> {
+        let Some(child) = self.children.iter_mut().find(|c| c.pid == pid) else { return Ok(()) };
+        let (role, phase) = (child.role, child.phase);
+        let Some(control) = &child.control else { return Ok(()) };
+        match control.recv(&mut self.inbox) {
+            Ok(report) if !permits(role, phase, report) => {
+                tracing::error!(role = role.name(), ?report, ?phase, "not to be reported now; ending it");
+                self.end_one(pid);
+            }
+            Ok(Report::Jailed) => return self.go(role, pid),
+            Ok(Report::Ready) => self.ready(role),
+            Ok(Report::SessionCrashed) => self.replace_nursery(),
+            Err(ChannelError::Closed) => child.control = None,
+            Err(e) => {
+                tracing::error!(role = role.name(), "{e}; ending it");
+                self.end_one(pid);
             }
         }
         Ok(())
     }
 
-    /// A hung-up channel is readable for ever; put a silent one in its place until the process is reaped.
-    fn deafen(&mut self, pid: ProcessId) {
-        if let (Some(child), Ok((quiet, other))) = (self.children.iter_mut().find(|c| c.pid == pid), RoleEnd::pair()) {
-            child.control = quiet;
-            child.silence = Some(other);
+    /// Ends a role that cannot be believed; it is started anew when it has been reaped.
+    fn end_one(&mut self, pid: ProcessId) {
+        let _ = process::kill(pid, Signal::Kill);
+        if let Some(child) = self.children.iter_mut().find(|c| c.pid == pid) {
+            child.control = None;
         }
     }
 
@@ -202,7 +220,13 @@ impl Generation {
 
     /// The role says it is jailed: look at it from outside, then link it to the others and let it go.
     fn go(&mut self, role: Role, pid: ProcessId) -> Result<(), LauncherError> {
-        self.look(role, pid)?;
+        if let Err(findings) = crate::look::at(role, pid, &self.plan, &self.fitness) {
+            // One that was killed meanwhile looks weak too: that is an ordinary death.
+            let control = self.children.iter().find(|c| c.pid == pid).and_then(|c| c.control.as_ref());
+            let gone = control.is_none_or(|control| gatepost_sys::wait::hung_up(control.as_fd()));
+            self.end_one(pid);
+            return if gone { Ok(()) } else { Err(LauncherError::Weak(role, findings)) };
+        }
         let peers: Vec<Role> = match role {
             Role::Listener => vec![Role::Keyholder, Role::Handoff, Role::Nursery],
             Role::Keyholder | Role::Handoff | Role::Nursery => vec![Role::Listener],
@@ -217,10 +241,6 @@ impl Generation {
         self.tell(role, Order::Go, &[]);
         self.set_phase(role, Phase::Going);
         Ok(())
-    }
-
-    fn look(&self, role: Role, pid: ProcessId) -> Result<(), LauncherError> {
-        crate::look::at(role, pid, &self.plan, &self.fitness).map_err(|findings| LauncherError::Weak(role, findings))
     }
 
     fn up(&self, role: Role) -> bool {
@@ -238,7 +258,8 @@ impl Generation {
 
     fn tell(&self, role: Role, order: Order, fds: &[BorrowedFd<'_>]) {
         for child in self.children.iter().filter(|c| c.role == role) {
-            if let Err(e) = child.control.tell_with(&order, fds) {
+            let Some(control) = &child.control else { continue };
+            if let Err(e) = control.tell_with(&order, fds) {
                 tracing::warn!(role = role.name(), ?order, "order not taken: {e}");
             }
         }
@@ -259,29 +280,39 @@ impl Generation {
         }
     }
 
-    /// A session crashed: its layout may be known to the attacker now, and all its sisters share it.
-    fn replace_nursery(&mut self) -> Result<(), LauncherError> {
+    /// A session crashed: its layout may be known to the attacker now, and all its sisters share it. The old nursery goes
+    /// on until a new one is there.
+    fn replace_nursery(&mut self) {
         if self.draining {
-            return Ok(());
+            return;
         }
         tracing::warn!("a session ended by a signal: the nursery is replaced by a freshly executed one");
-        if let Some(at) = self.children.iter().position(|c| c.role == Role::Nursery) {
-            self.retired.push(self.children.swap_remove(at));
+        match self.birth(Role::Nursery) {
+            Ok(fresh) => {
+                if let Some(at) = self.children.iter().position(|c| c.role == Role::Nursery) {
+                    self.retired.push(self.children.swap_remove(at));
+                }
+                self.children.push(fresh);
+            }
+            Err(e) => tracing::error!("the nursery stays as it is: {e}"),
         }
-        self.spawn(Role::Nursery)
     }
 
     fn spawn(&mut self, role: Role) -> Result<(), LauncherError> {
+        let child = self.birth(role)?;
+        self.children.push(child);
+        Ok(())
+    }
+
+    fn birth(&self, role: Role) -> Result<Child, LauncherError> {
         let memory = births::memory(role, &self.plan, &self.fitness);
         let memory = memory.map_err(|why| LauncherError::NotReady(role, why))?;
         let system = |e| LauncherError::System("start a role", e);
         let (control, theirs) = RoleEnd::pair().map_err(system)?;
         control.seq().set_timeout(ORDER_DEADLINE).map_err(system)?;
-        let pid =
-            spawn_program(&self.program, role, self.namespaces(role), births::data(role, &self.plan), &theirs, &memory);
-        let pid = pid.map_err(system)?;
-        self.children.push(Child { role, pid, control, phase: Phase::Born, since: Instant::now(), silence: None });
-        Ok(())
+        let data = births::data(role, &self.plan);
+        let pid = spawn_program(&self.program, role, self.namespaces(role), data, &theirs, &memory).map_err(system)?;
+        Ok(Child { role, pid, control: Some(control), phase: Phase::Born, since: Instant::now() })
     }
 
     fn namespaces(&self, role: Role) -> Namespaces {
@@ -291,24 +322,27 @@ impl Generation {
         Namespaces { user: self.fitness.ground == Ground::User, ..profile::of(role).namespaces }
     }
 
-    /// Reaps every child that has ended; gives those whose end was not wanted.
+    /// Reaps every child of this generation that has ended; gives those whose end was not wanted. By pid: another
+    /// generation's dead are its own to bury.
     pub(crate) fn reap(&mut self) -> Vec<(Role, process::End)> {
-        let mut unwanted = Vec::new();
-        while let Ok(Some((pid, end))) = process::reap() {
-            unwanted.extend(self.buried(pid, end));
-        }
-        unwanted
+        self.retired.retain(|c| process::reap_one(c.pid).is_none());
+        let pids: Vec<ProcessId> = self.children.iter().map(|c| c.pid).collect();
+        let dead = pids.into_iter().filter_map(|pid| Some((pid, process::reap_one(pid)?)));
+        dead.collect::<Vec<_>>().into_iter().filter_map(|(pid, end)| self.bury(pid, end)).collect()
     }
 
-    /// Takes note of the end of `pid`, if it is one of this generation and its end was not wanted.
-    pub(crate) fn buried(&mut self, pid: ProcessId, end: process::End) -> Option<(Role, process::End)> {
-        self.retired.retain(|c| c.pid != pid);
+    fn bury(&mut self, pid: ProcessId, end: process::End) -> Option<(Role, process::End)> {
         let at = self.children.iter().position(|c| c.pid == pid)?;
         let child = self.children.swap_remove(at);
-        (!self.draining).then_some((child.role, end)).inspect(|_| {
-            let failures = if child.phase == Phase::Ready { 0 } else { self.count_failure(child.role) };
-            self.failures.retain(|(role, _)| *role != child.role || failures > 0);
-        })
+        if self.draining {
+            return None;
+        }
+        if child.phase == Phase::Ready {
+            self.failures.retain(|(role, _)| *role != child.role);
+        } else {
+            self.count_failure(child.role);
+        }
+        Some((child.role, end))
     }
 
     fn count_failure(&mut self, role: Role) -> u32 {
@@ -337,6 +371,9 @@ impl Generation {
 
     /// Starts the roles whose restart is due.
     pub(crate) fn restart_due(&mut self) {
+        if self.draining {
+            return;
+        }
         let now = Instant::now();
         let due: Vec<Restart> = self.restarts.extract_if(.., |r| r.due <= now).collect();
         for restart in due {
@@ -371,7 +408,7 @@ impl Generation {
         self.tell(Role::Listener, Order::Drain, &[]);
         self.tell(Role::Nursery, Order::Drain, &[]);
         for nursery in &self.retired {
-            let _ = nursery.control.tell(&Order::Drain);
+            let _ = nursery.control.as_ref().map(|control| control.tell(&Order::Drain));
         }
     }
 
@@ -407,6 +444,7 @@ impl Generation {
     /// Ends every process now and reaps it.
     pub(crate) fn end_now(&mut self) {
         self.draining = true;
+        self.restarts.clear();
         for child in self.children.iter().chain(&self.retired) {
             let _ = process::kill(child.pid, Signal::Kill);
         }

@@ -25,7 +25,7 @@ use gatepost_wire::slice::Ground;
 use generation::Generation;
 use plan::Plan;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -73,8 +73,7 @@ pub fn run(plan: Plan, reload: Reload<'_>, started: Started<'_>) -> Result<(), L
 pub fn rehearse(plan: Plan) -> Result<(), LauncherError> {
     let program = process::own_program().map_err(|e| LauncherError::System("open my own program file", e))?;
     let fitness = fit(&plan)?;
-    raise_open_files(&plan)?;
-    prepare_spool(&plan, &fitness)?;
+    prepare(&plan, &fitness)?;
     drop_what_is_not_needed(&fitness)?;
     Generation::start(plan, fitness, Rc::new(program), Vec::new()).map(|mut generation| generation.end_now())
 }
@@ -95,10 +94,8 @@ impl Launcher {
         started: Started<'_>,
     ) -> Result<(), LauncherError> {
         let fitness = fit(&plan)?;
-        raise_open_files(&plan)?;
         let sockets = sockets::open(&plan.listen, inherited)?;
-        prepare_spool(&plan, &fitness)?;
-        log_relaxed(&plan, &fitness);
+        prepare(&plan, &fitness)?;
         drop_what_is_not_needed(&fitness)?;
         let mut generation = Generation::start(plan, fitness.clone(), Rc::clone(&self.program), sockets)?;
         generation.serve();
@@ -116,6 +113,8 @@ impl Launcher {
             while let Ok(Some(notice)) = self.signals.next() {
                 match notice {
                     Notice::Child => {}
+                    // What is draining is not to begin anew.
+                    Notice::Reload if drain_until.is_some() => {}
                     Notice::Reload => self.reload(reload),
                     // The second time, or at the deadline, without more ado.
                     Notice::Terminate if drain_until.is_some() => drain_until = Some(Instant::now()),
@@ -147,18 +146,12 @@ impl Launcher {
 
     /// Buries the dead, hears the living, restarts what is due.
     fn tend(&mut self) {
-        while let Ok(Some((pid, end))) = process::reap() {
-            for generation in &mut self.generations {
-                if let Some((role, end)) = generation.buried(pid, end) {
-                    generation.restart(role, end);
-                }
-            }
-        }
         for generation in &mut self.generations {
+            for (role, end) in generation.reap() {
+                generation.restart(role, end);
+            }
             if let Err(e) = generation.hear() {
-                // Fail closed: a role that is confined less than it must be does not get to serve.
-                tracing::error!("{e}");
-                generation.end_now();
+                tracing::error!("{e}; it was ended and is started anew");
             }
             generation.restart_due();
             generation.drain_helpers_if_draining();
@@ -190,6 +183,7 @@ impl Launcher {
 
     fn next_generation(&self, plan: Plan) -> Result<Generation, String> {
         let fitness = fit(&plan).map_err(|e| e.to_string())?;
+        prepare(&plan, &fitness).map_err(|e| format!("{e}; this change needs a restart"))?;
         let kept = self.generations.last().map(Generation::copy_sockets).unwrap_or_default();
         let sockets = sockets::open(&plan.listen, kept).map_err(|e| e.to_string())?;
         let mut next =
@@ -205,6 +199,14 @@ fn fit(plan: &Plan) -> Result<Fitness, LauncherError> {
         faults if faults.is_empty() => Ok(fitness),
         faults => Err(LauncherError::Unfit(faults)),
     }
+}
+
+/// What has to be there before roles start, each time they start with another plan.
+fn prepare(plan: &Plan, fitness: &Fitness) -> Result<(), LauncherError> {
+    raise_open_files(plan)?;
+    prepare_spool(plan, fitness)?;
+    log_relaxed(plan, fitness);
+    Ok(())
 }
 
 /// Roles need as many descriptors as their profiles say; hard limits cannot be raised once capabilities are gone.
@@ -238,7 +240,10 @@ fn prepare_spool(plan: &Plan, fitness: &Fitness) -> Result<(), LauncherError> {
     }
     if fitness.ground == Ground::Root {
         let (uid, gid) = fitness.ids_of(Role::Handoff);
-        std::os::unix::fs::lchown(&content, Some(uid), Some(gid)).map_err(failed)?;
+        let seen = std::fs::symlink_metadata(&content).map_err(failed)?;
+        if (seen.uid(), seen.gid()) != (uid, gid) {
+            std::os::unix::fs::lchown(&content, Some(uid), Some(gid)).map_err(failed)?;
+        }
     }
     Ok(())
 }
@@ -248,7 +253,10 @@ fn log_relaxed(plan: &Plan, fitness: &Fitness) {
         (plan.relax.namespaces, "namespaces: roles are only chrooted"),
         (plan.relax.landlock, "landlock: may be missing"),
         (plan.relax.distinct_users, "distinct-users: roles may share a uid"),
-        (!plan.backend.relay_proof && plan.receiver.is_none(), "relay_proof: the backend is not tested for open relaying"),
+        (
+            !plan.backend.relay_proof && plan.receiver.is_none(),
+            "relay_proof: the backend is not tested for open relaying",
+        ),
         (fitness.ground == Ground::User, "not started by root: all roles run under one uid, in user namespaces"),
     ];
     for (_, what) in relaxed.iter().filter(|(is, _)| *is) {

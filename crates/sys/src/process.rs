@@ -59,6 +59,21 @@ pub fn reap() -> io::Result<Option<(ProcessId, End)>> {
     }
 }
 
+/// Reaps one child of ours by its id, if it has ended. One that is not ours any more has ended too, nobody knows how.
+#[must_use]
+pub fn reap_one(pid: ProcessId) -> Option<End> {
+    let status = |code: i32| u8::try_from(code & 0xff).unwrap_or(u8::MAX);
+    loop {
+        return match waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(_, code)) => Some(End::Exit(status(code))),
+            Ok(WaitStatus::Signaled(_, signal, _)) => Some(End::Signal(status(signal as i32))),
+            Err(nix::errno::Errno::EINTR) => continue,
+            Err(_) => Some(End::Exit(u8::MAX)),
+            Ok(_) => None,
+        };
+    }
+}
+
 /// Ends the calling process at once: no destructors, no buffers flushed.
 pub fn exit(status: u8) -> ! {
     // SAFETY: _exit takes no pointer and does not return.

@@ -2,7 +2,7 @@
 
 use crate::codec::{Message, Reader, WireError, Writer};
 
-/// A role that another can be linked to.
+/// A role: a process that the launcher executes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum Role {

@@ -2,7 +2,7 @@
 
 use crate::codec::{Message, Reader, WireError, Writer};
 
-/// Signatures that a session may ask for: one handshake, and one more after a HelloRetryRequest or STARTTLS retry.
+/// Signatures that a session may ask for: one handshake takes one; the other is slack.
 pub const SIGNATURES_PER_SESSION: u8 = 2;
 /// Longest message that may be offered for signing: a TLS 1.2 ServerKeyExchange with its randoms is far below.
 pub const TO_SIGN_MAX: usize = 512;
