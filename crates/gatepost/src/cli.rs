@@ -11,7 +11,12 @@ use std::process::ExitCode;
 
 /// A privilege-separated SMTP front end: stands between port 25 and your mail server.
 #[derive(Debug, Parser)]
-#[command(name = "gatepost", version, about, max_term_width = 100)]
+#[command(
+    name = "gatepost",
+    version,
+    about = "A privilege-separated SMTP front end: stands between port 25 and your mail server",
+    max_term_width = 100
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -134,6 +139,11 @@ fn check(path: &std::path::Path) -> ExitCode {
     }
 }
 
+/// A process that is gone, or whose end nobody has taken note of yet: there is nothing left to confine.
+fn has_ended(pid: u32) -> bool {
+    std::fs::read_link(format!("/proc/{pid}/exe")).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
+}
+
 fn audit(args: &AuditArgs) -> ExitCode {
     let pids = if args.pids.is_empty() { audit::find_gatepost() } else { Ok(args.pids.clone()) };
     let pids = match pids {
@@ -144,6 +154,11 @@ fn audit(args: &AuditArgs) -> ExitCode {
     let mut facts = Vec::new();
     let mut unseen = false;
     for pid in pids {
+        if has_ended(pid) {
+            eprintln!("gatepost: process {pid} has ended");
+            unseen |= !args.pids.is_empty();
+            continue;
+        }
         match audit::Facts::read(pid) {
             Ok(seen) => facts.push(seen),
             // Without being asked for by number, a session may simply have ended meanwhile.

@@ -191,9 +191,11 @@ impl Fitness {
             _ => {}
         }
         groups.dedup();
+        let missing =
+            if path.exists() { "" } else { "; the socket is not there now: is the MTA's service set up and started?" };
         let text = match groups.as_slice() {
-            [] => "reachable without any group".into(),
-            groups => format!("handoff keeps group {groups:?} to reach it"),
+            [] => format!("reachable without any group{missing}"),
+            groups => format!("handoff keeps group {groups:?} to reach it{missing}"),
         };
         self.backend_groups.extend(groups);
         Ok(text)
