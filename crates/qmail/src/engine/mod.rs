@@ -1,0 +1,1 @@
+//! qmail-smtpd's dialect of SMTP: octets in, events and replies out.

@@ -1,0 +1,11 @@
+//! What qmail's users know by heart, octet-exact and without a descriptor or a clock: the SMTP dialect of qmail-smtpd, its
+//! control files and environment, the interface of qmail-queue and of the programs beside it, QMQP.
+//!
+//! | file | what |
+//! |---|---|
+//! | `replies.rs` | everything that a client of the drop-in is ever told |
+//! | `engine/` | qmail-smtpd's dialect: octets in, events and replies out |
+#![forbid(unsafe_code)]
+
+pub mod engine;
+pub mod replies;
