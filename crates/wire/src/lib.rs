@@ -16,10 +16,13 @@
 //! | [`HandoffToSession`] | handoff → session | [`session::Answer`] | `Spool`: 1 |
 //! | [`SessionToKeyholder`] | session → keyholder | [`sign::Sign`] | – |
 //! | [`KeyholderToSession`] | keyholder → session | [`sign::Signature`] | – |
+//! | [`SessionToDoor`] | session → door | [`door::Ask`] | – |
+//! | [`DoorToSession`] | door → session | [`door::Answer`] | `Sign`: 1 |
 #![forbid(unsafe_code)]
 
 pub mod codec;
 pub mod control;
+pub mod door;
 pub mod link;
 pub mod session;
 pub mod sign;
@@ -71,6 +74,10 @@ directions! {
     SessionToKeyholder => sign::Sign<'a>;
     /// Keyholder to session.
     KeyholderToSession => sign::Signature<'a>;
+    /// Session to door: one connection, no launcher.
+    SessionToDoor => door::Ask<'a>;
+    /// Door to session.
+    DoorToSession => door::Answer<'a>;
     /// A direction in which nothing may be sent.
     Nothing => control::Never;
 }

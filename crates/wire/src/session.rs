@@ -44,6 +44,17 @@ pub struct TlsFacts {
     pub suite: u16,
 }
 
+impl TlsFacts {
+    pub(crate) fn write(self, w: &mut Writer<'_>) {
+        w.u16(self.version);
+        w.u16(self.suite);
+    }
+
+    pub(crate) fn read(r: &mut Reader<'_>) -> Result<Self, WireError> {
+        Ok(Self { version: r.u16()?, suite: r.u16()? })
+    }
+}
+
 /// The reverse-path and all that MAIL said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mail<'a> {
@@ -113,6 +124,15 @@ impl Farewell {
         Farewell::Drained,
         Farewell::Internal,
     ];
+
+    pub(crate) fn write(self, w: &mut Writer<'_>) {
+        let index = Self::ALL.iter().position(|f| *f == self).unwrap_or(usize::MAX);
+        w.u8(u8::try_from(index).unwrap_or(u8::MAX));
+    }
+
+    pub(crate) fn read(r: &mut Reader<'_>) -> Result<Self, WireError> {
+        Self::ALL.get(usize::from(r.u8()?)).copied().ok_or(WireError::Value("farewell"))
+    }
 }
 
 /// Session to handoff.
@@ -156,10 +176,7 @@ impl<'a> Message<'a> for Ask<'a> {
             Ask::Rcpt(rcpt) => rcpt.write(w),
             Ask::Content(octets) => w.bytes32(octets),
             Ask::Commit { length } => w.u64(*length),
-            Ask::Bye(why) => {
-                let index = Farewell::ALL.iter().position(|f| f == why).unwrap_or(usize::MAX);
-                w.u8(u8::try_from(index).unwrap_or(u8::MAX));
-            }
+            Ask::Bye(why) => why.write(w),
             Ask::Spool | Ask::Reset => {}
         }
     }
@@ -172,7 +189,7 @@ impl<'a> Message<'a> for Ask<'a> {
             4 => Ask::Spool,
             5 => Ask::Commit { length: r.u64()? },
             6 => Ask::Reset,
-            7 => Ask::Bye(Farewell::ALL.get(usize::from(r.u8()?)).copied().ok_or(WireError::Value("farewell"))?),
+            7 => Ask::Bye(Farewell::read(r)?),
             _ => return Err(WireError::Tag(tag)),
         })
     }
@@ -187,10 +204,7 @@ impl<'a> Mail<'a> {
     fn write(&self, w: &mut Writer<'_>) {
         w.bytes16(self.helo);
         w.bool(self.esmtp);
-        w.option(self.tls, |w, tls| {
-            w.u16(tls.version);
-            w.u16(tls.suite);
-        });
+        w.option(self.tls, |w, tls| tls.write(w));
         w.bytes16(self.reverse_path);
         w.option(self.size, Writer::u64);
         w.u8(match self.body {
@@ -207,7 +221,7 @@ impl<'a> Mail<'a> {
         Ok(Self {
             helo: short(r, "helo", 255)?,
             esmtp: r.bool()?,
-            tls: r.option(|r| Ok(TlsFacts { version: r.u16()?, suite: r.u16()? }))?,
+            tls: r.option(TlsFacts::read)?,
             reverse_path: short(r, "reverse-path", PATH_MAX)?,
             size: r.option(Reader::u64)?,
             body: match r.u8()? {

@@ -115,6 +115,17 @@ pub struct Chain {
     pub certificates: Vec<Vec<u8>>,
 }
 
+impl Chain {
+    pub(crate) fn write(&self, w: &mut Writer<'_>) {
+        list(w, &self.names, |w, name| w.bytes16(name.as_bytes()));
+        list(w, &self.certificates, |w, der| w.bytes32(der));
+    }
+
+    pub(crate) fn read(r: &mut Reader<'_>) -> Result<Self, WireError> {
+        Ok(Self { names: unlist(r, Reader::text16)?, certificates: unlist(r, |r| Ok(r.bytes32()?.to_vec()))? })
+    }
+}
+
 /// For the nursery and the sessions forked from it. Holds nothing secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NurserySlice {
@@ -146,10 +157,7 @@ impl Slice for NurserySlice {
     fn write(&self, w: &mut Writer<'_>) {
         list(w, &self.listeners, |w, mode| mode.write(w));
         w.bytes16(self.hostname.as_bytes());
-        list(w, &self.chains, |w, chain| {
-            list(w, &chain.names, |w, name| w.bytes16(name.as_bytes()));
-            list(w, &chain.certificates, |w, der| w.bytes32(der));
-        });
+        list(w, &self.chains, |w, chain| chain.write(w));
         w.bool(self.tls_required);
         w.bool(self.tls13_only);
         w.u32(self.sessions);
@@ -163,9 +171,7 @@ impl Slice for NurserySlice {
         Ok(Self {
             listeners: unlist(r, TlsMode::read)?,
             hostname: r.text16()?,
-            chains: unlist(r, |r| {
-                Ok(Chain { names: unlist(r, Reader::text16)?, certificates: unlist(r, |r| Ok(r.bytes32()?.to_vec()))? })
-            })?,
+            chains: unlist(r, Chain::read)?,
             tls_required: r.bool()?,
             tls13_only: r.bool()?,
             sessions: r.u32()?,

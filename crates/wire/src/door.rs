@@ -1,0 +1,254 @@
+//! Session and door, when one connection is all there is: `gatepost qmail-smtpd` under tcpserver, inetd or systemd.
+//!
+//! The door is the process that was started: it decides by qmail's control files, runs the queue program and holds the
+//! key. The session is its forked, jailed child: it parses, and sends the client what the door says, octet for octet.
+//!
+//! | in state | the session may send | the door answers |
+//! |---|---|---|
+//! | any but content | `Helo`, `Challenge`, `Auth`, `Reset`, `Bye` | `Reply`, `Reply`, `Reply`, –, – |
+//! | any but content, in clear | `StartTls`, then `Encrypted` | `Chain`s and `Sign`, or `Reply`; – |
+//! | any but content | `Mail` | `Reply` |
+//! | envelope | `Rcpt`, `Data` | `Reply` |
+//! | content | `Content`, `Commit`, `Abandon`, `Bye` | –, `Reply`, –, – |
+//!
+//! `Data` answered by [`Then::Go`] begins content; `Commit`, `Abandon` and `Reset` end the transaction.
+
+use crate::codec::{Message, Reader, WireError, Writer};
+use crate::session::{Farewell, TlsFacts};
+use crate::slice::Chain;
+
+/// Content octets in one `Content` message at most.
+pub const CONTENT_MAX: usize = 28 * 1024;
+/// Longest argument of a command, octets: nothing longer passes the session's own line limit.
+pub const ARGUMENT_MAX: usize = 12 * 1024;
+/// Longest answer in lines, octets. Plugins may print several.
+pub const LINES_MAX: usize = 8 * 1024;
+
+/// Why a message that the client has ended is not to be queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Abandoned {
+    TooLarge,
+    Loop,
+}
+
+/// How a client proves who it is, RFC 4954.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Mechanism {
+    Plain,
+    Login,
+    CramMd5,
+}
+
+/// What AUTH came to: the three strings that a checkpassword program reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Auth<'a> {
+    pub mechanism: Mechanism,
+    pub user: &'a [u8],
+    /// The password, or CRAM-MD5's digest in hexadecimal.
+    pub password: &'a [u8],
+    /// The challenge that was sent; empty but for CRAM-MD5.
+    pub challenge: &'a [u8],
+}
+
+/// Session to door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask<'a> {
+    /// HELO, or EHLO when `esmtp`.
+    Helo {
+        /// EHLO.
+        esmtp: bool,
+        /// Its argument, as sent.
+        name: &'a [u8],
+    },
+    /// MAIL, with the address as qmail parses it: no source route, no quotes.
+    Mail {
+        /// The address.
+        address: &'a [u8],
+        /// SIZE=, octets.
+        size: Option<u64>,
+    },
+    /// RCPT, likewise.
+    Rcpt(&'a [u8]),
+    /// DATA: start the queue program.
+    Data,
+    /// The next octets of content, lines ended by LF, dots taken off.
+    Content(&'a [u8]),
+    /// The client has ended the content, `length` octets in all: queue it.
+    Commit {
+        /// Octets of content.
+        length: u64,
+    },
+    /// The client has ended content that is not to be queued.
+    Abandon(Abandoned),
+    /// The transaction is over.
+    Reset,
+    /// A CRAM-MD5 challenge, please.
+    Challenge,
+    /// Is that so?
+    Auth(Auth<'a>),
+    /// STARTTLS: chains, and a channel for signatures.
+    StartTls,
+    /// TLS is on. What was negotiated, unless a TLS superserver did it.
+    Encrypted(Option<TlsFacts>),
+    /// The session is over.
+    Bye(Farewell),
+}
+
+impl<'a> Message<'a> for Ask<'a> {
+    fn tag(&self) -> u8 {
+        match self {
+            Ask::Helo { .. } => 1,
+            Ask::Mail { .. } => 2,
+            Ask::Rcpt(_) => 3,
+            Ask::Data => 4,
+            Ask::Content(_) => 5,
+            Ask::Commit { .. } => 6,
+            Ask::Abandon(_) => 7,
+            Ask::Reset => 8,
+            Ask::Challenge => 9,
+            Ask::Auth(_) => 10,
+            Ask::StartTls => 11,
+            Ask::Encrypted(_) => 12,
+            Ask::Bye(_) => 13,
+        }
+    }
+
+    fn write(&self, w: &mut Writer<'_>) {
+        match self {
+            Ask::Helo { esmtp, name } => {
+                w.bool(*esmtp);
+                w.bytes16(name);
+            }
+            Ask::Mail { address, size } => {
+                w.bytes16(address);
+                w.option(*size, Writer::u64);
+            }
+            Ask::Rcpt(address) => w.bytes16(address),
+            Ask::Content(octets) => w.bytes32(octets),
+            Ask::Commit { length } => w.u64(*length),
+            Ask::Abandon(why) => w.bool(*why == Abandoned::Loop),
+            Ask::Auth(auth) => {
+                w.u8(match auth.mechanism {
+                    Mechanism::Plain => 0,
+                    Mechanism::Login => 1,
+                    Mechanism::CramMd5 => 2,
+                });
+                w.bytes16(auth.user);
+                w.bytes16(auth.password);
+                w.bytes16(auth.challenge);
+            }
+            Ask::Encrypted(tls) => w.option(*tls, |w, tls| tls.write(w)),
+            Ask::Bye(why) => why.write(w),
+            Ask::Data | Ask::Reset | Ask::Challenge | Ask::StartTls => {}
+        }
+    }
+
+    fn read(tag: u8, r: &mut Reader<'a>) -> Result<Self, WireError> {
+        Ok(match tag {
+            1 => Ask::Helo { esmtp: r.bool()?, name: argument(r)? },
+            2 => Ask::Mail { address: argument(r)?, size: r.option(Reader::u64)? },
+            3 => Ask::Rcpt(argument(r)?),
+            4 => Ask::Data,
+            5 => Ask::Content(r.bytes32()?),
+            6 => Ask::Commit { length: r.u64()? },
+            7 => Ask::Abandon(if r.bool()? { Abandoned::Loop } else { Abandoned::TooLarge }),
+            8 => Ask::Reset,
+            9 => Ask::Challenge,
+            10 => Ask::Auth(Auth {
+                mechanism: match r.u8()? {
+                    0 => Mechanism::Plain,
+                    1 => Mechanism::Login,
+                    2 => Mechanism::CramMd5,
+                    _ => return Err(WireError::Value("mechanism")),
+                },
+                user: argument(r)?,
+                password: argument(r)?,
+                challenge: argument(r)?,
+            }),
+            11 => Ask::StartTls,
+            12 => Ask::Encrypted(r.option(TlsFacts::read)?),
+            13 => Ask::Bye(Farewell::read(r)?),
+            _ => return Err(WireError::Tag(tag)),
+        })
+    }
+}
+
+/// An argument without NUL: it may become part of an environment or an envelope, where NUL ends a string.
+fn argument<'a>(r: &mut Reader<'a>) -> Result<&'a [u8], WireError> {
+    let bytes = r.bytes16()?;
+    if bytes.len() > ARGUMENT_MAX || bytes.contains(&0) { Err(WireError::Value("argument")) } else { Ok(bytes) }
+}
+
+/// What becomes of the command, and of the session, after the lines are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// Accepted. Without lines the session says what it says by itself.
+    Go,
+    /// Refused.
+    Refused,
+    /// Refused, and the session ends with status 1.
+    Close,
+    /// The session ends with status 0.
+    Leave,
+}
+
+impl Then {
+    const ALL: [Then; 4] = [Then::Go, Then::Refused, Then::Close, Then::Leave];
+}
+
+/// Door to session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer<'a> {
+    /// Lines for the client, each with its CRLF, and what then.
+    Reply {
+        /// The lines; may be none.
+        lines: &'a [u8],
+        /// What then.
+        then: Then,
+    },
+    /// To `StartTls`: one certificate pair's public half. The first is pair 0.
+    Chain(Chain),
+    /// To `StartTls`, after the chains: one descriptor, the session's end towards the keyholder.
+    Sign,
+}
+
+impl<'a> Message<'a> for Answer<'a> {
+    fn tag(&self) -> u8 {
+        match self {
+            Answer::Reply { .. } => 1,
+            Answer::Chain(_) => 2,
+            Answer::Sign => 3,
+        }
+    }
+
+    fn write(&self, w: &mut Writer<'_>) {
+        match self {
+            Answer::Reply { lines, then } => {
+                w.bytes16(lines);
+                let index = Then::ALL.iter().position(|t| t == then).unwrap_or(usize::MAX);
+                w.u8(u8::try_from(index).unwrap_or(u8::MAX));
+            }
+            Answer::Chain(chain) => chain.write(w),
+            Answer::Sign => {}
+        }
+    }
+
+    fn read(tag: u8, r: &mut Reader<'a>) -> Result<Self, WireError> {
+        Ok(match tag {
+            1 => {
+                let lines = r.bytes16()?;
+                let then = Then::ALL.get(usize::from(r.u8()?)).copied().ok_or(WireError::Value("then"))?;
+                if lines.len() > LINES_MAX {
+                    return Err(WireError::Value("lines"));
+                }
+                Answer::Reply { lines, then }
+            }
+            2 => Answer::Chain(Chain::read(r)?),
+            3 => Answer::Sign,
+            _ => return Err(WireError::Tag(tag)),
+        })
+    }
+}
