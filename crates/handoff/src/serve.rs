@@ -194,6 +194,7 @@ async fn next_open(link: ListenerEnd) -> Event {
 async fn prove(house: Arc<House>) -> Event {
     let deadline = Instant::now() + START;
     let (mut pause, longest) = PAUSE;
+    let mut told = false;
     loop {
         let failure = match house.doors.prove().await {
             Ok(()) => return Event::Proved(Ok(())),
@@ -207,6 +208,9 @@ async fn prove(house: Arc<House>) -> Event {
         if Instant::now() + pause >= deadline {
             let why = format!("no backend could be asked within {} s whether it relays: {failure}", START.as_secs());
             return Event::Proved(Err(HandoffError::Backend(why)));
+        }
+        if !std::mem::replace(&mut told, true) {
+            tracing::warn!("waiting up to {} s for a backend: {failure}", START.as_secs());
         }
         tokio::time::sleep(pause).await;
         pause = pause.saturating_mul(2).min(longest);

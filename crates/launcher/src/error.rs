@@ -18,6 +18,8 @@ pub enum LauncherError {
     Weak(Role, Vec<String>),
     /// The system refused something that it should never refuse.
     System(&'static str, io::Error),
+    /// Told to stop while the roles were starting: nobody's mistake.
+    Stopped,
 }
 
 impl fmt::Display for LauncherError {
@@ -48,6 +50,7 @@ impl fmt::Display for LauncherError {
                  (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns); start as root"
             ),
             Self::System(what, e) => write!(f, "cannot {what}: {e}"),
+            Self::Stopped => f.write_str("told to stop while starting"),
         }
     }
 }

@@ -87,12 +87,13 @@ impl Generation {
     /// Starts every role and waits until all are ready to serve. The listener does not have its sockets yet.
     ///
     /// # Errors
-    /// The first role that fails; everything that was started is ended again.
+    /// The first role that fails, or `told_to_stop` meanwhile; everything that was started is ended again.
     pub(crate) fn start(
         plan: Plan,
         fitness: Fitness,
         program: Rc<OwnedFd>,
         sockets: Vec<OwnedFd>,
+        told_to_stop: &dyn Fn() -> bool,
     ) -> Result<Self, LauncherError> {
         let mut generation = Self {
             plan,
@@ -107,14 +108,14 @@ impl Generation {
             draining: false,
             inbox: Inbox::new(64),
         };
-        let started = generation.start_all();
+        let started = generation.start_all(told_to_stop);
         if started.is_err() {
             generation.end_now();
         }
         started.map(|()| generation)
     }
 
-    fn start_all(&mut self) -> Result<(), LauncherError> {
+    fn start_all(&mut self, told_to_stop: &dyn Fn() -> bool) -> Result<(), LauncherError> {
         // The receiver is the backend of `try`: it must be there before handoff looks for it.
         for stage in [&[Role::Receiver][..], &[Role::Keyholder, Role::Handoff, Role::Nursery], &[Role::Listener]] {
             for role in stage {
@@ -126,6 +127,9 @@ impl Generation {
                 let limit = if slow.phase == Phase::Born { JAIL_DEADLINE } else { READY_DEADLINE };
                 if slow.since.elapsed() > limit {
                     return Err(LauncherError::NotReady(slow.role, format!("nothing heard for {limit:?}")));
+                }
+                if told_to_stop() {
+                    return Err(LauncherError::Stopped);
                 }
                 self.wait_and_hear(Duration::from_millis(50))?;
                 if let Some((role, end)) = self.reap().into_iter().next() {

@@ -24,6 +24,7 @@ use gatepost_wire::control::Role;
 use gatepost_wire::slice::Ground;
 use generation::Generation;
 use plan::Plan;
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::rc::Rc;
@@ -59,8 +60,13 @@ pub fn run(plan: Plan, reload: Reload<'_>, started: Started<'_>) -> Result<(), L
     let signals = Signals::all().map_err(|e| LauncherError::System("receive signals", e))?;
     let program = process::own_program().map_err(|e| LauncherError::System("open my own program file", e))?;
     let inherited = sockets::inherited()?;
-    let mut launcher = Launcher { signals, program: Rc::new(program), generations: Vec::new() };
-    launcher.begin(plan, inherited, started)?;
+    let stop = Cell::new(false);
+    let mut launcher = Launcher { signals, stop, program: Rc::new(program), generations: Vec::new() };
+    match launcher.begin(plan, inherited, started) {
+        // Nothing has been served, so nothing is to be drained.
+        Err(LauncherError::Stopped) => return Ok(()),
+        begun => begun?,
+    }
     launcher.serve(reload);
     Ok(())
 }
@@ -75,12 +81,16 @@ pub fn rehearse(plan: Plan) -> Result<(), LauncherError> {
     let fitness = fit(&plan)?;
     prepare(&plan, &fitness)?;
     drop_what_is_not_needed(&fitness)?;
-    Generation::start(plan, fitness, Rc::new(program), Vec::new()).map(|mut generation| generation.end_now())
+    // Told to stop, it dies of the signal and its roles with it.
+    let never = || false;
+    Generation::start(plan, fitness, Rc::new(program), Vec::new(), &never).map(|mut generation| generation.end_now())
 }
 
 #[derive(Debug)]
 struct Launcher {
     signals: Signals,
+    /// TERM came while roles were starting, which may take as long as a backend does.
+    stop: Cell<bool>,
     program: Rc<OwnedFd>,
     /// The last one serves; those before it are draining.
     generations: Vec<Generation>,
@@ -97,7 +107,8 @@ impl Launcher {
         let sockets = sockets::open(&plan.listen, inherited)?;
         prepare(&plan, &fitness)?;
         drop_what_is_not_needed(&fitness)?;
-        let mut generation = Generation::start(plan, fitness.clone(), Rc::clone(&self.program), sockets)?;
+        let program = Rc::clone(&self.program);
+        let mut generation = Generation::start(plan, fitness.clone(), program, sockets, &|| self.told_to_stop())?;
         generation.serve();
         self.generations.push(generation);
         started(&fitness);
@@ -120,6 +131,9 @@ impl Launcher {
                     Notice::Terminate if drain_until.is_some() => drain_until = Some(Instant::now()),
                     Notice::Terminate => drain_until = Some(self.drain()),
                 }
+            }
+            if self.stop.take() && drain_until.is_none() {
+                drain_until = Some(self.drain());
             }
             self.tend();
             if let Some(deadline) = drain_until {
@@ -186,10 +200,21 @@ impl Launcher {
         prepare(&plan, &fitness).map_err(|e| format!("{e}; this change needs a restart"))?;
         let kept = self.generations.last().map(Generation::copy_sockets).unwrap_or_default();
         let sockets = sockets::open(&plan.listen, kept).map_err(|e| e.to_string())?;
-        let mut next =
-            Generation::start(plan, fitness, Rc::clone(&self.program), sockets).map_err(|e| e.to_string())?;
+        let program = Rc::clone(&self.program);
+        let next = Generation::start(plan, fitness, program, sockets, &|| self.told_to_stop());
+        let mut next = next.map_err(|e| e.to_string())?;
         next.serve();
         Ok(next)
+    }
+
+    /// Whether TERM has come. What else comes while roles are starting is out of date when they have.
+    fn told_to_stop(&self) -> bool {
+        while let Ok(Some(notice)) = self.signals.next() {
+            if notice == Notice::Terminate {
+                self.stop.set(true);
+            }
+        }
+        self.stop.get()
     }
 }
 

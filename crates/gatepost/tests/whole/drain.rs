@@ -1,11 +1,14 @@
 //! TERM drains, HUP reloads: nobody who is being served notices.
 
-use crate::gate::{CERTIFICATE, CONFIG, Gate, HOSTNAME, KEY, config, make_pair, rogue, starttls};
+use crate::gate::{
+    CERTIFICATE, CONFIG, GATEPOST, Gate, HOSTNAME, KEY, config, gateposts, make_pair, prepare, rogue, starttls,
+};
 use gatepost_testkit::client::Client;
 use gatepost_testkit::host;
 use gatepost_testkit::rogue::Speaks;
 use gatepost_testkit::run::signal;
 use gatepost_testkit::wait::{SOON, holds};
+use std::time::{Duration, Instant};
 
 #[test]
 fn p1_term_lets_a_transaction_end_and_takes_no_new_client() {
@@ -34,6 +37,26 @@ fn p1_term_lets_a_transaction_end_and_takes_no_new_client() {
     assert_eq!(gate.process.wait(SOON).code(), Some(0), "{}", gate.process.said());
     gate.left_nothing();
     assert_eq!(mta.taken().iter().filter(|m| m.acknowledged && m.content.contains("the rest")).count(), 1);
+}
+
+#[test]
+fn term_is_heard_while_the_start_waits_for_its_backend() {
+    let Some(host) = host::for_test("term_is_heard_while_the_start_waits_for_its_backend", &["openssl"]) else {
+        return;
+    };
+    let (mta, backend) = rogue(&host, Speaks::Smtp);
+    drop(mta); // The socket stays and refuses.
+    prepare(&host);
+    host.write(CONFIG, &config(&backend, ""));
+    let mut process = host.start("gatepost", host.command(GATEPOST).arg("serve"));
+    process.wait_said("waiting up to 30 s for a backend", SOON);
+    assert!(process.ended().is_none(), "{}", process.said());
+    let told = Instant::now();
+    assert!(process.signal("TERM"));
+    assert_eq!(process.wait(SOON).code(), Some(0), "{}", process.said());
+    // Handoff gives a backend half a minute.
+    assert!(told.elapsed() < Duration::from_secs(15));
+    holds("no process of it is left", SOON, || gateposts(&host).is_empty());
 }
 
 fn shown(gate: &Gate<'_>) -> Vec<u8> {
