@@ -64,12 +64,7 @@ pub enum Ask<'a> {
         name: &'a [u8],
     },
     /// MAIL, with the address as qmail parses it: no source route, no quotes.
-    Mail {
-        /// The address.
-        address: &'a [u8],
-        /// SIZE=, octets.
-        size: Option<u64>,
-    },
+    Mail(&'a [u8]),
     /// RCPT, likewise.
     Rcpt(&'a [u8]),
     /// DATA: start the queue program.
@@ -101,7 +96,7 @@ impl<'a> Message<'a> for Ask<'a> {
     fn tag(&self) -> u8 {
         match self {
             Ask::Helo { .. } => 1,
-            Ask::Mail { .. } => 2,
+            Ask::Mail(_) => 2,
             Ask::Rcpt(_) => 3,
             Ask::Data => 4,
             Ask::Content(_) => 5,
@@ -122,11 +117,7 @@ impl<'a> Message<'a> for Ask<'a> {
                 w.bool(*esmtp);
                 w.bytes16(name);
             }
-            Ask::Mail { address, size } => {
-                w.bytes16(address);
-                w.option(*size, Writer::u64);
-            }
-            Ask::Rcpt(address) => w.bytes16(address),
+            Ask::Mail(address) | Ask::Rcpt(address) => w.bytes16(address),
             Ask::Content(octets) => w.bytes32(octets),
             Ask::Commit { length } => w.u64(*length),
             Ask::Abandon(why) => w.bool(*why == Abandoned::Loop),
@@ -149,7 +140,7 @@ impl<'a> Message<'a> for Ask<'a> {
     fn read(tag: u8, r: &mut Reader<'a>) -> Result<Self, WireError> {
         Ok(match tag {
             1 => Ask::Helo { esmtp: r.bool()?, name: argument(r)? },
-            2 => Ask::Mail { address: argument(r)?, size: r.option(Reader::u64)? },
+            2 => Ask::Mail(argument(r)?),
             3 => Ask::Rcpt(argument(r)?),
             4 => Ask::Data,
             5 => Ask::Content(r.bytes32()?),

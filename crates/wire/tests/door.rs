@@ -10,8 +10,8 @@ use gatepost_wire::slice::Chain;
 fn every_message_arrives_as_it_was_sent() {
     let asks = [
         Ask::Helo { esmtp: true, name: b"client.example" },
-        Ask::Mail { address: b"", size: None },
-        Ask::Mail { address: b"a b@c", size: Some(7) },
+        Ask::Mail(b""),
+        Ask::Mail(b"a b@c"),
         Ask::Rcpt(b"c@d"),
         Ask::Data,
         Ask::Content(b"a\nb\0\n"),
@@ -46,7 +46,7 @@ fn p11_no_argument_ends_a_string_in_an_environment_or_envelope() {
     for argument in [&b"a\0b"[..], b"\0", &long] {
         for ask in [
             Ask::Helo { esmtp: false, name: argument },
-            Ask::Mail { address: argument, size: None },
+            Ask::Mail(argument),
             Ask::Rcpt(argument),
             Ask::Auth(Auth { mechanism: Mechanism::Plain, user: b"u", password: argument, challenge: b"" }),
         ] {
