@@ -24,10 +24,14 @@ pub trait AskSignature: Send + Sync + Debug {
     fn sign(&self, pair: u8, scheme: u16, message: &[u8]) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>>;
 }
 
+/// Nothing is registered for SMTP; these are what senders that use ALPN at all say.
+const ALPN: [&str; 2] = ["smtp", "esmtp"];
+
 /// A server configuration whose signatures are made by `ask`. A chain's index is its pair's number.
 ///
 /// TLS 1.2 and 1.3, or 1.3 alone. No tickets and no stored sessions: the processes that could share them share nothing.
-/// No early data (it can be replayed), no ALPN, no client certificates.
+/// No early data (it can be replayed), no client certificates. A client that names protocols by ALPN and none of ours is
+/// no sender of mail but a browser that somebody led here: no handshake (ALPACA).
 ///
 /// # Errors
 /// [`TlsError`] when there is no chain or one that cannot be read; a pair that [`pair::Pair::load`] accepted can.
@@ -42,6 +46,7 @@ pub fn config(chains: &[Chain], tls13_only: bool, ask: Box<dyn AskSignature>) ->
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
+    config.alpn_protocols = ALPN.iter().map(|name| name.as_bytes().to_vec()).collect();
     Ok(Arc::new(config))
 }
 

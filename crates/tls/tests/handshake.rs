@@ -237,15 +237,34 @@ fn p5_nothing_is_resumed_and_nothing_is_early() {
         let mut client = client(&server, ring::default_provider(), version);
         client.resumption = Resumption::in_memory_sessions(8);
         client.enable_early_data = true;
-        client.alpn_protocols = vec![b"smtp".to_vec()];
         let client = Arc::new(client);
         for n in 1..=3 {
             let (s, mut c) = shake(&server, &client, "mx.example.org").unwrap();
             assert_eq!(s.handshake_kind(), Some(HandshakeKind::Full));
             assert_eq!(c.tls13_tickets_received(), 0);
-            assert_eq!(s.alpn_protocol(), None);
             assert!(c.early_data().is_none() && !c.is_early_data_accepted());
             assert_eq!(server.asked.lock().unwrap().len(), n);
+        }
+    }
+}
+
+#[test]
+fn p5_a_client_that_speaks_another_protocol_gets_no_handshake() {
+    for version in [&TLS13, &TLS12] {
+        for (offered, chosen) in [
+            (&[][..], Some(None)),
+            (&["smtp"], Some(Some("smtp"))),
+            (&["h2", "esmtp"], Some(Some("esmtp"))),
+            (&["h2", "http/1.1"], None),
+            (&["imap"], None),
+        ] {
+            let server = server(&[(P256, &[])], false, false);
+            let mut client = client(&server, ring::default_provider(), version);
+            client.alpn_protocols = offered.iter().map(|name: &&str| name.as_bytes().to_vec()).collect();
+            let shaken = shake(&server, &Arc::new(client), "mx.example.org").ok();
+            let found = shaken.map(|(s, _)| s.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned()));
+            assert_eq!(found, chosen.map(|chosen| chosen.map(str::to_owned)), "{offered:?}");
+            assert_eq!(server.asked.lock().unwrap().is_empty(), chosen.is_none(), "{offered:?}");
         }
     }
 }
