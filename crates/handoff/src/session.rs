@@ -12,6 +12,7 @@ use crate::spool::{ContentFile, Spool};
 use crate::transaction::{Recipient, Transaction};
 use crate::verdict::{self, Stage};
 use gatepost_channel::{ChannelError, Inbox};
+use gatepost_policy::local_part;
 use gatepost_policy::relay::{Judgement, Relay};
 use gatepost_smtp::received::{Received, With};
 use gatepost_wire::link::Open;
@@ -182,12 +183,15 @@ impl Session {
 
     /// Why a recipient is refused without asking the backend.
     fn refusal(&mut self, recipient: &Recipient) -> Option<Verdict> {
-        let (local_part, domain) = recipient.parts();
-        if self.house.relay.judge(local_part, domain, self.open.client.ip()) != Judgement::Allow {
+        let (name, domain) = recipient.parts();
+        if self.house.relay.judge(name, domain, self.open.client.ip()) != Judgement::Allow {
             return Some(verdict::RELAY_DENIED);
         }
         let offer = self.house.doors.offer(self.house.message_size, self.house.recipients);
         let transaction = self.gate.transaction()?;
+        if transaction.sender().is_some_and(local_part::can_run) {
+            return Some(verdict::BAD_SENDER);
+        }
         if transaction.recipients().len() >= usize::from(offer.recipients) {
             return Some(verdict::TOO_MANY);
         }

@@ -135,6 +135,14 @@ impl Transaction {
         self.reverse_path.as_bytes()
     }
 
+    /// The reverse-path's local part; none: the null reverse-path.
+    pub(crate) fn sender(&self) -> Option<&[u8]> {
+        match &self.reverse_path {
+            ReversePath::Null => None,
+            ReversePath::Mailbox(mailbox) => Some(mailbox.local_part()),
+        }
+    }
+
     /// An extension that this envelope needs and the backend does not list. What was offered to the client was true when
     /// it was said; another backend, or the same one restarted, may list less.
     pub(crate) fn missing(&self, extensions: &Extensions) -> Option<&'static str> {

@@ -10,6 +10,8 @@ const fn verdict(code: u16, enhanced: (u8, u16, u16), reason: Reason) -> Verdict
 
 pub(crate) const RCPT_OK: Verdict = verdict(250, (2, 1, 5), Reason::Ok);
 pub(crate) const RELAY_DENIED: Verdict = verdict(550, (5, 7, 1), Reason::RelayDenied);
+/// RFC 3463 §3.2: the sender's address; said of a recipient, since MAIL is answered without us.
+pub(crate) const BAD_SENDER: Verdict = verdict(553, (5, 1, 7), Reason::SenderRefused);
 pub(crate) const TOO_MANY: Verdict = verdict(452, (4, 5, 3), Reason::TooManyRecipients);
 pub(crate) const NO_SPACE: Verdict = verdict(452, (4, 3, 1), Reason::NoSpace);
 pub(crate) const TOO_LARGE: Verdict = verdict(552, (5, 3, 4), Reason::TooLarge);

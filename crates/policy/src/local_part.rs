@@ -23,6 +23,20 @@ const ANYWHERE: [(u8, Danger); 4] = [
     (b':', Danger::Delivery), // :include:/file; also @a:b, a source route
 ];
 
+/// Refused anywhere, quoted or not: what a shell or an MTA's own language takes for more than text, and what could be
+/// read as another address. A lone `$`, `&`, `'` or `=` stays: there are people called so.
+const SEQUENCES: [(&[u8], Danger); 9] = [
+    (b"${", Danger::Delivery), // Exim's expansion, a shell's variable
+    (b"$(", Danger::Delivery), // a shell's command
+    (b"`", Danger::Delivery),  // the same
+    (b";", Danger::Delivery),  // the end of a command
+    (b"()", Danger::Delivery), // a function, for bash before 2014
+    (b"/../", Danger::Delivery),
+    (b"=?", Danger::Route), // an encoded word (RFC 2047), which decodes to any octet
+    (b"<", Danger::Route),  // a path within the path, read again without the quotes
+    (b">", Danger::Route),
+];
+
 /// Octets refused at the beginning.
 const LEADING: [(u8, Danger); 5] = [
     (b'|', Danger::Delivery),  // |program
@@ -41,7 +55,22 @@ pub fn danger(local_part: &[u8]) -> Option<Danger> {
     let first = name.iter().find(|b| **b != b' ');
     let leading = LEADING.iter().find(|(octet, _)| first == Some(octet));
     let anywhere = || ANYWHERE.iter().find(|(octet, _)| name.contains(octet));
-    leading.or_else(anywhere).map(|(_, danger)| *danger)
+    let sequence = || SEQUENCES.iter().find(|(sequence, _)| holds(&name, sequence)).map(|(_, danger)| *danger);
+    leading.or_else(anywhere).map(|(_, danger)| *danger).or_else(sequence)
+}
+
+/// True for a local part that a shell or an expansion could run, wherever it stands: also in a reverse-path, which goes
+/// into environments and command lines of delivery agents. Route characters are no matter there.
+#[must_use]
+pub fn can_run(local_part: &[u8]) -> bool {
+    // Both readings of a backslash: `$\(` is `$(` once the quotes are off.
+    let unquoted: Vec<u8> = local_part.iter().copied().filter(|b| *b != b'\\').collect();
+    let runs = |(sequence, danger): &(&[u8], Danger)| *danger == Danger::Delivery && holds(&unquoted, sequence);
+    SEQUENCES.iter().any(runs)
+}
+
+fn holds(name: &[u8], sequence: &[u8]) -> bool {
+    name.windows(sequence.len()).any(|window| window == sequence)
 }
 
 /// True for `postmaster` in any case, quoted or not: the one name that is valid without a domain (RFC 5321 §4.5.1).
@@ -102,7 +131,7 @@ mod tests {
             (b"a|b", None),
             (b"a-b", None),
             (b"!", Some(Route)),
-            (b"#$&'*+=?^_`{}~x", None),
+            (b"#$&'*+?=^_{}~x", None),
             ("jürgen".as_bytes(), None),
             (b"\"a b\"", None),
             (b"\"a\\\"b\"", None),
@@ -126,6 +155,19 @@ mod tests {
             (b".user", Some(Delivery)),
             (b"-oQ/tmp", Some(Delivery)),
             (b"\"\\\\user\"", Some(Delivery)),
+            (b"a${run{x}}", Some(Delivery)),
+            (b"${run{\\x2fbin\\x2fsh}}", Some(Malformed)),
+            (b"\"${run{\\x2fbin}}\"", Some(Delivery)),
+            (b"a$HOME", None),
+            (b"\"$(id)\"", Some(Delivery)),
+            (b"\"\\$\\(id)\"", Some(Delivery)),
+            (b"a`id`", Some(Delivery)),
+            (b"\"a; sh\"", Some(Delivery)),
+            (b"\"() { :\"", Some(Delivery)),
+            (b"a/../b", Some(Delivery)),
+            (b"=?utf-8?q?a?=", Some(Route)),
+            (b"a=b?c", None),
+            (b"\"a> <b\"", Some(Route)),
             (b"", Some(Malformed)),
             (b"\"\"", Some(Malformed)),
             (b"\"", Some(Malformed)),
@@ -147,6 +189,26 @@ mod tests {
         ];
         for (local_part, expected) in table {
             assert_eq!(danger(local_part), *expected, "{}", local_part.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn p4_a_reverse_path_may_route_but_not_run() {
+        for (local_part, expected) in [
+            ("bounce+u=ok.test%a!b", false),
+            ("SRS0=x=y=client.test=s", false),
+            ("prvs=12$a&b'c", false),
+            ("=?utf-8?q?a?=", false),
+            ("\"a b\"", false),
+            ("\"() { :;}; sh\"", true),
+            ("\"; sh\"", true),
+            ("`id`", true),
+            ("${run{id}}", true),
+            ("\"$\\(id)\"", true),
+            ("\"\"", false),
+            ("", false),
+        ] {
+            assert_eq!(can_run(local_part.as_bytes()), expected, "{local_part}");
         }
     }
 

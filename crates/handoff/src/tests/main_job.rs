@@ -139,6 +139,27 @@ fn p4_relay_is_judged_here_and_before_the_backend_is_troubled() {
 }
 
 #[test]
+fn p4_what_could_be_run_behind_us_is_refused_in_either_path() {
+    let letters = |path| Mail { reverse_path: path, ..MAIL };
+    for (from, to_path, code, reason) in [
+        (&b"\"() { :;}; sh\"@b.test"[..], "user@ok.test", 553, Reason::SenderRefused),
+        (b"`id`@b.test", "user@ok.test", 553, Reason::SenderRefused),
+        (b"${run{id}}@b.test", "user@ok.test", 553, Reason::SenderRefused),
+        (b"a@b.test", "a${run{id}}@ok.test", 550, Reason::RelayDenied),
+        (b"a@b.test", "\"$(id)\"@ok.test", 550, Reason::RelayDenied),
+    ] {
+        let scene = Scene::new();
+        let mta = scene.mta();
+        let verdict = play(async {
+            let mut session = Session::begin(&scene.house()).await;
+            session.ask(&[Ask::Mail(letters(from)), to(to_path)]).await
+        });
+        assert_eq!((verdict.code, verdict.reason), (code, reason), "{to_path}");
+        assert_eq!(mta.connections(), 0, "{to_path}");
+    }
+}
+
+#[test]
 fn a_slow_client_occupies_no_backend_connection() {
     let scene = Scene::new().patient(|patience| patience.park = SHORT);
     let mta = scene.mta();

@@ -1,6 +1,7 @@
 //! Reads dialogues (`../dialogues/README.md` says how they are written) and speaks them to an engine.
 
-use gatepost_smtp::address::{Domain, ForwardPath};
+use gatepost_policy::local_part;
+use gatepost_smtp::address::{Domain, ForwardPath, ReversePath};
 use gatepost_smtp::data::BareLf;
 use gatepost_smtp::server::{Engine, Event, Leniency, Offer, Outcome, Settings, Verdict};
 
@@ -320,12 +321,15 @@ fn judge_recipient(engine: &Engine) -> Verdict {
     if mail.reverse_path.as_bytes() == b"bad@client.test" {
         return refuse(550, (5, 7, 1), Outcome::SenderRefused);
     }
+    if matches!(&mail.reverse_path, ReversePath::Mailbox(sender) if local_part::can_run(sender.local_part())) {
+        return refuse(553, (5, 1, 7), Outcome::SenderRefused);
+    }
     let ForwardPath::Mailbox(mailbox) = &rcpt.forward_path else {
         return refuse(250, (2, 1, 5), Outcome::Ok);
     };
     let ours = matches!(mailbox.domain(), Domain::Name(name) if name.eq_ignore_ascii_case(b"ok.test"));
     match mailbox.local_part() {
-        _ if !ours || mailbox.may_reroute() => refuse(550, (5, 7, 1), Outcome::RelayDenied),
+        local if !ours || local_part::danger(local).is_some() => refuse(550, (5, 7, 1), Outcome::RelayDenied),
         local if local.starts_with(b"no") => refuse(550, (5, 1, 1), Outcome::RecipientRefused),
         local if local.starts_with(b"later") => refuse(451, (4, 3, 0), Outcome::BackendDown),
         local if local.starts_with(b"many") => refuse(452, (4, 5, 3), Outcome::TooManyRecipients),
