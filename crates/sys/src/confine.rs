@@ -2,6 +2,7 @@
 
 use caps::CapSet;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, chdir, chroot, pivot_root, setgroups, setresgid, setresuid};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -187,6 +188,23 @@ pub fn change_root(root: &Path) -> io::Result<()> {
     chdir(root)?;
     chroot(".")?;
     Ok(chdir("/")?)
+}
+
+/// Moves into a user namespace in which no user exists: whoever we are shows as nobody, and all capabilities are held, over
+/// nothing but what is made from then on. The ground for [`change_root`] when we are not root.
+///
+/// # Errors
+/// EPERM or ENOSPC where users may not make them.
+pub fn leave_all_users() -> io::Result<()> {
+    Ok(unshare(CloneFlags::CLONE_NEWUSER)?)
+}
+
+/// Moves into a mount namespace of one's own.
+///
+/// # Errors
+/// EPERM without CAP_SYS_ADMIN.
+pub fn own_mounts() -> io::Result<()> {
+    Ok(unshare(CloneFlags::CLONE_NEWNS)?)
 }
 
 /// True when a way out of the root directory or a new mount is still possible.

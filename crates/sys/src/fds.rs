@@ -66,3 +66,35 @@ pub fn set_cloexec(fd: impl AsFd, on: bool) -> io::Result<()> {
     fcntl(fd, FcntlArg::F_SETFD(flag))?;
     Ok(())
 }
+
+/// Closes every descriptor but those in `kept`, in any order.
+///
+/// # Errors
+/// EINVAL only, on kernels before 5.9.
+pub fn close_all_but(kept: &[RawFd]) -> io::Result<()> {
+    let mut kept: Vec<u32> = kept.iter().map(|fd| fd.unsigned_abs()).collect();
+    kept.sort_unstable();
+    let mut first = 0;
+    for fd in kept {
+        if let Some(last) = fd.checked_sub(1).filter(|last| *last >= first) {
+            // SAFETY: takes no pointers. For a forked process that gives up all it shares: no Rust value that owns one
+            // of these is used there again, and it ends without running destructors.
+            if unsafe { libc::close_range(first, last, 0) } == -1 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        first = fd.saturating_add(1);
+    }
+    close_from(first)
+}
+
+/// Whether two descriptors lead to the same file, socket, pipe or terminal. Under inetd that tells that what is written
+/// to descriptor 2 reaches the client.
+#[must_use]
+pub fn same_file(a: impl AsFd, b: impl AsFd) -> bool {
+    use nix::sys::stat::fstat;
+    match (fstat(a), fstat(b)) {
+        (Ok(a), Ok(b)) => (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino),
+        _ => false,
+    }
+}

@@ -14,6 +14,7 @@ pub mod limits;
 pub mod net;
 pub mod netns;
 pub mod process;
+pub mod program;
 pub mod seq;
 pub mod signal;
 pub mod wait;

@@ -1,11 +1,11 @@
 //! Accepting and listening.
 
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, connect, getsockname, listen, setsockopt,
-    socket, sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, connect, getpeername, getsockname, listen,
+    setsockopt, socket, sockopt,
 };
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// A listening TCP socket, non-blocking. An IPv6 one takes IPv6 only, so that `[::]:25` and `0.0.0.0:25` can stand
@@ -76,6 +76,24 @@ pub fn connect_from(from: IpAddr, to: SocketAddr) -> io::Result<OwnedFd> {
 pub fn local_addr(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     let address: SockaddrStorage = getsockname(fd.as_raw_fd())?;
     socket_addr(&address).ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+}
+
+/// Both addresses of a connected internet socket, ours first, IPv4-mapped ones made IPv4. None: `fd` is something else,
+/// or the peer has gone already.
+#[must_use]
+pub fn connection(fd: BorrowedFd<'_>) -> Option<(SocketAddr, SocketAddr)> {
+    let peer: SockaddrStorage = getpeername(fd.as_raw_fd()).ok()?;
+    Some((local_addr(fd).ok()?, socket_addr(&peer)?))
+}
+
+/// IPv4 addresses of this machine's interfaces that are up, in the kernel's order.
+///
+/// # Errors
+/// ENOMEM, no descriptors left.
+pub fn own_ipv4() -> io::Result<Vec<Ipv4Addr>> {
+    let up = nix::net::if_::InterfaceFlags::IFF_UP;
+    let all = nix::ifaddrs::getifaddrs()?;
+    Ok(all.filter(|i| i.flags.contains(up)).filter_map(|i| Some(i.address?.as_sockaddr_in()?.ip())).collect())
 }
 
 /// Sends what is written at once: the first reply after a TLS handshake must not wait for an acknowledgement.

@@ -172,6 +172,29 @@ pub fn set_umask(mask: u32) {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(mask));
 }
 
+/// Who started this process, or took it over; 0 from outside of our pid namespace.
+#[must_use]
+pub fn parent() -> ProcessId {
+    nix::unistd::getppid().as_raw()
+}
+
+/// Empties the environment and overwrites what stood there. Nothing may hold a pointer into it.
+pub fn forget_environment() {
+    unsafe extern "C" {
+        static mut environ: *mut *mut libc::c_char;
+    }
+    // SAFETY: one thread; the standard library copies what it reads from here, so nobody holds a pointer. Each entry is a
+    // writable string up to its NUL, as environ(7) has it, and the list ends with a null pointer.
+    unsafe {
+        let mut entry = environ;
+        while !entry.is_null() && !(*entry).is_null() {
+            (*entry).write_bytes(0, libc::strlen(*entry));
+            entry = entry.add(1);
+        }
+        libc::clearenv();
+    }
+}
+
 /// Effective uid and gid.
 #[must_use]
 pub fn effective_ids() -> (u32, u32) {

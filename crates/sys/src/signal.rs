@@ -81,6 +81,30 @@ pub fn reset() -> io::Result<()> {
     Ok(())
 }
 
+/// As [`reset`], for all signals: whoever started us may have had some ignored, and a program that an admin names is to
+/// find none so.
+///
+/// # Errors
+/// None in practice.
+pub fn reset_all() -> io::Result<()> {
+    for signal in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP)) {
+        // SAFETY: installs a default disposition, no function of ours.
+        unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigDfl) }?;
+    }
+    Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
+}
+
+/// Makes a write that nobody will read fail with EPIPE instead of killing. The standard library does so at start, where
+/// it starts the program.
+///
+/// # Errors
+/// None in practice.
+pub fn ignore_broken_pipe() -> io::Result<()> {
+    // SAFETY: ignores a signal; no function of ours is installed.
+    unsafe { nix::sys::signal::signal(Signal::SIGPIPE, nix::sys::signal::SigHandler::SigIgn) }?;
+    Ok(())
+}
+
 /// Makes a write beyond RLIMIT_FSIZE fail with EFBIG instead of killing: a large message must not look like a crash.
 ///
 /// # Errors

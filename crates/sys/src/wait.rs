@@ -3,7 +3,7 @@
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Waits until one of `fds` can be read, or has been hung up, or `timeout` has passed. True at the place of each that
 /// is ready.
@@ -21,6 +21,44 @@ pub fn readable(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result
         Err(e) => return Err(e.into()),
     }
     Ok(polled.iter().map(|p| p.any().unwrap_or(false)).collect())
+}
+
+/// What a descriptor is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// Octets, an end of file, a death behind a pidfd.
+    Read,
+    /// Room to write, or nobody left who would read.
+    Write,
+}
+
+/// Waits until one of `fds` is ready for what it is wanted for, or is at its end, or `until` has passed. True at the
+/// place of each that is ready; all false when time is over.
+///
+/// # Errors
+/// EINVAL for more descriptors than RLIMIT_NOFILE, ENOMEM.
+pub fn ready(fds: &[(BorrowedFd<'_>, Want)], until: Option<Instant>) -> io::Result<Vec<bool>> {
+    let flag = |want| match want {
+        Want::Read => PollFlags::POLLIN,
+        Want::Write => PollFlags::POLLOUT,
+    };
+    let mut polled: Vec<PollFd<'_>> = fds.iter().map(|(fd, want)| PollFd::new(*fd, flag(*want))).collect();
+    loop {
+        let timeout = match until {
+            None => PollTimeout::NONE,
+            Some(until) => {
+                let left = until.saturating_duration_since(Instant::now());
+                // Rounded up: a wait of less than a millisecond must not become a loop.
+                PollTimeout::try_from(left.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
+            }
+        };
+        match poll(&mut polled, timeout) {
+            Ok(0) if until.is_none_or(|until| until > Instant::now()) => {}
+            Ok(_) => return Ok(polled.iter().map(|p| p.any().unwrap_or(false)).collect()),
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
 }
 
 /// Whether the other side of `fd` is closed in both directions, not merely finished with sending.

@@ -25,6 +25,7 @@ const HOUSE: &[Room] = &[
     room("sys", &[], &["nix", "libc", "caps", "rlimit", "seccompiler", "landlock"]),
     room("channel", &["wire", "sys"], &["tokio"]),
     room("jail", &["wire", "channel", "sys"], &["tracing"]),
+    room("program", &["sys"], &[]),
     room("policy", &["smtp"], &[]),
     room("config", &["smtp", "policy", "wire"], &["toml", "serde"]),
     room("tls", &["wire"], &["rustls", "rustls-pki-types", "zeroize", "webpki", "rustls-webpki", "ring"]),
