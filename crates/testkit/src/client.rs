@@ -46,7 +46,48 @@ impl fmt::Display for Reply {
 enum Transport {
     Tcp(TcpStream),
     Unix(UnixStream),
-    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    Tls(Box<StreamOwned<ClientConnection, Records>>),
+}
+
+/// The connection under TLS, which gives rustls nothing but records: it is not to see anything else once it has said
+/// farewell, and Exim goes on in clear then.
+struct Records {
+    tcp: TcpStream,
+    /// What has been read of a record's first five octets: its type, version and length.
+    head: Vec<u8>,
+    /// What is still to come of the record behind them.
+    left: usize,
+}
+
+impl Read for Records {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let most = if self.left > 0 { self.left } else { 5 - self.head.len() };
+        let room = most.min(into.len());
+        let n = self.tcp.read(&mut into[..room])?;
+        if self.left > 0 {
+            self.left -= n;
+            return Ok(n);
+        }
+        self.head.extend_from_slice(&into[..n]);
+        if self.head.first().is_some_and(|kind| !(20..=24).contains(kind)) {
+            return Err(io::Error::new(ErrorKind::InvalidData, "octets that are no TLS"));
+        }
+        if let &[_, _, _, high, low] = self.head.as_slice() {
+            self.left = usize::from(u16::from_be_bytes([high, low]));
+            self.head.clear();
+        }
+        Ok(n)
+    }
+}
+
+impl Write for Records {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.tcp.write(octets)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.tcp.flush()
+    }
 }
 
 /// A connection to an SMTP or LMTP server.
@@ -124,7 +165,8 @@ impl Client {
         let Transport::Tcp(tcp) = &self.transport else { return Err(io::Error::other("not a plain TCP connection")) };
         let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
         let connection = ClientConnection::new(Arc::new(any_certificate()), name).map_err(io::Error::other)?;
-        let mut stream = Box::new(StreamOwned::new(connection, tcp.try_clone()?));
+        let records = Records { tcp: tcp.try_clone()?, head: Vec::new(), left: 0 };
+        let mut stream = Box::new(StreamOwned::new(connection, records));
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
         }
@@ -149,7 +191,7 @@ impl Client {
         match &self.transport {
             Transport::Tcp(stream) => stream.set_read_timeout(Some(patience)),
             Transport::Unix(stream) => stream.set_read_timeout(Some(patience)),
-            Transport::Tls(stream) => stream.sock.set_read_timeout(Some(patience)),
+            Transport::Tls(stream) => stream.sock.tcp.set_read_timeout(Some(patience)),
         }
         .unwrap();
     }
@@ -162,7 +204,7 @@ impl Client {
         match &self.transport {
             Transport::Tcp(stream) => stream.set_write_timeout(Some(patience)),
             Transport::Unix(stream) => stream.set_write_timeout(Some(patience)),
-            Transport::Tls(stream) => stream.sock.set_write_timeout(Some(patience)),
+            Transport::Tls(stream) => stream.sock.tcp.set_write_timeout(Some(patience)),
         }
         .unwrap();
     }
@@ -293,7 +335,7 @@ impl Client {
                 }
                 stream.conn.send_close_notify();
                 self.broken = stream.flush().is_err_and(|e| e.kind() == ErrorKind::InvalidData);
-                stream.sock.shutdown(Shutdown::Write)
+                stream.sock.tcp.shutdown(Shutdown::Write)
             }
         };
     }

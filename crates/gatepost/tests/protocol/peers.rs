@@ -95,6 +95,13 @@ fn without_farewell(row: &Row, mut heard: Heard) -> Heard {
     heard
 }
 
+/// Its STARTTLS comes to its end.
+fn speaks_tls(host: &Host) -> bool {
+    let mut client = client(host, Duration::from_secs(10)).expect("a greeting");
+    client.ask("EHLO client.test", 250);
+    client.try_starttls(HOSTNAME).is_ok()
+}
+
 fn prove(peer: Peer, test: &str) {
     if !peer.is_there(test) {
         return;
@@ -103,6 +110,8 @@ fn prove(peer: Peer, test: &str) {
     let (_, known) = differences(peer);
     let _process = peer.start(&host);
     let rows: Vec<Row> = rows().into_iter().filter(|row| peer.lacks(row).is_none()).collect();
+    // None is left out for longer than it must be.
+    assert_eq!(speaks_tls(&host), rows.iter().any(|row| row.prelude == "tls"), "{}: TLS", peer.name());
     let names: BTreeSet<String> = rows.iter().map(Row::name).collect();
     let stale: Vec<&String> = known.keys().filter(|name| !names.contains(*name)).collect();
     assert!(stale.is_empty(), "{}: differences in rows that are not there: {stale:#?}", peer.name());
