@@ -306,6 +306,10 @@ impl Engine {
             Question::Rcpt => {
                 let _: Option<Turn<'_>> = self.recipient_refused();
             }
+            // Its cause is ours, but nothing else would end the asking.
+            Question::StartTls if self.too_many_errors() => {
+                let _: Option<Turn<'_>> = self.close_for_abuse();
+            }
             _ => {}
         }
     }
@@ -375,12 +379,17 @@ impl Engine {
 
     /// Refuses a command for what it is, and counts it.
     fn refuse<'i>(&mut self, reply: Reply) -> Option<Turn<'i>> {
-        let Limits { errors, errors_in_all, .. } = self.settings.limits;
-        if self.tallies.errors.one_more(errors) | self.tallies.errors_in_all.one_more(errors_in_all) {
+        if self.too_many_errors() {
             return self.close_for_abuse();
         }
         self.say(reply);
         None
+    }
+
+    /// Counts one.
+    fn too_many_errors(&mut self) -> bool {
+        let Limits { errors, errors_in_all, .. } = self.settings.limits;
+        self.tallies.errors.one_more(errors) | self.tallies.errors_in_all.one_more(errors_in_all)
     }
 
     fn say(&mut self, reply: Reply) {

@@ -84,6 +84,7 @@ impl<'t> Session<'t> {
                     self.content.extend(content);
                 }
                 Heard::Event(event) => {
+                    assert!(event != "STARTTLS" || rest.is_empty(), "{} octets in clear are left", rest.len());
                     let answer = self.answer_to(&event);
                     self.note(event.clone());
                     match (event.as_str(), answer) {

@@ -95,8 +95,9 @@ fn whatever_repeats_ends() {
         refused_recipients: 3,
         ..Limits::default()
     };
-    let settings = Settings { limits, ..Settings::default() };
-    let refused = [("RCPT c@d", "553 no\r\n", Then::Refused)];
+    let settings = Settings { limits, starttls: true, ..Settings::default() };
+    let refused =
+        [("RCPT c@d", "553 no\r\n", Then::Refused), ("STARTTLS", "454 TLS not available (#4.3.0)\r\n", Then::Refused)];
     for (before, repeated, served) in [
         ("", "FOO\r\n", 3),
         ("", "DATA\r\n", 3),
@@ -107,6 +108,7 @@ fn whatever_repeats_ends() {
         ("", "EHLO x\r\n", 3),
         ("", "MAIL\r\n", 3),
         ("", "RCPT\r\n", 3),
+        ("", "STARTTLS\r\n", 3),
         ("MAIL\r\n", "RCPT TO:<c@d>\r\n", 3),
         // Granted between them: only the sum counts.
         ("MAIL\r\n", "FOO\r\nRCPT\r\n", 5),
