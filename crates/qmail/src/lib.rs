@@ -9,3 +9,8 @@
 
 pub mod engine;
 pub mod replies;
+
+/// Splits off the first `n` octets; all of them when there are fewer.
+fn split(octets: &[u8], n: usize) -> (&[u8], &[u8]) {
+    octets.split_at_checked(n).unwrap_or((octets, &[]))
+}

@@ -1,0 +1,126 @@
+//! What the engine says to the shell and to the door, and what the door says back.
+
+use super::AuthAsk;
+
+/// What the octets mean to the shell and to the door.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// All input is consumed: flush the output, then read more. While an answer is due nothing is consumed.
+    Starved,
+    /// The output is at its bound: flush it, then call again with the rest. Input is left.
+    Flush,
+    /// HELO or EHLO: the transaction is dropped, an answer is due.
+    Helo {
+        /// It was EHLO.
+        esmtp: bool,
+        /// The argument as sent, any octet but NUL and LF, shorter than [`super::Limits::line`].
+        name: &'a [u8],
+    },
+    /// MAIL: the transaction before it is dropped, an answer is due.
+    Mail {
+        /// [`super::ADDRESS_MAX`] octets at most, quotes undone; any octet but NUL and LF. Empty: the null sender.
+        address: &'a [u8],
+        /// All that came behind the verb.
+        argument: &'a [u8],
+    },
+    /// RCPT: an answer is due.
+    Rcpt {
+        /// As that of MAIL.
+        address: &'a [u8],
+    },
+    /// DATA, and there are recipients: an answer is due.
+    Data,
+    /// The next octets of content as stored: CRLF is LF, dots are unstuffed, a bare CR stays. Up to the size limit.
+    Content(&'a [u8]),
+    /// The content is complete: an answer is due, with its reply.
+    Commit,
+    /// The content is complete and refused; its reply is queued. In place of [`Event::Commit`].
+    Abandon(Why),
+    /// The transaction is dropped; its reply is queued.
+    Reset,
+    /// AUTH: an answer is due.
+    Auth(AuthAsk<'a>),
+    /// STARTTLS: an answer is due. [`Then::Go`]: flush the output, shake hands, then [`super::Engine::tls_established`].
+    StartTls,
+    /// Flush the output, then close.
+    Close(Farewell),
+}
+
+/// Why content is refused here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// A hundred hops. Goes before [`Why::TooLarge`].
+    Loop,
+    /// More octets than [`super::Settings::databytes`].
+    TooLarge,
+}
+
+/// Why a session ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Farewell {
+    Quit,
+    /// The door said so, and that all is well.
+    Quietly,
+    /// The door said so.
+    Door,
+    Timeout,
+    /// One of [`super::Limits`].
+    Limit,
+    /// A bare LF in content.
+    StrayNewline,
+    Internal,
+}
+
+impl Farewell {
+    /// The status that qmail-smtpd exits with.
+    #[must_use]
+    pub fn exit_status(self) -> u8 {
+        u8::from(!matches!(self, Self::Quit | Self::Quietly))
+    }
+}
+
+/// What the session waits for: the shell's timeouts go by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The answer that lets it greet: any input is early talk.
+    Greeting,
+    /// A command, or a response in the dialogue of AUTH.
+    Command,
+    /// Content.
+    Content,
+    /// An [`super::Engine::answer`].
+    Answer,
+    /// [`super::Engine::tls_established`].
+    Handshake,
+    /// Nothing: it is over.
+    Closed,
+}
+
+/// What the door says to what it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer<'a> {
+    /// The reply, one or more lines with their CRLF. Empty: the usual one, which exists for [`Then::Go`] (but not to
+    /// [`Event::Commit`]) and for refused credentials; with [`Then::Close`] and [`Then::CloseQuietly`] none.
+    pub lines: &'a [u8],
+    /// What becomes of it.
+    pub then: Then,
+}
+
+impl Answer<'static> {
+    /// As usual.
+    pub const GO: Self = Self { lines: b"", then: Then::Go };
+}
+
+/// What becomes of what the door was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// Granted.
+    Go,
+    /// Not granted; the session goes on. DATA refused drops the transaction.
+    Refused,
+    /// The session ends as a failure.
+    Close,
+    /// The session ends as if by QUIT.
+    CloseQuietly,
+}
