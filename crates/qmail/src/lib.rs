@@ -8,8 +8,13 @@
 //! | `cdb.rs` | constant databases, read with distrust, and written |
 //! | `control.rs` | how a control file is read, and what to warn of |
 //! | `environment.rs` | the UCSPI environment, and the work of tcp-env |
+//! | `literal.rs` | `[d.d.d.d]` that means this host |
 //! | `patterns.rs` | POSIX patterns of badhelo, badmailfrom and badrcptto |
+//! | `program.rs` | how a program that was started has ended |
+//! | `queue.rs` | qmail-queue's envelope, exit statuses and custom texts |
+//! | `rcptcheck.rs` | RCPTCHECK |
 //! | `rcpthosts.rs` | who may be written to |
+//! | `received.rs` | the Received field |
 //! | `recipients.rs` | validrcptto, brtlimit, maxrcpt, tarpit |
 //! | `senders.rs` | badmailfrom |
 //! | `switches.rs` | every safe choice that differs from qmail, and its switch |
@@ -20,8 +25,13 @@ pub mod cdb;
 pub mod control;
 pub mod engine;
 pub mod environment;
+pub mod literal;
 pub mod patterns;
+pub mod program;
+pub mod queue;
+pub mod rcptcheck;
 pub mod rcpthosts;
+pub mod received;
 pub mod recipients;
 pub mod replies;
 pub mod senders;
