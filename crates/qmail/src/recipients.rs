@@ -6,7 +6,8 @@ use std::io;
 use crate::rcpthosts::{Lookup, Set};
 use crate::replies::{self, Reply};
 
-/// validrcptto: whole addresses, and `@host` for all of a host. In the file, in validrcptto.cdb, or in both.
+/// validrcptto: whole addresses, and `@host` for all of a host; with `-` in front not those. In the file, in
+/// morevalidrcptto.cdb, or in both.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ValidRcptTo {
     set: Set,
@@ -19,21 +20,26 @@ impl ValidRcptTo {
         Self { set: Set::new(entries) }
     }
 
-    /// Whether `recipient` is known here. One without a domain is left to the queue program, as rcpthosts leaves it.
+    /// Whether `recipient` is known here. The address counts before its denial, that before the host, that before its denial;
+    /// who is not listed at all is not known. An address without a domain can only be listed whole.
     ///
     /// # Errors
     /// Those of `more`.
     pub fn knows(&self, recipient: &[u8], more: Option<&dyn Lookup>) -> io::Result<bool> {
-        let Some(at) = memchr::memrchr(b'@', recipient) else { return Ok(true) };
         let whole = recipient.to_ascii_lowercase();
-        let keys = [whole.as_slice(), whole.get(at..).unwrap_or_default()];
-        if keys.iter().any(|key| self.set.has(key)) {
-            return Ok(true);
-        }
-        let Some(more) = more else { return Ok(false) };
-        for key in keys {
-            if more.contains(key)? {
-                return Ok(true);
+        let host = memchr::memrchr(b'@', &whole).and_then(|at| whole.get(at..));
+        for (key, known) in
+            [Some(whole.as_slice()), host].into_iter().flatten().flat_map(|key| [(key, true), (key, false)])
+        {
+            let denial;
+            let key = if known {
+                key
+            } else {
+                denial = [b"-", key].concat();
+                &denial
+            };
+            if self.set.has(key) || more.map_or(Ok(false), |more| more.contains(key))? {
+                return Ok(known);
             }
         }
         Ok(false)
@@ -56,14 +62,11 @@ pub struct Unknown {
 }
 
 impl Unknown {
-    /// One more. The one that reaches `limit` ends the session; 0 is no limit.
+    /// One more. The first beyond `limit` ends the session; 0 is no limit.
     pub fn refuse(&mut self, limit: u32) -> Refusal {
+        let close = limit != 0 && self.seen >= limit;
         self.seen = self.seen.saturating_add(1);
-        if limit != 0 && self.seen >= limit {
-            Refusal { reply: replies::TOO_MANY_INVALID, close: true }
-        } else {
-            Refusal { reply: replies::NOT_VALID_RCPTTO, close: false }
-        }
+        Refusal { reply: if close { replies::TOO_MANY_INVALID } else { replies::NOT_VALID_RCPTTO }, close }
     }
 }
 
@@ -109,14 +112,21 @@ mod tests {
 
     #[test]
     fn validrcptto_knows_addresses_and_hosts() {
-        let valid = ValidRcptTo::new([&b"Jo@example.com"[..], b"@all.example"]);
+        let valid = ValidRcptTo::new(
+            ["Jo@example.com", "@all.example", "root", "-old@all.example", "kept@none.example", "-@none.example"]
+                .map(str::as_bytes),
+        );
         for (recipient, known) in [
             ("jo@EXAMPLE.com", true),
             ("xjo@example.com", false),
             ("any@all.example", true),
             ("any@sub.all.example", false),
             ("C@cdb.example", true),
-            ("local", true),
+            ("local", false),
+            ("root", true),
+            ("old@all.example", false),
+            ("kept@none.example", true),
+            ("other@none.example", false),
         ] {
             assert_eq!(valid.knows(recipient.as_bytes(), Some(&Cdb)).unwrap(), known, "{recipient}");
         }
@@ -126,6 +136,7 @@ mod tests {
     fn brtlimit_ends_the_session() {
         let mut unknown = Unknown::default();
         assert!(!unknown.refuse(2).close);
+        assert_eq!(unknown.refuse(2), Refusal { reply: replies::NOT_VALID_RCPTTO, close: false });
         assert_eq!(unknown.refuse(2), Refusal { reply: replies::TOO_MANY_INVALID, close: true });
         assert!((0..9).all(|_| !unknown.refuse(0).close));
     }
