@@ -22,6 +22,24 @@ impl Reply {
         Self(Cow::Owned(line))
     }
 
+    /// A line that another program says as a whole: three digits from 2 to 5 in front, a space or a hyphen for more to
+    /// follow, text. Cleaned and cut like [`quoting`](Self::quoting). `None` when it has no such code.
+    #[must_use]
+    pub fn said(line: &[u8]) -> Option<Self> {
+        let (code, rest) = line.split_at_checked(3)?;
+        let sound =
+            code.iter().all(u8::is_ascii_digit) && code.first().is_some_and(|first| (b'2'..=b'5').contains(first));
+        let (more, text) = match rest.split_first() {
+            None => (false, rest),
+            Some((b' ', text)) => (false, text),
+            Some((b'-', text)) => (true, text),
+            Some(_) => return None,
+        };
+        let code: u16 = std::str::from_utf8(code).ok().filter(|_| sound)?.parse().ok()?;
+        let quoted = Self::quoting(code, text).0.into_owned();
+        Some(Self(Cow::Owned(if more { quoted.replacen(' ', "-", 1) } else { quoted })))
+    }
+
     /// The line.
     #[must_use]
     pub fn line(&self) -> &str {

@@ -1,0 +1,472 @@
+//! All control files of one connection, read once before the greeting, with the variables that override them. An edit holds
+//! for the next connection, without a signal.
+
+use crate::control::{ControlError, Home, Warning, int, line, list, variable};
+use crate::environment::Environment;
+use crate::patterns::Patterns;
+use crate::rcpthosts::{RcptHosts, Set};
+use crate::recipients::{Tarpit, ValidRcptTo};
+use crate::replies::{self, Reply};
+use crate::senders::BadMailFrom;
+use crate::spp::Plugins;
+use crate::switches::Switches;
+
+/// What holds for one connection.
+#[derive(Debug, Clone)]
+pub struct Controls {
+    /// After `220 `, `221 ` and HELO's `250 `. Control octets are dropped: a file from DOS must not put a CR into a reply.
+    pub greeting: Vec<u8>,
+    /// What replaces `[local address]`; `None` turns that off.
+    pub local_host: Option<Vec<u8>>,
+    /// Seconds for each single read and write, at least 1.
+    pub timeout: u32,
+    /// Octets of a message as it is stored; 0 is no limit.
+    pub databytes: u32,
+    /// The domains that mail is taken for.
+    pub rcpthosts: RcptHosts,
+    /// brtlimit; 0 is none.
+    pub invalid_limit: u32,
+    /// maxrcpt; 0 is none.
+    pub max_rcpt: u32,
+    /// tarpitcount and tarpitdelay.
+    pub tarpit: Tarpit,
+    /// Seconds before the greeting, 0 for a client that may relay.
+    pub greet_delay: u32,
+    /// Whether a client that speaks before the greeting is dropped.
+    pub drop_early_talker: bool,
+    /// Whether the null sender is put off.
+    pub reject_null_senders: bool,
+    /// validrcptto, if there is one; morevalidrcptto.cdb alone counts.
+    pub valid_rcpt_to: Option<ValidRcptTo>,
+    /// TLSCIPHERS or tlsserverciphers, joined with colons.
+    pub tls_ciphers: Option<Vec<u8>>,
+    /// Whether STARTTLS can be had: there is a servercert.pem.
+    pub certificate: bool,
+    /// qmail-spp's plugins; `None` when there are none or NOSPP is set.
+    pub plugins: Option<Plugins>,
+    senders: Twins<BadMailFrom>,
+    helos: Twins<Patterns>,
+    recipients: Twins<Patterns>,
+}
+
+/// A list for everyone, and its `norelay` twin for those without RELAYCLIENT.
+#[derive(Debug, Clone, Default)]
+struct Twins<T> {
+    everyone: T,
+    strangers: T,
+}
+
+impl<T> Twins<T> {
+    fn of(&self, relay: bool) -> impl Iterator<Item = &T> {
+        [Some(&self.everyone), (!relay).then_some(&self.strangers)].into_iter().flatten()
+    }
+}
+
+impl Controls {
+    /// Reads everything. `warnings` of the switches are not repeated here.
+    ///
+    /// # Errors
+    /// A file that is there and can't be read, or no greeting to be had: answered with [`ControlError::reply`] in place of
+    /// the greeting.
+    pub fn read(
+        home: &dyn Home,
+        environment: &Environment,
+        switches: &Switches,
+    ) -> Result<(Self, Vec<Warning>), ControlError> {
+        let mut reader = Reader { home, environment, warnings: Vec::new() };
+        let me = reader.line("me")?;
+        let mut greeting = reader.line("smtpgreeting")?.or_else(|| me.clone()).ok_or(ControlError::NoGreeting)?;
+        greeting.retain(|octet| !octet.is_ascii_control());
+        let controls = Self {
+            greeting,
+            local_host: reader.line("localiphost")?.or(me),
+            timeout: reader.timeout()?,
+            databytes: reader.databytes(switches.databytes_any)?,
+            rcpthosts: reader.rcpthosts(switches.open_relay)?,
+            invalid_limit: reader.number("brtlimit", "BRTLIMIT", 0)?,
+            max_rcpt: reader.max_rcpt()?,
+            tarpit: Tarpit {
+                count: reader.number("tarpitcount", "TARPITCOUNT", Tarpit::default().count)?,
+                delay: reader.number("tarpitdelay", "TARPITDELAY", Tarpit::default().delay)?,
+            },
+            greet_delay: reader.greet_delay(),
+            drop_early_talker: environment.has("DROP_PRE_GREET") && !environment.has("RELAYCLIENT"),
+            reject_null_senders: reader.reject_null_senders()?,
+            valid_rcpt_to: reader.valid_rcpt_to()?,
+            tls_ciphers: reader.tls_ciphers()?,
+            certificate: home.exists("servercert.pem"),
+            plugins: reader.plugins()?,
+            senders: if environment.has("DISABLE_BADMAILFROM") {
+                Twins::default()
+            } else {
+                Twins { everyone: reader.senders("badmailfrom")?, strangers: reader.senders("badmailfromnorelay")? }
+            },
+            helos: if environment.has("NOBADHELO") {
+                Twins::default()
+            } else {
+                Twins { everyone: reader.patterns("badhelo")?, strangers: reader.patterns("badhelonorelay")? }
+            },
+            recipients: Twins {
+                everyone: reader.patterns("badrcptto")?,
+                strangers: reader.patterns("badrcpttonorelay")?,
+            },
+        };
+        Ok((controls, reader.warnings))
+    }
+
+    /// badmailfrom: what is to be said at each RCPT to this sender. `relay`: RELAYCLIENT is set.
+    #[must_use]
+    pub fn judge_sender(&self, sender: &[u8], relay: bool) -> Option<Reply> {
+        self.senders.of(relay).find_map(|list| list.judge(sender))
+    }
+
+    /// badhelo: what is to be said to who gave this argument to HELO or EHLO.
+    #[must_use]
+    pub fn judge_helo(&self, helo: &[u8], relay: bool) -> Option<Reply> {
+        self.helos.of(relay).any(|list| list.deny(helo)).then_some(replies::HELO_DENIED)
+    }
+
+    /// badrcptto: what is to be said to this recipient.
+    #[must_use]
+    pub fn judge_recipient(&self, recipient: &[u8], relay: bool) -> Option<Reply> {
+        self.recipients.of(relay).any(|list| list.deny(recipient)).then_some(replies::RECIPIENT_DENIED)
+    }
+}
+
+struct Reader<'h> {
+    home: &'h dyn Home,
+    environment: &'h Environment,
+    warnings: Vec<Warning>,
+}
+
+impl Reader<'_> {
+    fn octets(&self, file: &'static str) -> Result<Option<Vec<u8>>, ControlError> {
+        self.home.read(file).map_err(|error| ControlError::Unreadable { file, error })
+    }
+
+    fn line(&mut self, file: &'static str) -> Result<Option<Vec<u8>>, ControlError> {
+        Ok(self.octets(file)?.map(|octets| line(file, &octets, &mut self.warnings).to_vec()))
+    }
+
+    fn int(&mut self, file: &'static str, default: u32) -> Result<u32, ControlError> {
+        Ok(self.octets(file)?.map_or(default, |octets| int(file, &octets, default, &mut self.warnings)))
+    }
+
+    /// A number from a file, and the variable that wins over it.
+    fn number(&mut self, file: &'static str, name: &'static str, default: u32) -> Result<u32, ControlError> {
+        let kept = self.int(file, default)?;
+        Ok(variable(name, self.environment.get(name), kept, &mut self.warnings).unwrap_or(kept))
+    }
+
+    /// Signed in qmail, and never below 1.
+    fn timeout(&mut self) -> Result<u32, ControlError> {
+        let seconds = self.int("timeoutsmtpd", 1200)?;
+        Ok(if i32::try_from(seconds).is_ok() { seconds.max(1) } else { 1 })
+    }
+
+    fn databytes(&mut self, any: bool) -> Result<u32, ControlError> {
+        let kept = self.int("databytes", 0)?;
+        let value = self.environment.get("DATABYTES");
+        let limit = match variable("DATABYTES", value, if any { 0 } else { kept }, &mut self.warnings) {
+            Some(number) => number,
+            None if any && value.is_some() => 0,
+            None => kept,
+        };
+        // One less than the most, because qmail counts one beyond.
+        Ok(limit.min(u32::MAX.saturating_sub(1)))
+    }
+
+    fn rcpthosts(&mut self, open: bool) -> Result<RcptHosts, ControlError> {
+        let octets = self.octets("rcpthosts")?;
+        if octets.is_none() {
+            self.warnings.push(Warning::NoRcpthosts { open });
+            if open {
+                return Ok(RcptHosts::Any);
+            }
+        }
+        let octets = octets.unwrap_or_default();
+        let entries = list("rcpthosts", &octets, &mut self.warnings);
+        Ok(RcptHosts::Only(Set::new(entries.into_iter().map(|(_, entry)| entry))))
+    }
+
+    fn max_rcpt(&mut self) -> Result<u32, ControlError> {
+        let limit = self.number("maxrcpt", "MAXRCPT", 0)?;
+        Ok(if self.environment.has("DISABLE_MAXRCPT") { 0 } else { limit })
+    }
+
+    fn greet_delay(&mut self) -> u32 {
+        if self.environment.has("RELAYCLIENT") {
+            return 0;
+        }
+        let mut of = |name| variable(name, self.environment.get(name), 0, &mut self.warnings);
+        of("GREETDELAY").or_else(|| of("SMTPD_GREETDELAY")).unwrap_or(0)
+    }
+
+    fn reject_null_senders(&mut self) -> Result<bool, ControlError> {
+        let file = self.int("rejectnullsenders", 0)? != 0;
+        Ok(self.environment.get("REJECTNULLSENDERS").map_or(file, |value| value != b"0"))
+    }
+
+    /// VALIDRCPTTO names another file, as SPPCONFFILE does.
+    fn valid_rcpt_to(&mut self) -> Result<Option<ValidRcptTo>, ControlError> {
+        const FILE: &str = "validrcptto";
+        let octets = match self.environment.get("VALIDRCPTTO") {
+            None => self.octets(FILE)?,
+            Some(path) => self.named(FILE, path)?,
+        };
+        let Some(octets) = octets else {
+            return Ok(self.home.exists("morevalidrcptto.cdb").then(ValidRcptTo::default));
+        };
+        let entries = list(FILE, &octets, &mut self.warnings);
+        Ok(Some(ValidRcptTo::new(entries.into_iter().map(|(_, entry)| entry))))
+    }
+
+    fn tls_ciphers(&mut self) -> Result<Option<Vec<u8>>, ControlError> {
+        if let Some(value) = self.environment.get("TLSCIPHERS") {
+            return Ok(Some(value.to_vec()));
+        }
+        let Some(octets) = self.octets("tlsserverciphers")? else { return Ok(None) };
+        let entries = list("tlsserverciphers", &octets, &mut self.warnings);
+        Ok(Some(entries.into_iter().map(|(_, entry)| entry).collect::<Vec<_>>().join(&b':')))
+    }
+
+    /// A missing file is no plugins, unless SPPCONFFILE names it.
+    fn plugins(&mut self) -> Result<Option<Plugins>, ControlError> {
+        const FILE: &str = "smtpplugins";
+        if self.environment.has("NOSPP") {
+            return Ok(None);
+        }
+        let octets =
+            match self.environment.get("SPPCONFFILE") {
+                // A file that was named and is not there is a slip, and plugins are there to refuse.
+                Some(path) if !path.is_empty() => Some(self.named(FILE, path)?.ok_or_else(|| {
+                    ControlError::Unreadable { file: FILE, error: std::io::ErrorKind::NotFound.into() }
+                })?),
+                _ => self.octets(FILE)?,
+            };
+        Ok(octets.map(|octets| Plugins::parse(&octets, &mut self.warnings)))
+    }
+
+    /// A file that a variable names, relative to qmail's home, as [`Home`] wants it: relative to `control/`.
+    fn named(&self, file: &'static str, path: &[u8]) -> Result<Option<Vec<u8>>, ControlError> {
+        let unreadable = |error| ControlError::Unreadable { file, error };
+        let path = std::str::from_utf8(path).map_err(|_| unreadable(std::io::ErrorKind::InvalidInput.into()))?;
+        let name = match path.strip_prefix("control/") {
+            Some(name) => name.to_owned(),
+            None if path.starts_with('/') => path.to_owned(),
+            None => format!("../{path}"),
+        };
+        self.home.read(&name).map_err(unreadable)
+    }
+
+    fn senders(&mut self, file: &'static str) -> Result<BadMailFrom, ControlError> {
+        let octets = self.octets(file)?.unwrap_or_default();
+        let entries = list(file, &octets, &mut self.warnings);
+        Ok(BadMailFrom::new(file, &entries, &mut self.warnings))
+    }
+
+    fn patterns(&mut self, file: &'static str) -> Result<Patterns, ControlError> {
+        let octets = self.octets(file)?.unwrap_or_default();
+        let entries = list(file, &octets, &mut self.warnings);
+        let mut patterns = Patterns::default();
+        patterns.add(file, &entries, &mut self.warnings);
+        Ok(patterns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+    use std::io;
+
+    struct Files(HashMap<&'static str, &'static [u8]>);
+
+    impl Home for Files {
+        fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+            match self.0.get(name) {
+                Some(octets) if *octets == b"<directory>" => Err(io::ErrorKind::IsADirectory.into()),
+                found => Ok(found.map(|octets| octets.to_vec())),
+            }
+        }
+
+        fn exists(&self, name: &str) -> bool {
+            self.0.contains_key(name)
+        }
+    }
+
+    type Files0 = [(&'static str, &'static [u8])];
+
+    fn read(files: &Files0, environment: &[(&str, &str)]) -> Result<(Controls, Vec<Warning>), ControlError> {
+        let environment: Environment = environment.iter().copied().collect();
+        let mut warnings = Vec::new();
+        let switches = Switches::read(&environment, &mut warnings);
+        let (controls, more) = Controls::read(&Files(files.iter().copied().collect()), &environment, &switches)?;
+        warnings.extend(more);
+        Ok((controls, warnings))
+    }
+
+    const ME: (&str, &[u8]) = ("me", b"mx.example.org\n");
+    const HOSTS: (&str, &[u8]) = ("rcpthosts", b"example.com\n");
+
+    #[test]
+    fn an_ordinary_installation_warns_of_nothing() {
+        let (controls, warnings) = read(&[ME, HOSTS], &[]).unwrap();
+        assert_eq!(controls.greeting, b"mx.example.org");
+        assert_eq!(controls.local_host.as_deref(), Some(&b"mx.example.org"[..]));
+        assert_eq!((controls.timeout, controls.databytes, controls.max_rcpt), (1200, 0, 0));
+        assert!(controls.plugins.is_none() && controls.valid_rcpt_to.is_none() && !controls.certificate);
+        assert_eq!(warnings, []);
+    }
+
+    #[test]
+    fn a51_a52_greeting_and_localiphost() {
+        let (controls, _) = read(&[("smtpgreeting", b"hello.example ready to go  \t\nx"), HOSTS], &[]).unwrap();
+        assert_eq!((controls.greeting.as_slice(), controls.local_host), (&b"hello.example ready to go"[..], None));
+        assert!(matches!(read(&[HOSTS], &[]), Err(ControlError::NoGreeting)));
+        assert_eq!(read(&[("me", b""), HOSTS], &[]).unwrap().0.greeting, b"");
+        let (controls, warnings) = read(&[("me", b"host.x hi\r\n"), HOSTS], &[]).unwrap();
+        assert_eq!(controls.greeting, b"host.x hi");
+        assert_eq!(warnings, [Warning::CarriageReturn { file: "me" }]);
+    }
+
+    #[test]
+    fn a53_p7_what_cannot_be_read_closes() {
+        for file in [
+            "me",
+            "smtpgreeting",
+            "localiphost",
+            "timeoutsmtpd",
+            "databytes",
+            "rcpthosts",
+            "badmailfrom",
+            "badmailfromnorelay",
+            "badhelo",
+            "badrcptto",
+            "validrcptto",
+            "maxrcpt",
+            "brtlimit",
+            "tarpitcount",
+            "tarpitdelay",
+            "rejectnullsenders",
+            "tlsserverciphers",
+            "smtpplugins",
+        ] {
+            let mut files = vec![ME, HOSTS];
+            files.retain(|(name, _)| *name != file);
+            files.push((file, b"<directory>"));
+            let error = read(&files, &[]).unwrap_err();
+            assert_eq!(error.reply(), replies::CONTROLS);
+            assert!(error.to_string().contains(file), "{error}");
+        }
+    }
+
+    #[test]
+    fn a54_timeoutsmtpd_is_at_least_a_second() {
+        for (octets, seconds) in [(&b"0"[..], 1), (b"1", 1), (b"60", 60), (b"x", 1200), (b"4294967295", 1)] {
+            assert_eq!(read(&[ME, HOSTS, ("timeoutsmtpd", octets)], &[]).unwrap().0.timeout, seconds);
+        }
+    }
+
+    #[test]
+    fn a72_databytes_of_the_environment() {
+        let old = ("GATEPOST_DATABYTES_ANY", "");
+        for (value, switch, limit, warned) in [
+            (None, None, 10, 0),
+            (Some(""), None, 10, 1),
+            (Some("abc"), None, 10, 1),
+            (Some("-5"), None, 10, 1),
+            (Some("0"), None, 0, 0),
+            (Some("5x"), None, 5, 0),
+            (Some("4294967295"), None, 4_294_967_294, 0),
+            (Some(""), Some(old), 0, 1),
+            (Some("abc"), Some(old), 0, 1),
+            (None, Some(old), 10, 0),
+        ] {
+            let environment: Vec<_> = value.map(|value| ("DATABYTES", value)).into_iter().chain(switch).collect();
+            let (controls, warnings) = read(&[ME, HOSTS, ("databytes", b"10")], &environment).unwrap();
+            assert_eq!((controls.databytes, warnings.len()), (limit, warned), "{environment:?}");
+        }
+    }
+
+    #[test]
+    fn a39_without_rcpthosts_nothing_is_relayed_unless_told() {
+        let (controls, warnings) = read(&[ME], &[]).unwrap();
+        assert!(!controls.rcpthosts.admit(b"a@b.c", None).unwrap());
+        assert!(controls.rcpthosts.admit(b"a", None).unwrap());
+        assert_eq!(warnings, [Warning::NoRcpthosts { open: false }]);
+        let (controls, warnings) = read(&[ME], &[("GATEPOST_OPENRELAY", "")]).unwrap();
+        assert!(controls.rcpthosts.admit(b"a@b.c", None).unwrap());
+        assert_eq!(warnings, [Warning::NoRcpthosts { open: true }]);
+        // A38: the switch is about a missing file, not about an empty one.
+        let (controls, _) = read(&[ME, ("rcpthosts", b"")], &[("GATEPOST_OPENRELAY", "")]).unwrap();
+        assert!(!controls.rcpthosts.admit(b"a@b.c", None).unwrap());
+    }
+
+    #[test]
+    fn the_norelay_twins_spare_who_may_relay() {
+        let files: &Files0 = &[
+            ME,
+            HOSTS,
+            ("badmailfromnorelay", b"@stranger.example"),
+            ("badhelo", b"^bad$"),
+            ("badhelonorelay", b"^dyn"),
+            ("badrcptto", b"^trap@"),
+        ];
+        let (controls, _) = read(files, &[]).unwrap();
+        assert_eq!(controls.judge_sender(b"x@stranger.example", false), Some(replies::BAD_MAIL_FROM));
+        assert_eq!(controls.judge_sender(b"x@stranger.example", true), None);
+        assert_eq!(controls.judge_helo(b"bad", true), Some(replies::HELO_DENIED));
+        assert_eq!(controls.judge_helo(b"dyn1", true), None);
+        assert_eq!(controls.judge_helo(b"dyn1", false), Some(replies::HELO_DENIED));
+        assert_eq!(controls.judge_recipient(b"trap@x", true), Some(replies::RECIPIENT_DENIED));
+        let (controls, _) = read(files, &[("NOBADHELO", ""), ("DISABLE_BADMAILFROM", "1")]).unwrap();
+        assert_eq!(controls.judge_helo(b"bad", false), None);
+        assert_eq!(controls.judge_sender(b"x@stranger.example", false), None);
+    }
+
+    #[test]
+    fn variables_win_over_files() {
+        let files: &Files0 = &[
+            ME,
+            HOSTS,
+            ("maxrcpt", b"5"),
+            ("brtlimit", b"2"),
+            ("tarpitcount", b"3"),
+            ("tlsserverciphers", b"A\nB\n"),
+            ("servercert.pem", b""),
+            ("morevalidrcptto.cdb", b""),
+            ("smtpplugins", b"[rcpt]\nplugins/x\n"),
+            ("../etc/spp", b"[mail]\n:exit\n"),
+        ];
+        let (controls, _) = read(files, &[]).unwrap();
+        assert_eq!((controls.max_rcpt, controls.invalid_limit), (5, 2));
+        assert_eq!(controls.tarpit, Tarpit { count: 3, delay: 5 });
+        assert_eq!(controls.tls_ciphers.as_deref(), Some(&b"A:B"[..]));
+        assert!(controls.certificate && controls.valid_rcpt_to.is_some() && controls.plugins.is_some());
+        let (controls, warnings) = read(
+            files,
+            &[
+                ("MAXRCPT", "9"),
+                ("BRTLIMIT", "x"),
+                ("TARPITDELAY", "1"),
+                ("TLSCIPHERS", "C"),
+                ("GREETDELAY", "4"),
+                ("DROP_PRE_GREET", ""),
+                ("REJECTNULLSENDERS", ""),
+                ("SPPCONFFILE", "etc/spp"),
+            ],
+        )
+        .unwrap();
+        assert_eq!((controls.max_rcpt, controls.invalid_limit, controls.tarpit.delay), (9, 2, 1));
+        assert_eq!(warnings, [Warning::Variable { name: "BRTLIMIT", kept: 2 }]);
+        assert_eq!((controls.tls_ciphers.as_deref(), controls.greet_delay), (Some(&b"C"[..]), 4));
+        assert!(controls.drop_early_talker && controls.reject_null_senders);
+        let spared = read(files, &[("RELAYCLIENT", ""), ("GREETDELAY", "4"), ("DROP_PRE_GREET", ""), ("NOSPP", "")]);
+        let (controls, _) = spared.unwrap();
+        assert!(controls.greet_delay == 0 && !controls.drop_early_talker && controls.plugins.is_none());
+        let off = read(files, &[("DISABLE_MAXRCPT", ""), ("SPPCONFFILE", "control/smtpplugins")]).unwrap();
+        assert_eq!(off.0.max_rcpt, 0);
+        assert!(read(files, &[("SPPCONFFILE", "nowhere")]).is_err());
+    }
+}

@@ -1,0 +1,181 @@
+//! The session's one line: what qmail-smtpd never says. Words of `key=value` in a fixed order, hostile text cleaned, of
+//! bounded length; beside what qmail's log tools expect, not instead.
+
+use std::fmt;
+
+use crate::text::shown;
+
+/// Octets of a name or an address that are shown.
+const NAME_MAX: usize = 128;
+/// Recipients that are shown.
+const RECIPIENTS_MAX: usize = 3;
+
+/// Why a session has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// QUIT.
+    Quit,
+    /// The client went away.
+    Gone,
+    /// The client said nothing, or read nothing, for too long.
+    Timeout,
+    /// A limit of ours.
+    Limit,
+    /// A bare LF.
+    BareLf,
+    /// Control files can't be read.
+    Controls,
+    /// A list, a plugin or a check closed it.
+    Refused,
+    /// Something inside failed.
+    Internal,
+}
+
+impl End {
+    /// The word in the line.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Quit => "quit",
+            Self::Gone => "gone",
+            Self::Timeout => "timeout",
+            Self::Limit => "limit",
+            Self::BareLf => "bare-lf",
+            Self::Controls => "controls",
+            Self::Refused => "refused",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+/// The last transaction.
+#[derive(Debug, Clone, Default)]
+pub struct Transaction<'a> {
+    /// The sender.
+    pub from: &'a [u8],
+    /// The recipients that were accepted, or the first of them.
+    pub to: &'a [&'a [u8]],
+    /// How many were accepted.
+    pub accepted: u32,
+    /// How many were refused.
+    pub refused: u32,
+    /// Octets of content, as stored.
+    pub octets: u64,
+    /// The queue program's pid, when it was started.
+    pub qp: Option<u32>,
+}
+
+/// The line.
+#[derive(Debug, Clone)]
+pub struct Line<'a> {
+    /// The process that reads the client, as tcpserver's `end` line names it.
+    pub pid: u32,
+    /// TCPREMOTEIP.
+    pub ip: &'a [u8],
+    /// TCPREMOTEHOST, if there is one.
+    pub host: Option<&'a [u8]>,
+    /// The argument of the last HELO or EHLO.
+    pub helo: Option<&'a [u8]>,
+    /// The user who logged in.
+    pub user: Option<&'a [u8]>,
+    /// TLS version and cipher.
+    pub tls: Option<&'a [u8]>,
+    /// Messages that were queued.
+    pub messages: u32,
+    /// The last transaction, if there was one.
+    pub transaction: Option<Transaction<'a>>,
+    /// The last reply that was not positive, or the one to the message.
+    pub verdict: &'a str,
+    /// Why it ended.
+    pub end: End,
+    /// Milliseconds from the connection to its end.
+    pub duration: u64,
+}
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |text: &[u8]| shown(text, NAME_MAX);
+        write!(f, "gatepost: session {} ip={}", self.pid, name(self.ip))?;
+        for (key, value) in [("host", self.host), ("helo", self.helo), ("user", self.user), ("tls", self.tls)] {
+            if let Some(value) = value {
+                write!(f, " {key}={}", name(value))?;
+            }
+        }
+        if let Some(transaction) = &self.transaction {
+            write!(f, " from=<{}>", name(transaction.from))?;
+            for recipient in transaction.to.iter().take(RECIPIENTS_MAX) {
+                write!(f, " to=<{}>", name(recipient))?;
+            }
+            write!(
+                f,
+                " accepted={} refused={} octets={}",
+                transaction.accepted, transaction.refused, transaction.octets
+            )?;
+            if let Some(qp) = transaction.qp {
+                write!(f, " qp={qp}")?;
+            }
+        }
+        // The verdict has spaces, so it is quoted; a quote within it would end it early.
+        let verdict: String = self.verdict.chars().filter(|c| (' '..='~').contains(c) && *c != '"').take(260).collect();
+        let (end, messages, duration) = (self.end.word(), self.messages, self.duration);
+        write!(f, " verdict=\"{verdict}\" messages={messages} end={end} ms={duration}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn line<'a>() -> Line<'a> {
+        Line {
+            pid: 4711,
+            ip: b"192.0.2.7",
+            host: Some(b"client.example.net"),
+            helo: Some(b"client"),
+            user: None,
+            tls: Some(b"TLSv1.3"),
+            messages: 1,
+            transaction: None,
+            verdict: "250 ok 1 qp 2",
+            end: End::Quit,
+            duration: 12,
+        }
+    }
+
+    #[test]
+    fn who_from_to_verdict_and_why_it_ended() {
+        let to: &[&[u8]] = &[b"a@x", b"b@x", b"c@x", b"d@x"];
+        let transaction = Transaction { from: b"s@y", to, accepted: 40, refused: 1, octets: 1234, qp: Some(2) };
+        assert_eq!(
+            Line { transaction: Some(transaction), ..line() }.to_string(),
+            "gatepost: session 4711 ip=192.0.2.7 host=client.example.net helo=client tls=TLSv1.3 from=<s@y> to=<a@x> \
+             to=<b@x> to=<c@x> accepted=40 refused=1 octets=1234 qp=2 verdict=\"250 ok 1 qp 2\" messages=1 end=quit ms=12"
+        );
+        assert_eq!(
+            Line { host: None, helo: None, tls: None, verdict: "", end: End::Gone, ..line() }.to_string(),
+            "gatepost: session 4711 ip=192.0.2.7 verdict=\"\" messages=1 end=gone ms=12"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn p6_p11_one_line_and_not_a_long_one(texts: [Vec<u8>; 5], verdict: String, times in 0_usize..2000) {
+            let [helo, user, from, to, host] = texts.map(|text| text.repeat(times));
+            let many = vec![to.as_slice(); 50];
+            let transaction = Transaction { from: &from, to: &many, ..Transaction::default() };
+            let shown = Line {
+                helo: Some(&helo),
+                user: Some(&user),
+                host: Some(&host),
+                transaction: Some(transaction),
+                verdict: &verdict,
+                ..line()
+            }
+            .to_string();
+            prop_assert!(shown.bytes().all(|octet| (b' '..=b'~').contains(&octet)));
+            prop_assert!(shown.len() < 2000, "{}", shown.len());
+            prop_assert!(shown.ends_with("end=quit ms=12"));
+        }
+    }
+}

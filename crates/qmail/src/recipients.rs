@@ -1,0 +1,153 @@
+//! What patches ask of each recipient beside rcpthosts: badrcptto is a pattern list; here are validrcptto with brtlimit, maxrcpt
+//! and the tarpit.
+
+use std::io;
+
+use crate::rcpthosts::{Lookup, Set};
+use crate::replies::{self, Reply};
+
+/// validrcptto: whole addresses, and `@host` for all of a host; with `-` in front not those. In the file, in
+/// morevalidrcptto.cdb, or in both.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ValidRcptTo {
+    set: Set,
+}
+
+impl ValidRcptTo {
+    /// From the entries of the file.
+    #[must_use]
+    pub fn new<'a>(entries: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        Self { set: Set::new(entries) }
+    }
+
+    /// Whether `recipient` is known here. The address counts before its denial, that before the host, that before its denial;
+    /// who is not listed at all is not known. An address without a domain can only be listed whole.
+    ///
+    /// # Errors
+    /// Those of `more`.
+    pub fn knows(&self, recipient: &[u8], more: Option<&dyn Lookup>) -> io::Result<bool> {
+        let whole = recipient.to_ascii_lowercase();
+        let host = memchr::memrchr(b'@', &whole).and_then(|at| whole.get(at..));
+        for (key, known) in
+            [Some(whole.as_slice()), host].into_iter().flatten().flat_map(|key| [(key, true), (key, false)])
+        {
+            let denial;
+            let key = if known {
+                key
+            } else {
+                denial = [b"-", key].concat();
+                &denial
+            };
+            if self.set.has(key) || more.map_or(Ok(false), |more| more.contains(key))? {
+                return Ok(known);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// A refusal of a recipient, and whether the connection ends with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What is said.
+    pub reply: Reply,
+    /// Whether it is the last word.
+    pub close: bool,
+}
+
+/// brtlimit: how many unknown recipients a session may try.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unknown {
+    seen: u32,
+}
+
+impl Unknown {
+    /// One more. The first beyond `limit` ends the session; 0 is no limit.
+    pub fn refuse(&mut self, limit: u32) -> Refusal {
+        let close = limit != 0 && self.seen >= limit;
+        self.seen = self.seen.saturating_add(1);
+        Refusal { reply: if close { replies::TOO_MANY_INVALID } else { replies::NOT_VALID_RCPTTO }, close }
+    }
+}
+
+/// maxrcpt: what is said to one more recipient when the message already has `taken`; 0 is no limit.
+#[must_use]
+pub fn max_rcpt(taken: u32, limit: u32) -> Option<Reply> {
+    (limit != 0 && taken >= limit).then_some(replies::MAX_RCPT)
+}
+
+/// tarpitcount and tarpitdelay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tarpit {
+    /// RCPTs of a message that are answered at once; 0 turns it off.
+    pub count: u32,
+    /// Seconds that each later one waits.
+    pub delay: u32,
+}
+
+impl Default for Tarpit {
+    fn default() -> Self {
+        Self { count: 0, delay: 5 }
+    }
+}
+
+impl Tarpit {
+    /// Seconds to wait before the answer to the `nth` RCPT, counted from 1.
+    #[must_use]
+    pub fn wait(self, nth: u32) -> u32 {
+        if self.count != 0 && nth > self.count { self.delay } else { 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Cdb;
+    impl Lookup for Cdb {
+        fn contains(&self, key: &[u8]) -> io::Result<bool> {
+            Ok(key == b"c@cdb.example")
+        }
+    }
+
+    #[test]
+    fn validrcptto_knows_addresses_and_hosts() {
+        let valid = ValidRcptTo::new(
+            ["Jo@example.com", "@all.example", "root", "-old@all.example", "kept@none.example", "-@none.example"]
+                .map(str::as_bytes),
+        );
+        for (recipient, known) in [
+            ("jo@EXAMPLE.com", true),
+            ("xjo@example.com", false),
+            ("any@all.example", true),
+            ("any@sub.all.example", false),
+            ("C@cdb.example", true),
+            ("local", false),
+            ("root", true),
+            ("old@all.example", false),
+            ("kept@none.example", true),
+            ("other@none.example", false),
+        ] {
+            assert_eq!(valid.knows(recipient.as_bytes(), Some(&Cdb)).unwrap(), known, "{recipient}");
+        }
+    }
+
+    #[test]
+    fn brtlimit_ends_the_session() {
+        let mut unknown = Unknown::default();
+        assert!(!unknown.refuse(2).close);
+        assert_eq!(unknown.refuse(2), Refusal { reply: replies::NOT_VALID_RCPTTO, close: false });
+        assert_eq!(unknown.refuse(2), Refusal { reply: replies::TOO_MANY_INVALID, close: true });
+        assert!((0..9).all(|_| !unknown.refuse(0).close));
+    }
+
+    #[test]
+    fn maxrcpt_and_the_tarpit_count_from_their_limits() {
+        for (taken, limit, refused) in [(0, 0, false), (1, 2, false), (2, 2, true), (9, 0, false)] {
+            assert_eq!(max_rcpt(taken, limit).is_some(), refused, "{taken} of {limit}");
+        }
+        let tarpit = Tarpit { count: 2, delay: 7 };
+        assert_eq!([1, 2, 3].map(|nth| tarpit.wait(nth)), [0, 0, 7]);
+        assert_eq!(Tarpit::default().wait(999), 0);
+    }
+}

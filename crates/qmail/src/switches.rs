@@ -1,0 +1,221 @@
+//! Where qmail is unsafe by default the safe choice is ours. This is the whole list, each with the variable that brings the
+//! old behaviour back; like every variable they may come from a run script or from tcpserver's rules, so for some clients only.
+
+use crate::control::{Warning, odd_switch};
+use crate::environment::Environment;
+use crate::text::digits;
+
+/// One deliberate difference.
+#[derive(Debug, Clone, Copy)]
+pub struct Switch {
+    /// The variable.
+    pub name: &'static str,
+    /// Without it.
+    pub default: &'static str,
+    /// With it.
+    pub does: &'static str,
+    /// Why the default is what it is.
+    pub why: &'static str,
+}
+
+/// All of them.
+pub const TABLE: [Switch; 9] = [
+    Switch {
+        name: "GATEPOST_OPENRELAY",
+        default: "without control/rcpthosts every address with a domain is refused, as with an empty file",
+        does: "set, even to nothing: without control/rcpthosts every address is accepted, as by qmail-smtpd",
+        why: "a file lost in a migration must not make an open relay",
+    },
+    Switch {
+        name: "GATEPOST_DATABYTES_ANY",
+        default: "DATABYTES that doesn't begin with a digit is warned of and control/databytes holds",
+        does: "set, even to nothing: such a DATABYTES cancels the limit, as in qmail-smtpd",
+        why: "a typing error must not take a limit away; DATABYTES=0 still does",
+    },
+    Switch {
+        name: "GATEPOST_BARELF",
+        default: "refuse: a bare LF in content is answered with 451 and the connection closed, as by qmail-smtpd",
+        does: "repair: a bare LF in content becomes a line end, and is never part of the end of the message; \
+               ALLOW_BARELF of the liberal-lf patch means this too",
+        why: "fixcrio and liberal-lf let LF.LF end a message, and what follows is run as commands: smuggling",
+    },
+    Switch {
+        name: "GATEPOST_LINE",
+        default: "16384 octets",
+        does: "that many octets a command line may have; 0: no limit but memory",
+        why: "qmail-smtpd takes lines until its memory ends; no sender needs more, AUTH not either",
+    },
+    Switch {
+        name: "GATEPOST_RECIPIENTS",
+        default: "1000",
+        does: "that many recipients a message may have, then 452; 0: no limit but memory",
+        why: "a list server sends what was left over in the next transaction, an attacker has no next",
+    },
+    Switch {
+        name: "GATEPOST_ERRORS",
+        default: "100",
+        does: "that many replies of 4yz and 5yz in one session, then 421; 0: no limit",
+        why: "a client that only makes errors is looking for something",
+    },
+    Switch {
+        name: "GATEPOST_SESSION_TIME",
+        default: "86400 seconds",
+        does: "that many seconds a session may last, then 421; 0: no limit",
+        why: "timeoutsmtpd is per read: an octet every twenty minutes would hold a slot for ever",
+    },
+    Switch {
+        name: "GATEPOST_AUTH_CLEAR",
+        default: "where STARTTLS can be had AUTH is offered after it only; elsewhere as ever",
+        does: "set, even to nothing: AUTH is offered without TLS too",
+        why: "a password that could have been encrypted should have been",
+    },
+    Switch {
+        name: "GATEPOST_LOG",
+        default: "on: one line a session on fd 2, unless that is the client",
+        does: "off: none",
+        why: "qmail-smtpd says nothing, and missing logs are what its users miss most",
+    },
+];
+
+/// A bare LF in content.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum BareLf {
+    /// 451 and the end.
+    #[default]
+    Refuse,
+    /// Becomes a line end, never the end of the message.
+    Repair,
+}
+
+/// The switches of one connection. Limits: `None` is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Switches {
+    /// GATEPOST_OPENRELAY.
+    pub open_relay: bool,
+    /// GATEPOST_DATABYTES_ANY.
+    pub databytes_any: bool,
+    /// GATEPOST_BARELF, ALLOW_BARELF.
+    pub bare_lf: BareLf,
+    /// GATEPOST_LINE, octets without the line end.
+    pub line: Option<u32>,
+    /// GATEPOST_RECIPIENTS.
+    pub recipients: Option<u32>,
+    /// GATEPOST_ERRORS.
+    pub errors: Option<u32>,
+    /// GATEPOST_SESSION_TIME, seconds.
+    pub session_time: Option<u32>,
+    /// GATEPOST_AUTH_CLEAR.
+    pub auth_clear: bool,
+    /// GATEPOST_LOG.
+    pub log: bool,
+}
+
+impl Default for Switches {
+    fn default() -> Self {
+        Self {
+            open_relay: false,
+            databytes_any: false,
+            bare_lf: BareLf::Refuse,
+            line: Some(16_384),
+            recipients: Some(1000),
+            errors: Some(100),
+            session_time: Some(86_400),
+            auth_clear: false,
+            log: true,
+        }
+    }
+}
+
+impl Switches {
+    /// Reads them. What isn't understood is warned of and leaves the safe choice.
+    #[must_use]
+    pub fn read(environment: &Environment, warnings: &mut Vec<Warning>) -> Self {
+        let safe = Self::default();
+        let mut limit = |name, default| match environment.get(name) {
+            None => default,
+            Some(value) => match digits(value) {
+                (0, count, false) if count == value.len() && count > 0 => None,
+                (number, count, false) if count == value.len() && count > 0 => Some(number),
+                _ => {
+                    warnings.push(odd_switch(name, value));
+                    default
+                }
+            },
+        };
+        let (line, recipients) = (limit("GATEPOST_LINE", safe.line), limit("GATEPOST_RECIPIENTS", safe.recipients));
+        let (errors, time) = (limit("GATEPOST_ERRORS", safe.errors), limit("GATEPOST_SESSION_TIME", safe.session_time));
+        let bare_lf = match environment.get("GATEPOST_BARELF") {
+            Some(b"repair") => BareLf::Repair,
+            Some(b"refuse") => BareLf::Refuse,
+            odd => {
+                warnings.extend(odd.map(|value| odd_switch("GATEPOST_BARELF", value)));
+                if environment.has("ALLOW_BARELF") { BareLf::Repair } else { BareLf::Refuse }
+            }
+        };
+        let log = match environment.get("GATEPOST_LOG") {
+            None | Some(b"on") => true,
+            Some(b"off") => false,
+            Some(value) => {
+                warnings.push(odd_switch("GATEPOST_LOG", value));
+                true
+            }
+        };
+        Self {
+            open_relay: environment.has("GATEPOST_OPENRELAY"),
+            databytes_any: environment.has("GATEPOST_DATABYTES_ANY"),
+            bare_lf,
+            line,
+            recipients,
+            errors,
+            session_time: time,
+            auth_clear: environment.has("GATEPOST_AUTH_CLEAR"),
+            log,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> (Switches, usize) {
+        let mut warnings = Vec::new();
+        let switches = Switches::read(&pairs.iter().copied().collect(), &mut warnings);
+        (switches, warnings.len())
+    }
+
+    #[test]
+    fn every_switch_of_the_table_is_heeded() {
+        for (switch, value) in TABLE.iter().zip(["", "", "repair", "9", "9", "9", "9", "", "off"]) {
+            let (switches, warned) = read(&[(switch.name, value)]);
+            assert_ne!(switches, Switches::default(), "{}", switch.name);
+            assert_eq!(warned, 0, "{}", switch.name);
+        }
+    }
+
+    #[test]
+    fn a_typing_error_leaves_the_safe_choice_and_is_told() {
+        for (name, value) in [
+            ("GATEPOST_BARELF", "Repair"),
+            ("GATEPOST_LINE", "many"),
+            ("GATEPOST_LINE", "10k"),
+            ("GATEPOST_RECIPIENTS", ""),
+            ("GATEPOST_ERRORS", "4294967296"),
+            ("GATEPOST_SESSION_TIME", "-1"),
+            ("GATEPOST_LOG", "no"),
+        ] {
+            assert_eq!(read(&[(name, value)]), (Switches::default(), 1), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn p9_the_liberal_lf_patch_s_variable_means_repair() {
+        assert_eq!(read(&[("ALLOW_BARELF", "")]).0.bare_lf, BareLf::Repair);
+        assert_eq!(read(&[("ALLOW_BARELF", ""), ("GATEPOST_BARELF", "refuse")]).0.bare_lf, BareLf::Refuse);
+    }
+
+    #[test]
+    fn nought_takes_a_limit_away() {
+        assert_eq!(read(&[("GATEPOST_LINE", "0")]), (Switches { line: None, ..Switches::default() }, 0));
+    }
+}
