@@ -158,6 +158,12 @@ mod tests {
         );
     }
 
+    #[test]
+    fn p11_a_verdict_cannot_end_its_quotes() {
+        let shown = Line { verdict: "554 a\" end=quit\r\nx", ..line() }.to_string();
+        assert!(shown.contains(" verdict=\"554 a end=quitx\" messages=1 end=quit"), "{shown}");
+    }
+
     proptest! {
         #[test]
         fn p6_p11_one_line_and_not_a_long_one(texts: [Vec<u8>; 5], verdict: String, times in 0_usize..2000) {
