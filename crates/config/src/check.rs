@@ -9,6 +9,8 @@ use crate::section::{self, Section};
 use crate::syntax;
 use crate::value;
 use gatepost_policy::net::Network;
+use gatepost_smtp::data::BareLf;
+use gatepost_smtp::server::Leniency;
 use gatepost_wire::slice::{Identity, TlsMode};
 use std::io;
 use std::net::SocketAddr;
@@ -77,6 +79,7 @@ fn facts(page: &mut Page<'_>, root: &Section<'_>, read: Read) -> Config {
         tls,
         relay,
         backend,
+        smtp: smtp(page, root),
         limits: limits(page, root),
         jail: jail(page, root),
     }
@@ -367,6 +370,22 @@ fn hand_over(
         section.fault(page, "identity", &given, Wrong::new(what, advice));
     }
     given.into_inner()
+}
+
+const BARE_LF: [(&str, BareLf); 2] = [("refuse", BareLf::Refuse), ("normalize", BareLf::Normalize)];
+
+fn smtp(page: &mut Page<'_>, root: &Section<'_>) -> Leniency {
+    let section = root.one(page, "smtp");
+    let mut leniency = Leniency::default();
+    for name in Leniency::names() {
+        if let Some(switch) = leniency.switch(name) {
+            *switch = section.truth(page, name, *switch);
+        }
+    }
+    if let Some(bare_lf) = section.word(page, "bare_lf", &BARE_LF).map(Spanned::into_inner) {
+        (leniency.lf_in_data, leniency.lf_in_chunks) = (bare_lf, bare_lf);
+    }
+    leniency
 }
 
 fn limits(page: &mut Page<'_>, root: &Section<'_>) -> Limits {

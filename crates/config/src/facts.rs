@@ -2,6 +2,7 @@
 
 use crate::profile::Profile;
 use gatepost_policy::net::Network;
+use gatepost_smtp::server::Leniency;
 use gatepost_wire::slice::{Dialect, Identity, TlsMode};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -24,6 +25,8 @@ pub struct Config {
     pub relay: Relay,
     /// `[backend]`.
     pub backend: Backend,
+    /// `[smtp]`: where sessions are lenient.
+    pub smtp: Leniency,
     /// `[limits]`.
     pub limits: Limits,
     /// `[jail]`.

@@ -6,13 +6,29 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The sections and the keys of each.
-const KEYS: [(&str, &[&str]); 8] = [
-    ("", &["hostname", "spool", "users", "listen", "tls", "relay", "backend", "limits", "jail"]),
+const KEYS: [(&str, &[&str]); 9] = [
+    ("", &["hostname", "spool", "users", "listen", "tls", "relay", "backend", "smtp", "limits", "jail"]),
     ("listen", &["address", "tls", "proxy_from"]),
     ("tls", &["certificate", "key", "pair", "required", "minimum"]),
     ("tls.pair", &["names", "certificate", "key"]),
     ("relay", &["domains", "domains_file", "domains_cdb", "clients"]),
     ("backend", &["profile", "connect", "identity", "relay_proof", "reply_timeout"]),
+    // The switches of `Leniency`, and what becomes of a bare LF.
+    (
+        "smtp",
+        &[
+            "extra_spaces",
+            "no_brackets",
+            "odd_helo",
+            "no_helo",
+            "parameters_after_helo",
+            "odd_dots",
+            "underscores",
+            "lf_in_commands",
+            "drain_impure",
+            "bare_lf",
+        ],
+    ),
     (
         "limits",
         &["data", "sessions", "sessions_per_address", "message_size", "recipients", "command_timeout", "session_time"],

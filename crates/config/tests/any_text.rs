@@ -91,6 +91,9 @@ const PIECES: &[&str] = &[
     "[relay]\n",
     "[backend]\n",
     "[limits]\n",
+    "[smtp]\n",
+    "bare_lf",
+    "\"normalize\"",
 ];
 
 const SOUND: &str = include_str!("../../../examples/postfix.toml");

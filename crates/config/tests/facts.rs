@@ -4,6 +4,8 @@
 use gatepost_config::{
     Config, Connect, Dialect, Identity, Jail, Limits, Pair, Profile, Relax, TlsMode, TlsVersion, Users,
 };
+use gatepost_smtp::data::BareLf;
+use gatepost_smtp::server::Leniency;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -57,6 +59,7 @@ fn config_defaults_are_those_of_the_manual() {
             session_time: Duration::from_secs(3600),
         }
     );
+    assert_eq!(config.smtp, Leniency::default());
     assert_eq!(config.jail, Jail { relax: Vec::new() });
 }
 
@@ -89,6 +92,18 @@ identity = "xclient"
 relay_proof = true
 reply_timeout = "540s"
 
+[smtp]
+extra_spaces = true
+no_brackets = true
+odd_helo = true
+no_helo = false
+parameters_after_helo = true
+odd_dots = true
+underscores = true
+lf_in_commands = false
+drain_impure = true
+bare_lf = "refuse"
+
 [limits]
 data = "1MiB"
 sessions = 1000
@@ -102,6 +117,21 @@ session_time = "1h"
 relax = []
 "#;
     assert_eq!(parse(whole), parse(LEAST));
+}
+
+#[test]
+fn config_names_every_leniency_and_turns_it_round() {
+    for name in Leniency::names() {
+        let mut expected = Leniency::default();
+        let switch = expected.switch(name).unwrap();
+        *switch = !*switch;
+        let config = parse(&format!("{LEAST}[smtp]\n{name} = {switch}\n"));
+        assert_eq!(config.smtp, expected, "{name}");
+    }
+    let normalize = parse(&format!("{LEAST}[smtp]\nbare_lf = \"normalize\"\n")).smtp;
+    let both = (BareLf::Normalize, BareLf::Normalize);
+    assert_eq!((normalize.lf_in_data, normalize.lf_in_chunks), both);
+    assert!(!normalize.lf_in_commands, "a command still ends in CRLF");
 }
 
 #[test]

@@ -31,6 +31,10 @@ identity = "xclient"
 relay_proof = true
 reply_timeout = "540s"
 
+[smtp]
+no_helo = false
+bare_lf = "refuse"
+
 [limits]
 data = "1MiB"
 sessions = 1000
@@ -313,6 +317,16 @@ const ROWS: &[Row] = &[
     ("\"540s\"", "\"9 min\"", "\"9 min\"", "is no duration", "\"5m\""),
     ("\"540s\"", "\"99999999999999999999s\"", "\"99999999999999999999s\"", "is no duration", ""),
     ("\"540s\"", "\"18446744073709551615h\"", "\"18446744073709551615h\"", "is too long", "less"),
+    // [smtp]
+    (
+        "no_helo = false",
+        "no_helo = \"false\"",
+        "\"false\"",
+        "smtp.no_helo: a text, not true or false",
+        "without quotes",
+    ),
+    ("\"refuse\"", "\"accept\"", "\"accept\"", "smtp.bare_lf: \"accept\" is not known", "\"refuse\" or \"normalize\""),
+    ("no_helo = false", "no_ehlo = false", "no_ehlo", "unknown key \"no_ehlo\" in [smtp]", "write no_helo"),
     // [limits]
     ("\"1MiB\"", "\"100KiB\"", "\"100KiB\"", "limits.data: 100KiB is too little", "write 512KiB or more"),
     ("\"1MiB\"", "1024", "1024", "limits.data: 1KiB is too little", "write 512KiB or more"),
@@ -505,7 +519,7 @@ fn config_no_toml_here_hides_no_mistake_there() {
         ("\"/etc/gatepost/tls/key.pem\"", "/etc", &[12]),
         ("\"gatepost\"", "007", &[3]),
         ("\"gatepost\"", "\"\\q\"", &[3]),
-        ("[jail]", "[limits]", &[36]),
+        ("[jail]", "[limits]", &[40]),
     ] {
         assert!(SOUND.contains(piece), "{piece}");
         let text = SOUND.replacen(piece, instead, 1).replace("\"540s\"", "\"600s\"");

@@ -3,6 +3,7 @@
 use crate::cli::{TryArgs, fail, launch};
 use gatepost_launcher::fitness::Fitness;
 use gatepost_launcher::plan::{Backend, Connect, Limits, Listen, PairSource, Plan, Receiver, Relax, Users};
+use gatepost_smtp::server::Leniency;
 use gatepost_sys::process;
 use gatepost_wire::slice::{Dialect, Ground, Identity, TlsMode};
 use std::net::SocketAddr;
@@ -48,6 +49,7 @@ fn plan(args: &TryArgs) -> Result<Plan, String> {
         pairs: vec![PairSource::Memory { certificate, key }],
         tls_required: false,
         tls13_only: false,
+        leniency: Leniency::default().to_bits(),
         domains: Vec::new(),
         any_domain: true,
         clients: Vec::new(),

@@ -159,6 +159,7 @@ fn nursery(plan: &Plan, listeners: Vec<TlsMode>) -> Result<NurserySlice, String>
         data: plan.limits.data,
         message_size: plan.limits.message_size,
         recipients: plan.limits.recipients,
+        leniency: plan.leniency,
         command_timeout: plan.limits.command_timeout,
         session_time: plan.limits.session_time,
     })

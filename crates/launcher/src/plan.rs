@@ -21,6 +21,8 @@ pub struct Plan {
     pub tls_required: bool,
     /// TLS 1.3 only.
     pub tls13_only: bool,
+    /// Where sessions are lenient, as `gatepost_smtp::server::Leniency` has it in bits.
+    pub leniency: u16,
     /// Relay domains.
     pub domains: Vec<String>,
     /// Any domain: `try` only.

@@ -4,9 +4,10 @@ use crate::accept::Socket;
 use crate::roster::{Inside, Nursery, Roster};
 use crate::{HandoffLink, KeyholderLink, NurseryLink};
 use gatepost_channel::{AsyncEnd, ChannelError, End};
-use gatepost_policy::admission::{Admission, Limits, Ticket, blames_peer};
+use gatepost_policy::admission::{Admission, Limits, Offence, Ticket, blames_peer};
 use gatepost_sys::seq::is_crowded;
 use gatepost_wire::link::{self, Ended, Open, OpenKey, SessionId, Start};
+use gatepost_wire::session::Farewell;
 use gatepost_wire::slice::{ListenerSlice, TlsMode};
 use gatepost_wire::{Direction, HandoffToSession, KeyholderToSession, SessionToHandoff, SessionToKeyholder};
 use std::cell::{Cell, RefCell};
@@ -130,7 +131,15 @@ impl Gate {
                 tracing::warn!(session = %ended.id, %client, signal, "session killed from outside");
                 self.admission.borrow_mut().release(ticket);
             }
-            link::End::Exit(_) => self.admission.borrow_mut().release(ticket),
+            link::End::Exit(status) => match offence(status) {
+                Some(offence) => {
+                    let penalty = self.admission.borrow_mut().offended(ticket, offence, self.now());
+                    if let Some(seconds) = penalty.map(|penalty| penalty / 1000) {
+                        tracing::warn!(session = %ended.id, %client, ?offence, penalty = seconds, "too often: its client waits");
+                    }
+                }
+                None => self.admission.borrow_mut().release(ticket),
+            },
         }
     }
 
@@ -196,7 +205,8 @@ impl Gate {
         drop(handoff_end);
         let key_end = if tls == TlsMode::Off { None } else { Some(self.key_channel(id).await?) };
 
-        let start = Start { id, listener, tls: key_end.is_some() };
+        let stress = self.admission.borrow().is_stressed();
+        let start = Start { id, listener, tls: key_end.is_some(), stress };
         let mut fds = vec![client.as_fd(), session_end.as_fd()];
         fds.extend(key_end.as_ref().map(AsFd::as_fd));
         pass.enter(id, nursery);
@@ -276,6 +286,15 @@ async fn tell<Out: Direction, In: Direction>(
             Err(ChannelError::Io(e)) if is_crowded(&e) => tokio::time::sleep(CROWDED_WAIT).await,
             other => return other,
         }
+    }
+}
+
+/// What a session's exit status tells against its client.
+fn offence(status: u8) -> Option<Offence> {
+    match Farewell::of_status(status)? {
+        Farewell::Abuse => Some(Offence::Abuse),
+        Farewell::TlsFailed => Some(Offence::TlsFailed),
+        _ => None,
     }
 }
 

@@ -4,7 +4,7 @@ use crate::serve;
 use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_wire::control::{Order, Report, Role};
 use gatepost_wire::link::{self, Ended, OpenKey, SessionId, Start};
-use gatepost_wire::session::{Answer, Ask, Reason, Verdict};
+use gatepost_wire::session::{Answer, Ask, Farewell, Reason, Verdict};
 use gatepost_wire::slice::{ListenerSlice, TlsMode};
 use gatepost_wire::{
     HandoffToSession, KeyholderToSession, LauncherToRole, ListenerToHandoff, ListenerToKeyholder, ListenerToNursery,
@@ -129,7 +129,7 @@ fn p4_handoff_learns_from_the_listener_who_the_client_is() {
         assert_eq!(usize::from(open.listener), socket);
         let handoff_end = End::<HandoffToSession, SessionToHandoff>::from_fd(fds.into_iter().next().unwrap());
         let (begun, fds) = start(&nursery);
-        assert_eq!(begun, Start { id: open.id, listener: open.listener, tls });
+        assert_eq!(begun, Start { id: open.id, listener: open.listener, tls, stress: false });
         assert_eq!(fds.len(), if tls { 3 } else { 2 });
         let mut fds = fds.into_iter();
         let served = TcpStream::from(fds.next().unwrap());
@@ -207,6 +207,39 @@ fn p8_a_crash_earns_its_client_a_penalty_and_a_kill_from_outside_does_not() {
             eventually_admitted(&house, &nursery, "421 4.7.0 ");
         }
     }
+}
+
+#[test]
+fn p6_a_client_whose_sessions_all_end_in_abuse_gets_a_penalty() {
+    for (farewell, penalty) in [(Farewell::Abuse, true), (Farewell::Timeout, false)] {
+        let (house, nursery, _handoff, _keyholder) = House::open(slice(20, 20));
+        let clients: Vec<TcpStream> = (0..11).map(|_| house.connect(0)).collect();
+        let ids: Vec<SessionId> = clients.iter().map(|_| start(&nursery).0.id).collect();
+        for id in ids {
+            ended(&nursery, id, link::End::Exit(farewell.status()));
+        }
+        if penalty {
+            // Those that come before the listener has heard of the last are let in.
+            let refusal = eventually(|| {
+                let mut client = house.connect(0);
+                client.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+                let mut said = String::new();
+                client.read_to_string(&mut said).ok().map(|_| said)
+            });
+            assert!(refusal.starts_with("421 4.7.0 mx.example.org not now"), "{refusal}");
+        } else {
+            let _client = house.connect(0);
+            start(&nursery);
+        }
+    }
+}
+
+#[test]
+fn p6_sessions_that_begin_when_slots_are_scarce_are_told() {
+    let (house, nursery, _handoff, _keyholder) = House::open(slice(9, 9));
+    let _clients: Vec<TcpStream> = (0..8).map(|_| house.connect(0)).collect();
+    let stress: Vec<bool> = (0..8).map(|_| start(&nursery).0.stress).collect();
+    assert_eq!(stress, [false, false, false, false, false, false, false, true]);
 }
 
 #[test]
@@ -334,7 +367,7 @@ fn orders_that_make_no_sense_end_the_role() {
 fn queue_of_a_link() -> usize {
     let (ours, _theirs) = End::<ListenerToNursery, NurseryToListener>::pair().unwrap();
     ours.seq().set_nonblocking(true).unwrap();
-    let start = Start { id: SessionId(1), listener: 0, tls: false };
+    let start = Start { id: SessionId(1), listener: 0, tls: false, stress: false };
     (0..100_000).take_while(|_| ours.tell_with(&start, &[ours.as_fd(), ours.as_fd()]).is_ok()).count()
 }
 

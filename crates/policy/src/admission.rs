@@ -3,7 +3,8 @@
 //! Three bounds, each counted on what a client cannot choose freely:
 //! - one IPv4 address or IPv6 /64 holds `sessions_per_address` sessions at most;
 //! - one IPv4 /24 or IPv6 /48 cannot have the last tenth of the slots: they are for networks that have none;
-//! - an address whose session crashed waits, each time longer: whoever brute-forces a memory error by trial has few.
+//! - an address whose session crashed waits, each time longer: whoever brute-forces a memory error by trial has few. So does
+//!   one whose sessions end badly all the time, though each of them is harmless: see [`Offence`].
 //!
 //! Memory is bounded by the number of slots and [`PENALTIES_MAX`]; nothing here grows with the number of clients seen.
 //! Times are milliseconds of any clock that does not go back.
@@ -23,6 +24,14 @@ pub const PENALTY_DECAY: u64 = 600_000;
 /// One slot in this many is kept for networks without a session.
 const RESERVE_SHARE: u32 = 10;
 
+/// What a bucket of offences holds; the one that makes it run over earns a penalty.
+const OFFENCES: u32 = 30;
+/// Milliseconds in which one unit of it drains away.
+const OFFENCE_DECAY: u64 = 10_000;
+
+/// Beyond three of four slots taken, newcomers are served with little patience.
+const STRESS_SHARE: u32 = 4;
+
 /// Signals by which a session dies of what its client sent: faults, aborts, forbidden calls, spent limits. Not KILL or
 /// TERM, which come from outside and are not the client's doing. Numbers of Linux on x86 and ARM.
 const PEERS_FAULT: [u8; 9] = [
@@ -41,6 +50,25 @@ const PEERS_FAULT: [u8; 9] = [
 #[must_use]
 pub fn blames_peer(signal: u8) -> bool {
     PEERS_FAULT.contains(&signal)
+}
+
+/// How a session can end that is no crime once. A dictionary of names, tried a hundred a session, runs into a penalty
+/// with the eleventh session; a sender whose handshakes fail and who then comes back in clear is left alone up to six a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offence {
+    /// It overstepped a limit and was told 421.
+    Abuse,
+    /// Its TLS handshake failed.
+    TlsFailed,
+}
+
+impl Offence {
+    fn weight(self) -> u32 {
+        match self {
+            Self::Abuse => 3,
+            Self::TlsFailed => 1,
+        }
+    }
 }
 
 /// How much is admitted.
@@ -144,6 +172,20 @@ impl Penalty {
     }
 }
 
+/// Offences of one address: a leaky bucket.
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    fill: u32,
+    at: u64,
+}
+
+impl Bucket {
+    fn fill_at(self, now: u64) -> u32 {
+        let drained = now.saturating_sub(self.at) / OFFENCE_DECAY;
+        self.fill.saturating_sub(u32::try_from(drained).unwrap_or(u32::MAX))
+    }
+}
+
 /// Counts sessions and penalties. Ordered maps, not hashed ones: no seed to draw inside a jail, none to guess.
 #[derive(Debug)]
 pub struct Admission {
@@ -152,13 +194,21 @@ pub struct Admission {
     by_key: BTreeMap<Key, u32>,
     by_network: BTreeMap<Network, u32>,
     penalties: BTreeMap<Key, Penalty>,
+    offences: BTreeMap<Key, Bucket>,
 }
 
 impl Admission {
     /// Nobody admitted yet.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { limits, sessions: 0, by_key: BTreeMap::new(), by_network: BTreeMap::new(), penalties: BTreeMap::new() }
+        Self {
+            limits,
+            sessions: 0,
+            by_key: BTreeMap::new(),
+            by_network: BTreeMap::new(),
+            penalties: BTreeMap::new(),
+            offences: BTreeMap::new(),
+        }
     }
 
     /// Takes a slot for a client at `ip`.
@@ -199,6 +249,32 @@ impl Admission {
     pub fn crashed(&mut self, ticket: Ticket, now: u64) -> u64 {
         let key = ticket.0;
         self.release(ticket);
+        self.penalize(key, now)
+    }
+
+    /// Gives the slot of a session back that ended badly. Once too often, and its address waits: then the length of the
+    /// penalty, milliseconds.
+    pub fn offended(&mut self, ticket: Ticket, offence: Offence, now: u64) -> Option<u64> {
+        let key = ticket.0;
+        self.release(ticket);
+        let before = self.offences.get(&key).copied();
+        let fill = before.map_or(0, |bucket| bucket.fill_at(now)).saturating_add(offence.weight());
+        if fill > OFFENCES {
+            self.offences.remove(&key);
+            return Some(self.penalize(key, now));
+        }
+        if before.is_none() {
+            self.forget_offences(now);
+        }
+        // What has begun to drain goes on draining: an offence every nine seconds is not one without a pause.
+        let part = before
+            .filter(|bucket| bucket.fill_at(now) > 0)
+            .map_or(0, |bucket| now.saturating_sub(bucket.at) % OFFENCE_DECAY);
+        self.offences.insert(key, Bucket { fill, at: now.saturating_sub(part) });
+        None
+    }
+
+    fn penalize(&mut self, key: Key, now: u64) -> u64 {
         let before = self.penalties.get(&key).map_or(0, |penalty| penalty.level_at(now));
         let doubled = 1_u64.checked_shl(before).and_then(|factor| PENALTY_FIRST.checked_mul(factor));
         let length = doubled.map_or(PENALTY_LONGEST, |length| length.min(PENALTY_LONGEST));
@@ -211,16 +287,43 @@ impl Admission {
         length
     }
 
+    /// True when more than three quarters of the slots are taken: new sessions should be short with their clients. Never
+    /// with fewer than four slots, where one session would be enough for it.
+    #[must_use]
+    pub fn is_stressed(&self) -> bool {
+        let slots = self.limits.sessions;
+        self.sessions > slots.saturating_sub(slots / STRESS_SHARE)
+    }
+
     /// Sessions now.
     #[must_use]
     pub fn sessions(&self) -> u32 {
         self.sessions
     }
 
+    /// Addresses whose offences are remembered.
+    #[must_use]
+    pub fn offenders(&self) -> usize {
+        self.offences.len()
+    }
+
     /// Addresses with a penalty, running or not yet decayed.
     #[must_use]
     pub fn penalties(&self) -> usize {
         self.penalties.len()
+    }
+
+    /// As with penalties, whoever has least to answer for is forgotten first.
+    fn forget_offences(&mut self, now: u64) {
+        if self.offences.len() < PENALTIES_MAX {
+            return;
+        }
+        self.offences.retain(|_, bucket| bucket.fill_at(now) > 0);
+        while self.offences.len() >= PENALTIES_MAX {
+            let least = self.offences.iter().min_by_key(|(_, bucket)| bucket.fill_at(now)).map(|(key, _)| *key);
+            let Some(key) = least else { return };
+            self.offences.remove(&key);
+        }
     }
 
     /// Forgiving the penalty that ends first is what an attacker gains least by: to be rid of one he needs

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used)] // Functions shared by tests, too.
 
 use gatepost_policy::admission::{
-    Admission, Limits, PENALTIES_MAX, PENALTY_DECAY, PENALTY_FIRST, PENALTY_LONGEST, Refusal, Ticket, blames_peer,
+    Admission, Limits, Offence, PENALTIES_MAX, PENALTY_DECAY, PENALTY_FIRST, PENALTY_LONGEST, Refusal, Ticket,
+    blames_peer,
 };
 use proptest::prelude::*;
 use std::collections::HashMap;
@@ -199,6 +200,75 @@ fn times_at_the_edge_do_not_overflow() {
         }
     }
     assert_eq!(admission.sessions(), 0);
+}
+
+#[test]
+fn p6_newcomers_are_under_stress_beyond_three_quarters_of_the_slots() {
+    for (slots, first) in [(1, None), (3, None), (4, Some(4)), (8, Some(7)), (10, Some(9)), (1000, Some(751))] {
+        let mut admission = admission(slots, slots);
+        let mut tickets = Vec::new();
+        let found = (1..=slots).find(|n| {
+            // Each from a network of its own: nothing is kept back from them.
+            let bits = 0x0a00_0000 + (n << 8);
+            tickets.push(admission.admit(IpAddr::V4(Ipv4Addr::from_bits(bits)), 0).unwrap());
+            admission.is_stressed()
+        });
+        assert_eq!(found, first, "{slots} slots");
+        for ticket in tickets {
+            admission.release(ticket);
+        }
+        assert!(!admission.is_stressed());
+    }
+}
+
+/// Sessions of one client, one every `pause` milliseconds, that end in `offence`, until it gets a penalty.
+fn offences_until_a_penalty(offence: Offence, pause: u64) -> Option<u32> {
+    let mut admission = admission(10, 10);
+    (1..=1000).find(|n| {
+        let now = u64::from(*n) * pause;
+        let ticket = admission.admit(ip("192.0.2.1"), now).unwrap();
+        admission.offended(ticket, offence, now).is_some()
+    })
+}
+
+#[test]
+fn p6_sessions_that_end_badly_all_the_time_earn_a_penalty() {
+    for (offence, pause, expected) in [
+        (Offence::Abuse, 0, Some(11)),
+        (Offence::Abuse, 9_000, Some(14)),
+        (Offence::Abuse, 31_000, None),
+        (Offence::TlsFailed, 0, Some(31)),
+        (Offence::TlsFailed, 5_000, Some(60)),
+        (Offence::TlsFailed, 10_000, None),
+    ] {
+        assert_eq!(offences_until_a_penalty(offence, pause), expected, "{offence:?} every {pause} ms");
+    }
+    let mut admission = admission(10, 10);
+    let length = (0..11).find_map(|_| {
+        let ticket = admission.admit(ip("192.0.2.1"), 0).unwrap();
+        admission.offended(ticket, Offence::Abuse, 0)
+    });
+    assert_eq!(length, Some(PENALTY_FIRST));
+    assert_eq!(admission.admit(ip("192.0.2.1"), 1), Err(Refusal::Penalty(PENALTY_FIRST - 1)));
+    assert_eq!((admission.sessions(), admission.offenders()), (0, 0));
+    assert!(admission.admit(ip("192.0.2.2"), 1).is_ok(), "another's affair");
+}
+
+#[test]
+fn p6_offences_are_bounded_and_the_worst_is_not_forgotten() {
+    let mut admission = admission(10, 10);
+    let mut offend = |bits: u32| {
+        let ticket = admission.admit(IpAddr::V4(Ipv4Addr::from_bits(bits)), 0).unwrap();
+        let penalty = admission.offended(ticket, Offence::Abuse, 0);
+        (penalty, admission.offenders())
+    };
+    for _ in 0..10 {
+        assert_eq!(offend(1), (None, 1));
+    }
+    for n in 0..5000 {
+        assert!(offend(0x0a00_0000 + n).1 <= PENALTIES_MAX);
+    }
+    assert_eq!(offend(1).0, Some(PENALTY_FIRST));
 }
 
 proptest! {

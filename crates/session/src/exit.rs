@@ -3,30 +3,16 @@
 use gatepost_wire::session::Farewell;
 
 /// The client said QUIT.
-pub const QUIT: u8 = 0;
+pub const QUIT: u8 = Farewell::Quit.status();
 /// The client went away.
-pub const CLIENT_GONE: u8 = 1;
+pub const CLIENT_GONE: u8 = Farewell::ClientGone.status();
 /// The client was too slow.
-pub const TIMEOUT: u8 = 2;
+pub const TIMEOUT: u8 = Farewell::Timeout.status();
 /// The client overstepped a limit.
-pub const ABUSE: u8 = 3;
+pub const ABUSE: u8 = Farewell::Abuse.status();
 /// The TLS handshake failed.
-pub const TLS_FAILED: u8 = 4;
+pub const TLS_FAILED: u8 = Farewell::TlsFailed.status();
 /// gatepost is going down.
-pub const DRAINED: u8 = 5;
+pub const DRAINED: u8 = Farewell::Drained.status();
 /// Something on our side failed.
-pub const INTERNAL: u8 = 111;
-
-/// The status that tells of `farewell`.
-#[must_use]
-pub fn status(farewell: Farewell) -> u8 {
-    match farewell {
-        Farewell::Quit => QUIT,
-        Farewell::ClientGone => CLIENT_GONE,
-        Farewell::Timeout => TIMEOUT,
-        Farewell::Abuse => ABUSE,
-        Farewell::TlsFailed => TLS_FAILED,
-        Farewell::Drained => DRAINED,
-        Farewell::Internal => INTERNAL,
-    }
-}
+pub const INTERNAL: u8 = Farewell::Internal.status();

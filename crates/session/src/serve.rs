@@ -48,6 +48,8 @@ pub struct SessionBirth {
     pub id: SessionId,
     /// Index of the `[[listen]]` that its client came in by.
     pub listener: u8,
+    /// Slots are scarce: little patience with this client.
+    pub stress: bool,
     /// The client: a connected, non-blocking TCP socket.
     pub client: OwnedFd,
     /// Towards handoff.
@@ -67,6 +69,7 @@ impl SessionBirth {
         Some(Self {
             id: start.id,
             listener: start.listener,
+            stress: start.stress,
             client,
             handoff: HandoffEnd::from_fd(handoff),
             keyholder: keyholder.map(KeyholderEnd::from_fd),
@@ -96,7 +99,7 @@ pub(crate) fn live(
             let farewell = runtime.block_on(life(jailed, birth, drained, shared));
             // The process ends with all it has: taking the runtime apart first would only cost time.
             std::mem::forget(runtime);
-            return exit::status(farewell);
+            return farewell.status();
         }
         (Err(e), _) => e.to_string(),
         (_, Err(e)) => e.to_string(),
@@ -122,10 +125,10 @@ pub(crate) async fn attend(
     drained: PipeReader,
     shared: &Shared,
 ) -> (Farewell, Option<Session<tokio::net::TcpStream>>) {
-    let SessionBirth { id, listener, client, handoff, keyholder } = birth;
+    let SessionBirth { id, listener, stress, client, handoff, keyholder } = birth;
     let implicit = shared.mode(listener) == TlsMode::Implicit;
     let tls = Tls::new(shared, keyholder);
-    let mut engine = Engine::new(shared.settings(id, tls.is_some() && !implicit));
+    let mut engine = Engine::new(shared.settings(id, tls.is_some() && !implicit, stress));
     let client = TcpStream::from(client);
     if !implicit {
         // Before the runtime has the socket, which would first wait for it to become writable.
@@ -136,7 +139,7 @@ pub(crate) async fn attend(
     let ends = tokio::net::TcpStream::from_std(client).and_then(|client| Ok((client, Drain::new(drained)?)));
     match ends {
         Ok((client, drain)) => {
-            let mut session = Session::new(client, engine, handoff, tls, drain, shared);
+            let mut session = Session::new(client, engine, handoff, tls, drain, shared, stress);
             (session.run(implicit).await, Some(session))
         }
         Err(_) => (Farewell::Internal, None),
@@ -234,6 +237,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         tls: Option<Tls>,
         drain: Drain,
         shared: &Shared,
+        stress: bool,
     ) -> Self {
         let now = Instant::now();
         let end = now.checked_add(shared.session_time).unwrap_or(now);
@@ -243,7 +247,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             handoff: Handoff::new(handoff),
             tls,
             drain,
-            patience: Patience::new(shared.command_timeout),
+            patience: Patience::new(shared.command_timeout(stress)),
             timer: Timer::new(later(FIRST_LOOK).min(end)),
             end,
             offered: false,

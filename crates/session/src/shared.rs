@@ -1,12 +1,15 @@
 //! What all sessions of a nursery share: made once, before the first fork, and never written again.
 
 use crate::signer::Signer;
-use gatepost_smtp::server::Settings;
+use gatepost_smtp::server::{Leniency, Limits, Settings};
 use gatepost_tls::{ServerConfig, TlsError};
 use gatepost_wire::link::SessionId;
 use gatepost_wire::slice::{NurserySlice, TlsMode};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Wait for a command under stress, or for content that pays for nothing: what slow but honest senders still manage.
+const STRESS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The nursery's slice, ready for use. Holds nothing secret.
 #[derive(Debug)]
@@ -15,7 +18,7 @@ pub struct Shared {
     settings: Settings,
     pub(crate) tls: Option<Arc<ServerConfig>>,
     pub(crate) signer: Signer,
-    pub(crate) command_timeout: Duration,
+    command_timeout: Duration,
     pub(crate) session_time: Duration,
 }
 
@@ -36,6 +39,7 @@ impl Shared {
             message_size: slice.message_size,
             recipients: slice.recipients,
             tls_required: slice.tls_required,
+            leniency: Leniency::from_bits(slice.leniency),
             ..Settings::default()
         };
         Ok(Self {
@@ -54,8 +58,14 @@ impl Shared {
     }
 
     /// The engine's settings for one session. STARTTLS is offered only when a handshake can succeed.
-    pub(crate) fn settings(&self, id: SessionId, starttls: bool) -> Settings {
-        Settings { id: id.to_string(), starttls, ..self.settings.clone() }
+    pub(crate) fn settings(&self, id: SessionId, starttls: bool, stress: bool) -> Settings {
+        let limits = if stress { Limits::stress() } else { self.settings.limits };
+        Settings { id: id.to_string(), starttls, limits, ..self.settings.clone() }
+    }
+
+    /// How long a session waits for a command.
+    pub(crate) fn command_timeout(&self, stress: bool) -> Duration {
+        if stress { self.command_timeout.min(STRESS_TIMEOUT) } else { self.command_timeout }
     }
 
     /// Our name.

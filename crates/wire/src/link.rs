@@ -25,6 +25,8 @@ pub struct Start {
     pub listener: u8,
     /// A keyholder end is among the descriptors.
     pub tls: bool,
+    /// Slots are scarce: the session is to have little patience.
+    pub stress: bool,
 }
 
 impl Message<'_> for Start {
@@ -35,10 +37,11 @@ impl Message<'_> for Start {
         w.u64(self.id.0);
         w.u8(self.listener);
         w.bool(self.tls);
+        w.bool(self.stress);
     }
     fn read(tag: u8, r: &mut Reader<'_>) -> Result<Self, WireError> {
         match tag {
-            1 => Ok(Self { id: SessionId(r.u64()?), listener: r.u8()?, tls: r.bool()? }),
+            1 => Ok(Self { id: SessionId(r.u64()?), listener: r.u8()?, tls: r.bool()?, stress: r.bool()? }),
             _ => Err(WireError::Tag(tag)),
         }
     }
@@ -56,7 +59,7 @@ pub struct Ended {
 /// How a session's process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// Exit status; see `gatepost_session::exit`.
+    /// Exit status; see [`crate::session::Farewell::status`].
     Exit(u8),
     /// Killed by this signal: a crash, which earns the peer a penalty.
     Signal(u8),

@@ -125,6 +125,26 @@ impl Farewell {
         Farewell::Internal,
     ];
 
+    /// The exit status of a session that ended so; what fails without a farewell has that of [`Farewell::Internal`].
+    #[must_use]
+    pub const fn status(self) -> u8 {
+        match self {
+            Farewell::Quit => 0,
+            Farewell::ClientGone => 1,
+            Farewell::Timeout => 2,
+            Farewell::Abuse => 3,
+            Farewell::TlsFailed => 4,
+            Farewell::Drained => 5,
+            Farewell::Internal => 111,
+        }
+    }
+
+    /// How a session with this exit status ended.
+    #[must_use]
+    pub fn of_status(status: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|farewell| farewell.status() == status)
+    }
+
     pub(crate) fn write(self, w: &mut Writer<'_>) {
         let index = Self::ALL.iter().position(|f| *f == self).unwrap_or(usize::MAX);
         w.u8(u8::try_from(index).unwrap_or(u8::MAX));

@@ -147,6 +147,8 @@ pub struct NurserySlice {
     pub message_size: u64,
     /// Recipients in one transaction.
     pub recipients: u16,
+    /// Where to be lenient, as `gatepost_smtp::server::Leniency` has it in bits.
+    pub leniency: u16,
     /// Wait for a command, seconds.
     pub command_timeout: u32,
     /// Longest life of a session, seconds.
@@ -164,6 +166,7 @@ impl Slice for NurserySlice {
         w.u64(self.data);
         w.u64(self.message_size);
         w.u16(self.recipients);
+        w.u16(self.leniency);
         w.u32(self.command_timeout);
         w.u32(self.session_time);
     }
@@ -178,6 +181,7 @@ impl Slice for NurserySlice {
             data: r.u64()?,
             message_size: r.u64()?,
             recipients: r.u16()?,
+            leniency: r.u16()?,
             command_timeout: r.u32()?,
             session_time: r.u32()?,
         })

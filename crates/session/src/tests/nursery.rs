@@ -93,7 +93,7 @@ fn start(listener: &Listener, id: u64) -> UnixStream {
     let (handoff, _) = HandoffEnd::pair().unwrap();
     let (keyholder, _) = KeyholderEnd::pair().unwrap();
     let fds = [served.as_fd(), handoff.as_fd(), keyholder.as_fd()];
-    listener.tell_with(&Start { id: SessionId(id), listener: 0, tls: true }, &fds).unwrap();
+    listener.tell_with(&Start { id: SessionId(id), listener: 0, tls: true, stress: false }, &fds).unwrap();
     client
 }
 
@@ -180,7 +180,7 @@ fn a_start_that_does_not_fit_its_descriptors_begins_nothing() {
         let listener = house.listener();
         let (end, _) = HandoffEnd::pair().unwrap();
         for (tls, descriptors) in [(false, 0), (false, 1), (false, 3), (true, 2), (true, 4)] {
-            let start = Start { id: SessionId(7), listener: 0, tls };
+            let start = Start { id: SessionId(7), listener: 0, tls, stress: false };
             listener.tell_with(&start, &vec![end.as_fd(); descriptors]).unwrap();
             assert_eq!(ended(&listener), (7, link::End::Exit(exit::INTERNAL)), "{tls} {descriptors}");
         }

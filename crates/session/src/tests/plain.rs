@@ -1,8 +1,9 @@
 //! Without TLS: dialogue, content, verdicts, mishaps.
 
-use super::rig::{Flaw, Heard, Manners, OK, Rig, client};
+use super::rig::{Flaw, Heard, Manners, OK, Rig, client, slice};
+use gatepost_smtp::server::Leniency;
 use gatepost_wire::session::{Farewell, Offer, Reason, Verdict};
-use gatepost_wire::slice::TlsMode;
+use gatepost_wire::slice::{NurserySlice, TlsMode};
 
 const MESSAGE: &str = "Subject: one\r\n\r\n..two\r\nthree\r\n";
 const UNSTUFFED: &str = "Subject: one\r\n\r\n.two\r\nthree\r\n";
@@ -263,6 +264,35 @@ fn p6_a_flood_of_commands_ends_in_421_and_is_not_hoarded() {
     client.closed();
     drop(client);
     assert_eq!(rig.end().farewell, Farewell::Abuse);
+}
+
+#[test]
+fn p6_under_stress_the_second_mistake_is_the_last() {
+    for (stressed, replies) in [(false, ["500 5.5.1 ", "500 5.5.1 ", "221 "]), (true, ["500 5.5.1 ", "421 ", ""])] {
+        let rig = if stressed { Rig::stressed() } else { Rig::new(TlsMode::Off, Manners::default()) };
+        let mut client = client(&rig);
+        client.hear("220 ");
+        client.send("FOO\r\nFOO\r\nQUIT\r\n");
+        for reply in replies.into_iter().filter(|reply| !reply.is_empty()) {
+            client.hear(reply);
+        }
+        client.closed();
+        let farewell = if stressed { Farewell::Abuse } else { Farewell::Quit };
+        assert_eq!(rig.end().farewell, farewell);
+    }
+}
+
+#[test]
+fn each_leniency_of_the_slice_reaches_the_engine() {
+    for (bits, reply) in [(Leniency::default().to_bits(), "250 "), (Leniency::strict().to_bits(), "501 5.1.7 ")] {
+        let rig = Rig::with(NurserySlice { leniency: bits, ..slice(TlsMode::Off) }, Manners::default());
+        let mut client = client(&rig);
+        client.hear("220 ");
+        client.expect("HELO client.example", "250 ");
+        client.expect("MAIL FROM: <a@client.example>", reply);
+        client.expect("QUIT", "221 ");
+        rig.end();
+    }
 }
 
 #[test]

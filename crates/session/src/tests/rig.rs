@@ -1,7 +1,8 @@
 //! A session's surroundings: handoff and keyholder in threads, a client to be scripted.
 
-use crate::{HandoffEnd, KeyholderEnd, SessionBirth, Shared, exit, serve};
+use crate::{HandoffEnd, KeyholderEnd, SessionBirth, Shared, serve};
 use gatepost_channel::{AsyncEnd, End, Inbox};
+use gatepost_smtp::server::Leniency;
 use gatepost_sys::limits::{self, Limit};
 use gatepost_sys::process::{self, Fork};
 use gatepost_tls::sign::Keys;
@@ -233,6 +234,7 @@ pub(crate) fn slice(mode: TlsMode) -> NurserySlice {
         data: 1 << 20,
         message_size: 50 << 20,
         recipients: 100,
+        leniency: Leniency::default().to_bits(),
         command_timeout: 300,
         session_time: 3600,
     }
@@ -262,16 +264,21 @@ impl Rig {
     }
 
     pub(crate) fn with(slice: NurserySlice, manners: Manners) -> Self {
-        Self::served(slice, manners, None)
+        Self::served(slice, manners, false, None)
+    }
+
+    /// A session under stress.
+    pub(crate) fn stressed() -> Self {
+        Self::served(slice(TlsMode::Off), Manners::default(), true, None)
     }
 
     /// A session in a process of its own that may have `data` octets more than it began with. Only where nothing else
     /// runs, see [`alone`].
     pub(crate) fn forked(slice: NurserySlice, data: u64) -> Self {
-        Self::served(slice, Manners::default(), Some(data))
+        Self::served(slice, Manners::default(), false, Some(data))
     }
 
-    fn served(slice: NurserySlice, manners: Manners, data: Option<u64>) -> Self {
+    fn served(slice: NurserySlice, manners: Manners, stress: bool, data: Option<u64>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         client.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -284,6 +291,7 @@ impl Rig {
         let birth = SessionBirth {
             id: SessionId(0xabc),
             listener: 0,
+            stress,
             client: served.into(),
             handoff: handoff_end,
             keyholder: (slice.listeners[0] != TlsMode::Off).then_some(keyholder_end),
@@ -305,7 +313,7 @@ impl Rig {
         } else {
             if process::fork().unwrap() == Fork::Child {
                 drop((client, handoff_peer, keyholder_peer, drain));
-                process::exit(exit::status(life()));
+                process::exit(life().status());
             }
             drop(life);
             Box::new(reap)
@@ -335,7 +343,7 @@ fn reap() -> Farewell {
     loop {
         match process::reap().unwrap() {
             Some((_, process::End::Exit(status))) => {
-                return Farewell::ALL.into_iter().find(|farewell| exit::status(*farewell) == status).unwrap();
+                return Farewell::of_status(status).unwrap();
             }
             Some((_, process::End::Signal(signal))) => panic!("killed by signal {signal}"),
             None => std::thread::yield_now(),

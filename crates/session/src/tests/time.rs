@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep};
 /// said to the client after the greeting.
 fn against<F: Future<Output = DuplexStream> + 'static>(
     mode: TlsMode,
+    stress: bool,
     pipe: usize,
     script: impl FnOnce(DuplexStream) -> F,
 ) -> (Farewell, u64, String) {
@@ -32,13 +33,13 @@ fn against<F: Future<Output = DuplexStream> + 'static>(
         let (ours, theirs) = duplex(pipe);
         let (drained, _drain) = io::pipe().unwrap();
         let implicit = mode == TlsMode::Implicit;
-        let mut engine = Engine::new(shared.settings(SessionId(1), mode == TlsMode::StartTls));
+        let mut engine = Engine::new(shared.settings(SessionId(1), mode == TlsMode::StartTls, stress));
         if !implicit {
             engine.greet();
         }
         let (keyholder, _keys) = crate::KeyholderEnd::pair().unwrap();
         let tls = crate::serve::Tls::new(&shared, Some(keyholder));
-        let mut session = Session::new(ours, engine, handoff_end, tls, Drain::new(drained).unwrap(), &shared);
+        let mut session = Session::new(ours, engine, handoff_end, tls, Drain::new(drained).unwrap(), &shared, stress);
         let begun = Instant::now();
         let client = tokio::task::spawn_local(script(theirs));
         let farewell = session.run(implicit).await;
@@ -60,15 +61,34 @@ async fn say(client: &mut DuplexStream, octets: &str) -> bool {
 
 #[test]
 fn a_silent_client_hears_421_after_the_command_timeout() {
-    let (farewell, lasted, said) = against(TlsMode::Off, 4096, |client| async { client });
+    let (farewell, lasted, said) = against(TlsMode::Off, false, 4096, |client| async { client });
     assert_eq!(farewell, Farewell::Timeout);
     assert!((300..=303).contains(&lasted), "{lasted} s");
     assert!(said.contains("\r\n421 4.4.2 mx.example.org "), "{said}");
 }
 
 #[test]
+fn p6_under_stress_a_silent_client_has_ten_seconds_and_content_keeps_its_rate() {
+    let (farewell, lasted, said) = against(TlsMode::Off, true, 4096, |client| async { client });
+    assert_eq!(farewell, Farewell::Timeout);
+    assert!((10..=12).contains(&lasted) && said.contains("\r\n421 4.4.2 "), "{lasted} s {said}");
+    // A kilobyte a second goes on and on.
+    let (farewell, lasted, said) = against(TlsMode::Off, true, 1 << 20, |mut client| async {
+        say(&mut client, ENVELOPE).await;
+        for _ in 0..60 {
+            say(&mut client, &format!("{}\r\n", "x".repeat(1022))).await;
+            sleep(Duration::from_secs(1)).await;
+        }
+        say(&mut client, ".\r\nQUIT\r\n").await;
+        client
+    });
+    assert_eq!(farewell, Farewell::Quit, "{said}");
+    assert!((60..=62).contains(&lasted), "{lasted} s");
+}
+
+#[test]
 fn p6_a_command_dribbled_octet_by_octet_gets_no_more_time() {
-    let (farewell, lasted, _) = against(TlsMode::Off, 4096, |mut client| async {
+    let (farewell, lasted, _) = against(TlsMode::Off, false, 4096, |mut client| async {
         while say(&mut client, "A").await {
             sleep(Duration::from_secs(20)).await;
         }
@@ -80,7 +100,7 @@ fn p6_a_command_dribbled_octet_by_octet_gets_no_more_time() {
 
 #[test]
 fn each_command_has_the_whole_command_timeout() {
-    let (farewell, lasted, _) = against(TlsMode::Off, 4096, |mut client| async {
+    let (farewell, lasted, _) = against(TlsMode::Off, false, 4096, |mut client| async {
         for _ in 0..3 {
             sleep(Duration::from_secs(299)).await;
             say(&mut client, "NOOP\r\n").await;
@@ -93,7 +113,7 @@ fn each_command_has_the_whole_command_timeout() {
 
 #[test]
 fn p6_no_session_lasts_longer_than_session_time() {
-    let (farewell, lasted, said) = against(TlsMode::Off, 1 << 20, |mut client| async {
+    let (farewell, lasted, said) = against(TlsMode::Off, false, 1 << 20, |mut client| async {
         while say(&mut client, ENVELOPE).await && say(&mut client, "x\r\n.\r\n").await {
             sleep(Duration::from_secs(100)).await;
         }
@@ -108,7 +128,7 @@ fn p6_no_session_lasts_longer_than_session_time() {
 fn p6_content_below_the_minimum_rate_ends_the_session() {
     // (octets, seconds between, the session's end in seconds)
     for (octets, pause, end) in [(1, 1, 60..64), (1, 400, 60..64), (250, 1, 118..124), (700, 2, 194..204)] {
-        let (farewell, lasted, said) = against(TlsMode::Off, 1 << 20, move |mut client| async move {
+        let (farewell, lasted, said) = against(TlsMode::Off, false, 1 << 20, move |mut client| async move {
             say(&mut client, ENVELOPE).await;
             while say(&mut client, &"x".repeat(octets)).await {
                 sleep(Duration::from_secs(pause)).await;
@@ -123,7 +143,7 @@ fn p6_content_below_the_minimum_rate_ends_the_session() {
 
 #[test]
 fn content_at_the_minimum_rate_gets_through() {
-    let (farewell, lasted, said) = against(TlsMode::Off, 1 << 20, |mut client| async {
+    let (farewell, lasted, said) = against(TlsMode::Off, false, 1 << 20, |mut client| async {
         say(&mut client, ENVELOPE).await;
         for _ in 0..300 {
             say(&mut client, &format!("{}\r\n", "x".repeat(998))).await;
@@ -141,7 +161,7 @@ fn content_at_the_minimum_rate_gets_through() {
 fn p6_a_client_that_does_not_read_is_dropped() {
     let sent = Rc::new(Cell::new(0));
     let count = Rc::clone(&sent);
-    let (farewell, lasted, _) = against(TlsMode::Off, 512, move |mut client| async move {
+    let (farewell, lasted, _) = against(TlsMode::Off, false, 512, move |mut client| async move {
         while say(&mut client, "NOOP\r\n").await {
             count.set(count.get() + 1);
         }
@@ -156,7 +176,7 @@ fn p6_a_client_that_does_not_read_is_dropped() {
 #[test]
 fn a_handshake_has_thirty_seconds() {
     for mode in [TlsMode::Implicit, TlsMode::StartTls] {
-        let (farewell, lasted, _) = against(mode, 4096, move |mut client| async move {
+        let (farewell, lasted, _) = against(mode, false, 4096, move |mut client| async move {
             if mode == TlsMode::StartTls {
                 say(&mut client, "EHLO c.example\r\nSTARTTLS\r\n").await;
             }

@@ -98,7 +98,56 @@ impl Default for Leniency {
     }
 }
 
+/// A leniency's place in the struct.
+type Place = fn(&mut Leniency) -> &mut bool;
+
+/// The leniencies that are on or off, under the names they have in a configuration; the order is that of their bits.
+const SWITCHES: [(&str, Place); 9] = [
+    ("extra_spaces", |leniency| &mut leniency.extra_spaces),
+    ("no_brackets", |leniency| &mut leniency.no_brackets),
+    ("odd_helo", |leniency| &mut leniency.odd_helo),
+    ("no_helo", |leniency| &mut leniency.no_helo),
+    ("parameters_after_helo", |leniency| &mut leniency.parameters_after_helo),
+    ("odd_dots", |leniency| &mut leniency.odd_dots),
+    ("underscores", |leniency| &mut leniency.underscores),
+    ("lf_in_commands", |leniency| &mut leniency.lf_in_commands),
+    ("drain_impure", |leniency| &mut leniency.drain_impure),
+];
+/// Bits behind the switches: a bare LF is normalized in DATA, in BDAT.
+const NORMALIZE: [u16; 2] = [1 << 9, 1 << 10];
+
 impl Leniency {
+    /// The names of the leniencies that are on or off.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        SWITCHES.iter().map(|(name, _)| *name)
+    }
+
+    /// The leniency of this name, if there is one.
+    pub fn switch(&mut self, name: &str) -> Option<&mut bool> {
+        SWITCHES.iter().find(|(known, _)| *known == name).map(|(_, place)| place(self))
+    }
+
+    /// All of it as one number, for another process of the same build.
+    #[must_use]
+    pub fn to_bits(mut self) -> u16 {
+        let normalize = |choice, bit| if choice == BareLf::Normalize { bit } else { 0 };
+        let [data, chunks] = NORMALIZE;
+        let lf = normalize(self.lf_in_data, data) | normalize(self.lf_in_chunks, chunks);
+        (0_u16..).zip(SWITCHES).fold(lf, |bits, (n, (_, place))| bits | u16::from(*place(&mut self)) << n)
+    }
+
+    /// What [`Leniency::to_bits`] made a number of. Any number is a leniency.
+    #[must_use]
+    pub fn from_bits(bits: u16) -> Self {
+        let mut leniency = Self::strict();
+        for (n, (_, place)) in (0_u16..).zip(SWITCHES) {
+            *place(&mut leniency) = bits >> n & 1 == 1;
+        }
+        let choice = |bit| if bits & bit == 0 { BareLf::Refuse } else { BareLf::Normalize };
+        [leniency.lf_in_data, leniency.lf_in_chunks] = NORMALIZE.map(choice);
+        leniency
+    }
+
     /// None at all: the letter of the RFCs.
     #[must_use]
     pub fn strict() -> Self {
@@ -187,5 +236,29 @@ impl Limits {
             discard: 1 << 20,
             ..Self::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_leniency_has_a_bit_and_a_name() {
+        for leniency in [Leniency::default(), Leniency::strict()] {
+            assert_eq!(Leniency::from_bits(leniency.to_bits()), leniency);
+        }
+        assert_eq!(Leniency::strict().to_bits(), 0);
+        let all = (1 << 11) - 1;
+        assert_eq!(Leniency::from_bits(u16::MAX).to_bits(), all);
+        for bit in 0..11 {
+            assert_eq!(Leniency::from_bits(1 << bit).to_bits(), 1 << bit);
+        }
+        for (n, name) in Leniency::names().enumerate() {
+            let mut leniency = Leniency::strict();
+            *leniency.switch(name).unwrap() = true;
+            assert_eq!(leniency.to_bits(), 1 << n, "{name}");
+        }
+        assert_eq!(Leniency::strict().switch("lf_in_data"), None);
     }
 }

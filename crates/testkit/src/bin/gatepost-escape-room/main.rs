@@ -16,6 +16,7 @@ mod system;
 
 use gatepost_jail::{JailError, Newborn};
 use gatepost_launcher::plan::{Backend, Connect, Limits, Listen, PairSource, Plan, Receiver, Relax, Users};
+use gatepost_smtp::server::Leniency;
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::{Dialect, Identity, TlsMode};
 use std::fmt::Display;
@@ -91,6 +92,7 @@ fn serve(directory: &Path, backend: &str, honest: &str, hostile: &str) -> ExitCo
         }],
         tls_required: false,
         tls13_only: false,
+        leniency: Leniency::default().to_bits(),
         domains: vec!["ok.test".to_owned()],
         any_domain: false,
         clients: Vec::new(),
