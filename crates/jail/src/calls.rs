@@ -87,6 +87,15 @@ pub const TALK: &[Call] = &[
     call("eventfd2", Always, "the runtime's waker"),
 ];
 
+/// One client in a session that is alone, without a runtime: descriptors that wait, or poll(2).
+pub const ALONE: &[Call] = &[
+    call("recvfrom", Always, "the client's octets, where it is a socket"),
+    call("sendto", Args(&[(3, NO_SIGNAL)]), "replies to it"),
+    call("shutdown", Always, "221, then the end of our half"),
+    call("setsockopt", Args(&[(1, 1), (2, 20)]), "SO_RCVTIMEO: time limits of the private channel"),
+    call("setsockopt", Args(&[(1, 1), (2, 21)]), "SO_SNDTIMEO: the same"),
+];
+
 /// Making sessions. Forbidden again in each session, first thing.
 pub const FORK: &[Call] = &[
     call("clone", Always, "a session per connection; RLIMIT_NPROC bounds them"),

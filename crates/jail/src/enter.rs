@@ -78,7 +78,7 @@ impl Newborn {
     }
 }
 
-fn step(step: &'static str, result: std::io::Result<()>) -> Result<(), JailError> {
+pub(crate) fn step<T>(step: &'static str, result: std::io::Result<T>) -> Result<T, JailError> {
     result.map_err(|cause| JailError::Step { step, cause })
 }
 
@@ -213,4 +213,4 @@ pub const SESSION_ADDRESS_SPACE: u64 = 64 * 1024 * 1024;
 
 /// Proof that this process is a jailed session.
 #[derive(Debug)]
-pub struct JailedSession(());
+pub struct JailedSession(pub(crate) ());

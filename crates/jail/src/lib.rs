@@ -2,6 +2,7 @@
 //!
 //! A role's story: [`Newborn::take`] → read what must be read → [`Newborn::enter`] → make the runtime →
 //! [`Entered::seal`] → serve with [`Jailed`]. The launcher looks from outside (`audit`) before it says `Go`.
+//! Where one connection is all there is, its session has no launcher and enters by [`Alone::enter`].
 #![forbid(unsafe_code)]
 
 use gatepost_channel::End;
@@ -9,12 +10,14 @@ use gatepost_wire::{LauncherToRole, RoleToLauncher};
 use std::fmt;
 use std::io;
 
+mod alone;
 pub mod audit;
 pub mod calls;
 mod enter;
 pub mod profile;
 mod prove;
 
+pub use alone::{Alone, Unmet};
 pub use enter::{
     BIRTH_FD, CONTROL_FD, Entered, Jailed, JailedSession, Newborn, SESSION_ADDRESS_SPACE, SESSION_CPU_SECONDS,
     SESSION_STACK, SessionSeal,

@@ -1,6 +1,6 @@
 //! The profiles: one table to audit what each role may do.
 
-use crate::calls::{ACCEPT, BACKEND, BASE, Call, EPOLL, FORK, MAILDIR, SPOOL, TALK, WAIT};
+use crate::calls::{ACCEPT, ALONE, BACKEND, BASE, Call, EPOLL, FORK, MAILDIR, SPOOL, TALK, WAIT};
 use gatepost_sys::filter::{Allowed, Filter};
 use gatepost_sys::landlock::Use;
 use gatepost_sys::process::Namespaces;
@@ -104,6 +104,9 @@ pub const PROFILES: [Profile; 5] = [
         calls: &[BASE, WAIT, EPOLL, SPOOL, MAILDIR],
     },
 ];
+
+/// The system calls of a session that is alone, see [`crate::Alone`].
+pub const ALONE_CALLS: &[&[Call]] = &[BASE, WAIT, ALONE];
 
 /// The profile of `role`.
 #[must_use]

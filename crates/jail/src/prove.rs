@@ -62,7 +62,6 @@ fn root_is_as_planned(_: &Profile, birth: &Birth) -> bool {
 }
 
 fn limits_hold(profile: &Profile, birth: &Birth) -> bool {
-    let is = |limit, value| limits::get(limit).is_ok_and(|(soft, hard)| soft == value && hard == value);
     is(Limit::Data, birth.data)
         && is(Limit::OpenFiles, birth.open_files)
         && is(Limit::FileSize, birth.file_size)
@@ -72,10 +71,18 @@ fn limits_hold(profile: &Profile, birth: &Birth) -> bool {
         && limits::set(Limit::Data, birth.data.saturating_add(4096)).is_err()
 }
 
+pub(crate) fn is(limit: Limit, value: u64) -> bool {
+    limits::get(limit).is_ok_and(|(soft, hard)| soft == value && hard == value)
+}
+
 fn cannot_fork(profile: &Profile, _: &Birth) -> bool {
     if profile.forks {
         return true; // The nursery must; each of its sessions gives it up, see SessionSeal.
     }
+    fork_fails()
+}
+
+pub(crate) fn fork_fails() -> bool {
     match process::fork() {
         Err(_) => true,
         Ok(Fork::Child) => process::exit(0),

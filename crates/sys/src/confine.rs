@@ -51,8 +51,20 @@ pub fn is_wholly(uid: u32, gid: u32) -> bool {
 /// # Errors
 /// EPERM without it.
 pub fn drop_bounding() -> io::Result<()> {
-    keep_bounding(&[])
+    caps::clear(None, CapSet::Ambient).map_err(io::Error::other)?;
+    // By number until the kernel knows no more: a session that is alone does this for each connection.
+    for number in 0..CAPABILITIES_MAX {
+        // SAFETY: this prctl takes integers only.
+        if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, number, 0, 0, 0) } == -1 {
+            let e = io::Error::last_os_error();
+            return if e.raw_os_error() == Some(libc::EINVAL) && number > 0 { Ok(()) } else { Err(e) };
+        }
+    }
+    Ok(())
 }
+
+/// Bits of a capability set.
+const CAPABILITIES_MAX: libc::c_ulong = 64;
 
 /// A capability that the launcher may keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,7 +134,13 @@ pub fn keep_permitted(keep: &[Capability]) -> io::Result<()> {
 /// # Errors
 /// None in practice.
 pub fn drop_permitted() -> io::Result<()> {
-    keep_permitted(&[])
+    /// _LINUX_CAPABILITY_VERSION_3: two sets of 32 bits.
+    const VERSION: u32 = 0x2008_0522;
+    let header: [u32; 2] = [VERSION, 0];
+    let none = [[0_u32; 3]; 2];
+    // SAFETY: reads a header (version, and pid 0: ourselves) and two triples of 32 bits, both laid out as capset(2) says.
+    let rc = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()) };
+    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// True when all five capability sets are empty.

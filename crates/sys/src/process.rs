@@ -74,6 +74,19 @@ pub fn reap_one(pid: ProcessId) -> Option<End> {
     }
 }
 
+/// Waits for the end of one child of ours and reaps it. One that is not ours any more has ended too, nobody knows how.
+#[must_use]
+pub fn await_end(pid: ProcessId) -> End {
+    loop {
+        match waitpid(Pid::from_raw(pid), None) {
+            Ok(WaitStatus::Exited(_, code)) => return End::Exit(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
+            Ok(WaitStatus::Signaled(_, signal, _)) => return End::Signal(u8::try_from(signal as i32).unwrap_or(u8::MAX)),
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(_) => return End::Exit(u8::MAX),
+        }
+    }
+}
+
 /// Ends the calling process at once: no destructors, no buffers flushed.
 pub fn exit(status: u8) -> ! {
     // SAFETY: _exit takes no pointer and does not return.

@@ -2,7 +2,7 @@
 //! number that a system call can have, under each role's own filter, in a process that is thrown away.
 
 use gatepost_jail::calls::{Call, FORK};
-use gatepost_jail::profile::PROFILES;
+use gatepost_jail::profile::{ALONE_CALLS, PROFILES};
 use gatepost_sys::escape::{self, SIGSYS};
 use gatepost_sys::filter::{Filter, When};
 use gatepost_sys::process::End;
@@ -42,6 +42,9 @@ fn jails() -> Vec<Jail> {
         }
         all.push(Jail { name: profile.role.name(), filters: vec![filter], lines: profile.all_calls().collect() });
     }
+    let alone = ALONE_CALLS.iter().flat_map(|table| table.iter());
+    let filter = Filter::allow(alone.clone().map(|call| (call.name, call.when))).expect("a filter");
+    all.push(Jail { name: "session that is alone", filters: vec![filter], lines: alone.collect() });
     all
 }
 

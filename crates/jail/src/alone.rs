@@ -1,0 +1,244 @@
+//! The jail of a session that is alone: forked by the door of one connection, under tcpserver or inetd, with no launcher,
+//! no account of its own to count on, and often without root.
+//!
+//! The same steps in the same order as for a role, and a proof; but what this system or this uid cannot have is left out
+//! and said. The wall that nothing takes away is the system call filter: no file, no socket, no process, no program, no
+//! signal, whoever we are.
+//!
+//! Each connection pays for this anew, so the namespaces are chosen by their price. Processor time to make one and have
+//! the kernel clear it away again, beyond a fork (Linux 6.18, two cores): uts 0 µs, user 10, ipc 40, mount 60 and with an
+//! empty root 120 to 300, net 550. None but the user namespace takes away anything that the filter leaves: without
+//! socket(2), shmget(2) or mount(2) there is nothing to do in the others. An empty root directory is to be had for 2 µs by
+//! chroot(2), so mounts are made only where there is no empty directory.
+
+use crate::JailError;
+use crate::enter::{JailedSession, SESSION_ADDRESS_SPACE, SESSION_CPU_SECONDS, SESSION_STACK, step};
+use crate::profile::{ALONE_CALLS, allowed};
+use crate::prove;
+use gatepost_sys::filter::Filter;
+use gatepost_sys::landlock::{self, Enforced};
+use gatepost_sys::limits::{self, Limit};
+use gatepost_sys::process::{self, ProcessId};
+use gatepost_sys::{confine, fds, signal};
+use std::fmt;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::path::Path;
+use std::time::Duration;
+
+/// Directories that are empty and stay so, where they are: by custom, and by the kernel, which keeps this one for those
+/// who once looked into it.
+const EMPTY: &[&str] = &["/var/empty", "/proc/tty/ldisc"];
+/// Where an empty root is mounted when none of those is there: any directory will do, and it is gone at once.
+const ANCHOR: &str = "/dev";
+/// RLIMIT_NOFILE: what is kept, and what the door may send.
+const OPEN_FILES: u64 = 16;
+/// Descriptors looked at for the proof.
+const CENSUS: RawFd = 256;
+
+/// A session to be jailed, right after the fork: what it keeps and what it may use.
+#[derive(Debug, Clone, Copy)]
+pub struct Alone<'a> {
+    /// The process that forked it. The session ends with it.
+    pub door: ProcessId,
+    /// The descriptors that it keeps, by the numbers they have. All others are closed, whoever thinks to own them: the
+    /// session ends by [`process::exit`], never by returning into what it was forked from.
+    pub keep: &'a [BorrowedFd<'a>],
+    /// Uid and gid to become. Needed when started as root, useless else.
+    pub account: Option<(u32, u32)>,
+    /// RLIMIT_DATA, octets; a lower inherited limit stays.
+    pub data: u64,
+    /// The longest that the session may last; the kernel ends it then.
+    pub life: Duration,
+}
+
+/// A wall that could not be had here.
+#[derive(Debug)]
+pub struct Unmet {
+    /// What it is, in plain words.
+    pub what: &'static str,
+    /// Why not.
+    pub why: String,
+}
+
+impl fmt::Display for Unmet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the session is without {}: {}", self.what, self.why)
+    }
+}
+
+/// What the proof is measured by.
+struct Facts {
+    account: Option<(u32, u32)>,
+    kept: Vec<RawFd>,
+    limits: Vec<(Limit, u64)>,
+    /// The bounding set could be emptied. Where it could not, no_new_privs makes it mean nothing.
+    bounding: bool,
+}
+
+impl Alone<'_> {
+    /// Enters the jail and proves it. The calling process must be the forked one, have one thread, and hold nothing secret
+    /// that the session should not know: its memory is a copy of the door's.
+    ///
+    /// # Errors
+    /// The step that failed, or the proof that did not hold: the session must not serve.
+    pub fn enter(&self) -> Result<(JailedSession, Vec<Unmet>), JailError> {
+        let is_root = process::effective_ids().0 == 0;
+        let mut unmet = Vec::new();
+        let kept = self.keep_only()?;
+        process::forget_environment();
+        process::set_umask(0o077);
+        // Whoever started us may have had SIGALRM ignored, by which a session's life ends.
+        step("set signals to their defaults", signal::reset_all())?;
+        step("ignore SIGPIPE and SIGXFSZ", signal::ignore_broken_pipe().and_then(|()| signal::ignore_file_size()))?;
+        let limits = self.set_limits()?;
+        let bounding = leave(is_root, &mut unmet);
+        if bounding {
+            step("empty the bounding and ambient sets", confine::drop_bounding())?;
+        }
+        if is_root {
+            let (uid, gid) =
+                self.account.ok_or(io::ErrorKind::InvalidInput.into()).or_else(|e| step("find a user", Err(e)))?;
+            step("become the session's user", confine::become_user(uid, gid, &[]))?;
+        } else {
+            unmet.push(Unmet { what: "a user of its own", why: "not started as root".to_owned() });
+        }
+        step("give up all capabilities", confine::drop_permitted())?;
+        step("set no_new_privs", process::set_no_new_privs())?;
+        step("become undumpable", process::set_undumpable())?;
+        process::refuse_exec_gain();
+        step("ask to die with the door", process::die_with_parent())?;
+        if process::parent() != self.door {
+            return Err(JailError::NotLaunched);
+        }
+        close_landlock(&mut unmet)?;
+        step("limit a session's life", process::end_after(self.life))?;
+        prove(&Facts { account: self.account.filter(|_| is_root), kept, limits, bounding })?;
+        let filter = step("prepare the system call filter", filter())?;
+        step("apply the system call filter", filter.apply())?;
+        Ok((JailedSession(()), unmet))
+    }
+
+    fn keep_only(&self) -> Result<Vec<RawFd>, JailError> {
+        let mut kept: Vec<RawFd> = self.keep.iter().map(AsRawFd::as_raw_fd).collect();
+        kept.sort_unstable();
+        kept.dedup();
+        step("close the descriptors that are not in the plan", fds::close_all_but(&kept))?;
+        Ok(kept)
+    }
+
+    fn set_limits(&self) -> Result<Vec<(Limit, u64)>, JailError> {
+        let wanted = [
+            (Limit::Data, self.data),
+            (Limit::AddressSpace, self.data.saturating_add(SESSION_ADDRESS_SPACE)),
+            (Limit::Stack, SESSION_STACK),
+            (Limit::CpuTime, SESSION_CPU_SECONDS),
+            (Limit::OpenFiles, OPEN_FILES),
+            (Limit::Processes, 0),
+            (Limit::FileSize, 0),
+            (Limit::Core, 0),
+            (Limit::LockedMemory, 0),
+        ];
+        let set = wanted.iter().map(|(limit, most)| {
+            // What a wrapper like softlimit has lowered stays so.
+            let (inherited, _) = step("read resource limits", limits::get(*limit))?;
+            let value = inherited.min(*most);
+            step("set resource limits", limits::set(*limit, value))?;
+            Ok((*limit, value))
+        });
+        set.collect()
+    }
+}
+
+/// The system call filter of a session that is alone.
+fn filter() -> io::Result<Filter> {
+    Filter::allow(ALONE_CALLS.iter().flat_map(|table| table.iter()).map(allowed))
+}
+
+/// Leaves the file tree, by way of a user namespace where we are not root. Whether the bounding set can be emptied now.
+fn leave(is_root: bool, unmet: &mut Vec<Unmet>) -> bool {
+    const TREE: &str = "an empty root directory";
+    if !is_root && let Err(e) = confine::leave_all_users() {
+        unmet.push(Unmet { what: "a user namespace", why: e.to_string() });
+        unmet.push(Unmet { what: TREE, why: "not started as root, and without a user namespace".to_owned() });
+        return false;
+    }
+    if let Err(e) = leave_the_file_tree(EMPTY) {
+        unmet.push(Unmet { what: TREE, why: e.to_string() });
+    }
+    true
+}
+
+fn leave_the_file_tree(empty: &[&str]) -> io::Result<()> {
+    let is_empty = |path: &Path| std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    if let Some(directory) = empty.iter().map(Path::new).find(|path| is_empty(path)) {
+        return confine::change_root(directory);
+    }
+    confine::own_mounts()?;
+    confine::empty_root(Path::new(ANCHOR), &[])
+}
+
+fn close_landlock(unmet: &mut Vec<Unmet>) -> Result<(), JailError> {
+    let enforced = step("restrict files and network by landlock", landlock::restrict(&[], &[]))?;
+    let why = match enforced {
+        Enforced::Fully => return Ok(()),
+        Enforced::Partly => "this kernel's is older and has part of it",
+        Enforced::Not => "this kernel has none, or it was not switched on at boot",
+    };
+    unmet.push(Unmet { what: "all of landlock", why: why.to_owned() });
+    Ok(())
+}
+
+/// A claim about the jail, tried by undoing it.
+type Proof = (&'static str, fn(&Facts) -> bool);
+
+const PROOFS: &[Proof] = &[
+    ("all user and group ids are the session's own", ids_are_own),
+    ("there is no way back to root", |_| !confine::can_regain_root()),
+    ("the capability sets are empty", |facts| !facts.bounding || confine::has_no_capability()),
+    ("no capability can be taken back", |_| !confine::can_regain_capability()),
+    ("no_new_privs is set", |_| process::no_new_privs()),
+    ("the process cannot be dumped or traced", |_| !process::dumpable()),
+    ("nothing can be written to the root", |_| std::fs::write("/proof", b"").is_err()),
+    ("root directory and mounts cannot be changed", |_| !confine::can_change_root()),
+    ("resource limits are set and cannot be raised", limits_hold),
+    ("no process can be made", |_| prove::fork_fails()),
+    ("only the planned descriptors are open", |facts| fds::census(CENSUS) == facts.kept),
+    ("the environment is empty", |_| std::env::vars_os().next().is_none()),
+];
+
+fn prove(facts: &Facts) -> Result<(), JailError> {
+    match PROOFS.iter().find(|(_, holds)| !holds(facts)) {
+        None => Ok(()),
+        Some((claim, _)) => Err(JailError::NotProved { claim }),
+    }
+}
+
+fn ids_are_own(facts: &Facts) -> bool {
+    match facts.account {
+        Some((uid, gid)) => uid != 0 && gid != 0 && confine::is_wholly(uid, gid),
+        None => process::effective_ids().0 != 0,
+    }
+}
+
+fn limits_hold(facts: &Facts) -> bool {
+    facts.limits.iter().all(|(limit, value)| prove::is(*limit, *value))
+        && facts.limits.iter().all(|(limit, value)| limits::set(*limit, value.saturating_add(1)).is_err())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p1_the_file_tree_is_left_with_and_without_an_empty_directory() {
+        assert_eq!(process::effective_ids().0, 0, "needs root");
+        for empty in [EMPTY, &["/nonexistent", "/usr"]] {
+            let seen = process::apart(|| match leave_the_file_tree(empty) {
+                Err(e) => e.to_string().into_bytes(),
+                Ok(()) => format!("{}", std::fs::read_dir("/").map_or(99, Iterator::count)).into_bytes(),
+            });
+            assert_eq!(String::from_utf8(seen.unwrap()).unwrap(), "0", "{empty:?}");
+        }
+    }
+}
