@@ -1,5 +1,5 @@
-//! The dialogues of `crates/smtp/tests/dialogues` (its README has the grammar), spoken over a connection to a whole
-//! server: ours, or another that proves the table itself.
+//! The dialogues of `crates/smtp/tests/dialogues` (its README has the grammar), read for the engine's own tests too, and
+//! spoken over a connection to a whole server: ours, or another that proves the table itself.
 
 use crate::client::{Client, Reply};
 use crate::host::source_tree;
@@ -26,7 +26,7 @@ pub struct Row {
     pub replies: Vec<Expected>,
     /// The server hangs up.
     pub closes: bool,
-    /// What the engine makes of it; none: not looked at.
+    /// What the engine makes of it, octets beyond ASCII escaped as Rust does; none: not looked at.
     pub events: Option<Vec<String>>,
 }
 
@@ -183,7 +183,7 @@ fn row(place: String, line: &str, prelude: &str, settings: &[String]) -> Row {
         steps: input.split(" / ").map(step).collect(),
         replies: replies.into_iter().map(expected).collect(),
         closes,
-        events: events.map(|events| events.split(", ").filter(|e| !e.is_empty()).map(str::to_owned).collect()),
+        events: events.map(|events| events.split(", ").filter(|e| !e.is_empty()).map(unescaped).collect()),
         place,
     }
 }
@@ -212,6 +212,10 @@ fn step(text: &str) -> Vec<u8> {
         Some(text) => unescape(text),
         None => [unescape(text), b"\r\n".to_vec()].concat(),
     }
+}
+
+fn unescaped(text: &str) -> String {
+    unescape(text).escape_ascii().to_string()
 }
 
 /// The octets that a text with escapes stands for.

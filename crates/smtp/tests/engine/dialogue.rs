@@ -1,163 +1,10 @@
-//! Reads dialogues (`../dialogues/README.md` says how they are written) and speaks them to an engine.
+//! Speaks the dialogues (`../dialogues/README.md` says how they are written) to an engine.
 
 use gatepost_policy::local_part;
 use gatepost_smtp::address::{Domain, ForwardPath, ReversePath};
 use gatepost_smtp::data::BareLf;
 use gatepost_smtp::server::{Engine, Event, Leniency, Offer, Outcome, Settings, Verdict};
-
-/// One row.
-#[derive(Debug, Clone)]
-pub(crate) struct Row {
-    /// File and line.
-    pub(crate) place: String,
-    pub(crate) prelude: String,
-    pub(crate) settings: Vec<String>,
-    pub(crate) steps: Vec<Vec<u8>>,
-    pub(crate) replies: Vec<Expected>,
-    pub(crate) closes: bool,
-    pub(crate) events: Option<Vec<String>>,
-}
-
-/// A reply that must come.
-#[derive(Debug, Clone)]
-pub(crate) struct Expected {
-    pub(crate) code: String,
-    pub(crate) with: Vec<String>,
-    pub(crate) without: Vec<String>,
-}
-
-impl Expected {
-    /// Checks one reply, all its lines.
-    pub(crate) fn check(&self, reply: &str) -> Result<(), String> {
-        let last = reply.lines().last().unwrap_or_default();
-        if !format!("{last} ").starts_with(&format!("{} ", self.code)) {
-            return Err(format!("wanted {}, got {reply:?}", self.code));
-        }
-        let said = |keyword: &String| {
-            let text = |line: &str| line.get(4..).unwrap_or_default().to_owned() + " ";
-            reply.lines().any(|line| text(line).starts_with(&format!("{keyword} ")))
-        };
-        if let Some(keyword) = self.with.iter().find(|keyword| !said(keyword)) {
-            return Err(format!("{keyword} is not in {reply:?}"));
-        }
-        match self.without.iter().find(|keyword| said(keyword)) {
-            Some(keyword) => Err(format!("{keyword} is in {reply:?}")),
-            None => Ok(()),
-        }
-    }
-}
-
-/// All rows of one file.
-pub(crate) fn parse(file: &str, text: &str) -> Vec<Row> {
-    let (mut prelude, mut settings) = (String::new(), Vec::new());
-    let mut rows = Vec::new();
-    for (number, line) in text.lines().enumerate() {
-        let place = format!("{file}:{}", number + 1);
-        if line.is_empty() || line.starts_with("# ") {
-            continue;
-        }
-        if let Some(context) = line.strip_prefix("@ ") {
-            let mut words = context.split(' ').map(str::to_owned);
-            prelude = words.next().unwrap();
-            settings = words.collect();
-            continue;
-        }
-        let (input, outcome) = line.rsplit_once(" => ").unwrap_or_else(|| panic!("{place}: no =>"));
-        let (replies, events) = match outcome.split_once(';') {
-            Some((replies, events)) => (replies, Some(events.strip_prefix(' ').unwrap_or(events))),
-            None => (outcome, None),
-        };
-        let mut replies: Vec<&str> = replies.trim_end().split(", ").filter(|reply| !reply.is_empty()).collect();
-        let closes = replies.last() == Some(&"close");
-        if closes {
-            replies.pop();
-        }
-        rows.push(Row {
-            prelude: prelude.clone(),
-            settings: settings.clone(),
-            steps: input.split(" / ").map(step).collect(),
-            replies: replies.into_iter().map(expected).collect(),
-            closes,
-            events: events.map(|events| events.split(", ").filter(|e| !e.is_empty()).map(unescaped).collect()),
-            place,
-        });
-    }
-    rows
-}
-
-fn expected(text: &str) -> Expected {
-    let cut = text.find(" +").into_iter().chain(text.find(" -")).min().unwrap_or(text.len());
-    let (code, keywords) = text.split_at(cut);
-    let mut expected = Expected { code: code.to_owned(), with: Vec::new(), without: Vec::new() };
-    for part in keywords.split(" +").skip(1) {
-        let mut parts = part.split(" -").map(str::to_owned);
-        expected.with.extend(parts.next());
-        expected.without.extend(parts);
-    }
-    if expected.with.is_empty() {
-        expected.without.extend(keywords.split(" -").skip(1).map(str::to_owned));
-    }
-    expected
-}
-
-fn step(text: &str) -> Vec<u8> {
-    match text.strip_suffix("\\c") {
-        Some(text) => unescape(text),
-        None => [unescape(text), b"\r\n".to_vec()].concat(),
-    }
-}
-
-fn unescaped(text: &str) -> String {
-    unescape(text).escape_ascii().to_string()
-}
-
-fn unescape(text: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        out.extend_from_slice(&rest.as_bytes()[..at]);
-        rest = &rest[at + 1..];
-        let (octet, taken) = match rest.as_bytes()[0] {
-            b'r' => (b'\r', 1),
-            b'n' => (b'\n', 1),
-            b't' => (b'\t', 1),
-            b's' => (b' ', 1),
-            b'0' => (0, 1),
-            b'\\' => (b'\\', 1),
-            b'x' => (u8::from_str_radix(&rest[1..3], 16).unwrap(), 3),
-            b'{' => {
-                let end = rest.find('}').unwrap();
-                let (count, text) = rest[1..end].split_once('*').unwrap();
-                out.extend(unescape(text).repeat(count.parse().unwrap()));
-                rest = &rest[end + 1..];
-                continue;
-            }
-            other => panic!("unknown escape {:?} in {text:?}", char::from(other)),
-        };
-        out.push(octet);
-        rest = &rest[taken..];
-    }
-    out.extend_from_slice(rest.as_bytes());
-    out
-}
-
-/// What the prelude says, step by step.
-pub(crate) fn prelude(name: &str) -> Vec<&'static str> {
-    const EHLO: &str = "EHLO client.test\r\n";
-    const MAIL: &str = "MAIL FROM:<s@client.test>\r\n";
-    const RCPT: &str = "RCPT TO:<u@ok.test>\r\n";
-    match name {
-        "connect" => vec![],
-        "ehlo" => vec![EHLO],
-        "helo" => vec!["HELO client.test\r\n"],
-        "mail" => vec![EHLO, MAIL],
-        "rcpt" => vec![EHLO, MAIL, RCPT],
-        "data" => vec![EHLO, MAIL, RCPT, "DATA\r\n"],
-        "bdat" => vec![EHLO, MAIL, RCPT, "BDAT 4\r\nab\r\n"],
-        "tls" => vec![EHLO, "STARTTLS\r\n"],
-        _ => panic!("unknown prelude {name}"),
-    }
-}
+use gatepost_testkit::client::Reply;
 
 /// The engine of a row, before its greeting.
 pub(crate) fn engine(settings: &[String]) -> Engine {
@@ -226,6 +73,13 @@ impl PartialEq for Transcript {
 }
 
 impl Transcript {
+    /// As [`Transcript::replies`], taken apart.
+    pub(crate) fn heard(&self) -> Vec<Reply> {
+        let code = |reply: &String| reply[..3].parse().unwrap();
+        let lines = |reply: &String| reply.lines().map(|line| line.get(4..).unwrap_or_default().to_owned()).collect();
+        self.replies().iter().map(|reply| Reply { code: code(reply), lines: lines(reply) }).collect()
+    }
+
     /// The replies, each with all its lines.
     pub(crate) fn replies(&self) -> Vec<String> {
         let mut replies = vec![String::new()];

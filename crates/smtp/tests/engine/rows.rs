@@ -1,21 +1,7 @@
 //! Every row of `dialogues/`, whole and cut at every octet.
 
-use crate::dialogue::{Row, Transcript, engine, parse, prelude};
-
-const FILES: [(&str, &str); 8] = [
-    ("abuse.txt", include_str!("../dialogues/abuse.txt")),
-    ("bdat.txt", include_str!("../dialogues/bdat.txt")),
-    ("commands.txt", include_str!("../dialogues/commands.txt")),
-    ("data.txt", include_str!("../dialogues/data.txt")),
-    ("mail.txt", include_str!("../dialogues/mail.txt")),
-    ("rcpt.txt", include_str!("../dialogues/rcpt.txt")),
-    ("relay.txt", include_str!("../dialogues/relay.txt")),
-    ("starttls.txt", include_str!("../dialogues/starttls.txt")),
-];
-
-fn rows() -> Vec<Row> {
-    FILES.iter().flat_map(|(file, text)| parse(file, text)).collect()
-}
+use crate::dialogue::{Transcript, engine};
+use gatepost_testkit::dialogue::{Row, prelude, table};
 
 /// Speaks a row; each step goes through `segments`, which cuts it.
 fn speak(row: &Row, segments: impl Fn(usize, &[u8]) -> Vec<Vec<u8>>) -> Transcript {
@@ -41,11 +27,11 @@ fn whole(_: usize, step: &[u8]) -> Vec<Vec<u8>> {
 }
 
 fn complaint(row: &Row, transcript: &Transcript) -> Option<String> {
-    let replies = transcript.replies();
+    let replies = transcript.heard();
     if replies.len() != row.replies.len() {
         return Some(format!("wanted {} replies, got {replies:#?}", row.replies.len()));
     }
-    if let Some(bad) = row.replies.iter().zip(&replies).find_map(|(expected, reply)| expected.check(reply).err()) {
+    if let Some(bad) = row.replies.iter().zip(&replies).find_map(|(expected, reply)| expected.complaint(reply)) {
         return Some(bad);
     }
     if row.closes != transcript.closed {
@@ -61,7 +47,7 @@ fn complaint(row: &Row, transcript: &Transcript) -> Option<String> {
 
 #[test]
 fn p9_every_row_gets_its_replies_and_events() {
-    let rows = rows();
+    let rows = table();
     assert!(rows.len() > 500, "{} rows", rows.len());
     let complaints: Vec<String> = rows
         .iter()
@@ -72,7 +58,7 @@ fn p9_every_row_gets_its_replies_and_events() {
 
 #[test]
 fn p9_every_row_cut_at_every_octet_says_the_same() {
-    for row in rows().iter().filter(|row| !row.settings.iter().any(|setting| setting == "whole")) {
+    for row in table().iter().filter(|row| !row.settings.iter().any(|setting| setting == "whole")) {
         let expected = speak(row, whole);
         let octets = |_: usize, step: &[u8]| step.iter().map(|octet| vec![*octet]).collect();
         assert_eq!(speak(row, octets), expected, "{}: octet by octet", row.place);
@@ -91,7 +77,7 @@ fn p9_every_row_cut_at_every_octet_says_the_same() {
 
 #[test]
 fn p10_replies_are_constant_and_name_nobody() {
-    for row in rows() {
+    for row in table() {
         for reply in speak(&row, whole).replies() {
             assert!(reply.is_ascii() && reply.ends_with("\r\n"), "{}", row.place);
             assert!(reply.lines().all(|line| line.len() <= 510), "{}", row.place);

@@ -3,8 +3,9 @@
 use gatepost_smtp::server::{
     Engine, Event, Farewell, Impurity, Limits, Notify, Offer, Outcome, Phase, Ret, Settings, Verdict,
 };
+use gatepost_testkit::dialogue::prelude;
 
-use crate::dialogue::{Transcript, engine, prelude};
+use crate::dialogue::{Transcript, engine};
 
 const OK: Verdict = Verdict { code: 250, enhanced: (2, 0, 0), outcome: Outcome::Ok };
 
