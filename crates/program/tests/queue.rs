@@ -4,7 +4,9 @@
 mod common;
 
 use common::{INERT, NO_SUCH, Place, obliging};
-use gatepost_program::{Finished, Patience, QueueProgram, Verdict};
+use gatepost_program::{Finished, Inherited, Patience, QueueProgram, Verdict};
+use gatepost_sys::limits::{self, Limit};
+use gatepost_sys::process::{self, Fork, Signal};
 use std::ffi::CString;
 use std::io::Read;
 use std::time::Duration;
@@ -118,7 +120,6 @@ fn q4_a_record_with_a_nul_inside_queues_nothing() {
 /// moment: while it waits for the records of the envelope from elsewhere.
 #[test]
 fn q4_killed_in_the_middle_of_a_commit_the_envelope_stays_open() {
-    use gatepost_sys::process::{self, Fork, Signal};
     let place = Place::new(&format!(r#"{RECORD}; echo done > "$OUT/fifo""#), &[]);
     let fifo = CString::new(place.out.join("fifo").to_str().unwrap()).unwrap();
     let made = std::process::Command::new("mkfifo").arg(place.out.join("fifo")).status().unwrap();
@@ -256,4 +257,31 @@ fn q4_environment_signals_and_descriptors_are_what_a_program_expects() {
     let fds = String::from_utf8(place.read("fds")).unwrap();
     // From 10 on lies what the shell keeps for itself.
     assert_eq!(fds.lines().filter(|fd| fd.len() == 1).collect::<Vec<_>>(), ["0", "1", "2", "4", "6"]);
+}
+
+#[test]
+fn q4_a_wrapper_s_memory_limit_is_lifted_for_the_program_as_far_as_the_system_lets_us() {
+    const LOW: u64 = 100 << 20;
+    for both in [false, true] {
+        let mut place = Place::new(r#"cat >/dev/null; cat <&1 >/dev/null; ulimit -d > "$OUT/data""#, &[]);
+        // In a process of its own: it may not be able to take this back.
+        let told = process::apart(|| {
+            let (_, hard) = limits::get(Limit::Data).unwrap();
+            if both { limits::set(Limit::Data, LOW) } else { limits::set_soft(Limit::Data, LOW) }.unwrap();
+            place.limits = Inherited::read().unwrap();
+            let stay = place.limits.raise_memory(u64::MAX).unwrap();
+            assert_eq!(word(&deliver(&place, b"x")), "accepted");
+            let stays = stay.iter().find(|(limit, _)| *limit == Limit::Data).map_or(u64::MAX, |(_, value)| *value);
+            let ours = limits::get(Limit::Data).unwrap().0;
+            format!("{stays} {hard} {ours}").into_bytes()
+        });
+        let told = String::from_utf8(told.unwrap()).unwrap();
+        let told: Vec<u64> = told.split(' ').map(|value| value.parse().unwrap()).collect();
+        let [stays, hard, ours] = told[..] else { panic!("{told:?}") };
+        // A soft limit alone always goes; a hard one only with CAP_SYS_RESOURCE, which root in a container may lack.
+        assert!(stays == hard || both && [LOW, u64::MAX].contains(&stays), "{both}: {stays}");
+        let seen = if stays == u64::MAX { "unlimited\n".to_owned() } else { format!("{}\n", stays >> 10) };
+        assert_eq!(String::from_utf8(place.read("data")).unwrap(), seen, "{both}");
+        assert_eq!(ours, LOW, "our own limit is as it was");
+    }
 }

@@ -98,3 +98,38 @@ pub fn same_file(a: impl AsFd, b: impl AsFd) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::{self, End, Fork};
+
+    #[test]
+    fn p6_only_what_is_kept_stays_open() {
+        let kept = [vec![], vec![0], vec![2, 5], vec![6, 5, 5], vec![0, 1, 2, 3, 4, 5, 6]];
+        for mut kept in kept {
+            let Fork::Parent(pid) = process::fork().unwrap() else {
+                for number in 0..20 {
+                    // SAFETY: opens copies of whatever is there, in a process that ends at once.
+                    unsafe { libc::dup2(2, number) };
+                }
+                let closed = close_all_but(&kept).is_ok();
+                let expected: std::collections::BTreeSet<RawFd> = kept.drain(..).collect();
+                let as_planned = closed && census(1024).into_iter().eq(expected);
+                process::exit(u8::from(as_planned))
+            };
+            let mut end = None;
+            while end.is_none() {
+                end = process::reap_one(pid);
+            }
+            assert_eq!(end, Some(End::Exit(1)));
+        }
+    }
+
+    #[test]
+    fn q4_two_descriptors_of_one_socket_are_the_same() {
+        let (a, b) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert!(same_file(&a, a.try_clone().unwrap()));
+        assert!(!same_file(&a, &b));
+    }
+}

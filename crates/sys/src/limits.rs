@@ -42,6 +42,14 @@ pub fn set(limit: Limit, value: u64) -> io::Result<()> {
     limit.resource().set(value, value)
 }
 
+/// Sets the soft limit only, as softlimit(8) does: it can be raised again.
+///
+/// # Errors
+/// EINVAL above the hard limit.
+pub fn set_soft(limit: Limit, value: u64) -> io::Result<()> {
+    limit.resource().set(value, limit.resource().get_hard()?)
+}
+
 /// Sets the limit, or the hard limit where that is lower; returns what was set.
 ///
 /// # Errors

@@ -117,3 +117,26 @@ fn socket_addr(address: &SockaddrStorage) -> Option<SocketAddr> {
     let v6 = address.as_sockaddr_in6()?;
     Some(SocketAddr::new(IpAddr::V6(v6.ip()).to_canonical(), v6.port()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn q4_a_connection_tells_both_its_addresses_and_a_pipe_none() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (served, peer) = listener.accept().unwrap();
+        assert_eq!(connection(served.as_fd()), Some((listener.local_addr().unwrap(), peer)));
+        assert_eq!(connection(client.as_fd()), Some((peer, listener.local_addr().unwrap())));
+        assert_eq!(connection(listener.as_fd()), None);
+        let (pipe, _end) = io::pipe().unwrap();
+        assert_eq!(connection(pipe.as_fd()), None);
+    }
+
+    #[test]
+    fn q4_the_loopback_is_one_of_our_addresses() {
+        assert!(own_ipv4().unwrap().contains(&Ipv4Addr::LOCALHOST));
+    }
+}

@@ -80,7 +80,9 @@ pub fn await_end(pid: ProcessId) -> End {
     loop {
         match waitpid(Pid::from_raw(pid), None) {
             Ok(WaitStatus::Exited(_, code)) => return End::Exit(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
-            Ok(WaitStatus::Signaled(_, signal, _)) => return End::Signal(u8::try_from(signal as i32).unwrap_or(u8::MAX)),
+            Ok(WaitStatus::Signaled(_, signal, _)) => {
+                return End::Signal(u8::try_from(signal as i32).unwrap_or(u8::MAX));
+            }
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(_) => return End::Exit(u8::MAX),
         }
