@@ -2,10 +2,12 @@
 
 mod dovecot;
 mod postfix;
+mod road;
 mod sink;
 
 pub use dovecot::Dovecot;
 pub use postfix::{Postfix, Sender};
+pub use road::Road;
 pub use sink::Sink;
 
 /// The one domain that they deliver for.

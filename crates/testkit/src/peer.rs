@@ -22,10 +22,11 @@ pub enum Peer {
     Sendmail,
 }
 
-/// Where its files are, seen from the host, which has them mounted.
-const PLACE: &str = "/run/peer";
 /// Local parts of [`crate::mta::DOMAIN`] that it knows.
 const USERS: [&str; 6] = ["u", "v", "a", "b", "c", "postmaster"];
+/// Users that their daemons become, numbered from [`FIRST_ID`].
+const DAEMONS: [&str; 5] = ["Debian-exim", "opensmtpd", "opensmtpq", "smmta", "smmsp"];
+pub(crate) const FIRST_ID: u32 = 5100;
 
 impl Peer {
     /// All of them.
@@ -79,6 +80,23 @@ impl Peer {
         source_tree().join("target/peers").join(self.name())
     }
 
+    /// Where its files are, seen from a host that has them mounted.
+    pub(crate) fn place(self) -> String {
+        format!("/run/peer/{}", self.name())
+    }
+
+    /// Puts its files where it can run from.
+    pub(crate) fn mount(self, host: &Host) {
+        let place = self.place();
+        let bind = format!("mkdir -p {place} && mount --bind {} {place}", self.directory().display());
+        host.shell(&bind).expect_ok("mount");
+        if self == Peer::OpenSmtpd {
+            // It looks for its own helpers there.
+            let lower = format!("lowerdir={place}/usr/libexec:/usr/libexec");
+            host.shell(&format!("mount -t overlay overlay -o {lower} /usr/libexec")).expect_ok("mount");
+        }
+    }
+
     /// Starts it on port 25 of [`HERE`], with STARTTLS. It takes mail for the domain, 10 000 octets a message, and knows
     /// the users of the dialogues; nothing leaves it.
     ///
@@ -86,26 +104,14 @@ impl Peer {
     /// When it does not come up.
     #[must_use]
     pub fn start(self, host: &Host) -> Option<Process> {
-        // Their jails and logs need no more than these; no two of them are ever on one host.
-        let mut accounts = host.read("/etc/passwd");
-        let mut groups = host.read("/etc/group");
-        for (number, name) in
-            ["Debian-exim", "opensmtpd", "opensmtpq", "smmta", "smmsp"].iter().chain(&USERS).enumerate()
-        {
-            let id = 5100 + number;
-            writeln!(accounts, "{name}:x:{id}:{id}::/:/bin/false").unwrap();
-            writeln!(groups, "{name}:x:{id}:").unwrap();
-        }
-        host.write("/etc/passwd", &accounts);
-        host.write("/etc/group", &groups);
+        accounts(host);
         // Some think less of a client without a name.
         host.write("/etc/hosts", &format!("127.0.0.1 localhost\n{AWAY} client.test\n{HERE} mx.ok.test\n"));
         let pair = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=mx.ok.test \
                     -keyout /etc/peer.key -out /etc/peer.pem && chmod 600 /etc/peer.key";
         host.shell(pair).expect_ok("openssl req");
         if self != Peer::Postfix {
-            let bind = format!("mkdir {PLACE} && mount --bind {} {PLACE}", self.directory().display());
-            host.shell(&bind).expect_ok("mount");
+            self.mount(host);
         }
         let process = match self {
             Peer::Postfix => postfix(host),
@@ -116,6 +122,19 @@ impl Peer {
         holds(&format!("{} to listen", self.name()), SOON, || host.listens(&format!("{HERE}:25")));
         process
     }
+}
+
+/// Whom their programs want to run as, and the users of the dialogues. Their jails and logs need no more than these.
+pub(crate) fn accounts(host: &Host) {
+    let mut accounts = host.read("/etc/passwd");
+    let mut groups = host.read("/etc/group");
+    for (number, name) in DAEMONS.iter().chain(&USERS).enumerate() {
+        let id = FIRST_ID + u32::try_from(number).unwrap();
+        writeln!(accounts, "{name}:x:{id}:{id}::/:/bin/false").unwrap();
+        writeln!(groups, "{name}:x:{id}:").unwrap();
+    }
+    host.write("/etc/passwd", &accounts);
+    host.write("/etc/group", &groups);
 }
 
 /// Says one command before the one before it has been answered.
@@ -156,10 +175,11 @@ smtpd_peername_lookup = no"
 }
 
 fn exim(host: &Host) -> Process {
-    host.directory("/var/spool/exim-peer", 5100, 0o755);
+    let place = Peer::Exim.place();
+    host.directory("/var/spool/exim-peer", FIRST_ID, 0o755);
     let config = format!(
         "primary_hostname = mx.ok.test
-exim_path = {PLACE}/usr/sbin/exim4
+exim_path = {place}/usr/sbin/exim4
 keep_environment =
 spool_directory = /var/spool/exim-peer
 log_file_path = /var/spool/exim-peer/%slog
@@ -189,7 +209,7 @@ rcpt:
     host.write("/etc/exim-peer.conf", &config);
     // It reads its key as its own user.
     host.shell("chmod 644 /etc/peer.key").expect_ok("chmod");
-    host.start("exim", host.command(format!("{PLACE}/usr/sbin/exim4")).args(["-C", "/etc/exim-peer.conf", "-bdf"]))
+    host.start("exim", host.command(format!("{place}/usr/sbin/exim4")).args(["-C", "/etc/exim-peer.conf", "-bdf"]))
 }
 
 fn opensmtpd(host: &Host) -> Process {
@@ -206,9 +226,8 @@ match from any for domain {{ \"ok.test\", \"mx.ok.test\" }} action \"keep\"
     host.write_with("/etc/smtpd.conf", &config, 0o600);
     host.directory("/var/spool/smtpd", 0, 0o711);
     host.directory("/var/lib/opensmtpd/empty", 0, 0o755);
-    let libexec = format!("mount -t overlay overlay -o lowerdir={PLACE}/usr/libexec:/usr/libexec /usr/libexec");
-    host.shell(&libexec).expect_ok("mount");
-    host.start("opensmtpd", host.command(format!("{PLACE}/usr/sbin/smtpd")).args(["-d", "-f", "/etc/smtpd.conf"]))
+    let program = format!("{}/usr/sbin/smtpd", Peer::OpenSmtpd.place());
+    host.start("opensmtpd", host.command(program).args(["-d", "-f", "/etc/smtpd.conf"]))
 }
 
 fn sendmail(host: &Host) -> Process {
@@ -239,10 +258,17 @@ Cwok.test
     host.write("/etc/mail/peer.mc", &config);
     host.write("/etc/mail/aliases", "");
     host.directory("/var/spool/mqueue", 0, 0o700);
-    let m4 = format!(
-        "m4 -D_CF_DIR_={PLACE}/usr/share/sendmail/cf/ {PLACE}/usr/share/sendmail/cf/m4/cf.m4 /etc/mail/peer.mc > /etc/mail/peer.cf"
-    );
-    host.shell(&m4).expect_ok("m4");
-    let program = format!("{PLACE}/usr/libexec/sendmail/sendmail");
-    host.start("sendmail", host.command(program).args(["-C", "/etc/mail/peer.cf", "-bD"]))
+    compile(host, "/etc/mail/peer");
+    host.start("sendmail", host.command(sendmail_program()).args(["-C", "/etc/mail/peer.cf", "-bD"]))
+}
+
+/// Where Sendmail itself is, seen from a host that has it mounted.
+pub(crate) fn sendmail_program() -> String {
+    format!("{}/usr/libexec/sendmail/sendmail", Peer::Sendmail.place())
+}
+
+/// Makes `NAME.cf` of `NAME.mc`.
+pub(crate) fn compile(host: &Host, name: &str) {
+    let macros = format!("{}/usr/share/sendmail/cf", Peer::Sendmail.place());
+    host.shell(&format!("m4 -D_CF_DIR_={macros}/ {macros}/m4/cf.m4 {name}.mc > {name}.cf")).expect_ok("m4");
 }

@@ -2,7 +2,8 @@
 
 use crate::gate::{CERTIFICATE, Gate, HOSTNAME, KEY};
 use gatepost_testkit::host::{self, HERE, Host};
-use gatepost_testkit::mta::{Postfix, Sender};
+use gatepost_testkit::mta::{Postfix, Road, Sender};
+use gatepost_testkit::peer::Peer;
 use gatepost_testkit::run::run_within;
 use gatepost_testkit::wait::{SOON, poll};
 use std::process::Command;
@@ -26,19 +27,32 @@ enum Kind {
 }
 use Kind::{EightBit, Hundred, Large, Pipelined, Plain, Tls, Utf8};
 
-/// One of them, and what it can.
-type Row = (&'static str, &'static [Kind], fn(&Host, &Mail) -> Command);
+impl Kind {
+    const ALL: [Kind; 7] = [Plain, Tls, Pipelined, EightBit, Utf8, Large, Hundred];
+}
+
+/// One of them, what it cannot and why, and how it is told. All else it can: those that pipeline do so whenever they may,
+/// but for swaks, which has to be asked for it.
+type Row = (&'static str, &'static [(Kind, &'static str)], fn(&Host, &Mail) -> Command);
+
+const AWAITS: &str = "awaits the reply to each command, whatever is offered";
+const KNOWS_NO_UTF8: &str = "has no SMTPUTF8 at all";
 
 const SENDERS: &[Row] = &[
-    ("swaks", &[Plain, Tls, Pipelined, EightBit, Large, Hundred], swaks),
-    ("curl", &[Plain, Tls, EightBit, Utf8, Large, Hundred], curl),
-    ("smtplib", &[Plain, Tls, EightBit, Utf8, Large, Hundred], smtplib),
-    // Pipelines whenever it may.
-    ("msmtp", &[Plain, Tls, Pipelined, EightBit, Large, Hundred], msmtp),
-    ("nodemailer", &[Plain, Tls, EightBit, Utf8, Large, Hundred], nodemailer),
-    // Pipelines whenever it may.
-    ("postfix", &[Plain, Tls, Pipelined, EightBit, Utf8, Large, Hundred], postfix),
+    ("swaks", &[(Utf8, KNOWS_NO_UTF8)], swaks),
+    ("curl", &[(Pipelined, AWAITS)], curl),
+    ("smtplib", &[(Pipelined, AWAITS)], smtplib),
+    ("msmtp", &[(Utf8, KNOWS_NO_UTF8)], msmtp),
+    ("nodemailer", &[(Pipelined, AWAITS)], nodemailer),
+    ("postfix", &[], postfix),
+    ("exim", &[], exim),
+    ("opensmtpd", &[(Pipelined, AWAITS), (Utf8, KNOWS_NO_UTF8)], opensmtpd),
+    ("sendmail", &[(Utf8, "Debian 12 builds it without USE_EAI (sendmail -d0.4 shows with what)")], sendmail),
 ];
+
+fn kinds(row: &Row) -> Vec<Kind> {
+    Kind::ALL.into_iter().filter(|kind| row.1.iter().all(|(lacks, _)| lacks != kind)).collect()
+}
 
 /// A message to send.
 struct Mail {
@@ -100,6 +114,11 @@ impl Mail {
         // Of what is left to choose, half goes each way.
         matches!(self.kind, Tls | EightBit | Large)
     }
+
+    /// By whom a sender with a queue knows which way it is to go.
+    fn from(&self) -> &'static str {
+        if self.tls() { "s@road.test" } else { Road::PLAIN }
+    }
 }
 
 fn yes(truth: bool) -> &'static str {
@@ -154,11 +173,22 @@ fn msmtp(host: &Host, mail: &Mail) -> Command {
 
 /// The sender decides about the way: see [`on_the_road`].
 fn postfix(host: &Host, mail: &Mail) -> Command {
-    let from = if mail.tls() { "s@road.test" } else { "plain@road.test" };
     let mut command = host.command("sh");
-    command.args(["-c", "exec sendmail -C /etc/postfix-road -i \"$@\" < \"$0\"", &mail.file, "-f", from]);
+    command.args(["-c", "exec sendmail -C /etc/postfix-road -i \"$@\" < \"$0\"", &mail.file, "-f", mail.from()]);
     command.args(&mail.recipients);
     command
+}
+
+fn exim(host: &Host, mail: &Mail) -> Command {
+    Road::command(host, Peer::Exim, mail.from(), &mail.file, &mail.recipients)
+}
+
+fn opensmtpd(host: &Host, mail: &Mail) -> Command {
+    Road::command(host, Peer::OpenSmtpd, mail.from(), &mail.file, &mail.recipients)
+}
+
+fn sendmail(host: &Host, mail: &Mail) -> Command {
+    Road::command(host, Peer::Sendmail, mail.from(), &mail.file, &mail.recipients)
 }
 
 /// Gives the sending Postfix what these mails need: room, and a way without TLS for one of its users. The daemons that
@@ -167,7 +197,8 @@ fn on_the_road(host: &Host) {
     let file = "/etc/postfix-road/main.cf";
     let ways = format!(
         "default_transport = smtp:[{HERE}]:25\nmessage_size_limit = 100000000\n\
-         sender_dependent_default_transport_maps = inline:{{ {{plain@road.test = relay:[{HERE}]:2525}} }}\n"
+         sender_dependent_default_transport_maps = inline:{{ {{{} = relay:[{HERE}]:2525}} }}\n",
+        Road::PLAIN
     );
     let text = host.read(file);
     let others: String = text
@@ -196,7 +227,7 @@ fn deliver(host: &Host, backend: &Postfix<'_>, (sender, _, command): &Row, kind:
     for to in &mail.recipients {
         let maildir = backend.maildir(to.strip_suffix("@ok.test").unwrap());
         let found = poll(SOON, &mut || Some(maildir.messages()).filter(|messages| !messages.is_empty()));
-        let messages = found.ok_or_else(|| format!("nothing for {to}"))?;
+        let messages = found.ok_or_else(|| format!("nothing for {to}: {}", ended.said()))?;
         if messages.len() != 1 {
             return Err(format!("{to} has {} of it", messages.len()));
         }
@@ -224,8 +255,10 @@ fn every_real_sender_gets_through_in_every_way_it_knows() {
     let name = "every_real_sender_gets_through_in_every_way_it_knows";
     let needs = ["postfix", "swaks", "curl", "python3", "msmtp", "node", "openssl"];
     let Some(host) = host::for_test(name, &needs) else { return };
-    let addresses =
-        SENDERS.iter().flat_map(|(sender, kinds, _)| kinds.iter().flat_map(|kind| recipients(sender, *kind)));
+    if ![Peer::Exim, Peer::OpenSmtpd, Peer::Sendmail].into_iter().all(|peer| peer.is_there(name)) {
+        return;
+    }
+    let addresses = SENDERS.iter().flat_map(|row| kinds(row).into_iter().flat_map(|kind| recipients(row.0, kind)));
     let mailboxes: String = addresses.map(|to| format!("{to} {}/\n", to.replace("@ok.test", ""))).collect();
     host.write("/etc/postfix/mailboxes", &mailboxes);
     let more = "virtual_mailbox_maps = texthash:/etc/postfix/mailboxes\n\
@@ -234,20 +267,26 @@ fn every_real_sender_gets_through_in_every_way_it_knows() {
     let gate = Gate::start(&host, &config());
     let sender = Sender::start(&host, &format!("[{HERE}]:25"), "may");
     on_the_road(&host);
+    let road = Road::start(&host);
     let mut complaints = Vec::new();
     std::thread::scope(|scope| {
         let (host, backend) = (&host, &backend);
         let each = |row: &'static Row| {
             move || -> Vec<String> {
-                let of = |kind: &Kind| {
-                    deliver(host, backend, row, *kind).err().map(|why| format!("{} {kind:?}: {why}", row.0))
+                let of = |kind: Kind| {
+                    deliver(host, backend, row, kind).err().map(|why| format!("{} {kind:?}: {why}", row.0))
                 };
-                row.1.iter().filter_map(of).collect()
+                kinds(row).into_iter().filter_map(of).collect()
             }
         };
         let threads: Vec<_> = SENDERS.iter().map(|row| scope.spawn(each(row))).collect();
         complaints.extend(threads.into_iter().flat_map(|thread| thread.join().unwrap()));
     });
-    assert!(complaints.is_empty(), "{}\nthe sending Postfix:\n{}", complaints.join("\n"), sender.log());
+    for row in SENDERS {
+        let lacks: String = row.1.iter().map(|(kind, why)| format!("; not {kind:?}: {why}")).collect();
+        println!("{}: {} of {} ways{lacks}", row.0, kinds(row).len(), Kind::ALL.len());
+    }
+    let logs = format!("the sending Postfix:\n{}\nExim and OpenSMTPD:\n{}", sender.log(), road.log());
+    assert!(complaints.is_empty(), "{}\n{logs}", complaints.join("\n"));
     gate.stop();
 }
