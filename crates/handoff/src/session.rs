@@ -198,37 +198,15 @@ impl Session {
         if transaction.has_room_for(recipient) { None } else { Some(verdict::NO_SPACE) }
     }
 
-    /// Asks the backend, once more on a fresh connection when a kept one turns out to be gone.
+    /// Asks the backend.
     async fn ask(&mut self, recipient: &Recipient) -> Outcome {
         let Some(transaction) = self.gate.transaction() else { return verdict::INTERNAL.into() };
         let until = later(self.house.doors.facts.patience.rcpt);
-        let mut kept = kept_for(&mut self.backend, transaction).or_else(|| self.house.idle.take());
-        loop {
-            let was_kept = kept.is_some();
-            let answer = match kept.take() {
-                Some(backend) => Ok(backend),
-                None => connect(&self.house, &self.open, transaction, until).await,
-            };
-            let mut backend = match answer {
-                Ok(backend) => backend,
-                Err(failure) => return (&failure).into(),
-            };
-            backend.due(until);
-            match backend.envelope(transaction, None, Some(recipient)).await {
-                Ok(envelope) => {
-                    self.keep(backend);
-                    return of_envelope(&envelope);
-                }
-                Err(failure) if was_kept && failure.may_pass() => {}
-                Err(failure) => return (&failure).into(),
-            }
+        let mut errand = Errand::Recipient(recipient);
+        match errand.run(&self.house, &self.open, &mut self.backend, transaction, until).await {
+            Ok(outcome) => outcome,
+            Err(lost) => self.of_lost(&lost),
         }
-    }
-
-    /// Keeps a connection for what the session asks next.
-    fn keep(&mut self, mut backend: Connection) {
-        backend.rest();
-        self.backend = Some(backend);
     }
 
     /// A file for content that is too large to come inline.
@@ -283,48 +261,17 @@ impl Session {
         let mut file = if transaction.filed { self.file.take() } else { None };
         let received = self.received(transaction);
         let until = later(self.house.doors.facts.patience.end);
-        let mut kept = kept_for(&mut self.backend, transaction).or_else(|| self.house.idle.take());
-        let outcome = loop {
-            let was_kept = kept.is_some();
-            let answer = match kept.take() {
-                Some(backend) => Ok(backend),
-                None => connect(&self.house, &self.open, transaction, until).await,
-            };
-            let mut backend = match answer {
-                Ok(backend) => backend,
-                Err(failure) => break Outcome::from(&failure),
-            };
-            backend.due(until);
-            let mut message = Message {
-                received: &received,
-                inline,
-                file: file.as_mut().map(|file| (file, filed)),
-                own_id: &self.house.doors.facts.hostname,
-            };
-            let told = length.saturating_add(u64::try_from(received.len()).unwrap_or(u64::MAX));
-            let lost = match backend.envelope(transaction, Some(told), None).await {
-                Ok(Envelope::Accepted) => match backend.deliver(&mut message).await {
-                    Ok(reply) => {
-                        self.keep(backend);
-                        let verdict = verdict::of_reply(Stage::Content, &reply);
-                        break Outcome { verdict, backend: Some(reply.code), failure: None };
-                    }
-                    Err(lost) => lost,
-                },
-                Ok(Envelope::Sender(reply) | Envelope::Recipient(reply) | Envelope::Changed(reply)) => {
-                    self.keep(backend);
-                    break Outcome { verdict: verdict::CHANGED, backend: Some(reply.code), failure: None };
-                }
-                Err(failure) => Lost::Before(failure),
-            };
-            match lost {
-                Lost::Before(failure) if was_kept && failure.may_pass() => {}
-                Lost::Unfit(unfit) => {
-                    self.keep(backend);
-                    break unfit.into();
-                }
-                lost => break self.of_lost(&lost),
-            }
+        let message = Message {
+            received: &received,
+            inline,
+            file: file.as_mut().map(|file| (file, filed)),
+            own_id: &self.house.doors.facts.hostname,
+        };
+        let told = length.saturating_add(u64::try_from(received.len()).unwrap_or(u64::MAX));
+        let mut errand = Errand::Message(message, told);
+        let outcome = match errand.run(&self.house, &self.open, &mut self.backend, transaction, until).await {
+            Ok(outcome) => outcome,
+            Err(lost) => self.of_lost(&lost),
         };
         if file.is_some() {
             self.file = file;
@@ -392,6 +339,69 @@ impl Session {
     fn log_dropped(&mut self, transaction: &Transaction) {
         if let Some(outcome) = self.last.take() {
             self.log(transaction, 0, &outcome);
+        }
+    }
+}
+
+/// What the backend is wanted for.
+enum Errand<'a> {
+    /// Its word about one more recipient of the transaction.
+    Recipient(&'a Recipient),
+    /// To take this message, of so many octets.
+    Message(Message<'a>, u64),
+}
+
+impl Errand<'_> {
+    /// Done on the connection in `slot`, on an idle one, or on a fresh one; once more on a fresh one when one that was kept
+    /// turns out to be gone. What is left of it that can be used again is in `slot` then.
+    async fn run(
+        &mut self,
+        house: &House,
+        open: &Open,
+        slot: &mut Option<Connection>,
+        transaction: &Transaction,
+        until: Instant,
+    ) -> Result<Outcome, Lost> {
+        let mut kept = kept_for(slot, transaction).or_else(|| house.idle.take());
+        loop {
+            let was_kept = kept.is_some();
+            let mut backend = match kept.take() {
+                Some(backend) => backend,
+                None => connect(house, open, transaction, until).await.map_err(Lost::Before)?,
+            };
+            backend.due(until);
+            let done = self.on(&mut backend, transaction).await;
+            match done {
+                Err(Lost::Before(failure)) if was_kept && failure.may_pass() => {}
+                // Unfit content is our own finding: the connection is as good as before.
+                Ok(_) | Err(Lost::Unfit(_)) => {
+                    backend.rest();
+                    *slot = Some(backend);
+                    return done;
+                }
+                Err(_) => return done,
+            }
+        }
+    }
+
+    async fn on(&mut self, backend: &mut Connection, transaction: &Transaction) -> Result<Outcome, Lost> {
+        match self {
+            Errand::Recipient(recipient) => {
+                let envelope = backend.envelope(transaction, None, Some(recipient)).await.map_err(Lost::Before)?;
+                Ok(of_envelope(&envelope))
+            }
+            Errand::Message(message, told) => {
+                match backend.envelope(transaction, Some(*told), None).await.map_err(Lost::Before)? {
+                    Envelope::Accepted => {
+                        let reply = backend.deliver(message).await?;
+                        let verdict = verdict::of_reply(Stage::Content, &reply);
+                        Ok(Outcome { verdict, backend: Some(reply.code), failure: None })
+                    }
+                    Envelope::Sender(reply) | Envelope::Recipient(reply) | Envelope::Changed(reply) => {
+                        Ok(Outcome { verdict: verdict::CHANGED, backend: Some(reply.code), failure: None })
+                    }
+                }
+            }
         }
     }
 }

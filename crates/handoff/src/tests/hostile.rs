@@ -275,21 +275,32 @@ fn a_content_file_can_only_be_appended_to() {
 
 #[test]
 fn p6_a_session_has_one_content_file_however_often_it_asks() {
-    let scene = Scene::new();
-    let _mta = scene.mta();
+    use std::os::unix::fs::MetadataExt;
+    let scene = Scene::new().with(|slice| slice.message_size = 5000);
+    let mta = scene.mta();
     play(async {
         let mut session = Session::begin(&scene.house()).await;
         let mut files = Vec::new();
-        for _ in 0..3 {
+        // Dropped; too large; not fit to be sent on; taken.
+        for (octet, octets, code) in
+            [(b'x', 4096, None), (b'x', 5001, Some(552)), (0, 100, Some(554)), (b'x', 9, Some(250))]
+        {
             assert_eq!(session.mail_and("user@ok.test").await.code, 250);
             let mut file = fs::File::from(session.file(b"").await);
-            file.write_all(&[b'x'; 4096]).unwrap();
+            assert_eq!(file.metadata().unwrap().len(), 0, "emptied each time");
+            file.write_all(&vec![octet; octets]).unwrap();
             files.push(file);
-            session.say(&[Ask::Reset]);
+            match code {
+                None => session.say(&[Ask::Reset]),
+                Some(code) => {
+                    let verdict = session.ask(&[Ask::Commit { length: octets as u64 }]).await;
+                    assert_eq!(verdict.code, code, "{verdict:?}");
+                }
+            }
         }
-        use std::os::unix::fs::MetadataExt;
         let first = files[0].metadata().unwrap();
         assert!(files.iter().all(|file| file.metadata().unwrap().ino() == first.ino()));
-        assert_eq!(first.len(), 4096, "emptied each time");
+        assert_eq!(first.len(), 0, "nothing is left of what is done with");
+        assert_eq!(mta.count(), 1);
     });
 }
