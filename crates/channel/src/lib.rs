@@ -190,6 +190,14 @@ impl<Out: Direction, In: Direction> End<Out, In> {
         Ok(Messages::<In::Message<'i>>::one(inbox.buffer.get(..inbox.length).unwrap_or_default())?)
     }
 
+    /// Waits for a frame of any number of messages, to be read with [`messages`].
+    ///
+    /// # Errors
+    /// Closed, timed out.
+    pub fn fill(&self, inbox: &mut Inbox) -> Result<(), ChannelError> {
+        inbox.fill(&self.seq)
+    }
+
     /// As [`End::recv`], and gives the descriptors that came beside the message.
     ///
     /// # Errors

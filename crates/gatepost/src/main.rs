@@ -3,6 +3,7 @@
 
 mod cli;
 mod log;
+mod names;
 mod plan;
 mod roles;
 mod trial;
@@ -10,10 +11,15 @@ mod trial;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Before clap, before anything: a role parses nothing but the word that says which role it is.
-    let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|word| word == "role") {
-        return roles::run(arguments.next());
+    let mut arguments = std::env::args_os();
+    if names::of(arguments.next().as_deref()) == Some(names::Name::QmailSmtpd) {
+        return gatepost_qmail_smtpd::run(arguments).into();
     }
-    cli::run()
+    // Before clap, before anything: a role parses nothing but the word that says which role it is, and qmail-smtpd takes
+    // any argument there is.
+    match arguments.next() {
+        Some(word) if word == "role" => roles::run(arguments.next()),
+        Some(word) if word == "qmail-smtpd" => gatepost_qmail_smtpd::run(arguments).into(),
+        _ => cli::run(),
+    }
 }

@@ -92,6 +92,7 @@ pub const ALONE: &[Call] = &[
     call("recvfrom", Always, "the client's octets, where it is a socket"),
     call("sendto", Args(&[(3, NO_SIGNAL)]), "replies to it"),
     call("shutdown", Always, "221, then the end of our half"),
+    call("fcntl", Args(&[(1, 1)]), "F_GETFD: the standard library's own checks"),
     call("setsockopt", Args(&[(1, 1), (2, 20)]), "SO_RCVTIMEO: time limits of the private channel"),
     call("setsockopt", Args(&[(1, 1), (2, 21)]), "SO_SNDTIMEO: the same"),
 ];

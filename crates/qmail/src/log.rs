@@ -23,6 +23,8 @@ pub enum End {
     Limit,
     /// A bare LF.
     BareLf,
+    /// The handshake failed.
+    Tls,
     /// Control files can't be read.
     Controls,
     /// A list, a plugin or a check closed it.
@@ -41,6 +43,7 @@ impl End {
             Self::Timeout => "timeout",
             Self::Limit => "limit",
             Self::BareLf => "bare-lf",
+            Self::Tls => "tls",
             Self::Controls => "controls",
             Self::Refused => "refused",
             Self::Internal => "internal",
@@ -86,6 +89,8 @@ pub struct Line<'a> {
     pub transaction: Option<Transaction<'a>>,
     /// The last reply that was not positive, or the one to the message.
     pub verdict: &'a str,
+    /// What could not be had of its jail: cleaned words with commas between.
+    pub without: &'a str,
     /// Why it ended.
     pub end: End,
     /// Milliseconds from the connection to its end.
@@ -118,7 +123,8 @@ impl fmt::Display for Line<'_> {
         // The verdict has spaces, so it is quoted; a quote within it would end it early.
         let verdict: String = self.verdict.chars().filter(|c| (' '..='~').contains(c) && *c != '"').take(260).collect();
         let (end, messages, duration) = (self.end.word(), self.messages, self.duration);
-        write!(f, " verdict=\"{verdict}\" messages={messages} end={end} ms={duration}")
+        write!(f, " verdict=\"{verdict}\" messages={messages} end={end} ms={duration}")?;
+        if self.without.is_empty() { Ok(()) } else { write!(f, " without={}", self.without) }
     }
 }
 
@@ -129,6 +135,7 @@ mod tests {
 
     fn line<'a>() -> Line<'a> {
         Line {
+            without: "",
             pid: 4711,
             ip: b"192.0.2.7",
             host: Some(b"client.example.net"),

@@ -16,7 +16,7 @@ pub struct Received<'a> {
     pub ip: &'a [u8],
     /// TCPLOCALHOST, else TCPLOCALIP, or `unknown`.
     pub local: &'a [u8],
-    /// The cipher, under TLS.
+    /// The cipher, under TLS: our own word, written as it is.
     pub cipher: Option<&'a [u8]>,
     /// Whether the client has authenticated.
     pub authenticated: bool,
@@ -48,7 +48,7 @@ impl Received<'_> {
             (None, true) => out.extend_from_slice(b"ESMTPA"),
             (Some(cipher), authenticated) => {
                 out.extend_from_slice(if authenticated { b"ESMTPSA (" } else { b"ESMTPS (" });
-                word(out, cipher);
+                out.extend_from_slice(cipher);
                 out.extend_from_slice(if authenticated { b" encrypted, authenticated)" } else { b" encrypted)" });
             }
         }

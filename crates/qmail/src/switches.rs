@@ -41,20 +41,20 @@ pub const TABLE: [Switch; 9] = [
     },
     Switch {
         name: "GATEPOST_LINE",
-        default: "16384 octets",
-        does: "that many octets a command line may have; 0: no limit but memory",
-        why: "qmail-smtpd takes lines until its memory ends; no sender needs more, AUTH not either",
+        default: "2048 octets, 12288 in the dialogue of AUTH",
+        does: "that many octets a command line may have, 65536 at most; a longer one is 500, an endless one 421",
+        why: "qmail-smtpd takes lines until its memory ends; RFC 5321 has 512, and no sender needs more",
     },
     Switch {
         name: "GATEPOST_RECIPIENTS",
-        default: "1000",
+        default: "10000",
         does: "that many recipients a message may have, then 452; 0: no limit but memory",
         why: "a list server sends what was left over in the next transaction, an attacker has no next",
     },
     Switch {
         name: "GATEPOST_ERRORS",
-        default: "100",
-        does: "that many replies of 4yz and 5yz in one session, then 421; 0: no limit",
+        default: "20",
+        does: "that many commands refused for what they are, with none granted between them, then 421; 0: no limit",
         why: "a client that only makes errors is looking for something",
     },
     Switch {
@@ -87,6 +87,9 @@ pub enum BareLf {
     Repair,
 }
 
+/// Octets of the longest command line that may be asked for: a session has one megabyte for everything.
+pub const LINE_MAX: u32 = 65_536;
+
 /// The switches of one connection. Limits: `None` is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Switches {
@@ -96,8 +99,8 @@ pub struct Switches {
     pub databytes_any: bool,
     /// GATEPOST_BARELF, ALLOW_BARELF.
     pub bare_lf: BareLf,
-    /// GATEPOST_LINE, octets without the line end.
-    pub line: Option<u32>,
+    /// GATEPOST_LINE, octets with the line end, [`LINE_MAX`] at most.
+    pub line: u32,
     /// GATEPOST_RECIPIENTS.
     pub recipients: Option<u32>,
     /// GATEPOST_ERRORS.
@@ -116,9 +119,9 @@ impl Default for Switches {
             open_relay: false,
             databytes_any: false,
             bare_lf: BareLf::Refuse,
-            line: Some(16_384),
-            recipients: Some(1000),
-            errors: Some(100),
+            line: 2048,
+            recipients: Some(10_000),
+            errors: Some(20),
             session_time: Some(86_400),
             auth_clear: false,
             log: true,
@@ -142,7 +145,8 @@ impl Switches {
                 }
             },
         };
-        let (line, recipients) = (limit("GATEPOST_LINE", safe.line), limit("GATEPOST_RECIPIENTS", safe.recipients));
+        let line = limit("GATEPOST_LINE", Some(safe.line)).unwrap_or(LINE_MAX).min(LINE_MAX);
+        let recipients = limit("GATEPOST_RECIPIENTS", safe.recipients);
         let (errors, time) = (limit("GATEPOST_ERRORS", safe.errors), limit("GATEPOST_SESSION_TIME", safe.session_time));
         let bare_lf = match environment.get("GATEPOST_BARELF") {
             Some(b"repair") => BareLf::Repair,
@@ -216,6 +220,7 @@ mod tests {
 
     #[test]
     fn nought_takes_a_limit_away() {
-        assert_eq!(read(&[("GATEPOST_LINE", "0")]), (Switches { line: None, ..Switches::default() }, 0));
+        assert_eq!(read(&[("GATEPOST_ERRORS", "0")]), (Switches { errors: None, ..Switches::default() }, 0));
+        assert_eq!(read(&[("GATEPOST_LINE", "0")]), (Switches { line: LINE_MAX, ..Switches::default() }, 0));
     }
 }

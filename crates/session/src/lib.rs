@@ -30,8 +30,10 @@ mod translate;
 mod warm;
 
 pub use nursery::{NurseryError, run_nursery, run_nursery_with};
+pub use patience::Patience;
 pub use serve::{SessionBirth, serve};
 pub use shared::Shared;
+pub use signer::Signer;
 
 use gatepost_channel::End;
 use gatepost_wire::{HandoffToSession, KeyholderToSession, SessionToHandoff, SessionToKeyholder};

@@ -15,7 +15,7 @@ const PER_OCTET: Duration = Duration::from_millis(2);
 
 /// Time that the client may still take. A leaky bucket: waiting empties it, what is waited for fills it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Patience {
+pub struct Patience {
     command: Duration,
     left: Duration,
     content: bool,
@@ -23,17 +23,19 @@ pub(crate) struct Patience {
 
 impl Patience {
     /// Patience for the first command. `command` is the wait for each.
-    pub(crate) fn new(command: Duration) -> Self {
+    #[must_use]
+    pub fn new(command: Duration) -> Self {
         Self { command, left: command, content: false }
     }
 
     /// Time left before the next read.
-    pub(crate) fn left(&self) -> Duration {
+    #[must_use]
+    pub fn left(&self) -> Duration {
         self.left
     }
 
     /// What is waited for next. Coming from a command to content or back begins anew.
-    pub(crate) fn wait_for(&mut self, content: bool) {
+    pub fn wait_for(&mut self, content: bool) {
         if content != self.content {
             self.content = content;
             self.left = if content { GRACE.min(self.command) } else { self.command };
@@ -42,7 +44,7 @@ impl Patience {
 
     /// The client has been answered: it has the whole time for its next command. Single octets of one command earn
     /// nothing, or a client could make one last for ever.
-    pub(crate) fn answered(&mut self) {
+    pub fn answered(&mut self) {
         if !self.content {
             self.left = self.command;
         }
@@ -50,7 +52,7 @@ impl Patience {
 
     /// A read took `waited` and gave `octets`. Content fills the bucket up to the command timeout, so a fast client
     /// may pause as long as RFC 5321 §4.5.3.2 wants, but only by having been fast.
-    pub(crate) fn spend(&mut self, waited: Duration, octets: usize) {
+    pub fn spend(&mut self, waited: Duration, octets: usize) {
         self.left = self.left.saturating_sub(waited);
         if self.content {
             let earned = PER_OCTET.saturating_mul(u32::try_from(octets).unwrap_or(u32::MAX));

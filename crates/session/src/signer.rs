@@ -15,7 +15,7 @@ const WAIT: Duration = Duration::from_secs(10);
 /// Where a session's channel to the keyholder will be. The TLS configuration is made before the fork, the channel
 /// comes after it: one configuration serves all sessions.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Signer {
+pub struct Signer {
     end: Arc<Mutex<Option<KeyholderEnd>>>,
 }
 
@@ -33,12 +33,12 @@ impl Error for NoKeyholder {}
 
 impl Signer {
     /// Gives this process's session its channel.
-    pub(crate) fn connect(&self, end: KeyholderEnd) {
+    pub fn connect(&self, end: KeyholderEnd) {
         *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
     }
 
     /// Closes the channel: no second handshake can follow in this session.
-    pub(crate) fn disconnect(&self) {
+    pub fn disconnect(&self) {
         *self.end.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }

@@ -26,6 +26,7 @@ const HOUSE: &[Room] = &[
     room("channel", &["wire", "sys"], &["tokio"]),
     room("jail", &["wire", "channel", "sys"], &["tracing"]),
     room("program", &["sys"], &[]),
+    room("qmail", &[], &["memchr", "base64", "regex-lite", "zeroize"]),
     room("policy", &["smtp"], &[]),
     room("config", &["smtp", "policy", "wire"], &["toml", "serde"]),
     room("tls", &["wire"], &["rustls", "rustls-pki-types", "zeroize", "webpki", "rustls-webpki", "ring"]),
@@ -39,6 +40,12 @@ const HOUSE: &[Room] = &[
     room("keyholder", ROLE, &["tracing", "zeroize"]),
     room("handoff", ROLE, &["tokio", "tracing", "memchr"]),
     room("receiver", ROLE, &["tokio", "tracing"]),
+    // No role, but two in one for a single connection: handoff and keyholder in the parent, the session in the child.
+    room(
+        "qmail-smtpd",
+        &["wire", "channel", "sys", "jail", "tls", "qmail", "program", "session", "keyholder"],
+        &[],
+    ),
 ];
 
 fn top() -> PathBuf {

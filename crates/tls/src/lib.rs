@@ -20,4 +20,4 @@ pub mod sign;
 
 pub use error::{About, TlsError};
 pub use kind::{KeyKind, SCHEMES, Scheme};
-pub use rustls::ServerConfig;
+pub use rustls::{ServerConfig, ServerConnection};

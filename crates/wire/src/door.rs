@@ -5,6 +5,7 @@
 //!
 //! | in state | the session may send | the door answers |
 //! |---|---|---|
+//! | newborn | `Jail` | – |
 //! | any but content | `Helo`, `Challenge`, `Auth`, `Reset`, `Bye` | `Reply`, `Reply`, `Reply`, –, – |
 //! | any but content, in clear | `StartTls`, then `Encrypted` | `Chain`s and `Sign`, or `Reply`; – |
 //! | any but content | `Mail` | `Reply` |
@@ -14,7 +15,7 @@
 //! `Data` answered by [`Then::Go`] begins content; `Commit`, `Abandon` and `Reset` end the transaction.
 
 use crate::codec::{Message, Reader, WireError, Writer};
-use crate::session::{Farewell, TlsFacts};
+use crate::session::TlsFacts;
 use crate::slice::Chain;
 
 /// Content octets in one `Content` message at most.
@@ -30,6 +31,34 @@ pub const LINES_MAX: usize = 8 * 1024;
 pub enum Abandoned {
     TooLarge,
     Loop,
+}
+
+/// Why a session ended, for the log line that the door writes about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Farewell {
+    Quit,
+    ClientGone,
+    Timeout,
+    Limit,
+    BareLf,
+    TlsFailed,
+    /// The door said so.
+    Refused,
+    Internal,
+}
+
+impl Farewell {
+    const ALL: [Farewell; 8] = [
+        Farewell::Quit,
+        Farewell::ClientGone,
+        Farewell::Timeout,
+        Farewell::Limit,
+        Farewell::BareLf,
+        Farewell::TlsFailed,
+        Farewell::Refused,
+        Farewell::Internal,
+    ];
 }
 
 /// How a client proves who it is, RFC 4954.
@@ -56,6 +85,13 @@ pub struct Auth<'a> {
 /// Session to door.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ask<'a> {
+    /// The first word: whether the jail was entered.
+    Jail {
+        /// It was; else the session ends without having read an octet.
+        entered: bool,
+        /// What could not be had, or why it was not entered; for the log.
+        text: &'a [u8],
+    },
     /// HELO, or EHLO when `esmtp`.
     Helo {
         /// EHLO.
@@ -108,6 +144,7 @@ impl<'a> Message<'a> for Ask<'a> {
             Ask::StartTls => 11,
             Ask::Encrypted(_) => 12,
             Ask::Bye(_) => 13,
+            Ask::Jail { .. } => 14,
         }
     }
 
@@ -132,7 +169,11 @@ impl<'a> Message<'a> for Ask<'a> {
                 w.bytes16(auth.challenge);
             }
             Ask::Encrypted(tls) => w.option(*tls, |w, tls| tls.write(w)),
-            Ask::Bye(why) => why.write(w),
+            Ask::Bye(why) => number(w, &Farewell::ALL, why),
+            Ask::Jail { entered, text } => {
+                w.bool(*entered);
+                w.bytes16(text);
+            }
             Ask::Data | Ask::Reset | Ask::Challenge | Ask::StartTls => {}
         }
     }
@@ -161,10 +202,16 @@ impl<'a> Message<'a> for Ask<'a> {
             }),
             11 => Ask::StartTls,
             12 => Ask::Encrypted(r.option(TlsFacts::read)?),
-            13 => Ask::Bye(Farewell::read(r)?),
+            13 => Ask::Bye(Farewell::ALL.get(usize::from(r.u8()?)).copied().ok_or(WireError::Value("farewell"))?),
+            14 => Ask::Jail { entered: r.bool()?, text: argument(r)? },
             _ => return Err(WireError::Tag(tag)),
         })
     }
+}
+
+fn number<T: PartialEq>(w: &mut Writer<'_>, all: &[T], value: &T) {
+    let index = all.iter().position(|one| one == value).unwrap_or(usize::MAX);
+    w.u8(u8::try_from(index).unwrap_or(u8::MAX));
 }
 
 /// An argument without NUL: it may become part of an environment or an envelope, where NUL ends a string.
@@ -219,8 +266,7 @@ impl<'a> Message<'a> for Answer<'a> {
         match self {
             Answer::Reply { lines, then } => {
                 w.bytes16(lines);
-                let index = Then::ALL.iter().position(|t| t == then).unwrap_or(usize::MAX);
-                w.u8(u8::try_from(index).unwrap_or(u8::MAX));
+                number(w, &Then::ALL, then);
             }
             Answer::Chain(chain) => chain.write(w),
             Answer::Sign => {}

@@ -145,12 +145,12 @@ impl Farewell {
         Self::ALL.into_iter().find(|farewell| farewell.status() == status)
     }
 
-    pub(crate) fn write(self, w: &mut Writer<'_>) {
+    fn write(self, w: &mut Writer<'_>) {
         let index = Self::ALL.iter().position(|f| *f == self).unwrap_or(usize::MAX);
         w.u8(u8::try_from(index).unwrap_or(u8::MAX));
     }
 
-    pub(crate) fn read(r: &mut Reader<'_>) -> Result<Self, WireError> {
+    fn read(r: &mut Reader<'_>) -> Result<Self, WireError> {
         Self::ALL.get(usize::from(r.u8()?)).copied().ok_or(WireError::Value("farewell"))
     }
 }

@@ -2,13 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use gatepost_wire::codec::{Frame, Messages, WireError};
-use gatepost_wire::door::{ARGUMENT_MAX, Abandoned, Answer, Ask, Auth, LINES_MAX, Mechanism, Then};
-use gatepost_wire::session::{Farewell, TlsFacts};
+use gatepost_wire::door::{ARGUMENT_MAX, Abandoned, Answer, Ask, Auth, Farewell, LINES_MAX, Mechanism, Then};
+use gatepost_wire::session::TlsFacts;
 use gatepost_wire::slice::Chain;
 
 #[test]
 fn every_message_arrives_as_it_was_sent() {
     let asks = [
+        Ask::Jail { entered: true, text: b"a user of its own" },
         Ask::Helo { esmtp: true, name: b"client.example" },
         Ask::Mail(b""),
         Ask::Mail(b"a b@c"),

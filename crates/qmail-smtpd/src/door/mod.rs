@@ -1,0 +1,223 @@
+//! The door: the process that was started. It decides by qmail's control files and runs qmail's programs; of what the client
+//! says it hears what the session tells, in bounded, typed messages, and holds each against the state it is in.
+
+mod auth;
+mod envelope;
+mod message;
+mod plugins;
+mod programs;
+mod tls;
+
+pub(crate) use programs::Programs;
+
+use crate::SessionEnd;
+use crate::home::Control;
+use crate::record::Record;
+use envelope::Transaction;
+use gatepost_channel::{ChannelError, Inbox, messages};
+use gatepost_qmail::controls::Controls;
+use gatepost_qmail::environment::Environment;
+use gatepost_qmail::replies::Reply;
+use gatepost_wire::FRAME_MAX;
+use gatepost_wire::door::{Answer, Ask, Farewell, Then};
+use gatepost_wire::session::TlsFacts;
+use std::fmt;
+
+/// Why the door has closed the channel. Whatever the session was about to say is not heard.
+#[derive(Debug)]
+pub(crate) enum Offence {
+    /// The channel broke, or brought what is no message.
+    Channel(ChannelError),
+    /// A message that this state does not permit: an owned session.
+    Untimely,
+}
+
+impl fmt::Display for Offence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Channel(e) => e.fmt(f),
+            Self::Untimely => f.write_str("the session said what it must not say now"),
+        }
+    }
+}
+
+impl From<ChannelError> for Offence {
+    fn from(e: ChannelError) -> Self {
+        Self::Channel(e)
+    }
+}
+
+/// Lines and what then, on their way to the session.
+#[derive(Debug)]
+pub(crate) struct Say {
+    lines: Vec<u8>,
+    then: Then,
+}
+
+impl Say {
+    /// Granted, in the session's own words.
+    fn go() -> Self {
+        Self { lines: Vec::new(), then: Then::Go }
+    }
+
+    fn line(reply: &Reply, then: Then) -> Self {
+        Self { lines: format!("{reply}\r\n").into_bytes(), then }
+    }
+
+    fn granted(reply: &Reply) -> Self {
+        Self::line(reply, Then::Go)
+    }
+
+    fn refused(reply: &Reply) -> Self {
+        Self::line(reply, Then::Refused)
+    }
+
+    fn close(reply: &Reply) -> Self {
+        Self::line(reply, Then::Close)
+    }
+
+    /// The same after lines that plugins printed. All of it is one answer, so the `usual` reply is said here too.
+    fn after(mut self, mut printed: Vec<u8>, usual: &Reply) -> Self {
+        if printed.is_empty() {
+            return self;
+        }
+        if self.lines.is_empty() && self.then == Then::Go {
+            self.lines = format!("{usual}\r\n").into_bytes();
+        }
+        printed.append(&mut self.lines);
+        self.lines = printed;
+        self
+    }
+}
+
+/// What holds for the one connection.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) control: Control,
+    pub(crate) controls: Controls,
+    /// As it was handed down, and as AUTH and plugins change it.
+    pub(crate) environment: Environment,
+    pub(crate) programs: Programs,
+    pub(crate) plugins: plugins::Phases,
+    pub(crate) record: Record,
+    helo: Option<Vec<u8>>,
+    tls: Option<TlsFacts>,
+    encrypted: bool,
+    user: Option<Vec<u8>>,
+    challenge: Vec<u8>,
+    transaction: Option<Transaction>,
+    unknown: gatepost_qmail::recipients::Unknown,
+    /// RCPTs in this session, granted or not.
+    rcpts: u32,
+    farewell: Option<Farewell>,
+}
+
+impl Door {
+    pub(crate) fn new(
+        control: Control,
+        controls: Controls,
+        environment: Environment,
+        programs: Programs,
+        record: Record,
+    ) -> Self {
+        Self {
+            control,
+            plugins: plugins::Phases::new(controls.plugins.clone()),
+            controls,
+            environment,
+            programs,
+            record,
+            helo: None,
+            tls: None,
+            encrypted: false,
+            user: None,
+            challenge: Vec::new(),
+            transaction: None,
+            unknown: gatepost_qmail::recipients::Unknown::default(),
+            rcpts: 0,
+            farewell: None,
+        }
+    }
+
+    /// Hears the session until it says farewell or is gone.
+    ///
+    /// # Errors
+    /// [`Offence`]: a broken channel, or an owned session. Nothing of it is queued.
+    pub(crate) fn attend(&mut self, session: &SessionEnd) -> Result<(), Offence> {
+        let mut inbox = Inbox::new(FRAME_MAX);
+        loop {
+            match session.fill(&mut inbox) {
+                Ok(()) => {}
+                Err(ChannelError::Closed) => return Ok(()),
+                Err(e) => return Err(e.into()),
+            }
+            for ask in messages::<gatepost_wire::SessionToDoor>(&inbox) {
+                let ask = ask.map_err(ChannelError::from)?;
+                if self.hear(session, ask)? {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Hears one message; true when it was the last.
+    fn hear(&mut self, session: &SessionEnd, ask: Ask<'_>) -> Result<bool, Offence> {
+        let say = match ask {
+            // Content comes in a state of its own.
+            Ask::Content(octets) => return self.content(octets).map(|()| false),
+            Ask::Commit { length } => self.commit(length)?,
+            Ask::Abandon(why) => return self.abandon(why).map(|()| false),
+            Ask::Bye(farewell) => {
+                self.farewell = Some(farewell);
+                return Ok(true);
+            }
+            _ if self.in_content() => return Err(Offence::Untimely),
+            Ask::Jail { entered, text } => {
+                if entered {
+                    self.record.without(text);
+                } else {
+                    self.record.warn(&format_args!("session not begun: {}", String::from_utf8_lossy(text)));
+                }
+                return Ok(false);
+            }
+            Ask::Helo { name, .. } => self.helo(name),
+            Ask::Mail(address) => self.mail(address),
+            Ask::Rcpt(address) => self.rcpt(address)?,
+            Ask::Data => self.data()?,
+            Ask::Reset => {
+                self.forget_transaction();
+                return Ok(false);
+            }
+            Ask::Challenge => self.challenge(),
+            Ask::Auth(auth) => self.auth(&auth),
+            Ask::StartTls => return self.start_tls(session).map(|()| false),
+            Ask::Encrypted(facts) => {
+                self.encrypted(facts);
+                return Ok(false);
+            }
+        };
+        session.tell(&Answer::Reply { lines: &say.lines, then: say.then })?;
+        Ok(false)
+    }
+
+    /// What the session said at its end; None when it never did.
+    pub(crate) fn farewell(&self) -> Option<Farewell> {
+        self.farewell
+    }
+
+    /// The line to the client is in clear, so that the door may have a last word when the session cannot.
+    pub(crate) fn in_clear(&self) -> bool {
+        !self.encrypted
+    }
+
+    /// The transaction is over; what plugins said for it too.
+    fn forget_transaction(&mut self) {
+        self.transaction = None;
+        self.plugins.reset();
+    }
+
+    /// RELAYCLIENT is set: by rules, by AUTH, or by a plugin.
+    fn may_relay(&self) -> bool {
+        self.environment.has("RELAYCLIENT")
+    }
+}

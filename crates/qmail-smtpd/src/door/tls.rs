@@ -1,0 +1,159 @@
+//! STARTTLS: the door is the keyholder. Keys are read when they are needed, after the session has left: no page of its memory
+//! has ever held one (P5).
+
+use super::{Door, Offence, Say};
+use crate::SessionEnd;
+use crate::home;
+use gatepost_channel::{ChannelError, End, Inbox};
+use gatepost_keyholder::desk::{Desk, Seat};
+use gatepost_qmail::replies;
+use gatepost_tls::TlsError;
+use gatepost_tls::pair::Pair;
+use gatepost_tls::sign::Keys;
+use gatepost_wire::door::Answer;
+use gatepost_wire::link::SessionId;
+use gatepost_wire::session::TlsFacts;
+use gatepost_wire::sign::{Signature, TO_SIGN_MAX};
+use gatepost_wire::slice::Chain;
+use gatepost_wire::{FRAME_MAX, KeyholderToSession, SessionToKeyholder};
+use std::fmt;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::Duration;
+
+/// Certificate and key in one file, as the patches have it.
+const PEM: &str = "servercert.pem";
+/// Directories by name, each with such a file, for clients that ask for that name.
+const BY_NAME: &str = "servercerts";
+/// Certificate pairs at most: an index is one octet, and a session keeps them all in its megabyte.
+const PAIRS_MAX: usize = 32;
+/// Longest wait of a handshake for its session.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(60);
+
+/// Why TLS cannot be had now. For the admin.
+#[derive(Debug)]
+enum Unavailable {
+    File(String, io::Error),
+    Pair(String, TlsError),
+    /// Its chain does not fit a message.
+    TooLong(String),
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path, e) => write!(f, "{path}: {e}"),
+            Self::Pair(path, e) => e.about(path, path).fmt(f),
+            Self::TooLong(path) => write!(f, "{path}: more certificates than a handshake carries; keep the chain"),
+        }
+    }
+}
+
+impl Door {
+    /// Hands out the chains and signs until the handshake is over, one way or the other.
+    pub(super) fn start_tls(&mut self, session: &SessionEnd) -> Result<(), Offence> {
+        let (chains, keys) = match self.pairs() {
+            Ok(pairs) => pairs,
+            Err(why) => {
+                self.record.warn(&why);
+                let Say { lines, then } = Say::refused(&replies::TLS_UNAVAILABLE);
+                return Ok(session.tell(&Answer::Reply { lines: &lines, then })?);
+            }
+        };
+        for chain in chains {
+            session.tell(&Answer::Chain(chain))?;
+        }
+        let (ours, theirs) = End::<KeyholderToSession, SessionToKeyholder>::pair().map_err(ChannelError::from)?;
+        session.tell_with(&Answer::Sign, &[theirs.as_fd()])?;
+        drop(theirs);
+        self.sign(&ours, keys)
+    }
+
+    fn sign(&mut self, session: &End<KeyholderToSession, SessionToKeyholder>, keys: Keys) -> Result<(), Offence> {
+        let (mut desk, mut seat) = (Desk::new(keys), Seat::new(SessionId(0)));
+        session.seq().set_timeout(HANDSHAKE_TIME).map_err(ChannelError::from)?;
+        let mut inbox = Inbox::new(TO_SIGN_MAX.saturating_add(64));
+        loop {
+            let (sign, fds) = match session.recv_with(&mut inbox) {
+                Ok(asked) => asked,
+                // Shaken or not: the session goes on, or is gone, which its other channel tells.
+                Err(ChannelError::Closed) => return Ok(()),
+                Err(e) => return Err(e.into()),
+            };
+            match desk.answer(&mut seat, &sign, fds.len()) {
+                Ok(signature) => session.tell(&Signature(&signature))?,
+                Err(offence) => {
+                    self.record.warn(&offence);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// The pair for everyone, and one for each name that has a directory.
+    fn pairs(&self) -> Result<(Vec<Chain>, Keys), Unavailable> {
+        let mut chains = Vec::new();
+        let mut pems = Vec::new();
+        let mut add = |path: &Path, names: &[&str]| {
+            let shown = path.display().to_string();
+            let failed = |e| Unavailable::Pair(shown.clone(), e);
+            let pem = home::read(path).and_then(|pem| pem.ok_or(io::ErrorKind::NotFound.into()));
+            let pem = pem.map_err(|e| Unavailable::File(shown.clone(), e))?;
+            let pair = Pair::load(&pem, &pem, names.iter().copied()).map_err(failed)?;
+            // Some room for what stands around it in a frame.
+            if pair.chain.certificates.iter().map(Vec::len).sum::<usize>() > FRAME_MAX - 1024 {
+                return Err(Unavailable::TooLong(shown));
+            }
+            chains.push(pair.chain);
+            pems.push(pem);
+            Ok(())
+        };
+        add(&self.control.path(PEM), &[])?;
+        let names = std::fs::read_dir(self.control.path(BY_NAME)).into_iter().flatten().flatten();
+        for entry in names.take(PAIRS_MAX - 1) {
+            // One that cannot be used must not take TLS away from all others.
+            let name = entry.file_name();
+            if let Some(name) = name.to_str() {
+                let _ = add(&entry.path().join(PEM), &[name]);
+            }
+        }
+        let keys = Keys::load(pems).map_err(|e| Unavailable::Pair(PEM.to_owned(), e))?;
+        Ok((chains, keys))
+    }
+
+    pub(super) fn encrypted(&mut self, facts: Option<TlsFacts>) {
+        self.encrypted = true;
+        self.tls = facts;
+        // What was said in clear is forgotten, RFC 3207 §4.2.
+        self.helo = None;
+        self.transaction = None;
+        self.record.tls(self.cipher().map(String::from_utf8_lossy).as_deref().unwrap_or_default());
+    }
+
+    /// OpenSSL's name of the cipher, for the Received field; None in clear.
+    pub(super) fn cipher(&self) -> Option<&'static [u8]> {
+        match (self.encrypted, self.tls) {
+            (false, _) => None,
+            // A superserver's affair.
+            (true, None) => Some(b"TLS"),
+            (true, Some(facts)) => {
+                let named = CIPHERS.iter().find(|(suite, _)| *suite == facts.suite);
+                Some(named.map_or(&b"TLS"[..], |(_, name)| name.as_bytes()))
+            }
+        }
+    }
+}
+
+/// Suites and what OpenSSL calls them: log tools know its names.
+const CIPHERS: [(u16, &str); 9] = [
+    (0x1301, "TLS_AES_128_GCM_SHA256"),
+    (0x1302, "TLS_AES_256_GCM_SHA384"),
+    (0x1303, "TLS_CHACHA20_POLY1305_SHA256"),
+    (0xc02b, "ECDHE-ECDSA-AES128-GCM-SHA256"),
+    (0xc02c, "ECDHE-ECDSA-AES256-GCM-SHA384"),
+    (0xc02f, "ECDHE-RSA-AES128-GCM-SHA256"),
+    (0xc030, "ECDHE-RSA-AES256-GCM-SHA384"),
+    (0xcca8, "ECDHE-RSA-CHACHA20-POLY1305"),
+    (0xcca9, "ECDHE-ECDSA-CHACHA20-POLY1305"),
+];

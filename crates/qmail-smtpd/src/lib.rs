@@ -1,0 +1,36 @@
+//! One connection in qmail-smtpd's place: tcpserver, inetd, systemd or a pipe starts it, it serves its client and ends.
+//!
+//! | process | is | may |
+//! |---|---|---|
+//! | door | the one that was started | all that qmail-smtpd might: it reads control files, holds the key, runs the queue program |
+//! | session | its forked child, jailed | talk to the client and to the door |
+//!
+//! The session parses every octet of the client's and decides nothing; the door decides, and hears of the client only in
+//! typed, bounded messages ([`gatepost_wire::door`]). There is no runtime: each of them waits for one thing at a time.
+//!
+//! | file | what |
+//! |---|---|
+//! | `run.rs` | from the start to the fork, and the end |
+//! | `settings.rs` | what the session is told |
+//! | `record.rs` | the line in the log |
+//! | `home.rs` | control files and tables |
+//! | `session/` | the jailed child: the client's line, the engine, asking the door |
+//! | `door/` | the parent: envelope, queue program, plugins, AUTH, TLS |
+#![forbid(unsafe_code)]
+
+mod door;
+mod home;
+mod record;
+mod run;
+mod session;
+mod settings;
+
+pub use run::run;
+
+use gatepost_channel::End;
+use gatepost_wire::{DoorToSession, SessionToDoor};
+
+/// The session's end towards the door.
+pub(crate) type DoorEnd = End<SessionToDoor, DoorToSession>;
+/// The door's end towards the session.
+pub(crate) type SessionEnd = End<DoorToSession, SessionToDoor>;

@@ -1,0 +1,199 @@
+//! From the start to the fork, and the end.
+
+use crate::door::{Door, Offence, Programs};
+use crate::home::Control;
+use crate::record::Record;
+use crate::session;
+use crate::session::client::Ends;
+use crate::{SessionEnd, settings};
+use gatepost_channel::End as Channel;
+use gatepost_program::Inherited;
+use gatepost_qmail::auth::Checker;
+use gatepost_qmail::controls::Controls;
+use gatepost_qmail::environment::Environment;
+use gatepost_qmail::log::End;
+use gatepost_qmail::replies;
+use gatepost_qmail::spp::{Facts, Phase};
+use gatepost_qmail::switches::Switches;
+use gatepost_sys::process::{self, Fork, ProcessId, Signal};
+use gatepost_sys::{fds, net};
+use gatepost_wire::door::{Farewell, Then};
+use std::ffi::{CString, OsString};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+/// Where qmail lives unless QMAILHOME says otherwise.
+const HOME: &str = "/var/qmail";
+
+/// Serves the one connection on descriptors 0 and 1 as qmail-smtpd would; gives its exit status: 0 after QUIT, else 1.
+pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
+    let Ok(mut client) = Client::take() else { return 1 };
+    let arguments: Vec<Vec<u8>> = arguments.map(OsStringExt::into_vec).collect();
+    let variables = std::env::vars_os().map(|(name, value)| (name.into_vec(), value.into_vec()));
+    let mut environment: Environment = variables.collect();
+    if let Some((local, remote)) = net::connection(client.input.as_fd()) {
+        environment.complete(Some(local), Some(remote));
+    } else {
+        environment.complete(None, None);
+    }
+    let mut warnings = Vec::new();
+    let switches = Switches::read(&environment, &mut warnings);
+    let record = Record::new(switches.log && !client.hears_stderr);
+    warnings.iter().for_each(|warning| record.warn(warning));
+    match open(&client, &environment, &switches, &arguments, &record) {
+        Ok((control, controls, programs)) => {
+            let door = Door::new(control, controls, environment, programs, record);
+            begin(client, door, &switches, &arguments)
+        }
+        Err(why) => {
+            record.warn(&why);
+            client.say(format!("{}\r\n", replies::CONTROLS).as_bytes());
+            record.close(&environment, End::Controls);
+            1
+        }
+    }
+}
+
+/// The client's descriptors.
+struct Client {
+    input: File,
+    output: File,
+    /// Descriptor 2 is the client too, as under inetd.
+    hears_stderr: bool,
+}
+
+impl Client {
+    fn take() -> io::Result<Self> {
+        let (input, output) = (fds::inherited(0)?, fds::inherited(1)?);
+        let stderr = io::stderr();
+        let hears_stderr = [&input, &output].iter().any(|fd| fds::same_file(stderr.as_fd(), fd.as_fd()));
+        Ok(Self { input: input.into(), output: output.into(), hears_stderr })
+    }
+
+    /// A last word, by whoever is left to say it.
+    fn say(&mut self, lines: &[u8]) {
+        let _ = self.output.write_all(lines);
+    }
+}
+
+/// Moves into qmail's home and reads what holds for this connection: like qmail-smtpd once, before the greeting.
+fn open(
+    client: &Client,
+    environment: &Environment,
+    switches: &Switches,
+    arguments: &[Vec<u8>],
+    record: &Record,
+) -> Result<(Control, Controls, Programs), String> {
+    let home = std::env::var_os("QMAILHOME").map_or_else(|| PathBuf::from(HOME), PathBuf::from);
+    std::env::set_current_dir(&home).map_err(|e| format!("{}: {e}", home.display()))?;
+    let control = Control::new();
+    let (controls, warnings) = Controls::read(&control, environment, switches).map_err(|e| e.to_string())?;
+    warnings.iter().for_each(|warning| record.warn(warning));
+    Ok((control, controls, programs(client, &home, arguments, record)?))
+}
+
+/// The programs run with limits of their own: as we were started, but with memory as far as it goes.
+fn programs(
+    client: &Client,
+    home: &std::path::Path,
+    arguments: &[Vec<u8>],
+    record: &Record,
+) -> Result<Programs, String> {
+    let mut limits = Inherited::read().map_err(|e| format!("cannot read resource limits: {e}"))?;
+    let stay = limits.raise_memory(u64::MAX).map_err(|e| format!("cannot set resource limits: {e}"))?;
+    for (limit, octets) in stay {
+        record.warn(&format_args!(
+            "{limit:?} stays at {octets} octets for the queue program too, because it was set as a hard limit (ulimit \
+             without -S); sessions are limited without it, so it can go"
+        ));
+    }
+    let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
+    let checker = Checker::from_arguments(&arguments);
+    let directory = CString::new(home.as_os_str().as_bytes()).map_err(|e| e.to_string())?;
+    let nothing = || File::options().write(true).open("/dev/null").map_err(|e| format!("/dev/null: {e}"));
+    let stderr = if client.hears_stderr { Some(nothing()?) } else { None };
+    let auth_host = checker.as_ref().and_then(|checker| checker.host).map(<[u8]>::to_vec);
+    let checker = checker.map(|c| [c.program].iter().chain(&c.arguments).map(|word| word.to_vec()).collect());
+    Ok(Programs { directory, limits, stderr, checker: checker.unwrap_or_default(), auth_host })
+}
+
+/// Plugins have the first word; then the session is forked, and the two of them serve.
+fn begin(mut client: Client, mut door: Door, switches: &Switches, arguments: &[Vec<u8>]) -> u8 {
+    let prelude = match door.plugins.ask(Phase::Connection, Facts::Nothing, &mut door.environment, &door.programs) {
+        Ok(passed) => passed.printed,
+        Err(stopped) => {
+            client.say(&stopped.lines);
+            door.record.close(&door.environment, End::Refused);
+            return u8::from(stopped.then != Then::Leave);
+        }
+    };
+    let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
+    let facts = settings::Facts::of(&door, switches, Checker::from_arguments(&arguments).as_ref());
+    let forked = Channel::pair().and_then(|(theirs, ours)| {
+        let last = client.output.try_clone()?;
+        match process::fork()? {
+            Fork::Child => {
+                let client = Ends::new(client.input.into(), client.output.into());
+                // Leaves by exit: nothing of the door's is dropped twice.
+                process::exit(session::begin(facts.birth(client, theirs, prelude)))
+            }
+            Fork::Parent(pid) => Ok((ours, pid, last)),
+        }
+    });
+    match forked {
+        Ok((session, pid, last)) => Serving { door, session, pid, last }.attend(),
+        Err(e) => {
+            door.record.warn(&format_args!("cannot fork the session: {e}"));
+            door.record.close(&door.environment, End::Internal);
+            1
+        }
+    }
+}
+
+/// The door with its session.
+struct Serving {
+    door: Door,
+    session: SessionEnd,
+    pid: ProcessId,
+    /// The client, for a last word in the place of a session that died.
+    last: File,
+}
+
+impl Serving {
+    fn attend(mut self) -> u8 {
+        let attended = self.door.attend(&self.session);
+        if let Err(offence) = &attended {
+            self.door.record.warn(&format_args!("session ended: {offence}"));
+            let _ = process::kill(self.pid, Signal::Kill);
+        }
+        drop(self.session);
+        let status = match process::await_end(self.pid) {
+            process::End::Exit(status) => status,
+            process::End::Signal(signal) => {
+                self.door.record.warn(&format_args!("the session was killed by signal {signal}"));
+                if self.door.farewell().is_none() && self.door.in_clear() {
+                    let _ = self.last.write_all(format!("{}\r\n", replies::INTERNAL).as_bytes());
+                }
+                1
+            }
+        };
+        self.door.record.close(&self.door.environment, end(&attended, self.door.farewell()));
+        status
+    }
+}
+
+fn end(attended: &Result<(), Offence>, farewell: Option<Farewell>) -> End {
+    match (attended, farewell) {
+        (Ok(()), Some(Farewell::Quit)) => End::Quit,
+        (Ok(()), Some(Farewell::ClientGone)) => End::Gone,
+        (Ok(()), Some(Farewell::Timeout)) => End::Timeout,
+        (Ok(()), Some(Farewell::Limit)) => End::Limit,
+        (Ok(()), Some(Farewell::BareLf)) => End::BareLf,
+        (Ok(()), Some(Farewell::TlsFailed)) => End::Tls,
+        (Ok(()), Some(Farewell::Refused)) => End::Refused,
+        (Ok(()), Some(Farewell::Internal) | None) | (Err(_), _) => End::Internal,
+    }
+}

@@ -1,0 +1,106 @@
+//! Asking the door. Blocking: a session serves one client, and that client waits for the answer.
+
+use crate::DoorEnd;
+use gatepost_channel::{ChannelError, Inbox, Outbox};
+use gatepost_wire::SessionToDoor;
+use gatepost_wire::door::{Answer, Ask, CONTENT_MAX, Farewell, LINES_MAX, Then};
+use gatepost_wire::slice::Chain;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// Longest wait for an answer. A queue program may take its time; qmail-queue gives itself a day.
+const WAIT: Duration = Duration::from_secs(24 * 3600);
+/// Largest chain that fits an answer: a frame.
+const ANSWER_MAX: usize = gatepost_wire::FRAME_MAX;
+/// Certificate pairs at most.
+const PAIRS_MAX: usize = 64;
+
+/// The door is of no more use: gone, or it answered what was not asked. Ours, never the client's fault.
+#[derive(Debug)]
+pub(crate) struct DoorLost;
+
+impl From<ChannelError> for DoorLost {
+    fn from(_: ChannelError) -> Self {
+        Self
+    }
+}
+
+/// What the door said to STARTTLS.
+pub(crate) enum Tls {
+    /// Chains, and where signatures are to be had.
+    Ready(Vec<Chain>, OwnedFd),
+    /// It cannot be had now; the lines say so.
+    Refused(Vec<u8>),
+}
+
+/// The session's side of its conversation with the door.
+#[derive(Debug)]
+pub(crate) struct Door {
+    end: DoorEnd,
+    outbox: Outbox<SessionToDoor>,
+    inbox: Inbox,
+}
+
+impl Door {
+    pub(crate) fn new(end: DoorEnd) -> Self {
+        let _ = end.seq().set_timeout(WAIT);
+        Self { end, outbox: Outbox::default(), inbox: Inbox::new(LINES_MAX.saturating_add(64)) }
+    }
+
+    /// Asks, and gives the lines and what then.
+    pub(crate) fn ask(&mut self, ask: &Ask<'_>) -> Result<(&[u8], Then), DoorLost> {
+        self.tell(ask)?;
+        self.end.flush(&mut self.outbox)?;
+        match self.end.recv(&mut self.inbox)? {
+            Answer::Reply { lines, then } => Ok((lines, then)),
+            Answer::Chain(_) | Answer::Sign => Err(DoorLost),
+        }
+    }
+
+    /// Says what is not answered; it travels with the next question.
+    pub(crate) fn tell(&mut self, ask: &Ask<'_>) -> Result<(), DoorLost> {
+        if self.outbox.push(ask) {
+            return Ok(());
+        }
+        self.end.flush(&mut self.outbox)?;
+        // Nothing that the engine lets through is as large as a frame.
+        if self.outbox.push(ask) { Ok(()) } else { Err(DoorLost) }
+    }
+
+    /// The next octets of content: fills frames, sends each that is full.
+    pub(crate) fn content(&mut self, mut octets: &[u8]) -> Result<(), DoorLost> {
+        while !octets.is_empty() {
+            let room = self.outbox.room().min(CONTENT_MAX);
+            let (now, later) = octets.split_at_checked(room).unwrap_or((octets, &[]));
+            if now.is_empty() || !self.outbox.push(&Ask::Content(now)) {
+                self.end.flush(&mut self.outbox)?;
+                continue;
+            }
+            octets = later;
+        }
+        Ok(())
+    }
+
+    /// STARTTLS.
+    pub(crate) fn start_tls(&mut self) -> Result<Tls, DoorLost> {
+        self.tell(&Ask::StartTls)?;
+        self.end.flush(&mut self.outbox)?;
+        let mut chains = Vec::new();
+        let mut inbox = Inbox::new(ANSWER_MAX);
+        loop {
+            let (answer, fds) = self.end.recv_with(&mut inbox)?;
+            match (answer, <[_; 1]>::try_from(fds)) {
+                (Answer::Chain(chain), Err(_)) if chains.len() < PAIRS_MAX => chains.push(chain),
+                (Answer::Sign, Ok([fd])) => return Ok(Tls::Ready(chains, fd)),
+                (Answer::Reply { lines, .. }, Err(_)) => return Ok(Tls::Refused(lines.to_vec())),
+                _ => return Err(DoorLost),
+            }
+        }
+    }
+
+    /// The session is over. Whether the door still hears it changes nothing.
+    pub(crate) fn bye(&mut self, farewell: Farewell) {
+        self.outbox.clear();
+        let _ = self.end.tell(&Ask::Bye(farewell));
+    }
+}
