@@ -7,7 +7,7 @@ use common::{INERT, NO_SUCH, Place, obliging};
 use gatepost_program::{End, Ended, PluginCommand, Surroundings, check_password, run_check, run_plugin};
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(50);
@@ -44,7 +44,8 @@ fn q4_a_check_that_takes_too_long_is_killed_with_all_that_it_started() {
     let around = Surroundings { stderr: Some(hold.as_fd()), ..place.around() };
     assert!(matches!(run_check(&obliging(), &around, SHORT).unwrap(), Ended::TimedOut));
     drop(hold);
-    let gone = gatepost_sys::wait::ready(&[(release.as_fd(), gatepost_sys::wait::Want::Read)], None).unwrap();
+    let until = Instant::now().checked_add(LONG);
+    let gone = gatepost_sys::wait::ready(&[(release.as_fd(), gatepost_sys::wait::Want::Read)], until).unwrap();
     assert_eq!(gone, [true], "nobody reads any more");
 }
 
