@@ -31,6 +31,7 @@ const MESSAGE_SIZE: RangeInclusive<u64> = 64 * KIB..=16 * GIB;
 const RECIPIENTS: RangeInclusive<u16> = 100..=u16::MAX;
 /// Each session is a process.
 const SESSIONS: RangeInclusive<u32> = 1..=100_000;
+const OFFENCES: RangeInclusive<u32> = 0..=1_000_000;
 const COMMAND_TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 const SESSION_TIME: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 /// A client gives up after ten minutes (RFC 5321 §4.5.3.2.6) and sends again what was taken.
@@ -396,6 +397,7 @@ fn limits(page: &mut Page<'_>, root: &Section<'_>) -> Limits {
         data: size(page, &section, "data", DATA, default.data),
         sessions,
         sessions_per_address: section.number(page, "sessions_per_address", SESSIONS, default.sessions_per_address),
+        offences: section.number(page, "offences", OFFENCES, default.offences),
         message_size: size(page, &section, "message_size", MESSAGE_SIZE, default.message_size),
         recipients: section.number(page, "recipients", RECIPIENTS, default.recipients),
         command_timeout: duration(page, &section, "command_timeout", COMMAND_TIMEOUT, default.command_timeout),

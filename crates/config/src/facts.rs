@@ -142,6 +142,8 @@ pub struct Limits {
     pub sessions: u32,
     /// Sessions at once from one IPv4 address or IPv6 /64.
     pub sessions_per_address: u32,
+    /// Offences of one address before it has to wait: see `gatepost_policy::admission::Offence`. 0: not counted.
+    pub offences: u32,
     /// Largest message, octets.
     pub message_size: u64,
     /// Recipients in one transaction.
@@ -158,6 +160,7 @@ impl Default for Limits {
             data: 1 << 20,
             sessions: 1000,
             sessions_per_address: 20,
+            offences: 30,
             message_size: 50 << 20,
             recipients: 1000,
             command_timeout: Duration::from_secs(300),

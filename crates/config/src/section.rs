@@ -31,7 +31,16 @@ const KEYS: [(&str, &[&str]); 9] = [
     ),
     (
         "limits",
-        &["data", "sessions", "sessions_per_address", "message_size", "recipients", "command_timeout", "session_time"],
+        &[
+            "data",
+            "sessions",
+            "sessions_per_address",
+            "offences",
+            "message_size",
+            "recipients",
+            "command_timeout",
+            "session_time",
+        ],
     ),
     ("jail", &["relax"]),
 ];

@@ -53,6 +53,7 @@ fn config_defaults_are_those_of_the_manual() {
             data: 1_048_576,
             sessions: 1000,
             sessions_per_address: 20,
+            offences: 30,
             message_size: 52_428_800,
             recipients: 1000,
             command_timeout: Duration::from_secs(300),
@@ -108,6 +109,7 @@ bare_lf = "refuse"
 data = "1MiB"
 sessions = 1000
 sessions_per_address = 20
+offences = 30
 message_size = "50MiB"
 recipients = 1000
 command_timeout = "5m"

@@ -346,6 +346,13 @@ const ROWS: &[Row] = &[
     ("recipients = 1000", "recipients = \"1000\"", "\"1000\"", "a text, not a number", "write 1000 without quotes"),
     ("\"5m\"", "\"2h\"", "\"2h\"", "2h is too much", "write 1h or less"),
     ("\"1h\"", "1979-05-27", "1979-05-27", "a date, not a text", ""),
+    (
+        "sessions = 1000",
+        "offences = 1000001",
+        "1000001",
+        "limits.offences: 1000001 is too much",
+        "write 1000000 or less",
+    ),
     // [jail]
     (
         "relax = []",

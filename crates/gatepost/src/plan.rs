@@ -59,6 +59,7 @@ fn limits(limits: &config::Limits) -> Limits {
         data: limits.data,
         sessions: limits.sessions,
         sessions_per_address: limits.sessions_per_address,
+        offences: limits.offences,
         message_size: limits.message_size,
         recipients: limits.recipients,
         command_timeout: seconds(limits.command_timeout),

@@ -58,6 +58,8 @@ fn plan(args: &TryArgs) -> Result<Plan, String> {
             data: 1 << 20,
             sessions: 100,
             sessions_per_address: 100,
+            // Whoever tries what abuse comes to is not to be locked out.
+            offences: 0,
             message_size: 50 << 20,
             recipients: 1000,
             command_timeout: 300,

@@ -133,6 +133,7 @@ fn slice_of(role: Role, plan: &Plan) -> Result<Vec<u8>, String> {
             hostname: plan.hostname.clone(),
             sessions: plan.limits.sessions,
             sessions_per_address: plan.limits.sessions_per_address,
+            offences: plan.limits.offences,
         }
         .to_bytes(),
         Role::Nursery => nursery(plan, modes)?.to_bytes(),

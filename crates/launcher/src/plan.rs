@@ -113,6 +113,8 @@ pub struct Limits {
     pub sessions: u32,
     /// Sessions at once from one address.
     pub sessions_per_address: u32,
+    /// Offences of one address before it has to wait; 0: not counted.
+    pub offences: u32,
     /// Largest message, octets.
     pub message_size: u64,
     /// Recipients in one transaction.

@@ -85,7 +85,8 @@ impl Gate {
     pub(crate) fn new(slice: ListenerSlice) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let first = u64::try_from(now.saturating_sub(EPOCH).as_millis()).unwrap_or_default();
-        let limits = Limits { sessions: slice.sessions, sessions_per_address: slice.sessions_per_address };
+        let ListenerSlice { sessions, sessions_per_address, offences, .. } = slice;
+        let limits = Limits { sessions, sessions_per_address, offences };
         Self {
             hostname: slice.hostname,
             listeners: slice.listeners,

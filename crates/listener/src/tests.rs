@@ -31,6 +31,7 @@ fn slice(sessions: u32, per_address: u32) -> ListenerSlice {
         hostname: "mx.example.org".to_owned(),
         sessions,
         sessions_per_address: per_address,
+        offences: 30,
     }
 }
 

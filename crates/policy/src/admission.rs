@@ -24,9 +24,7 @@ pub const PENALTY_DECAY: u64 = 600_000;
 /// One slot in this many is kept for networks without a session.
 const RESERVE_SHARE: u32 = 10;
 
-/// What a bucket of offences holds; the one that makes it run over earns a penalty.
-const OFFENCES: u32 = 30;
-/// Milliseconds in which one unit of it drains away.
+/// Milliseconds in which one unit drains out of a bucket of offences.
 const OFFENCE_DECAY: u64 = 10_000;
 
 /// Beyond three of four slots taken, newcomers are served with little patience.
@@ -52,7 +50,7 @@ pub fn blames_peer(signal: u8) -> bool {
     PEERS_FAULT.contains(&signal)
 }
 
-/// How a session can end that is no crime once. A dictionary of names, tried a hundred a session, runs into a penalty
+/// How a session can end that is no crime once. With room for 30, a dictionary of names, tried a hundred a session, runs into a penalty
 /// with the eleventh session; a sender whose handshakes fail and who then comes back in clear is left alone up to six a minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Offence {
@@ -78,6 +76,8 @@ pub struct Limits {
     pub sessions: u32,
     /// Sessions at once from one IPv4 address or IPv6 /64.
     pub sessions_per_address: u32,
+    /// What an address's bucket of [`Offence`]s holds; the one that makes it run over earns a penalty. 0: not counted.
+    pub offences: u32,
 }
 
 /// Why a client is sent away, each with its reply.
@@ -257,9 +257,12 @@ impl Admission {
     pub fn offended(&mut self, ticket: Ticket, offence: Offence, now: u64) -> Option<u64> {
         let key = ticket.0;
         self.release(ticket);
+        if self.limits.offences == 0 {
+            return None;
+        }
         let before = self.offences.get(&key).copied();
         let fill = before.map_or(0, |bucket| bucket.fill_at(now)).saturating_add(offence.weight());
-        if fill > OFFENCES {
+        if fill > self.limits.offences {
             self.offences.remove(&key);
             return Some(self.penalize(key, now));
         }

@@ -14,7 +14,7 @@ fn ip(text: &str) -> IpAddr {
 }
 
 fn admission(sessions: u32, sessions_per_address: u32) -> Admission {
-    Admission::new(Limits { sessions, sessions_per_address })
+    Admission::new(Limits { sessions, sessions_per_address, offences: 30 })
 }
 
 #[test]
@@ -242,6 +242,11 @@ fn p6_sessions_that_end_badly_all_the_time_earn_a_penalty() {
         (Offence::TlsFailed, 10_000, None),
     ] {
         assert_eq!(offences_until_a_penalty(offence, pause), expected, "{offence:?} every {pause} ms");
+    }
+    let mut uncounted = Admission::new(Limits { sessions: 10, sessions_per_address: 10, offences: 0 });
+    for _ in 0..100 {
+        let ticket = uncounted.admit(ip("192.0.2.1"), 0).unwrap();
+        assert_eq!(uncounted.offended(ticket, Offence::Abuse, 0), None);
     }
     let mut admission = admission(10, 10);
     let length = (0..11).find_map(|_| {

@@ -87,6 +87,8 @@ pub struct ListenerSlice {
     pub sessions: u32,
     /// Sessions at once from one IPv4 address or IPv6 /64.
     pub sessions_per_address: u32,
+    /// Offences of one address before it has to wait; 0: not counted.
+    pub offences: u32,
 }
 
 impl Slice for ListenerSlice {
@@ -95,6 +97,7 @@ impl Slice for ListenerSlice {
         w.bytes16(self.hostname.as_bytes());
         w.u32(self.sessions);
         w.u32(self.sessions_per_address);
+        w.u32(self.offences);
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, WireError> {
         Ok(Self {
@@ -102,6 +105,7 @@ impl Slice for ListenerSlice {
             hostname: r.text16()?,
             sessions: r.u32()?,
             sessions_per_address: r.u32()?,
+            offences: r.u32()?,
         })
     }
 }

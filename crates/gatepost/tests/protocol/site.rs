@@ -39,7 +39,7 @@ pub(crate) fn config(backend: &str, mode: &str, more: &str) -> String {
     let tls = if mode == "off" { String::new() } else { pair(more) };
     format!(
         "hostname = \"{HOSTNAME}\"\nusers = {users}\n[[listen]]\naddress = \"{HERE}:25\"\ntls = \"{mode}\"\n{tls}\n\
-         [relay]\ndomains = [\"ok.test\"]\n[backend]\n{backend}\n[limits]\nsessions_per_address = 1000\n"
+         [relay]\ndomains = [\"ok.test\"]\n[backend]\n{backend}\n[limits]\nsessions_per_address = 1000\noffences = 0\n"
     )
 }
 

@@ -101,6 +101,7 @@ fn serve(directory: &Path, backend: &str, honest: &str, hostile: &str) -> ExitCo
             data: 1 << 20,
             sessions: 100,
             sessions_per_address: 10,
+            offences: 0,
             message_size: MESSAGE_SIZE,
             recipients: RECIPIENTS,
             command_timeout: 300,
