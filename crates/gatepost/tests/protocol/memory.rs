@@ -156,9 +156,11 @@ const FLOODS: &[Flood] = &[
 /// been more, but never more than the limit that the kernel holds.
 fn watched<T: Send>(pid: u32, work: impl FnOnce() -> T + Send) -> (T, u64) {
     let over = AtomicBool::new(false);
+    // A flood may be over before the first look of a thread that has yet to begin.
+    let before = vm_data(pid).unwrap_or_default();
     std::thread::scope(|scope| {
         let look = || {
-            let mut most = 0;
+            let mut most = before;
             while !over.load(Ordering::Relaxed) {
                 most = most.max(vm_data(pid).unwrap_or_default());
                 std::thread::park_timeout(Duration::from_millis(1));
