@@ -15,6 +15,8 @@ use std::process::ExitCode;
     name = "gatepost",
     version,
     about = "A privilege-separated SMTP front end: stands between port 25 and your mail server",
+    after_help = "gatepost qmail-smtpd [CHECKER SUBPROGRAM] serves one connection on descriptors 0 and 1 in qmail-smtpd's \
+                  place, and so does a link of that name to this program: see examples/qmail/README.md.",
     max_term_width = 100
 )]
 struct Cli {
