@@ -57,26 +57,44 @@ struct Records {
     head: Vec<u8>,
     /// What is still to come of the record behind them.
     left: usize,
+    /// Something else has come.
+    ended: bool,
+}
+
+impl Records {
+    /// How many of these octets, the next to come, belong to records.
+    fn within(&mut self, octets: &[u8]) -> usize {
+        let mut at = 0;
+        while at < octets.len() {
+            if self.left > 0 {
+                let n = self.left.min(octets.len() - at);
+                self.left -= n;
+                at += n;
+                continue;
+            }
+            if self.head.is_empty() && !(20..=24).contains(&octets[at]) {
+                break;
+            }
+            self.head.push(octets[at]);
+            at += 1;
+            if let &[_, _, _, high, low] = self.head.as_slice() {
+                self.left = usize::from(u16::from_be_bytes([high, low]));
+                self.head.clear();
+            }
+        }
+        at
+    }
 }
 
 impl Read for Records {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let most = if self.left > 0 { self.left } else { 5 - self.head.len() };
-        let room = most.min(into.len());
-        let n = self.tcp.read(&mut into[..room])?;
-        if self.left > 0 {
-            self.left -= n;
-            return Ok(n);
-        }
-        self.head.extend_from_slice(&into[..n]);
-        if self.head.first().is_some_and(|kind| !(20..=24).contains(kind)) {
+        let n = if self.ended { 0 } else { self.tcp.read(into)? };
+        let good = self.within(&into[..n]);
+        self.ended |= good < n;
+        if self.ended && good == 0 {
             return Err(io::Error::new(ErrorKind::InvalidData, "octets that are no TLS"));
         }
-        if let &[_, _, _, high, low] = self.head.as_slice() {
-            self.left = usize::from(u16::from_be_bytes([high, low]));
-            self.head.clear();
-        }
-        Ok(n)
+        Ok(good)
     }
 }
 
@@ -165,7 +183,7 @@ impl Client {
         let Transport::Tcp(tcp) = &self.transport else { return Err(io::Error::other("not a plain TCP connection")) };
         let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
         let connection = ClientConnection::new(Arc::new(any_certificate()), name).map_err(io::Error::other)?;
-        let records = Records { tcp: tcp.try_clone()?, head: Vec::new(), left: 0 };
+        let records = Records { tcp: tcp.try_clone()?, head: Vec::new(), left: 0, ended: false };
         let mut stream = Box::new(StreamOwned::new(connection, records));
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
