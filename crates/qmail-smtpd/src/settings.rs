@@ -106,5 +106,5 @@ fn superserver(environment: &Environment) -> Option<Superserver> {
         let number = std::str::from_utf8(environment.get(name)?).ok()?.parse().ok().filter(|number| *number > 2)?;
         fds::inherited(number).ok()
     };
-    Some(Superserver { control: fd("SSLCTLFD")?, read: fd("SSLREADFD")?, write: fd("SSLWRITEFD")? })
+    Some(Superserver { control: fd("SSLCTLFD")?, inside: Ends::new(fd("SSLREADFD")?, fd("SSLWRITEFD")?) })
 }

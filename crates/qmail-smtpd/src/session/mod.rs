@@ -30,8 +30,8 @@ const LINGER_TIME: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Superserver {
     pub(crate) control: OwnedFd,
-    pub(crate) read: OwnedFd,
-    pub(crate) write: OwnedFd,
+    /// Where it speaks in clear, made ready before the jail, which lets nobody set up a socket.
+    pub(crate) inside: Ends,
 }
 
 /// What a session is born with.
@@ -61,7 +61,7 @@ impl Birth {
         let mut all = vec![self.door.as_fd()];
         all.extend(self.client.descriptors());
         let superserver = self.superserver.iter();
-        all.extend(superserver.flat_map(|s| [s.control.as_fd(), s.read.as_fd(), s.write.as_fd()]));
+        all.extend(superserver.flat_map(|s| [s.control.as_fd()].into_iter().chain(s.inside.descriptors())));
         all
     }
 }
@@ -277,7 +277,7 @@ impl Session {
             Some(superserver) => {
                 self.say_ready(implicit)?;
                 File::from(superserver.control).write_all(b"y").map_err(|_| Cut::Tls)?;
-                self.line.move_to(Ends::new(superserver.read, superserver.write));
+                self.line.move_to(superserver.inside);
                 None
             }
             None => match self.door.start_tls()? {
