@@ -3,7 +3,7 @@
 
 use gatepost_wire::session::{Answer, Ask};
 use gatepost_wire::sign::{Sign, Signature};
-use gatepost_wire::{Frame, Message, Messages, control, link};
+use gatepost_wire::{Frame, Message, Messages, control, door, link};
 use libfuzzer_sys::fuzz_target;
 
 fn round<'a, M: Message<'a>>(input: &'a [u8]) {
@@ -23,5 +23,7 @@ fuzz_target!(|input: &[u8]| {
     round::<link::Ended>(input);
     round::<link::Open>(input);
     round::<link::OpenKey>(input);
+    round::<door::Ask<'_>>(input);
+    round::<door::Answer<'_>>(input);
     Messages::<Ask<'_>>::of(input).for_each(drop);
 });

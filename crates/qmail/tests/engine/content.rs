@@ -5,14 +5,7 @@ use gatepost_qmail::engine::{AuthOffer, BareLf, Settings};
 use proptest::prelude::*;
 
 use crate::door::run;
-
-#[derive(Debug, PartialEq, Eq)]
-enum Ending {
-    /// Octets consumed.
-    End(usize),
-    /// Where the LF is.
-    StrayLf(usize),
-}
+use crate::reference::{self, Ending};
 
 fn scan(input: &[u8], cuts: &[usize], bare_lf: BareLf) -> (Vec<u8>, Ending) {
     let mut scanner = Scanner::new(bare_lf);
@@ -32,30 +25,6 @@ fn scan(input: &[u8], cuts: &[usize], bare_lf: BareLf) -> (Vec<u8>, Ending) {
                 Piece::Starved => break,
             }
         }
-    }
-    panic!("no end in {}", input.escape_ascii());
-}
-
-/// Line by line, with everything in sight.
-fn reference(input: &[u8], bare_lf: BareLf) -> (Vec<u8>, Ending) {
-    let mut stored = Vec::new();
-    let (mut start, mut may_end) = (0, true);
-    for lf in (0..input.len()).filter(|at| input[*at] == b'\n') {
-        let crlf = lf > start && input[lf - 1] == b'\r';
-        let line = &input[start..lf - usize::from(crlf)];
-        let lone = line == b".";
-        if lone && crlf && may_end {
-            return (stored, Ending::End(lf + 1));
-        }
-        // Nothing behind the dot yet, or a CR: then it stays. Else it was put there by the sender.
-        let dot_goes = line.first() == Some(&b'.') && line.get(1) != Some(&b'\r');
-        if !crlf && bare_lf == BareLf::Refuse {
-            stored.extend(&line[usize::from(dot_goes)..]);
-            return (stored, Ending::StrayLf(lf));
-        }
-        stored.extend(&line[usize::from(dot_goes && !lone)..]);
-        stored.push(b'\n');
-        (start, may_end) = (lf + 1, crlf);
     }
     panic!("no end in {}", input.escape_ascii());
 }
@@ -83,7 +52,7 @@ proptest! {
     fn content_is_what_a_simple_reader_finds(input in hostile_content(), cuts in cuts()) {
         let cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(input.len())).collect();
         for bare_lf in [BareLf::Refuse, BareLf::Repair] {
-            let expected = reference(&input, bare_lf);
+            let expected = reference::read(&input, bare_lf).unwrap();
             prop_assert_eq!(&scan(&input, &cuts, bare_lf), &expected, "{:?} {}", bare_lf, input.escape_ascii());
             let each: Vec<usize> = (0..input.len()).collect();
             prop_assert_eq!(&scan(&input, &each, bare_lf), &expected, "{:?} {}", bare_lf, input.escape_ascii());

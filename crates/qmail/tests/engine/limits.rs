@@ -148,14 +148,18 @@ fn output_is_bounded_however_much_is_typed_ahead() {
 #[test]
 fn silence_and_trouble_have_a_last_word_anywhere() {
     let message = "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nbegun";
+    type Row = (Farewell, &'static str, fn(&mut Engine));
     for before in ["", "MAI", message] {
-        for (farewell, reply) in
-            [(Farewell::Timeout, "451 timeout (#4.4.2)\r\n"), (Farewell::Internal, "421 internal trouble (#4.3.0)\r\n")]
-        {
+        let words: [Row; 3] = [
+            (Farewell::Timeout, "451 timeout (#4.4.2)\r\n", Engine::timeout),
+            (Farewell::Limit, "421 session too long (#4.4.2)\r\n", Engine::expire),
+            (Farewell::Internal, "421 internal trouble (#4.3.0)\r\n", Engine::fail),
+        ];
+        for (farewell, reply, end) in words {
             let mut session = Session::new(Settings::default(), &[]);
             session.feed(before.as_bytes());
             for _ in 0..2 {
-                if farewell == Farewell::Timeout { session.engine.timeout() } else { session.engine.fail() }
+                end(&mut session.engine);
             }
             assert_eq!(session.engine.output(), reply.as_bytes());
             assert_eq!(session.engine.read(b"\r\n.\r\n"), (0, Event::Close(farewell)));

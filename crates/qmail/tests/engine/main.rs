@@ -5,4 +5,5 @@ mod auth;
 mod content;
 mod door;
 mod limits;
+mod reference;
 mod rows;
