@@ -332,6 +332,11 @@ impl Engine {
         let _: Option<Turn<'_>> = self.close(replies::TIMEOUT, Farewell::Timeout);
     }
 
+    /// The session has lasted as long as any may: 421. The next read yields [`Event::Close`].
+    pub fn expire(&mut self) {
+        let _: Option<Turn<'_>> = self.close(replies::SESSION_TIME, Farewell::Limit);
+    }
+
     /// Something of ours broke: 421. The next read yields [`Event::Close`].
     pub fn fail(&mut self) {
         let _: Option<Turn<'_>> = self.close(replies::INTERNAL, Farewell::Internal);
