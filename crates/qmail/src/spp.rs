@@ -209,15 +209,17 @@ fn reply(code: u16, text: &[u8]) -> Reply {
 pub struct Session {
     /// `A` was said: no plugin runs any more.
     stopped: bool,
-    later: Vec<(Phase, Reply)>,
-    headers: Vec<Vec<u8>>,
+    /// When it was said, until when it is put off, and what.
+    later: Vec<(Phase, Phase, Reply)>,
+    /// When it was said, and the line.
+    headers: Vec<(Phase, Vec<u8>)>,
 }
 
 impl Session {
     /// Errors that were put off until this phase: said instead of running its plugins, and the command fails.
     #[must_use]
     pub fn put_off(&self, phase: Phase) -> Vec<Reply> {
-        self.later.iter().filter(|(until, _)| *until == phase).map(|(_, reply)| reply.clone()).collect()
+        self.later.iter().filter(|(_, until, _)| *until == phase).map(|(.., reply)| reply.clone()).collect()
     }
 
     /// Whether plugins still run.
@@ -227,15 +229,23 @@ impl Session {
     }
 
     /// Lines for the header of the message, without line ends, in order; they follow our Received.
-    #[must_use]
-    pub fn headers(&self) -> &[Vec<u8>] {
-        &self.headers
+    pub fn headers(&self) -> impl Iterator<Item = &[u8]> {
+        self.headers.iter().map(|(_, line)| line.as_slice())
     }
 
-    /// At RSET, HELO and the end of a message.
+    /// At RSET, MAIL and the end of a message: what was said about the client holds for its next message, too.
     pub fn reset(&mut self) {
-        self.later.clear();
-        self.headers.clear();
+        self.forget(|said| matches!(said, Phase::Mail | Phase::Rcpt | Phase::Data));
+    }
+
+    /// At HELO: the client has another name now, and what was said about the old one is void.
+    pub fn renamed(&mut self) {
+        self.forget(|said| !matches!(said, Phase::Connection | Phase::Auth));
+    }
+
+    fn forget(&mut self, void: impl Fn(Phase) -> bool) {
+        self.later.retain(|(said, ..)| !void(*said));
+        self.headers.retain(|(said, _)| !void(*said));
     }
 }
 
@@ -310,8 +320,8 @@ impl<'s> Run<'s> {
             Word::Next => return ControlFlow::Break(Outcome::Pass),
             Word::Bypass => return ControlFlow::Break(Outcome::Bypass),
             Word::Print(text) => capped(&mut self.printed, reply(250, &text)),
-            Word::Header(line) => capped(&mut self.session.headers, line),
-            Word::Later(phase, text) => capped(&mut self.session.later, (phase, reply(554, &text))),
+            Word::Header(line) => capped(&mut self.session.headers, (self.phase, line)),
+            Word::Later(phase, text) => capped(&mut self.session.later, (self.phase, phase, reply(554, &text))),
             Word::Address(address) => {
                 let variable = match self.phase {
                     Phase::Mail => Some("SMTPMAILFROM"),

@@ -69,7 +69,7 @@ fn words_that_only_tell() {
     assert_eq!(heard.outcome, None);
     assert_eq!(heard.printed, ["250-more"]);
     assert_eq!(heard.address.as_deref(), Some(&b"new@x.example"[..]));
-    assert_eq!(heard.session.headers(), [b"X-Spp: yes".to_vec(), b"\tand more".to_vec()]);
+    assert_eq!(heard.session.headers().collect::<Vec<_>>(), [&b"X-Spp: yes"[..], b"\tand more"]);
     assert_eq!(heard.environment.get("RELAYCLIENT"), Some(&b""[..]));
     assert_eq!(heard.environment.get("A"), Some(&b"1=2"[..]));
     assert_eq!(heard.environment.get("SMTPRCPTTO"), Some(&b"new@x.example"[..]));
@@ -78,7 +78,21 @@ fn words_that_only_tell() {
         assert_eq!(session.put_off(phase).iter().map(Reply::line).collect::<Vec<_>>(), [line]);
     }
     session.reset();
-    assert!(session.put_off(Phase::Mail).is_empty() && session.headers().is_empty());
+    assert!(session.put_off(Phase::Mail).is_empty() && session.headers().next().is_none());
+}
+
+#[test]
+fn what_was_said_about_the_client_outlives_a_message() {
+    for (phase, after_message, after_helo) in
+        [(Phase::Connection, 1, 1), (Phase::Helo, 1, 0), (Phase::Auth, 1, 1), (Phase::Mail, 0, 0), (Phase::Data, 0, 0)]
+    {
+        let mut session = heard(phase, b"LM550 no\nHX: y\n", Ended::Exited(0)).session;
+        let left = |session: &Session| [session.put_off(Phase::Mail).len(), session.headers().count()];
+        session.reset();
+        assert_eq!(left(&session), [after_message; 2], "{phase:?}");
+        session.renamed();
+        assert_eq!(left(&session), [after_helo; 2], "{phase:?}");
+    }
 }
 
 #[test]
@@ -99,7 +113,7 @@ fn p11_what_a_plugin_repeats_stays_one_line_and_reaches_no_linker() {
         Some(Outcome::Fail(Reply::said(b"550 ab").unwrap()))
     );
     for no_header in [&b"H"[..], b"Hno colon", b"H: no name", b"Hbad name: x"] {
-        assert!(heard(Phase::Mail, no_header, Ended::Exited(0)).session.headers().is_empty());
+        assert!(heard(Phase::Mail, no_header, Ended::Exited(0)).session.headers().next().is_none());
     }
     let long = [&b"C"[..], &[b'a'; 900]].concat();
     assert_eq!(heard(Phase::Mail, &long, Ended::Exited(0)).address, None);

@@ -110,6 +110,7 @@ impl Door {
     }
 
     pub(super) fn plugins_on_helo(&mut self, name: &[u8]) -> Result<Passed, Say> {
+        self.plugins.session.renamed();
         self.ask_about(Phase::Helo, Facts::Helo(name))
     }
 
@@ -126,7 +127,7 @@ impl Door {
     /// What plugins want in the header, and what they printed.
     pub(super) fn plugins_on_data(&mut self) -> Result<(Vec<u8>, Vec<u8>), Say> {
         let passed = self.ask_plugins(Phase::Data)?;
-        let headers = self.plugins.session.headers().iter();
-        Ok((headers.flat_map(|line| [line.as_slice(), b"\n"].concat()).collect(), passed.printed))
+        let headers = self.plugins.session.headers();
+        Ok((headers.flat_map(|line| [line, b"\n"].concat()).collect(), passed.printed))
     }
 }
