@@ -136,7 +136,7 @@ mod tests {
         let tls = Received { cipher: Some(b"TLS_AES_128_GCM_SHA256"), ..FACTS };
         for (received, with) in [
             (Received { authenticated: true, ..FACTS }, "with ESMTPA;"),
-            (tls, "with ESMTPS (TLS?AES?128?GCM?SHA256 encrypted);"),
+            (tls, "with ESMTPS (TLS_AES_128_GCM_SHA256 encrypted);"),
             (
                 Received { authenticated: true, cipher: Some(b"ECDHE-RSA"), ..FACTS },
                 "with ESMTPSA (ECDHE-RSA encrypted, authenticated);",
