@@ -284,6 +284,8 @@ impl Client {
         }
         let n = match stream.read(&mut some) {
             Ok(n) => n,
+            // A socket with a time limit says so after a stop, without any handler (signal(7)).
+            Err(e) if e.kind() == ErrorKind::Interrupted => return self.fill(),
             Err(e) => {
                 // rustls is not to be asked again after octets that are no TLS.
                 self.broken = e.kind() == ErrorKind::InvalidData;
