@@ -5,6 +5,7 @@ mod account;
 mod load;
 mod server;
 mod table;
+mod tcpserver;
 
 use account::Memory;
 use gatepost_testkit::host::{self, Host};
@@ -40,6 +41,11 @@ fn main() -> ExitCode {
 }
 
 fn run() -> io::Result<()> {
+    if std::env::args().skip(1).eq(["--tcpserver"]) {
+        let gatepost = binary()?;
+        let host = Host::new().map_err(|host::Skip(why)| io::Error::other(why))?;
+        return tcpserver::run(&host, &gatepost);
+    }
     let kinds = kinds()?;
     let gatepost = if kinds.contains(&Kind::Gatepost) { binary()? } else { PathBuf::new() };
     let host = Host::new().map_err(|host::Skip(why)| io::Error::other(why))?;
@@ -80,7 +86,8 @@ fn kinds() -> io::Result<Vec<Kind>> {
         ["--only", name] => Kind::ALL.into_iter().find(|kind| kind.name() == *name),
         _ => None,
     };
-    only.map(|kind| vec![kind]).ok_or_else(|| io::Error::other("usage: gatepost-benches [--only gatepost|postfix]"))
+    only.map(|kind| vec![kind])
+        .ok_or_else(|| io::Error::other("usage: gatepost-benches [--only gatepost|postfix | --tcpserver]"))
 }
 
 /// Builds gatepost as it is shipped; its path.
@@ -89,7 +96,9 @@ fn binary() -> io::Result<PathBuf> {
     let gatepost = ours.with_file_name("gatepost");
     // Run by hand instead of by cargo, the binary beside ours is taken as it is.
     if let Some(cargo) = std::env::var_os("CARGO") {
-        let build = Command::new(cargo).args(["build", "--release", "--quiet", "--package", "gatepost"]).status()?;
+        let wanted =
+            ["--package", "gatepost", "--bin", "gatepost", "--package", "gatepost-benches", "--bin", "nothing"];
+        let build = Command::new(cargo).args(["build", "--release", "--quiet"]).args(wanted).status()?;
         if !build.success() {
             return Err(io::Error::other("cargo build --release --package gatepost failed"));
         }
