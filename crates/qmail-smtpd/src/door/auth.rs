@@ -31,6 +31,7 @@ impl Door {
             None => replies::AUTH_FAILED,
         };
         if reply == replies::AUTH_OK {
+            self.before_auth = Some(self.environment.clone());
             auth::authenticated(&mut self.environment, auth.user, method);
             self.user = Some(auth.user.to_vec());
             self.record.user(auth.user);

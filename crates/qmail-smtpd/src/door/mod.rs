@@ -1,6 +1,7 @@
 //! The door: the process that was started. It decides by qmail's control files and runs qmail's programs; of what the client
 //! says it hears what the session tells, in bounded, typed messages, and holds each against the state it is in.
 
+mod allowance;
 mod auth;
 mod envelope;
 mod message;
@@ -13,13 +14,14 @@ pub(crate) use programs::Programs;
 use crate::SessionEnd;
 use crate::home::Control;
 use crate::record::Record;
+use allowance::Allowance;
 use envelope::Transaction;
 use gatepost_channel::{ChannelError, Inbox, messages};
 use gatepost_qmail::controls::Controls;
 use gatepost_qmail::environment::Environment;
-use gatepost_qmail::replies::Reply;
+use gatepost_qmail::replies::{self, Reply};
 use gatepost_wire::FRAME_MAX;
-use gatepost_wire::door::{Answer, Ask, Farewell, Then};
+use gatepost_wire::door::{Answer, Ask, Farewell, LINES_MAX, Then};
 use gatepost_wire::session::TlsFacts;
 use std::fmt;
 
@@ -110,6 +112,9 @@ pub(crate) struct Door {
     /// RCPTs in this session, granted or not.
     rcpts: u32,
     farewell: Option<Farewell>,
+    allowance: Allowance,
+    /// The environment before AUTH: TLS forgets who the client was in clear.
+    before_auth: Option<Environment>,
 }
 
 impl Door {
@@ -136,6 +141,8 @@ impl Door {
             unknown: gatepost_qmail::recipients::Unknown::default(),
             rcpts: 0,
             farewell: None,
+            allowance: Allowance::default(),
+            before_auth: None,
         }
     }
 
@@ -162,6 +169,9 @@ impl Door {
 
     /// Hears one message; true when it was the last.
     fn hear(&mut self, session: &SessionEnd, ask: Ask<'_>) -> Result<bool, Offence> {
+        if !self.allowance.spend(&ask) {
+            return Err(Offence::Untimely);
+        }
         let say = match ask {
             // Content comes in a state of its own.
             Ask::Content(octets) => return self.content(octets).map(|()| false),
@@ -196,6 +206,7 @@ impl Door {
                 return Ok(false);
             }
         };
+        let say = if say.lines.len() > LINES_MAX { Say::close(&replies::INTERNAL) } else { say };
         session.tell(&Answer::Reply { lines: &say.lines, then: say.then })?;
         Ok(false)
     }

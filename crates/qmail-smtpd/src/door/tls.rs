@@ -61,6 +61,7 @@ impl Door {
                 return Ok(session.tell(&Answer::Reply { lines: &lines, then })?);
             }
         };
+        self.allowance.signed();
         for chain in chains {
             session.tell(&Answer::Chain(chain))?;
         }
@@ -125,9 +126,13 @@ impl Door {
     pub(super) fn encrypted(&mut self, facts: Option<TlsFacts>) {
         self.encrypted = true;
         self.tls = facts;
-        // What was said in clear is forgotten, RFC 3207 §4.2.
+        // What was said in clear is forgotten, RFC 3207 §4.2, and who said so may not relay by it any more.
         self.helo = None;
-        self.transaction = None;
+        self.user = None;
+        if let Some(environment) = self.before_auth.take() {
+            self.environment = environment;
+        }
+        self.forget_transaction();
         self.record.tls(self.cipher().map(String::from_utf8_lossy).as_deref().unwrap_or_default());
     }
 

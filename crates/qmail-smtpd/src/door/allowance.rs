@@ -1,0 +1,95 @@
+//! What a session may ask for in its life. The engine's own limits keep every client far below; only a session that is not
+//! itself any more gets there, and it must not run programs, have signatures made or fill a log for ever.
+
+use gatepost_wire::door::Ask;
+
+/// Questions that may start programs or read tables: HELO, MAIL, RCPT, DATA and their like.
+const QUESTIONS: u32 = 200_000;
+/// AUTH, each of which runs the checker.
+const AUTHS: u32 = 40;
+/// STARTTLS: one that succeeds, and some for which there was no certificate.
+const HANDSHAKES: u32 = 4;
+
+/// What is left of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Allowance {
+    newborn: bool,
+    questions: u32,
+    auths: u32,
+    handshakes: u32,
+    encrypted: bool,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self { newborn: true, questions: QUESTIONS, auths: AUTHS, handshakes: HANDSHAKES, encrypted: false }
+    }
+}
+
+impl Allowance {
+    /// Takes its part for `ask`. False: there is none left, or it must not be said now.
+    pub(super) fn spend(&mut self, ask: &Ask<'_>) -> bool {
+        let first = std::mem::replace(&mut self.newborn, false);
+        match ask {
+            Ask::Jail { .. } => first,
+            _ if first => false,
+            Ask::Content(_) | Ask::Bye(_) => true,
+            Ask::Challenge | Ask::Auth(_) => take(&mut self.auths),
+            Ask::StartTls => take(&mut self.handshakes),
+            Ask::Encrypted(_) => !std::mem::replace(&mut self.encrypted, true),
+            Ask::Helo { .. }
+            | Ask::Mail(_)
+            | Ask::Rcpt(_)
+            | Ask::Data
+            | Ask::Commit { .. }
+            | Ask::Abandon(_)
+            | Ask::Reset => take(&mut self.questions),
+        }
+    }
+
+    /// A handshake has had its signatures: there is no second one (P5).
+    pub(super) fn signed(&mut self) {
+        self.handshakes = 0;
+    }
+}
+
+fn take(left: &mut u32) -> bool {
+    left.checked_sub(1).map(|less| *left = less).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gatepost_wire::door::{Auth, Mechanism};
+
+    const JAIL: Ask<'_> = Ask::Jail { entered: true, text: b"" };
+    const AUTH: Ask<'_> = Ask::Auth(Auth { mechanism: Mechanism::Plain, user: b"u", password: b"p", challenge: b"" });
+
+    fn jailed() -> Allowance {
+        let mut allowance = Allowance::default();
+        assert!(allowance.spend(&JAIL));
+        allowance
+    }
+
+    fn granted(mut allowance: Allowance, ask: &Ask<'_>) -> usize {
+        (0..1_000_000).take_while(|_| allowance.spend(ask)).count()
+    }
+
+    #[test]
+    fn p3_an_owned_session_cannot_ask_for_ever() {
+        assert_eq!(granted(jailed(), &Ask::Rcpt(b"a@b")), 200_000);
+        assert_eq!(granted(jailed(), &AUTH), 40);
+        assert_eq!(granted(jailed(), &Ask::StartTls), 4);
+        assert_eq!(granted(jailed(), &Ask::Encrypted(None)), 1);
+        assert_eq!(granted(jailed(), &JAIL), 0);
+        assert_eq!(granted(Allowance::default(), &Ask::Data), 0);
+    }
+
+    #[test]
+    fn p5_no_signature_after_a_handshake() {
+        let mut allowance = jailed();
+        assert!(allowance.spend(&Ask::StartTls));
+        allowance.signed();
+        assert!(!allowance.spend(&Ask::StartTls));
+    }
+}
