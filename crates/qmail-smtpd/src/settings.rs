@@ -43,7 +43,8 @@ impl Facts {
             plain_login: auth.plain,
             cram_md5: auth.cram,
             mandatory: auth.mandatory,
-            needs_tls: !SmtpAuth::is_open(false, starttls, clear),
+            // A password that could be encrypted should be.
+            needs_tls: starttls && !clear,
             available: true,
         });
         let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));

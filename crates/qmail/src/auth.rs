@@ -64,13 +64,6 @@ impl SmtpAuth {
             _ => Some(Self { plain: true, cram: false, mandatory }),
         }
     }
-
-    /// Whether AUTH is offered and taken now. Where STARTTLS can be had, only under TLS: a password that can be encrypted
-    /// shall be, unless GATEPOST_AUTH_CLEAR says otherwise. The refusal is [`replies::AUTH_NEEDS_TLS`].
-    #[must_use]
-    pub fn is_open(tls: bool, starttls: bool, clear: bool) -> bool {
-        tls || !starttls || clear
-    }
 }
 
 /// Octets that checkpassword reads.
@@ -177,18 +170,6 @@ mod tests {
             let read = SmtpAuth::read(&environment, Some(&checker));
             assert_eq!(read.map(|auth| (auth.plain, auth.cram, auth.mandatory)), offered, "{value:?}");
             assert_eq!(SmtpAuth::read(&environment, None), None);
-        }
-    }
-
-    #[test]
-    fn a_password_that_can_be_encrypted_is() {
-        for (tls, starttls, clear, open) in [
-            (false, true, false, false),
-            (false, true, true, true),
-            (true, true, false, true),
-            (false, false, false, true),
-        ] {
-            assert_eq!(SmtpAuth::is_open(tls, starttls, clear), open, "{tls} {starttls} {clear}");
         }
     }
 

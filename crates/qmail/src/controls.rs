@@ -38,8 +38,6 @@ pub struct Controls {
     pub reject_null_senders: bool,
     /// validrcptto, if there is one; morevalidrcptto.cdb alone counts.
     pub valid_rcpt_to: Option<ValidRcptTo>,
-    /// TLSCIPHERS or tlsserverciphers, joined with colons.
-    pub tls_ciphers: Option<Vec<u8>>,
     /// Whether STARTTLS can be had: there is a servercert.pem.
     pub certificate: bool,
     /// qmail-spp's plugins; `None` when there are none or NOSPP is set.
@@ -93,7 +91,6 @@ impl Controls {
             drop_early_talker: environment.has("DROP_PRE_GREET") && !environment.has("RELAYCLIENT"),
             reject_null_senders: reader.reject_null_senders()?,
             valid_rcpt_to: reader.valid_rcpt_to()?,
-            tls_ciphers: reader.tls_ciphers()?,
             certificate: home.exists("servercert.pem"),
             plugins: reader.plugins()?,
             senders: if environment.has("DISABLE_BADMAILFROM") {
@@ -219,15 +216,6 @@ impl Reader<'_> {
         };
         let entries = list(FILE, &octets, &mut self.warnings);
         Ok(Some(ValidRcptTo::new(entries.into_iter().map(|(_, entry)| entry))))
-    }
-
-    fn tls_ciphers(&mut self) -> Result<Option<Vec<u8>>, ControlError> {
-        if let Some(value) = self.environment.get("TLSCIPHERS") {
-            return Ok(Some(value.to_vec()));
-        }
-        let Some(octets) = self.octets("tlsserverciphers")? else { return Ok(None) };
-        let entries = list("tlsserverciphers", &octets, &mut self.warnings);
-        Ok(Some(entries.into_iter().map(|(_, entry)| entry).collect::<Vec<_>>().join(&b':')))
     }
 
     /// A missing file is no plugins, unless SPPCONFFILE names it.
@@ -433,7 +421,6 @@ mod tests {
             ("maxrcpt", b"5"),
             ("brtlimit", b"2"),
             ("tarpitcount", b"3"),
-            ("tlsserverciphers", b"A\nB\n"),
             ("servercert.pem", b""),
             ("morevalidrcptto.cdb", b""),
             ("smtpplugins", b"[rcpt]\nplugins/x\n"),
@@ -442,7 +429,6 @@ mod tests {
         let (controls, _) = read(files, &[]).unwrap();
         assert_eq!((controls.max_rcpt, controls.invalid_limit), (5, 2));
         assert_eq!(controls.tarpit, Tarpit { count: 3, delay: 5 });
-        assert_eq!(controls.tls_ciphers.as_deref(), Some(&b"A:B"[..]));
         assert!(controls.certificate && controls.valid_rcpt_to.is_some() && controls.plugins.is_some());
         let (controls, warnings) = read(
             files,
@@ -450,7 +436,6 @@ mod tests {
                 ("MAXRCPT", "9"),
                 ("BRTLIMIT", "x"),
                 ("TARPITDELAY", "1"),
-                ("TLSCIPHERS", "C"),
                 ("GREETDELAY", "4"),
                 ("DROP_PRE_GREET", ""),
                 ("REJECTNULLSENDERS", ""),
@@ -460,7 +445,7 @@ mod tests {
         .unwrap();
         assert_eq!((controls.max_rcpt, controls.invalid_limit, controls.tarpit.delay), (9, 2, 1));
         assert_eq!(warnings, [Warning::Variable { name: "BRTLIMIT", kept: 2 }]);
-        assert_eq!((controls.tls_ciphers.as_deref(), controls.greet_delay), (Some(&b"C"[..]), 4));
+        assert_eq!(controls.greet_delay, 4);
         assert!(controls.drop_early_talker && controls.reject_null_senders);
         let spared = read(files, &[("RELAYCLIENT", ""), ("GREETDELAY", "4"), ("DROP_PRE_GREET", ""), ("NOSPP", "")]);
         let (controls, _) = spared.unwrap();

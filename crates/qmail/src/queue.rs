@@ -9,11 +9,8 @@ use crate::replies::{self, Reply};
 /// Octets of one address, without its letter.
 pub const ADDRESS_MAX: usize = 1002;
 
-/// The octet that ends an envelope. Until qmail-queue has read it there is no message: only a commit writes it, and whoever
-/// is killed before leaves nothing in the queue.
-pub const COMMIT: &[u8] = b"\0";
-
-/// An envelope without its end.
+/// An envelope without the NUL at its end. Until qmail-queue has read that there is no message: only a commit writes it, and
+/// whoever is killed before leaves nothing in the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
     octets: Vec<u8>,
@@ -38,7 +35,7 @@ impl Envelope {
         self.add(b'T', recipient)
     }
 
-    /// What goes to fd 1 before [`COMMIT`].
+    /// What goes to fd 1 before the last NUL.
     #[must_use]
     pub fn octets(&self) -> &[u8] {
         &self.octets
@@ -56,8 +53,7 @@ impl Envelope {
     }
 }
 
-/// What a queue program wrote on its two custom-error descriptors, as far as it was read. [`TEXT_READ_MAX`] octets of each are
-/// enough.
+/// What a queue program wrote on its two custom-error descriptors, as far as it was read.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CustomText<'a> {
     /// fd 4: the toaster's and simscan's convention, exit 82 or 88. ERROR_FD may name another descriptor for it.
@@ -65,9 +61,6 @@ pub struct CustomText<'a> {
     /// fd 6: notqmail's convention, exit 82.
     pub fd6: &'a [u8],
 }
-
-/// Octets of custom text worth reading.
-pub const TEXT_READ_MAX: usize = replies::TEXT_MAX + 1;
 
 impl CustomText<'_> {
     /// `D` is for good, any other letter for now. At least three octets, or there is no text.
@@ -140,7 +133,7 @@ mod tests {
     fn a11_a15_envelopes() {
         let mut envelope = Envelope::new(b"").unwrap();
         envelope.recipient(b"").unwrap();
-        assert_eq!([envelope.octets(), COMMIT].concat(), b"F\0T\0\0");
+        assert_eq!(envelope.octets(), b"F\0T\0");
         let mut envelope = Envelope::new(b"a@b").unwrap();
         envelope.recipient(b"c@d").unwrap();
         envelope.recipient(b"c@d").unwrap();

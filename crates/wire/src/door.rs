@@ -92,13 +92,8 @@ pub enum Ask<'a> {
         /// What could not be had, or why it was not entered; for the log.
         text: &'a [u8],
     },
-    /// HELO, or EHLO when `esmtp`.
-    Helo {
-        /// EHLO.
-        esmtp: bool,
-        /// Its argument, as sent.
-        name: &'a [u8],
-    },
+    /// HELO or EHLO, with the argument as sent.
+    Helo(&'a [u8]),
     /// MAIL, with the address as qmail parses it: no source route, no quotes.
     Mail(&'a [u8]),
     /// RCPT, likewise.
@@ -131,7 +126,7 @@ pub enum Ask<'a> {
 impl<'a> Message<'a> for Ask<'a> {
     fn tag(&self) -> u8 {
         match self {
-            Ask::Helo { .. } => 1,
+            Ask::Helo(_) => 1,
             Ask::Mail(_) => 2,
             Ask::Rcpt(_) => 3,
             Ask::Data => 4,
@@ -150,11 +145,7 @@ impl<'a> Message<'a> for Ask<'a> {
 
     fn write(&self, w: &mut Writer<'_>) {
         match self {
-            Ask::Helo { esmtp, name } => {
-                w.bool(*esmtp);
-                w.bytes16(name);
-            }
-            Ask::Mail(address) | Ask::Rcpt(address) => w.bytes16(address),
+            Ask::Helo(argument) | Ask::Mail(argument) | Ask::Rcpt(argument) => w.bytes16(argument),
             Ask::Content(octets) => w.bytes32(octets),
             Ask::Commit { length } => w.u64(*length),
             Ask::Abandon(why) => w.bool(*why == Abandoned::Loop),
@@ -180,7 +171,7 @@ impl<'a> Message<'a> for Ask<'a> {
 
     fn read(tag: u8, r: &mut Reader<'a>) -> Result<Self, WireError> {
         Ok(match tag {
-            1 => Ask::Helo { esmtp: r.bool()?, name: argument(r)? },
+            1 => Ask::Helo(argument(r)?),
             2 => Ask::Mail(argument(r)?),
             3 => Ask::Rcpt(argument(r)?),
             4 => Ask::Data,

@@ -10,7 +10,7 @@ use gatepost_wire::slice::Chain;
 fn every_message_arrives_as_it_was_sent() {
     let asks = [
         Ask::Jail { entered: true, text: b"a user of its own" },
-        Ask::Helo { esmtp: true, name: b"client.example" },
+        Ask::Helo(b"client.example"),
         Ask::Mail(b""),
         Ask::Mail(b"a b@c"),
         Ask::Rcpt(b"c@d"),
@@ -46,7 +46,7 @@ fn p11_no_argument_ends_a_string_in_an_environment_or_envelope() {
     let long = vec![b'a'; ARGUMENT_MAX + 1];
     for argument in [&b"a\0b"[..], b"\0", &long] {
         for ask in [
-            Ask::Helo { esmtp: false, name: argument },
+            Ask::Helo(argument),
             Ask::Mail(argument),
             Ask::Rcpt(argument),
             Ask::Auth(Auth { mechanism: Mechanism::Plain, user: b"u", password: argument, challenge: b"" }),

@@ -37,7 +37,7 @@ impl Allowance {
             Ask::Challenge | Ask::Auth(_) => take(&mut self.auths),
             Ask::StartTls => take(&mut self.handshakes),
             Ask::Encrypted(_) => !std::mem::replace(&mut self.encrypted, true),
-            Ask::Helo { .. }
+            Ask::Helo(_)
             | Ask::Mail(_)
             | Ask::Rcpt(_)
             | Ask::Data

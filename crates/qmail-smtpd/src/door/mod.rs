@@ -190,7 +190,7 @@ impl Door {
                 }
                 return Ok(false);
             }
-            Ask::Helo { name, .. } => self.helo(name),
+            Ask::Helo(name) => self.helo(name),
             Ask::Mail(address) => self.mail(address),
             Ask::Rcpt(address) => self.rcpt(address)?,
             Ask::Data => self.data()?,

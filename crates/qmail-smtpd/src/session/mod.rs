@@ -266,7 +266,7 @@ impl Session {
                     door::Then::Go => self.engine.challenge(text),
                     refused => self.engine.answer(&Answer { lines: text, then: understood(refused) }),
                 }),
-                Event::Helo { esmtp, name } => ask!(Ask::Helo { esmtp, name }),
+                Event::Helo { name, .. } => ask!(Ask::Helo(name)),
                 Event::Mail { address, .. } => ask!(Ask::Mail(address)),
                 Event::Rcpt { address } => ask!(Ask::Rcpt(address)),
                 Event::Data => ask!(Ask::Data),
