@@ -337,7 +337,6 @@ mod tests {
             "tarpitcount",
             "tarpitdelay",
             "rejectnullsenders",
-            "tlsserverciphers",
             "smtpplugins",
         ] {
             let mut files = vec![ME, HOSTS];
