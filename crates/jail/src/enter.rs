@@ -1,4 +1,4 @@
-//! The drop, step by step (DESIGN §2), each step checked; then [`crate::prove`] checks all of it again.
+//! The drop, step by step, each step checked; then [`crate::prove`] checks all of it again.
 
 use crate::profile::{self, Profile};
 use crate::prove;

@@ -1,4 +1,4 @@
-//! The house keeps its shape: arrows point down only, `unsafe` and the system crates live in one room (DESIGN §4).
+//! The house keeps its shape: arrows point down only, `unsafe` and the system crates live in one room.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use serde_json::Value;
@@ -41,11 +41,7 @@ const HOUSE: &[Room] = &[
     room("handoff", ROLE, &["tokio", "tracing", "memchr"]),
     room("receiver", ROLE, &["tokio", "tracing"]),
     // No role, but two in one for a single connection: handoff and keyholder in the parent, the session in the child.
-    room(
-        "qmail-smtpd",
-        &["wire", "channel", "sys", "jail", "tls", "qmail", "program", "session", "keyholder"],
-        &[],
-    ),
+    room("qmail-smtpd", &["wire", "channel", "sys", "jail", "tls", "qmail", "program", "session", "keyholder"], &[]),
 ];
 
 fn top() -> PathBuf {

@@ -1,4 +1,4 @@
-//! Who the client is, told to the backend; and no mail where that is not certain (edge-relay: fail closed).
+//! Who the client is, told to the backend; and no mail where that is not certain.
 
 use super::scripted::{Line, backend};
 use super::*;

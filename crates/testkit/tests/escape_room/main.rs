@@ -1,4 +1,4 @@
-//! The escape room (DESIGN §6): sessions of the real jail turn hostile and try everything that P3 to P6 forbid. Each
+//! The escape room: sessions of the real jail turn hostile and try everything that P3 to P6 forbid. Each
 //! attempt must fail, be seen to fail, cost nobody else anything, and leave nothing behind.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
