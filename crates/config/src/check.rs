@@ -297,7 +297,6 @@ fn backend(page: &mut Page<'_>, root: &Section<'_>, heard: &[Heard]) -> Backend 
             "write in [backend] what stands behind: profile = \"postfix\", or \"smtp\" for any",
         );
     }
-    let relay_proof = section.truth(page, "relay_proof", true);
     let reply_timeout = duration(page, &section, "reply_timeout", REPLY_TIMEOUTS, REPLY_TIMEOUT);
     let identity = section.word(page, "identity", &IDENTITIES);
     let available = profile.as_ref().is_none_or(|profile| profile.get_ref().is_available());
@@ -310,6 +309,7 @@ fn backend(page: &mut Page<'_>, root: &Section<'_>, heard: &[Heard]) -> Backend 
         places(page, &section, &connect, heard);
     }
     let profile = profile.map(Spanned::into_inner);
+    let relay_proof = relay_proof(page, &section, profile);
     let identity = match profile {
         Some(profile) if available => hand_over(page, &section, profile, &connect, identity),
         _ => Identity::None,
@@ -319,6 +319,23 @@ fn backend(page: &mut Page<'_>, root: &Section<'_>, heard: &[Heard]) -> Backend 
 }
 
 const OTHERS: &str = "write \"smtp\" or \"lmtp\" for a backend that listens on a socket";
+
+/// Whether the backend is to prove that it does not relay: where it can be asked, unless told otherwise.
+fn relay_proof(page: &mut Page<'_>, section: &Section<'_>, profile: Option<Profile>) -> bool {
+    let unasked = profile.filter(|profile| !profile.can_be_asked());
+    let Some(profile) = unasked else { return section.truth(page, "relay_proof", true) };
+    let given = section.get(page, "relay_proof", |value| match value {
+        DeValue::Boolean(true) => Err(Wrong::new(
+            format!(
+                "{} takes a message for whomever it is, so there is nothing that it could be asked",
+                profile.name()
+            ),
+            "take it out; what may pass is said by [relay] alone",
+        )),
+        value => section::truth(value),
+    });
+    given.is_some_and(Spanned::into_inner)
+}
 
 /// Checks that there is a place to connect to, and that none of them is our own.
 fn places(page: &mut Page<'_>, section: &Section<'_>, connect: &[Spanned<Connect>], heard: &[Heard]) {

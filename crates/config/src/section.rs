@@ -242,13 +242,7 @@ impl<'a> Section<'a> {
 
     /// True or false; `default` when missing or wrong.
     pub(crate) fn truth(&self, page: &mut Page<'_>, key: &str, default: bool) -> bool {
-        let read = |value: &DeValue<'_>| match value {
-            DeValue::Boolean(truth) => Ok(*truth),
-            value => {
-                Err(Wrong::new(format!("{}, not true or false", kind(value)), "write true or false, without quotes"))
-            }
-        };
-        self.get(page, key, read).map_or(default, Spanned::into_inner)
+        self.get(page, key, truth).map_or(default, Spanned::into_inner)
     }
 
     /// A whole number within `range`; `default` when missing or wrong.
@@ -272,6 +266,14 @@ fn last_word(name: &'static str) -> &'static str {
 
 fn with_brackets(name: &str) -> String {
     format!("write {} on a line of its own, and its keys below", heading(name))
+}
+
+/// True or false.
+pub(crate) fn truth(value: &DeValue<'_>) -> Result<bool, Wrong> {
+    match value {
+        DeValue::Boolean(truth) => Ok(*truth),
+        value => Err(Wrong::new(format!("{}, not true or false", kind(value)), "write true or false, without quotes")),
+    }
 }
 
 /// A text.

@@ -201,7 +201,11 @@ fn config_without_listeners_has_the_default_one() {
 #[test]
 fn config_profiles_speak_what_they_speak() {
     for profile in Profile::ALL {
-        let expected = if profile.name().contains("lmtp") { Dialect::Lmtp } else { Dialect::Smtp };
+        let expected = match profile.name() {
+            "qmqp" => Dialect::Qmqp,
+            name if name.contains("lmtp") => Dialect::Lmtp,
+            _ => Dialect::Smtp,
+        };
         assert_eq!(profile.dialect(), expected, "{profile:?}");
         assert_eq!(Profile::named(profile.name()), Some(profile));
     }

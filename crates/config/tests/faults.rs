@@ -400,14 +400,23 @@ fn config_faults_are_shown_where_they_are_with_what_to_write() {
 
 #[test]
 fn config_profiles_that_are_not_served_say_so() {
-    for profile in ["qmail-queue", "qmqp"] {
-        let text = SOUND.replace("profile = \"postfix\"", &format!("profile = \"{profile}\"")).replace(
-            "connect = \"unix:/var/spool/postfix/public/gatepost\"",
-            "connect = \"/var/qmail/bin/qmail-queue\"",
-        );
-        let faults = faults(&text);
-        assert_eq!(faults.iter().count(), 1, "{faults}");
-        assert!(faults.to_string().contains("not available in this version"), "{faults}");
+    let text = SOUND
+        .replace("profile = \"postfix\"", "profile = \"qmail-queue\"")
+        .replace("connect = \"unix:/var/spool/postfix/public/gatepost\"", "connect = \"/var/qmail/bin/qmail-queue\"");
+    let faults = faults(&text);
+    assert_eq!(faults.iter().count(), 1, "{faults}");
+    assert!(faults.to_string().contains("not available in this version"), "{faults}");
+}
+
+#[test]
+fn p7_a_backend_that_nothing_can_be_asked_of_proves_nothing() {
+    let text = SOUND.replace("profile = \"postfix\"", "profile = \"qmqp\"").replace("identity = \"xclient\"\n", "");
+    let faults = faults(&text);
+    assert_eq!(faults.iter().count(), 1, "{faults}");
+    assert!(faults.to_string().contains("relay_proof: qmqp takes a message for whomever it is"), "{faults}");
+    for line in ["relay_proof = false", ""] {
+        let config = Config::parse(&text.replace("relay_proof = true", line), Path::new("gatepost.toml")).unwrap();
+        assert!(!config.backend.relay_proof);
     }
 }
 
@@ -430,6 +439,8 @@ fn p4_identity_must_make_sense_to_the_backend() {
         ("opensmtpd", TCP, "xclient", Err("opensmtpd cannot be told by \"xclient\"")),
         ("opensmtpd", BOTH, "", Err("opensmtpd does not listen for SMTP on a unix socket")),
         ("sendmail", UNIX, "", Ok("None")),
+        ("qmqp", BOTH, "", Ok("None")),
+        ("qmqp", TCP, "xclient", Err("write \"none\"")),
         ("sendmail", TCP, "", Ok("None")),
         ("sendmail", TCP, "xclient", Err("write \"none\"")),
         ("dovecot-lmtp", TCP, "", Ok("Xclient")),
@@ -452,6 +463,7 @@ fn p4_identity_must_make_sense_to_the_backend() {
         let text = SOUND
             .replace("profile = \"postfix\"", &format!("profile = \"{profile}\""))
             .replace("\"unix:/var/spool/postfix/public/gatepost\"", place)
+            .replace("relay_proof = true\n", "")
             .replace("identity = \"xclient\"", &identity);
         match (Config::parse(&text, Path::new("gatepost.toml")), expected) {
             (Ok(config), Ok(identity)) => {

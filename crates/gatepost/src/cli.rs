@@ -1,10 +1,11 @@
-//! The command line, DESIGN §5.
+//! The command line: names that scripts and other programs use.
 
 use crate::{log, plan, trial};
 use clap::{Args, Parser, Subcommand};
 use gatepost_jail::audit::{self, Expectations};
 use gatepost_launcher::fitness::Fitness;
 use gatepost_launcher::plan::Plan;
+use gatepost_wire::slice::Dialect;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -126,8 +127,11 @@ fn check(path: &std::path::Path) -> ExitCode {
     if !fitness.faults().is_empty() {
         return ExitCode::FAILURE;
     }
-    let proof =
-        if plan.backend.relay_proof { "refuses to relay for a stranger" } else { "not asked: relay_proof = false" };
+    let proof = match (plan.backend.dialect, plan.backend.relay_proof) {
+        (Dialect::Qmqp, _) => "takes messages from us, for whomever they are: what may pass is said by [relay] alone",
+        (_, true) => "refuses to relay for a stranger",
+        (_, false) => "not asked: relay_proof = false",
+    };
     match gatepost_launcher::rehearse(plan) {
         Ok(()) => {
             row(true, "jails", "entered, proved from inside, seen from outside");

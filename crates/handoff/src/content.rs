@@ -122,6 +122,30 @@ impl Framing {
     }
 }
 
+/// LF line ends, as qmail's own interfaces want them, of which none is a lone dot's.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    purity: Purity,
+}
+
+impl Lines {
+    /// Appends `chunk` to `out` with LF for each CRLF.
+    pub(crate) fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), Unfit> {
+        self.purity.push(chunk)?;
+        // No CR but a CRLF's can be here: a bare one is found now, or with the octet that follows it.
+        chunk.split(|octet| *octet == b'\r').for_each(|piece| out.extend_from_slice(piece));
+        Ok(())
+    }
+
+    /// Ends the last line.
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Unfit> {
+        if self.purity.finish()? {
+            out.push(b'\n');
+        }
+        Ok(())
+    }
+}
+
 /// Looks through content without sending it.
 pub(crate) fn look_through(pieces: &[&[u8]], whole: bool) -> Result<(), Unfit> {
     let mut purity = Purity::new();

@@ -31,8 +31,8 @@ pub(crate) fn xclient(client: &Client<'_>, dialect: Dialect, extensions: &Extens
     }
     let proto = match (dialect, client.helo.esmtp) {
         (Dialect::Lmtp, _) => "LMTP",
-        (Dialect::Smtp, true) => "ESMTP",
-        (Dialect::Smtp, false) => "SMTP",
+        (_, true) => "ESMTP",
+        (_, false) => "SMTP",
     };
     // A backend judges by the address as soon as it has it, so the address comes last, its port with it.
     let attributes: [(Attribute, &str, Vec<u8>); 8] = [

@@ -1,7 +1,7 @@
 //! Orders from the launcher, news from the listener, one task per session.
 
 use crate::allowance::{self, Allowance};
-use crate::backend::{Doors, Facts, Failure, Patience};
+use crate::backend::{Doors, Facts, Patience};
 use crate::session::{House, attend};
 use crate::spool::Spool;
 use crate::{ControlEnd, HandoffError, ListenerEnd, SessionEnd};
@@ -200,9 +200,7 @@ async fn prove(house: Arc<House>) -> Event {
             Ok(()) => return Event::Proved(Ok(())),
             Err(failure) => failure,
         };
-        // These do not pass with time.
-        let final_word = matches!(failure, Failure::Relays(_) | Failure::Identity(_));
-        if final_word {
+        if failure.is_final() {
             return Event::Proved(Err(HandoffError::Backend(failure.to_string())));
         }
         if Instant::now() + pause >= deadline {

@@ -2,7 +2,7 @@
 
 use crate::SessionEnd;
 use crate::allowance::Allowance;
-use crate::backend::{Connection, Doors, Envelope, Failure, Lost, Message};
+use crate::backend::{Connection, Doors, Envelope, Failure, Lost, Message, qmqp};
 use crate::clock::later;
 use crate::content::Unfit;
 use crate::gate::{Gate, Step, Violation};
@@ -17,6 +17,7 @@ use gatepost_policy::relay::{Judgement, Relay};
 use gatepost_smtp::received::{Received, With};
 use gatepost_wire::link::Open;
 use gatepost_wire::session::{Answer, Farewell, Verdict};
+use gatepost_wire::slice::Dialect;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 use tokio::time::Instant;
@@ -68,23 +69,43 @@ struct Outcome {
     /// The backend's own code, where it is the backend's word.
     backend: Option<u16>,
     failure: Option<String>,
+    /// What the backend said of a message, where that is more than a code: qmail's own `qp` number is in it.
+    said: Option<String>,
+}
+
+impl Outcome {
+    /// The backend's word.
+    fn of_backend(verdict: Verdict, code: u16) -> Self {
+        Self { backend: Some(code), ..verdict.into() }
+    }
+
+    /// Why it is not taken.
+    fn failed(verdict: Verdict, why: String) -> Self {
+        Self { failure: Some(why), ..verdict.into() }
+    }
 }
 
 impl From<Verdict> for Outcome {
     fn from(verdict: Verdict) -> Self {
-        Self { verdict, backend: None, failure: None }
+        Self { verdict, backend: None, failure: None, said: None }
+    }
+}
+
+impl From<qmqp::Answer> for Outcome {
+    fn from(answer: qmqp::Answer) -> Self {
+        Self { said: Some(answer.to_string()), ..verdict::of_class(answer.class).into() }
     }
 }
 
 impl From<Unfit> for Outcome {
     fn from(unfit: Unfit) -> Self {
-        Self { verdict: unfit.verdict(), backend: None, failure: Some(unfit.to_string()) }
+        Self::failed(unfit.verdict(), unfit.to_string())
     }
 }
 
 impl From<&Failure> for Outcome {
     fn from(failure: &Failure) -> Self {
-        Self { verdict: verdict::of_failure(failure), backend: None, failure: Some(failure.to_string()) }
+        Self::failed(verdict::of_failure(failure), failure.to_string())
     }
 }
 
@@ -200,6 +221,10 @@ impl Session {
 
     /// Asks the backend.
     async fn ask(&mut self, recipient: &Recipient) -> Outcome {
+        if self.house.doors.facts.dialect == Dialect::Qmqp {
+            // There is nothing to ask with: our own rules have had the only word.
+            return verdict::RCPT_OK.into();
+        }
         let Some(transaction) = self.gate.transaction() else { return verdict::INTERNAL.into() };
         let until = later(self.house.doors.facts.patience.rcpt);
         let mut errand = Errand::Recipient(recipient);
@@ -261,18 +286,23 @@ impl Session {
         let mut file = if transaction.filed { self.file.take() } else { None };
         let received = self.received(transaction);
         let until = later(self.house.doors.facts.patience.end);
-        let message = Message {
+        let mut message = Message {
             received: &received,
             inline,
             file: file.as_mut().map(|file| (file, filed)),
             own_id: &self.house.doors.facts.hostname,
         };
         let told = length.saturating_add(u64::try_from(received.len()).unwrap_or(u64::MAX));
-        let mut errand = Errand::Message(message, told);
-        let outcome = match errand.run(&self.house, &self.open, &mut self.backend, transaction, until).await {
-            Ok(outcome) => outcome,
-            Err(lost) => self.of_lost(&lost),
+        let done = match self.house.doors.facts.dialect {
+            Dialect::Qmqp => {
+                qmqp::deliver(&self.house.doors, transaction, &mut message, until).await.map(Outcome::from)
+            }
+            Dialect::Smtp | Dialect::Lmtp => {
+                let mut errand = Errand::Message(message, told);
+                errand.run(&self.house, &self.open, &mut self.backend, transaction, until).await
+            }
         };
+        let outcome = done.unwrap_or_else(|lost| self.of_lost(&lost));
         if file.is_some() {
             self.file = file;
         }
@@ -322,13 +352,14 @@ impl Session {
         let Verdict { code, enhanced: (class, subject, detail), reason } = outcome.verdict;
         tracing::info!(
             "session={}.{} client={} to={} refused={} octets={octets} reply={code} {class}.{subject}.{detail} \
-             reason={reason:?} backend={} failure=\"{}\" helo=\"{}\" from=\"{}\"",
+             reason={reason:?} backend={} said=\"{}\" failure=\"{}\" helo=\"{}\" from=\"{}\"",
             self.open.id,
             transaction.number,
             self.open.client,
             transaction.recipients().len(),
             transaction.refused,
             outcome.backend.unwrap_or_default(),
+            outcome.said.as_deref().unwrap_or_default(),
             outcome.failure.as_deref().unwrap_or_default(),
             transaction.helo.name.escape_ascii(),
             transaction.reverse_path().escape_ascii(),
@@ -395,10 +426,10 @@ impl Errand<'_> {
                     Envelope::Accepted => {
                         let reply = backend.deliver(message).await?;
                         let verdict = verdict::of_reply(Stage::Content, &reply);
-                        Ok(Outcome { verdict, backend: Some(reply.code), failure: None })
+                        Ok(Outcome::of_backend(verdict, reply.code))
                     }
                     Envelope::Sender(reply) | Envelope::Recipient(reply) | Envelope::Changed(reply) => {
-                        Ok(Outcome { verdict: verdict::CHANGED, backend: Some(reply.code), failure: None })
+                        Ok(Outcome::of_backend(verdict::CHANGED, reply.code))
                     }
                 }
             }
@@ -427,5 +458,5 @@ fn of_envelope(envelope: &Envelope) -> Outcome {
         Envelope::Recipient(reply) => (verdict::of_reply(Stage::Recipient, reply), reply.code),
         Envelope::Changed(reply) => (verdict::CHANGED, reply.code),
     };
-    Outcome { verdict, backend: Some(backend), failure: None }
+    Outcome::of_backend(verdict, backend)
 }

@@ -2,7 +2,8 @@
 
 use crate::allowance::Allowance;
 use crate::gate::{INLINE_MAX, Violation};
-use gatepost_smtp::address::{Domain, ForwardPath, ReversePath};
+use gatepost_policy::local_part;
+use gatepost_smtp::address::{Domain, ForwardPath, Mailbox, ReversePath};
 use gatepost_smtp::client::Extensions;
 use gatepost_wire::session::{Body, Mail, Notify, Rcpt, Ret, TlsFacts};
 use std::io::Write as _;
@@ -143,6 +144,14 @@ impl Transaction {
         }
     }
 
+    /// The reverse-path as qmail's envelopes have it: see [`bare`].
+    pub(crate) fn bare_sender(&self) -> Vec<u8> {
+        match &self.reverse_path {
+            ReversePath::Null => Vec::new(),
+            ReversePath::Mailbox(mailbox) => bare(mailbox),
+        }
+    }
+
     /// An extension that this envelope needs and the backend does not list. What was offered to the client was true when
     /// it was said; another backend, or the same one restarted, may list less.
     pub(crate) fn missing(&self, extensions: &Extensions) -> Option<&'static str> {
@@ -192,7 +201,20 @@ impl Transaction {
     }
 }
 
+/// A mailbox without the quotes of RFC 5321 §4.1.2, which are SMTP's own: envelopes elsewhere hold the name itself.
+fn bare(mailbox: &Mailbox) -> Vec<u8> {
+    let mut name = local_part::mailbox_name(mailbox.local_part()).unwrap_or_else(|| mailbox.local_part().to_vec());
+    let at = mailbox.local_part().len();
+    name.extend_from_slice(mailbox.as_bytes().get(at..).unwrap_or_default());
+    name
+}
+
 impl Recipient {
+    /// The forward-path as qmail's envelopes have it: see [`bare`].
+    pub(crate) fn bare(&self) -> Vec<u8> {
+        self.path.mailbox().map_or_else(|| self.path.as_bytes().to_vec(), bare)
+    }
+
     /// The local part and the domain, an address literal in its brackets; no domain: the postmaster.
     pub(crate) fn parts(&self) -> (&[u8], Option<&[u8]>) {
         let ForwardPath::Mailbox(mailbox) = &self.path else { return (self.path.as_bytes(), None) };

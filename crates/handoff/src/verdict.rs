@@ -1,6 +1,7 @@
 //! From what happened to what the client is told: codes and classes, as tables. A backend's text never travels.
 
 use crate::backend::{Failure, Phase};
+use gatepost_qmail::qmqp::Class;
 use gatepost_smtp::client::Reply;
 use gatepost_wire::session::{Reason, Verdict};
 
@@ -83,6 +84,15 @@ pub(crate) fn of_reply(stage: Stage, reply: &Reply) -> Verdict {
     verdict(code, enhanced(reply, u8::try_from(class).unwrap_or(4), subject), reason)
 }
 
+/// What to tell of a QMQP server's answer: its class and nothing else.
+pub(crate) fn of_class(class: Class) -> Verdict {
+    match class {
+        Class::Accepted => verdict(250, (2, 0, 0), Reason::Ok),
+        Class::Temporary => verdict(451, (4, 3, 0), Reason::ContentRefused),
+        Class::Permanent => verdict(554, (5, 3, 0), Reason::ContentRefused),
+    }
+}
+
 /// The backend's enhanced code when it agrees with the class (RFC 2034 §4), else ours.
 fn enhanced(reply: &Reply, class: u8, otherwise: (u16, u16)) -> (u8, u16, u16) {
     match reply.enhanced {
@@ -104,5 +114,7 @@ pub(crate) fn of_failure(failure: &Failure) -> Verdict {
         Failure::Identity(_) | Failure::Relays(_) => verdict(451, (4, 3, 5), Reason::IdentityRefused),
         Failure::Client(reply) => of_reply(Stage::Client, reply),
         Failure::Missing(_) => CHANGED,
+        Failure::Unwelcome(_) => verdict(451, (4, 3, 5), Reason::BackendDown),
+        Failure::Deferred(_) => verdict(451, (4, 3, 2), Reason::BackendDown),
     }
 }

@@ -121,6 +121,7 @@ pub const BACKEND: &[Call] = &[
     call("setsockopt", Args(&[(1, 6), (2, 1)]), "TCP_NODELAY"),
     call("sendto", Args(&[(3, NO_SIGNAL)]), "commands and content"),
     call("recvfrom", Always, "replies"),
+    call("shutdown", Args(&[(1, 1)]), "SHUT_WR: a QMQP server that is asked whether it takes connections"),
 ];
 
 /// Content files.

@@ -81,7 +81,8 @@ pub fn is_postmaster(local_part: &[u8]) -> bool {
 
 /// The local part without its quotes. `None` when it is empty or breaks the grammar; dots may stand anywhere, because
 /// mailboxes with two in a row or one at the end exist.
-fn mailbox_name(local_part: &[u8]) -> Option<Vec<u8>> {
+#[must_use]
+pub fn mailbox_name(local_part: &[u8]) -> Option<Vec<u8>> {
     let name = match local_part.strip_prefix(b"\"") {
         Some(rest) => unquoted(rest.strip_suffix(b"\"")?)?,
         None if local_part.iter().all(|b| is_plain(*b)) => local_part.to_vec(),

@@ -2,6 +2,7 @@
 //! so that it is streamed between [`Request::head`] and [`Request::tail`].
 
 use crate::text::clean;
+use std::fmt;
 
 /// Octets of one address that qmail-qmqpd takes.
 pub const ADDRESS_MAX: usize = 999;
@@ -57,6 +58,18 @@ pub struct Answer {
     pub class: Class,
     /// Its text, without control octets, at most 254 octets.
     pub text: Vec<u8>,
+}
+
+/// As a log shows it: its letter and its text, escaped, so that it can stand between quotes.
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let letter = match self.class {
+            Class::Accepted => 'K',
+            Class::Temporary => 'Z',
+            Class::Permanent => 'D',
+        };
+        write!(f, "{letter}{}", self.text.escape_ascii())
+    }
 }
 
 /// How far the octets that have arrived go.

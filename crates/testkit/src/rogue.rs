@@ -2,6 +2,7 @@
 //! that keeps every complete message it got, acknowledged or not.
 
 mod dialogue;
+pub mod qmqpd;
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};

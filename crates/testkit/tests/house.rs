@@ -38,7 +38,8 @@ const HOUSE: &[Room] = &[
     room("listener", ROLE, &["tokio", "tracing"]),
     room("session", ROLE, &["tokio", "tokio-rustls", "rustls", "tracing"]),
     room("keyholder", ROLE, &["tracing", "zeroize"]),
-    room("handoff", ROLE, &["tokio", "tracing", "memchr"]),
+    // A backend's protocol is qmail's own.
+    room("handoff", &["smtp", "wire", "channel", "sys", "jail", "policy", "qmail"], &["tokio", "tracing"]),
     room("receiver", ROLE, &["tokio", "tracing"]),
     // No role, but two in one for a single connection: handoff and keyholder in the parent, the session in the child.
     room("qmail-smtpd", &["wire", "channel", "sys", "jail", "tls", "qmail", "program", "session", "keyholder"], &[]),

@@ -220,6 +220,26 @@ impl Slice for KeyholderSlice {
 pub enum Dialect {
     Smtp,
     Lmtp,
+    /// One message there, one answer back; nothing can be asked before.
+    Qmqp,
+}
+
+impl Dialect {
+    fn write(self, w: &mut Writer<'_>) {
+        w.u8(match self {
+            Dialect::Smtp => 0,
+            Dialect::Lmtp => 1,
+            Dialect::Qmqp => 2,
+        });
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, WireError> {
+        match r.u8()? {
+            0 => Ok(Dialect::Smtp),
+            1 => Ok(Dialect::Lmtp),
+            2 => Ok(Dialect::Qmqp),
+            _ => Err(WireError::Value("dialect")),
+        }
+    }
 }
 
 /// How the backend is told who the client is.
@@ -275,7 +295,7 @@ impl Slice for HandoffSlice {
         list(w, &self.domains, |w, domain| w.bytes16(domain.as_bytes()));
         w.bool(self.any_domain);
         list(w, &self.clients, |w, net| w.bytes16(net.as_bytes()));
-        w.bool(self.dialect == Dialect::Lmtp);
+        self.dialect.write(w);
         w.u8(match self.identity {
             Identity::None => 0,
             Identity::Xclient => 1,
@@ -303,7 +323,7 @@ impl Slice for HandoffSlice {
             domains: unlist(r, Reader::text16)?,
             any_domain: r.bool()?,
             clients: unlist(r, Reader::text16)?,
-            dialect: if r.bool()? { Dialect::Lmtp } else { Dialect::Smtp },
+            dialect: Dialect::read(r)?,
             identity: match r.u8()? {
                 0 => Identity::None,
                 1 => Identity::Xclient,

@@ -8,5 +8,6 @@ mod drain;
 mod gate;
 mod kill;
 mod mistakes;
+mod qmqp;
 mod trial;
 mod units;

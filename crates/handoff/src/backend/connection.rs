@@ -79,11 +79,7 @@ impl Connection {
         until: Instant,
     ) -> Result<Self, Failure> {
         let mut clock = Clock::new(until);
-        clock.set(facts.patience.connect);
-        let stream = match clock.bound(Stream::connect(to)).await {
-            Ok(stream) => stream.map_err(Failure::Connect)?,
-            Err(Elapsed) => return Err(Failure::Timeout(Phase::Connect)),
-        };
+        let stream = Stream::reach(to, &mut clock, facts.patience.connect).await?;
         let mut connection = Self {
             stream,
             reader: ReplyReader::new(),
@@ -121,10 +117,7 @@ impl Connection {
     }
 
     async fn ehlo(&mut self, dialect: Dialect, name: &[u8]) -> Result<(), Failure> {
-        let verb: &[u8] = match dialect {
-            Dialect::Smtp => b"EHLO ",
-            Dialect::Lmtp => b"LHLO ",
-        };
+        let verb: &[u8] = if dialect == Dialect::Lmtp { b"LHLO " } else { b"EHLO " };
         let reply = self.ask(&[verb, name, b"\r\n"].concat(), Phase::Hello).await?;
         if reply.code != 250 {
             return Err(Failure::Unexpected(reply));
@@ -133,7 +126,7 @@ impl Connection {
         Ok(())
     }
 
-    /// XCLIENT, then EHLO again: the list changes and the session starts over (edge-relay rule: no confirmation, no mail).
+    /// XCLIENT, then EHLO again: the list changes and the session starts over (no confirmation, no mail).
     async fn hand_over(&mut self, facts: &Facts, client: &Client<'_>) -> Result<(), Failure> {
         let Some(commands) = identity::xclient(client, facts.dialect, &self.extensions) else {
             return Err(Failure::Identity("it does not offer XCLIENT with ADDR to us".to_owned()));

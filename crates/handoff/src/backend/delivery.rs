@@ -9,7 +9,7 @@ use gatepost_smtp::data::{Purity, Stuffer};
 use std::io::{self, Write as _};
 
 /// Octets of content in one write.
-const PIECE: usize = 64 * 1024;
+pub(super) const PIECE: usize = 64 * 1024;
 
 /// A message, as it came from the session.
 #[derive(Debug)]

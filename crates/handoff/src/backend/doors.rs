@@ -1,7 +1,9 @@
 //! The backends, in the order in which they are tried, and what is known of each.
 
 use super::connection::Connection;
-use super::{Failure, Patience, proof};
+use super::qmqp::{self, Link};
+use super::{Failure, Patience, Phase, proof};
+use crate::clock::later;
 use crate::gate::INLINE_MAX;
 use crate::identity::Client;
 use gatepost_smtp::client::Extensions;
@@ -70,7 +72,7 @@ impl Doors {
         for door in &self.doors {
             match door.prove(&self.facts).await {
                 Ok(()) => last = Ok(()),
-                Err(failure @ (Failure::Relays(_) | Failure::Identity(_))) => return Err(failure),
+                Err(failure) if failure.is_final() => return Err(failure),
                 Err(failure) if last.is_err() => last = Err(failure),
                 Err(failure) => door.is_down(&failure),
             }
@@ -81,9 +83,7 @@ impl Doors {
     /// A connection to the first backend that answers, which knows by then who the client is.
     pub(crate) async fn open(&self, client: &Client<'_>, until: Instant) -> Result<Connection, Failure> {
         let mut last = Failure::Connect(std::io::ErrorKind::NotFound.into());
-        // One that has just failed is asked when no other answers: it may take its whole time to fail again.
-        let (doubtful, good): (Vec<_>, Vec<_>) = self.doors.iter().partition(|door| door.failed_lately());
-        for door in good.into_iter().chain(doubtful) {
+        for door in self.in_order() {
             match door.open(&self.facts, client, until).await {
                 Ok(connection) => return Ok(connection),
                 // What one backend thinks of the client is not for the next one to mend.
@@ -95,6 +95,30 @@ impl Doors {
             }
         }
         Err(last)
+    }
+
+    /// A connection to the first QMQP server that answers.
+    pub(super) async fn reach(&self, until: Instant) -> Result<(&Door, Link), Failure> {
+        let mut last = Failure::Connect(std::io::ErrorKind::NotFound.into());
+        for door in self.in_order() {
+            match Link::open(&door.connect, self.facts.patience, until).await {
+                Ok(link) => {
+                    door.learn(qmqp::extensions());
+                    return Ok((door, link));
+                }
+                Err(failure) => {
+                    door.is_down(&failure);
+                    last = failure;
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// One that has just failed is asked when no other answers: it may take its whole time to fail again.
+    fn in_order(&self) -> impl Iterator<Item = &Door> {
+        let (doubtful, good): (Vec<_>, Vec<_>) = self.doors.iter().partition(|door| door.failed_lately());
+        good.into_iter().chain(doubtful)
     }
 
     /// What all known backends can honour, and we too.
@@ -137,6 +161,15 @@ impl Door {
     }
 
     async fn prove(&self, facts: &Facts) -> Result<(), Failure> {
+        if facts.dialect == Dialect::Qmqp {
+            match qmqp::probe(&self.connect, facts.patience, later(facts.patience.rcpt)).await {
+                // One that waits for more where no more can come refuses nobody.
+                Ok(()) | Err(Failure::Timeout(Phase::Hello)) => {}
+                Err(failure) => return Err(failure),
+            }
+            self.learn(qmqp::extensions());
+            return Ok(());
+        }
         let proved = self.known().proved;
         let extensions =
             if proved { proof::learn(&self.connect, facts).await? } else { proof::prove(&self.connect, facts).await? };

@@ -5,6 +5,7 @@ mod connection;
 mod delivery;
 mod doors;
 mod proof;
+pub(crate) mod qmqp;
 mod stream;
 
 pub(crate) use connection::{Connection, Envelope};
@@ -46,7 +47,7 @@ pub(crate) struct Patience {
     pub(crate) end: Duration,
     /// For a whole recipient, connection and hello included.
     pub(crate) rcpt: Duration,
-    /// A connection of which its session has asked nothing for so long is closed: no slow client keeps one (DESIGN §3).
+    /// A connection of which its session has asked nothing for so long is closed: no slow client keeps one.
     pub(crate) park: Duration,
 }
 
@@ -100,11 +101,20 @@ pub(crate) enum Failure {
     Client(Reply),
     /// It no longer lists an extension that the client was offered.
     Missing(&'static str),
+    /// To whoever connects it says that it takes nothing, for good: ours to mend, not the mail's fault.
+    Unwelcome(String),
+    /// The same, for now.
+    Deferred(String),
     /// It relays for a stranger: never to be used (P7).
     Relays(String),
 }
 
 impl Failure {
+    /// It does not pass with time: somebody has to mend something.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Self::Relays(_) | Self::Identity(_) | Self::Unwelcome(_))
+    }
+
     /// Another connection might fare better: a kept one that fails may just have been idle for too long.
     pub(crate) fn may_pass(&self) -> bool {
         matches!(self, Self::Lost(_) | Self::Closing(_) | Self::Unasked(_))
@@ -133,11 +143,16 @@ impl fmt::Display for Failure {
             Self::Lost(Some(e)) => write!(f, "the connection to the backend broke: {e}"),
             Self::Closing(r) => reply(f, "closes with", r),
             Self::Unasked(r) => reply(f, "says unasked", r),
-            Self::Garbage(what) => write!(f, "the backend does not speak SMTP: {what}"),
+            Self::Garbage(what) => write!(f, "the backend does not keep to the protocol: {what}"),
             Self::Unexpected(r) => reply(f, "answers out of place:", r),
             Self::Identity(why) => write!(f, "the backend cannot be told who the client is: {why}"),
             Self::Client(r) => reply(f, "refuses the client:", r),
             Self::Missing(extension) => write!(f, "the backend no longer lists {extension}"),
+            Self::Unwelcome(said) => write!(
+                f,
+                "the backend turns us away ({said}): let it take messages from us, in Postfix by qmqpd_authorized_clients"
+            ),
+            Self::Deferred(said) => write!(f, "the backend takes nothing now ({said})"),
             Self::Relays(why) => f.write_str(why),
         }
     }

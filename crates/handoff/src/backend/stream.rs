@@ -1,5 +1,7 @@
 //! A stream to a backend, whichever address family it has.
 
+use super::{Failure, Phase};
+use crate::clock::{Clock, Elapsed};
 use gatepost_wire::slice::Connect;
 use std::io;
 use std::time::Duration;
@@ -16,8 +18,17 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// Connects. Waits for ever while a unix socket's backlog is full: bound it.
-    pub(crate) async fn connect(to: &Connect) -> io::Result<Self> {
+    /// Connects within `wait`.
+    pub(crate) async fn reach(to: &Connect, clock: &mut Clock, wait: Duration) -> Result<Self, Failure> {
+        clock.set(wait);
+        match clock.bound(Self::connect(to)).await {
+            Ok(stream) => stream.map_err(Failure::Connect),
+            Err(Elapsed) => Err(Failure::Timeout(Phase::Connect)),
+        }
+    }
+
+    /// Waits for ever while a unix socket's backlog is full.
+    async fn connect(to: &Connect) -> io::Result<Self> {
         match to {
             Connect::Unix(path) => loop {
                 match UnixStream::connect(path).await {
@@ -55,6 +66,14 @@ impl Stream {
         match self {
             Self::Unix(stream) => stream.write_all(octets).await,
             Self::Tcp(stream) => stream.write_all(octets).await,
+        }
+    }
+
+    /// Ends our half: no more will come from us.
+    pub(crate) async fn shut(&mut self) -> io::Result<()> {
+        match self {
+            Self::Unix(stream) => stream.shutdown().await,
+            Self::Tcp(stream) => stream.shutdown().await,
         }
     }
 

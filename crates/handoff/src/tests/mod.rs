@@ -6,6 +6,7 @@ mod hostile;
 mod identity;
 mod main_job;
 mod proof;
+mod qmqp;
 mod scripted;
 mod serving;
 
