@@ -49,6 +49,8 @@ pub struct Alone<'a> {
     pub account: Option<(u32, u32)>,
     /// RLIMIT_DATA, octets; a lower inherited limit stays.
     pub data: u64,
+    /// RLIMIT_FSIZE, octets: 0 unless one of the descriptors is a file to be written.
+    pub file_size: u64,
     /// The longest that the session may last; the kernel ends it then.
     pub life: Duration,
 }
@@ -136,7 +138,7 @@ impl Alone<'_> {
             (Limit::CpuTime, SESSION_CPU_SECONDS),
             (Limit::OpenFiles, OPEN_FILES),
             (Limit::Processes, 0),
-            (Limit::FileSize, 0),
+            (Limit::FileSize, self.file_size),
             (Limit::Core, 0),
             (Limit::LockedMemory, 0),
         ];

@@ -40,7 +40,7 @@ fn attempt(door: Door, life: Duration, attempt: impl FnOnce(&Seq) -> io::Result<
                 process::exit(NO_JAIL);
             }
             let account = (door == Door::Root).then_some((NOBODY, NOBODY));
-            let alone = Alone { door: parent, keep: &[far.as_fd()], account, data: DATA as u64, life };
+            let alone = Alone { door: parent, keep: &[far.as_fd()], account, data: DATA as u64, file_size: 0, life };
             let status = match alone.enter() {
                 Err(e) => {
                     let _ = far.send(e.to_string().as_bytes(), &[]);
@@ -180,7 +180,7 @@ fn serve_for_ever(door: Door, channel: &Seq) -> ! {
             confine::become_user(NOBODY, NOBODY, &[]).unwrap();
         }
         let account = (door == Door::Root).then_some((NOBODY, NOBODY));
-        let alone = Alone { door: parent, keep: &[channel.as_fd()], account, data: DATA as u64, life: LIFE };
+        let alone = Alone { door: parent, keep: &[channel.as_fd()], account, data: DATA as u64, file_size: 0, life: LIFE };
         let entered = alone.enter().map(|_| "jailed".to_owned()).unwrap_or_else(|e| e.to_string());
         let _ = channel.send(entered.as_bytes(), &[]);
         let _ = channel.recv(&mut [0; 8]);
@@ -206,7 +206,7 @@ fn p1_a_wrong_door_and_an_account_that_is_root_are_refused() {
         let end = match process::fork().unwrap() {
             Fork::Parent(pid) => reap(pid),
             Fork::Child => {
-                let alone = Alone { door, keep: &[near.as_fd()], account, data: DATA as u64, life: LIFE };
+                let alone = Alone { door, keep: &[near.as_fd()], account, data: DATA as u64, file_size: 0, life: LIFE };
                 process::exit(u8::from(alone.enter().is_ok()))
             }
         };

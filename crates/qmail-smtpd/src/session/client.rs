@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// Octets written at once to what is no socket: as many as a pipe that is ready takes without blocking, pipe(7).
 const PIPE_TAKES: usize = 4096;
 
+/// Octets of the longest file of replies.
+const TRANSCRIPT_MAX: u64 = 1 << 20;
+
 /// Where the client is heard and where it is spoken to: descriptors 0 and 1, sockets or pipes.
 #[derive(Debug)]
 pub(crate) struct Ends {
@@ -44,6 +47,11 @@ impl Ends {
     /// Both descriptors.
     pub(crate) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
         [self.input.as_fd(), self.output.as_fd()]
+    }
+
+    /// Octets that may be written, where replies go into a file: somebody tries it out by hand.
+    pub(crate) fn file_size(&self) -> u64 {
+        if fds::is_file(&self.output) { TRANSCRIPT_MAX } else { 0 }
     }
 
     fn wait_readable(&self, deadline: Instant) -> io::Result<()> {

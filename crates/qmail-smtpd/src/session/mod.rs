@@ -122,6 +122,7 @@ pub(crate) fn begin(birth: Birth) -> u8 {
         keep: &keep,
         account: Some(NOBODY),
         data: DATA,
+        file_size: birth.client.file_size(),
         life: birth.session_time.saturating_add(GRACE),
     };
     match alone.enter() {
