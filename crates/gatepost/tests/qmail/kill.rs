@@ -3,7 +3,7 @@
 //! ended well.
 
 use crate::room::{Home, Record, Session, is_alive, strip, tcp_pair};
-use gatepost_testkit::facts::{command_line_in, tree};
+use gatepost_testkit::facts::{command_line_in, parent, tree};
 use gatepost_testkit::run::signal;
 use gatepost_testkit::wait::{SOON, holds, poll};
 use std::collections::BTreeMap;
@@ -98,8 +98,8 @@ fn find(target: Target, door: u32, dice: &mut Dice) -> Option<u32> {
         return Some(door);
     }
     let line = |pid: u32| command_line_in(Path::new("/proc"), pid);
-    let is_queue =
-        |pid: u32| line(pid).is_some_and(|line| line.contains("qmail-queue") && line.starts_with("/bin/sh "));
+    // What it forks has its command line for a moment.
+    let is_queue = |pid: u32| parent(pid) == Some(door) && line(pid).is_some_and(|line| line.contains("qmail-queue"));
     let is_ours = |pid: u32| {
         std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|path| path.to_string_lossy().ends_with("/gatepost"))
     };
@@ -107,6 +107,16 @@ fn find(target: Target, door: u32, dice: &mut Dice) -> Option<u32> {
     let all: Vec<u32> =
         below.filter(|pid| if target == Target::Queue { is_queue(*pid) } else { is_ours(*pid) }).collect();
     (!all.is_empty()).then(|| all[dice.below(all.len())])
+}
+
+/// What a process and all below it wait for.
+fn whereabouts(door: u32) -> String {
+    let of = |pid: u32, name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let line = |pid: u32| command_line_in(Path::new("/proc"), pid).unwrap_or_default();
+    tree(door)
+        .iter()
+        .map(|pid| format!("\n{pid} {}: in {}, {}", line(*pid), of(*pid, "wchan"), of(*pid, "syscall")))
+        .collect()
 }
 
 /// What came of one trial.
@@ -143,7 +153,8 @@ fn hear(mut stream: &TcpStream) -> String {
 fn trial(seed: u64, number: usize) -> (Target, Result<Tally, String>) {
     let mut dice = Dice::of(seed, number);
     let target = [Target::Session, Target::Door, Target::Queue][number % 3];
-    let home = Home::new(&format!("kill/{}", number % 64));
+    // Of its own: a queue program whose door was killed may come late, and must not be taken for another trial's.
+    let home = Home::new(&format!("kill/{number}"));
     let dialogue = dialogue(&mut dice);
     let (ours, theirs) = tcp_pair();
     ours.set_read_timeout(Some(SOON)).unwrap();
@@ -176,7 +187,7 @@ fn trial(seed: u64, number: usize) -> (Target, Result<Tally, String>) {
     let gone = poll(SOON, &mut || everybody.iter().all(|pid| !is_alive(*pid)).then_some(()));
     let records = home.records();
     let judged = judge(&dialogue, sent, &heard, &records).and_then(|tally| match (ended, gone) {
-        (None, _) => Err("the session does not end".to_owned()),
+        (None, _) => Err(format!("the session does not end: {}", whereabouts(door))),
         (_, None) => Err(format!("of {everybody:?}, somebody lives on")),
         _ => Ok(Tally { killed: killed.into(), ..tally }),
     });
@@ -187,6 +198,9 @@ fn trial(seed: u64, number: usize) -> (Target, Result<Tally, String>) {
             home.log()
         )
     };
+    if judged.is_ok() {
+        home.remove();
+    }
     (target, judged.map_err(told))
 }
 
@@ -237,7 +251,9 @@ fn p1_no_kill_makes_a_message_of_a_part_or_a_250_of_nothing() {
                         *next += 1;
                         *next - 1
                     };
-                    if number >= kills {
+                    // A trial may find nobody to kill; many such in a row are a fault of their own, told below.
+                    let killed: usize = counted.lock().unwrap().values().map(|tally| tally.killed).sum();
+                    if killed >= kills || number >= 3 * kills {
                         break;
                     }
                     let (target, result) = trial(seed, number);
@@ -266,8 +282,9 @@ fn p1_no_kill_makes_a_message_of_a_part_or_a_250_of_nothing() {
     let complaints = complaints.into_inner().unwrap();
     assert!(complaints.is_empty(), "{} of {kills}:\n{}", complaints.len(), complaints.join("\n"));
     // Both sides of each moment were met, or nothing was tried.
-    assert!(counted.len() == 3 && counted.values().all(|tally| tally.killed > 0), "{counted:?}");
     let sum = |of: fn(&Tally) -> usize| counted.values().map(of).sum::<usize>();
+    assert!(sum(|tally| tally.killed) >= kills, "{counted:?}");
+    assert!(counted.len() == 3 && counted.values().all(|tally| tally.killed > 0), "{counted:?}");
     assert!(sum(|tally| tally.taken) > 0 && sum(|tally| tally.aborted) > 0, "{counted:?}");
 }
 

@@ -46,8 +46,8 @@ d=queued/$n
 cat /proc/$$/environ >$d/environ
 { pwd; cat /proc/self/status /proc/self/limits; } >$d/about
 BEFORE
-cat >$d/message
-cat <&1 >$d/envelope
+cat >$d/message || exit 53
+cat <&1 >$d/envelope || exit 53
 : >$d/done
 AFTER
 "#;
@@ -117,6 +117,12 @@ impl Home {
         home.control("me", "mx.example.org\n");
         home.queue("", "exit 0");
         home
+    }
+
+    /// Takes it away, where nobody is to read it any more.
+    pub(crate) fn remove(&self) {
+        // Somebody who comes late may be writing there.
+        let _ = fs::remove_dir_all(&self.path);
     }
 
     pub(crate) fn path(&self, inside: &str) -> PathBuf {
