@@ -81,19 +81,21 @@ impl Record {
         self.refused = self.refused.saturating_add(1);
     }
 
-    /// A reply that tells how things went; the last one is shown.
-    pub(crate) fn verdict(&mut self, reply: &Reply) {
-        self.verdict = reply.to_string();
+    /// What the client was told instead of what it wanted; the last of it is shown.
+    pub(crate) fn refusal(&mut self, lines: &[u8]) {
+        if let Some(last) = String::from_utf8_lossy(lines).lines().last() {
+            last.clone_into(&mut self.verdict);
+        }
     }
 
     /// A message has come to its end.
     pub(crate) fn message(&mut self, octets: u64, reply: &Reply, qp: Option<u32>) {
         (self.octets, self.qp) = (octets, qp);
         self.messages = self.messages.saturating_add(u32::from(reply.is_positive()));
-        self.verdict(reply);
+        self.verdict = reply.to_string();
     }
 
-    /// What the session's jail is without.
+    /// What the session's jail is without: words with commas between.
     pub(crate) fn without(&mut self, walls: &[u8]) {
         self.without = shown(walls, 200);
     }
@@ -140,4 +142,21 @@ impl Record {
 /// One line to descriptor 2. A log that is gone must not end a session.
 fn say(line: &dyn Display) {
     let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{line}\n").as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verdict_is_the_last_refusal_or_what_became_of_the_message() {
+        let mut record = Record::new(false);
+        record.refusal(b"250-a plugin's words\r\n553 no\r\n");
+        assert_eq!(record.verdict, "553 no");
+        // A plugin may close without a word.
+        record.refusal(b"");
+        assert_eq!(record.verdict, "553 no");
+        record.message(7, &gatepost_qmail::replies::OK, Some(1));
+        assert_eq!((record.verdict.as_str(), record.messages), ("250 ok", 1));
+    }
 }

@@ -88,7 +88,7 @@ fn open(
     record: &Record,
 ) -> Result<(Control, Controls, Programs), String> {
     let home = std::env::var_os("QMAILHOME").map_or_else(|| PathBuf::from(HOME), PathBuf::from);
-    std::env::set_current_dir(&home).map_err(|e| format!("{}: {e}", home.display()))?;
+    std::env::set_current_dir(&home).map_err(|e| format!("qmail's home {}: {e}; QMAILHOME names another", home.display()))?;
     let control = Control::new();
     let (controls, warnings) = Controls::read(&control, environment, switches).map_err(|e| e.to_string())?;
     warnings.iter().for_each(|warning| record.warn(warning));
@@ -126,6 +126,7 @@ fn begin(mut client: Client, mut door: Door, switches: &Switches, arguments: &[V
         Ok(passed) => passed.printed,
         Err(stopped) => {
             client.say(&stopped.lines);
+            door.record.refusal(&stopped.lines);
             door.record.close(&door.environment, End::Refused);
             return u8::from(stopped.then != Then::Leave);
         }

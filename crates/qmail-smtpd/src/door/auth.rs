@@ -37,7 +37,6 @@ impl Door {
             self.record.user(auth.user);
             return Say::go();
         }
-        self.record.verdict(&reply);
         if reply == replies::AUTH_FAILED {
             // As in the patches: guessing takes time.
             std::thread::sleep(Duration::from_secs(u64::from(REFUSAL_DELAY)));

@@ -7,6 +7,7 @@ use gatepost_qmail::program::Ended;
 use gatepost_qmail::queue::{self, CustomText};
 use gatepost_qmail::received::Received;
 use gatepost_qmail::replies::{self, Reply};
+use gatepost_qmail::text::shown;
 use gatepost_wire::door::Abandoned;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -85,7 +86,11 @@ impl Door {
             Verdict::Accepted => queue::verdict(Ended::Exited(0), true, text, now(), pid),
             Verdict::Exit(status) => queue::verdict(Ended::Exited(status), true, text, now(), pid),
             Verdict::Crashed(signal) => queue::verdict(Ended::Killed(signal.into()), true, text, now(), pid),
-            Verdict::NotExecuted(_) => queue::verdict(Ended::NOT_EXECUTED, true, text, now(), pid),
+            Verdict::NotExecuted(e) => {
+                let program = shown(self.environment.queue_program(), 200);
+                self.record.warn(&format_args!("queue program {program}: {e}"));
+                queue::verdict(Ended::NOT_EXECUTED, true, text, now(), pid)
+            }
             Verdict::Late => replies::QQ_TIMEOUT,
         };
         self.record.message(length, &reply, Some(pid));

@@ -207,6 +207,9 @@ impl Door {
             }
         };
         let say = if say.lines.len() > LINES_MAX { Say::close(&replies::INTERNAL) } else { say };
+        if say.then != Then::Go {
+            self.record.refusal(&say.lines);
+        }
         session.tell(&Answer::Reply { lines: &say.lines, then: say.then })?;
         Ok(false)
     }

@@ -58,6 +58,7 @@ impl Door {
             Err(why) => {
                 self.record.warn(&why);
                 let Say { lines, then } = Say::refused(&replies::TLS_UNAVAILABLE);
+                self.record.refusal(&lines);
                 return Ok(session.tell(&Answer::Reply { lines: &lines, then })?);
             }
         };
@@ -99,7 +100,8 @@ impl Door {
         let mut add = |path: &Path, names: &[&str]| {
             let shown = path.display().to_string();
             let failed = |e| Unavailable::Pair(shown.clone(), e);
-            let pem = home::read(path).and_then(|pem| pem.ok_or(io::ErrorKind::NotFound.into()));
+            let missing = || io::Error::new(io::ErrorKind::NotFound, "no such file");
+            let pem = home::read(path).and_then(|pem| pem.ok_or_else(missing));
             let pem = pem.map_err(|e| Unavailable::File(shown.clone(), e))?;
             let pair = Pair::load(&pem, &pem, names.iter().copied()).map_err(failed)?;
             // Some room for what stands around it in a frame.
@@ -115,8 +117,10 @@ impl Door {
         for entry in names.take(PAIRS_MAX - 1) {
             // One that cannot be used must not take TLS away from all others.
             let name = entry.file_name();
-            if let Some(name) = name.to_str() {
-                let _ = add(&entry.path().join(PEM), &[name]);
+            if let Some(name) = name.to_str()
+                && let Err(why) = add(&entry.path().join(PEM), &[name])
+            {
+                self.record.warn(&why);
             }
         }
         let keys = Keys::load(pems).map_err(|e| Unavailable::Pair(PEM.to_owned(), e))?;

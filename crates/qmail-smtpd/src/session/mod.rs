@@ -127,7 +127,8 @@ pub(crate) fn begin(birth: Birth) -> u8 {
     };
     match alone.enter() {
         Ok((jailed, unmet)) => {
-            let walls: Vec<&str> = unmet.iter().map(|wall| wall.what).collect();
+            // One word each: the log line parts its words by spaces.
+            let walls: Vec<String> = unmet.iter().map(|wall| wall.what.replace(' ', "-")).collect();
             let text = walls.join(",");
             let _ = birth.door.tell(&Ask::Jail { entered: true, text: text.as_bytes() });
             serve(jailed, birth)
