@@ -3,8 +3,8 @@
 use crate::door::{Door, Offence, Programs};
 use crate::home::Control;
 use crate::record::Record;
-use crate::session;
 use crate::session::client::Ends;
+use crate::session::{self, Birth};
 use crate::{SessionEnd, settings};
 use gatepost_channel::End as Channel;
 use gatepost_program::Inherited;
@@ -23,7 +23,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where qmail lives unless QMAILHOME says otherwise.
 const HOME: &str = "/var/qmail";
@@ -43,10 +43,12 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
     let switches = Switches::read(&environment, &mut warnings);
     let record = Record::new(switches.log && !client.hears_stderr);
     warnings.iter().for_each(|warning| record.warn(warning));
-    match open(&client, &environment, &switches, &arguments, &record) {
+    let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
+    let checker = Checker::from_arguments(&arguments);
+    match open(&client, &environment, &switches, checker.as_ref(), &record) {
         Ok((control, controls, programs)) => {
             let door = Door::new(control, controls, environment, programs, record);
-            begin(client, door, &switches, &arguments)
+            begin(client, door, &switches, checker.as_ref())
         }
         Err(why) => {
             record.warn(&why);
@@ -84,24 +86,20 @@ fn open(
     client: &Client,
     environment: &Environment,
     switches: &Switches,
-    arguments: &[Vec<u8>],
+    checker: Option<&Checker<'_>>,
     record: &Record,
 ) -> Result<(Control, Controls, Programs), String> {
     let home = std::env::var_os("QMAILHOME").map_or_else(|| PathBuf::from(HOME), PathBuf::from);
-    std::env::set_current_dir(&home).map_err(|e| format!("qmail's home {}: {e}; QMAILHOME names another", home.display()))?;
+    std::env::set_current_dir(&home)
+        .map_err(|e| format!("qmail's home {}: {e}; QMAILHOME names another", home.display()))?;
     let control = Control::new();
     let (controls, warnings) = Controls::read(&control, environment, switches).map_err(|e| e.to_string())?;
     warnings.iter().for_each(|warning| record.warn(warning));
-    Ok((control, controls, programs(client, &home, arguments, record)?))
+    Ok((control, controls, programs(client, &home, checker, record)?))
 }
 
 /// The programs run with limits of their own: as we were started, but with memory as far as it goes.
-fn programs(
-    client: &Client,
-    home: &std::path::Path,
-    arguments: &[Vec<u8>],
-    record: &Record,
-) -> Result<Programs, String> {
+fn programs(client: &Client, home: &Path, checker: Option<&Checker<'_>>, record: &Record) -> Result<Programs, String> {
     let mut limits = Inherited::read().map_err(|e| format!("cannot read resource limits: {e}"))?;
     let stay = limits.raise_memory(u64::MAX).map_err(|e| format!("cannot set resource limits: {e}"))?;
     for (limit, octets) in stay {
@@ -110,18 +108,16 @@ fn programs(
              without -S); sessions are limited without it, so it can go"
         ));
     }
-    let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
-    let checker = Checker::from_arguments(&arguments);
     let directory = CString::new(home.as_os_str().as_bytes()).map_err(|e| e.to_string())?;
     let nothing = || File::options().write(true).open("/dev/null").map_err(|e| format!("/dev/null: {e}"));
     let stderr = if client.hears_stderr { Some(nothing()?) } else { None };
-    let auth_host = checker.as_ref().and_then(|checker| checker.host).map(<[u8]>::to_vec);
+    let auth_host = checker.and_then(|checker| checker.host).map(<[u8]>::to_vec);
     let checker = checker.map(|c| [c.program].iter().chain(&c.arguments).map(|word| word.to_vec()).collect());
     Ok(Programs { directory, limits, stderr, checker: checker.unwrap_or_default(), auth_host })
 }
 
 /// Plugins have the first word; then the session is forked, and the two of them serve.
-fn begin(mut client: Client, mut door: Door, switches: &Switches, arguments: &[Vec<u8>]) -> u8 {
+fn begin(mut client: Client, mut door: Door, switches: &Switches, checker: Option<&Checker<'_>>) -> u8 {
     let prelude = match door.plugins.ask(Phase::Connection, Facts::Nothing, &mut door.environment, &door.programs) {
         Ok(passed) => passed.printed,
         Err(stopped) => {
@@ -131,15 +127,14 @@ fn begin(mut client: Client, mut door: Door, switches: &Switches, arguments: &[V
             return u8::from(stopped.then != Then::Leave);
         }
     };
-    let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
-    let facts = settings::Facts::of(&door, switches, Checker::from_arguments(&arguments).as_ref());
+    let terms = settings::terms(&door, switches, checker);
     let forked = Channel::pair().and_then(|(theirs, ours)| {
         let last = client.output.try_clone()?;
         match process::fork()? {
             Fork::Child => {
                 let client = Ends::new(client.input.into(), client.output.into());
                 // Leaves by exit: nothing of the door's is dropped twice.
-                process::exit(session::begin(facts.birth(client, theirs, prelude)))
+                process::exit(session::begin(Birth { client, door: theirs, terms, prelude }))
             }
             Fork::Parent(pid) => Ok((ours, pid, last)),
         }

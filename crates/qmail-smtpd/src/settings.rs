@@ -1,9 +1,8 @@
 //! What the session is told: control files and variables, put into the terms of the dialect's engine.
 
-use crate::DoorEnd;
 use crate::door::Door;
 use crate::session::client::Ends;
-use crate::session::{Birth, Superserver};
+use crate::session::{Superserver, Terms};
 use gatepost_qmail::auth::{Checker, SmtpAuth};
 use gatepost_qmail::engine::{self, AuthOffer, Settings};
 use gatepost_qmail::environment::Environment;
@@ -16,76 +15,46 @@ use std::time::Duration;
 /// A session without a limit of its own still ends.
 const LONGEST_LIFE: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// Everything but the session's descriptors.
-#[derive(Debug)]
-pub(crate) struct Facts {
-    settings: Settings,
-    implicit_tls: bool,
-    superserver: Option<Superserver>,
-    timeout: Duration,
-    session_time: Duration,
-    greet_delay: Duration,
-    drop_early: bool,
-    door: ProcessId,
-}
-
-impl Facts {
-    pub(crate) fn of(door: &Door, switches: &Switches, checker: Option<&Checker<'_>>) -> Self {
-        let (controls, environment) = (&door.controls, &door.environment);
-        let superserver = superserver(environment);
-        let implicit_tls = environment.has("SMTPS");
-        // s/qmail's word about TLS: `-` none, `!` nothing without it.
-        let word = environment.get("UCSPITLS").unwrap_or_default();
-        let possible = controls.certificate || superserver.is_some();
-        let starttls = possible && !implicit_tls && word != b"-";
-        let clear = switches.auth_clear || environment.get("FORCETLS") == Some(b"0");
-        let auth = SmtpAuth::read(environment, checker).map(|auth| AuthOffer {
-            plain_login: auth.plain,
-            cram_md5: auth.cram,
-            mandatory: auth.mandatory,
-            // A password that could be encrypted should be.
-            needs_tls: starttls && !clear,
-            available: true,
-        });
-        let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
-        Self {
-            settings: Settings {
-                greeting: controls.greeting.clone(),
-                starttls,
-                tls_first: starttls && word.starts_with(b"!"),
-                auth,
-                patched: implicit_tls,
-                databytes: u64::from(controls.databytes),
-                bare_lf: match switches.bare_lf {
-                    BareLf::Refuse => engine::BareLf::Refuse,
-                    BareLf::Repair => engine::BareLf::Repair,
-                },
-                limits: limits(switches),
+/// What holds for the session that `door` is about to fork.
+pub(crate) fn terms(door: &Door, switches: &Switches, checker: Option<&Checker<'_>>) -> Terms {
+    let (controls, environment) = (&door.controls, &door.environment);
+    let superserver = superserver(environment);
+    let implicit_tls = environment.has("SMTPS");
+    // s/qmail's word about TLS: `-` none, `!` nothing without it.
+    let word = environment.get("UCSPITLS").unwrap_or_default();
+    let possible = controls.certificate || superserver.is_some();
+    let starttls = possible && !implicit_tls && word != b"-";
+    let clear = switches.auth_clear || environment.get("FORCETLS") == Some(b"0");
+    let auth = SmtpAuth::read(environment, checker).map(|auth| AuthOffer {
+        plain_login: auth.plain,
+        cram_md5: auth.cram,
+        mandatory: auth.mandatory,
+        // A password that could be encrypted should be.
+        needs_tls: starttls && !clear,
+        available: true,
+    });
+    let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
+    Terms {
+        settings: Settings {
+            greeting: controls.greeting.clone(),
+            starttls,
+            tls_first: starttls && word.starts_with(b"!"),
+            auth,
+            patched: implicit_tls,
+            databytes: u64::from(controls.databytes),
+            bare_lf: match switches.bare_lf {
+                BareLf::Refuse => engine::BareLf::Refuse,
+                BareLf::Repair => engine::BareLf::Repair,
             },
-            implicit_tls,
-            superserver,
-            timeout: seconds(controls.timeout),
-            session_time: switches.session_time.map_or(LONGEST_LIFE, seconds),
-            greet_delay: seconds(controls.greet_delay),
-            drop_early: controls.drop_early_talker,
-            door: ProcessId::try_from(std::process::id()).unwrap_or_default(),
-        }
-    }
-
-    pub(crate) fn birth(self, client: Ends, door: DoorEnd, prelude: Vec<u8>) -> Birth {
-        Birth {
-            client,
-            door,
-            parent: self.door,
-            settings: self.settings,
-            prelude,
-            implicit_tls: self.implicit_tls,
-            superserver: self.superserver,
-            timeout: self.timeout,
-            session_time: self.session_time,
-            greet_delay: self.greet_delay,
-            drop_early: self.drop_early,
-        }
+            limits: limits(switches),
+        },
+        implicit_tls,
+        superserver,
+        timeout: seconds(controls.timeout),
+        session_time: switches.session_time.map_or(LONGEST_LIFE, seconds),
+        greet_delay: seconds(controls.greet_delay),
+        drop_early: controls.drop_early_talker,
+        door: ProcessId::try_from(std::process::id()).unwrap_or_default(),
     }
 }
 

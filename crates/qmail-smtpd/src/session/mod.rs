@@ -11,7 +11,6 @@ use gatepost_qmail::engine::{Answer, AuthAsk, Engine, Event, Farewell, Mechanism
 use gatepost_qmail::{engine, replies};
 use gatepost_session::{KeyholderEnd, Patience, Signer};
 use gatepost_sys::process::ProcessId;
-use gatepost_wire::door::Farewell as Why;
 use gatepost_wire::door::{self, Ask};
 use std::fs::File;
 use std::io::{self, Write};
@@ -25,6 +24,12 @@ const HANDSHAKE_TIME: Duration = Duration::from_secs(30);
 /// After the last reply to a client that is not through: how long it may go on talking before the connection is closed
 /// over it, which would take the reply away again (RFC 1122 §4.2.2.13).
 const LINGER_TIME: Duration = Duration::from_secs(2);
+/// RLIMIT_DATA of a session, octets, unless we were given less: the `ulimit -d 1024` of 2001.
+const DATA: u64 = 1024 * 1024;
+/// How long the kernel lets a session live beyond the time after which it ends by itself.
+const GRACE: Duration = Duration::from_secs(60);
+/// Whom a session becomes that root started: nobody, who owns nothing.
+const NOBODY: (u32, u32) = (65_534, 65_534);
 
 /// Descriptors of a TLS superserver (UCSPI-TLS): it holds the key and speaks TLS, on a word from us.
 #[derive(Debug)]
@@ -34,16 +39,12 @@ pub(crate) struct Superserver {
     pub(crate) inside: Ends,
 }
 
-/// What a session is born with.
+/// What holds for a session from its first octet to its last.
 #[derive(Debug)]
-pub(crate) struct Birth {
-    pub(crate) client: Ends,
-    pub(crate) door: DoorEnd,
+pub(crate) struct Terms {
     /// The door's process.
-    pub(crate) parent: ProcessId,
+    pub(crate) door: ProcessId,
     pub(crate) settings: Settings,
-    /// Said before the greeting, by plugins.
-    pub(crate) prelude: Vec<u8>,
     /// TLS from the first octet on.
     pub(crate) implicit_tls: bool,
     pub(crate) superserver: Option<Superserver>,
@@ -56,11 +57,21 @@ pub(crate) struct Birth {
     pub(crate) drop_early: bool,
 }
 
+/// What a session is born with.
+#[derive(Debug)]
+pub(crate) struct Birth {
+    pub(crate) client: Ends,
+    pub(crate) door: DoorEnd,
+    pub(crate) terms: Terms,
+    /// Said before the greeting, by plugins.
+    pub(crate) prelude: Vec<u8>,
+}
+
 impl Birth {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let mut all = vec![self.door.as_fd()];
         all.extend(self.client.descriptors());
-        let superserver = self.superserver.iter();
+        let superserver = self.terms.superserver.iter();
         all.extend(superserver.flat_map(|s| [s.control.as_fd()].into_iter().chain(s.inside.descriptors())));
         all
     }
@@ -107,23 +118,16 @@ struct Session {
     length: u64,
 }
 
-/// RLIMIT_DATA of a session, octets, unless we were given less: the `ulimit -d 1024` of 2001.
-const DATA: u64 = 1024 * 1024;
-/// How long the kernel lets a session live beyond the time after which it ends by itself.
-const GRACE: Duration = Duration::from_secs(60);
-/// Whom a session becomes that root started: nobody, who owns nothing.
-const NOBODY: (u32, u32) = (65_534, 65_534);
-
 /// The forked child from its first moment to its exit status.
 pub(crate) fn begin(birth: Birth) -> u8 {
     let keep = birth.descriptors();
     let alone = Alone {
-        door: birth.parent,
+        door: birth.terms.door,
         keep: &keep,
         account: Some(NOBODY),
         data: DATA,
         file_size: birth.client.file_size(),
-        life: birth.session_time.saturating_add(GRACE),
+        life: birth.terms.session_time.saturating_add(GRACE),
     };
     match alone.enter() {
         Ok((jailed, unmet)) => {
@@ -144,20 +148,20 @@ pub(crate) fn begin(birth: Birth) -> u8 {
 
 /// Serves one client to the end; gives the exit status that qmail-smtpd would have.
 fn serve(_: JailedSession, birth: Birth) -> u8 {
-    let Birth { client, door, settings, prelude, implicit_tls, superserver, timeout, session_time, .. } = birth;
+    let Birth { client, door, terms, prelude } = birth;
     let mut session = Session {
         line: Line::new(client),
-        engine: Engine::new(settings),
+        engine: Engine::new(terms.settings),
         door: Door::new(door),
-        superserver,
-        patience: Patience::new(timeout),
-        timeout,
-        end: later(session_time),
+        superserver: terms.superserver,
+        patience: Patience::new(terms.timeout),
+        timeout: terms.timeout,
+        end: later(terms.session_time),
         length: 0,
     };
-    let early = (!birth.greet_delay.is_zero() && !implicit_tls && session.line.speaks_within(birth.greet_delay))
-        && birth.drop_early;
-    let status = session.run(&prelude, implicit_tls, early);
+    let waits = !terms.greet_delay.is_zero() && !terms.implicit_tls;
+    let early = waits && session.line.speaks_within(terms.greet_delay) && terms.drop_early;
+    let status = session.run(&prelude, terms.implicit_tls, early);
     // The process ends with all it has: taking it apart first would only cost time.
     std::mem::forget(session);
     status
@@ -168,12 +172,12 @@ impl Session {
         let (why, status) = match self.talk(prelude, implicit_tls, early) {
             Ok(farewell) => {
                 self.part(farewell);
-                (told(farewell), farewell.exit_status())
+                (reported(farewell), farewell.exit_status())
             }
-            Err(Cut::ClientGone) => (Why::ClientGone, 1),
-            Err(Cut::Late) => (Why::Timeout, 1),
-            Err(Cut::Tls) => (Why::TlsFailed, 1),
-            Err(Cut::Door) => (Why::Internal, 1),
+            Err(Cut::ClientGone) => (door::Farewell::ClientGone, 1),
+            Err(Cut::Late) => (door::Farewell::Timeout, 1),
+            Err(Cut::Tls) => (door::Farewell::TlsFailed, 1),
+            Err(Cut::Door) => (door::Farewell::Internal, 1),
         };
         self.door.bye(why);
         status
@@ -372,13 +376,13 @@ fn understood(then: door::Then) -> Then {
     }
 }
 
-fn told(farewell: Farewell) -> Why {
+fn reported(farewell: Farewell) -> door::Farewell {
     match farewell {
-        Farewell::Quit | Farewell::Quietly => Why::Quit,
-        Farewell::Timeout => Why::Timeout,
-        Farewell::Limit => Why::Limit,
-        Farewell::StrayNewline => Why::BareLf,
-        Farewell::Door => Why::Refused,
-        Farewell::Internal => Why::Internal,
+        Farewell::Quit | Farewell::Quietly => door::Farewell::Quit,
+        Farewell::Timeout => door::Farewell::Timeout,
+        Farewell::Limit => door::Farewell::Limit,
+        Farewell::StrayNewline => door::Farewell::BareLf,
+        Farewell::Door => door::Farewell::Refused,
+        Farewell::Internal => door::Farewell::Internal,
     }
 }
