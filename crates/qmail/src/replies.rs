@@ -230,6 +230,6 @@ replies! {
     TLS_ARGUMENT = "501 Syntax error (no parameters allowed) (#5.5.4)";
     /// Certificate or key cannot be used now.
     TLS_UNAVAILABLE = "454 TLS not available (#4.3.0)";
-    /// FORCETLS.
+    /// UCSPITLS=!.
     TLS_FIRST = "530 Must issue a STARTTLS command first (#5.7.0)";
 }

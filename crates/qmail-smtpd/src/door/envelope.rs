@@ -5,6 +5,7 @@ use gatepost_program::QueueProgram;
 use gatepost_qmail::queue::Envelope;
 use gatepost_qmail::recipients::{Refusal, max_rcpt};
 use gatepost_qmail::replies::{self, Reply};
+use gatepost_qmail::text::{VALUE_MAX, clean};
 use gatepost_qmail::{literal, rcptcheck};
 use gatepost_wire::door::Then;
 use std::io;
@@ -45,8 +46,16 @@ impl Door {
         }
     }
 
-    pub(super) fn mail(&mut self, address: &[u8]) -> Say {
+    pub(super) fn mail(&mut self, address: &[u8]) -> Result<Say, Offence> {
+        // The session has said so to its client; an owned one would not.
+        if self.user.is_none() && self.offer.is_some_and(|offer| offer.mandatory) {
+            return Err(Offence::Untimely);
+        }
         self.forget_transaction();
+        Ok(self.begin_transaction(address))
+    }
+
+    fn begin_transaction(&mut self, address: &[u8]) -> Say {
         let mut sender = address.to_vec();
         if let Err(refusal) = self.localise(&mut sender) {
             return refusal;
@@ -176,13 +185,24 @@ impl Door {
         Say::go()
     }
 
+    /// What a program hears of an address is cleaned (P11). Where one is asked, an address that this would change is not
+    /// taken: the answer would be about another one, and the queue would get one that nobody has looked at.
+    fn can_be_asked_about(&self, address: &[u8]) -> bool {
+        let asked = self.controls.plugins.is_some() || rcptcheck::program(&self.environment).is_some();
+        !asked || clean(address, VALUE_MAX) == address
+    }
+
     /// `[our address]` becomes our name, for senders and recipients, before any list is asked.
     fn localise(&self, address: &mut Vec<u8>) -> Result<(), Say> {
         if let Some(host) = self.controls.local_host.as_deref().filter(|_| address.ends_with(b"]")) {
             let ours = gatepost_sys::net::own_ipv4().map_err(|_| Say::close(&replies::IP_ME))?;
             literal::replace(address, host, &ours);
         }
-        if literal::fits(address) { Ok(()) } else { Err(Say::refused(&replies::SYNTAX)) }
+        if literal::fits(address) && self.can_be_asked_about(address) {
+            Ok(())
+        } else {
+            Err(Say::refused(&replies::SYNTAX))
+        }
     }
 }
 

@@ -9,6 +9,9 @@ mod plugins;
 mod programs;
 mod tls;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use programs::Programs;
 
 use crate::SessionEnd;
@@ -17,6 +20,7 @@ use crate::record::Record;
 use allowance::Allowance;
 use envelope::Transaction;
 use gatepost_channel::{ChannelError, Inbox, messages};
+use gatepost_qmail::auth::SmtpAuth;
 use gatepost_qmail::controls::Controls;
 use gatepost_qmail::environment::Environment;
 use gatepost_qmail::replies::{self, Reply};
@@ -102,6 +106,8 @@ pub(crate) struct Door {
     pub(crate) programs: Programs,
     pub(crate) plugins: plugins::Phases,
     pub(crate) record: Record,
+    /// AUTH as it is offered; None: it is not.
+    pub(crate) offer: Option<SmtpAuth>,
     helo: Option<Vec<u8>>,
     tls: Option<TlsFacts>,
     encrypted: bool,
@@ -132,6 +138,7 @@ impl Door {
             environment,
             programs,
             record,
+            offer: None,
             helo: None,
             tls: None,
             encrypted: false,
@@ -182,6 +189,11 @@ impl Door {
                 return Ok(true);
             }
             _ if self.in_content() => return Err(Offence::Untimely),
+            // No line of a client's holds one. In an envelope it would end a command of whoever sends the message on
+            // (qmail-remote does not look), and the next could name any recipient: relaying.
+            Ask::Helo(text) | Ask::Mail(text) | Ask::Rcpt(text) if text.contains(&b'\n') => {
+                return Err(Offence::Untimely);
+            }
             Ask::Jail { entered, text } => {
                 if entered {
                     self.record.without(text);
@@ -191,15 +203,15 @@ impl Door {
                 return Ok(false);
             }
             Ask::Helo(name) => self.helo(name),
-            Ask::Mail(address) => self.mail(address),
+            Ask::Mail(address) => self.mail(address)?,
             Ask::Rcpt(address) => self.rcpt(address)?,
             Ask::Data => self.data()?,
             Ask::Reset => {
                 self.forget_transaction();
                 return Ok(false);
             }
-            Ask::Challenge => self.challenge(),
-            Ask::Auth(auth) => self.auth(&auth),
+            Ask::Challenge => self.challenge()?,
+            Ask::Auth(auth) => self.auth(&auth)?,
             Ask::StartTls => return self.start_tls(session).map(|()| false),
             Ask::Encrypted(facts) => {
                 self.encrypted(facts);
@@ -221,7 +233,8 @@ impl Door {
 
     /// The line to the client is in clear, so that the door may have a last word when the session cannot.
     pub(crate) fn in_clear(&self) -> bool {
-        !self.encrypted
+        // With a superserver the line may have moved to other descriptors before the session could say so.
+        !self.encrypted && !self.environment.has("SSLCTLFD")
     }
 
     /// The transaction is over; what plugins said for it too.

@@ -39,12 +39,14 @@ pub(crate) struct Door {
     end: DoorEnd,
     outbox: Outbox<SessionToDoor>,
     inbox: Inbox,
+    /// Content that has not been sent yet, [`CONTENT_MAX`] octets at most.
+    content: Vec<u8>,
 }
 
 impl Door {
     pub(crate) fn new(end: DoorEnd) -> Self {
         let _ = end.seq().set_timeout(WAIT);
-        Self { end, outbox: Outbox::default(), inbox: Inbox::new(LINES_MAX.saturating_add(64)) }
+        Self { end, outbox: Outbox::default(), inbox: Inbox::new(LINES_MAX.saturating_add(64)), content: Vec::new() }
     }
 
     /// Asks, and gives the lines and what then.
@@ -59,6 +61,7 @@ impl Door {
 
     /// Says what is not answered; it travels with the next question.
     pub(crate) fn tell(&mut self, ask: &Ask<'_>) -> Result<(), DoorLost> {
+        self.hand_over()?;
         if self.outbox.push(ask) {
             return Ok(());
         }
@@ -67,16 +70,27 @@ impl Door {
         if self.outbox.push(ask) { Ok(()) } else { Err(DoorLost) }
     }
 
-    /// The next octets of content: fills frames, sends each that is full.
+    /// The next octets of content. Gathered: a client may send it in lines of one octet, and each message costs both ends
+    /// a system call.
     pub(crate) fn content(&mut self, mut octets: &[u8]) -> Result<(), DoorLost> {
         while !octets.is_empty() {
-            let room = self.outbox.room().min(CONTENT_MAX);
+            let room = CONTENT_MAX.saturating_sub(self.content.len());
             let (now, later) = octets.split_at_checked(room).unwrap_or((octets, &[]));
-            if now.is_empty() || !self.outbox.push(&Ask::Content(now)) {
-                self.end.flush(&mut self.outbox)?;
-                continue;
-            }
+            self.content.extend_from_slice(now);
             octets = later;
+            if self.content.len() >= CONTENT_MAX {
+                self.hand_over()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the content that has gathered.
+    fn hand_over(&mut self) -> Result<(), DoorLost> {
+        if !self.content.is_empty() {
+            self.end.flush(&mut self.outbox)?;
+            self.end.tell(&Ask::Content(&self.content))?;
+            self.content.clear();
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ pub struct Settings {
     pub greeting: Vec<u8>,
     /// Offer STARTTLS.
     pub starttls: bool,
-    /// 530 to MAIL before TLS: FORCETLS.
+    /// 530 to MAIL before TLS: s/qmail's UCSPITLS=!.
     pub tls_first: bool,
     /// `None`: AUTH is 502, as in unpatched builds.
     pub auth: Option<AuthOffer>,
