@@ -8,7 +8,7 @@ use crate::session::{self, Birth};
 use crate::{SessionEnd, settings};
 use gatepost_channel::End as Channel;
 use gatepost_program::Inherited;
-use gatepost_qmail::auth::Checker;
+use gatepost_qmail::auth::{Checker, SmtpAuth};
 use gatepost_qmail::controls::Controls;
 use gatepost_qmail::environment::Environment;
 use gatepost_qmail::log::End;
@@ -16,6 +16,7 @@ use gatepost_qmail::replies;
 use gatepost_qmail::spp::{Facts, Phase};
 use gatepost_qmail::switches::Switches;
 use gatepost_sys::process::{self, Fork, ProcessId, Signal};
+use gatepost_sys::wait::{self, Want};
 use gatepost_sys::{fds, net};
 use gatepost_wire::door::{Farewell, Then};
 use std::ffi::{CString, OsString};
@@ -24,9 +25,12 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Where qmail lives unless QMAILHOME says otherwise.
 const HOME: &str = "/var/qmail";
+/// Longest wait of the door for a client that does not read.
+const LAST_WORD_TIME: Duration = Duration::from_secs(1);
 
 /// Serves the one connection on descriptors 0 and 1 as qmail-smtpd would; gives its exit status: 0 after QUIT, else 1.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
@@ -127,12 +131,15 @@ fn begin(mut client: Client, mut door: Door, switches: &Switches, checker: Optio
             return u8::from(stopped.then != Then::Leave);
         }
     };
-    let terms = settings::terms(&door, switches, checker);
+    door.offer = SmtpAuth::read(&door.environment, checker);
+    let terms = settings::terms(&door, switches);
     let forked = Channel::pair().and_then(|(theirs, ours)| {
         let last = client.output.try_clone()?;
         match process::fork()? {
             Fork::Child => {
                 let client = Ends::new(client.input.into(), client.output.into());
+                // This memory is a copy of the door's, and the admin's variables are nothing for who parses the client.
+                door.environment.forget();
                 // Leaves by exit: nothing of the door's is dropped twice.
                 process::exit(session::begin(Birth { client, door: theirs, terms, prelude }))
             }
@@ -167,17 +174,26 @@ impl Serving {
         }
         drop(self.session);
         let status = match process::await_end(self.pid) {
-            process::End::Exit(status) => status,
+            // An owned session ends with what it likes.
+            process::End::Exit(status) => u8::from(status != 0),
             process::End::Signal(signal) => {
                 self.door.record.warn(&format_args!("the session was killed by signal {signal}"));
                 if self.door.farewell().is_none() && self.door.in_clear() {
-                    let _ = self.last.write_all(format!("{}\r\n", replies::INTERNAL).as_bytes());
+                    last_word(&mut self.last, &format!("{}\r\n", replies::INTERNAL));
                 }
                 1
             }
         };
         self.door.record.close(&self.door.environment, end(&attended, self.door.farewell()));
         status
+    }
+}
+
+/// Says `line` if there is room for it. A session may have left a pipe behind that is full and that nobody reads.
+fn last_word(client: &mut File, line: &str) {
+    let until = Instant::now().checked_add(LAST_WORD_TIME);
+    if wait::ready(&[(client.as_fd(), Want::Write)], until).is_ok_and(|ready| ready.contains(&true)) {
+        let _ = client.write_all(line.as_bytes());
     }
 }
 
@@ -191,5 +207,26 @@ fn end(attended: &Result<(), Offence>, farewell: Option<Farewell>) -> End {
         (Ok(()), Some(Farewell::TlsFailed)) => End::Tls,
         (Ok(()), Some(Farewell::Refused)) => End::Refused,
         (Ok(()), Some(Farewell::Internal) | None) | (Err(_), _) => End::Internal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn p3_a_session_that_dies_behind_a_full_pipe_does_not_hold_the_door() {
+        let (_nobody_reads, full) = io::pipe().unwrap();
+        let mut full = File::from(std::os::fd::OwnedFd::from(full));
+        fds::set_nonblocking(full.as_fd(), true).unwrap();
+        while full.write(&[b'x'; 4096]).is_ok() {}
+        fds::set_nonblocking(full.as_fd(), false).unwrap();
+        let (done, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            last_word(&mut full, "421\r\n");
+            done.send(()).unwrap();
+        });
+        told.recv_timeout(Duration::from_secs(60)).unwrap();
     }
 }

@@ -3,7 +3,6 @@
 use crate::door::Door;
 use crate::session::client::Ends;
 use crate::session::{Superserver, Terms};
-use gatepost_qmail::auth::{Checker, SmtpAuth};
 use gatepost_qmail::engine::{self, AuthOffer, Settings};
 use gatepost_qmail::environment::Environment;
 use gatepost_qmail::switches::{BareLf, Switches};
@@ -16,7 +15,7 @@ use std::time::Duration;
 const LONGEST_LIFE: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// What holds for the session that `door` is about to fork.
-pub(crate) fn terms(door: &Door, switches: &Switches, checker: Option<&Checker<'_>>) -> Terms {
+pub(crate) fn terms(door: &Door, switches: &Switches) -> Terms {
     let (controls, environment) = (&door.controls, &door.environment);
     let superserver = superserver(environment);
     let implicit_tls = environment.has("SMTPS");
@@ -24,13 +23,20 @@ pub(crate) fn terms(door: &Door, switches: &Switches, checker: Option<&Checker<'
     let word = environment.get("UCSPITLS").unwrap_or_default();
     let possible = controls.certificate || superserver.is_some();
     let starttls = possible && !implicit_tls && word != b"-";
-    let clear = switches.auth_clear || environment.get("FORCETLS") == Some(b"0");
-    let auth = SmtpAuth::read(environment, checker).map(|auth| AuthOffer {
+    let tls_first = word.starts_with(b"!");
+    let (forced, clear) = match environment.get("FORCETLS") {
+        None => (false, switches.auth_clear),
+        Some(value) => (value != b"0", switches.auth_clear || value == b"0"),
+    };
+    if (tls_first || forced) && !possible {
+        door.record.warn(&"TLS is required, but there is no control/servercert.pem: what waits for it is refused");
+    }
+    let auth = door.offer.map(|auth| AuthOffer {
         plain_login: auth.plain,
         cram_md5: auth.cram,
         mandatory: auth.mandatory,
-        // A password that could be encrypted should be.
-        needs_tls: starttls && !clear,
+        // A password that could be encrypted should be; and a certificate that got lost opens nothing that was closed.
+        needs_tls: (starttls || forced) && !clear,
         available: true,
     });
     let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
@@ -38,7 +44,7 @@ pub(crate) fn terms(door: &Door, switches: &Switches, checker: Option<&Checker<'
         settings: Settings {
             greeting: controls.greeting.clone(),
             starttls,
-            tls_first: starttls && word.starts_with(b"!"),
+            tls_first,
             auth,
             patched: implicit_tls,
             databytes: u64::from(controls.databytes),
@@ -77,4 +83,28 @@ fn superserver(environment: &Environment) -> Option<Superserver> {
         fds::inherited(number).ok()
     };
     Some(Superserver { control: fd("SSLCTLFD")?, inside: Ends::new(fd("SSLREADFD")?, fd("SSLWRITEFD")?) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::door::tests::door;
+
+    #[test]
+    fn p7_without_a_certificate_nothing_that_needs_tls_goes_in_clear() {
+        for (variables, mail_waits, password_waits) in [
+            (&[][..], false, false),
+            (&[("UCSPITLS", "!")], true, true),
+            (&[("FORCETLS", "1")], false, true),
+            (&[("FORCETLS", "0")], false, false),
+            (&[("UCSPITLS", "")], false, false),
+        ] {
+            let engine::Settings { starttls, tls_first, auth, .. } =
+                terms(&door(variables, ""), &Switches::default()).settings;
+            assert!(!starttls);
+            assert_eq!(tls_first, mail_waits, "{variables:?}");
+            // `tls_first` implies that AUTH waits, too.
+            assert_eq!(tls_first || auth.unwrap().needs_tls, password_waits, "{variables:?}");
+        }
+    }
 }

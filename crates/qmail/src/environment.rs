@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use zeroize::Zeroize;
+
 use crate::text::{VALUE_MAX, clean};
 
 /// Name and value pairs in their order, names once each.
@@ -58,6 +60,12 @@ impl Environment {
     /// Removes a variable.
     pub fn unset(&mut self, name: &str) {
         self.pairs.retain(|(known, _)| known != name.as_bytes());
+    }
+
+    /// Overwrites and forgets all values: this process is about to be one that must not know them.
+    pub fn forget(&mut self) {
+        self.pairs.iter_mut().for_each(|(_, value)| value.zeroize());
+        self.pairs.clear();
     }
 
     /// All of it, in order: for the queue program and the programs beside it.

@@ -10,7 +10,7 @@ mod programs;
 mod tls;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use programs::Programs;
 
