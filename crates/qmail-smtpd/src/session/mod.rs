@@ -11,7 +11,7 @@ use gatepost_qmail::engine::{Answer, AuthAsk, Engine, Event, Farewell, Mechanism
 use gatepost_qmail::{engine, replies};
 use gatepost_session::{KeyholderEnd, Patience, Signer};
 use gatepost_sys::process::ProcessId;
-use gatepost_wire::door::{self, Ask};
+use gatepost_wire::door::{self, ARGUMENT_MAX, Ask};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -272,7 +272,7 @@ impl Session {
                     door::Then::Go => self.engine.challenge(text),
                     refused => self.engine.answer(&Answer { lines: text, then: understood(refused) }),
                 }),
-                Event::Helo { name, .. } => ask!(Ask::Helo(name)),
+                Event::Helo { name, .. } => ask!(Ask::Helo(sayable(name))),
                 Event::Mail { address, .. } => ask!(Ask::Mail(address)),
                 Event::Rcpt { address } => ask!(Ask::Rcpt(address)),
                 Event::Data => ask!(Ask::Data),
@@ -352,6 +352,11 @@ impl Session {
     }
 }
 
+/// What of a name the door hears: GATEPOST_LINE may let a longer one in, and nobody looks at that much of it.
+fn sayable(name: &[u8]) -> &[u8] {
+    name.get(..ARGUMENT_MAX).unwrap_or(name)
+}
+
 fn abandoned(why: engine::Why) -> door::Abandoned {
     match why {
         engine::Why::TooLarge => door::Abandoned::TooLarge,
@@ -384,5 +389,22 @@ fn reported(farewell: Farewell) -> door::Farewell {
         Farewell::StrayNewline => door::Farewell::BareLf,
         Farewell::Door => door::Farewell::Refused,
         Farewell::Internal => door::Farewell::Internal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gatepost_qmail::switches::LINE_MAX;
+    use gatepost_wire::{Frame, Messages};
+
+    #[test]
+    fn p6_the_longest_line_that_may_be_asked_for_is_no_offence() {
+        for length in [0, ARGUMENT_MAX, ARGUMENT_MAX + 1, usize::try_from(LINE_MAX).unwrap()] {
+            let name = vec![b'x'; length];
+            let frame = Frame::of(&Ask::Helo(sayable(&name)));
+            let heard = Messages::<Ask<'_>>::one(frame.bytes()).unwrap();
+            assert_eq!(heard, Ask::Helo(&name[..length.min(ARGUMENT_MAX)]));
+        }
     }
 }
