@@ -1,7 +1,8 @@
 //! The walk through the tree: every key read, every value checked alone, then against the others.
 
 use crate::facts::{
-    Backend, Config, Connect, Jail, Limits, Listen, Pair, REPLY_TIMEOUT, Relax, Relay, SPOOL, Tls, TlsVersion, Users,
+    Backend, Config, Connect, Jail, Limits, Listen, Pair, Queue, QueueUser, REPLY_TIMEOUT, Relax, Relay, SPOOL, Tls,
+    TlsVersion, Users,
 };
 use crate::fault::{Faults, Page, Span, Wrong, utf8};
 use crate::profile::{IDENTITIES, Profile, identity_name};
@@ -71,7 +72,8 @@ fn facts(page: &mut Page<'_>, root: &Section<'_>, read: Read) -> Config {
     let heard = listen(page, root);
     let tls = tls(page, root, &heard);
     let relay = relay(page, root, read);
-    let backend = backend(page, root, &heard);
+    let numbered = users.as_ref().is_some_and(|users| matches!(users.get_ref(), Users::From(_)));
+    let backend = backend(page, root, &heard, numbered);
     Config {
         hostname: hostname.map(Spanned::into_inner).unwrap_or_default(),
         spool: spool.map_or_else(|| PathBuf::from(SPOOL), Spanned::into_inner),
@@ -287,7 +289,7 @@ fn domains_of(
     domains
 }
 
-fn backend(page: &mut Page<'_>, root: &Section<'_>, heard: &[Heard]) -> Backend {
+fn backend(page: &mut Page<'_>, root: &Section<'_>, heard: &[Heard], numbered: bool) -> Backend {
     let section = root.one(page, "backend");
     let profile = section.word(page, "profile", &Profile::ALL.map(|profile| (profile.name(), profile)));
     if !section.has("profile") {
@@ -299,26 +301,68 @@ fn backend(page: &mut Page<'_>, root: &Section<'_>, heard: &[Heard]) -> Backend 
     }
     let reply_timeout = duration(page, &section, "reply_timeout", REPLY_TIMEOUTS, REPLY_TIMEOUT);
     let identity = section.word(page, "identity", &IDENTITIES);
-    let available = profile.as_ref().is_none_or(|profile| profile.get_ref().is_available());
+    let profile = profile.map(Spanned::into_inner);
     let mut connect = Vec::new();
-    if let Some(profile) = profile.as_ref().filter(|_| !available) {
-        let wrong = Wrong::new(format!("\"{}\" is not available in this version", profile.get_ref().name()), OTHERS);
-        section.fault(page, "profile", profile, wrong);
+    let mut queue = None;
+    if profile == Some(Profile::QmailQueue) {
+        queue = Some(queue_program(page, &section, numbered));
     } else {
         connect = section.one_or_list(page, "connect", value::connect);
         places(page, &section, &connect, heard);
+        for key in ["home", "queue_user", "queue_as"] {
+            section.get(page, key, |_| -> Result<(), Wrong> {
+                Err(Wrong::new("only a queue program has that", "take it out, or write profile = \"qmail-queue\""))
+            });
+        }
     }
-    let profile = profile.map(Spanned::into_inner);
     let relay_proof = relay_proof(page, &section, profile);
     let identity = match profile {
-        Some(profile) if available => hand_over(page, &section, profile, &connect, identity),
+        Some(profile) if queue.is_none() => hand_over(page, &section, profile, &connect, identity),
         _ => Identity::None,
     };
     let profile = profile.unwrap_or(Profile::Smtp);
-    Backend { profile, connect: plain(connect), dialect: profile.dialect(), identity, relay_proof, reply_timeout }
+    Backend {
+        profile,
+        connect: plain(connect),
+        queue,
+        dialect: profile.dialect(),
+        identity,
+        relay_proof,
+        reply_timeout,
+    }
 }
 
-const OTHERS: &str = "write \"smtp\" or \"lmtp\" for a backend that listens on a socket";
+/// The qmail home unless given.
+const QMAIL_HOME: &str = "/var/qmail";
+
+/// The program to run and its users. `numbered`: users are numbers, so that there need be no accounts.
+fn queue_program(page: &mut Page<'_>, section: &Section<'_>, numbered: bool) -> Queue {
+    let home = section.text(page, "home", value::path).map_or_else(|| QMAIL_HOME.into(), Spanned::into_inner);
+    let program = section.text(page, "connect", |text| match text.starts_with('/') {
+        true => value::path(text),
+        false => Err(Wrong::new(
+            format!("\"{text}\" is no path of a program"),
+            format!("write \"{QMAIL_HOME}/bin/qmail-queue\", or take it out"),
+        )),
+    });
+    let mut user = |key, account: &str| {
+        let given = section.get(page, key, queue_user).map(Spanned::into_inner);
+        given.unwrap_or_else(|| if numbered { QueueUser::Own } else { QueueUser::Account(account.to_owned()) })
+    };
+    let (user, owner) = (user("queue_user", "qmaild"), user("queue_as", "qmailq"));
+    Queue { program: program.map_or_else(|| home.join("bin/qmail-queue"), Spanned::into_inner), home, user, owner }
+}
+
+fn queue_user(value: &DeValue<'_>) -> Result<QueueUser, Wrong> {
+    let DeValue::Integer(_) = value else {
+        let name = section::text(value)?;
+        let right = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+        let wrong = || Wrong::new(format!("\"{}\" is no account", name.escape_debug()), "write an account's name");
+        return if right && !name.is_empty() { Ok(QueueUser::Account(name.to_owned())) } else { Err(wrong()) };
+    };
+    let id = section::within(section::integer(value)?, USER_IDS, |id| id.to_string())?;
+    u32::try_from(id).map(QueueUser::Id).map_err(|_| Wrong::new("too much", "write a user id"))
+}
 
 /// Whether the backend is to prove that it does not relay: where it can be asked, unless told otherwise.
 fn relay_proof(page: &mut Page<'_>, section: &Section<'_>, profile: Option<Profile>) -> bool {

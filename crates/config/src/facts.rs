@@ -112,8 +112,10 @@ pub struct Relay {
 pub struct Backend {
     /// What stands behind us.
     pub profile: Profile,
-    /// Where, in the order of trying; one at least.
+    /// Where, in the order of trying; one at least, but none for a queue program.
     pub connect: Vec<Connect>,
+    /// The queue program, if that is what stands behind us.
+    pub queue: Option<Queue>,
     /// What it speaks: the profile's.
     pub dialect: Dialect,
     /// How it learns who the client is: the profile's way unless given.
@@ -122,6 +124,30 @@ pub struct Backend {
     pub relay_proof: bool,
     /// Wait for its answer to the end of content; below ten minutes.
     pub reply_timeout: Duration,
+}
+
+/// A queue program and by whom it is run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue {
+    /// Its file; absolute.
+    pub program: PathBuf,
+    /// Where it runs: the qmail home; absolute.
+    pub home: PathBuf,
+    /// Its real user: by it qmail-queue knows that mail comes from the network.
+    pub user: QueueUser,
+    /// Its effective user, whose the queue is.
+    pub owner: QueueUser,
+}
+
+/// A user of the queue program's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QueueUser {
+    /// The role's own, as the others have theirs: the default where users are numbers.
+    Own,
+    /// This account.
+    Account(String),
+    /// This id, user and group alike; never 0.
+    Id(u32),
 }
 
 /// Where a backend listens.

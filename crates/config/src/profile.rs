@@ -71,16 +71,10 @@ impl Profile {
         self.facts().dialect
     }
 
-    /// False for a profile that has a name but is not served in this version.
-    #[must_use]
-    pub fn is_available(self) -> bool {
-        self != Self::QmailQueue
-    }
-
     /// True when it can be asked whether it takes mail for a recipient, and so be made to prove that it does not relay.
     #[must_use]
     pub fn can_be_asked(self) -> bool {
-        self.dialect() != Dialect::Qmqp
+        !matches!(self.dialect(), Dialect::Qmqp | Dialect::Queue)
     }
 
     /// The ways in which it can be told who the client is at that place, the default first; none when it cannot listen
@@ -96,7 +90,7 @@ impl Profile {
     /// Which MTA understands what where. A profile that knows a hand-over does not offer to go without: an MTA that
     /// takes each client for a neighbour relays for each. Who wants that has the plain profile `smtp`.
     fn facts(self) -> Facts {
-        use Dialect::{Lmtp, Qmqp, Smtp};
+        use Dialect::{Lmtp, Qmqp, Queue, Smtp};
         let row = |name, dialect, tcp, unix| Facts { name, dialect, tcp, unix };
         match self {
             Self::Postfix => row("postfix", Smtp, &[Xclient, ProxyV2], &[Xclient, ProxyV2]),
@@ -108,7 +102,8 @@ impl Profile {
             // Offers XCLIENT to trusted networks, so not over a unix socket.
             Self::DovecotLmtp => row("dovecot-lmtp", Lmtp, &[Xclient, ProxyV2, Nothing], &[Nothing]),
             Self::CyrusLmtp => row("cyrus-lmtp", Lmtp, &[Nothing], &[Nothing]),
-            Self::QmailQueue => row("qmail-queue", Smtp, &[], &[]),
+            // A program, not a place.
+            Self::QmailQueue => row("qmail-queue", Queue, &[], &[]),
             // It believes whoever connects, and there is no place for a client's address.
             Self::Qmqp => row("qmqp", Qmqp, &[Nothing], &[Nothing]),
             Self::Smtp => row("smtp", Smtp, &[Nothing, Xclient, ProxyV2], &[Nothing, Xclient, ProxyV2]),

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // Functions shared by tests, too.
 
 use gatepost_config::{
-    Config, Connect, Dialect, Identity, Jail, Limits, Pair, Profile, Relax, TlsMode, TlsVersion, Users,
+    Config, Connect, Dialect, Identity, Jail, Limits, Pair, Profile, Queue, QueueUser, Relax, TlsMode, TlsVersion,
+    Users,
 };
 use gatepost_smtp::data::BareLf;
 use gatepost_smtp::server::Leniency;
@@ -199,10 +200,33 @@ fn config_without_listeners_has_the_default_one() {
 }
 
 #[test]
+fn config_a_queue_program_has_the_users_of_qmail_unless_users_are_numbers() {
+    let queue = |head: &str, backend: &str| {
+        let (before, _) = LEAST.split_once("[backend]").unwrap();
+        let text = format!("{head}\n{before}[backend]\nprofile = \"qmail-queue\"\n{backend}\n");
+        parse(&text).backend.queue.unwrap()
+    };
+    let account = |name: &str| QueueUser::Account(name.to_owned());
+    let usual = Queue {
+        program: "/var/qmail/bin/qmail-queue".into(),
+        home: "/var/qmail".into(),
+        user: account("qmaild"),
+        owner: account("qmailq"),
+    };
+    assert_eq!(queue("", ""), usual);
+    assert_eq!(queue("users = 61000", ""), Queue { user: QueueUser::Own, owner: QueueUser::Own, ..usual.clone() });
+    let given = "connect = \"/opt/scan\"\nhome = \"/opt/qmail\"\nqueue_user = 7791\nqueue_as = \"q\"";
+    let owner = account("q");
+    let expected = Queue { program: "/opt/scan".into(), home: "/opt/qmail".into(), user: QueueUser::Id(7791), owner };
+    assert_eq!(queue("users = 61000", given), expected);
+}
+
+#[test]
 fn config_profiles_speak_what_they_speak() {
     for profile in Profile::ALL {
         let expected = match profile.name() {
             "qmqp" => Dialect::Qmqp,
+            "qmail-queue" => Dialect::Queue,
             name if name.contains("lmtp") => Dialect::Lmtp,
             _ => Dialect::Smtp,
         };

@@ -399,13 +399,29 @@ fn config_faults_are_shown_where_they_are_with_what_to_write() {
 }
 
 #[test]
-fn config_profiles_that_are_not_served_say_so() {
-    let text = SOUND
-        .replace("profile = \"postfix\"", "profile = \"qmail-queue\"")
-        .replace("connect = \"unix:/var/spool/postfix/public/gatepost\"", "connect = \"/var/qmail/bin/qmail-queue\"");
-    let faults = faults(&text);
-    assert_eq!(faults.iter().count(), 1, "{faults}");
-    assert!(faults.to_string().contains("not available in this version"), "{faults}");
+fn config_a_queue_program_is_named_by_its_path() {
+    let text = |connect: &str, more: &str| {
+        SOUND
+            .replace("profile = \"postfix\"", "profile = \"qmail-queue\"")
+            .replace("\"unix:/var/spool/postfix/public/gatepost\"", connect)
+            .replace("relay_proof = true", more)
+            .replace("identity = \"xclient\"", "")
+    };
+    let table = [
+        ("\"tcp:127.0.0.1:25\"", "", "is no path of a program"),
+        ("\"bin/qmail-queue\"", "", "is no path of a program"),
+        ("\"/var/qmail/bin/qmail-queue\"", "relay_proof = true", "qmail-queue takes a message for whomever it is"),
+        ("\"/var/qmail/bin/qmail-queue\"", "queue_user = \"qmaild:\"", "is no account"),
+        ("\"/var/qmail/bin/qmail-queue\"", "queue_as = 0", "0 is too little"),
+        ("\"/var/qmail/bin/qmail-queue\"", "home = \"qmail\"", "home"),
+    ];
+    for (connect, more, fragment) in table {
+        let faults = faults(&text(connect, more));
+        assert_eq!(faults.iter().count(), 1, "{faults}");
+        assert!(faults.to_string().contains(fragment), "{fragment:?} in\n{faults}");
+    }
+    let other = faults(&SOUND.replace("relay_proof = true", "queue_user = \"qmaild\""));
+    assert!(other.to_string().contains("only a queue program has that"), "{other}");
 }
 
 #[test]

@@ -19,6 +19,7 @@ pub(crate) fn run(name: Option<OsString>) -> ExitCode {
         Role::Keyholder => c"gp-keyholder",
         Role::Handoff => c"gp-handoff",
         Role::Receiver => c"gp-receiver",
+        Role::Queue => c"gp-queue",
     });
     match role {
         Role::Listener => end(role, gatepost_listener::run(newborn)),
@@ -26,6 +27,7 @@ pub(crate) fn run(name: Option<OsString>) -> ExitCode {
         Role::Keyholder => end(role, gatepost_keyholder::run(newborn)),
         Role::Handoff => end(role, gatepost_handoff::run(newborn)),
         Role::Receiver => end(role, gatepost_receiver::run(newborn)),
+        Role::Queue => end(role, gatepost_queue::run(newborn)),
     }
 }
 

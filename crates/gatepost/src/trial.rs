@@ -94,6 +94,7 @@ fn maildir_backend(dir: &Path) -> Result<(Backend, Receiver), String> {
         identity: Identity::None,
         connect: vec![Connect::Unix(socket_dir.join("lmtp"))],
         relay_proof: false,
+        queue: None,
         reply_timeout: 60,
     };
     Ok((backend, Receiver { maildir, socket_dir }))
@@ -113,6 +114,7 @@ fn smtp_backend(text: &str) -> Result<Backend, String> {
         identity: Identity::None,
         connect: vec![connect],
         relay_proof: true,
+        queue: None,
         reply_timeout: 540,
     })
 }

@@ -1,7 +1,7 @@
 //! Orders from the launcher, news from the listener, one task per session.
 
 use crate::allowance::{self, Allowance};
-use crate::backend::{Doors, Facts, Patience};
+use crate::backend::{Doors, Facts, Patience, Queue};
 use crate::session::{House, attend};
 use crate::spool::Spool;
 use crate::{ControlEnd, HandoffError, ListenerEnd, SessionEnd};
@@ -10,7 +10,7 @@ use gatepost_policy::relay::{Relay, RelayTable};
 use gatepost_wire::WireError;
 use gatepost_wire::control::{Order, Report, Role};
 use gatepost_wire::link::Open;
-use gatepost_wire::slice::HandoffSlice;
+use gatepost_wire::slice::{Dialect, HandoffSlice};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -45,6 +45,7 @@ pub(crate) fn house(slice: &HandoffSlice) -> Result<Arc<House>, HandoffError> {
         recipients: slice.recipients,
         allowance: Allowance::new(allowance::TOTAL),
         idle: Arc::default(),
+        queue: Queue::default(),
         inbox: Mutex::new(Inbox::default()),
     }))
 }
@@ -71,6 +72,8 @@ enum Event {
     Proved(Result<(), HandoffError>),
     /// A new session, or the end of a link.
     Opened(ListenerEnd, Result<(Open, Vec<OwnedFd>), ChannelError>),
+    /// The queue role is gone, or is linked anew.
+    Unlinked,
     /// A session is over.
     Parted,
 }
@@ -114,6 +117,7 @@ pub(crate) async fn serve(control: gatepost_jail::ControlEnd, house: Arc<House>)
                 handoff.begin().await?;
             }
             Ok(Event::Opened(link, opened)) => handoff.opened(link, opened),
+            Ok(Event::Unlinked) => {}
             Ok(Event::Parted) | Err(_) => handoff.sessions = handoff.sessions.saturating_sub(1),
         }
         if handoff.going == Going::Draining && handoff.sessions == 0 {
@@ -133,6 +137,13 @@ impl Handoff {
                 } else {
                     self.events.spawn(next_open(link));
                 }
+            }
+            (Order::Peer(Role::Queue), Some(fd)) => {
+                let hear = self.house.queue.link(fd).map_err(HandoffError::Runtime)?;
+                self.events.spawn(async move {
+                    hear.await;
+                    Event::Unlinked
+                });
             }
             (Order::Go, None) => {
                 self.events.spawn(prove(self.house.clone()));
@@ -196,7 +207,11 @@ async fn prove(house: Arc<House>) -> Event {
     let (mut pause, longest) = PAUSE;
     let mut told = false;
     loop {
-        let failure = match house.doors.prove().await {
+        let proved = match house.doors.facts.dialect {
+            Dialect::Queue => house.queue.is_there(),
+            Dialect::Smtp | Dialect::Lmtp | Dialect::Qmqp => house.doors.prove().await,
+        };
+        let failure = match proved {
             Ok(()) => return Event::Proved(Ok(())),
             Err(failure) => failure,
         };

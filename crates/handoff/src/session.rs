@@ -2,7 +2,7 @@
 
 use crate::SessionEnd;
 use crate::allowance::Allowance;
-use crate::backend::{Connection, Doors, Envelope, Failure, Lost, Message, qmqp};
+use crate::backend::{Connection, Doors, Envelope, Failure, Lost, Message, Queue, qmqp};
 use crate::clock::later;
 use crate::content::Unfit;
 use crate::gate::{Gate, Step, Violation};
@@ -16,6 +16,7 @@ use gatepost_policy::local_part;
 use gatepost_policy::relay::{Judgement, Relay};
 use gatepost_smtp::received::{Received, With};
 use gatepost_wire::link::Open;
+use gatepost_wire::queue::Done;
 use gatepost_wire::session::{Answer, Farewell, Verdict};
 use gatepost_wire::slice::Dialect;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,6 +36,8 @@ pub(crate) struct House {
     pub(crate) allowance: Allowance,
     /// Backend connections that wait for the next session.
     pub(crate) idle: Arc<Idle>,
+    /// The queue role, where that is the backend.
+    pub(crate) queue: Queue,
     /// Frames are read one at a time and done with at once, so one buffer serves all sessions.
     pub(crate) inbox: Mutex<Inbox>,
 }
@@ -94,6 +97,13 @@ impl From<Verdict> for Outcome {
 impl From<qmqp::Answer> for Outcome {
     fn from(answer: qmqp::Answer) -> Self {
         Self { said: Some(answer.to_string()), ..verdict::of_class(answer.class).into() }
+    }
+}
+
+impl From<Done> for Outcome {
+    fn from(done: Done) -> Self {
+        let said = format!("qp {} {:?}", done.pid, done.end);
+        Self { said: Some(said), ..verdict::of_queue(done.class).into() }
     }
 }
 
@@ -221,7 +231,7 @@ impl Session {
 
     /// Asks the backend.
     async fn ask(&mut self, recipient: &Recipient) -> Outcome {
-        if self.house.doors.facts.dialect == Dialect::Qmqp {
+        if matches!(self.house.doors.facts.dialect, Dialect::Qmqp | Dialect::Queue) {
             // There is nothing to ask with: our own rules have had the only word.
             return verdict::RCPT_OK.into();
         }
@@ -296,6 +306,10 @@ impl Session {
         let done = match self.house.doors.facts.dialect {
             Dialect::Qmqp => {
                 qmqp::deliver(&self.house.doors, transaction, &mut message, until).await.map(Outcome::from)
+            }
+            Dialect::Queue => {
+                let Session { house, open, .. } = &self;
+                house.queue.deliver(&house.spool, open, transaction, &mut message, until).await.map(Outcome::from)
             }
             Dialect::Smtp | Dialect::Lmtp => {
                 let mut errand = Errand::Message(message, told);

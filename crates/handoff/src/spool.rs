@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -112,6 +112,16 @@ impl ContentFile {
     /// The next octets; 0 at the end.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.reader.read(buffer)
+    }
+
+    /// Appends octets of our own.
+    pub(crate) fn append(&mut self, octets: &[u8]) -> io::Result<()> {
+        self.writer.write_all(octets)
+    }
+
+    /// What the queue role gets: it reads from where this end stands.
+    pub(crate) fn reader(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
     }
 
     /// What the session gets: write-only, at the end of the file.

@@ -3,6 +3,7 @@
 use crate::backend::{Failure, Phase};
 use gatepost_qmail::qmqp::Class;
 use gatepost_smtp::client::Reply;
+use gatepost_wire::queue;
 use gatepost_wire::session::{Reason, Verdict};
 
 const fn verdict(code: u16, enhanced: (u8, u16, u16), reason: Reason) -> Verdict {
@@ -82,6 +83,15 @@ pub(crate) fn of_reply(stage: Stage, reply: &Reply) -> Verdict {
     let row = of_class().find(|(code, _)| *code == reply.code).or(of_class().next_back());
     let (code, subject) = row.copied().unwrap_or((451, (3, 0)));
     verdict(code, enhanced(reply, u8::try_from(class).unwrap_or(4), subject), reason)
+}
+
+/// What to tell of a queue program's end: its class and nothing else.
+pub(crate) fn of_queue(class: queue::Class) -> Verdict {
+    of_class(match class {
+        queue::Class::Accepted => Class::Accepted,
+        queue::Class::Temporary => Class::Temporary,
+        queue::Class::Permanent => Class::Permanent,
+    })
 }
 
 /// What to tell of a QMQP server's answer: its class and nothing else.

@@ -78,6 +78,41 @@ impl Newborn {
     }
 }
 
+/// The one role without a jail, by design: it runs the queue program, which needs the system and would inherit every wall.
+/// What such a role can give up it has given up, and proved: root and all that leads there, every capability, every
+/// descriptor that is not planned, set-id bits for itself and all that it runs.
+#[derive(Debug)]
+pub struct Outside {
+    /// The launcher's orders come here.
+    pub control: ControlEnd,
+}
+
+impl Newborn {
+    /// Gives up what the queue role can, proves it, and asks the launcher to look. Needs root to have started it. `real` is its real user; the effective
+    /// one and the group are those of its birth.
+    ///
+    /// # Errors
+    /// The step that failed, or the proof that did not hold.
+    pub fn stay_outside(self, real: u32) -> Result<Outside, JailError> {
+        let birth = &self.birth;
+        for (limit, value) in
+            [(Limit::OpenFiles, birth.open_files), (Limit::FileSize, birth.file_size), (Limit::Core, 0)]
+        {
+            step("set resource limits", limits::set(limit, value))?;
+        }
+        step("empty the bounding and ambient sets", confine::drop_bounding())?;
+        step("become the queue's users", confine::become_users(real, birth.uid, birth.gid))?;
+        step("give up all capabilities", confine::drop_permitted())?;
+        step("set no_new_privs", process::set_no_new_privs())?;
+        step("become undumpable", process::set_undumpable())?;
+        step("ask to die with the parent", process::die_with_parent())?;
+        check_parent(&self.control)?;
+        prove::outside(birth, real)?;
+        self.control.tell(&Report::Jailed).map_err(|_| JailError::NotLaunched)?;
+        Ok(Outside { control: self.control })
+    }
+}
+
 pub(crate) fn step<T>(step: &'static str, result: std::io::Result<T>) -> Result<T, JailError> {
     result.map_err(|cause| JailError::Step { step, cause })
 }

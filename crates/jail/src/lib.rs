@@ -19,7 +19,7 @@ mod prove;
 
 pub use alone::{Alone, Unmet};
 pub use enter::{
-    BIRTH_FD, CONTROL_FD, Entered, Jailed, JailedSession, Newborn, SESSION_ADDRESS_SPACE, SESSION_CPU_SECONDS,
+    BIRTH_FD, CONTROL_FD, Entered, Jailed, JailedSession, Newborn, Outside, SESSION_ADDRESS_SPACE, SESSION_CPU_SECONDS,
     SESSION_STACK, SessionSeal,
 };
 

@@ -38,10 +38,11 @@ pub struct Profile {
 }
 
 const OWN: Namespaces = Namespaces { mount: true, pid: true, ipc: true, uts: true, net: false, user: false };
+const NONE: Namespaces = Namespaces { mount: false, pid: false, ipc: false, uts: false, net: false, user: false };
 const OWN_AND_NO_NET: Namespaces = Namespaces { net: true, ..OWN };
 
 /// All profiles. The session's is the nursery's less [`FORK`], see [`crate::SessionSeal`].
-pub const PROFILES: [Profile; 5] = [
+pub const PROFILES: [Profile; 6] = [
     Profile {
         role: Role::Listener,
         account: "listen",
@@ -102,6 +103,19 @@ pub const PROFILES: [Profile; 5] = [
         forks: false,
         directories: &[("/mail", Use::FilesAndSockets), ("/lmtp", Use::FilesAndSockets)],
         calls: &[BASE, WAIT, EPOLL, SPOOL, MAILDIR],
+    },
+    Profile {
+        role: Role::Queue,
+        account: "queue",
+        number: 6,
+        // What it runs needs the system as it is, and would inherit all of these: see `Newborn::stay_outside`.
+        namespaces: NONE,
+        data: u64::MAX,
+        open_files: (64, 2),
+        writes_files: true,
+        forks: true,
+        directories: &[],
+        calls: &[],
     },
 ];
 

@@ -42,6 +42,38 @@ pub(crate) fn all(profile: &Profile, birth: &Birth) -> Result<(), JailError> {
     }
 }
 
+/// A claim about the queue role: birth and real user to its truth.
+type OutsideProof = (&'static str, fn(&Birth, u32) -> bool);
+
+/// What must hold for the role that has no jail.
+const OUTSIDE: &[OutsideProof] = &[
+    ("no user or group id is root's", |birth, real| ![real, birth.uid, birth.gid].contains(&0)),
+    ("there is no way back to root", |_, _| !confine::can_regain_root()),
+    ("all five capability sets are empty", |_, _| confine::has_no_capability()),
+    ("no capability can be taken back", |_, _| !confine::can_regain_capability()),
+    ("no_new_privs is set", |_, _| process::no_new_privs()),
+    ("the process cannot be dumped or traced", |_, _| !process::dumpable()),
+    ("root directory and mounts cannot be changed", |_, _| !confine::can_change_root()),
+    ("resource limits are set and cannot be raised", |birth, _| {
+        is(Limit::FileSize, birth.file_size)
+            && is(Limit::OpenFiles, birth.open_files)
+            && is(Limit::Core, 0)
+            && limits::set(Limit::FileSize, birth.file_size.saturating_add(1)).is_err()
+    }),
+    ("only the planned descriptors are open", |_, _| fds::census(1024) == [0, 1, 2, 3]),
+];
+
+/// Tries everything in [`OUTSIDE`].
+///
+/// # Errors
+/// As [`all`].
+pub(crate) fn outside(birth: &Birth, real: u32) -> Result<(), JailError> {
+    match OUTSIDE.iter().find(|(_, holds)| !holds(birth, real)) {
+        None => Ok(()),
+        Some((claim, _)) => Err(JailError::NotProved { claim }),
+    }
+}
+
 fn ids_are_own(_: &Profile, birth: &Birth) -> bool {
     match birth.ground {
         Ground::Root => birth.uid != 0 && confine::is_wholly(birth.uid, birth.gid),

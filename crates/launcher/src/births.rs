@@ -6,7 +6,8 @@ use gatepost_jail::profile::{self, Profile};
 use gatepost_sys::process;
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::{
-    self, Birth, Chain, HandoffSlice, KeyholderSlice, ListenerSlice, NurserySlice, ReceiverSlice, Slice, TlsMode,
+    self, Birth, Chain, HandoffSlice, KeyholderSlice, ListenerSlice, NurserySlice, QueueSlice, ReceiverSlice, Slice,
+    TlsMode,
 };
 use std::io::{self, Seek, Write};
 use std::os::fd::OwnedFd;
@@ -55,7 +56,7 @@ fn of(role: Role, plan: &Plan, fitness: &Fitness) -> Result<Birth, String> {
         anchor: text(&anchor(role, plan)),
         binds: binds(role, plan),
         connect_ports: connect_ports(role, plan),
-        slice: slice_of(role, plan)?,
+        slice: slice_of(role, plan, fitness)?,
     })
 }
 
@@ -125,7 +126,7 @@ fn connect_ports(role: Role, plan: &Plan) -> Vec<u16> {
         .collect()
 }
 
-fn slice_of(role: Role, plan: &Plan) -> Result<Vec<u8>, String> {
+fn slice_of(role: Role, plan: &Plan, fitness: &Fitness) -> Result<Vec<u8>, String> {
     let modes: Vec<TlsMode> = plan.listen.iter().map(|l| l.tls).collect();
     Ok(match role {
         Role::Listener => ListenerSlice {
@@ -145,7 +146,19 @@ fn slice_of(role: Role, plan: &Plan) -> Result<Vec<u8>, String> {
             hostname: plan.hostname.clone(),
         }
         .to_bytes(),
+        Role::Queue => queue(plan, fitness).to_bytes(),
     })
+}
+
+/// A session waits for its message, so there are no more at once than sessions.
+fn queue(plan: &Plan, fitness: &Fitness) -> QueueSlice {
+    let queue = plan.backend.queue.as_ref();
+    QueueSlice {
+        program: queue.map(|queue| text(&queue.program)).unwrap_or_default(),
+        home: queue.map(|queue| text(&queue.home)).unwrap_or_default(),
+        real_uid: fitness.queue_user,
+        at_once: plan.limits.sessions,
+    }
 }
 
 fn nursery(plan: &Plan, listeners: Vec<TlsMode>) -> Result<NurserySlice, String> {

@@ -1,7 +1,7 @@
 //! Does the system fit the plan? Looked at before anything is bound, all faults at once; `gatepost check` prints the same.
 
-use crate::plan::{Connect, PairSource, Plan, Users};
-use gatepost_jail::profile::PROFILES;
+use crate::plan::{Connect, PairSource, Plan, Queue, QueueUser, Users};
+use gatepost_jail::profile::{PROFILES, Profile};
 use gatepost_sys::process;
 use gatepost_tls::pair::{Pair, Term};
 use gatepost_wire::control::Role;
@@ -31,6 +31,8 @@ pub struct Fitness {
     pub ground: Ground,
     /// User and group of each role.
     pub ids: BTreeMap<&'static str, (u32, u32)>,
+    /// Real user of the queue role.
+    pub queue_user: u32,
     /// Supplementary groups that handoff needs to reach its backend.
     pub backend_groups: Vec<u32>,
     /// Everything that was looked at.
@@ -42,7 +44,13 @@ impl Fitness {
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
         let ground = if gatepost_sys::process::effective_ids().0 == 0 { Ground::Root } else { Ground::User };
-        let mut fitness = Self { ground, ids: BTreeMap::new(), backend_groups: Vec::new(), findings: Vec::new() };
+        let mut fitness = Self {
+            ground,
+            ids: BTreeMap::new(),
+            queue_user: gatepost_sys::process::effective_ids().0,
+            backend_groups: Vec::new(),
+            findings: Vec::new(),
+        };
         fitness.look_at_users(plan);
         fitness.look_at_spool(plan);
         for listen in &plan.listen {
@@ -52,6 +60,9 @@ impl Fitness {
             for pair in &plan.pairs {
                 fitness.look_at_pair(pair);
             }
+        }
+        if let Some(queue) = &plan.backend.queue {
+            fitness.look_at_queue(queue);
         }
         if plan.receiver.is_none() {
             for connect in &plan.backend.connect {
@@ -87,12 +98,11 @@ impl Fitness {
         }
         let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
         for profile in &PROFILES {
-            if profile.role == Role::Receiver && plan.receiver.is_none() {
-                continue;
-            }
-            let found = match &plan.users {
-                Users::From(base) => Ok((base.saturating_add(profile.number), base.saturating_add(profile.number))),
-                Users::Accounts(prefix) => account(&passwd, &format!("{prefix}-{}", profile.account)),
+            let found = match (profile.role, &plan.backend.queue) {
+                (Role::Receiver, _) if plan.receiver.is_none() => continue,
+                (Role::Queue, None) => continue,
+                (Role::Queue, Some(queue)) => self.queue_ids(plan, queue, &passwd),
+                _ => own_ids(profile, &plan.users, &passwd),
             };
             match found {
                 Ok((0, _) | (_, 0)) => self.note(
@@ -113,6 +123,46 @@ impl Fitness {
         } else {
             self.note("users", Err(format!("two roles share a uid ({uids:?}); give each role its own")));
         }
+    }
+
+    /// The owner's user and the caller's group, as qmail-queue has them behind qmail-smtpd; the caller's user is noted.
+    fn queue_ids(&mut self, plan: &Plan, queue: &Queue, passwd: &str) -> Result<(u32, u32), String> {
+        let ids = |user: &QueueUser| match user {
+            QueueUser::Own => own_ids(gatepost_jail::profile::of(Role::Queue), &plan.users, passwd),
+            QueueUser::Id(id) => Ok((*id, *id)),
+            QueueUser::Account(name) => account_line(passwd, name)
+                .ok_or_else(|| format!("there is no account {name} in /etc/passwd; name another in [backend]")),
+        };
+        let ((real, gid), (owner, _)) = (ids(&queue.user)?, ids(&queue.owner)?);
+        if real == 0 {
+            return Ok((0, 0));
+        }
+        self.queue_user = real;
+        Ok((owner, gid))
+    }
+
+    /// What can be seen of the program from here; that it works shows with the first message.
+    fn look_at_queue(&mut self, queue: &Queue) {
+        if self.ground == Ground::User {
+            let why = "its users are others than ours: start gatepost as root, or hand over by profile = \"qmqp\"";
+            return self.note("queue program", Err(why.into()));
+        }
+        let home = match std::fs::metadata(&queue.home) {
+            Ok(seen) if seen.is_dir() => Ok("is there".to_owned()),
+            Ok(_) => Err("is not a directory".to_owned()),
+            Err(e) => Err(format!("cannot look at it: {e}; name the qmail home in [backend]: home = \"...\"")),
+        };
+        self.note(format!("home {}", queue.home.display()), home);
+        let program = match std::fs::metadata(&queue.program) {
+            Ok(seen) if !seen.is_file() => Err("is not a file".to_owned()),
+            Ok(seen) if seen.mode() & 0o111 == 0 => Err("cannot be executed by anybody".to_owned()),
+            Ok(_) => {
+                let (owner, gid) = self.ids_of(Role::Queue);
+                Ok(format!("run with real uid {}, effective uid {owner}, gid {gid}; outside any jail", self.queue_user))
+            }
+            Err(e) => Err(format!("cannot look at it: {e}")),
+        };
+        self.note(format!("queue program {}", queue.program.display()), program);
     }
 
     /// Whether it can be bound is found out by binding it, or by inheriting it; here only what a running gatepost would
@@ -209,11 +259,23 @@ fn account(passwd: &str, name: &str) -> Result<(u32, u32), String> {
             "there is no account {name} in /etc/passwd; run systemd-sysusers with systemd/sysusers.d/gatepost.conf, or set users = 61000 to use numeric ids"
         )
     };
-    let line = passwd.lines().find(|l| l.split(':').next() == Some(name)).ok_or_else(missing)?;
+    account_line(passwd, name).ok_or_else(missing)
+}
+
+fn account_line(passwd: &str, name: &str) -> Option<(u32, u32)> {
+    let line = passwd.lines().find(|l| l.split(':').next() == Some(name))?;
     let mut ids = line.split(':').skip(2).map(str::parse);
     match (ids.next(), ids.next()) {
-        (Some(Ok(uid)), Some(Ok(gid))) => Ok((uid, gid)),
-        _ => Err(missing()),
+        (Some(Ok(uid)), Some(Ok(gid))) => Some((uid, gid)),
+        _ => None,
+    }
+}
+
+/// User and group of a role that has an own account, or ids of its own.
+fn own_ids(profile: &Profile, users: &Users, passwd: &str) -> Result<(u32, u32), String> {
+    match users {
+        Users::From(base) => Ok((base.saturating_add(profile.number), base.saturating_add(profile.number))),
+        Users::Accounts(prefix) => account(passwd, &format!("{prefix}-{}", profile.account)),
     }
 }
 

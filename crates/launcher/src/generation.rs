@@ -116,8 +116,10 @@ impl Generation {
     }
 
     fn start_all(&mut self, told_to_stop: &dyn Fn() -> bool) -> Result<(), LauncherError> {
-        // The receiver is the backend of `try`: it must be there before handoff looks for it.
-        for stage in [&[Role::Receiver][..], &[Role::Keyholder, Role::Handoff, Role::Nursery], &[Role::Listener]] {
+        // These are backends: they must be there before handoff looks for one.
+        for stage in
+            [&[Role::Receiver, Role::Queue][..], &[Role::Keyholder, Role::Handoff, Role::Nursery], &[Role::Listener]]
+        {
             for role in stage {
                 if self.needs(*role) {
                     self.spawn(*role)?;
@@ -143,6 +145,7 @@ impl Generation {
     fn needs(&self, role: Role) -> bool {
         match role {
             Role::Receiver => self.plan.receiver.is_some(),
+            Role::Queue => self.plan.backend.queue.is_some(),
             Role::Keyholder => self.plan.speaks_tls(),
             Role::Listener | Role::Nursery | Role::Handoff => true,
         }
@@ -233,7 +236,9 @@ impl Generation {
         }
         let peers: Vec<Role> = match role {
             Role::Listener => vec![Role::Keyholder, Role::Handoff, Role::Nursery],
-            Role::Keyholder | Role::Handoff | Role::Nursery => vec![Role::Listener],
+            Role::Keyholder | Role::Nursery => vec![Role::Listener],
+            Role::Handoff => vec![Role::Listener, Role::Queue],
+            Role::Queue => vec![Role::Handoff],
             Role::Receiver => Vec::new(),
         };
         for peer in peers.into_iter().filter(|peer| self.up(*peer)) {
@@ -423,7 +428,7 @@ impl Generation {
         }
         let sessions = self.children.iter().any(|c| matches!(c.role, Role::Listener | Role::Nursery));
         if !sessions && self.retired.is_empty() {
-            for role in [Role::Keyholder, Role::Handoff, Role::Receiver] {
+            for role in [Role::Keyholder, Role::Handoff, Role::Receiver, Role::Queue] {
                 self.tell(role, Order::Drain, &[]);
             }
         }

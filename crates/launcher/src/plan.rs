@@ -89,10 +89,36 @@ pub struct Backend {
     pub identity: Identity,
     /// Where it is, tried in order.
     pub connect: Vec<Connect>,
+    /// The queue program, where messages go to one.
+    pub queue: Option<Queue>,
     /// Prove at start that it refuses to relay for a stranger.
     pub relay_proof: bool,
     /// Wait for its answer to the end of content, seconds.
     pub reply_timeout: u32,
+}
+
+/// A queue program and by whom it is run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue {
+    /// Its file.
+    pub program: PathBuf,
+    /// Where it runs: the qmail home.
+    pub home: PathBuf,
+    /// Its real user.
+    pub user: QueueUser,
+    /// Its effective user, whose the queue is.
+    pub owner: QueueUser,
+}
+
+/// A user of the queue program's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QueueUser {
+    /// The role's own, as the others have theirs.
+    Own,
+    /// This account.
+    Account(String),
+    /// This id, user and group alike.
+    Id(u32),
 }
 
 /// Where a backend listens.

@@ -133,7 +133,7 @@ fn link(gate: &Rc<Gate>, role: Role, fd: OwnedFd) -> Result<(), ListenerError> {
             let nursery = gate.set_nursery(Rc::clone(&link));
             tokio::task::spawn_local(follow(Rc::clone(gate), nursery, link));
         }
-        Role::Listener | Role::Receiver => return Err(ListenerError::Order(Order::Peer(role))),
+        Role::Listener | Role::Receiver | Role::Queue => return Err(ListenerError::Order(Order::Peer(role))),
     }
     Ok(())
 }

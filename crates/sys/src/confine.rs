@@ -23,6 +23,20 @@ pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
     Ok(())
 }
 
+/// Becomes for good what a set-user-id program is: `effective` by effective and saved user id, `real` by the real one. No
+/// supplementary groups.
+///
+/// # Errors
+/// As [`become_user`].
+pub fn become_users(real: u32, effective: u32, gid: u32) -> io::Result<()> {
+    setgroups(&[])?;
+    let gid = Gid::from_raw(gid);
+    setresgid(gid, gid, gid)?;
+    let effective = Uid::from_raw(effective);
+    setresuid(Uid::from_raw(real), effective, effective)?;
+    Ok(())
+}
+
 /// Tries every way back to root. True: one of them worked, the process is not confined.
 #[must_use]
 pub fn can_regain_root() -> bool {

@@ -256,7 +256,7 @@ pub struct Spawn<'a> {
     pub fds: &'a [(RawFd, BorrowedFd<'a>)],
     /// Its namespaces.
     pub namespaces: Namespaces,
-    /// RLIMIT_DATA, set before exec so that no allocation predates it.
+    /// RLIMIT_DATA, set before exec so that no allocation predates it; [`u64::MAX`]: as it is.
     pub data: u64,
 }
 
@@ -335,7 +335,9 @@ fn prepare_program(spawn: &Spawn<'_>, (uid, gid): (u32, u32)) -> io::Result<Owne
     // What is above the plan closes on exec: everything this program opens is marked so, and this makes sure of it.
     // SAFETY: takes no pointers; sets a flag only.
     unsafe { libc::close_range(above.unsigned_abs(), u32::MAX, libc::CLOSE_RANGE_CLOEXEC as i32) };
-    crate::limits::set(crate::limits::Limit::Data, spawn.data)?;
+    if spawn.data != u64::MAX {
+        crate::limits::set(crate::limits::Limit::Data, spawn.data)?;
+    }
     std::mem::forget(lifted);
     Ok(program)
 }

@@ -40,6 +40,8 @@ const HOUSE: &[Room] = &[
     room("keyholder", ROLE, &["tracing", "zeroize"]),
     // A backend's protocol is qmail's own.
     room("handoff", &["smtp", "wire", "channel", "sys", "jail", "policy", "qmail"], &["tokio", "tracing"]),
+    // The one role without a jail: what it runs, it runs by the room that knows how.
+    room("queue", &["wire", "channel", "sys", "jail", "qmail", "program"], &["tracing"]),
     room("receiver", ROLE, &["tokio", "tracing"]),
     // No role, but two in one for a single connection: handoff and keyholder in the parent, the session in the child.
     room("qmail-smtpd", &["wire", "channel", "sys", "jail", "tls", "qmail", "program", "session", "keyholder"], &[]),

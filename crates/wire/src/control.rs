@@ -11,11 +11,14 @@ pub enum Role {
     Keyholder,
     Handoff,
     Receiver,
+    /// Runs the queue program: only where that is the backend.
+    Queue,
 }
 
 impl Role {
     /// All of them, in the order in which the launcher starts them.
-    pub const ALL: [Role; 5] = [Role::Receiver, Role::Keyholder, Role::Handoff, Role::Nursery, Role::Listener];
+    pub const ALL: [Role; 6] =
+        [Role::Receiver, Role::Queue, Role::Keyholder, Role::Handoff, Role::Nursery, Role::Listener];
 
     /// The word used in arguments, logs and account names.
     #[must_use]
@@ -26,6 +29,7 @@ impl Role {
             Role::Keyholder => "keyholder",
             Role::Handoff => "handoff",
             Role::Receiver => "receiver",
+            Role::Queue => "queue",
         }
     }
 

@@ -14,6 +14,8 @@
 //! | [`ListenerToKeyholder`] | listener → keyholder | [`link::OpenKey`] | keyholder's end |
 //! | [`SessionToHandoff`] | session → handoff | [`session::Ask`] | – |
 //! | [`HandoffToSession`] | handoff → session | [`session::Answer`] | `Spool`: 1 |
+//! | [`HandoffToQueue`] | handoff → queue | [`queue::Submit`] | `Commit`: 1 |
+//! | [`QueueToHandoff`] | queue → handoff | [`queue::Done`] | – |
 //! | [`SessionToKeyholder`] | session → keyholder | [`sign::Sign`] | – |
 //! | [`KeyholderToSession`] | keyholder → session | [`sign::Signature`] | – |
 //! | [`SessionToDoor`] | session → door | [`door::Ask`] | – |
@@ -24,6 +26,7 @@ pub mod codec;
 pub mod control;
 pub mod door;
 pub mod link;
+pub mod queue;
 pub mod session;
 pub mod sign;
 pub mod slice;
@@ -70,6 +73,10 @@ directions! {
     SessionToHandoff => session::Ask<'a>;
     /// Handoff to session.
     HandoffToSession => session::Answer;
+    /// Handoff to the queue role.
+    HandoffToQueue => queue::Submit<'a>;
+    /// Queue role to handoff.
+    QueueToHandoff => queue::Done;
     /// Session to keyholder.
     SessionToKeyholder => sign::Sign<'a>;
     /// Keyholder to session.

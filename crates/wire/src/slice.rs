@@ -222,6 +222,8 @@ pub enum Dialect {
     Lmtp,
     /// One message there, one answer back; nothing can be asked before.
     Qmqp,
+    /// Nothing: messages go to the queue role, which runs a program.
+    Queue,
 }
 
 impl Dialect {
@@ -230,6 +232,7 @@ impl Dialect {
             Dialect::Smtp => 0,
             Dialect::Lmtp => 1,
             Dialect::Qmqp => 2,
+            Dialect::Queue => 3,
         });
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, WireError> {
@@ -237,6 +240,7 @@ impl Dialect {
             0 => Ok(Dialect::Smtp),
             1 => Ok(Dialect::Lmtp),
             2 => Ok(Dialect::Qmqp),
+            3 => Ok(Dialect::Queue),
             _ => Err(WireError::Value("dialect")),
         }
     }
@@ -363,6 +367,31 @@ impl Slice for ReceiverSlice {
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, WireError> {
         Ok(Self { maildir: r.text16()?, socket_dir: r.text16()?, hostname: r.text16()? })
+    }
+}
+
+/// For the queue role. Its effective user and its group are those of its birth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueSlice {
+    /// The queue program's absolute path.
+    pub program: String,
+    /// Where it runs: the qmail home.
+    pub home: String,
+    /// Its real user, by whom qmail-queue knows mail from the network.
+    pub real_uid: u32,
+    /// Messages at once.
+    pub at_once: u32,
+}
+
+impl Slice for QueueSlice {
+    fn write(&self, w: &mut Writer<'_>) {
+        w.bytes16(self.program.as_bytes());
+        w.bytes16(self.home.as_bytes());
+        w.u32(self.real_uid);
+        w.u32(self.at_once);
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, WireError> {
+        Ok(Self { program: r.text16()?, home: r.text16()?, real_uid: r.u32()?, at_once: r.u32()? })
     }
 }
 

@@ -3,7 +3,7 @@
 
 use gatepost_wire::session::{Answer, Ask};
 use gatepost_wire::sign::{Sign, Signature};
-use gatepost_wire::{Frame, Message, Messages, control, door, link};
+use gatepost_wire::{Frame, Message, Messages, control, door, link, queue};
 use libfuzzer_sys::fuzz_target;
 
 fn round<'a, M: Message<'a>>(input: &'a [u8]) {
@@ -23,6 +23,8 @@ fuzz_target!(|input: &[u8]| {
     round::<link::Ended>(input);
     round::<link::Open>(input);
     round::<link::OpenKey>(input);
+    round::<queue::Submit<'_>>(input);
+    round::<queue::Done>(input);
     round::<door::Ask<'_>>(input);
     round::<door::Answer<'_>>(input);
     Messages::<Ask<'_>>::of(input).for_each(drop);

@@ -2,7 +2,9 @@
 //! comes back by itself.
 
 use crate::gate::{Gate, HOSTNAME, config, rogue, starttls};
+use crate::qmail_queue::QueueHome;
 use gatepost_testkit::client::{Client, Reply};
+use gatepost_testkit::facts;
 use gatepost_testkit::host::{self, Host};
 use gatepost_testkit::rogue::{Mta, Speaks};
 use gatepost_testkit::run::signal;
@@ -125,6 +127,12 @@ fn kill(gate: &Gate<'_>, target: &str, dice: &mut Dice) -> bool {
             let one = dice.below(sessions.len().max(1) as u64);
             sessions.get(one as usize).copied()
         }
+        // One that feeds a queue program, or the program itself.
+        "queue worker" => {
+            let below = gate.roles().get("gp-queue").map(|queue| facts::tree(*queue).split_off(1)).unwrap_or_default();
+            let one = dice.below(below.len().max(1) as u64);
+            below.get(one as usize).copied()
+        }
         role => gate.roles().get(role).copied(),
     };
     pid.is_some_and(|pid| signal(pid, "KILL"))
@@ -135,17 +143,47 @@ fn p1_no_acknowledged_message_is_lost_whatever_is_killed() {
     let name = "p1_no_acknowledged_message_is_lost_whatever_is_killed";
     let Some(host) = host::for_test(name, &["openssl"]) else { return };
     let (mta, backend) = rogue(&host, Speaks::Smtp);
-    let config = config(&backend, "[limits]\nsessions_per_address = 100");
+    let ledger = killing(&host, &config(&backend, LIMITS), &TARGETS);
+    println!("{} messages acknowledged, {} complete in the backend", ledger.count(), mta.count());
+    nothing_lost(&mta, &ledger);
+}
+
+/// All clients come from one address.
+const LIMITS: &str = "[limits]\nsessions_per_address = 100";
+
+#[test]
+fn p1_no_acknowledged_message_is_lost_with_a_queue_program_either() {
+    let name = "p1_no_acknowledged_message_is_lost_with_a_queue_program_either";
+    let Some(host) = host::for_test(name, &["openssl", "bash"]) else { return };
+    let home = QueueHome::make(&host);
+    let targets = ["gp-queue", "queue worker", "gp-handoff", "session", "launcher"];
+    let ledger = killing(&host, &config(&QueueHome::backend(), LIMITS), &targets);
+    let records = home.complete();
+    println!("{} messages acknowledged, {} complete in the queue", ledger.count(), records.len());
+    let mut there = BTreeSet::new();
+    for record in &records {
+        let message = String::from_utf8(record.message.clone()).unwrap();
+        let word = word_of(&message);
+        let whole = content(&word, is_large(serial_of(&word))).replace("\r\n", "\n");
+        assert!(message.ends_with(&whole), "{word} is in the queue but not whole");
+        assert_eq!(record.envelope, b"Fsender@road.test\0Talice@ok.test\0\0", "{word}");
+        there.insert(word);
+    }
+    none_missing(&ledger, &there);
+}
+
+/// Kills one target after the other under load, and waits each time until clients are served again.
+fn killing(host: &Host, config: &str, targets: &[&'static str]) -> Ledger {
     let ledger = Ledger::default();
-    let mut gate = Gate::start(&host, &config);
+    let mut gate = Gate::start(host, config);
     let mut back: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
     std::thread::scope(|scope| {
-        let (on, ledger) = (&host, &ledger);
+        let (on, ledger) = (host, &ledger);
         let clients: Vec<_> = (0..CLIENTS).map(|number| scope.spawn(move || client(on, ledger, number))).collect();
         // Whatever goes wrong below, the clients must end, or the scope never does.
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
-            for target in TARGETS.into_iter().cycle().take(TARGETS.len() * rounds()) {
+            for &target in targets.iter().cycle().take(targets.len() * rounds()) {
                 // Under load, at a moment that follows from nothing.
                 let enough = ledger.count() + dice.below(6) as usize;
                 holds("clients are served", SOON, || ledger.count() >= enough);
@@ -154,9 +192,9 @@ fn p1_no_acknowledged_message_is_lost_whatever_is_killed() {
                 let killed = Instant::now();
                 if target == "launcher" {
                     gate.left_no_process();
-                    gate = Gate::start(&host, &config);
+                    gate = Gate::start(host, config);
                 }
-                holds(&format!("service after the death of a {target}"), SOON, || is_served(&host));
+                holds(&format!("service after the death of a {target}"), SOON, || is_served(host));
                 back.entry(target).or_default().push(killed.elapsed());
             }
         }));
@@ -165,8 +203,6 @@ fn p1_no_acknowledged_message_is_lost_whatever_is_killed() {
         result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     });
     gate.stop();
-
-    println!("{} messages acknowledged, {} complete in the backend", ledger.count(), mta.count());
     for (target, times) in &mut back {
         times.sort_unstable();
         // For reading; how busy the machine is decides no test.
@@ -178,23 +214,34 @@ fn p1_no_acknowledged_message_is_lost_whatever_is_killed() {
         );
     }
     assert_eq!(*ledger.silences.lock().unwrap(), Vec::<String>::new(), "somebody was left in silence");
-    nothing_lost(&mta, &ledger);
+    ledger
+}
+
+fn word_of(message: &str) -> String {
+    message.split_once("Subject: ").unwrap().1.lines().next().unwrap().to_owned()
+}
+
+fn serial_of(word: &str) -> u32 {
+    word.trim_end_matches('.').rsplit_once('/').unwrap().1.parse().unwrap()
 }
 
 fn nothing_lost(mta: &Mta, ledger: &Ledger) {
     let taken = mta.taken();
     let mut there = BTreeSet::new();
     for message in &taken {
-        let word = message.content.split_once("Subject: ").unwrap().1.split_once("\r\n").unwrap().0.to_owned();
-        let serial: u32 = word.trim_end_matches('.').rsplit_once('/').unwrap().1.parse().unwrap();
+        let word = word_of(&message.content);
         // Complete, and nothing else: a message cut short by a death must never look like one.
-        let whole = content(&word, is_large(serial));
+        let whole = content(&word, is_large(serial_of(&word)));
         assert!(message.content.ends_with(&whole), "{word} is in the backend but not whole");
         assert_eq!(message.to, ["alice@ok.test"], "{word}");
         if message.acknowledged {
             there.insert(word);
         }
     }
+    none_missing(ledger, &there);
+}
+
+fn none_missing(ledger: &Ledger, there: &BTreeSet<String>) {
     let lost: Vec<String> =
         ledger.acknowledged.lock().unwrap().iter().filter(|word| !there.contains(*word)).cloned().collect();
     assert_eq!(lost, Vec::<String>::new(), "acknowledged to a client but not in the backend");

@@ -8,6 +8,7 @@ mod drain;
 mod gate;
 mod kill;
 mod mistakes;
+mod qmail_queue;
 mod qmqp;
 mod trial;
 mod units;

@@ -123,7 +123,9 @@ impl Doors {
 
     /// What all known backends can honour, and we too.
     pub(crate) fn offer(&self, message_size: u64, recipients: u16) -> Offer {
-        let mut known = self.doors.iter().filter_map(|door| door.known().extensions).peekable();
+        // A program lists nothing: what can be said to it is known.
+        let program = (self.facts.dialect == Dialect::Queue).then(qmqp::extensions);
+        let mut known = self.doors.iter().filter_map(|door| door.known().extensions).chain(program).peekable();
         let any = known.peek().is_some();
         let start = Offer {
             size: message_size,

@@ -4,13 +4,16 @@
 mod connection;
 mod delivery;
 mod doors;
+mod pieces;
 mod proof;
 pub(crate) mod qmqp;
+mod queue;
 mod stream;
 
 pub(crate) use connection::{Connection, Envelope};
 pub(crate) use delivery::{Lost, Message};
 pub(crate) use doors::{Doors, Facts};
+pub(crate) use queue::Queue;
 
 use gatepost_smtp::client::Reply;
 use std::fmt;

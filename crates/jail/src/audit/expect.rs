@@ -16,6 +16,8 @@ pub enum UserRule {
         /// Supplementary groups it may have.
         groups: usize,
     },
+    /// As a set-user-id program has it: a real user and another effective one, neither of them root, without groups.
+    Pair,
 }
 
 /// What the root directory may hold.
@@ -110,6 +112,7 @@ impl Expect {
         if ground == Ground::User {
             self.user = match self.user {
                 UserRule::Root => UserRule::Root,
+                UserRule::Pair => UserRule::Pair,
                 UserRule::Own { .. } => UserRule::Own { groups: usize::MAX },
             };
         }
@@ -151,7 +154,7 @@ const LAUNCHER: u64 =
     (1 << 2) | (1 << 5) | (1 << 6) | (1 << 7) | (1 << 8) | (1 << 10) | (1 << 18) | (1 << 19) | (1 << 21);
 
 /// What each role's process must look like when root started gatepost.
-pub const EXPECT: [(RoleName, Expect); 7] = [
+pub const EXPECT: [(RoleName, Expect); 8] = [
     (
         RoleName::Launcher,
         Expect {
@@ -212,11 +215,27 @@ pub const EXPECT: [(RoleName, Expect); 7] = [
             ..CONFINED
         },
     ),
+    (
+        RoleName::Queue,
+        // Unconfined by design: it runs the queue program, which needs the system. What is left is asked for all the same.
+        Expect {
+            user: UserRule::Pair,
+            filtered: false,
+            root: RootRule::Any,
+            own: &[],
+            network: NetRule::Host,
+            data: Bound::Any,
+            processes: Bound::Any,
+            file_size: LARGEST_MESSAGE,
+            named_files: None,
+            ..CONFINED
+        },
+    ),
 ];
 
 /// [`EXPECT`], adjusted to the configuration that is in force.
 #[derive(Debug, Clone)]
-pub struct Expectations([(RoleName, Expect); 7]);
+pub struct Expectations([(RoleName, Expect); 8]);
 
 impl Default for Expectations {
     fn default() -> Self {

@@ -69,16 +69,21 @@ fn judge_identity(facts: &Facts, expect: &Expect, verdict: &mut Verdict) {
         let root = ids.contains(&0);
         let (right, expected) = match (expect.user, facts.ground()) {
             (UserRule::Own { .. }, _) => (!root, "not 0, the same four times"),
+            (UserRule::Pair, _) => (!root, "not 0"),
             (UserRule::Root, Ground::Root) => (root, "0, four times"),
             (UserRule::Root, Ground::User) => (true, "the same four times"),
         };
-        if !right || ids.iter().min() != ids.iter().max() {
+        let two = expect.user == UserRule::Pair && what == "Uid";
+        if !right || (!two && ids.iter().min() != ids.iter().max()) {
             verdict.add(what, expected, format_args!("{ids:?}"));
         }
     }
-    if let UserRule::Own { groups } = expect.user
-        && status.groups.len() > groups
-    {
+    let groups = match expect.user {
+        UserRule::Own { groups } => groups,
+        UserRule::Pair => 0,
+        UserRule::Root => usize::MAX,
+    };
+    if status.groups.len() > groups {
         verdict.add("Groups", format_args!("{groups} at most"), format_args!("{:?}", status.groups));
     }
     verdict.known("exe", "no set-id bit", facts.set_id_file, |set| set.then(|| "one".into()));

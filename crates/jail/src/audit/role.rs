@@ -16,6 +16,7 @@ pub enum RoleName {
     Keyholder,
     Handoff,
     Receiver,
+    Queue,
 }
 
 impl RoleName {
@@ -30,6 +31,7 @@ impl RoleName {
             Self::Keyholder => "keyholder",
             Self::Handoff => "handoff",
             Self::Receiver => "receiver",
+            Self::Queue => "queue",
         }
     }
 
@@ -66,6 +68,7 @@ impl From<Role> for RoleName {
             Role::Keyholder => Self::Keyholder,
             Role::Handoff => Self::Handoff,
             Role::Receiver => Self::Receiver,
+            Role::Queue => Self::Queue,
         }
     }
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::profile::PROFILES;
+use gatepost_wire::control::Role;
 use gatepost_wire::slice::Ground;
 
 const STATUS: &str = "Name:\tgp-session\nUmask:\t0077\nState:\tS (sleeping)\nTgid:\t311\nPid:\t311\nPPid:\t305\n\
@@ -281,12 +282,15 @@ fn p7_expectations_agree_with_the_profiles() {
         assert_eq!(expect.processes != Bound::Exactly(0), profile.forks, "{name}");
         let data = match expect.data {
             Bound::Exactly(n) | Bound::AtMost(n) => n,
-            Bound::Any => panic!("{name} has no bound"),
+            Bound::Any => u64::MAX,
         };
         assert_eq!(data, profile.data, "{name}");
+        // One role is without a jail, and no other may become so by a slip.
+        let open = profile.role == Role::Queue;
+        assert_eq!((data == u64::MAX, profile.calls.is_empty(), !expect.filtered), (open, open, open), "{name}");
         let names: Vec<&str> = profile.directories.iter().filter_map(|(path, _)| path.strip_prefix('/')).collect();
         match expect.root {
-            RootRule::Any => panic!("{name} has the host's root"),
+            RootRule::Any => assert!(open, "{name} has the host's root"),
             RootRule::Empty => assert!(names.is_empty(), "{name}"),
             RootRule::Only(allowed) => assert_eq!(allowed, names, "{name}"),
         }
@@ -307,6 +311,29 @@ fn the_table_shows_a_row_a_process_and_the_findings() {
     assert!(text.contains("1 of 2 gatepost processes are weaker"), "{text}");
     assert!(!text.contains("can be seen by root"), "{text}");
     assert!(text.contains("(smtpd?[2J)") && !text.contains('\u{1b}'), "{text}");
+}
+
+#[test]
+fn p7_the_role_without_a_jail_is_held_to_the_rest_and_named() {
+    let mut queue = session();
+    queue.role = Some(RoleName::Queue);
+    queue.status.uids = [7791, 7794, 7794, 7794];
+    queue.status.seccomp.mode = 0;
+    let expected = Expectations::default();
+    let text = table(&rows(vec![queue.clone()], &expected));
+    assert!(text.contains("ok, open by design") && text.contains("unconfined by design"), "{text}");
+    assert!(!table(&rows(vec![session()], &expected)).contains("by design"));
+    let weaker: [fn(&mut Facts); 4] = [
+        |facts| facts.status.uids = [0, 7794, 7794, 7794],
+        |facts| facts.status.no_new_privs = false,
+        |facts| facts.status.capabilities.bounding = 1,
+        |facts| facts.status.groups = vec![4],
+    ];
+    for (number, change) in weaker.into_iter().enumerate() {
+        let mut facts = queue.clone();
+        change(&mut facts);
+        assert_eq!(Row::of(facts, &expected).findings.len(), 1, "{number}");
+    }
 }
 
 #[test]

@@ -59,6 +59,7 @@ fn role(name: &str) -> ExitCode {
         Role::Keyholder => c"gp-keyholder",
         Role::Handoff => c"gp-handoff",
         Role::Receiver => c"gp-receiver",
+        Role::Queue => c"gp-queue",
     });
     let ended: Result<(), Box<dyn std::error::Error>> = match role {
         Role::Listener => gatepost_listener::run(newborn).map_err(Into::into),
@@ -66,6 +67,7 @@ fn role(name: &str) -> ExitCode {
         Role::Keyholder => gatepost_keyholder::run(newborn).map_err(Into::into),
         Role::Handoff => gatepost_handoff::run(newborn).map_err(Into::into),
         Role::Receiver => gatepost_receiver::run(newborn).map_err(Into::into),
+        Role::Queue => gatepost_queue::run(newborn).map_err(Into::into),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -123,6 +125,7 @@ fn smtp(address: SocketAddr) -> Backend {
         identity: Identity::Xclient,
         connect: vec![Connect::Tcp(address)],
         relay_proof: true,
+        queue: None,
         reply_timeout: 60,
     }
 }
@@ -133,6 +136,7 @@ fn lmtp(directory: &Path) -> Backend {
         identity: Identity::None,
         connect: vec![Connect::Unix(directory.join("lmtp/lmtp"))],
         relay_proof: false,
+        queue: None,
         reply_timeout: 60,
     }
 }

@@ -1,0 +1,88 @@
+//! One message, one program: in a process of its own.
+
+use crate::desk::Job;
+use gatepost_program::{Inherited, Patience, QueueProgram, Surroundings, Verdict};
+use gatepost_qmail::environment::Environment;
+use gatepost_qmail::program::Ended;
+use gatepost_qmail::queue::{self, CustomText};
+use gatepost_wire::queue::{Class, Done, End};
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+
+/// Octets of content at a time: all that is held of it.
+const PIECE: usize = 64 * 1024;
+
+/// What each message's program is run with.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    pub(crate) program: CString,
+    pub(crate) home: CString,
+    pub(crate) limits: Inherited,
+}
+
+impl Programs {
+    /// Gives a message to the program and waits for what becomes of it.
+    pub(crate) fn run(&self, job: &Job, content: File) -> Done {
+        let env = environment(job);
+        let around = Surroundings { env: &env, directory: &self.home, limits: &self.limits, stderr: None };
+        let started = start(&self.program, &around);
+        let Some(mut program) = started else {
+            return Done { ticket: job.ticket, class: Class::Temporary, end: End::NotRun, pid: 0 };
+        };
+        if !feed(&mut program, content) {
+            program.abandon();
+            return Done { ticket: job.ticket, class: Class::Temporary, end: End::Unknown, pid: 0 };
+        }
+        let finished = program.commit(job.envelope.octets().split_inclusive(|octet| *octet == 0));
+        let text = CustomText { fd4: &finished.text4, fd6: &finished.text6 };
+        let pid = u32::try_from(finished.pid).unwrap_or_default();
+        let (end, ended) = match finished.verdict {
+            Verdict::Accepted => (End::Exit(0), Ended::Exited(0)),
+            Verdict::Exit(status) => (End::Exit(status), Ended::Exited(status)),
+            Verdict::Crashed(signal) => (End::Signal(signal), Ended::Killed(signal.into())),
+            Verdict::NotExecuted(e) => {
+                tracing::error!("cannot run {}: {e}", self.program.to_string_lossy());
+                (End::NotRun, Ended::NOT_EXECUTED)
+            }
+            Verdict::Late => (End::Late, Ended::Lost),
+        };
+        let reply = queue::verdict(ended, true, text, 0, pid);
+        let class = match reply.line().as_bytes().first() {
+            Some(b'2') => Class::Accepted,
+            Some(b'5') => Class::Permanent,
+            _ => Class::Temporary,
+        };
+        Done { ticket: job.ticket, class, end, pid }
+    }
+}
+
+fn start(program: &CStr, around: &Surroundings<'_>) -> Option<QueueProgram> {
+    QueueProgram::start(program, around, Patience::default())
+        .inspect_err(|e| tracing::error!("cannot run {}: {e}", program.to_string_lossy()))
+        .ok()
+}
+
+/// Gives all of the content. False: it could not be read back, so that the message must not be queued.
+fn feed(program: &mut QueueProgram, mut content: File) -> bool {
+    let mut piece = vec![0; PIECE].into_boxed_slice();
+    loop {
+        match content.read(&mut piece) {
+            Ok(0) => return true,
+            Ok(length) => program.write_message(piece.get(..length).unwrap_or_default()),
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => {
+                tracing::error!("content file: {e}");
+                return false;
+            }
+        }
+    }
+}
+
+/// What a UCSPI server says of the client, and nothing else (P11): all of it from addresses that the kernel gave.
+fn environment(job: &Job) -> Vec<CString> {
+    let mut environment = Environment::default();
+    environment.complete(Some(job.local), Some(job.client));
+    let pairs = environment.iter().map(|(name, value)| [name, b"=", value].concat());
+    pairs.filter_map(|pair| CString::new(pair).ok()).collect()
+}

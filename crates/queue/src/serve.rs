@@ -1,0 +1,179 @@
+//! Orders from the launcher, messages from handoff, a process for each. Blocking: one loop over descriptors.
+
+use crate::QueueError;
+use crate::desk::{Desk, Job};
+use crate::run::Programs;
+use gatepost_channel::{ChannelError, End, Inbox};
+use gatepost_jail::{ControlEnd, Outside};
+use gatepost_program::Inherited;
+use gatepost_sys::process::{self, Fork, ProcessId};
+use gatepost_sys::signal::{self, Signals};
+use gatepost_wire::control::{Order, Report, Role};
+use gatepost_wire::queue::{Class, Done};
+use gatepost_wire::slice::QueueSlice;
+use gatepost_wire::{HandoffToQueue, QueueToHandoff, WireError, queue};
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Longest frame that the launcher sends.
+const SHORT_FRAME: usize = 256;
+
+type HandoffLink = End<QueueToHandoff, HandoffToQueue>;
+
+/// A message under way.
+struct Worker {
+    pid: ProcessId,
+    ticket: u32,
+    /// Of which link it came by: tickets of another link are another's.
+    link: u64,
+}
+
+struct Queue {
+    control: ControlEnd,
+    programs: Programs,
+    at_once: usize,
+    /// The link with handoff, and the how-manieth it is.
+    link: Option<HandoffLink>,
+    links: u64,
+    desk: Desk,
+    workers: Vec<Worker>,
+    draining: bool,
+}
+
+/// Serves until drained, or until the launcher is gone.
+pub(crate) fn serve(outside: Outside, slice: &QueueSlice) -> Result<(), QueueError> {
+    let string = |text: &str| CString::new(text).map_err(|e| QueueError::System("use a path with a NUL", e.into()));
+    let system = |what| move |e| QueueError::System(what, e);
+    let programs = Programs {
+        program: string(&slice.program)?,
+        home: string(&slice.home)?,
+        limits: Inherited::read().map_err(system("read limits"))?,
+    };
+    // A handoff that is gone is told nothing; that must not end us.
+    signal::ignore_broken_pipe().map_err(system("ignore SIGPIPE"))?;
+    let signals = Signals::children().map_err(system("receive signals"))?;
+    let mut queue = Queue {
+        control: outside.control,
+        programs,
+        at_once: usize::try_from(slice.at_once).unwrap_or(usize::MAX),
+        link: None,
+        links: 0,
+        desk: Desk::default(),
+        workers: Vec::new(),
+        draining: false,
+    };
+    let mut inbox = Inbox::default();
+    while !(queue.draining && queue.workers.is_empty()) {
+        let mut fds: Vec<BorrowedFd<'_>> = vec![queue.control.as_fd(), signals.as_fd()];
+        fds.extend(queue.link.as_ref().map(AsFd::as_fd));
+        let ready = gatepost_sys::wait::readable(&fds, None).map_err(system("wait"))?;
+        if ready.get(1) == Some(&true) {
+            while let Ok(Some(_)) = signals.next() {}
+            queue.bury();
+        }
+        // The launcher's word first: a link that it has replaced is not read any more.
+        if ready.first() == Some(&true) {
+            if !queue.order()? {
+                return Ok(());
+            }
+        } else if ready.get(2) == Some(&true) {
+            queue.hear(&mut inbox)?;
+        }
+    }
+    Ok(())
+}
+
+impl Queue {
+    /// Takes one order. False: the launcher is gone.
+    fn order(&mut self) -> Result<bool, QueueError> {
+        let mut inbox = Inbox::new(SHORT_FRAME);
+        let (order, mut fds) = match self.control.recv_with(&mut inbox) {
+            Ok(order) => order,
+            Err(ChannelError::Closed) => return Ok(false),
+            Err(e) => return Err(e.into()),
+        };
+        match (order, fds.pop()) {
+            (Order::Peer(Role::Handoff), Some(fd)) => {
+                self.links = self.links.wrapping_add(1);
+                self.link = Some(HandoffLink::from_fd(fd));
+                self.desk = Desk::default();
+            }
+            (Order::Go, None) => self.control.tell(&Report::Ready)?,
+            (Order::Drain, None) => self.draining = true,
+            _ => return Err(ChannelError::Hostile(WireError::Value("order")).into()),
+        }
+        Ok(true)
+    }
+
+    /// Hears one message of handoff's. After one that breaks the rules nothing it says can be believed, and only the launcher can
+    /// link us anew: so that ends us.
+    fn hear(&mut self, inbox: &mut Inbox) -> Result<(), QueueError> {
+        let Some(link) = &self.link else { return Ok(()) };
+        let (submit, mut fds) = match link.recv_with(inbox) {
+            Ok(heard) => heard,
+            Err(ChannelError::Closed) => {
+                self.link = None;
+                return Ok(());
+            }
+            Err(e) => return Err(QueueError::Handoff(e.to_string())),
+        };
+        let job = self.desk.hear(submit).map_err(|violation| QueueError::Handoff(format!("{violation:?}")))?;
+        match (job, fds.pop(), fds.is_empty()) {
+            (None, None, _) => {}
+            (Some(job), Some(content), true) => self.begin(&job, content),
+            _ => return Err(QueueError::Handoff("descriptors out of place".to_owned())),
+        }
+        Ok(())
+    }
+
+    /// Starts a process for a message. It answers by itself.
+    fn begin(&mut self, job: &Job, content: OwnedFd) {
+        let refused = |end| Done { ticket: job.ticket, class: Class::Temporary, end, pid: 0 };
+        if self.workers.len() >= self.at_once {
+            return self.tell(refused(queue::End::NotRun));
+        }
+        let parent = ProcessId::try_from(std::process::id());
+        match process::fork() {
+            Ok(Fork::Parent(pid)) => self.workers.push(Worker { pid, ticket: job.ticket, link: self.links }),
+            Ok(Fork::Child) => {
+                // Without us nobody would hear of it, and the program finds its envelope incomplete.
+                let alive = process::die_with_parent().is_ok() && parent == Ok(process::parent());
+                let told = alive && {
+                    let done = self.programs.run(job, content.into());
+                    self.link.as_ref().is_some_and(|link| link.tell(&done).is_ok())
+                };
+                process::exit(u8::from(!told));
+            }
+            Err(e) => {
+                tracing::error!("no process for a message: {e}");
+                self.tell(refused(queue::End::NotRun));
+            }
+        }
+    }
+
+    /// Reaps who has ended; answers for who could not.
+    fn bury(&mut self) {
+        let mut silent = Vec::new();
+        let links = self.links;
+        self.workers.retain(|worker| match process::reap_one(worker.pid) {
+            None => true,
+            Some(process::End::Exit(0)) => false,
+            Some(end) => {
+                tracing::error!("who waited for the queue program ended: {end:?}");
+                silent.extend((worker.link == links).then_some(worker.ticket));
+                false
+            }
+        });
+        for ticket in silent {
+            self.tell(Done { ticket, class: Class::Temporary, end: queue::End::Unknown, pid: 0 });
+        }
+    }
+
+    fn tell(&self, done: Done) {
+        if let Some(link) = &self.link
+            && let Err(e) = link.tell(&done)
+        {
+            tracing::error!("handoff: {e}");
+        }
+    }
+}
