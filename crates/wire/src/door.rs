@@ -8,6 +8,7 @@
 //! | newborn | `Jail` | – |
 //! | any but content | `Helo`, `Challenge`, `Auth`, `Reset`, `Bye` | `Reply`, `Reply`, `Reply`, –, – |
 //! | any but content, in clear | `StartTls`, then `Encrypted` | `Chain`s and `Sign`, or `Reply`; – |
+//! | the same, behind a TLS superserver | `Encrypted` | – |
 //! | any but content | `Mail` | `Reply` |
 //! | envelope | `Rcpt`, `Data` | `Reply` |
 //! | content | `Content`, `Commit`, `Abandon`, `Bye` | –, `Reply`, –, – |
@@ -111,9 +112,9 @@ pub enum Ask<'a> {
     Abandon(Abandoned),
     /// The transaction is over.
     Reset,
-    /// A CRAM-MD5 challenge, please.
+    /// AUTH CRAM-MD5: a challenge for the client, in the answer's lines.
     Challenge,
-    /// Is that so?
+    /// AUTH: whether the password checker lets this user in.
     Auth(Auth<'a>),
     /// STARTTLS: chains, and a channel for signatures.
     StartTls,
