@@ -32,7 +32,8 @@ struct Jail {
 
 fn jails() -> Vec<Jail> {
     let mut all = Vec::new();
-    for profile in &PROFILES {
+    // The one role without a filter runs what needs the system.
+    for profile in PROFILES.iter().filter(|profile| !profile.calls.is_empty()) {
         let filter = profile.filter().expect("a filter");
         if profile.forks {
             let seal = Filter::forbid(FORK.iter().map(|call| (call.name, call.when))).expect("a filter");
