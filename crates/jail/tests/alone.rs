@@ -180,7 +180,8 @@ fn serve_for_ever(door: Door, channel: &Seq) -> ! {
             confine::become_user(NOBODY, NOBODY, &[]).unwrap();
         }
         let account = (door == Door::Root).then_some((NOBODY, NOBODY));
-        let alone = Alone { door: parent, keep: &[channel.as_fd()], account, data: DATA as u64, file_size: 0, life: LIFE };
+        let alone =
+            Alone { door: parent, keep: &[channel.as_fd()], account, data: DATA as u64, file_size: 0, life: LIFE };
         let entered = alone.enter().map(|_| "jailed".to_owned()).unwrap_or_else(|e| e.to_string());
         let _ = channel.send(entered.as_bytes(), &[]);
         let _ = channel.recv(&mut [0; 8]);

@@ -105,6 +105,18 @@ pub enum Warning {
         /// What holds instead.
         kept: u32,
     },
+    /// A variable that begins with a number and goes on otherwise.
+    VariableText {
+        /// The variable.
+        name: &'static str,
+        /// What holds.
+        used: u32,
+    },
+    /// A name that begins like a switch and is none.
+    NoSwitch {
+        /// The variable, cleaned.
+        name: String,
+    },
     /// A switch with a value that it doesn't know.
     Switch {
         /// The variable.
@@ -135,6 +147,9 @@ pub enum Warning {
     },
 }
 
+/// Where an admin finds the switches.
+const TABLE: &str = "see the table in examples/qmail/README.md";
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -160,8 +175,12 @@ impl fmt::Display for Warning {
                 write!(f, "{name}: does not begin with a digit, {kept} holds; give it a number or unset it")
             }
             Self::Switch { name, value } => {
-                write!(f, "{name}: `{value}` is not known and not heeded; see the table of switches")
+                write!(f, "{name}: `{value}` is not known and not heeded; {TABLE}")
             }
+            Self::VariableText { name, used } => {
+                write!(f, "{name}: text after the number is not read, {used} holds; give it the number alone")
+            }
+            Self::NoSwitch { name } => write!(f, "{name}: there is no such switch; {TABLE}"),
             Self::Pattern { file, line, why } => {
                 write!(f, "control/{file}: line {line} is passed over, {why}; mend the pattern")
             }
@@ -238,7 +257,12 @@ pub fn variable(name: &'static str, value: Option<&[u8]>, kept: u32, warnings: &
             warnings.push(Warning::Variable { name, kept });
             None
         }
-        (number, _, _) => Some(number),
+        (used, count, _) => {
+            if value?.len() > count {
+                warnings.push(Warning::VariableText { name, used });
+            }
+            Some(used)
+        }
     }
 }
 

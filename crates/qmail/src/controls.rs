@@ -364,7 +364,7 @@ mod tests {
             (Some("abc"), None, 10, 1),
             (Some("-5"), None, 10, 1),
             (Some("0"), None, 0, 0),
-            (Some("5x"), None, 5, 0),
+            (Some("5x"), None, 5, 1),
             (Some("4294967295"), None, 4_294_967_294, 0),
             (Some(""), Some(old), 0, 1),
             (Some("abc"), Some(old), 0, 1),

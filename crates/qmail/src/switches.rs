@@ -3,7 +3,7 @@
 
 use crate::control::{Warning, odd_switch};
 use crate::environment::Environment;
-use crate::text::digits;
+use crate::text::{digits, shown};
 
 /// One deliberate difference.
 #[derive(Debug, Clone, Copy)]
@@ -134,6 +134,9 @@ impl Switches {
     #[must_use]
     pub fn read(environment: &Environment, warnings: &mut Vec<Warning>) -> Self {
         let safe = Self::default();
+        let names = environment.iter().map(|(name, _)| name).filter(|name| name.starts_with(b"GATEPOST_"));
+        let unknown = names.filter(|name| TABLE.iter().all(|switch| switch.name.as_bytes() != *name));
+        warnings.extend(unknown.map(|name| Warning::NoSwitch { name: shown(name, 40) }));
         let mut limit = |name, default| match environment.get(name) {
             None => default,
             Some(value) => match digits(value) {
@@ -207,6 +210,7 @@ mod tests {
             ("GATEPOST_ERRORS", "4294967296"),
             ("GATEPOST_SESSION_TIME", "-1"),
             ("GATEPOST_LOG", "no"),
+            ("GATEPOST_OPEN_RELAY", ""),
         ] {
             assert_eq!(read(&[(name, value)]), (Switches::default(), 1), "{name}={value}");
         }

@@ -23,6 +23,8 @@ use crate::slice::Chain;
 pub const CONTENT_MAX: usize = 28 * 1024;
 /// Longest argument of a command, octets: nothing longer passes the session's own line limit.
 pub const ARGUMENT_MAX: usize = 12 * 1024;
+/// Certificate pairs at most: a session keeps all their chains in its megabyte.
+pub const PAIRS_MAX: usize = 32;
 /// Longest answer in lines, octets. Plugins may print several.
 pub const LINES_MAX: usize = 8 * 1024;
 

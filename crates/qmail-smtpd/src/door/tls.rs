@@ -10,7 +10,7 @@ use gatepost_qmail::replies;
 use gatepost_tls::TlsError;
 use gatepost_tls::pair::Pair;
 use gatepost_tls::sign::Keys;
-use gatepost_wire::door::Answer;
+use gatepost_wire::door::{Answer, PAIRS_MAX};
 use gatepost_wire::link::SessionId;
 use gatepost_wire::session::TlsFacts;
 use gatepost_wire::sign::{Signature, TO_SIGN_MAX};
@@ -26,8 +26,6 @@ use std::time::Duration;
 const PEM: &str = "servercert.pem";
 /// Directories by name, each with such a file, for clients that ask for that name.
 const BY_NAME: &str = "servercerts";
-/// Certificate pairs at most: an index is one octet, and a session keeps them all in its megabyte.
-const PAIRS_MAX: usize = 32;
 /// Longest wait of a handshake for its session.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(60);
 

@@ -3,7 +3,7 @@
 use crate::DoorEnd;
 use gatepost_channel::{ChannelError, Inbox, Outbox};
 use gatepost_wire::SessionToDoor;
-use gatepost_wire::door::{Answer, Ask, CONTENT_MAX, Farewell, LINES_MAX, Then};
+use gatepost_wire::door::{Answer, Ask, CONTENT_MAX, Farewell, LINES_MAX, PAIRS_MAX, Then};
 use gatepost_wire::slice::Chain;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -12,8 +12,6 @@ use std::time::Duration;
 const WAIT: Duration = Duration::from_secs(24 * 3600);
 /// Largest chain that fits an answer: a frame.
 const ANSWER_MAX: usize = gatepost_wire::FRAME_MAX;
-/// Certificate pairs at most.
-const PAIRS_MAX: usize = 64;
 
 /// The door is of no more use: gone, or it answered what was not asked. Ours, never the client's fault.
 #[derive(Debug)]
