@@ -256,6 +256,9 @@ impl Connection {
     /// one too many for the answer to the content.
     pub(super) async fn send(&mut self, octets: &[u8], phase: Phase) -> Result<(), Failure> {
         if self.unread.is_empty() {
+            // The runtime knows what has come only after a look at the system, and it may not have looked since the last
+            // reply: without this a reply that came unasked right behind that one would go unseen.
+            tokio::task::yield_now().await;
             match self.stream.try_read(&mut self.buffer) {
                 Ok(0) => return Err(Failure::Lost(None)),
                 Ok(n) => self.unread = 0..n,
