@@ -167,7 +167,7 @@ struct Serving {
 
 impl Serving {
     fn attend(mut self) -> u8 {
-        let attended = self.door.attend(&self.session);
+        let attended = self.door.attend(&self.session, self.last.as_fd());
         if let Err(offence) = &attended {
             self.door.record.warn(&format_args!("session ended: {offence}"));
             let _ = process::kill(self.pid, Signal::Kill);

@@ -24,10 +24,17 @@ use gatepost_qmail::auth::SmtpAuth;
 use gatepost_qmail::controls::Controls;
 use gatepost_qmail::environment::Environment;
 use gatepost_qmail::replies::{self, Reply};
+use gatepost_sys::wait;
 use gatepost_wire::FRAME_MAX;
 use gatepost_wire::door::{Answer, Ask, Farewell, LINES_MAX, Then};
 use gatepost_wire::session::TlsFacts;
 use std::fmt;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+/// After so much silence of the session the door looks whether there still is a client: an owned session could otherwise
+/// keep a place of tcpserver's for as long as a session may last.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// Why the door has closed the channel. Whatever the session was about to say is not heard.
 #[derive(Debug)]
@@ -36,6 +43,8 @@ pub(crate) enum Offence {
     Channel(ChannelError),
     /// A message that this state does not permit: an owned session.
     Untimely,
+    /// It stays although its client has gone: an owned session.
+    Deserted,
 }
 
 impl fmt::Display for Offence {
@@ -43,6 +52,7 @@ impl fmt::Display for Offence {
         match self {
             Self::Channel(e) => e.fmt(f),
             Self::Untimely => f.write_str("the session said what it must not say now"),
+            Self::Deserted => f.write_str("the session did not end with its client"),
         }
     }
 }
@@ -121,6 +131,7 @@ pub(crate) struct Door {
     allowance: Allowance,
     /// The environment before AUTH: TLS forgets who the client was in clear.
     before_auth: Option<Environment>,
+    silence: Duration,
 }
 
 impl Door {
@@ -150,6 +161,7 @@ impl Door {
             farewell: None,
             allowance: Allowance::default(),
             before_auth: None,
+            silence: SILENCE,
         }
     }
 
@@ -157,11 +169,16 @@ impl Door {
     ///
     /// # Errors
     /// [`Offence`]: a broken channel, or an owned session. Nothing of it is queued.
-    pub(crate) fn attend(&mut self, session: &SessionEnd) -> Result<(), Offence> {
+    pub(crate) fn attend(&mut self, session: &SessionEnd, client: BorrowedFd<'_>) -> Result<(), Offence> {
         let mut inbox = Inbox::new(FRAME_MAX);
+        session.seq().set_timeout(self.silence).map_err(ChannelError::from)?;
+        // A superserver may drop the line in clear while the one in TLS goes on.
+        let superserver = self.environment.has("SSLCTLFD");
         loop {
             match session.fill(&mut inbox) {
                 Ok(()) => {}
+                Err(ChannelError::Timeout) if !superserver && wait::hung_up(client) => return Err(Offence::Deserted),
+                Err(ChannelError::Timeout) => continue,
                 Err(ChannelError::Closed) => return Ok(()),
                 Err(e) => return Err(e.into()),
             }

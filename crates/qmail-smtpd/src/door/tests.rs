@@ -13,6 +13,9 @@ use gatepost_qmail::environment::Environment;
 use gatepost_qmail::switches::Switches;
 use gatepost_wire::door::{Answer, Ask, Auth, Mechanism};
 use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 /// control/ with a name, one host, and perhaps plugins.
 struct Files(&'static str);
@@ -67,7 +70,7 @@ impl Owned {
     fn says(&mut self, ask: Ask<'_>) -> String {
         match self.door.hear(&self.ours, ask) {
             Err(Offence::Untimely) => return "!".into(),
-            Err(Offence::Channel(e)) => panic!("{e}"),
+            Err(other) => panic!("{other}"),
             Ok(_) => {}
         }
         let mut inbox = Inbox::default();
@@ -83,6 +86,16 @@ const DIGEST: &[u8] = b"0123456789abcdef0123456789abcdef";
 
 const fn login(mechanism: Mechanism, user: &'static [u8], password: &'static [u8]) -> Ask<'static> {
     Ask::Auth(Auth { mechanism, user, password, challenge: b"<made@up>" })
+}
+
+#[test]
+fn p3_an_owned_session_does_not_outlive_its_client() {
+    let mut owned = Owned::new(&[], "");
+    owned.door.silence = Duration::from_millis(1);
+    let (client, door) = UnixStream::pair().unwrap();
+    drop(client);
+    let attended = owned.door.attend(&owned.ours, door.as_fd());
+    assert!(matches!(attended, Err(Offence::Deserted)), "{attended:?}");
 }
 
 #[test]
