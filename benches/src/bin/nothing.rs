@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut space = [0; 64 * 1024];
+    let mut space = [0; 4 * 1024];
     let mut drain = |mut from: File| while from.read(&mut space).is_ok_and(|octets| octets > 0) {};
     let copies = [io::stdin().as_fd().try_clone_to_owned(), io::stdout().as_fd().try_clone_to_owned()];
     // A queue program gets no argument; it is told by its name.
