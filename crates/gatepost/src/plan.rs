@@ -1,7 +1,7 @@
 //! From a configuration to the launcher's plan.
 
 use gatepost_config as config;
-use gatepost_launcher::plan::{Backend, Connect, Limits, Listen, PairSource, Plan, Queue, QueueUser, Relax, Users};
+use gatepost_launcher::plan::{Backend, Connect, Limits, Listen, PairSource, Plan, Relax, Users};
 use std::path::Path;
 use std::time::Duration;
 
@@ -49,19 +49,10 @@ fn backend(backend: config::Backend) -> Backend {
         dialect: backend.dialect,
         identity: backend.identity,
         connect: connect.collect(),
-        queue: backend.queue.map(queue),
+        queue: backend.queue,
         relay_proof: backend.relay_proof,
         reply_timeout: seconds(backend.reply_timeout),
     }
-}
-
-fn queue(queue: config::Queue) -> Queue {
-    let user = |user| match user {
-        config::QueueUser::Own => QueueUser::Own,
-        config::QueueUser::Account(name) => QueueUser::Account(name),
-        config::QueueUser::Id(id) => QueueUser::Id(id),
-    };
-    Queue { program: queue.program, home: queue.home, user: user(queue.user), owner: user(queue.owner) }
 }
 
 fn limits(limits: &config::Limits) -> Limits {

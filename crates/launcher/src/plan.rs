@@ -1,5 +1,6 @@
 //! What is to be run: the checked facts of a configuration, or of `gatepost try`.
 
+pub use gatepost_config::{Queue, QueueUser};
 use gatepost_wire::slice::{Dialect, Identity, TlsMode};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -95,30 +96,6 @@ pub struct Backend {
     pub relay_proof: bool,
     /// Wait for its answer to the end of content, seconds.
     pub reply_timeout: u32,
-}
-
-/// A queue program and by whom it is run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Queue {
-    /// Its file.
-    pub program: PathBuf,
-    /// Where it runs: the qmail home.
-    pub home: PathBuf,
-    /// Its real user.
-    pub user: QueueUser,
-    /// Its effective user, whose the queue is.
-    pub owner: QueueUser,
-}
-
-/// A user of the queue program's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum QueueUser {
-    /// The role's own, as the others have theirs.
-    Own,
-    /// This account.
-    Account(String),
-    /// This id, user and group alike.
-    Id(u32),
 }
 
 /// Where a backend listens.
