@@ -6,7 +6,7 @@ use crate::record::Record;
 use crate::session::client::Ends;
 use crate::session::{self, Birth};
 use crate::{SessionEnd, settings};
-use gatepost_channel::End as Channel;
+use gatepost_channel::{ChannelError, End as Channel, Inbox};
 use gatepost_program::Inherited;
 use gatepost_qmail::auth::{Checker, SmtpAuth};
 use gatepost_qmail::controls::Controls;
@@ -31,6 +31,9 @@ use std::time::{Duration, Instant};
 const HOME: &str = "/var/qmail";
 /// Longest wait of the door for a client that does not read.
 const LAST_WORD_TIME: Duration = Duration::from_secs(1);
+
+/// Longest wait for a session that has said farewell.
+const FAREWELL_TIME: Duration = Duration::from_secs(5);
 
 /// Serves the one connection on descriptors 0 and 1 as qmail-smtpd would; gives its exit status: 0 after QUIT, else 1.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
@@ -170,6 +173,8 @@ impl Serving {
         let attended = self.door.attend(&self.session, self.last.as_fd());
         if let Err(offence) = &attended {
             self.door.record.warn(&format_args!("session ended: {offence}"));
+        }
+        if attended.is_err() || !self.has_left() {
             let _ = process::kill(self.pid, Signal::Kill);
         }
         drop(self.session);
@@ -186,6 +191,12 @@ impl Serving {
         };
         self.door.record.close(&self.door.environment, end(&attended, self.door.farewell()));
         status
+    }
+
+    /// Whether the session ends now that it has said farewell, as it does at once unless it is owned.
+    fn has_left(&self) -> bool {
+        let waits = self.session.seq().set_timeout(FAREWELL_TIME).is_ok();
+        waits && matches!(self.session.fill(&mut Inbox::new(64)), Err(ChannelError::Closed))
     }
 }
 
