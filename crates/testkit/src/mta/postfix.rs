@@ -223,3 +223,12 @@ maillog_file = {}\n",
         found.unwrap_or_else(|| panic!("no line with {word:?} and {other:?} in the sender's log:\n{}", self.log()))
     }
 }
+
+/// What a real sender did tells why its mail did not come in time.
+impl Drop for Sender<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- the sending Postfix\n{}---", self.log());
+        }
+    }
+}
