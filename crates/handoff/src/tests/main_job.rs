@@ -159,6 +159,13 @@ fn p4_what_could_be_run_behind_us_is_refused_in_either_path() {
     }
 }
 
+/// Lets handoff work until it has taken leave of the backend.
+async fn until_left(mta: &Mta) {
+    while !mta.lines().contains(&"QUIT".to_owned()) {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[test]
 fn a_slow_client_occupies_no_backend_connection() {
     let scene = Scene::new().patient(|patience| patience.park = SHORT);
@@ -168,12 +175,7 @@ fn a_slow_client_occupies_no_backend_connection() {
         let mut session = Session::begin(&house).await;
         assert_eq!(session.mail_and("one@ok.test").await.code, 250);
         assert_eq!(session.ask(&[to("two@ok.test")]).await.code, 250);
-        let left = async || {
-            while !mta.lines().contains(&"QUIT".to_owned()) {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        left().await;
+        until_left(&mta).await;
         session.say(&[Ask::Content(LETTER)]);
         assert_eq!(mta.count(), 0);
         assert_eq!(session.ask(&[Ask::Commit { length: LETTER.len() as u64 }]).await.code, 250);
@@ -191,9 +193,7 @@ fn p1_a_recipient_refused_on_replay_fails_the_message() {
     let verdict = play(async {
         let mut session = Session::begin(&scene.house()).await;
         assert_eq!(session.mail_and("one@ok.test").await.code, 250);
-        while !mta.lines().contains(&"QUIT".to_owned()) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        until_left(&mta).await;
         mta.misbehave(Stage::Rcpt, Deed::Answer("550 5.1.1 gone meanwhile\r\n"));
         session.send(LETTER).await
     });
