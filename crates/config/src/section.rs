@@ -1,7 +1,9 @@
 //! The tables of the text, read key by key, each value with its span.
 
 use crate::fault::{Page, Span, Wrong};
+use crate::value;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -258,6 +260,42 @@ impl<'a> Section<'a> {
         };
         self.get(page, key, read).map_or(default, Spanned::into_inner)
     }
+
+    /// Octets within `range`; `default` when missing or wrong.
+    pub(crate) fn size(&self, page: &mut Page<'_>, key: &str, range: RangeInclusive<u64>, default: u64) -> u64 {
+        let read = |value: &DeValue<'_>| {
+            let octets = match value {
+                DeValue::String(text) => value::size(text)?,
+                value => integer(value)?,
+            };
+            within(octets, range, value::size_text)
+        };
+        self.get(page, key, read).map_or(default, Spanned::into_inner)
+    }
+
+    /// A duration within `range`; `default` when missing or wrong.
+    pub(crate) fn duration(
+        &self,
+        page: &mut Page<'_>,
+        key: &str,
+        range: RangeInclusive<Duration>,
+        default: Duration,
+    ) -> Duration {
+        let read = |value: &DeValue<'_>| {
+            let duration = match value {
+                // A number alone would be seconds to one reader and milliseconds to the next.
+                DeValue::Integer(n) => value::duration(n.as_str()),
+                value => value::duration(text(value)?),
+            };
+            within(duration?, range, value::duration_text)
+        };
+        self.get(page, key, read).map_or(default, Spanned::into_inner)
+    }
+}
+
+/// The values without their spans.
+pub(crate) fn plain<T>(spanned: Vec<Spanned<T>>) -> Vec<T> {
+    spanned.into_iter().map(Spanned::into_inner).collect()
 }
 
 fn last_word(name: &'static str) -> &'static str {

@@ -1,0 +1,162 @@
+//! `[backend]`.
+
+use super::USER_IDS;
+use super::listen::Listener;
+use crate::facts::{Backend, Connect, Queue, QueueUser, REPLY_TIMEOUT};
+use crate::fault::{Page, Wrong};
+use crate::profile::{IDENTITIES, Profile, identity_name};
+use crate::section::{self, Section, plain};
+use crate::value;
+use gatepost_wire::slice::Identity;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+use toml::Spanned;
+use toml::de::DeValue;
+
+/// A client gives up after ten minutes (RFC 5321 §4.5.3.2.6) and sends again what was taken.
+const REPLY_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(599);
+/// The qmail home unless given.
+const QMAIL_HOME: &str = "/var/qmail";
+
+pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>, listeners: &[Listener], numbered: bool) -> Backend {
+    let section = root.one(page, "backend");
+    let profile = section.word(page, "profile", &Profile::ALL.map(|profile| (profile.name(), profile)));
+    if !section.has("profile") {
+        section.lack(
+            page,
+            "profile",
+            "write in [backend] what stands behind: profile = \"postfix\", or \"smtp\" for any",
+        );
+    }
+    let reply_timeout = section.duration(page, "reply_timeout", REPLY_TIMEOUTS, REPLY_TIMEOUT);
+    let identity = section.word(page, "identity", &IDENTITIES);
+    let profile = profile.map(Spanned::into_inner);
+    let mut connect = Vec::new();
+    let mut queue = None;
+    if profile == Some(Profile::QmailQueue) {
+        queue = Some(queue_program(page, &section, numbered));
+    } else {
+        connect = section.one_or_list(page, "connect", value::connect);
+        places(page, &section, &connect, listeners);
+        for key in ["home", "queue_user", "queue_as"] {
+            section.get(page, key, |_| -> Result<(), Wrong> {
+                Err(Wrong::new("only a queue program has that", "take it out, or write profile = \"qmail-queue\""))
+            });
+        }
+    }
+    let relay_proof = relay_proof(page, &section, profile);
+    let identity = match profile {
+        Some(profile) if queue.is_none() => hand_over(page, &section, profile, &connect, identity),
+        _ => Identity::None,
+    };
+    let profile = profile.unwrap_or(Profile::Smtp);
+    Backend {
+        profile,
+        connect: plain(connect),
+        queue,
+        dialect: profile.dialect(),
+        identity,
+        relay_proof,
+        reply_timeout,
+    }
+}
+
+/// The program to run and its users. `numbered`: users are numbers, so that there need be no accounts.
+fn queue_program(page: &mut Page<'_>, section: &Section<'_>, numbered: bool) -> Queue {
+    let home = section.text(page, "home", value::path).map_or_else(|| QMAIL_HOME.into(), Spanned::into_inner);
+    let program = section.text(page, "connect", |text| match text.starts_with('/') {
+        true => value::path(text),
+        false => Err(Wrong::new(
+            format!("\"{text}\" is no path of a program"),
+            format!("write \"{QMAIL_HOME}/bin/qmail-queue\", or take it out"),
+        )),
+    });
+    let mut user = |key, account: &str| {
+        let given = section.get(page, key, queue_user).map(Spanned::into_inner);
+        given.unwrap_or_else(|| if numbered { QueueUser::Own } else { QueueUser::Account(account.to_owned()) })
+    };
+    let (user, owner) = (user("queue_user", "qmaild"), user("queue_as", "qmailq"));
+    Queue { program: program.map_or_else(|| home.join("bin/qmail-queue"), Spanned::into_inner), home, user, owner }
+}
+
+fn queue_user(value: &DeValue<'_>) -> Result<QueueUser, Wrong> {
+    let DeValue::Integer(_) = value else {
+        let name = section::text(value)?;
+        let right = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+        let wrong = || Wrong::new(format!("\"{}\" is no account", name.escape_debug()), "write an account's name");
+        return if right && !name.is_empty() { Ok(QueueUser::Account(name.to_owned())) } else { Err(wrong()) };
+    };
+    let id = section::within(section::integer(value)?, USER_IDS, |id| id.to_string())?;
+    u32::try_from(id).map(QueueUser::Id).map_err(|_| Wrong::new("too much", "write a user id"))
+}
+
+/// Whether the backend is to prove that it does not relay: where it can be asked, unless told otherwise.
+fn relay_proof(page: &mut Page<'_>, section: &Section<'_>, profile: Option<Profile>) -> bool {
+    let unasked = profile.filter(|profile| !profile.can_be_asked());
+    let Some(profile) = unasked else { return section.truth(page, "relay_proof", true) };
+    let given = section.get(page, "relay_proof", |value| match value {
+        DeValue::Boolean(true) => Err(Wrong::new(
+            format!(
+                "{} takes a message for whomever it is, so there is nothing that it could be asked",
+                profile.name()
+            ),
+            "take it out; what may pass is said by [relay] alone",
+        )),
+        value => section::truth(value),
+    });
+    given.is_some_and(Spanned::into_inner)
+}
+
+/// Checks that there is a place to connect to, and that none of them is our own.
+fn places(page: &mut Page<'_>, section: &Section<'_>, connect: &[Spanned<Connect>], listeners: &[Listener]) {
+    if !section.holds("connect") {
+        section.lack(page, "connect", "write in [backend] where it listens: connect = \"tcp:127.0.0.1:10025\"");
+    }
+    for place in connect {
+        let Connect::Tcp(to) = *place.get_ref() else { continue };
+        let ours = |listen: SocketAddr| {
+            listen.port() == to.port()
+                && (listen.ip() == to.ip() || listen.ip().is_unspecified() && to.ip().is_loopback())
+        };
+        if let Some(own) = listeners.iter().find(|own| own.sure && ours(own.listen.address)) {
+            let what = format!("gatepost itself listens at {}: mail would go in circles", own.listen.address);
+            section.fault(page, "connect", place, Wrong::new(what, "write where the backend listens"));
+        }
+    }
+}
+
+/// How the backend is told who the client is: in a way that it understands at each place it listens at.
+fn hand_over(
+    page: &mut Page<'_>,
+    section: &Section<'_>,
+    profile: Profile,
+    connect: &[Spanned<Connect>],
+    given: Option<Spanned<Identity>>,
+) -> Identity {
+    for place in connect.iter().filter(|place| profile.identities(place.get_ref()).is_empty()) {
+        let what = format!("{} does not listen for SMTP on a unix socket", profile.name());
+        section.fault(page, "connect", place, Wrong::new(what, "write \"tcp:127.0.0.1:...\" and let it listen there"));
+    }
+    let understood = |identity: Identity| {
+        let mut places = connect.iter().map(|place| profile.identities(place.get_ref()));
+        places.all(|ways| ways.is_empty() || ways.contains(&identity))
+    };
+    let ways = connect.iter().flat_map(|place| profile.identities(place.get_ref())).copied();
+    let fitting: Vec<Identity> = ways.filter(|identity| understood(*identity)).collect();
+    let default = fitting.first().copied().unwrap_or(Identity::None);
+    let Some(given) = given else { return default };
+    if !understood(*given.get_ref()) {
+        let what = format!("{} cannot be told by \"{}\" there", profile.name(), identity_name(*given.get_ref()));
+        let advice = match profile {
+            Profile::Postfix | Profile::Exim | Profile::OpenSmtpd if *given.get_ref() == Identity::None => format!(
+                "write \"{}\": without it {} takes every client for a neighbour and relays",
+                identity_name(default),
+                profile.name()
+            ),
+            _ => format!("write \"{}\"", identity_name(default)),
+        };
+        section.fault(page, "identity", &given, Wrong::new(what, advice));
+    }
+    given.into_inner()
+}

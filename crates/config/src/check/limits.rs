@@ -1,0 +1,38 @@
+//! `[limits]`.
+
+use crate::facts::Limits;
+use crate::fault::Page;
+use crate::section::Section;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+const KIB: u64 = 1 << 10;
+const GIB: u64 = 1 << 30;
+
+/// RLIMIT_DATA of a session. Less than this and TLS has no room for a large certificate chain.
+const DATA: RangeInclusive<u64> = 512 * KIB..=GIB;
+/// A message: RFC 5321 §4.5.3.1.7 wants room for 64 KiB at least.
+const MESSAGE_SIZE: RangeInclusive<u64> = 64 * KIB..=16 * GIB;
+/// Recipients: RFC 5321 §4.5.3.1.8 wants room for 100 at least.
+const RECIPIENTS: RangeInclusive<u16> = 100..=u16::MAX;
+/// Each session is a process.
+const SESSIONS: RangeInclusive<u32> = 1..=100_000;
+const OFFENCES: RangeInclusive<u32> = 0..=1_000_000;
+const COMMAND_TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+const SESSION_TIME: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
+
+pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>) -> Limits {
+    let section = root.one(page, "limits");
+    let default = Limits::default();
+    let sessions = section.number(page, "sessions", SESSIONS, default.sessions);
+    Limits {
+        data: section.size(page, "data", DATA, default.data),
+        sessions,
+        sessions_per_address: section.number(page, "sessions_per_address", SESSIONS, default.sessions_per_address),
+        offences: section.number(page, "offences", OFFENCES, default.offences),
+        message_size: section.size(page, "message_size", MESSAGE_SIZE, default.message_size),
+        recipients: section.number(page, "recipients", RECIPIENTS, default.recipients),
+        command_timeout: section.duration(page, "command_timeout", COMMAND_TIMEOUT, default.command_timeout),
+        session_time: section.duration(page, "session_time", SESSION_TIME, default.session_time),
+    }
+}

@@ -1,0 +1,84 @@
+//! The walk through the tree: every key read, every value checked alone, then against the others. A file per section.
+
+mod backend;
+mod jail;
+mod limits;
+mod listen;
+mod relay;
+mod smtp;
+mod tls;
+
+use crate::facts::{Config, SPOOL, Users};
+use crate::fault::{Faults, Page, Wrong};
+use crate::section::{self, Section};
+use crate::syntax;
+use crate::value;
+use std::io;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// Listeners and pairs are told apart by one octet between processes.
+const COUNT_MAX: usize = 255;
+/// User ids: not root's; the last leaves room for as many as there are roles.
+const USER_IDS: RangeInclusive<u64> = 1..=0xffff_fff0;
+/// 65534 is "nobody" by custom and 65535 "no id" where ids have 16 bits: not for a role.
+const NOBODY: RangeInclusive<u64> = 65_534..=65_535;
+/// Ids that numbered users take.
+const ROLES: u64 = 8;
+
+/// Reads a file that the configuration names; none: such files are not read.
+pub(crate) type Read = Option<fn(&Path) -> io::Result<Vec<u8>>>;
+
+/// The facts in the text of `page`, or all that is wrong with it.
+pub(crate) fn check(mut page: Page<'_>, read: Read) -> Result<Config, Faults> {
+    let text = syntax::mend(&mut page);
+    let (tree, _) = DeTable::parse_recoverable(&text);
+    let root = Section::root(&mut page, tree.get_ref());
+    let config = facts(&mut page, &root, read);
+    match page.into_faults() {
+        None => Ok(config),
+        Some(faults) => Err(faults),
+    }
+}
+
+/// Where a value is wrong its default is used, so that checking can go on; the result is not given out then.
+fn facts(page: &mut Page<'_>, root: &Section<'_>, read: Read) -> Config {
+    let hostname = root.text(page, "hostname", value::hostname);
+    if !root.has("hostname") {
+        root.lack(page, "hostname", "write at the top: hostname = \"mx.example.org\"");
+    }
+    let spool = root.text(page, "spool", value::path);
+    let users = root.get(page, "users", users);
+    let listeners = listen::facts(page, root);
+    let tls = tls::facts(page, root, &listeners);
+    let relay = relay::facts(page, root, read);
+    let numbered = users.as_ref().is_some_and(|users| matches!(users.get_ref(), Users::From(_)));
+    let backend = backend::facts(page, root, &listeners, numbered);
+    Config {
+        hostname: hostname.map(Spanned::into_inner).unwrap_or_default(),
+        spool: spool.map_or_else(|| PathBuf::from(SPOOL), Spanned::into_inner),
+        users: users.map(Spanned::into_inner).unwrap_or_default(),
+        listen: listeners.into_iter().map(|listener| listener.listen).collect(),
+        tls,
+        relay,
+        backend,
+        smtp: smtp::facts(page, root),
+        limits: limits::facts(page, root),
+        jail: jail::facts(page, root),
+    }
+}
+
+fn users(value: &DeValue<'_>) -> Result<Users, Wrong> {
+    let DeValue::Integer(_) = value else { return value::account_prefix(section::text(value)?).map(Users::Named) };
+    let id = section::within(section::integer(value)?, USER_IDS, |id| id.to_string())?;
+    let taken = id..id.saturating_add(ROLES);
+    if taken.contains(NOBODY.start()) || taken.contains(NOBODY.end()) {
+        return Err(Wrong::new(
+            format!("the {ROLES} ids from {id} on include that of nobody"),
+            format!("write {} or more", NOBODY.end().saturating_add(1)),
+        ));
+    }
+    u32::try_from(id).map(Users::From).map_err(|_| Wrong::new("too much", "write a user id"))
+}
