@@ -1,0 +1,342 @@
+//! Fair shares of what is scarce: session slots, backend connections, memory, disk, handshakes (P13).
+//!
+//! [`Shares`] divides `capacity` units among clients by max-min fairness over the tree of their networks: IPv4 /16, /24,
+//! address; IPv6 /40, /48, /64. While units are free, whoever asks gets them. When none is free, units are taken back from
+//! the network that holds most, inside it from the part that holds most, there from the address that holds most, and there
+//! from the holding that has made no progress for the longest time. Units are taken back only for a client whose network
+//! would still hold less afterwards than the network that gives; whoever holds most himself waits or is refused.
+//!
+//! The law, tested in `tests/share_law.rs`: with attackers in `k < capacity / 2` networks, at any pace, a client from a
+//! network that holds nothing is granted a unit as soon as one holding has been taken back, so within the time that the
+//! owner of the resource needs to end one holding.
+//!
+//! Sans-IO: the caller says what happens and carries out each [`Action`] that [`Shares::poll`] returns. Memory is bounded
+//! by the number of holdings (at most `capacity`) and of waiting claims (`waiting_max`).
+
+mod origin;
+mod tree;
+
+pub use origin::Origin;
+
+use origin::Network;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use tree::Tree;
+
+/// What the owner of the resource must do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action<K> {
+    /// The waiting claim has its units now.
+    Grant(K),
+    /// The waiting claim has lost its place to a lighter network: refuse it.
+    Refuse(K),
+    /// End this holding and call [`Shares::release`]; its units are promised to somebody who waits.
+    Reclaim(K),
+}
+
+/// The answer to a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// The units are held from now on.
+    Granted,
+    /// [`Action::Grant`] or [`Action::Refuse`] follows, unless the claim is released before.
+    Waiting,
+    /// There is nothing for this client now.
+    Refused,
+}
+
+/// What a claim may do when no unit is free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Wait only when units can be taken back for it at once.
+    Reclaim,
+    /// Wait in any case, for whatever becomes free.
+    Queue,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Waiting {
+        arrival: u64,
+    },
+    Held {
+        reclaimable: bool,
+        moved: u64,
+    },
+    /// Told to end; its units are still in use.
+    Ending,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    origin: Origin,
+    amount: u64,
+    state: State,
+}
+
+impl Entry {
+    /// Its place among those that wait.
+    fn arrival(&self) -> u64 {
+        if let State::Waiting { arrival } = self.state { arrival } else { u64::MAX }
+    }
+}
+
+/// Units of one resource, and who holds or waits for them. `K` names a claim.
+#[derive(Debug)]
+pub struct Shares<K> {
+    capacity: u64,
+    waiting_max: usize,
+    entries: BTreeMap<K, Entry>,
+    /// Firm holdings: those that have not been told to end.
+    held: Tree<K>,
+    /// Waiting claims.
+    waiting: Tree<K>,
+    /// Units of holdings that have been told to end.
+    ending: u64,
+    arrivals: u64,
+    actions: VecDeque<Action<K>>,
+}
+
+impl<K: Ord + Copy> Shares<K> {
+    /// `capacity` units, of which nobody holds any; at most `waiting_max` claims wait at once.
+    #[must_use]
+    pub fn new(capacity: u64, waiting_max: usize) -> Self {
+        Self {
+            capacity,
+            waiting_max,
+            entries: BTreeMap::new(),
+            held: Tree::new(),
+            waiting: Tree::new(),
+            ending: 0,
+            arrivals: 0,
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// Asks for `amount` units for a client at `origin`. `id` must not be in use; `now` is any clock that does not go
+    /// back. What is granted counts as having moved at `now`, and is reclaimable until [`Shares::hold`] says otherwise.
+    pub fn claim(&mut self, id: K, origin: Origin, amount: u64, patience: Patience, now: u64) -> Answer {
+        if self.entries.contains_key(&id) || amount > self.capacity {
+            return Answer::Refused;
+        }
+        if self.waiting.total() == 0 && amount <= self.free() {
+            self.enter(id, Entry { origin, amount, state: State::Held { reclaimable: true, moved: now } });
+            return Answer::Granted;
+        }
+        if self.waiting.len() >= self.waiting_max && !self.displace(origin, amount) {
+            return Answer::Refused;
+        }
+        self.arrivals = self.arrivals.saturating_add(1);
+        self.enter(id, Entry { origin, amount, state: State::Waiting { arrival: self.arrivals } });
+        let promised = self.rebalance();
+        if patience == Patience::Reclaim && !promised.contains(&id) {
+            self.leave(id);
+            return Answer::Refused;
+        }
+        self.grant(now);
+        if matches!(self.entries.get(&id), Some(Entry { state: State::Waiting { .. }, .. })) {
+            return Answer::Waiting;
+        }
+        // Granted in this call: the answer says it, so no action repeats it.
+        self.actions.retain(|action| *action != Action::Grant(id));
+        Answer::Granted
+    }
+
+    /// The holding made progress at `now`: among those of its address it is now the last to be taken back.
+    pub fn moved(&mut self, id: K, now: u64) {
+        self.update(id, |_, moved| *moved = now);
+    }
+
+    /// Whether the holding may be taken back. One that may not still counts against its network.
+    pub fn hold(&mut self, id: K, reclaimable: bool) {
+        self.update(id, |may, _| *may = reclaimable);
+        if reclaimable {
+            self.rebalance();
+        }
+    }
+
+    /// The holding has ended, or the claim no longer waits.
+    pub fn release(&mut self, id: K, now: u64) {
+        self.leave(id);
+        self.grant(now);
+        self.rebalance();
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Action<K>> {
+        self.actions.pop_front()
+    }
+
+    /// Units that nobody uses.
+    #[must_use]
+    pub fn free(&self) -> u64 {
+        self.capacity.saturating_sub(self.held.total()).saturating_sub(self.ending)
+    }
+
+    /// Units in use, those of holdings that were told to end included.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.held.total().saturating_add(self.ending)
+    }
+
+    /// Claims that wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Units held by the whole network (IPv4 /16, IPv6 /40) around `origin`.
+    #[must_use]
+    pub fn held_around(&self, origin: Origin) -> u64 {
+        let [block, ..] = origin.path();
+        self.held.weight(block)
+    }
+
+    fn enter(&mut self, id: K, entry: Entry) {
+        let Entry { origin, amount, state } = entry;
+        match state {
+            State::Waiting { arrival } => self.waiting.add(origin, amount, arrival, id, true),
+            State::Held { reclaimable, moved } => self.held.add(origin, amount, moved, id, reclaimable),
+            State::Ending => self.ending = self.ending.saturating_add(amount),
+        }
+        self.entries.insert(id, entry);
+    }
+
+    fn leave(&mut self, id: K) -> Option<Entry> {
+        let entry = self.entries.remove(&id)?;
+        let Entry { origin, amount, state } = entry;
+        match state {
+            State::Waiting { arrival } => self.waiting.remove(origin, amount, arrival, id, true),
+            State::Held { reclaimable, moved } => self.held.remove(origin, amount, moved, id, reclaimable),
+            State::Ending => self.ending = self.ending.saturating_sub(amount),
+        }
+        Some(entry)
+    }
+
+    fn update(&mut self, id: K, change: impl FnOnce(&mut bool, &mut u64)) {
+        let Some(Entry { origin, amount, state: State::Held { mut reclaimable, mut moved } }) =
+            self.entries.get(&id).copied()
+        else {
+            return;
+        };
+        self.leave(id);
+        change(&mut reclaimable, &mut moved);
+        self.enter(id, Entry { origin, amount, state: State::Held { reclaimable, moved } });
+    }
+
+    /// Hands free units to those that wait, the lightest network first.
+    fn grant(&mut self, now: u64) {
+        while let Some((id, entry)) = self.next_waiting(&Promised::default()) {
+            if entry.amount > self.free() {
+                return;
+            }
+            self.leave(id);
+            self.enter(id, Entry { state: State::Held { reclaimable: true, moved: now }, ..entry });
+            self.actions.push_back(Action::Grant(id));
+        }
+    }
+
+    /// Takes back what those that wait may have: in the order in which they will be served, until one must wait for others
+    /// to end by themselves. Returns who will find enough.
+    fn rebalance(&mut self) -> BTreeSet<K> {
+        let mut supply = self.ending.saturating_add(self.free());
+        let mut promised = Promised::default();
+        while let Some((id, Entry { origin, amount, .. })) = self.next_waiting(&promised) {
+            let missing = amount.saturating_sub(supply);
+            let Some(taken) = self.take_back(origin, amount, missing, &promised) else { break };
+            supply = supply.saturating_add(taken).saturating_sub(amount);
+            promised.add(id, origin, amount);
+        }
+        promised.ids
+    }
+
+    /// The waiting claim that is served next, those that have a promise left out.
+    fn next_waiting(&self, promised: &Promised<K>) -> Option<(K, Entry)> {
+        let waiting = self.waiting.ids().filter(|id| !promised.ids.contains(id));
+        waiting.filter_map(|id| Some((id, *self.entries.get(&id)?))).min_by_key(|(_, entry)| {
+            (entry.origin.path().map(|network| self.weight(network, promised)), entry.arrival())
+        })
+    }
+
+    /// Tells holdings to end that have `missing` units in sum, for a claim of `amount` units. None, and none is told,
+    /// when that would take from networks that hold no more than the client's would.
+    fn take_back(&mut self, origin: Origin, amount: u64, missing: u64, promised: &Promised<K>) -> Option<u64> {
+        let mut taken = 0_u64;
+        let mut told = Vec::new();
+        while taken < missing {
+            let entry = self.victim(origin, amount, promised).and_then(|id| Some((id, self.leave(id)?)));
+            let Some((id, entry)) = entry else {
+                for (id, entry) in told {
+                    self.leave(id);
+                    self.enter(id, entry);
+                }
+                return None;
+            };
+            self.enter(id, Entry { state: State::Ending, ..entry });
+            taken = taken.saturating_add(entry.amount);
+            told.push((id, entry));
+        }
+        self.actions.extend(told.into_iter().map(|(id, _)| Action::Reclaim(id)));
+        Some(taken)
+    }
+
+    /// The holding to take back for `origin`: walk from the widest networks to addresses, each time into the heaviest.
+    fn victim(&self, origin: Origin, amount: u64, promised: &Promised<K>) -> Option<K> {
+        let mut parent = None;
+        let mut own = true;
+        for network in origin.path() {
+            let heaviest = self.held.heaviest(parent)?;
+            if own && heaviest != network {
+                if self.weight(network, promised).saturating_add(amount) >= self.held.weight(heaviest) {
+                    return None;
+                }
+                own = false;
+            }
+            parent = Some(heaviest);
+        }
+        // The heaviest address is the client's own: it takes nothing from itself.
+        if own { None } else { self.held.slowest(parent?) }
+    }
+
+    fn weight(&self, network: Network, promised: &Promised<K>) -> u64 {
+        self.held.weight(network).saturating_add(promised.weights.get(&network).copied().unwrap_or_default())
+    }
+
+    /// Makes room among those that wait: the claim of the network that holds and waits for most goes, the last come first, if
+    /// this client's network is lighter. So `waiting_max` claims are room for a first claim of as many networks.
+    fn displace(&mut self, origin: Origin, amount: u64) -> bool {
+        let weight = |network| self.held.weight(network).saturating_add(self.waiting.weight(network));
+        let waiting = self.waiting.ids().filter_map(|id| Some((id, *self.entries.get(&id)?)));
+        let last = waiting.max_by_key(|(_, entry)| (entry.origin.path().map(weight), entry.arrival()));
+        let Some((id, last)) = last else { return false };
+        let mut apart = origin.path().into_iter().zip(last.origin.path()).filter(|(ours, theirs)| ours != theirs);
+        if apart.next().is_none_or(|(ours, theirs)| weight(ours).saturating_add(amount) >= weight(theirs)) {
+            return false;
+        }
+        self.leave(id);
+        self.actions.push_back(Action::Refuse(id));
+        true
+    }
+}
+
+/// Claims that will be served from what is free or being ended, and their units by network.
+#[derive(Debug)]
+struct Promised<K> {
+    ids: BTreeSet<K>,
+    weights: BTreeMap<Network, u64>,
+}
+
+impl<K> Default for Promised<K> {
+    fn default() -> Self {
+        Self { ids: BTreeSet::new(), weights: BTreeMap::new() }
+    }
+}
+
+impl<K: Ord> Promised<K> {
+    fn add(&mut self, id: K, origin: Origin, amount: u64) {
+        self.ids.insert(id);
+        for network in origin.path() {
+            let weight = self.weights.entry(network).or_default();
+            *weight = weight.saturating_add(amount);
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! P13: a stranger costs only himself. The law of `policy::share`, in simulations without a clock (issue 9).
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // Functions shared by tests, too.
+
+use gatepost_policy::share::{Action, Answer, Origin, Patience, Shares};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// SplitMix64: small, and the same on every machine.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    /// Between `low` and `high`, both included.
+    fn between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.below(high - low + 1)
+    }
+}
+
+/// Some client of block number `block`: an IPv4 /16, or an IPv6 /40 for every third.
+fn client_in(block: u64, random: &mut Random) -> Origin {
+    let block = u32::try_from(block).unwrap();
+    let inside = u32::try_from(random.below(1 << 12)).unwrap();
+    Origin::of(if block % 3 == 2 {
+        let bits = (0x2001_0db8_u128 << 96) | (u128::from(block) << 88) | (u128::from(inside) << 64) | 1;
+        IpAddr::V6(Ipv6Addr::from_bits(bits))
+    } else {
+        IpAddr::V4(Ipv4Addr::from_bits((10 << 24) + (block << 16) + inside))
+    })
+}
+
+/// One resource, its attackers, and the owner who ends what he is told to end some ticks later.
+struct World {
+    shares: Shares<u64>,
+    random: Random,
+    now: u64,
+    last: u64,
+    /// Ticks that the owner needs to end a holding.
+    latency: u64,
+    /// Longest time for which a holding may not be taken back, ticks.
+    busy: u64,
+    /// Holdings of attackers, and until when each may not be taken back.
+    held: BTreeMap<u64, u64>,
+    ending: BTreeMap<u64, u64>,
+    granted: Vec<u64>,
+    refused: Vec<u64>,
+}
+
+impl World {
+    fn claim(&mut self, origin: Origin, patience: Patience) -> (u64, Answer) {
+        self.last += 1;
+        let answer = self.shares.claim(self.last, origin, 1, patience, self.now);
+        (self.last, answer)
+    }
+
+    /// Lets a tick pass.
+    fn tick(&mut self) {
+        self.now += 1;
+        let over: Vec<u64> = self.ending.iter().filter(|(_, at)| **at <= self.now).map(|(id, _)| *id).collect();
+        for id in over {
+            self.ending.remove(&id);
+            self.shares.release(id, self.now);
+        }
+        let free_again: Vec<u64> = self.held.iter().filter(|(_, at)| **at == self.now).map(|(id, _)| *id).collect();
+        for id in free_again {
+            self.shares.hold(id, true);
+        }
+        self.obey();
+    }
+
+    /// Carries out what is to be done.
+    fn obey(&mut self) {
+        while let Some(action) = self.shares.poll() {
+            match action {
+                Action::Grant(id) => {
+                    self.granted.push(id);
+                    self.held.insert(id, 0);
+                }
+                Action::Refuse(id) => self.refused.push(id),
+                Action::Reclaim(id) => {
+                    assert!(self.held.get(&id).is_none_or(|at| *at <= self.now), "{id} may not be taken back");
+                    self.held.remove(&id);
+                    self.ending.insert(id, self.now + self.random.between(1, self.latency));
+                }
+            }
+        }
+    }
+
+    /// One of `blocks` attackers does something.
+    fn attack(&mut self, blocks: u64) {
+        let any = self.held.keys().nth(usize::try_from(self.random.below(64)).unwrap()).copied();
+        match (self.random.below(8), any) {
+            (0, Some(id)) => self.shares.moved(id, self.now),
+            (1, Some(id)) => {
+                self.held.remove(&id);
+                self.shares.release(id, self.now);
+            }
+            (2, Some(id)) if self.busy > 0 && self.held[&id] <= self.now => {
+                self.shares.hold(id, false);
+                let until = self.now + self.random.between(1, self.busy);
+                self.held.insert(id, until);
+            }
+            _ => {
+                let block = self.random.below(blocks);
+                let origin = client_in(block, &mut self.random);
+                let patience = if self.random.below(2) == 0 { Patience::Reclaim } else { Patience::Queue };
+                let (id, answer) = self.claim(origin, patience);
+                if answer == Answer::Granted {
+                    self.held.insert(id, 0);
+                }
+            }
+        }
+        self.obey();
+    }
+}
+
+#[test]
+fn p13_a_newcomer_is_served_within_the_time_of_one_ending() {
+    let scenarios = 10_000;
+    let mut longest = 0;
+    for seed in 0..scenarios {
+        let mut random = Random(seed);
+        let capacity = random.between(4, 20);
+        let blocks = random.between(1, (capacity - 2) / 2);
+        let (latency, busy) = (random.between(1, 9), random.below(3) * random.below(9));
+        let mut world = World {
+            shares: Shares::new(capacity, usize::try_from(blocks + random.between(1, 12)).unwrap()),
+            random,
+            now: 0,
+            last: 0,
+            latency,
+            busy,
+            held: BTreeMap::new(),
+            ending: BTreeMap::new(),
+            granted: Vec::new(),
+            refused: Vec::new(),
+        };
+        for _ in 0..capacity * 3 {
+            for _ in 0..world.random.below(6) {
+                world.attack(blocks);
+            }
+            world.tick();
+            assert!(world.shares.used() <= capacity, "seed {seed}");
+        }
+        // A client of a block that holds nothing. Its patience is that of the resource: where holdings can be busy it queues.
+        let newcomer = client_in(blocks + 1, &mut world.random);
+        let patience = if busy == 0 { Patience::Reclaim } else { Patience::Queue };
+        world.granted.clear();
+        let (id, answer) = world.claim(newcomer, patience);
+        world.obey();
+        let begun = world.now;
+        let mut served = answer == Answer::Granted;
+        assert_ne!(answer, Answer::Refused, "seed {seed}");
+        while !served {
+            assert!(world.now - begun <= latency + busy, "seed {seed}: waits for {} ticks", world.now - begun);
+            for _ in 0..world.random.below(6) {
+                world.attack(blocks);
+            }
+            world.tick();
+            served = world.granted.contains(&id);
+            assert!(!world.refused.contains(&id), "seed {seed}: lost its place");
+        }
+        longest = longest.max(world.now - begun);
+    }
+    assert!(longest > 0, "some had to wait: units were taken back");
+}
+
+#[test]
+fn p13_networks_that_all_want_more_end_up_with_equal_shares() {
+    for (capacity, blocks) in [(12, 3), (40, 7), (100, 10), (64, 31)] {
+        let mut random = Random(capacity);
+        let mut shares = Shares::new(capacity, 4);
+        let mut last = 0;
+        // The first block takes everything before the others come.
+        for turn in 0..capacity * 20 {
+            let block = if turn < capacity { 0 } else { random.below(blocks) };
+            last += 1;
+            let _ = shares.claim(last, client_in(block, &mut random), 1, Patience::Reclaim, turn);
+            while let Some(action) = shares.poll() {
+                if let Action::Reclaim(id) = action {
+                    shares.release(id, turn);
+                }
+            }
+        }
+        let held: Vec<u64> = (0..blocks).map(|block| shares.held_around(client_in(block, &mut random))).collect();
+        let (least, most) = (held.iter().min().unwrap(), held.iter().max().unwrap());
+        assert!(most - least <= 1, "{capacity} units: {held:?}");
+        assert_eq!(held.iter().sum::<u64>(), capacity);
+    }
+}
+
+#[test]
+fn p13_units_are_taken_where_most_are_held_and_least_has_moved() {
+    let origin = |text: &str| Origin::of(text.parse().unwrap());
+    let mut shares = Shares::new(7, 4);
+    // The block 10.1/16 holds most; in it 10.1.2/24; in that 10.1.2.9.
+    let holders = ["10.2.0.1", "10.2.0.2", "10.1.1.1", "10.1.2.1", "10.1.2.9", "10.1.2.9", "10.1.2.9"];
+    for (id, holder) in (1..).zip(holders) {
+        assert_eq!(shares.claim(id, origin(holder), 1, Patience::Reclaim, id), Answer::Granted);
+    }
+    shares.moved(5, 20);
+    // The one of 10.1.2.9 that has moved least is number 6.
+    assert_eq!(shares.claim(10, origin("2001:db8::1"), 1, Patience::Reclaim, 21), Answer::Waiting);
+    assert_eq!((shares.poll(), shares.poll()), (Some(Action::Reclaim(6)), None));
+    shares.release(6, 22);
+    assert_eq!(shares.poll(), Some(Action::Grant(10)));
+    // Whoever holds most takes nothing from others, nor from himself.
+    assert_eq!(shares.claim(11, origin("10.1.2.9"), 1, Patience::Reclaim, 23), Answer::Refused);
+    // 10.2/16 with its third unit holds what 10.1/16 is left with; a fourth would be more.
+    assert_eq!(shares.claim(12, origin("10.2.0.3"), 1, Patience::Reclaim, 23), Answer::Waiting);
+    assert_eq!((shares.poll(), shares.poll()), (Some(Action::Reclaim(7)), None));
+    shares.release(7, 23);
+    assert_eq!(shares.poll(), Some(Action::Grant(12)));
+    assert_eq!(shares.claim(14, origin("10.2.0.3"), 1, Patience::Reclaim, 23), Answer::Refused);
+    assert_eq!(shares.claim(13, origin("10.2.0.3"), 1, Patience::Queue, 23), Answer::Waiting);
+    assert_eq!(shares.poll(), None);
+    // One that waits is served when something ends by itself.
+    shares.release(1, 24);
+    assert_eq!(shares.poll(), Some(Action::Grant(13)));
+}
+
+#[test]
+fn p13_what_may_not_be_taken_back_yet_is_taken_when_it_may() {
+    let origin = |text: &str| Origin::of(text.parse().unwrap());
+    let mut shares = Shares::new(2, 4);
+    for id in [1, 2] {
+        assert_eq!(shares.claim(id, origin("10.0.0.1"), 1, Patience::Reclaim, 0), Answer::Granted);
+        shares.hold(id, false);
+    }
+    assert_eq!(shares.claim(3, origin("10.1.0.1"), 1, Patience::Reclaim, 1), Answer::Refused);
+    assert_eq!(shares.claim(4, origin("10.1.0.1"), 1, Patience::Queue, 1), Answer::Waiting);
+    assert_eq!(shares.poll(), None);
+    shares.hold(2, true);
+    assert_eq!(shares.poll(), Some(Action::Reclaim(2)));
+    shares.hold(1, true);
+    assert_eq!(shares.poll(), None, "one is enough");
+    // The client has gone before it was served: nobody else loses anything.
+    shares.release(4, 2);
+    shares.release(2, 3);
+    assert_eq!((shares.poll(), shares.free(), shares.waiting()), (None, 1, 0));
+}
+
+#[test]
+fn p13_amounts_are_taken_back_whole_or_not_at_all() {
+    let origin = |text: &str| Origin::of(text.parse().unwrap());
+    let mut shares = Shares::new(100, 4);
+    for id in 1..=10 {
+        assert_eq!(shares.claim(id, origin("10.0.0.1"), 10, Patience::Reclaim, id), Answer::Granted);
+    }
+    assert_eq!(shares.claim(20, origin("10.1.0.1"), 101, Patience::Queue, 11), Answer::Refused, "more than there is");
+    assert_eq!(shares.claim(21, origin("10.1.0.1"), 60, Patience::Reclaim, 11), Answer::Refused, "would hold more");
+    assert_eq!(shares.poll(), None, "and nobody was told to end");
+    assert_eq!(shares.claim(22, origin("10.1.0.1"), 25, Patience::Reclaim, 12), Answer::Waiting);
+    let told: Vec<_> = std::iter::from_fn(|| shares.poll()).collect();
+    assert_eq!(told, [1, 2, 3].map(Action::Reclaim));
+    for id in [1, 2] {
+        shares.release(id, 13);
+        assert_eq!(shares.poll(), None);
+    }
+    shares.release(3, 14);
+    assert_eq!(shares.poll(), Some(Action::Grant(22)));
+    assert_eq!(shares.free(), 5);
+}
+
+#[test]
+fn p13_a_queue_full_of_one_network_has_room_for_another() {
+    let origin = |text: &str| Origin::of(text.parse().unwrap());
+    let mut shares = Shares::new(1, 2);
+    assert_eq!(shares.claim(1, origin("10.0.0.1"), 1, Patience::Queue, 0), Answer::Granted);
+    shares.hold(1, false);
+    for id in [2, 3] {
+        assert_eq!(shares.claim(id, origin("10.0.0.1"), 1, Patience::Queue, 0), Answer::Waiting);
+    }
+    assert_eq!(shares.claim(4, origin("10.0.0.2"), 1, Patience::Queue, 0), Answer::Waiting, "another address");
+    assert_eq!((shares.poll(), shares.poll()), (Some(Action::Refuse(3)), None), "the last of the fullest");
+    assert_eq!(shares.claim(5, origin("10.0.0.1"), 1, Patience::Queue, 0), Answer::Refused);
+    shares.release(1, 1);
+    assert_eq!(shares.poll(), Some(Action::Grant(2)), "the first come of equals");
+}
