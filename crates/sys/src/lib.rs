@@ -6,6 +6,7 @@
 
 pub mod confine;
 pub mod epoll;
+#[cfg(feature = "escape")]
 pub mod escape;
 pub mod fds;
 pub mod filter;

@@ -160,6 +160,24 @@ fn unsafe_lives_in_sys_alone() {
     }
 }
 
+/// Features of gatepost-sys that building `package` turns on.
+fn features_of_sys(package: &str) -> String {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--edges", "normal", "--format", "{p} [{f}]", "--package", package])
+        .current_dir(top())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tree = String::from_utf8(output.stdout).unwrap();
+    tree.lines().find(|line| line.contains("gatepost-sys ")).unwrap().to_owned()
+}
+
+#[test]
+fn the_attempts_of_the_escape_room_are_not_built_into_what_is_installed() {
+    assert!(features_of_sys("gatepost-testkit").contains("escape"));
+    assert!(!features_of_sys("gatepost").contains("escape"));
+}
+
 #[test]
 fn every_package_keeps_the_workspace_lints() {
     for package in packages_of(&top().join("Cargo.toml")) {
