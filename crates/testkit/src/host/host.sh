@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Becomes PID 1 of a throw-away host. Arguments: a directory to stage on, then directories that must stay visible.
 # Runs inside fresh mount, pid, net, ipc and uts namespaces; nothing done here is seen outside of them.
 set -eu
@@ -32,6 +33,7 @@ done
 # Two parties on one wire: whoever connects to an address of "here" comes from the matching address of "away".
 ip link set lo up
 for pair in "203.0.113.25 192.0.2.9" "203.0.113.26 192.0.2.10"; do
+  # shellcheck disable=SC2086 # two addresses
   set -- $pair
   ip addr add "$1/32" dev lo
   ip addr add "$2/32" dev lo

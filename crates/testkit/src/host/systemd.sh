@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Boots systemd on a throw-away host. Argument: the name of a control group of its own.
 set -eu
 # /run/groups is where the host keeps the machine's hierarchy; systemd sees only its own part of it.
