@@ -19,7 +19,7 @@ pub struct Checker<'a> {
 }
 
 impl<'a> Checker<'a> {
-    /// From the arguments after argv[0]. Forms: `CHECKER SUBPROGRAM` and, of older patches, `HOST CHECKER SUBPROGRAM`. The
+    /// From the arguments after `argv[0]`. Forms: `CHECKER SUBPROGRAM` and, of older patches, `HOST CHECKER SUBPROGRAM`. The
     /// first word that begins with `/` is the checker if it is the first or second; a first word without a slash is a host
     /// if a path follows it or if it has a dot and something follows it. Options are left out.
     #[must_use]
