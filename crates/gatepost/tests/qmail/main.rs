@@ -2,6 +2,7 @@
 //! and queue programs as qmail has them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod issue10;
 mod kill;
 mod patches;
 mod room;

@@ -203,6 +203,9 @@ impl Door {
             Ask::Abandon(why) => return self.abandon(why).map(|()| false),
             Ask::Bye(farewell) => {
                 self.farewell = Some(farewell);
+                if farewell == Farewell::BareLf {
+                    self.record.refusal(replies::STRAY_NEWLINE.line().as_bytes());
+                }
                 return Ok(true);
             }
             _ if self.in_content() => return Err(Offence::Untimely),

@@ -68,6 +68,12 @@ impl Door {
         if self.outbox.push(ask) { Ok(()) } else { Err(DoorLost) }
     }
 
+    /// Says what is not answered and is to be heard at once, not with the next question: that may never come.
+    pub(crate) fn tell_now(&mut self, ask: &Ask<'_>) -> Result<(), DoorLost> {
+        self.tell(ask)?;
+        Ok(self.end.flush(&mut self.outbox)?)
+    }
+
     /// The next octets of content. Gathered: a client may send it in lines of one octet, and each message costs both ends
     /// a system call.
     pub(crate) fn content(&mut self, mut octets: &[u8]) -> Result<(), DoorLost> {
@@ -110,9 +116,9 @@ impl Door {
         }
     }
 
-    /// The session is over. Whether the door still hears it changes nothing.
+    /// The session is over. What was said before it is heard first; content of a message that has no end is dropped.
     pub(crate) fn bye(&mut self, farewell: Farewell) {
-        self.outbox.clear();
-        let _ = self.end.tell(&Ask::Bye(farewell));
+        self.content.clear();
+        let _ = self.tell_now(&Ask::Bye(farewell));
     }
 }

@@ -265,7 +265,7 @@ impl Session {
                 }
                 Event::Abandon(why) => {
                     self.length = 0;
-                    self.door.tell(&Ask::Abandon(abandoned(why)))
+                    self.door.tell_now(&Ask::Abandon(abandoned(why)))
                 }
                 Event::Reset => self.door.tell(&Ask::Reset),
                 Event::Auth(AuthAsk::Challenge) => self.door.ask(&Ask::Challenge).map(|(text, then)| match then {
@@ -314,7 +314,8 @@ impl Session {
                 }
             },
         };
-        self.door.tell(&Ask::Encrypted(negotiated))?;
+        // At once: until the door knows it, its last word for a session that dies would go out in clear.
+        self.door.tell_now(&Ask::Encrypted(negotiated))?;
         self.engine.tls_established();
         self.patience.answered();
         Ok(())

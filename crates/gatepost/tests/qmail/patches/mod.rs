@@ -9,13 +9,13 @@ mod tls;
 use gatepost_testkit::client::Client;
 
 /// Says a line and is told exactly this.
-fn told(client: &mut Client, line: &str, reply: &str) {
+pub(crate) fn told(client: &mut Client, line: &str, reply: &str) {
     let got = client.try_ask(line).unwrap_or_else(|e| panic!("{line}: {e}"));
     assert_eq!(got.to_string(), reply, "{line}");
 }
 
 /// Takes the greeting and says HELO, which is refused by nobody here.
-fn greeted(client: &mut Client) {
+pub(crate) fn greeted(client: &mut Client) {
     client.expect(220);
     client.ask("HELO road.test", 250);
 }
