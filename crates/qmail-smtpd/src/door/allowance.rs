@@ -1,9 +1,10 @@
-//! What a session may ask for in its life. The engine's own limits keep every client far below; only a session that is not
-//! itself any more gets there, and it must not run programs, have signatures made or fill a log for ever.
+//! What a session may ask for. The engine's own limits keep every client far below; only a session that an attacker controls
+//! gets there, and it must not run programs, have signatures made or fill a log without end.
 
 use gatepost_wire::door::Ask;
 
-/// Questions that may start programs or read tables: HELO, MAIL, RCPT, DATA and their like.
+/// Questions that may start programs or read tables, HELO, MAIL, RCPT, DATA and their like, since the last message that the
+/// queue program accepted. Not in all: a client may send any number of messages in one connection.
 const QUESTIONS: u32 = 200_000;
 /// AUTH, each of which runs the checker.
 const AUTHS: u32 = 40;
@@ -47,6 +48,11 @@ impl Allowance {
         }
     }
 
+    /// The queue program has accepted a message.
+    pub(super) fn delivered(&mut self) {
+        self.questions = QUESTIONS;
+    }
+
     /// A handshake has had its signatures: there is no second one (P5).
     pub(super) fn signed(&mut self) {
         self.handshakes = 0;
@@ -83,6 +89,23 @@ mod tests {
         assert_eq!(granted(jailed(), &Ask::Encrypted(None)), 1);
         assert_eq!(granted(jailed(), &JAIL), 0);
         assert_eq!(granted(Allowance::default(), &Ask::Data), 0);
+    }
+
+    #[test]
+    fn issue_10_each_message_restores_what_a_session_may_ask() {
+        let mut allowance = jailed();
+        // 50 000 messages are four questions each, and were the end.
+        for _ in 0..60_000 {
+            let message = [Ask::Mail(b"a@b"), Ask::Rcpt(b"c@d"), Ask::Data, Ask::Commit { length: 0 }];
+            assert!(message.iter().all(|ask| allowance.spend(ask)));
+            allowance.delivered();
+        }
+        assert_eq!(granted(allowance, &Ask::Rcpt(b"c@d")), 200_000);
+        // What no message pays for stays spent.
+        let mut allowance = jailed();
+        assert_eq!((0..50).filter(|_| allowance.spend(&AUTH)).count(), 40);
+        allowance.delivered();
+        assert!(!allowance.spend(&AUTH));
     }
 
     #[test]

@@ -94,6 +94,9 @@ impl Door {
             Verdict::Late => replies::QQ_TIMEOUT,
         };
         self.record.message(length, &reply, Some(pid));
+        if reply.is_positive() {
+            self.allowance.delivered();
+        }
         Ok(answer(&reply))
     }
 

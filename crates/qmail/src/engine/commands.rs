@@ -95,16 +95,17 @@ impl Engine {
     }
 
     fn rcpt<'i>(&mut self, argument: &[u8]) -> Option<Turn<'i>> {
-        let Some(transaction) = &self.transaction else {
-            self.say(replies::MAIL_FIRST);
-            return self.recipient_refused();
-        };
         let limits = self.settings.limits;
-        if transaction.accepted >= limits.recipients {
+        let refusal = match &self.transaction {
+            None => Some(replies::MAIL_FIRST),
+            Some(transaction) if transaction.accepted >= limits.recipients => Some(replies::TOO_MANY_RECIPIENTS),
+            Some(_) => None,
+        };
+        if let Some(reply) = refusal {
             if self.tallies.surplus_recipients.one_more(limits.surplus_recipients) {
                 return self.close(replies::OUT_OF_MEMORY, Farewell::Limit);
             }
-            self.say(replies::TOO_MANY_RECIPIENTS);
+            self.say(reply);
             return None;
         }
         if address::parse(argument, &mut self.address).is_err() {

@@ -57,13 +57,14 @@ pub struct Limits {
     pub long_line: usize,
     /// Recipients in one transaction. The next are 452: CVE-1999-0144.
     pub recipients: u32,
-    /// Recipients refused with that 452 since the last message, before it is 421 out of memory.
+    /// Recipients refused without a question since the last message, before it is 421 out of memory: those with that 452, and
+    /// those without a MAIL. Many: a sender that pipelines sends the whole list before it reads the first refusal.
     pub surplus_recipients: u32,
-    /// Recipients refused otherwise. Many, since after a refused MAIL a pipelining sender's are refused one and all.
+    /// Recipients refused otherwise since the last message.
     pub refused_recipients: u32,
     /// Commands refused for what they are, with none granted between them.
     pub errors: u32,
-    /// Commands refused for what they are, in all.
+    /// Commands refused for what they are, since the last message.
     pub errors_in_all: u32,
     /// MAIL since the last message.
     pub mails: u32,
@@ -84,7 +85,7 @@ impl Default for Limits {
             auth_line: 12_288,
             long_line: 64 << 10,
             recipients: 10_000,
-            surplus_recipients: 1000,
+            surplus_recipients: 1_000_000,
             refused_recipients: 10_000,
             errors: 20,
             errors_in_all: 1000,

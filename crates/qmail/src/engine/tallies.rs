@@ -30,13 +30,8 @@ pub(super) struct Tallies {
 }
 
 impl Tallies {
-    /// A message went through: what real senders repeat per message starts anew.
+    /// A message was accepted: all counts but that of AUTH start again, since a sender may have any number of messages.
     pub(super) fn forgive(&mut self) {
-        *self = Self {
-            errors_in_all: self.errors_in_all,
-            refused_recipients: self.refused_recipients,
-            auths: self.auths,
-            ..Self::default()
-        };
+        *self = Self { auths: self.auths, ..Self::default() };
     }
 }

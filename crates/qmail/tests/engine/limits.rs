@@ -50,7 +50,8 @@ fn a_long_line_is_refused_once_and_auth_may_be_longer() {
 
 #[test]
 fn a87_recipients_end_at_ten_thousand() {
-    let mut session = Session::new(Settings::default(), &[]);
+    let limits = Limits { surplus_recipients: 15_000, ..Limits::default() };
+    let mut session = Session::new(Settings { limits, ..Settings::default() }, &[]);
     assert!(session.feed(b"MAIL FROM:<a@b>\r\n"));
     let mut sent = 0;
     while session.feed(b"RCPT TO:<user@example.com>\r\n") {
@@ -59,9 +60,40 @@ fn a87_recipients_end_at_ten_thousand() {
     }
     let record = session.record();
     assert_eq!(lines(&record.output, "250 ok"), 10_001);
-    assert_eq!(lines(&record.output, "452 too many recipients (#4.5.3)"), 1000);
+    assert_eq!(lines(&record.output, "452 too many recipients (#4.5.3)"), 15_000);
     assert!(record.output.ends_with(b"421 out of memory (#4.3.0)\r\n"));
     assert!(record.events.ends_with("CLOSE Limit"));
+}
+
+#[test]
+fn issue_10_a_pipelined_list_of_any_length_is_delivered_in_parts() {
+    const LIST: usize = 25_000;
+    let mut session = Session::new(Settings::default(), &[]);
+    let mut left = LIST;
+    while left > 0 {
+        // The sender reads nothing before it has sent them all, and comes back with those that got a 452.
+        let round = ["MAIL FROM:<a@b>\r\n", &"RCPT TO:<user@example.com>\r\n".repeat(left), "DATA\r\n.\r\n"].concat();
+        assert!(session.feed(round.as_bytes()));
+        left = left.saturating_sub(10_000);
+    }
+    let record = session.record();
+    assert_eq!(lines(&record.output, "250 ok 1 qp 2"), 3);
+    assert_eq!(lines(&record.output, "452 too many recipients (#4.5.3)"), 15_000 + 5000);
+    // Nor does a refused MAIL end the session of a sender that has sent the recipients already.
+    let refused = [("MAIL a@b", "555 syntax error (#5.5.4)\r\n", Then::Refused)];
+    let mut session = Session::new(Settings::default(), &refused);
+    assert!(session.feed(["MAIL FROM:<a@b>\r\n", &"RCPT TO:<c@d>\r\n".repeat(LIST)].concat().as_bytes()));
+    assert_eq!(lines(&session.record().output, "503 MAIL first (#5.5.1)"), LIST);
+}
+
+#[test]
+fn issue_10_messages_make_up_for_refused_recipients_and_errors() {
+    let limits = Limits { refused_recipients: 2, errors_in_all: 2, ..Limits::default() };
+    let refused = [("RCPT no@d", "553 no\r\n", Then::Refused)];
+    let mut session = Session::new(Settings { limits, ..Settings::default() }, &refused);
+    let message = "MAIL FROM:<a@b>\r\nRCPT TO:<no@d>\r\nFOO\r\nRCPT TO:<c@d>\r\nDATA\r\n.\r\n";
+    assert!((0..1000).all(|_| session.feed(message.as_bytes())));
+    assert_eq!(lines(&session.record().output, "250 ok 1 qp 2"), 1000);
 }
 
 #[test]
@@ -107,7 +139,6 @@ fn whatever_repeats_ends() {
         ("", "RSET\r\n", 3),
         ("", "EHLO x\r\n", 3),
         ("", "MAIL\r\n", 3),
-        ("", "RCPT\r\n", 3),
         ("", "STARTTLS\r\n", 3),
         ("MAIL\r\n", "RCPT TO:<c@d>\r\n", 3),
         // Granted between them: only the sum counts.
