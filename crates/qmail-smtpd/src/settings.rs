@@ -57,6 +57,7 @@ pub(crate) fn terms(door: &Door, switches: &Switches) -> Terms {
         implicit_tls,
         superserver,
         timeout: seconds(controls.timeout),
+        minimum_rate: switches.minimum_rate,
         session_time: switches.session_time.map_or(LONGEST_LIFE, seconds),
         greet_delay: seconds(controls.greet_delay),
         drop_early: controls.drop_early_talker,

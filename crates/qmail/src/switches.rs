@@ -19,7 +19,7 @@ pub struct Switch {
 }
 
 /// All of them.
-pub const TABLE: [Switch; 9] = [
+pub const TABLE: [Switch; 10] = [
     Switch {
         name: "GATEPOST_OPENRELAY",
         default: "without control/rcpthosts every address with a domain is refused, as with an empty file",
@@ -62,6 +62,12 @@ pub const TABLE: [Switch; 9] = [
         default: "86400 seconds",
         does: "that many seconds a session may last, then 421; 0: no limit",
         why: "timeoutsmtpd is per read: an octet every twenty minutes would hold a slot for ever",
+    },
+    Switch {
+        name: "GATEPOST_MINIMUM_RATE",
+        default: "none: each single read may take as long as timeoutsmtpd says, as in qmail-smtpd",
+        does: "that many octets a second content must have on average over five minutes, then 451; 0: none",
+        why: "a slow line is not an attack; where slots are scarce a rate frees those that bring nothing",
     },
     Switch {
         name: "GATEPOST_AUTH_CLEAR",
@@ -107,6 +113,8 @@ pub struct Switches {
     pub errors: Option<u32>,
     /// GATEPOST_SESSION_TIME, seconds.
     pub session_time: Option<u32>,
+    /// GATEPOST_MINIMUM_RATE, octets a second.
+    pub minimum_rate: Option<u32>,
     /// GATEPOST_AUTH_CLEAR.
     pub auth_clear: bool,
     /// GATEPOST_LOG.
@@ -123,6 +131,7 @@ impl Default for Switches {
             recipients: Some(10_000),
             errors: Some(20),
             session_time: Some(86_400),
+            minimum_rate: None,
             auth_clear: false,
             log: true,
         }
@@ -151,6 +160,7 @@ impl Switches {
         let line = limit("GATEPOST_LINE", Some(safe.line)).unwrap_or(LINE_MAX).min(LINE_MAX);
         let recipients = limit("GATEPOST_RECIPIENTS", safe.recipients);
         let (errors, time) = (limit("GATEPOST_ERRORS", safe.errors), limit("GATEPOST_SESSION_TIME", safe.session_time));
+        let minimum_rate = limit("GATEPOST_MINIMUM_RATE", safe.minimum_rate);
         let bare_lf = match environment.get("GATEPOST_BARELF") {
             Some(b"repair") => BareLf::Repair,
             Some(b"refuse") => BareLf::Refuse,
@@ -175,6 +185,7 @@ impl Switches {
             recipients,
             errors,
             session_time: time,
+            minimum_rate,
             auth_clear: environment.has("GATEPOST_AUTH_CLEAR"),
             log,
         }
@@ -193,7 +204,7 @@ mod tests {
 
     #[test]
     fn every_switch_of_the_table_is_heeded() {
-        for (switch, value) in TABLE.iter().zip(["", "", "repair", "9", "9", "9", "9", "", "off"]) {
+        for (switch, value) in TABLE.iter().zip(["", "", "repair", "9", "9", "9", "9", "9", "", "off"]) {
             let (switches, warned) = read(&[(switch.name, value)]);
             assert_ne!(switches, Switches::default(), "{}", switch.name);
             assert_eq!(warned, 0, "{}", switch.name);

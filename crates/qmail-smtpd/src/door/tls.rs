@@ -26,8 +26,8 @@ use std::time::Duration;
 const PEM: &str = "servercert.pem";
 /// Directories by name, each with such a file, for clients that ask for that name.
 const BY_NAME: &str = "servercerts";
-/// Longest wait of a handshake for its session.
-const HANDSHAKE_TIME: Duration = Duration::from_secs(60);
+/// Longest wait for a session in its handshake: more than the session gives its client.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(330);
 
 /// Why TLS cannot be had now. For the admin.
 #[derive(Debug)]

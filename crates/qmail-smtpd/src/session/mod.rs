@@ -2,6 +2,7 @@
 
 mod ask;
 pub(crate) mod client;
+mod patience;
 
 use crate::DoorEnd;
 use ask::{Door, DoorLost, Tls};
@@ -9,9 +10,10 @@ use client::{Ends, Line, later};
 use gatepost_jail::{Alone, JailedSession};
 use gatepost_qmail::engine::{Answer, AuthAsk, Engine, Event, Farewell, Mechanism, Phase, Settings, Then};
 use gatepost_qmail::{engine, replies};
-use gatepost_session::{KeyholderEnd, Patience, Signer};
+use gatepost_session::{KeyholderEnd, Signer};
 use gatepost_sys::process::ProcessId;
 use gatepost_wire::door::{self, ARGUMENT_MAX, Ask};
+use patience::Patience;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,8 +21,8 @@ use std::time::{Duration, Instant};
 
 /// Octets read from the client at once. Only what is read is touched.
 const READ: usize = 16 * 1024;
-/// A handshake takes no longer.
-const HANDSHAKE_TIME: Duration = Duration::from_secs(30);
+/// A handshake takes no longer than this, and no longer than `timeoutsmtpd`. Its 4 kB take a modem's line minutes.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(300);
 /// After the last reply to a client that is not through: how long it may go on talking before the connection is closed
 /// over it, which would take the reply away again (RFC 1122 §4.2.2.13).
 const LINGER_TIME: Duration = Duration::from_secs(2);
@@ -50,6 +52,8 @@ pub(crate) struct Terms {
     pub(crate) superserver: Option<Superserver>,
     /// Wait for each read and each write (`timeoutsmtpd`).
     pub(crate) timeout: Duration,
+    /// Octets a second that content must have; None: any.
+    pub(crate) minimum_rate: Option<u32>,
     /// No session lasts longer.
     pub(crate) session_time: Duration,
     /// Wait before the greeting, and whether who speaks meanwhile is dropped.
@@ -154,7 +158,7 @@ fn serve(_: JailedSession, birth: Birth) -> u8 {
         engine: Engine::new(terms.settings),
         door: Door::new(door),
         superserver: terms.superserver,
-        patience: Patience::new(terms.timeout),
+        patience: Patience::new(terms.timeout, terms.minimum_rate),
         timeout: terms.timeout,
         end: later(terms.session_time),
         length: 0,
@@ -307,7 +311,7 @@ impl Session {
                     signer.connect(KeyholderEnd::from_fd(end));
                     let config = gatepost_tls::server::config(&chains, false, Box::new(signer.clone()));
                     let config = config.map_err(|_| Cut::Tls)?;
-                    let negotiated = self.line.start_tls(config, later(HANDSHAKE_TIME).min(self.end));
+                    let negotiated = self.line.start_tls(config, later(HANDSHAKE_TIME.min(self.timeout)).min(self.end));
                     // The door waits for the end of this channel before it hears anything else.
                     signer.disconnect();
                     Some(negotiated.map_err(|_| Cut::Tls)?)
@@ -317,7 +321,6 @@ impl Session {
         // At once: until the door knows it, its last word for a session that dies would go out in clear.
         self.door.tell_now(&Ask::Encrypted(negotiated))?;
         self.engine.tls_established();
-        self.patience.answered();
         Ok(())
     }
 
@@ -337,7 +340,6 @@ impl Session {
         let octets = output.len();
         self.line.write(output, self.timeout)?;
         self.engine.sent(octets);
-        self.patience.answered();
         Ok(())
     }
 
