@@ -5,7 +5,7 @@ use crate::prove;
 use crate::{ControlEnd, JailError};
 use gatepost_sys::confine::{self, Bind};
 use gatepost_sys::filter::Filter;
-use gatepost_sys::landlock::{self, Enforced};
+use gatepost_sys::landlock::{self, Enforced, Trial};
 use gatepost_sys::limits::{self, Limit};
 use gatepost_sys::{fds, process, signal, wait};
 use gatepost_wire::control::{Report, Role};
@@ -72,7 +72,7 @@ impl Newborn {
         process::refuse_exec_gain();
         step("ask to die with the parent", process::die_with_parent())?;
         check_parent(&self.control)?;
-        close_landlock(profile, birth)?;
+        restrict_by_landlock(profile, birth)?;
         prove::all(profile, birth)?;
         Ok(Entered { control: self.control, profile, data: birth.data, file_size: birth.file_size })
     }
@@ -152,13 +152,15 @@ fn check_parent(control: &ControlEnd) -> Result<(), JailError> {
     }
 }
 
-fn close_landlock(profile: &Profile, birth: &Birth) -> Result<(), JailError> {
+/// Landlock, whole and proved, or what there is of it where the configuration says so.
+fn restrict_by_landlock(profile: &Profile, birth: &Birth) -> Result<(), JailError> {
     let present: Vec<_> = profile.directories.iter().filter(|(path, _)| Path::new(path).is_dir()).copied().collect();
-    let enforced = landlock::restrict(&present, &birth.connect_ports)
-        .map_err(|cause| JailError::Step { step: "restrict files and network by landlock", cause })?;
+    let trial = step("make a socket to try landlock with", Trial::prepare())?;
+    let enforced = step("restrict files and network by landlock", landlock::restrict(&present, &birth.connect_ports))?;
     match enforced {
-        Enforced::Not if birth.landlock => Err(JailError::NoLandlock),
-        Enforced::Fully | Enforced::Partly | Enforced::Not => Ok(()),
+        Enforced::Fully => prove::landlock(&trial, &birth.connect_ports),
+        Enforced::Partly | Enforced::Not if birth.landlock => Err(JailError::Landlock(enforced)),
+        Enforced::Partly | Enforced::Not => Ok(()),
     }
 }
 

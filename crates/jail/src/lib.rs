@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use gatepost_channel::End;
+use gatepost_sys::landlock::Enforced;
 use gatepost_wire::{LauncherToRole, RoleToLauncher};
 use std::fmt;
 use std::io;
@@ -43,8 +44,8 @@ pub enum JailError {
         /// What should have been true.
         claim: &'static str,
     },
-    /// The kernel has no landlock and the configuration does not relax it.
-    NoLandlock,
+    /// The kernel has no landlock, or not all that is asked of it, and the configuration does not relax it.
+    Landlock(Enforced),
 }
 
 impl fmt::Display for JailError {
@@ -53,9 +54,15 @@ impl fmt::Display for JailError {
             Self::NotLaunched => f.write_str("this is a role of gatepost and is started by it, not by hand"),
             Self::Step { step, cause } => write!(f, "jail: cannot {step}: {cause}"),
             Self::NotProved { claim } => write!(f, "jail: not proved that {claim}"),
-            Self::NoLandlock => f.write_str(
-                "jail: this kernel has no landlock; boot with lsm=...,landlock, or relax it by name: [jail] relax = [\"landlock\"]",
-            ),
+            Self::Landlock(enforced) => {
+                let lack = match enforced {
+                    Enforced::Not => "has no landlock (boot it with lsm=...,landlock)",
+                    Enforced::Partly | Enforced::Fully => {
+                        "has only a part of landlock (all of it is in Linux 6.12 and newer)"
+                    }
+                };
+                write!(f, "jail: this kernel {lack}; to do without what is missing, say [jail] relax = [\"landlock\"]")
+            }
         }
     }
 }

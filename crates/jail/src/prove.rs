@@ -2,6 +2,7 @@
 
 use crate::JailError;
 use crate::profile::Profile;
+use gatepost_sys::landlock::{self, Trial};
 use gatepost_sys::limits::{self, Limit};
 use gatepost_sys::process::{self, Fork};
 use gatepost_sys::{confine, fds};
@@ -39,6 +40,21 @@ pub(crate) fn all(profile: &Profile, birth: &Birth) -> Result<(), JailError> {
     match PROOFS.iter().find(|proof| !(proof.holds)(profile, birth)) {
         None => Ok(()),
         Some(failed) => Err(JailError::NotProved { claim: failed.claim }),
+    }
+}
+
+/// Landlock, tried: the kernel's word that it enforces everything is not taken for it.
+///
+/// # Errors
+/// As [`all`].
+pub(crate) fn landlock(trial: &Trial, ports: &[u16]) -> Result<(), JailError> {
+    let claims = [
+        (trial.abstract_sockets_are_out_of_reach(), "abstract sockets of other processes are out of reach"),
+        (landlock::tcp_is_out_of_reach(ports), "no TCP port but the planned ones can be reached, and none bound"),
+    ];
+    match claims.iter().find(|(holds, _)| !holds) {
+        None => Ok(()),
+        Some((_, claim)) => Err(JailError::NotProved { claim }),
     }
 }
 

@@ -276,7 +276,7 @@ fn prepare_spool(plan: &Plan, fitness: &Fitness) -> Result<(), LauncherError> {
 fn log_relaxed(plan: &Plan, fitness: &Fitness) {
     let relaxed = [
         (plan.relax.namespaces, "namespaces: roles are only chrooted"),
-        (plan.relax.landlock, "landlock: may be missing"),
+        (plan.relax.landlock, "landlock: may be missing, or an older part of it"),
         (plan.relax.distinct_users, "distinct-users: roles may share a uid"),
         (
             !plan.backend.relay_proof && plan.receiver.is_none(),

@@ -4,7 +4,13 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, NetPort, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetStatus, Scope,
 };
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, getsockname, listen, socket,
+};
 use std::io;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 /// What a directory may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +60,50 @@ pub fn restrict(directories: &[(&str, Use)], connect_ports: &[u16]) -> io::Resul
         RulesetStatus::PartiallyEnforced => Enforced::Partly,
         RulesetStatus::NotEnforced => Enforced::Not,
     })
+}
+
+/// What landlock must put out of reach, to prove that it does: made before [`restrict`], tried after it.
+#[derive(Debug)]
+pub struct Trial {
+    /// Keeps the name in use.
+    _socket: OwnedFd,
+    /// Abstract, chosen by the kernel.
+    name: UnixAddr,
+}
+
+impl Trial {
+    /// Makes an abstract socket outside of what will be restricted.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn prepare() -> io::Result<Self> {
+        let socket = stream()?;
+        bind(socket.as_raw_fd(), &UnixAddr::new_unnamed())?;
+        listen(&socket, Backlog::new(1)?)?;
+        let name = getsockname(socket.as_raw_fd())?;
+        Ok(Self { _socket: socket, name })
+    }
+
+    /// Whether an abstract socket from outside cannot be reached (landlock since Linux 6.12).
+    #[must_use]
+    pub fn abstract_sockets_are_out_of_reach(&self) -> bool {
+        let reached = stream().map(|client| connect(client.as_raw_fd(), &self.name));
+        reached.is_ok_and(|connected| connected == Err(Errno::EPERM))
+    }
+}
+
+fn stream() -> nix::Result<OwnedFd> {
+    socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)
+}
+
+/// Whether landlock refuses a TCP connection to a port that is not among `ports`, and a TCP port of one's own (since Linux
+/// 6.7). Its answer comes before any of the network's.
+#[must_use]
+pub fn tcp_is_out_of_reach(ports: &[u16]) -> bool {
+    let refused = |result: io::Result<()>| result.is_err_and(|e| e.raw_os_error() == Some(Errno::EACCES as i32));
+    let Some(foreign) = (1..=u16::MAX).find(|port| !ports.contains(port)) else { return false };
+    refused(TcpStream::connect((Ipv4Addr::LOCALHOST, foreign)).map(drop))
+        && refused(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map(drop))
 }
 
 fn rights(purpose: Use) -> landlock::BitFlags<AccessFs> {

@@ -208,3 +208,24 @@ fn p7_without_namespaces_it_serves_and_the_audit_says_what_is_missing() {
     client.ask("QUIT", 221);
     gate.stop();
 }
+
+/// Issue 9, row 10: an older kernel's landlock restricts files alone, or TCP too; it was taken for the whole.
+#[test]
+fn p7_a_kernel_with_a_part_of_landlock_does_not_serve_unless_that_is_relaxed() {
+    let name = "p7_a_kernel_with_a_part_of_landlock_does_not_serve_unless_that_is_relaxed";
+    let Some(host) = host::for_test(name, &["openssl", "strace"]) else { return };
+    let (_mta, backend) = rogue(&host, Speaks::Smtp);
+    prepare(&host);
+    host.write(CONFIG, &config(&backend, ""));
+    // The first call of each process asks for the version: 2 is Linux 5.19, 5 is Linux 6.10.
+    for version in [2, 5] {
+        let feigned = format!("landlock_create_ruleset:retval={version}:when=1");
+        let mut strace = host.command("strace");
+        strace.args(["-f", "-qq", "-e", "trace=landlock_create_ruleset", "-e", &format!("inject={feigned}")]);
+        let ended = run(strace.args([GATEPOST, "serve"]));
+        assert_eq!(ended.status.code(), Some(1), "version {version}: {}", ended.said());
+        for words in ["only a part of landlock", "relax = [\"landlock\"]"] {
+            assert!(ended.stderr.contains(words), "version {version}: {}", ended.said());
+        }
+    }
+}
