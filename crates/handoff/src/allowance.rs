@@ -1,4 +1,4 @@
-//! One bound on the memory that all sessions together can make this process hold (P6).
+//! A limit on the memory that all sessions together make this process hold (P6).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Octets of envelopes and inline content over all sessions.
 pub(crate) const TOTAL: u64 = 64 * 1024 * 1024;
 
-/// One transaction's share of the total, given back when dropped.
+/// A part of the total, which is given back when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Allowance {
     left: Arc<AtomicU64>,
@@ -19,8 +19,8 @@ impl Allowance {
         Self { left: Arc::new(AtomicU64::new(octets)), taken: 0 }
     }
 
-    /// An empty share of the same total.
-    pub(crate) fn fresh(&self) -> Self {
+    /// An empty part of the same total.
+    pub(crate) fn share(&self) -> Self {
         Self { left: self.left.clone(), taken: 0 }
     }
 
@@ -50,8 +50,8 @@ mod tests {
     #[test]
     fn p6_shares_never_exceed_the_total_and_come_back() {
         let total = Allowance::new(10);
-        let mut first = total.fresh();
-        let mut second = total.fresh();
+        let mut first = total.share();
+        let mut second = total.share();
         assert!(first.take(6));
         assert!(!second.take(5));
         assert!(second.take(4));

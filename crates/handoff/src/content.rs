@@ -1,5 +1,5 @@
-//! Content on its way out. Pure: pieces in, octets for the backend out. Nothing leaves that has not been looked at here,
-//! in the very buffer that is sent, so a file that changes after the look changes nothing (P9).
+//! Content on its way to the backend. Pure: pieces in, octets for the backend out. Every octet is checked here in the buffer
+//! that is sent, so a file that is changed after a check changes nothing (P9).
 
 use gatepost_smtp::data::{Impure, Purity, Stuffer};
 use gatepost_smtp::header::{Filter, TooLong};
@@ -8,14 +8,14 @@ use std::fmt;
 
 use crate::verdict;
 
-/// `Received` fields that make a loop (RFC 5321 §6.3).
+/// More `Received` fields than this are a loop (RFC 5321 §6.3).
 pub(crate) const HOPS_MAX: u32 = 50;
-/// Octets of a header.
+/// Largest header, octets.
 pub(crate) const HEADER_MAX: u64 = 1024 * 1024;
 
-/// Why content is not sent. The client's fault, or its session's.
+/// Why content must not be sent. A fault of the client or of its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unfit {
+pub(crate) enum ContentError {
     Impure(Impure),
     Header(TooLong),
     Loop,
@@ -23,41 +23,41 @@ pub(crate) enum Unfit {
     Changed,
 }
 
-impl Unfit {
+impl ContentError {
     /// What the client is told.
     pub(crate) fn verdict(self) -> Verdict {
         match self {
-            Unfit::Impure(_) | Unfit::Changed => verdict::BAD_CONTENT,
-            Unfit::Header(_) => verdict::TOO_LARGE,
-            Unfit::Loop => verdict::LOOP,
+            ContentError::Impure(_) | ContentError::Changed => verdict::BAD_CONTENT,
+            ContentError::Header(_) => verdict::TOO_LARGE,
+            ContentError::Loop => verdict::LOOP,
         }
     }
 }
 
-impl fmt::Display for Unfit {
+impl fmt::Display for ContentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unfit::Impure(impure) => impure.fmt(f),
-            Unfit::Header(long) => long.fmt(f),
-            Unfit::Loop => write!(f, "more than {HOPS_MAX} hops"),
-            Unfit::Changed => f.write_str("the content file has changed"),
+            ContentError::Impure(impure) => impure.fmt(f),
+            ContentError::Header(long) => long.fmt(f),
+            ContentError::Loop => write!(f, "more than {HOPS_MAX} hops"),
+            ContentError::Changed => f.write_str("the content file has changed"),
         }
     }
 }
 
-impl From<Impure> for Unfit {
+impl From<Impure> for ContentError {
     fn from(impure: Impure) -> Self {
-        Unfit::Impure(impure)
+        ContentError::Impure(impure)
     }
 }
 
-impl From<TooLong> for Unfit {
+impl From<TooLong> for ContentError {
     fn from(long: TooLong) -> Self {
-        Unfit::Header(long)
+        ContentError::Header(long)
     }
 }
 
-/// The header duties, and what is left of the header after them.
+/// The header duties: fields that are removed, and the count of hops.
 #[derive(Debug)]
 pub(crate) struct Header {
     filter: Filter,
@@ -68,18 +68,18 @@ impl Header {
         Self { filter: Filter::new(own_id, HEADER_MAX) }
     }
 
-    /// Appends what stays of the header in `chunk` to `kept`; gives back what follows it.
-    pub(crate) fn push<'c>(&mut self, chunk: &'c [u8], kept: &mut Vec<u8>) -> Result<&'c [u8], Unfit> {
+    /// Appends to `kept` what remains of the header in `chunk`; gives back what follows the header.
+    pub(crate) fn push<'c>(&mut self, chunk: &'c [u8], kept: &mut Vec<u8>) -> Result<&'c [u8], ContentError> {
         let body = self.filter.push(chunk, kept)?;
-        if self.filter.hops() > HOPS_MAX { Err(Unfit::Loop) } else { Ok(body) }
+        if self.filter.hops() > HOPS_MAX { Err(ContentError::Loop) } else { Ok(body) }
     }
 
-    /// All content was pushed: appends what was still held back.
+    /// All content was pushed: appends what was held back.
     pub(crate) fn finish(&mut self, kept: &mut Vec<u8>) {
         self.filter.finish(kept);
     }
 
-    /// The body has begun: what follows goes out as it is, and the length of all is known.
+    /// The body has begun: what follows is sent as it is, so the length of all is known.
     pub(crate) fn is_over(&self) -> bool {
         self.filter.in_body()
     }
@@ -88,15 +88,15 @@ impl Header {
 /// How the backend finds the end of content.
 #[derive(Debug)]
 pub(crate) enum Framing {
-    /// DATA: dots are stuffed, a lone one ends it.
+    /// DATA: dots at the beginning of a line are doubled, a line of one dot ends it.
     Dots(Stuffer),
-    /// BDAT: by its length, said before.
+    /// BDAT: by its length, which is sent before.
     Length(Purity),
 }
 
 impl Framing {
-    /// Appends `chunk` to `out` as the backend is to get it.
-    pub(crate) fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), Unfit> {
+    /// Appends `chunk` to `out` in the form that the backend gets.
+    pub(crate) fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), ContentError> {
         match self {
             Framing::Dots(stuffer) => stuffer.push(chunk, out)?,
             Framing::Length(purity) => {
@@ -108,13 +108,13 @@ impl Framing {
     }
 
     /// Appends what ends the content.
-    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Unfit> {
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), ContentError> {
         match self {
             Framing::Dots(stuffer) => stuffer.finish(out)?,
             Framing::Length(purity) => {
-                // The length was said when the last line had its CRLF.
+                // Its last line had a CRLF when its length was sent.
                 if purity.finish()? {
-                    return Err(Unfit::Changed);
+                    return Err(ContentError::Changed);
                 }
             }
         }
@@ -122,7 +122,7 @@ impl Framing {
     }
 }
 
-/// LF line ends, as qmail's own interfaces want them, of which none is a lone dot's.
+/// Lines that end with LF, as qmail's interfaces have them.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     purity: Purity,
@@ -130,15 +130,15 @@ pub(crate) struct Lines {
 
 impl Lines {
     /// Appends `chunk` to `out` with LF for each CRLF.
-    pub(crate) fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), Unfit> {
+    pub(crate) fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), ContentError> {
         self.purity.push(chunk)?;
-        // No CR but a CRLF's can be here: a bare one is found now, or with the octet that follows it.
+        // Each CR here is followed by LF: a bare one is found now, or with the octet that follows it.
         chunk.split(|octet| *octet == b'\r').for_each(|piece| out.extend_from_slice(piece));
         Ok(())
     }
 
     /// Ends the last line.
-    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Unfit> {
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), ContentError> {
         if self.purity.finish()? {
             out.push(b'\n');
         }
@@ -146,8 +146,8 @@ impl Lines {
     }
 }
 
-/// Looks through content without sending it.
-pub(crate) fn look_through(pieces: &[&[u8]], whole: bool) -> Result<(), Unfit> {
+/// Checks content without sending it.
+pub(crate) fn check(pieces: &[&[u8]], whole: bool) -> Result<(), ContentError> {
     let mut purity = Purity::new();
     for piece in pieces {
         purity.push(piece)?;

@@ -7,15 +7,15 @@ use gatepost_policy::relay::DomainFault;
 use std::fmt;
 use std::io;
 
-/// Why handoff did not start, or ended. Always ours or the backend's, never a client's.
+/// Why handoff did not start, or ended. Always a fault of ours or of the backend's, never a client's.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum HandoffError {
     /// Not confined as it must be.
     Jail(JailError),
-    /// A relay domain that is none; the launcher should have found it.
+    /// Not a relay domain; the launcher should have found it.
     Domain(DomainFault),
-    /// A network that is none; the launcher should have found it.
+    /// Not a network; the launcher should have found it.
     Network(NetworkFault),
     /// The directory for content files cannot be used.
     Spool {

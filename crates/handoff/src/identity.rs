@@ -1,17 +1,19 @@
 //! Telling the backend who the client is: XCLIENT commands and the PROXY v2 header. Pure.
 //!
-//! To every backend we are a neighbour, and neighbours may relay. So without a confirmed hand-over nothing is sent.
+//! A backend sees our own connection as local, and local clients may relay. So nothing is sent until it has confirmed that it
+//! was told.
 
+use crate::backend::Words;
 use crate::transaction::Helo;
 use gatepost_smtp::client::{Attribute, Extensions};
 use gatepost_smtp::xtext;
-use gatepost_wire::slice::Dialect;
+use gatepost_wire::link::Open;
 use std::net::{IpAddr, SocketAddr};
 
 /// Longest XCLIENT command, octets, line end included.
 const COMMAND_MAX: usize = 512;
 
-/// A client as the backend shall see it.
+/// A client as the backend is to see it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Client<'a> {
     /// Where it came from.
@@ -22,19 +24,22 @@ pub(crate) struct Client<'a> {
     pub(crate) helo: &'a Helo,
 }
 
-/// The XCLIENT commands for `client`, using only attributes that the backend lists. Each is to be answered before the next.
-/// `None`: it lists no ADDR, and without that a hand-over is none.
-pub(crate) fn xclient(client: &Client<'_>, dialect: Dialect, extensions: &Extensions) -> Option<Vec<Vec<u8>>> {
+impl<'a> Client<'a> {
+    /// The client of a session, which said `helo`.
+    pub(crate) fn new(open: &Open, helo: &'a Helo) -> Self {
+        Self { address: open.client, local: open.local, helo }
+    }
+}
+
+/// The XCLIENT commands for `client`, with only those attributes that the backend lists. Each has to be answered before the
+/// next. `None`: it does not list ADDR, without which it is not told who the client is.
+pub(crate) fn xclient(client: &Client<'_>, words: &Words, extensions: &Extensions) -> Option<Vec<Vec<u8>>> {
     let listed = |attribute| extensions.xclient.is_some_and(|attributes| attributes.has(attribute));
     if !listed(Attribute::Addr) {
         return None;
     }
-    let proto = match (dialect, client.helo.esmtp) {
-        (Dialect::Lmtp, _) => "LMTP",
-        (_, true) => "ESMTP",
-        (_, false) => "SMTP",
-    };
-    // A backend judges by the address as soon as it has it, so the address comes last, its port with it.
+    let proto = if client.helo.esmtp { words.proto_ehlo } else { words.proto_helo };
+    // A backend judges by the address as soon as it has it, so the address comes last.
     let attributes: [(Attribute, &str, Vec<u8>); 8] = [
         (Attribute::Proto, "PROTO", proto.into()),
         (Attribute::Helo, "HELO", helo_value(&client.helo.name)),
@@ -64,7 +69,7 @@ pub(crate) fn xclient(client: &Client<'_>, dialect: Dialect, extensions: &Extens
     Some(commands)
 }
 
-/// The HELO attribute; one that xtext makes too long for any command is withheld rather than cut into another name.
+/// The HELO attribute; one that is too long for a command in xtext is not sent, because a part of it is another name.
 fn helo_value(name: &[u8]) -> Vec<u8> {
     let mut coded = Vec::new();
     xtext::encode(name, &mut coded);
@@ -78,8 +83,8 @@ fn address(ip: IpAddr) -> String {
     }
 }
 
-/// True when the client's name can be said in our EHLO after XCLIENT: a name or an address literal, nothing else.
-pub(crate) fn can_be_said(name: &[u8]) -> bool {
+/// True when the client's HELO can be the argument of our EHLO after XCLIENT: a name or an address literal.
+pub(crate) fn fits_ehlo(name: &[u8]) -> bool {
     !name.is_empty()
         && name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']'))
 }
@@ -87,14 +92,14 @@ pub(crate) fn can_be_said(name: &[u8]) -> bool {
 const PROXY_SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 const PROXY_V2: u8 = 0x21;
 
-/// The PROXY v2 header for `client`: command PROXY, never LOCAL, which every backend takes for itself.
+/// The PROXY v2 header for `client`: command PROXY, never LOCAL, by which a backend sees a connection of its own host.
 pub(crate) fn proxy_v2(client: &Client<'_>) -> Vec<u8> {
     let mut header = PROXY_SIGNATURE.to_vec();
     header.push(PROXY_V2);
     let local = client.local.ip().to_canonical();
     match client.address.ip().to_canonical() {
         IpAddr::V4(source) => {
-            // One family for both; the address it came to matters less than where it came from.
+            // Both must be of one family; the client's address is the one that matters.
             let target = if let IpAddr::V4(ip) = local { ip } else { std::net::Ipv4Addr::UNSPECIFIED };
             header.extend_from_slice(&[0x11, 0, 12]);
             header.extend_from_slice(&source.octets());

@@ -1,32 +1,34 @@
-//! The only door to the MTA: relay policy, backends, message spool.
+//! The only way to the MTA: relay policy, backends, message spool.
 //!
-//! A session that is owned can ask for anything; what it gets is decided here, by who the listener says its client is
-//! (P4). No client's octet is parsed beyond the envelope, which is read again, and the header of a message. What a backend
-//! says is read as hostile input.
+//! A session that an attacker has taken over can ask for anything; what it gets is decided here, by the client's address as
+//! the listener gave it (P4). Nothing of a client's is parsed but the envelope, which is parsed again, and the header of a
+//! message. What a backend says is hostile input.
 //!
 //! | module | charter |
 //! |---|---|
-//! | `serve` | orders from the launcher, news from the listener, one task per session |
-//! | `gate` | what a session may say, and when; pure |
-//! | `transaction` | the envelope and the inline content; pure |
-//! | `session` | one session: judge, ask the backend, deliver |
-//! | `backend` | connections, the relay proof, delivery |
+//! | `serve` | orders from the launcher, new sessions from the listener |
+//! | `session` | one session: relay check, questions to the backend, delivery |
+//! | `protocol` | what a session may ask, and when; pure |
+//! | `transaction` | the envelope and the content in memory; pure |
+//! | `outcome`, `verdict` | what the client is told, and the log; pure |
+//! | `backend` | routes, connections, the relay proof, delivery |
 //! | `identity` | XCLIENT and PROXY v2; pure |
-//! | `content` | header duties and framing on the way out; pure |
-//! | `verdict` | from what happened to what the client is told; pure |
+//! | `content` | header duties and framing; pure |
 //! | `spool` | content files |
+//! | `shared` | what all sessions share |
 #![forbid(unsafe_code)]
 
 mod allowance;
 mod backend;
-mod clock;
 mod content;
+mod deadline;
 mod error;
-mod gate;
 mod identity;
-mod idle;
+mod outcome;
+mod protocol;
 mod serve;
 mod session;
+mod shared;
 mod spool;
 mod transaction;
 mod verdict;
@@ -36,11 +38,15 @@ mod tests;
 
 pub use error::HandoffError;
 
+use backend::Timeouts;
 use gatepost_channel::AsyncEnd;
 use gatepost_jail::Newborn;
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::HandoffSlice;
 use gatepost_wire::{HandoffToSession, LauncherToRole, ListenerToHandoff, Nothing, RoleToLauncher, SessionToHandoff};
+use shared::Shared;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Towards the launcher.
 type ControlEnd = AsyncEnd<RoleToLauncher, LauncherToRole>;
@@ -49,20 +55,21 @@ type ListenerEnd = AsyncEnd<Nothing, ListenerToHandoff>;
 /// Towards one session.
 type SessionEnd = AsyncEnd<HandoffToSession, SessionToHandoff>;
 
-/// A handoff process from birth to drain.
+/// A handoff process, from its start to its end.
 ///
 /// # Errors
-/// It can't be confined, can't keep content files, or the backend is not safe to send mail to.
+/// It can't be confined, can't make content files, or the backend is not safe to send mail to.
 pub fn run(newborn: Newborn) -> Result<(), HandoffError> {
     let slice: HandoffSlice = newborn.slice()?;
-    let house = serve::house(&slice)?;
+    let timeouts = Timeouts::new(Duration::from_secs(slice.reply_timeout.into()));
+    let shared = Shared::new(&slice, timeouts)?;
     let entered = newborn.enter(Role::Handoff)?;
-    serve::prepare_spool(&house, &slice.spool)?;
+    shared.prepare_spool(&slice.spool)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build()
         .map_err(HandoffError::Runtime)?;
     let jailed = entered.seal()?;
-    runtime.block_on(serve::serve(jailed.control, house))
+    runtime.block_on(serve::serve(jailed.control, Arc::new(shared)))
 }

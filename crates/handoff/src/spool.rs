@@ -1,4 +1,4 @@
-//! Content files: one a session at most, without a name from its first moment on.
+//! Content files: at most one for each session, without a name in the directory.
 
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -7,9 +7,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// Names of content files begin so, for the moment that they have one.
+/// Beginning of the name that a content file has until it is opened.
 const PREFIX: &str = "content-";
-/// Names to try before a directory is given up.
+/// Names to try.
 const NAMES: u32 = 16;
 
 /// The directory for content files.
@@ -31,7 +31,7 @@ impl Spool {
         Self { directory: PathBuf::from(directory), random: RandomState::new() }
     }
 
-    /// Removes what a process that was killed between making a file and taking its name away has left. How many.
+    /// Removes files of a process that was killed before it had removed their names. Gives how many.
     ///
     /// # Errors
     /// The directory cannot be read or changed.
@@ -40,7 +40,7 @@ impl Spool {
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
             if entry.file_name().to_string_lossy().starts_with(PREFIX) {
-                take_name(&entry.path())?;
+                remove_name(&entry.path())?;
                 removed += 1;
             }
         }
@@ -58,15 +58,15 @@ impl Spool {
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
                 other => other?,
             };
-            // A second open file description: the session must not be able to seek in ours, or to read.
+            // A second open file description: the session must not move the position of ours, and must not read.
             let writer = OpenOptions::new().append(true).open(&path);
-            take_name(&path)?;
+            remove_name(&path)?;
             return Ok(ContentFile { reader, writer: writer? });
         }
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// A number that nobody outside can foresee.
+    /// A number that nobody can predict.
     fn label(&self) -> u64 {
         let mut hasher = self.random.build_hasher();
         hasher.write_u128(std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos()));
@@ -74,8 +74,8 @@ impl Spool {
     }
 }
 
-/// At a reload two of us share the directory, and each may take away the other's names: all the better.
-fn take_name(path: &Path) -> io::Result<()> {
+/// During a reload two processes use the directory, and each may remove the names of the other.
+fn remove_name(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
         _ => Ok(()),
@@ -83,8 +83,8 @@ fn take_name(path: &Path) -> io::Result<()> {
 }
 
 impl ContentFile {
-    /// Empties the file for the next transaction. A session that has kept its descriptor still writes into this one
-    /// file: it can't fill the disk by asking again and again.
+    /// Empties the file for the next transaction. The session's descriptor is still of this one file, so asking for a file
+    /// again and again does not fill the disk.
     pub(crate) fn empty(&mut self) -> io::Result<()> {
         self.reader.set_len(0)
     }

@@ -1,14 +1,14 @@
-//! One transaction: the envelope, read again with our own eyes, and the content that came inline.
+//! One transaction: the envelope, which is parsed again here (P4), and the content that came in messages.
 
 use crate::allowance::Allowance;
-use crate::gate::{INLINE_MAX, Violation};
+use crate::protocol::{INLINE_MAX, Violation};
 use gatepost_policy::local_part;
 use gatepost_smtp::address::{Domain, ForwardPath, Mailbox, ReversePath};
 use gatepost_smtp::client::Extensions;
 use gatepost_wire::session::{Body, Mail, Notify, Rcpt, Ret, TlsFacts};
 use std::io::Write as _;
 
-/// What the client said of itself. A backend that is told who it is has to be told anew when this changes.
+/// The client's HELO or EHLO. A backend that is told of it has to be told again when it changes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Helo {
     /// Printable ASCII, 255 octets at most; may be empty.
@@ -17,7 +17,7 @@ pub(crate) struct Helo {
     pub(crate) esmtp: bool,
 }
 
-/// A forward-path that is one, and what is to be said with it.
+/// A checked forward-path, and its parameters.
 #[derive(Debug, Clone)]
 pub(crate) struct Recipient {
     path: ForwardPath,
@@ -28,7 +28,7 @@ pub(crate) struct Recipient {
 /// From MAIL to the end of content.
 #[derive(Debug)]
 pub(crate) struct Transaction {
-    /// The how-manieth of its session.
+    /// Its number in its session, from 1.
     pub(crate) number: u32,
     pub(crate) helo: Helo,
     pub(crate) tls: Option<TlsFacts>,
@@ -42,9 +42,9 @@ pub(crate) struct Transaction {
     /// Recipients that were refused, by us or by the backend.
     pub(crate) refused: u32,
     inline: Vec<u8>,
-    /// More content follows in the session's file.
+    /// The rest of the content is in the session's file.
     pub(crate) filed: bool,
-    /// The allowance had no room: the content is not all here and must not be sent.
+    /// The allowance had no room: a part of the content is missing, so it must not be sent.
     short: bool,
     allowance: Allowance,
 }
@@ -107,7 +107,7 @@ impl Transaction {
         !self.short && self.allowance.take(octets.saturating_add(size_of::<Recipient>()))
     }
 
-    /// Takes inline content. Without room for it the transaction goes on and is refused at its end.
+    /// Takes content. Without room for it the transaction goes on and is refused at its end.
     pub(crate) fn take(&mut self, octets: &[u8]) -> Result<(), Violation> {
         if self.inline.len().saturating_add(octets.len()) > INLINE_MAX as usize {
             return Err(Violation::InlineOverflow);
@@ -152,8 +152,8 @@ impl Transaction {
         }
     }
 
-    /// An extension that this envelope needs and the backend does not list. What was offered to the client was true when
-    /// it was said; another backend, or the same one restarted, may list less.
+    /// An extension that this envelope needs and the backend does not list. The client was offered what the backend listed
+    /// then; another backend, or the same one after a restart, may list less.
     pub(crate) fn missing(&self, extensions: &Extensions) -> Option<&'static str> {
         let dsn = self.ret.is_some()
             || self.envid.is_some()
@@ -169,8 +169,8 @@ impl Transaction {
         }
     }
 
-    /// Appends the MAIL command, with such parameters only as the backend lists. `length`: of the whole message, once
-    /// it is known; before that what the client announced.
+    /// Appends the MAIL command, with only those parameters that the backend lists. `length`: of the whole message, where
+    /// it is known already; else SIZE is what the client announced.
     pub(crate) fn mail_command(&self, extensions: &Extensions, length: Option<u64>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"MAIL FROM:<");
         out.extend_from_slice(self.reverse_path.as_bytes());
@@ -201,7 +201,7 @@ impl Transaction {
     }
 }
 
-/// A mailbox without the quotes of RFC 5321 §4.1.2, which are SMTP's own: envelopes elsewhere hold the name itself.
+/// A mailbox without the quotes of RFC 5321 §4.1.2, which only SMTP has: qmail's envelopes hold the name itself.
 fn bare(mailbox: &Mailbox) -> Vec<u8> {
     let mut name = local_part::mailbox_name(mailbox.local_part()).unwrap_or_else(|| mailbox.local_part().to_vec());
     let at = mailbox.local_part().len();

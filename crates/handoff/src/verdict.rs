@@ -1,6 +1,6 @@
-//! From what happened to what the client is told: codes and classes, as tables. A backend's text never travels.
+//! What the client is told: codes and classes, as tables. A backend's text is never passed on.
 
-use crate::backend::{Failure, Phase};
+use crate::backend::{Failure, Wait};
 use gatepost_qmail::qmqp::Class;
 use gatepost_smtp::client::Reply;
 use gatepost_wire::queue;
@@ -12,7 +12,7 @@ const fn verdict(code: u16, enhanced: (u8, u16, u16), reason: Reason) -> Verdict
 
 pub(crate) const RCPT_OK: Verdict = verdict(250, (2, 1, 5), Reason::Ok);
 pub(crate) const RELAY_DENIED: Verdict = verdict(550, (5, 7, 1), Reason::RelayDenied);
-/// RFC 3463 §3.2: the sender's address; said of a recipient, since MAIL is answered without us.
+/// RFC 3463 §3.2: the sender's address. It is the answer to a recipient, because MAIL is answered without asking us.
 pub(crate) const BAD_SENDER: Verdict = verdict(553, (5, 1, 7), Reason::SenderRefused);
 pub(crate) const TOO_MANY: Verdict = verdict(452, (4, 5, 3), Reason::TooManyRecipients);
 pub(crate) const NO_SPACE: Verdict = verdict(452, (4, 3, 1), Reason::NoSpace);
@@ -20,7 +20,7 @@ pub(crate) const TOO_LARGE: Verdict = verdict(552, (5, 3, 4), Reason::TooLarge);
 pub(crate) const LOOP: Verdict = verdict(554, (5, 4, 6), Reason::LoopDetected);
 pub(crate) const BAD_CONTENT: Verdict = verdict(554, (5, 6, 0), Reason::BadContent);
 pub(crate) const INTERNAL: Verdict = verdict(451, (4, 3, 0), Reason::Internal);
-/// The backend has changed its mind about a recipient, or about what it can do, since the client was told.
+/// The backend now refuses a recipient that it had accepted, or no longer lists an extension that the client was offered.
 pub(crate) const CHANGED: Verdict = verdict(451, (4, 3, 0), Reason::BackendDown);
 
 /// What a refusal of the backend is about.
@@ -35,8 +35,8 @@ pub(crate) enum Stage {
 /// A code, and subject and detail of the enhanced code that goes with it.
 type Row = (u16, (u16, u16));
 
-/// A backend's code, the same in the mouth of a server that the client speaks to, and the enhanced code to go with it when
-/// the backend gave none. Any other code is replaced by the last row of its class.
+/// Codes of a backend that are passed on, each with the enhanced code to use when the backend gave none. Any other code is
+/// replaced by the last row of its class.
 const PASSED: [(Stage, &[Row]); 4] = [
     (Stage::Client, &[(450, (7, 1)), (451, (7, 1)), (554, (7, 1)), (550, (7, 1))]),
     (
@@ -59,10 +59,11 @@ const PASSED: [(Stage, &[Row]); 4] = [
     (Stage::Content, &[(450, (7, 0)), (452, (3, 1)), (451, (3, 0)), (550, (7, 1)), (552, (3, 4)), (554, (6, 0))]),
 ];
 
-/// Codes that speak of how we talk to the backend, not of the client's mail: ours to repair, so the client is to come back.
+/// Codes about our use of the protocol and not about the client's mail: a fault of the set-up, so the client has to try
+/// again.
 const OURS: [u16; 8] = [500, 502, 503, 504, 530, 534, 535, 538];
 
-/// What to tell of a backend's final reply: its class, its code where the client can read it, our words.
+/// The verdict for a backend's final reply: its class, its code if that is in the table, our own text.
 pub(crate) fn of_reply(stage: Stage, reply: &Reply) -> Verdict {
     let reason = match stage {
         Stage::Client => Reason::ClientRefused,
@@ -85,7 +86,7 @@ pub(crate) fn of_reply(stage: Stage, reply: &Reply) -> Verdict {
     verdict(code, enhanced(reply, u8::try_from(class).unwrap_or(4), subject), reason)
 }
 
-/// What to tell of a queue program's end: its class and nothing else.
+/// The verdict for the end of a queue program: its class and nothing else.
 pub(crate) fn of_queue(class: queue::Class) -> Verdict {
     of_class(match class {
         queue::Class::Accepted => Class::Accepted,
@@ -94,7 +95,7 @@ pub(crate) fn of_queue(class: queue::Class) -> Verdict {
     })
 }
 
-/// What to tell of a QMQP server's answer: its class and nothing else.
+/// The verdict for the answer of a QMQP server: its class and nothing else.
 pub(crate) fn of_class(class: Class) -> Verdict {
     match class {
         Class::Accepted => verdict(250, (2, 0, 0), Reason::Ok),
@@ -111,14 +112,14 @@ fn enhanced(reply: &Reply, class: u8, otherwise: (u16, u16)) -> (u8, u16, u16) {
     }
 }
 
-/// What to tell when the backend could not be asked. Always to come back: the mail is not at fault.
+/// The verdict when the backend could not be asked. Always temporary: the mail is not at fault.
 pub(crate) fn of_failure(failure: &Failure) -> Verdict {
     match failure {
         Failure::Connect(_) | Failure::Unasked(_) | Failure::Garbage(_) | Failure::Unexpected(_) => {
             verdict(451, (4, 3, 0), Reason::BackendDown)
         }
         Failure::Closing(_) => verdict(451, (4, 3, 2), Reason::BackendDown),
-        Failure::Timeout(Phase::Connect | Phase::Hello) => verdict(451, (4, 4, 1), Reason::BackendTimeout),
+        Failure::Timeout(Wait::Connect | Wait::Greeting) => verdict(451, (4, 4, 1), Reason::BackendTimeout),
         Failure::Timeout(_) => verdict(451, (4, 4, 2), Reason::BackendTimeout),
         Failure::Lost(_) => verdict(451, (4, 4, 2), Reason::BackendLost),
         Failure::Identity(_) | Failure::Relays(_) => verdict(451, (4, 3, 5), Reason::IdentityRefused),

@@ -1,22 +1,23 @@
-//! One connection to the backend: hello, identity, envelope. What it says is believed only where it was asked.
+//! One SMTP or LMTP connection to a backend: greeting, identity, envelope. A reply counts only as the answer to a command.
 
+use super::smtp::{Facts, Words};
 use super::stream::Stream;
-use super::{Facts, Failure, Patience, Phase};
-use crate::clock::{Clock, Elapsed, later};
+use super::{Failure, Wait};
+use crate::deadline::Elapsed;
 use crate::identity::{self, Client};
 use crate::transaction::{Helo, Recipient, Transaction};
 use gatepost_smtp::client::{Extensions, Reply, ReplyReader};
-use gatepost_wire::slice::{Connect, Dialect, Identity};
+use gatepost_wire::slice::{Connect, Identity};
 use std::future::Future;
 use tokio::time::Instant;
 
-/// Commands written before their replies are read, where the backend lists PIPELINING: few enough that neither side can
-/// block on a full socket while the other does (RFC 2920 §3.1).
+/// Commands written before their replies are read, where the backend lists PIPELINING: few enough that not both sides
+/// can wait on a full socket (RFC 2920 §3.1).
 const GROUP: usize = 50;
-/// Room for what the backend says; longer replies take several reads.
+/// Octets of one read; longer replies take several.
 const BUFFER: usize = 1024;
 
-/// What the backend holds of an envelope.
+/// What the backend has been told of an envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Held {
     Nothing,
@@ -25,14 +26,14 @@ pub(super) enum Held {
         transaction: u32,
         recipients: usize,
     },
-    /// Something that has to be reset first.
+    /// A transaction that has to be reset first.
     Stale,
 }
 
-/// What the backend says to an envelope.
+/// The answer to an envelope.
 #[derive(Debug)]
 pub(crate) enum Envelope {
-    /// All of it stands.
+    /// All of it is accepted.
     Accepted,
     /// It refuses the reverse-path.
     Sender(Reply),
@@ -42,7 +43,7 @@ pub(crate) enum Envelope {
     Changed(Reply),
 }
 
-/// A connection that has been through hello and identity.
+/// A connection on which the greeting and the identity are done.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: Stream,
@@ -50,11 +51,9 @@ pub(crate) struct Connection {
     buffer: Box<[u8]>,
     /// The part of `buffer` that is not yet read.
     unread: std::ops::Range<usize>,
-    clock: Clock,
-    pub(super) patience: Patience,
-    /// What it listed last.
+    /// What the backend listed last.
     pub(crate) extensions: Extensions,
-    /// What was said of the client's HELO; `None` where the backend is not told.
+    /// What the backend was told of the client's HELO; `None` where it is told nothing of it.
     helo: Option<Helo>,
     /// The backend was not told who the client is.
     anonymous: bool,
@@ -65,28 +64,24 @@ pub(crate) struct Connection {
 enum Command<'a> {
     Rset,
     Mail,
-    /// A recipient that was accepted before, on a connection that is gone.
+    /// A recipient that was accepted before, on an earlier connection.
     Again(&'a Recipient),
     Rcpt(&'a Recipient),
 }
 
 impl Connection {
-    /// Connects, says hello and hands the client's identity over; whatever is asked then is to be answered by `until`.
+    /// Connects, exchanges greetings and tells the backend who the client is. Every wait ends by `until`.
     pub(super) async fn open(
         to: &Connect,
         facts: &Facts,
         client: &Client<'_>,
         until: Instant,
     ) -> Result<Self, Failure> {
-        let mut clock = Clock::new(until);
-        let stream = Stream::reach(to, &mut clock, facts.patience.connect).await?;
         let mut connection = Self {
-            stream,
+            stream: Stream::open(to, facts.timeouts, until).await?,
             reader: ReplyReader::new(),
             buffer: vec![0; BUFFER].into_boxed_slice(),
             unread: 0..0,
-            clock,
-            patience: facts.patience,
             extensions: Extensions::default(),
             helo: None,
             anonymous: facts.identity == Identity::None,
@@ -94,31 +89,29 @@ impl Connection {
             batch: Vec::new(),
         };
         match facts.identity {
-            Identity::None => connection.hello(facts).await?,
+            Identity::None => connection.greet(facts).await?,
             Identity::Xclient => {
-                connection.hello(facts).await?;
-                connection.hand_over(facts, client).await?;
+                connection.greet(facts).await?;
+                connection.xclient(facts, client).await?;
             }
             Identity::ProxyV2 => {
-                let header = identity::proxy_v2(client);
-                connection.send(&header, Phase::Hello).await?;
-                connection.hello(facts).await.map_err(after_proxy)?;
+                connection.send(&identity::proxy_v2(client), Wait::Greeting).await?;
+                connection.greet(facts).await.map_err(after_proxy)?;
             }
         }
         Ok(connection)
     }
 
-    async fn hello(&mut self, facts: &Facts) -> Result<(), Failure> {
-        let greeting = self.reply(Phase::Hello).await?;
+    async fn greet(&mut self, facts: &Facts) -> Result<(), Failure> {
+        let greeting = self.reply(Wait::Greeting).await?;
         match greeting.code {
-            220 => self.ehlo(facts.dialect, facts.hostname.as_bytes()).await,
+            220 => self.ehlo(facts.words, facts.hostname.as_bytes()).await,
             _ => Err(Failure::Unexpected(greeting)),
         }
     }
 
-    async fn ehlo(&mut self, dialect: Dialect, name: &[u8]) -> Result<(), Failure> {
-        let verb: &[u8] = if dialect == Dialect::Lmtp { b"LHLO " } else { b"EHLO " };
-        let reply = self.ask(&[verb, name, b"\r\n"].concat(), Phase::Hello).await?;
+    async fn ehlo(&mut self, words: &Words, name: &[u8]) -> Result<(), Failure> {
+        let reply = self.ask(&[words.hello.as_bytes(), b" ", name, b"\r\n"].concat(), Wait::Greeting).await?;
         if reply.code != 250 {
             return Err(Failure::Unexpected(reply));
         }
@@ -126,16 +119,17 @@ impl Connection {
         Ok(())
     }
 
-    /// XCLIENT, then EHLO again: the list changes and the session starts over (no confirmation, no mail).
-    async fn hand_over(&mut self, facts: &Facts, client: &Client<'_>) -> Result<(), Failure> {
-        let Some(commands) = identity::xclient(client, facts.dialect, &self.extensions) else {
+    /// XCLIENT, then EHLO again: the session starts over and the list of extensions changes. Without a confirmation no mail
+    /// is sent.
+    async fn xclient(&mut self, facts: &Facts, client: &Client<'_>) -> Result<(), Failure> {
+        let Some(commands) = identity::xclient(client, facts.words, &self.extensions) else {
             return Err(Failure::Identity("it does not offer XCLIENT with ADDR to us".to_owned()));
         };
         for command in commands {
-            let reply = self.ask(&command, Phase::Hello).await?;
+            let reply = self.ask(&command, Wait::Greeting).await?;
             match reply.code {
                 220 => {}
-                // Syntax, order or authority: it did not take the identity. All else is its opinion of the client.
+                // Syntax, order or authority: it did not take the identity. Any other refusal is about the client.
                 500..=504 | 555 => return Err(Failure::Identity(format!("it answers {} to XCLIENT", reply.code))),
                 550 if reply.enhanced == Some((5, 7, 0)) => {
                     return Err(Failure::Identity("it does not let us use XCLIENT".to_owned()));
@@ -144,25 +138,26 @@ impl Connection {
                 _ => return Err(Failure::Unexpected(reply)),
             }
         }
-        let said = if identity::can_be_said(&client.helo.name) { &client.helo.name } else { facts.hostname.as_bytes() };
+        let own = facts.hostname.as_bytes();
+        let name = if identity::fits_ehlo(&client.helo.name) { &client.helo.name } else { own };
         self.helo = Some(client.helo.clone());
-        match self.ehlo(facts.dialect, said).await {
+        match self.ehlo(facts.words, name).await {
             Err(Failure::Unexpected(reply)) if (400..=599).contains(&reply.code) => Err(Failure::Client(reply)),
             other => other,
         }
     }
 
-    /// True when nothing on it belongs to one client or one transaction.
-    pub(crate) fn is_anybodys(&self) -> bool {
+    /// True when any session may use it: it belongs to no client and holds no transaction.
+    pub(crate) fn is_reusable(&self) -> bool {
         self.anonymous && self.held == Held::Nothing && self.unread.is_empty()
     }
 
-    /// True while what the backend was told of the client still holds.
-    pub(crate) fn suits(&self, helo: &Helo) -> bool {
+    /// True while what the backend was told of the client's HELO is still true.
+    pub(crate) fn is_for(&self, helo: &Helo) -> bool {
         self.helo.as_ref().is_none_or(|told| told == helo)
     }
 
-    /// Brings the envelope of `transaction` before the backend, as far as it does not hold it already, and then `new`.
+    /// Sends the part of `transaction`'s envelope that the backend does not hold yet, and then the recipient `new`.
     pub(crate) async fn envelope(
         &mut self,
         transaction: &Transaction,
@@ -202,10 +197,10 @@ impl Connection {
                     Command::Again(recipient) | Command::Rcpt(recipient) => recipient.rcpt_command(&mut batch),
                 }
             }
-            let sent = self.send(&batch, Phase::Envelope).await;
+            let sent = self.send(&batch, Wait::Envelope).await;
             self.batch = batch;
             sent?;
-            match self.judge(group, number).await? {
+            match self.replies(group, number).await? {
                 Envelope::Accepted => {}
                 refusal => return Ok(refusal),
             }
@@ -214,10 +209,10 @@ impl Connection {
     }
 
     /// Reads the replies to a group of commands: all of them, whatever the first says.
-    async fn judge(&mut self, group: &[Command<'_>], number: u32) -> Result<Envelope, Failure> {
+    async fn replies(&mut self, group: &[Command<'_>], number: u32) -> Result<Envelope, Failure> {
         let mut judgement = Envelope::Accepted;
         for command in group {
-            let reply = self.reply(Phase::Envelope).await?;
+            let reply = self.reply(Wait::Envelope).await?;
             let fine = match reply.code {
                 200..=299 => true,
                 400..=599 => false,
@@ -247,51 +242,43 @@ impl Connection {
     }
 
     /// One command, one reply.
-    pub(super) async fn ask(&mut self, command: &[u8], phase: Phase) -> Result<Reply, Failure> {
-        self.send(command, phase).await?;
-        self.reply(phase).await
+    pub(super) async fn ask(&mut self, command: &[u8], wait: Wait) -> Result<Reply, Failure> {
+        self.send(command, wait).await?;
+        self.reply(wait).await
     }
 
-    /// Sends commands. Nothing may be there to read: a reply that came unasked would be taken for the answer to these, and
-    /// one too many for the answer to the content.
-    pub(super) async fn send(&mut self, octets: &[u8], phase: Phase) -> Result<(), Failure> {
-        if self.unread.is_empty() {
-            // The runtime knows what has come only after a look at the system, and it may not have looked since the last
-            // reply: without this a reply that came unasked right behind that one would go unseen.
-            tokio::task::yield_now().await;
-            match self.stream.try_read(&mut self.buffer) {
-                Ok(0) => return Err(Failure::Lost(None)),
-                Ok(n) => self.unread = 0..n,
-                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(e) => return Err(Failure::Lost(Some(e))),
-            }
+    /// Sends commands, after a check that there is nothing to read: a reply that came unasked would be taken for the answer
+    /// to these, and one too many for the answer to the content.
+    pub(super) async fn send(&mut self, octets: &[u8], wait: Wait) -> Result<(), Failure> {
+        if self.unread.is_empty()
+            && let Some(n) = self.stream.read_early(&mut self.buffer).await?
+        {
+            self.unread = 0..n;
         }
         if !self.unread.is_empty() {
-            // What an idle backend may say unasked is that it closes.
-            return match self.reply(phase).await {
+            // The one thing that an idle backend may say unasked is that it closes.
+            return match self.reply(wait).await {
                 Err(failure) => Err(failure),
                 Ok(reply) => Err(Failure::Unasked(reply)),
             };
         }
-        self.clock.set(self.patience.of(phase));
-        match self.clock.bound(self.stream.write_all(octets)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(e)) => Err(self.last_words(e).await),
-            Err(Elapsed) => Err(Failure::Timeout(phase)),
+        match self.stream.write(octets, wait).await {
+            Err(Failure::Lost(Some(e))) => Err(self.closing_reply(e).await),
+            done => done,
         }
     }
 
-    /// A backend that hangs up often says why, and that is still there to be read.
-    async fn last_words(&mut self, broken: std::io::Error) -> Failure {
-        match self.reply(Phase::Envelope).await {
+    /// A backend that closes often says why, and that can still be read.
+    async fn closing_reply(&mut self, broken: std::io::Error) -> Failure {
+        match self.reply(Wait::Envelope).await {
             Err(Failure::Closing(reply)) => Failure::Closing(reply),
             _ => Failure::Lost(Some(broken)),
         }
     }
 
     /// Reads one reply, whatever pieces it comes in. 421 is a failure at any stage (RFC 5321 §3.8).
-    pub(super) async fn reply(&mut self, phase: Phase) -> Result<Reply, Failure> {
-        self.clock.set(self.patience.of(phase));
+    pub(super) async fn reply(&mut self, wait: Wait) -> Result<Reply, Failure> {
+        self.stream.start(wait);
         loop {
             let unread = self.buffer.get(self.unread.clone()).unwrap_or_default();
             if !unread.is_empty() {
@@ -303,39 +290,33 @@ impl Connection {
                     None => {}
                 }
             }
-            match self.clock.bound(self.stream.read(&mut self.buffer)).await {
-                Ok(Ok(0)) => return Err(Failure::Lost(None)),
-                Ok(Ok(n)) => self.unread = 0..n,
-                Ok(Err(e)) => return Err(Failure::Lost(Some(e))),
-                Err(Elapsed) => return Err(Failure::Timeout(phase)),
-            }
+            self.unread = 0..self.stream.read(&mut self.buffer, wait).await?;
         }
     }
 
-    /// Whatever is asked from now on is to be answered by `until`.
-    pub(crate) fn due(&mut self, until: Instant) {
-        self.clock.end(until);
+    /// Every wait from now on ends by `until`.
+    pub(crate) fn limit(&mut self, until: Instant) {
+        self.stream.limit(until);
     }
 
-    /// Starts the time after which an unused connection is closed.
-    pub(crate) fn rest(&mut self) {
-        self.clock.end(later(self.patience.park));
-        self.clock.set(self.patience.park);
+    /// Starts the time after which a connection that is not used is closed.
+    pub(crate) fn park(&mut self) {
+        self.stream.park();
     }
 
-    /// Waits for `work`, but not longer than the connection may rest.
-    pub(crate) async fn rest_during<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Elapsed> {
-        self.clock.bound(work).await
+    /// Waits for `work`, but not longer than the connection may be unused.
+    pub(crate) async fn while_parked<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Elapsed> {
+        self.stream.while_parked(work).await
     }
 
-    /// Takes leave as a client should, without waiting for anything. A transaction that is under way ends here (RFC 5321
-    /// §4.1.1.10). Within content it would be content: there a connection is just dropped.
+    /// Says QUIT and closes, without waiting. A transaction that is under way ends here (RFC 5321 §4.1.1.10). Never used
+    /// within content, where QUIT would be content: there a connection is just dropped.
     pub(crate) fn quit(self) {
-        self.stream.try_write(b"QUIT\r\n");
+        self.stream.close_with(b"QUIT\r\n");
     }
 }
 
-/// A backend that does not expect a PROXY header reads it as commands: then the hand-over has failed, and only then.
+/// A backend that does not expect a PROXY header reads it as commands: then it was not told who the client is.
 fn after_proxy(failure: Failure) -> Failure {
     match failure {
         Failure::Unexpected(reply) if matches!(reply.code, 554 | 550 | 450 | 451) => Failure::Client(reply),

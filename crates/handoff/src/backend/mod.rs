@@ -1,19 +1,34 @@
-//! The MTA behind us: where it is, how long we wait for it, and all the ways in which it can fail us. What it says is
-//! hostile input like any other.
+//! What stands behind us: where it is, how long we wait for it, and the ways in which it can fail. What it says is hostile
+//! input like any other.
+//!
+//! | module | |
+//! |---|---|
+//! | `route` | the kinds of backend, and what each can be asked |
+//! | `smtp` | SMTP and LMTP servers: `connection`, `delivery`, `proof`, `idle` |
+//! | `qmqp` | QMQP servers, with `pieces` |
+//! | `queue` | the queue role, with `pieces` |
+//! | `list` | several backends in order, and what is known of each |
+//! | `stream` | one connection as octets |
 
 mod connection;
 mod delivery;
-mod doors;
+mod idle;
+mod list;
 mod pieces;
 mod proof;
-pub(crate) mod qmqp;
+mod qmqp;
 mod queue;
+mod route;
+mod smtp;
 mod stream;
 
-pub(crate) use connection::{Connection, Envelope};
-pub(crate) use delivery::{Lost, Message};
-pub(crate) use doors::{Doors, Facts};
+pub(crate) use connection::Connection;
+pub(crate) use delivery::{DeliveryError, Message};
 pub(crate) use queue::Queue;
+pub(crate) use route::Route;
+pub(crate) use smtp::Words;
+#[cfg(test)]
+pub(crate) use smtp::{LMTP, SMTP};
 
 use gatepost_smtp::client::Reply;
 use std::fmt;
@@ -22,11 +37,11 @@ use std::time::Duration;
 
 /// What is being waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub(crate) enum Wait {
     /// The connection itself.
     Connect,
-    /// Greeting, EHLO or LHLO, the identity hand-over.
-    Hello,
+    /// Greeting, EHLO or LHLO, and telling it who the client is.
+    Greeting,
     /// MAIL, RCPT, RSET.
     Envelope,
     /// The 354 to DATA.
@@ -37,29 +52,29 @@ pub(crate) enum Phase {
     End,
 }
 
-/// How long to wait in each phase (RFC 5321 §4.5.3.2, shorter where the client's own patience is the bound), and for all
-/// phases of one ask together: a backend that uses up each wait must not outlast the client, who would send again.
+/// How long to wait for each step (RFC 5321 §4.5.3.2, shorter where the client waits no longer), and for all steps of one
+/// request together: a client that waits in vain sends again, so a backend that is slow in each step must not take longer.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
+pub(crate) struct Timeouts {
     pub(crate) connect: Duration,
-    pub(crate) hello: Duration,
+    pub(crate) greeting: Duration,
     pub(crate) envelope: Duration,
     pub(crate) data: Duration,
     pub(crate) block: Duration,
-    /// Also for a whole commit, a connection made anew and the envelope said again included.
+    /// Also for a whole delivery, with a new connection and the envelope sent again.
     pub(crate) end: Duration,
-    /// For a whole recipient, connection and hello included.
+    /// For a whole recipient, with a new connection.
     pub(crate) rcpt: Duration,
-    /// A connection of which its session has asked nothing for so long is closed: no slow client keeps one.
+    /// A connection that its session has not used for so long is closed: a slow client must not occupy one.
     pub(crate) park: Duration,
 }
 
-impl Patience {
+impl Timeouts {
     /// The defaults, with the configured wait for the reply to the end of content.
     pub(crate) const fn new(end: Duration) -> Self {
         Self {
             connect: Duration::from_secs(5),
-            hello: Duration::from_secs(30),
+            greeting: Duration::from_secs(30),
             envelope: Duration::from_secs(120),
             data: Duration::from_secs(60),
             block: Duration::from_secs(180),
@@ -69,28 +84,28 @@ impl Patience {
         }
     }
 
-    fn of(&self, phase: Phase) -> Duration {
-        match phase {
-            Phase::Connect => self.connect,
-            Phase::Hello => self.hello,
-            Phase::Envelope => self.envelope,
-            Phase::Data => self.data,
-            Phase::Block => self.block,
-            Phase::End => self.end,
+    fn of(&self, wait: Wait) -> Duration {
+        match wait {
+            Wait::Connect => self.connect,
+            Wait::Greeting => self.greeting,
+            Wait::Envelope => self.envelope,
+            Wait::Data => self.data,
+            Wait::Block => self.block,
+            Wait::End => self.end,
         }
     }
 }
 
-/// Why the backend could not be asked. After any of these its connection is of no more use.
+/// Why the backend could not be asked. After any of these its connection must not be used again.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// Nobody there.
+    /// No connection.
     Connect(io::Error),
     /// No answer in time.
-    Timeout(Phase),
-    /// It hung up, or the connection broke.
+    Timeout(Wait),
+    /// It closed the connection, or the connection broke.
     Lost(Option<io::Error>),
-    /// It said 421: closing.
+    /// It said 421, which announces that it closes.
     Closing(Reply),
     /// It said something before it was asked.
     Unasked(Reply),
@@ -104,22 +119,22 @@ pub(crate) enum Failure {
     Client(Reply),
     /// It no longer lists an extension that the client was offered.
     Missing(&'static str),
-    /// To whoever connects it says that it takes nothing, for good: ours to mend, not the mail's fault.
+    /// It refuses whoever connects, permanently: a fault of the set-up and not of the mail.
     Unwelcome(String),
-    /// The same, for now.
+    /// It refuses whoever connects, temporarily.
     Deferred(String),
     /// It relays for a stranger: never to be used (P7).
     Relays(String),
 }
 
 impl Failure {
-    /// It does not pass with time: somebody has to mend something.
+    /// Waiting does not help: somebody has to change something.
     pub(crate) fn is_final(&self) -> bool {
         matches!(self, Self::Relays(_) | Self::Identity(_) | Self::Unwelcome(_))
     }
 
-    /// Another connection might fare better: a kept one that fails may just have been idle for too long.
-    pub(crate) fn may_pass(&self) -> bool {
+    /// A new connection may succeed: one that was used before may have been idle for too long.
+    pub(crate) fn may_succeed_anew(&self) -> bool {
         matches!(self, Self::Lost(_) | Self::Closing(_) | Self::Unasked(_))
     }
 }
@@ -131,18 +146,18 @@ impl fmt::Display for Failure {
         };
         match self {
             Self::Connect(e) => write!(f, "cannot connect to the backend: {e}"),
-            Self::Timeout(phase) => {
+            Self::Timeout(wait) => {
                 f.write_str("no answer from the backend in time, ")?;
-                f.write_str(match phase {
-                    Phase::Connect => "connecting",
-                    Phase::Hello => "in the greeting",
-                    Phase::Envelope => "to the envelope",
-                    Phase::Data => "to DATA",
-                    Phase::Block => "taking content",
-                    Phase::End => "to the end of content",
+                f.write_str(match wait {
+                    Wait::Connect => "connecting",
+                    Wait::Greeting => "in the greeting",
+                    Wait::Envelope => "to the envelope",
+                    Wait::Data => "to DATA",
+                    Wait::Block => "taking content",
+                    Wait::End => "to the end of content",
                 })
             }
-            Self::Lost(None) => f.write_str("the backend hung up"),
+            Self::Lost(None) => f.write_str("the backend closed the connection"),
             Self::Lost(Some(e)) => write!(f, "the connection to the backend broke: {e}"),
             Self::Closing(r) => reply(f, "closes with", r),
             Self::Unasked(r) => reply(f, "says unasked", r),
@@ -153,7 +168,7 @@ impl fmt::Display for Failure {
             Self::Missing(extension) => write!(f, "the backend no longer lists {extension}"),
             Self::Unwelcome(said) => write!(
                 f,
-                "the backend turns us away ({said}): let it take messages from us, in Postfix by qmqpd_authorized_clients"
+                "the backend refuses our connections ({said}): let it take messages from us, in Postfix by qmqpd_authorized_clients"
             ),
             Self::Deferred(said) => write!(f, "the backend takes nothing now ({said})"),
             Self::Relays(why) => f.write_str(why),

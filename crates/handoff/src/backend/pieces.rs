@@ -1,10 +1,10 @@
-//! Content as qmail's own interfaces have it: Received and what is left of the header in front, LF line ends.
+//! Content as qmail's interfaces take it: with our Received, without the header fields that are removed, with LF line ends.
 
-use super::delivery::{Lost, Message, PIECE};
-use crate::content::{Header, Lines, Unfit};
+use super::delivery::{DeliveryError, Message, PIECE};
+use crate::content::{ContentError, Header, Lines};
 use crate::spool::ContentFile;
 
-/// The content with LF line ends, a piece at a time. Each walk looks at all of it again, in the buffer that is sent.
+/// The content with LF line ends, a piece at a time. All of it is checked each time, in the buffer that is sent.
 pub(super) struct Pieces<'m> {
     received: &'m [u8],
     inline: &'m [u8],
@@ -26,10 +26,10 @@ enum At {
 }
 
 impl<'m> Pieces<'m> {
-    pub(super) fn new(message: &'m mut Message<'_>) -> Result<Self, Lost> {
+    pub(super) fn new(message: &'m mut Message<'_>) -> Result<Self, DeliveryError> {
         let (file, left) = match &mut message.file {
             Some((file, length)) => {
-                file.rewind().map_err(Lost::Unread)?;
+                file.rewind().map_err(DeliveryError::File)?;
                 (Some(&mut **file), *length)
             }
             None => (None, 0),
@@ -48,7 +48,7 @@ impl<'m> Pieces<'m> {
     }
 
     /// Appends the next octets to `out`. False: there are no more.
-    pub(super) fn next(&mut self, out: &mut Vec<u8>) -> Result<bool, Lost> {
+    pub(super) fn next(&mut self, out: &mut Vec<u8>) -> Result<bool, DeliveryError> {
         match self.at {
             At::Start => {
                 self.kept.extend_from_slice(self.received);
@@ -70,16 +70,16 @@ impl<'m> Pieces<'m> {
         Ok(true)
     }
 
-    fn read(&mut self) -> Result<usize, Lost> {
+    fn read(&mut self) -> Result<usize, DeliveryError> {
         let most = usize::try_from(self.left).unwrap_or(PIECE).min(self.buffer.len());
-        let Some(file) = &mut self.file else { return Err(Unfit::Changed.into()) };
-        let read = file.read(self.buffer.get_mut(..most).unwrap_or_default()).map_err(Lost::Unread)?;
+        let Some(file) = &mut self.file else { return Err(ContentError::Changed.into()) };
+        let read = file.read(self.buffer.get_mut(..most).unwrap_or_default()).map_err(DeliveryError::File)?;
         self.left = self.left.saturating_sub(u64::try_from(read).unwrap_or(u64::MAX));
-        if read == 0 { Err(Unfit::Changed.into()) } else { Ok(read) }
+        if read == 0 { Err(ContentError::Changed.into()) } else { Ok(read) }
     }
 
     /// Does the header duties on `octets`, and takes their line ends.
-    fn take(&mut self, octets: &[u8], out: &mut Vec<u8>) -> Result<(), Lost> {
+    fn take(&mut self, octets: &[u8], out: &mut Vec<u8>) -> Result<(), DeliveryError> {
         let body = self.header.push(octets, &mut self.kept)?;
         if self.left == 0 {
             self.header.finish(&mut self.kept);

@@ -1,19 +1,20 @@
-//! The relay proof (P7): before it gets any mail, a backend shows that it refuses to relay for a stranger, on the very
-//! path that mail will take. To most of them we are a neighbour, and neighbours may relay.
+//! The relay proof (P7): before it gets any mail, a backend has to refuse to relay for a stranger, on the same path that mail
+//! will take. Most backends see our connection as local, and local clients may relay.
 
 use super::connection::Connection;
-use super::doors::named;
-use super::{Facts, Failure, Phase};
-use crate::clock::later;
+use super::list::Backend;
+use super::smtp::Facts;
+use super::{Failure, Wait};
+use crate::deadline::later;
 use crate::identity::Client;
 use crate::transaction::Helo;
 use gatepost_smtp::client::{Extensions, Reply};
-use gatepost_wire::slice::{Connect, Identity};
+use gatepost_wire::slice::Identity;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-/// TEST-NET-1 (RFC 5737): nobody's address, so nobody's friend.
+/// TEST-NET-1 (RFC 5737): nobody's address, so in nobody's list of trusted networks.
 const STRANGER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 25_025);
 const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), 25);
 /// Longest wait for one backend's proof.
@@ -22,8 +23,8 @@ const WAIT: Duration = Duration::from_secs(60);
 const FOREIGN: &str = "gatepost-relay-test.invalid";
 
 /// What the backend lists to a client, without asking more of it.
-pub(super) async fn learn(connect: &Connect, facts: &Facts) -> Result<Option<Extensions>, Failure> {
-    match stranger(connect, facts).await? {
+pub(super) async fn learn(backend: &Backend, facts: &Facts) -> Result<Option<Extensions>, Failure> {
+    match stranger(backend, facts).await? {
         Ok(connection) => {
             let extensions = connection.extensions;
             connection.quit();
@@ -33,17 +34,17 @@ pub(super) async fn learn(connect: &Connect, facts: &Facts) -> Result<Option<Ext
     }
 }
 
-/// The proof. Gives what the backend lists, unless it does not even let a stranger in, which proves as much.
-pub(super) async fn prove(connect: &Connect, facts: &Facts) -> Result<Option<Extensions>, Failure> {
-    let mut connection = match stranger(connect, facts).await? {
+/// The proof. Gives what the backend lists; `None` when it refuses a stranger at once, which is proof as well.
+pub(super) async fn prove(backend: &Backend, facts: &Facts) -> Result<Option<Extensions>, Failure> {
+    let mut connection = match stranger(backend, facts).await? {
         Ok(connection) => connection,
         Err(refusal) => {
-            tracing::info!("backend {}: answers {} to a stranger's connection", named(connect), refusal.code);
+            tracing::info!("backend {backend}: answers {} to a stranger's connection", refusal.code);
             return Ok(None);
         }
     };
     let label = RandomState::new().build_hasher().finish();
-    // The literal is refused by name only: no backend can hide behind a domain that does not resolve.
+    // The literal needs no name server: a domain that does not resolve may be refused for that alone.
     let targets = [
         format!("relay-test@{FOREIGN}"),
         format!("relay-test@{label:016x}.{FOREIGN}"),
@@ -51,7 +52,7 @@ pub(super) async fn prove(connect: &Connect, facts: &Facts) -> Result<Option<Ext
     ];
     for target in targets {
         if attempt(&mut connection, &target).await? {
-            return Err(Failure::Relays(advice(connect, facts, &target)));
+            return Err(Failure::Relays(advice(backend, facts, &target)));
         }
     }
     let extensions = connection.extensions;
@@ -59,29 +60,29 @@ pub(super) async fn prove(connect: &Connect, facts: &Facts) -> Result<Option<Ext
     Ok(Some(extensions))
 }
 
-/// Introduces a stranger. The inner error: the backend has refused it, having understood who it is.
-async fn stranger(connect: &Connect, facts: &Facts) -> Result<Result<Connection, Reply>, Failure> {
+/// Connects for a stranger. The inner error: the backend was told who it is and refused it.
+async fn stranger(backend: &Backend, facts: &Facts) -> Result<Result<Connection, Reply>, Failure> {
     let helo = Helo { name: FOREIGN.into(), esmtp: true };
     let client = Client { address: STRANGER, local: LOCAL, helo: &helo };
-    match Connection::open(connect, facts, &client, later(WAIT)).await {
+    match Connection::open(&backend.connect, facts, &client, later(WAIT)).await {
         Ok(connection) => Ok(Ok(connection)),
         Err(Failure::Client(reply)) => Ok(Err(reply)),
         Err(failure) => Err(failure),
     }
 }
 
-/// True when the backend would relay to `target`. Without the bounce's sender it is tried with an ordinary one, so that
-/// an opinion about the one does not pass for a refusal to relay.
+/// True when the backend would relay to `target`. Tried with the null sender and with an ordinary one, so that a refusal of
+/// the sender is not taken for a refusal to relay.
 async fn attempt(connection: &mut Connection, target: &str) -> Result<bool, Failure> {
     for sender in [String::new(), format!("relay-test@{FOREIGN}")] {
-        let mail = connection.ask(format!("MAIL FROM:<{sender}>\r\n").as_bytes(), Phase::Envelope).await?;
+        let mail = connection.ask(format!("MAIL FROM:<{sender}>\r\n").as_bytes(), Wait::Envelope).await?;
         if !refused(mail)? {
-            let rcpt = connection.ask(format!("RCPT TO:<{target}>\r\n").as_bytes(), Phase::Envelope).await?;
+            let rcpt = connection.ask(format!("RCPT TO:<{target}>\r\n").as_bytes(), Wait::Envelope).await?;
             if !refused(rcpt)? {
                 return Ok(true);
             }
         }
-        let rset = connection.ask(b"RSET\r\n", Phase::Envelope).await?;
+        let rset = connection.ask(b"RSET\r\n", Wait::Envelope).await?;
         if !rset.is_positive() {
             return Err(Failure::Unexpected(rset));
         }
@@ -97,15 +98,14 @@ fn refused(reply: Reply) -> Result<bool, Failure> {
     }
 }
 
-fn advice(connect: &Connect, facts: &Facts, target: &str) -> String {
+fn advice(backend: &Backend, facts: &Facts, target: &str) -> String {
     let stranger = match facts.identity {
-        Identity::None => "a client that it takes for a neighbour, because no identity is handed over",
+        Identity::None => "a client that it takes for a local one, because it is not told who the client is",
         Identity::Xclient | Identity::ProxyV2 => "a client at 192.0.2.1",
     };
     format!(
-        "the backend at {} relays for a stranger: it takes RCPT TO:<{target}> from {stranger}. \
+        "the backend at {backend} relays for a stranger: it takes RCPT TO:<{target}> from {stranger}. \
          Let it refuse (in Postfix: empty mynetworks= and smtpd_relay_restrictions=reject_unauth_destination for \
-         this service), or say relay_proof = false if it trusts us by design; see README",
-        named(connect)
+         this service), or write relay_proof = false if it trusts us by design; see README"
     )
 }

@@ -1,14 +1,14 @@
-//! The queue role, which runs a queue program for each message. A message goes to it whole: an envelope, and the content in a
-//! file of its own with LF line ends, which no session has a descriptor of.
+//! The queue role, which runs a queue program for each message. It gets the envelope, and the content in a file with LF line
+//! ends of which no session has a descriptor.
 
-use super::delivery::{Lost, Message};
+use super::delivery::{DeliveryError, Message};
 use super::pieces::Pieces;
-use super::{Failure, Phase, qmqp};
-use crate::clock::Clock;
+use super::{Failure, Timeouts, Wait, qmqp};
+use crate::deadline::{Deadline, later};
+use crate::identity::Client;
 use crate::spool::{ContentFile, Spool};
 use crate::transaction::Transaction;
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
-use gatepost_wire::link::Open;
 use gatepost_wire::queue::{Done, Submit};
 use gatepost_wire::{HandoffToQueue, QueueToHandoff};
 use std::collections::HashMap;
@@ -17,7 +17,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 /// Longest frame that the queue role sends.
 const SHORT_FRAME: usize = 64;
@@ -26,9 +25,9 @@ const SHORT_FRAME: usize = 64;
 #[derive(Debug)]
 struct Link {
     end: AsyncEnd<HandoffToQueue, QueueToHandoff>,
-    /// Held while a message is told: its parts must not be mixed with another's.
+    /// Held while a message is sent: its parts must not be mixed with another's.
     turn: tokio::sync::Mutex<()>,
-    /// Who waits for which ticket. Dropped with the link: then it is not known what became of theirs.
+    /// Who waits for the answer to which ticket. When the link ends it is not known what became of theirs.
     waiting: Mutex<Waiting>,
 }
 
@@ -40,9 +39,10 @@ struct Waiting {
     over: bool,
 }
 
-/// The way to the queue role.
-#[derive(Debug, Default)]
+/// The queue role, by the link that is current.
+#[derive(Debug)]
 pub(crate) struct Queue {
+    timeouts: Timeouts,
     link: Mutex<Option<Arc<Link>>>,
 }
 
@@ -51,16 +51,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Queue {
-    /// Takes a fresh link; the one before it is over. What is given back hears the answers for as long as the link lasts.
+    pub(super) fn new(timeouts: Timeouts) -> Self {
+        Self { timeouts, link: Mutex::default() }
+    }
+
+    /// Takes a new link, which replaces the one before it. The future reads its answers until it ends.
     pub(crate) fn link(&self, fd: OwnedFd) -> io::Result<impl Future<Output = ()> + Send + 'static> {
         let end = AsyncEnd::from_fd(fd)?;
         let link = Arc::new(Link { end, turn: tokio::sync::Mutex::default(), waiting: Mutex::default() });
         *lock(&self.link) = Some(Arc::clone(&link));
-        Ok(async move { link.hear().await })
+        Ok(async move { link.receive().await })
     }
 
     /// Whether there is a queue role to give messages to.
-    pub(crate) fn is_there(&self) -> Result<(), Failure> {
+    pub(super) fn is_there(&self) -> Result<(), Failure> {
         self.current().map(drop)
     }
 
@@ -69,36 +73,36 @@ impl Queue {
         link.ok_or_else(|| Failure::Connect(io::ErrorKind::NotFound.into()))
     }
 
-    /// Gives a message to the queue program, by `until`.
-    pub(crate) async fn deliver(
+    /// Gives a message to the queue program.
+    pub(super) async fn deliver(
         &self,
         spool: &Spool,
-        open: &Open,
+        client: &Client<'_>,
         transaction: &Transaction,
         message: &mut Message<'_>,
-        until: Instant,
-    ) -> Result<Done, Lost> {
+    ) -> Result<Done, DeliveryError> {
+        let until = later(self.timeouts.end);
         if let Some(extension) = transaction.missing(&qmqp::extensions()) {
             return Err(Failure::Missing(extension).into());
         }
         let mut content = convert(spool, message).await?;
-        content.rewind().map_err(Lost::Unread)?;
+        content.rewind().map_err(DeliveryError::File)?;
         let link = self.current()?;
-        let mut clock = Clock::new(until);
+        let mut deadline = Deadline::new(until);
         let (ticket, answer) = link.ticket()?;
-        let told = clock.bound(link.tell(ticket, open, transaction, &content)).await;
-        // The queue role has its own descriptor now; ours are counted.
+        let told = deadline.bound(link.tell(ticket, client, transaction, &content)).await;
+        // The queue role has a descriptor of its own now, and ours are limited.
         drop(content);
         match told {
             Ok(Ok(())) => {}
             Ok(Err(e)) => return Err(lost(&e).into()),
-            Err(_) => return Err(Failure::Timeout(Phase::Block).into()),
+            Err(_) => return Err(Failure::Timeout(Wait::Block).into()),
         }
-        match clock.bound(answer).await {
+        match deadline.bound(answer).await {
             Ok(Ok(done)) => Ok(done),
             // The program may have it or not.
-            Ok(Err(_)) => Err(Lost::After(Failure::Lost(None))),
-            Err(_) => Err(Lost::After(Failure::Timeout(Phase::End))),
+            Ok(Err(_)) => Err(DeliveryError::After(Failure::Lost(None))),
+            Err(_) => Err(DeliveryError::After(Failure::Timeout(Wait::End))),
         }
     }
 }
@@ -107,15 +111,15 @@ fn lost(e: &ChannelError) -> Failure {
     Failure::Lost(Some(io::Error::other(e.to_string())))
 }
 
-/// Writes the content as the program is to read it. Only we have this file: what is looked at here is what is queued.
-async fn convert(spool: &Spool, message: &mut Message<'_>) -> Result<ContentFile, Lost> {
-    let mut file = spool.file().map_err(Lost::Unread)?;
+/// Writes the content as the program has to read it. Only we have this file, so what was checked here is what is queued.
+async fn convert(spool: &Spool, message: &mut Message<'_>) -> Result<ContentFile, DeliveryError> {
+    let mut file = spool.file().map_err(DeliveryError::File)?;
     let mut pieces = Pieces::new(message)?;
     let mut out = Vec::new();
     while pieces.next(&mut out)? {
-        file.append(&out).map_err(Lost::Unread)?;
+        file.append(&out).map_err(DeliveryError::File)?;
         out.clear();
-        // A file is written without waiting: without this, other sessions would wait for all of it.
+        // Writing a file does not wait: without this, other sessions would wait for all of it.
         tokio::task::yield_now().await;
     }
     Ok(file)
@@ -131,37 +135,37 @@ impl Link {
         }
         waiting.last = waiting.last.wrapping_add(1);
         let ticket = waiting.last;
-        // Whoever has stopped waiting need not be remembered.
+        // Forget those who no longer wait.
         waiting.tickets.retain(|_, sender| !sender.is_closed());
         waiting.tickets.insert(ticket, sender);
         Ok((ticket, receiver))
     }
 
-    /// Tells a message; its commit, with the content, comes last.
+    /// Sends a message; its commit, with the content, comes last.
     async fn tell(
         &self,
         ticket: u32,
-        open: &Open,
+        client: &Client<'_>,
         transaction: &Transaction,
         content: &ContentFile,
     ) -> Result<(), ChannelError> {
         let _turn = self.turn.lock().await;
         let sender = transaction.bare_sender();
-        self.end.tell(&Submit::Begin { ticket, client: open.client, local: open.local, sender: &sender }).await?;
+        self.end.tell(&Submit::Begin { ticket, client: client.address, local: client.local, sender: &sender }).await?;
         for recipient in transaction.recipients() {
             self.end.tell(&Submit::Recipient(&recipient.bare())).await?;
         }
         self.end.tell_with(&Submit::Commit, &[content.reader()]).await
     }
 
-    /// Hears answers until the link ends.
-    async fn hear(&self) {
+    /// Reads answers until the link ends.
+    async fn receive(&self) {
         let mut inbox = Inbox::new(SHORT_FRAME);
         loop {
             match self.end.recv(&mut inbox).await {
                 Ok(done) => {
                     let waiting = lock(&self.waiting).tickets.remove(&done.ticket);
-                    // One that waits no more has been told to come again.
+                    // Whoever no longer waits has told its client to come again.
                     let _ = waiting.map(|waiting| waiting.send(done));
                 }
                 Err(e) => {

@@ -1,87 +1,140 @@
-//! A stream to a backend, whichever address family it has.
+//! A connection to a backend as a stream of octets: a unix socket or TCP. Every wait on it has an end.
 
-use super::{Failure, Phase};
-use crate::clock::{Clock, Elapsed};
+use super::{Failure, Timeouts, Wait};
+use crate::deadline::{Deadline, Elapsed};
 use gatepost_wire::slice::Connect;
+use std::fmt;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::Instant;
 
-/// Wait before a full backlog is tried again: a unix socket refuses at once where TCP would wait.
+/// Pause before a unix socket whose backlog is full is tried again: it refuses at once, where TCP would wait.
 const BACKLOG_PAUSE: Duration = Duration::from_millis(20);
 
-#[derive(Debug)]
-pub(crate) enum Stream {
-    Unix(UnixStream),
-    Tcp(TcpStream),
+trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
+
+/// An open stream.
+pub(super) struct Stream {
+    socket: Box<dyn Socket>,
+    deadline: Deadline,
+    timeouts: Timeouts,
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stream")
+    }
 }
 
 impl Stream {
-    /// Connects within `wait`.
-    pub(crate) async fn reach(to: &Connect, clock: &mut Clock, wait: Duration) -> Result<Self, Failure> {
-        clock.set(wait);
-        match clock.bound(Self::connect(to)).await {
-            Ok(stream) => stream.map_err(Failure::Connect),
-            Err(Elapsed) => Err(Failure::Timeout(Phase::Connect)),
+    /// Connects. Every wait, this one included, ends by `until`.
+    pub(super) async fn open(to: &Connect, timeouts: Timeouts, until: Instant) -> Result<Self, Failure> {
+        let mut deadline = Deadline::new(until);
+        deadline.set(timeouts.of(Wait::Connect));
+        match deadline.bound(connect(to)).await {
+            Ok(Ok(socket)) => Ok(Self { socket, deadline, timeouts }),
+            Ok(Err(e)) => Err(Failure::Connect(e)),
+            Err(Elapsed) => Err(Failure::Timeout(Wait::Connect)),
         }
     }
 
-    /// Waits for ever while a unix socket's backlog is full.
-    async fn connect(to: &Connect) -> io::Result<Self> {
-        match to {
-            Connect::Unix(path) => loop {
-                match UnixStream::connect(path).await {
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(BACKLOG_PAUSE).await,
-                    other => return other.map(Self::Unix),
-                }
-            },
-            Connect::Tcp(address) => {
-                let stream = TcpStream::connect(*address).await?;
-                // What belongs together is written together; without this the last piece may wait 40 ms for an ACK.
-                stream.set_nodelay(true)?;
-                Ok(Self::Tcp(stream))
-            }
+    /// Reads octets that have come already; `None`: there are none.
+    pub(super) async fn read_early(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Failure> {
+        // The runtime learns what has come only when it asks the system, which it may not have done since the last read.
+        tokio::task::yield_now().await;
+        let mut buffer = ReadBuf::new(buffer);
+        let read = poll_fn(|cx| match Pin::new(&mut *self.socket).poll_read(cx, &mut buffer) {
+            Poll::Ready(done) => Poll::Ready(Some(done)),
+            Poll::Pending => Poll::Ready(None),
+        });
+        match read.await {
+            None => Ok(None),
+            Some(Ok(())) if buffer.filled().is_empty() => Err(Failure::Lost(None)),
+            Some(Ok(())) => Ok(Some(buffer.filled().len())),
+            Some(Err(e)) => Err(Failure::Lost(Some(e))),
         }
     }
 
-    /// Reads what is there, at least one octet. 0: the backend has closed.
-    pub(crate) async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Unix(stream) => stream.read(buffer).await,
-            Self::Tcp(stream) => stream.read(buffer).await,
+    /// Starts the time that the reads and writes of one step may take together.
+    pub(super) fn start(&mut self, wait: Wait) {
+        self.deadline.set(self.timeouts.of(wait));
+    }
+
+    /// Reads at least one octet.
+    pub(super) async fn read(&mut self, buffer: &mut [u8], wait: Wait) -> Result<usize, Failure> {
+        match self.deadline.bound(self.socket.read(buffer)).await {
+            Ok(Ok(0)) => Err(Failure::Lost(None)),
+            Ok(Ok(n)) => Ok(n),
+            Ok(Err(e)) => Err(Failure::Lost(Some(e))),
+            Err(Elapsed) => Err(Failure::Timeout(wait)),
         }
     }
 
-    /// Reads what is there already.
-    pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Unix(stream) => stream.try_read(buffer),
-            Self::Tcp(stream) => stream.try_read(buffer),
-        }
-    }
-
-    /// Writes all of it.
-    pub(crate) async fn write_all(&mut self, octets: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Unix(stream) => stream.write_all(octets).await,
-            Self::Tcp(stream) => stream.write_all(octets).await,
-        }
-    }
-
-    /// Ends our half: no more will come from us.
-    pub(crate) async fn shut(&mut self) -> io::Result<()> {
-        match self {
-            Self::Unix(stream) => stream.shutdown().await,
-            Self::Tcp(stream) => stream.shutdown().await,
-        }
-    }
-
-    /// Writes what goes out at once, and does not care.
-    pub(crate) fn try_write(&self, octets: &[u8]) {
-        let _ = match self {
-            Self::Unix(stream) => stream.try_write(octets),
-            Self::Tcp(stream) => stream.try_write(octets),
+    /// Writes all of `octets`.
+    pub(super) async fn write(&mut self, octets: &[u8], wait: Wait) -> Result<(), Failure> {
+        self.start(wait);
+        let socket = &mut self.socket;
+        let written = async {
+            socket.write_all(octets).await?;
+            socket.flush().await
         };
+        match self.deadline.bound(written).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(e)) => Err(Failure::Lost(Some(e))),
+            Err(Elapsed) => Err(Failure::Timeout(wait)),
+        }
+    }
+
+    /// Ends our half: nothing more will be written.
+    pub(super) async fn finish(&mut self) -> Result<(), Failure> {
+        self.socket.shutdown().await.map_err(|e| Failure::Lost(Some(e)))
+    }
+
+    /// Closes, after writing as much of `octets` as can be written without waiting.
+    pub(super) fn close_with(mut self, octets: &[u8]) {
+        let mut cx = Context::from_waker(Waker::noop());
+        if Pin::new(&mut *self.socket).poll_write(&mut cx, octets).is_ready() {
+            let _ = Pin::new(&mut *self.socket).poll_flush(&mut cx);
+            let _ = Pin::new(&mut *self.socket).poll_shutdown(&mut cx);
+        }
+    }
+
+    /// Every wait from now on ends by `until`.
+    pub(super) fn limit(&mut self, until: Instant) {
+        self.deadline.limit(until);
+    }
+
+    /// Starts the time for which this connection may be unused.
+    pub(super) fn park(&mut self) {
+        self.deadline.park(self.timeouts.park);
+    }
+
+    /// Waits for `work`, but not longer than the connection may be unused.
+    pub(super) async fn while_parked<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Elapsed> {
+        self.deadline.bound(work).await
+    }
+}
+
+/// Waits for ever while a unix socket's backlog is full.
+async fn connect(to: &Connect) -> io::Result<Box<dyn Socket>> {
+    match to {
+        Connect::Unix(path) => loop {
+            match UnixStream::connect(path).await {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(BACKLOG_PAUSE).await,
+                other => return Ok(Box::new(other?)),
+            }
+        },
+        Connect::Tcp(address) => {
+            let stream = TcpStream::connect(*address).await?;
+            // What belongs together is written together; without this the last piece may wait 40 ms for an ACK.
+            stream.set_nodelay(true)?;
+            Ok(Box::new(stream))
+        }
     }
 }

@@ -64,12 +64,12 @@ fn rows() -> Vec<Row> {
     rows
 }
 
-fn shortened(stage: Stage, patience: &mut Patience) {
+fn shortened(stage: Stage, timeouts: &mut Timeouts) {
     match stage {
-        Stage::Greeting | Stage::Hello | Stage::Xclient | Stage::HelloAgain => patience.hello = SHORT,
-        Stage::Mail | Stage::Rcpt | Stage::Reset => patience.envelope = SHORT,
-        Stage::Data => patience.data = SHORT,
-        Stage::Content | Stage::End => patience.end = SHORT,
+        Stage::Greeting | Stage::Hello | Stage::Xclient | Stage::HelloAgain => timeouts.greeting = SHORT,
+        Stage::Mail | Stage::Rcpt | Stage::Reset => timeouts.envelope = SHORT,
+        Stage::Data => timeouts.data = SHORT,
+        Stage::Content | Stage::End => timeouts.end = SHORT,
     }
 }
 
@@ -86,16 +86,16 @@ fn p1_every_failure_of_the_backend_at_every_stage_is_told_as_what_it_is() {
                 continue;
             }
             let what = format!("{extensions:?} {stage:?} {deed:?}");
-            let scene = Scene::new().patient(|patience| {
+            let scene = Scene::new().timeouts(|timeouts| {
                 if deed == Deed::Hang {
-                    shortened(stage, patience)
+                    shortened(stage, timeouts)
                 }
             });
             let mta = scene.mta();
             mta.offer(extensions);
             mta.misbehave(stage, deed);
             play(async {
-                let mut session = Session::begin(&scene.house()).await;
+                let mut session = Session::begin(&scene.shared()).await;
                 let mut verdict = session.mail_and("user@ok.test").await;
                 if at == At::Commit {
                     assert_eq!(verdict.code, 250, "{what}");
@@ -121,7 +121,7 @@ fn p1_every_failure_of_the_backend_at_every_stage_is_told_as_what_it_is() {
 #[test]
 fn a_backend_that_is_not_there_is_come_back_later() {
     let scene = Scene::new();
-    let verdict = play(async { Session::begin(&scene.house()).await.mail_and("user@ok.test").await });
+    let verdict = play(async { Session::begin(&scene.shared()).await.mail_and("user@ok.test").await });
     assert_eq!((verdict.code, verdict.enhanced, verdict.reason), (451, (4, 3, 0), Reason::BackendDown));
 }
 
@@ -133,7 +133,7 @@ fn a_backend_that_drips_its_replies_is_understood() {
         mta.misbehave(stage, Deed::Drip(Duration::from_micros(100)));
     }
     play(async {
-        let mut session = Session::begin(&scene.house()).await;
+        let mut session = Session::begin(&scene.shared()).await;
         assert_eq!(session.mail_and("user@ok.test").await.code, 250);
         assert_eq!(session.send(LETTER).await.code, 250);
     });
@@ -149,9 +149,9 @@ fn the_next_backend_is_tried_when_the_first_is_down() {
         slice.connect.insert(0, Connect::Unix(nowhere));
     });
     play(async {
-        let house = scene.house();
-        house.doors.prove().await.unwrap();
-        let mut session = Session::begin(&house).await;
+        let shared = scene.shared();
+        shared.route.prove().await.unwrap();
+        let mut session = Session::begin(&shared).await;
         assert_eq!(session.mail_and("user@ok.test").await.code, 250);
         assert_eq!(session.send(LETTER).await.code, 250);
     });
@@ -165,7 +165,7 @@ fn a_backend_over_tcp_is_as_good() {
     let mta = Mta::tcp(listener, Speaks::Smtp);
     let scene = Scene::new().with(|slice| slice.connect = vec![Connect::Tcp(address)]);
     play(async {
-        let mut session = Session::begin(&scene.house()).await;
+        let mut session = Session::begin(&scene.shared()).await;
         assert_eq!(session.mail_and("user@ok.test").await.code, 250);
         assert_eq!(session.send(LETTER).await.code, 250);
     });
@@ -175,20 +175,20 @@ fn a_backend_over_tcp_is_as_good() {
 #[test]
 fn p1_a_backend_that_uses_up_every_wait_does_not_outlast_the_client() {
     let drip = Deed::Drip(Duration::from_millis(2));
-    let scene = Scene::new().patient(|patience| patience.rcpt = SHORT);
+    let scene = Scene::new().timeouts(|timeouts| timeouts.rcpt = SHORT);
     let mta = scene.mta();
     Stage::ALL
         .into_iter()
         .filter(|stage| *stage != Stage::Content)
         .for_each(|stage| mta.misbehave(stage, drip.clone()));
-    let verdict = play(async { Session::begin(&scene.house()).await.mail_and("user@ok.test").await });
+    let verdict = play(async { Session::begin(&scene.shared()).await.mail_and("user@ok.test").await });
     assert_eq!((verdict.code, verdict.reason), (451, Reason::BackendTimeout));
 
-    let scene = Scene::new().patient(|patience| patience.end = SHORT);
+    let scene = Scene::new().timeouts(|timeouts| timeouts.end = SHORT);
     let mta = scene.mta();
     mta.misbehave(Stage::Data, Deed::Hang);
     play(async {
-        let mut session = Session::begin(&scene.house()).await;
+        let mut session = Session::begin(&scene.shared()).await;
         assert_eq!(session.mail_and("user@ok.test").await.code, 250);
         let verdict = session.send(LETTER).await;
         assert_eq!((verdict.code, verdict.reason), (451, Reason::BackendTimeout));
@@ -198,16 +198,16 @@ fn p1_a_backend_that_uses_up_every_wait_does_not_outlast_the_client() {
 
 #[test]
 fn a_backend_that_has_just_failed_is_asked_last() {
-    let scene = Scene::new().patient(|patience| patience.hello = SHORT);
+    let scene = Scene::new().timeouts(|timeouts| timeouts.greeting = SHORT);
     let slow = Mta::unix(&scene.directory.join("slow"), Speaks::Smtp);
     let slow_socket = Connect::Unix(scene.directory.join("slow").display().to_string());
     let scene = scene.with(|slice| slice.connect.insert(0, slow_socket));
     let good = scene.mta();
     slow.misbehave(Stage::Greeting, Deed::Hang);
     play(async {
-        let house = scene.house();
+        let shared = scene.shared();
         for _ in 0..3 {
-            let mut session = Session::begin(&house).await;
+            let mut session = Session::begin(&shared).await;
             assert_eq!(session.mail_and("user@ok.test").await.code, 250);
             session.bye().await;
         }
@@ -217,10 +217,10 @@ fn a_backend_that_has_just_failed_is_asked_last() {
 
 #[test]
 fn a_kept_connection_has_as_much_time_to_answer_as_a_new_one() {
-    let scene = Scene::new().patient(|patience| patience.park = SHORT);
+    let scene = Scene::new().timeouts(|timeouts| timeouts.park = SHORT);
     let mta = scene.mta();
     play(async {
-        let mut session = Session::begin(&scene.house()).await;
+        let mut session = Session::begin(&scene.shared()).await;
         assert_eq!(session.mail_and("one@ok.test").await.code, 250);
         // Each reply takes longer than the connection may rest.
         let drip = Deed::Drip(SHORT / 10);

@@ -1,7 +1,7 @@
 //! P4: a session that is owned can say anything along its channel. It costs itself, and nothing else.
 
 use super::*;
-use crate::gate::{INLINE_MAX, Kind, PERMITTED, State};
+use crate::protocol::{INLINE_MAX, Kind, PERMITTED, State};
 use gatepost_testkit::wait;
 use gatepost_wire::codec::Frame;
 use gatepost_wire::session::{CONTENT_MAX, Reason};
@@ -57,7 +57,7 @@ fn p4_what_the_table_does_not_permit_ends_the_session_and_delivers_nothing() {
             let scene = Scene::new();
             let mta = scene.mta();
             play(async {
-                let mut session = Session::begin(&scene.house()).await;
+                let mut session = Session::begin(&scene.shared()).await;
                 reach(&mut session, &scene, state).await;
                 session.say(&[ask]);
                 assert!(session.is_dropped().await, "{kind:?} in {state:?}");
@@ -75,7 +75,7 @@ fn what_the_table_permits_does_not_end_the_session() {
         let scene = Scene::new();
         let _mta = scene.mta();
         play(async {
-            let mut session = Session::begin(&scene.house()).await;
+            let mut session = Session::begin(&scene.shared()).await;
             reach(&mut session, &scene, state).await;
             session.say(&[Ask::Reset]);
             assert_eq!(session.mail_and("user@ok.test").await.code, 250, "{state:?}");
@@ -92,7 +92,7 @@ fn p4_a_commit_of_another_length_than_came_is_hostile() {
         let scene = Scene::new();
         let mta = scene.mta();
         play(async {
-            let mut session = Session::begin(&scene.house()).await;
+            let mut session = Session::begin(&scene.shared()).await;
             assert_eq!(session.mail_and("user@ok.test").await.code, 250);
             match file {
                 None => session.say(&[Ask::Content(&vec![b'x'; inline])]),
@@ -113,7 +113,7 @@ fn p6_no_more_inline_content_than_was_offered() {
     let scene = Scene::new();
     let mta = scene.mta();
     play(async {
-        let mut session = Session::begin(&scene.house()).await;
+        let mut session = Session::begin(&scene.shared()).await;
         assert_eq!(session.mail_and("user@ok.test").await.code, 250);
         let piece = [b'x'; CONTENT_MAX];
         for _ in 0..INLINE_MAX as usize / CONTENT_MAX {
@@ -151,7 +151,7 @@ fn p4_octets_that_could_end_a_command_line_are_hostile() {
         let scene = Scene::new();
         let mta = scene.mta();
         play(async {
-            let mut session = Session::begin(&scene.house()).await;
+            let mut session = Session::begin(&scene.shared()).await;
             session.say(&[Ask::Mail(mail), Ask::Rcpt(rcpt)]);
             assert!(session.is_dropped().await, "{mail:?} {rcpt:?}");
         });
@@ -178,7 +178,7 @@ fn p4_frames_that_are_none_are_hostile() {
         let scene = Scene::new();
         let mta = scene.mta();
         play(async {
-            let mut session = Session::begin(&scene.house()).await;
+            let mut session = Session::begin(&scene.shared()).await;
             session.frames.seq().send(&frame, &[]).unwrap();
             assert!(session.is_dropped().await, "{:?}", frame.get(..20));
         });
@@ -192,7 +192,7 @@ fn p1_a_session_that_dies_leaves_nothing_delivered() {
     let mta = scene.mta();
     play(async {
         for filed in [false, true] {
-            let mut session = Session::begin(&scene.house()).await;
+            let mut session = Session::begin(&scene.shared()).await;
             assert_eq!(session.mail_and("user@ok.test").await.code, 250);
             session.say(&[Ask::Content(LETTER)]);
             if filed {
@@ -214,11 +214,11 @@ fn p6_memory_over_all_sessions_is_bounded_and_the_rest_is_told_to_come_back() {
     let scene = Scene::new();
     let mta = scene.mta();
     play(async {
-        let mut house = Arc::into_inner(scene.house()).unwrap();
-        house.allowance = crate::allowance::Allowance::new(u64::from(INLINE_MAX));
-        let house = Arc::new(house);
+        let mut shared = Arc::into_inner(scene.shared()).unwrap();
+        shared.allowance = crate::allowance::Allowance::new(u64::from(INLINE_MAX));
+        let shared = Arc::new(shared);
         let piece = vec![b'x'; CONTENT_MAX];
-        let mut full = Session::begin(&house).await;
+        let mut full = Session::begin(&shared).await;
         assert_eq!(full.mail_and("user@ok.test").await.code, 250);
         full.say(&[Ask::Content(&piece)]);
         full.say(&[Ask::Content(&piece)]);
@@ -226,7 +226,7 @@ fn p6_memory_over_all_sessions_is_bounded_and_the_rest_is_told_to_come_back() {
         full.say(&[Ask::Content(&piece)]);
         // Heard by now, because it is answered.
         drop(full.file(b"").await);
-        let mut other = Session::begin(&house).await;
+        let mut other = Session::begin(&shared).await;
         assert_eq!(other.mail_and("user@ok.test").await.code, 250);
         let verdict = other.send(&piece).await;
         assert_eq!((verdict.code, verdict.reason), (452, Reason::NoSpace));
@@ -243,7 +243,7 @@ fn a_message_over_the_limit_is_refused_even_if_the_session_let_it_pass() {
     let scene = Scene::new().with(|slice| slice.message_size = 1000);
     let mta = scene.mta();
     play(async {
-        let mut session = Session::begin(&scene.house()).await;
+        let mut session = Session::begin(&scene.shared()).await;
         for filed in [false, true] {
             assert_eq!(session.mail_and("user@ok.test").await.code, 250);
             let content = [b'x'; 1001];
@@ -260,7 +260,7 @@ fn a_content_file_can_only_be_appended_to() {
     let scene = Scene::new();
     let mta = scene.mta();
     play(async {
-        let mut session = Session::begin(&scene.house()).await;
+        let mut session = Session::begin(&scene.shared()).await;
         assert_eq!(session.mail_and("user@ok.test").await.code, 250);
         let mut file = fs::File::from(session.file(b"").await);
         assert_eq!(scene.spooled(), 0);
@@ -279,7 +279,7 @@ fn p6_a_session_has_one_content_file_however_often_it_asks() {
     let scene = Scene::new().with(|slice| slice.message_size = 5000);
     let mta = scene.mta();
     play(async {
-        let mut session = Session::begin(&scene.house()).await;
+        let mut session = Session::begin(&scene.shared()).await;
         let mut files = Vec::new();
         // Dropped; too large; not fit to be sent on; taken.
         for (octet, octets, code) in

@@ -2,6 +2,7 @@
 
 use super::scripted::{Line, backend};
 use super::*;
+use crate::backend::{LMTP, SMTP, Words};
 use crate::identity::{Client, proxy_v2, xclient};
 use crate::transaction::Helo;
 use gatepost_smtp::client::{Extensions, ReplyReader};
@@ -16,17 +17,17 @@ fn listing(attributes: &str) -> Extensions {
     Extensions::from_ehlo(&reply.unwrap())
 }
 
-fn commands(address: &str, helo: &str, dialect: Dialect, attributes: &str) -> Option<Vec<String>> {
+fn commands(address: &str, helo: &str, words: &Words, attributes: &str) -> Option<Vec<String>> {
     let helo = Helo { name: helo.into(), esmtp: true };
     let client = Client { address: address.parse().unwrap(), local: "198.51.100.1:25".parse().unwrap(), helo: &helo };
-    let commands = xclient(&client, dialect, &listing(attributes))?;
+    let commands = xclient(&client, words, &listing(attributes))?;
     Some(commands.into_iter().map(|command| String::from_utf8(command).unwrap()).collect())
 }
 
 #[test]
 fn xclient_says_what_is_listed_and_the_address_last() {
-    let smtp = Dialect::Smtp;
-    let table: [(&str, &str, Dialect, &str, Option<&str>); 9] = [
+    let smtp = &SMTP;
+    let table: [(&str, &str, &Words, &str, Option<&str>); 9] = [
         (
             "192.0.2.7:4711",
             "cli.test",
@@ -40,7 +41,7 @@ fn xclient_says_what_is_listed_and_the_address_last() {
         (
             "[2001:db8::7]:1",
             "[IPv6:2001:db8::7]",
-            Dialect::Lmtp,
+            &LMTP,
             "ADDR PORT PROTO HELO LOGIN SESSION TTL TIMEOUT",
             Some("XCLIENT PROTO=LMTP HELO=[IPv6:2001:db8::7] PORT=1 ADDR=IPV6:2001:db8::7\r\n"),
         ),
@@ -52,17 +53,16 @@ fn xclient_says_what_is_listed_and_the_address_last() {
         ("192.0.2.7:1", "x", smtp, "", None),
         ("192.0.2.7:1", "x", smtp, "BOGUS ADDR", Some("XCLIENT ADDR=192.0.2.7\r\n")),
     ];
-    for (address, helo, dialect, attributes, command) in table {
+    for (address, helo, words, attributes, command) in table {
         let expected = command.map(|command| vec![command.to_owned()]);
-        assert_eq!(commands(address, helo, dialect, attributes), expected, "{address} {helo} {attributes}");
+        assert_eq!(commands(address, helo, words, attributes), expected, "{address} {helo} {attributes}");
     }
 }
 
 #[test]
 fn xclient_is_split_before_512_octets() {
     for helo in ["a".repeat(255), "+".repeat(150), "+".repeat(255)] {
-        let commands =
-            commands("[2001:db8:1111:2222:3333:4444:5555:6666]:65535", &helo, Dialect::Smtp, POSTFIX).unwrap();
+        let commands = commands("[2001:db8:1111:2222:3333:4444:5555:6666]:65535", &helo, &SMTP, POSTFIX).unwrap();
         for command in &commands {
             assert!(command.len() <= 512 && command.starts_with("XCLIENT ") && command.ends_with("\r\n"), "{command}");
         }
@@ -107,7 +107,7 @@ fn p4_no_mail_where_xclient_is_not_offered_or_not_understood() {
         if let Some(deed) = deed {
             mta.misbehave(Stage::Xclient, deed);
         }
-        let verdict = play(async { Session::begin(&scene.house()).await.mail_and("user@ok.test").await });
+        let verdict = play(async { Session::begin(&scene.shared()).await.mail_and("user@ok.test").await });
         assert_eq!((verdict.code, verdict.enhanced, verdict.reason), (451, (4, 3, 5), Reason::IdentityRefused));
         assert!(!mta.lines().iter().any(|line| line.starts_with("MAIL")), "{extensions:?}");
     }
@@ -135,7 +135,7 @@ fn proxy_header_comes_before_the_greeting() {
     ];
     let backend = backend(&scene.socket(), vec![script]);
     play(async {
-        let mut session = Session::begin(&scene.house()).await;
+        let mut session = Session::begin(&scene.shared()).await;
         assert_eq!(session.mail_and("user@ok.test").await.code, 250);
         assert_eq!(session.send(LETTER).await.code, 250);
         session.bye().await;
@@ -147,7 +147,7 @@ fn proxy_header_comes_before_the_greeting() {
 fn p4_no_mail_where_the_proxy_header_is_taken_for_commands() {
     let scene = Scene::new().with(|slice| slice.identity = Identity::ProxyV2);
     let mta = scene.mta();
-    let verdict = play(async { Session::begin(&scene.house()).await.mail_and("user@ok.test").await });
+    let verdict = play(async { Session::begin(&scene.shared()).await.mail_and("user@ok.test").await });
     assert_eq!(verdict.code, 451, "{verdict:?}");
     assert!(!mta.lines().iter().any(|line| line.starts_with("MAIL")), "{:?}", mta.lines());
 }

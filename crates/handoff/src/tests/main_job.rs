@@ -24,8 +24,8 @@ fn p1_a_message_arrives_whole_under_one_received_by_any_framing() {
         let mta = scene.mta();
         mta.offer(extensions);
         play(async {
-            let house = scene.house();
-            let mut session = Session::begin(&house).await;
+            let shared = scene.shared();
+            let mut session = Session::begin(&shared).await;
             for number in 1..=3 {
                 assert_eq!(session.mail_and("user@ok.test").await.code, 250);
                 let verdict = session.send(LETTER).await;
@@ -57,8 +57,8 @@ fn large_content_goes_through_a_file_without_a_name() {
         let mta = scene.mta();
         mta.offer(extensions);
         play(async {
-            let house = scene.house();
-            let mut session = Session::begin(&house).await;
+            let shared = scene.shared();
+            let mut session = Session::begin(&shared).await;
             // Twice, so that the second finds the file of the first; all of it in the file, and none of the header.
             for inline in [&head[..], &[], &[&head[..], &body[..100_000]].concat()] {
                 let whole = [&head[..], &body].concat();
@@ -80,8 +80,8 @@ fn several_recipients_share_one_transaction() {
     let scene = Scene::new();
     let mta = scene.mta();
     play(async {
-        let house = scene.house();
-        let mut session = Session::begin(&house).await;
+        let shared = scene.shared();
+        let mut session = Session::begin(&shared).await;
         assert_eq!(session.mail_and("one@ok.test").await.code, 250);
         let refused = session.ask(&[to("nobody@ok.test")]).await;
         assert_eq!((refused.code, refused.enhanced, refused.reason), (550, (5, 1, 1), Reason::RecipientRefused));
@@ -97,9 +97,9 @@ fn lmtp_takes_one_recipient_a_transaction() {
     let scene = Scene::new().with(|slice| (slice.dialect, slice.identity) = (Dialect::Lmtp, Identity::None));
     let mta = scene.mta();
     play(async {
-        let house = scene.house();
-        house.doors.prove().await.unwrap();
-        let mut session = Session::begin(&house).await;
+        let shared = scene.shared();
+        shared.route.prove().await.unwrap();
+        let mut session = Session::begin(&shared).await;
         assert_eq!(session.offer.unwrap().recipients, 1);
         assert_eq!(session.mail_and("one@ok.test").await.code, 250);
         let second = session.ask(&[to("two@ok.test")]).await;
@@ -129,7 +129,7 @@ fn p4_relay_is_judged_here_and_before_the_backend_is_troubled() {
         let mta = scene.mta();
         let verdict = play(async {
             let client = std::net::SocketAddr::new(client.parse().unwrap(), 4713);
-            let mut session = Session::begin_as(&scene.house(), Open { client, ..open() }).await;
+            let mut session = Session::begin_as(&scene.shared(), Open { client, ..open() }).await;
             session.mail_and(path).await
         });
         // The backend of this scene refuses whatever is not for ok.test: then the refusal is its own.
@@ -151,7 +151,7 @@ fn p4_what_could_be_run_behind_us_is_refused_in_either_path() {
         let scene = Scene::new();
         let mta = scene.mta();
         let verdict = play(async {
-            let mut session = Session::begin(&scene.house()).await;
+            let mut session = Session::begin(&scene.shared()).await;
             session.ask(&[Ask::Mail(letters(from)), to(to_path)]).await
         });
         assert_eq!((verdict.code, verdict.reason), (code, reason), "{to_path}");
@@ -168,11 +168,11 @@ async fn until_left(mta: &Mta) {
 
 #[test]
 fn a_slow_client_occupies_no_backend_connection() {
-    let scene = Scene::new().patient(|patience| patience.park = SHORT);
+    let scene = Scene::new().timeouts(|timeouts| timeouts.park = SHORT);
     let mta = scene.mta();
     play(async {
-        let house = scene.house();
-        let mut session = Session::begin(&house).await;
+        let shared = scene.shared();
+        let mut session = Session::begin(&shared).await;
         assert_eq!(session.mail_and("one@ok.test").await.code, 250);
         assert_eq!(session.ask(&[to("two@ok.test")]).await.code, 250);
         until_left(&mta).await;
@@ -188,10 +188,10 @@ fn a_slow_client_occupies_no_backend_connection() {
 #[test]
 fn p1_a_recipient_refused_on_replay_fails_the_message() {
     use gatepost_testkit::rogue::{Deed, Stage};
-    let scene = Scene::new().patient(|patience| patience.park = SHORT);
+    let scene = Scene::new().timeouts(|timeouts| timeouts.park = SHORT);
     let mta = scene.mta();
     let verdict = play(async {
-        let mut session = Session::begin(&scene.house()).await;
+        let mut session = Session::begin(&scene.shared()).await;
         assert_eq!(session.mail_and("one@ok.test").await.code, 250);
         until_left(&mta).await;
         mta.misbehave(Stage::Rcpt, Deed::Answer("550 5.1.1 gone meanwhile\r\n"));
@@ -206,7 +206,7 @@ fn reset_and_the_next_transaction_share_the_connection() {
     let scene = Scene::new();
     let mta = scene.mta();
     play(async {
-        let mut session = Session::begin(&scene.house()).await;
+        let mut session = Session::begin(&scene.shared()).await;
         assert_eq!(session.mail_and("one@ok.test").await.code, 250);
         session.say(&[Ask::Content(b"dropped\r\n"), Ask::Reset]);
         assert_eq!(session.mail_and("two@ok.test").await.code, 250);
@@ -224,7 +224,7 @@ fn a_backend_is_told_anew_when_the_client_says_another_name() {
     let scene = Scene::new();
     let mta = scene.mta();
     play(async {
-        let mut session = Session::begin(&scene.house()).await;
+        let mut session = Session::begin(&scene.shared()).await;
         assert_eq!(session.mail_and("one@ok.test").await.code, 250);
         assert_eq!(session.send(LETTER).await.code, 250);
         let renamed = Mail { helo: b"other.test", esmtp: false, ..MAIL };
@@ -260,7 +260,7 @@ fn only_what_the_backend_lists_is_sent_to_it() {
     let mta = scene.mta();
     mta.offer(&all);
     play(async {
-        let mut session = Session::begin(&scene.house()).await;
+        let mut session = Session::begin(&scene.shared()).await;
         assert_eq!(session.ask(&[Ask::Mail(mail), rcpt]).await.code, 250);
     });
     let lines = mta.lines();
@@ -275,7 +275,7 @@ fn only_what_the_backend_lists_is_sent_to_it() {
         let rest: Vec<&str> = all.into_iter().filter(|line| *line != missing).collect();
         mta.offer(&rest);
         let verdict = play(async {
-            let mut session = Session::begin(&scene.house()).await;
+            let mut session = Session::begin(&scene.shared()).await;
             session.ask(&[Ask::Mail(mail), rcpt]).await
         });
         assert_eq!((verdict.code, verdict.reason), (451, Reason::BackendDown), "{missing}");
@@ -285,7 +285,7 @@ fn only_what_the_backend_lists_is_sent_to_it() {
     let mta = scene.mta();
     mta.offer(&["XCLIENT ADDR"]);
     play(async {
-        let mut session = Session::begin(&scene.house()).await;
+        let mut session = Session::begin(&scene.shared()).await;
         let mail = Mail { size: Some(77), body: Body::SevenBit, ..MAIL };
         assert_eq!(session.ask(&[Ask::Mail(mail), to("one@ok.test")]).await.code, 250);
     });
@@ -327,9 +327,9 @@ fn the_offer_is_what_the_backend_and_we_can_honour() {
         let mta = scene.mta();
         mta.offer(extensions);
         play(async {
-            let house = scene.house();
-            house.doors.prove().await.unwrap();
-            assert_eq!(Session::begin(&house).await.offer, Some(offer), "{extensions:?}");
+            let shared = scene.shared();
+            shared.route.prove().await.unwrap();
+            assert_eq!(Session::begin(&shared).await.offer, Some(offer), "{extensions:?}");
         });
     }
 }
@@ -350,7 +350,7 @@ fn header_duties() {
         let mta = scene.mta();
         mta.offer(extensions);
         play(async {
-            let mut session = Session::begin(&scene.house()).await;
+            let mut session = Session::begin(&scene.shared()).await;
             for (content, code, reason) in &table {
                 assert_eq!(session.mail_and("one@ok.test").await.code, 250);
                 let verdict = session.send(content.as_bytes()).await;
@@ -371,7 +371,7 @@ fn a_last_line_without_its_end_gets_one() {
         let mta = scene.mta();
         mta.offer(extensions);
         play(async {
-            let mut session = Session::begin(&scene.house()).await;
+            let mut session = Session::begin(&scene.shared()).await;
             for content in ["Subject: x\r\n\r\nno end", "Subject: x", ""] {
                 assert_eq!(session.mail_and("one@ok.test").await.code, 250);
                 assert_eq!(session.send(content.as_bytes()).await.code, 250, "{content}");
@@ -395,9 +395,9 @@ fn a_clean_connection_waits_for_the_next_session_unless_it_knows_its_client() {
         let mta = scene.mta();
         mta.offer(&PLAIN);
         play(async {
-            let house = scene.house();
+            let shared = scene.shared();
             for _ in 0..2 {
-                let mut session = Session::begin(&house).await;
+                let mut session = Session::begin(&shared).await;
                 assert_eq!(session.mail_and("user@ok.test").await.code, 250);
                 assert_eq!(session.send(LETTER).await.code, 250);
                 session.bye().await;
@@ -412,11 +412,11 @@ fn a_connection_with_an_open_envelope_is_nobody_elses() {
     let scene = Scene::new().with(|slice| slice.identity = Identity::None);
     let mta = scene.mta();
     play(async {
-        let house = scene.house();
-        let mut session = Session::begin(&house).await;
+        let shared = scene.shared();
+        let mut session = Session::begin(&shared).await;
         assert_eq!(session.mail_and("first@ok.test").await.code, 250);
         session.bye().await;
-        let mut session = Session::begin(&house).await;
+        let mut session = Session::begin(&shared).await;
         assert_eq!(session.mail_and("second@ok.test").await.code, 250);
         assert_eq!(session.send(LETTER).await.code, 250);
         session.bye().await;

@@ -1,18 +1,18 @@
 //! The role without its jail: real sockets, real channels, a session played by the test, a backend of testkit.
 
 mod failures;
-mod gate;
 mod hostile;
 mod identity;
 mod main_job;
 mod proof;
+mod protocol;
 mod qmqp;
 mod scripted;
 mod serving;
 
-use crate::backend::Patience;
-use crate::serve;
-use crate::session::{House, attend};
+use crate::backend::Timeouts;
+use crate::session;
+use crate::shared::Shared;
 use gatepost_channel::{AsyncEnd, ChannelError, End, Inbox, Outbox};
 use gatepost_testkit::rogue::{Mta, Speaks};
 use gatepost_wire::link::{Open, SessionId};
@@ -33,14 +33,22 @@ const LONG: Duration = Duration::from_secs(60);
 /// A wait that a test lets pass on purpose.
 const SHORT: Duration = Duration::from_millis(60);
 
-const PATIENT: Patience =
-    Patience { connect: LONG, hello: LONG, envelope: LONG, data: LONG, block: LONG, end: LONG, rcpt: LONG, park: LONG };
+const LONG_TIMEOUTS: Timeouts = Timeouts {
+    connect: LONG,
+    greeting: LONG,
+    envelope: LONG,
+    data: LONG,
+    block: LONG,
+    end: LONG,
+    rcpt: LONG,
+    park: LONG,
+};
 
 /// A directory that is removed with the scene.
 struct Scene {
     directory: PathBuf,
     slice: HandoffSlice,
-    patience: Patience,
+    timeouts: Timeouts,
 }
 
 impl Drop for Scene {
@@ -71,7 +79,7 @@ impl Scene {
             recipients: 100,
             spool: spool.to_str().unwrap().to_owned(),
         };
-        Self { directory, slice, patience: PATIENT }
+        Self { directory, slice, timeouts: LONG_TIMEOUTS }
     }
 
     fn with(mut self, change: impl FnOnce(&mut HandoffSlice)) -> Self {
@@ -79,8 +87,8 @@ impl Scene {
         self
     }
 
-    fn patient(mut self, change: impl FnOnce(&mut Patience)) -> Self {
-        change(&mut self.patience);
+    fn timeouts(mut self, change: impl FnOnce(&mut Timeouts)) -> Self {
+        change(&mut self.timeouts);
         self
     }
 
@@ -93,10 +101,8 @@ impl Scene {
         Mta::unix(&self.socket(), speaks)
     }
 
-    fn house(&self) -> Arc<House> {
-        let mut house = Arc::into_inner(serve::house(&self.slice).unwrap()).unwrap();
-        house.doors.facts.patience = self.patience;
-        Arc::new(house)
+    fn shared(&self) -> Arc<Shared> {
+        Arc::new(Shared::new(&self.slice, self.timeouts).unwrap())
     }
 
     /// Names in the spool: there must never be any once an ask is answered.
@@ -148,13 +154,13 @@ struct Session {
 
 impl Session {
     /// A session that handoff has just heard of.
-    async fn begin(house: &Arc<House>) -> Self {
-        Self::begin_as(house, open()).await
+    async fn begin(shared: &Arc<Shared>) -> Self {
+        Self::begin_as(shared, open()).await
     }
 
-    async fn begin_as(house: &Arc<House>, open: Open) -> Self {
+    async fn begin_as(shared: &Arc<Shared>, open: Open) -> Self {
         let (theirs, ours) = End::pair().unwrap();
-        let served = tokio::spawn(attend(house.clone(), open, AsyncEnd::new(theirs).unwrap()));
+        let served = tokio::spawn(session::serve(shared.clone(), open, AsyncEnd::new(theirs).unwrap()));
         Self::over(ours, Some(served)).await
     }
 

@@ -7,7 +7,7 @@ use gatepost_testkit::rogue::{Deed, Stage};
 use gatepost_wire::session::Reason;
 
 fn prove(scene: &Scene) -> Result<(), Failure> {
-    play(async { scene.house().doors.prove().await })
+    play(async { scene.shared().route.prove().await })
 }
 
 fn proving() -> Scene {
@@ -104,15 +104,15 @@ fn p7_a_backend_that_was_down_at_start_proves_before_its_first_mail() {
         let scene = scene.with(|slice| slice.connect.push(late));
         let mta = scene.mta();
         play(async {
-            let house = scene.house();
-            house.doors.prove().await.unwrap();
+            let shared = scene.shared();
+            shared.route.prove().await.unwrap();
             drop(mta);
             fs::remove_file(scene.socket()).unwrap();
             let mta = Mta::unix(&second, Speaks::Smtp);
             if relays {
                 mta.misbehave(Stage::Rcpt, Deed::Answer("250 2.1.5 Ok\r\n"));
             }
-            let mut session = Session::begin(&house).await;
+            let mut session = Session::begin(&shared).await;
             let verdict = session.mail_and("user@ok.test").await;
             if relays {
                 assert_eq!((verdict.code, verdict.reason), (451, Reason::IdentityRefused));

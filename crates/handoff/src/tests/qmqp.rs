@@ -14,8 +14,8 @@ fn scene() -> Scene {
 }
 
 /// One message in a session of its own.
-async fn deliver(house: &Arc<House>, content: &[u8]) -> Verdict {
-    let mut session = Session::begin(house).await;
+async fn deliver(shared: &Arc<Shared>, content: &[u8]) -> Verdict {
+    let mut session = Session::begin(shared).await;
     assert_eq!(session.mail_and("user@ok.test").await.code, 250);
     let verdict = session.send(content).await;
     session.bye().await;
@@ -32,9 +32,9 @@ fn a_message_arrives_with_lf_line_ends_whichever_way_it_comes() {
     ]
     .concat();
     play(async {
-        let house = scene.house();
-        house.doors.prove().await.unwrap();
-        let mut session = Session::begin(&house).await;
+        let shared = scene.shared();
+        shared.route.prove().await.unwrap();
+        let mut session = Session::begin(&shared).await;
         let offer = session.offer.unwrap();
         assert!((offer.size, offer.recipients) == (1_000_000, 100) && offer.eight_bit && !offer.smtputf8 && !offer.dsn);
         for inline in [large.len().min(100), 0, 70] {
@@ -89,21 +89,21 @@ fn p1_no_250_wherever_the_server_dies() {
     let scene = scene();
     let qmqpd = Qmqpd::unix(&scene.socket());
     play(async {
-        let house = scene.house();
-        assert_eq!(deliver(&house, LETTER).await.code, 250);
+        let shared = scene.shared();
+        assert_eq!(deliver(&shared, LETTER).await.code, 250);
         for octets in 0..=qmqpd.messages()[0].octets {
             qmqpd.act(Act::Die(octets));
-            let verdict = deliver(&house, LETTER).await;
+            let verdict = deliver(&shared, LETTER).await;
             assert_eq!(verdict.code, 451, "dead after {octets} octets of the message: {verdict:?}");
         }
         assert_eq!(qmqpd.messages().len(), 1);
         for octets in 0..TAKEN.len() {
             qmqpd.act(Act::Cut(octets));
-            let verdict = deliver(&house, LETTER).await;
+            let verdict = deliver(&shared, LETTER).await;
             assert_eq!(verdict.code, 451, "dead after {octets} octets of its answer: {verdict:?}");
         }
         qmqpd.act(Act::Cut(TAKEN.len()));
-        assert_eq!(deliver(&house, LETTER).await.code, 250);
+        assert_eq!(deliver(&shared, LETTER).await.code, 250);
     });
 }
 
@@ -129,17 +129,17 @@ fn an_answer_is_believed_where_it_is_one_and_by_its_class_only() {
     // More than socket buffers hold, so that what is said early is heard early.
     let large = b"x\r\n".repeat(300_000);
     play(async {
-        let house = scene.house();
+        let shared = scene.shared();
         for (act, code, reason) in table {
             qmqpd.act(act);
-            let mut session = Session::begin(&house).await;
+            let mut session = Session::begin(&shared).await;
             assert_eq!(session.mail_and("user@ok.test").await.code, 250);
             let verdict = session.spool(b"Subject: large\r\n\r\n", &large).await;
             assert_eq!((verdict.code, verdict.reason), (code, reason), "{act:?}");
             session.bye().await;
         }
         qmqpd.act(Act::Answer(LATER));
-        assert_eq!(deliver(&house, LETTER).await.code, 451);
+        assert_eq!(deliver(&shared, LETTER).await.code, 451);
     });
 }
 
@@ -148,29 +148,29 @@ fn p7_what_is_said_to_everybody_keeps_us_from_starting_and_bounces_no_mail() {
     let scene = scene();
     let qmqpd = Qmqpd::unix(&scene.socket());
     play(async {
-        let house = scene.house();
-        house.doors.prove().await.unwrap();
+        let shared = scene.shared();
+        shared.route.prove().await.unwrap();
         // It takes messages no more, from anybody: as Postfix without qmqpd_authorized_clients says it.
         qmqpd.act(Act::Unasked(REFUSED));
-        let verdict = deliver(&house, LETTER).await;
+        let verdict = deliver(&shared, LETTER).await;
         assert_eq!(verdict.code, 451, "{verdict:?}");
-        let failure = scene.house().doors.prove().await.unwrap_err();
+        let failure = scene.shared().route.prove().await.unwrap_err();
         assert!(matches!(failure, Failure::Unwelcome(_)) && failure.is_final(), "{failure}");
         assert!(failure.to_string().contains("qmqpd_authorized_clients"), "{failure}");
         qmqpd.act(Act::Unasked(LATER));
-        assert!(matches!(scene.house().doors.prove().await, Err(Failure::Deferred(_))));
+        assert!(matches!(scene.shared().route.prove().await, Err(Failure::Deferred(_))));
         qmqpd.act(Act::Unasked("220 mx.test ESMTP\r\n"));
-        assert!(matches!(scene.house().doors.prove().await, Err(Failure::Garbage(_))));
+        assert!(matches!(scene.shared().route.prove().await, Err(Failure::Garbage(_))));
     });
 }
 
 #[test]
 fn p1_silence_has_an_end() {
-    let scene = scene().patient(|patience| patience.end = SHORT);
+    let scene = scene().timeouts(|timeouts| timeouts.end = SHORT);
     let qmqpd = Qmqpd::unix(&scene.socket());
     qmqpd.act(Act::Hang);
     play(async {
-        let verdict = deliver(&scene.house(), LETTER).await;
+        let verdict = deliver(&scene.shared(), LETTER).await;
         assert_eq!((verdict.code, verdict.reason), (451, Reason::BackendTimeout));
     });
     assert_eq!(qmqpd.messages().len(), 1);
@@ -181,7 +181,7 @@ fn p4_our_own_rules_alone_say_what_may_pass() {
     let scene = scene();
     let qmqpd = Qmqpd::unix(&scene.socket());
     play(async {
-        let mut session = Session::begin(&scene.house()).await;
+        let mut session = Session::begin(&scene.shared()).await;
         for path in
             ["user@elsewhere.test", "user%elsewhere.test@ok.test", "\"user@elsewhere.test\"@ok.test", "a@[192.0.2.1]"]
         {
@@ -200,9 +200,9 @@ fn p9_a_file_that_changes_under_way_ends_in_no_message() {
     // What an owned session would make of the room behind the content: another recipient.
     let more = b",12:evil@bad.test,,";
     play(async {
-        let house = scene.house();
+        let shared = scene.shared();
         for grown in [false, true] {
-            let mut session = Session::begin(&house).await;
+            let mut session = Session::begin(&shared).await;
             assert_eq!(session.mail_and("user@ok.test").await.code, 250);
             let file = std::fs::File::from(session.file(b"Subject: x\r\n\r\n").await);
             let line = b"a line\r\n".repeat(40_000);

@@ -178,10 +178,10 @@ fn join(parts: impl IntoIterator<Item = Vec<Line>>) -> Vec<Line> {
 }
 
 /// Plays `story` against `scripts`.
-fn against<F: Future<Output = ()>>(scripts: Vec<Vec<Line>>, story: impl FnOnce(Arc<House>) -> F) {
+fn against<F: Future<Output = ()>>(scripts: Vec<Vec<Line>>, story: impl FnOnce(Arc<Shared>) -> F) {
     let scene = Scene::new();
     let backend = backend(&scene.socket(), scripts);
-    play(story(scene.house()));
+    play(story(scene.shared()));
     backend.join().unwrap();
 }
 
@@ -195,8 +195,8 @@ fn a_backend_without_pipelining_never_gets_two_commands_at_once() {
     let envelope = vec![Hear("MAIL"), Say(OK), Hear("RCPT"), Say(OK)];
     let again = vec![Hear("MAIL"), Say(OK), Hear("RCPT"), Say(OK)];
     let scripts = vec![join([hello(LIST), envelope, delivery(), again, delivery()])];
-    against(scripts, async |house| {
-        let mut session = Session::begin(&house).await;
+    against(scripts, async |shared| {
+        let mut session = Session::begin(&shared).await;
         assert_eq!(deliver(&mut session).await.code, 250);
         assert_eq!(deliver(&mut session).await.code, 250);
         session.bye().await;
@@ -207,8 +207,8 @@ fn a_backend_without_pipelining_never_gets_two_commands_at_once() {
 fn a_backend_with_pipelining_gets_the_envelope_in_one_write_but_nothing_behind_xclient() {
     let reset = vec![HearMore("RSET"), HearMore("MAIL"), Hear("RCPT"), Say(OK), Say(OK), Say(OK)];
     let scripts = vec![join([envelope(LIST_PIPELINING), reset, delivery()])];
-    against(scripts, async |house| {
-        let mut session = Session::begin(&house).await;
+    against(scripts, async |shared| {
+        let mut session = Session::begin(&shared).await;
         assert_eq!(session.mail_and("user@ok.test").await.code, 250);
         session.say(&[Ask::Reset]);
         assert_eq!(deliver(&mut session).await.code, 250);
@@ -221,8 +221,8 @@ fn a_refused_data_costs_the_transaction_and_not_the_connection() {
     for (said, code) in [("451 4.3.0 later\r\n", 451), ("554 5.5.1 no\r\n", 554), ("503 5.5.1 no\r\n", 451)] {
         let refused = vec![Hear("DATA"), Say(said)];
         let reset = vec![HearMore("RSET"), HearMore("MAIL"), Hear("RCPT"), Say(OK), Say(OK), Say(OK)];
-        against(vec![join([envelope(LIST_PIPELINING), refused, reset, delivery()])], async |house| {
-            let mut session = Session::begin(&house).await;
+        against(vec![join([envelope(LIST_PIPELINING), refused, reset, delivery()])], async |shared| {
+            let mut session = Session::begin(&shared).await;
             assert_eq!(deliver(&mut session).await.code, code);
             assert_eq!(deliver(&mut session).await.code, 250);
             session.bye().await;
@@ -235,8 +235,8 @@ fn a_kept_connection_that_is_gone_is_made_anew_and_nobody_notices() {
     for last_words in [vec![], vec![Say("421 4.4.2 idle\r\n")], vec![Say("250 odd\r\n")]] {
         let first = join([envelope(LIST_PIPELINING), delivery(), last_words, vec![Close]]);
         let second = join([envelope(LIST_PIPELINING), delivery()]);
-        against(vec![first, second], async |house| {
-            let mut session = Session::begin(&house).await;
+        against(vec![first, second], async |shared| {
+            let mut session = Session::begin(&shared).await;
             assert_eq!(deliver(&mut session).await.code, 250);
             assert_eq!(deliver(&mut session).await.code, 250);
             session.bye().await;
@@ -248,8 +248,8 @@ fn a_kept_connection_that_is_gone_is_made_anew_and_nobody_notices() {
 fn a_kept_connection_that_breaks_within_content_is_made_anew_too() {
     let first = join([envelope(LIST_PIPELINING), vec![Hear("DATA"), Close]]);
     let second = join([envelope(LIST_PIPELINING), delivery()]);
-    against(vec![first, second], async |house| {
-        let mut session = Session::begin(&house).await;
+    against(vec![first, second], async |shared| {
+        let mut session = Session::begin(&shared).await;
         assert_eq!(deliver(&mut session).await.code, 250);
         session.bye().await;
     });
@@ -260,8 +260,8 @@ fn p1_a_message_whose_end_was_sent_is_never_sent_again_by_us() {
     let dots = join([envelope(LIST_PIPELINING), vec![Hear("DATA"), Say("354 go\r\n"), Content, Close]]);
     let length = join([envelope(LIST_CHUNKING), vec![Chunk, Close]]);
     for first in [dots, length] {
-        against(vec![first], async |house| {
-            let mut session = Session::begin(&house).await;
+        against(vec![first], async |shared| {
+            let mut session = Session::begin(&shared).await;
             let verdict = deliver(&mut session).await;
             assert_eq!((verdict.code, verdict.enhanced, verdict.reason), (451, (4, 4, 2), Reason::BackendLost));
             session.bye().await;
@@ -286,8 +286,8 @@ fn p1_a_reply_too_many_is_never_taken_for_the_answer_to_the_content() {
     let first = join([hello(LIST_CHUNKING), too_many]);
     // On the next connection everything is in order, and the content is refused.
     let second = join([envelope(LIST_CHUNKING), vec![Chunk, Say("550 5.7.1 spam\r\n")]]);
-    against(vec![first, second], async |house| {
-        let mut session = Session::begin(&house).await;
+    against(vec![first, second], async |shared| {
+        let mut session = Session::begin(&shared).await;
         assert_eq!(session.mail_and("user@ok.test").await.code, 250);
         answered.send(()).unwrap();
         is_sent.recv().unwrap();
@@ -302,8 +302,8 @@ fn a_recipient_asked_for_on_a_connection_that_broke_gets_an_honest_answer() {
     let first = join([envelope(LIST_PIPELINING), vec![Hear("RCPT TO:<two@ok.test>"), Close]]);
     let again = vec![HearMore("MAIL"), HearMore("RCPT TO:<user@"), Hear("RCPT TO:<two@"), Say(OK), Say(OK)];
     let second = join([hello(LIST_PIPELINING), again, vec![Say("550 5.1.1 unknown\r\n")], delivery()]);
-    against(vec![first, second], async |house| {
-        let mut session = Session::begin(&house).await;
+    against(vec![first, second], async |shared| {
+        let mut session = Session::begin(&shared).await;
         assert_eq!(session.mail_and("user@ok.test").await.code, 250);
         let verdict = session.ask(&[to("two@ok.test")]).await;
         assert_eq!((verdict.code, verdict.reason), (550, Reason::RecipientRefused));
@@ -327,8 +327,8 @@ fn p9_what_a_session_writes_after_its_commit_is_not_sent() {
         } else {
             script.push(Broken);
         }
-        against(vec![script], async |house| {
-            let mut session = Session::begin(&house).await;
+        against(vec![script], async |shared| {
+            let mut session = Session::begin(&shared).await;
             assert_eq!(session.mail_and("user@ok.test").await.code, 250);
             let mut file = std::fs::File::from(session.file(b"").await);
             file.write_all(&LETTER.repeat(5000)).unwrap();
@@ -344,8 +344,8 @@ fn p9_what_a_session_writes_after_its_commit_is_not_sent() {
 fn p9_impurity_deep_in_a_file_breaks_the_connection_before_the_end_of_content() {
     for list in [LIST_PIPELINING, LIST_CHUNKING] {
         let data = if list == LIST_CHUNKING { vec![] } else { vec![Hear("DATA"), Say("354 go\r\n")] };
-        against(vec![join([envelope(list), data, vec![Broken]])], async |house| {
-            let mut session = Session::begin(&house).await;
+        against(vec![join([envelope(list), data, vec![Broken]])], async |shared| {
+            let mut session = Session::begin(&shared).await;
             assert_eq!(session.mail_and("user@ok.test").await.code, 250);
             let content = [&LETTER.repeat(5000)[..], b"x\n.\r\nMAIL FROM:<smuggled@b.test>\r\n"].concat();
             let verdict = session.spool(b"Subject: x\r\n\r\n", &content).await;

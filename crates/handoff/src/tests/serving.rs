@@ -18,9 +18,9 @@ struct Started {
 impl Started {
     fn start(scene: &Scene) -> Self {
         let (theirs, ours) = End::pair().unwrap();
-        let house = scene.house();
-        crate::serve::prepare_spool(&house, &scene.slice.spool).unwrap();
-        let serving = tokio::spawn(serve::serve(theirs, house));
+        let shared = scene.shared();
+        shared.prepare_spool(&scene.slice.spool).unwrap();
+        let serving = tokio::spawn(crate::serve::serve(theirs, shared));
         Self { launcher: AsyncEnd::new(ours).unwrap(), serving }
     }
 
@@ -162,11 +162,11 @@ fn what_a_killed_process_left_in_the_spool_is_removed_and_nothing_else() {
     let spool = std::path::Path::new(&scene.slice.spool);
     fs::write(spool.join("content-0123456789abcdef"), "left").unwrap();
     fs::write(spool.join("README"), "stays").unwrap();
-    crate::serve::prepare_spool(&scene.house(), &scene.slice.spool).unwrap();
+    scene.shared().prepare_spool(&scene.slice.spool).unwrap();
     let names: Vec<_> = fs::read_dir(spool).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["README"]);
     let missing = scene.directory.join("missing").display().to_string();
     let scene = Scene::new().with(|slice| slice.spool = missing);
-    let refused = crate::serve::prepare_spool(&scene.house(), &scene.slice.spool);
+    let refused = scene.shared().prepare_spool(&scene.slice.spool);
     assert!(matches!(refused, Err(HandoffError::Spool { .. })));
 }

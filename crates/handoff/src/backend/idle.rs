@@ -1,34 +1,34 @@
-//! Backend connections between sessions. Connecting and saying hello costs more than a small message, so a connection
-//! that is clean and says nothing of its client waits a moment for the next session.
+//! Backend connections between sessions. Connecting and greeting costs more than a small message, so a connection that
+//! holds nothing of its session waits a moment for the next one.
 //!
-//! Only where no identity is handed over: else the connection belongs to one client for good.
+//! Only where the backend is not told who the client is: else a connection belongs to one client.
 
-use crate::backend::Connection;
+use super::Connection;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Connections that wait at most: a burst's end must not keep the backend's processes.
+/// Most connections that wait: after many sessions at once they must not occupy as many processes of the backend.
 const MOST: usize = 8;
-/// How long one waits. A backend sees an idle client this long and then its QUIT.
+/// How long one waits before it is closed by QUIT.
 const WAIT: Duration = Duration::from_secs(2);
 
-/// Those that wait, the last come last.
+/// The connections that wait, the newest last.
 #[derive(Debug, Default)]
-pub(crate) struct Idle {
+pub(super) struct Idle {
     waiting: Mutex<Vec<(Instant, Connection)>>,
 }
 
 impl Idle {
-    /// The connection that came last, if one waits.
-    pub(crate) fn take(&self) -> Option<Connection> {
+    /// The newest connection, if one waits.
+    pub(super) fn take(&self) -> Option<Connection> {
         self.lock().pop().map(|(_, connection)| connection)
     }
 
-    /// Keeps a connection for the next session, or takes leave of it.
-    pub(crate) fn give(self: &Arc<Self>, connection: Connection) {
+    /// Keeps a connection for the next session, or closes it.
+    pub(super) fn give(self: &Arc<Self>, connection: Connection) {
         let mut waiting = self.lock();
-        if !connection.is_anybodys() || waiting.len() >= MOST {
+        if !connection.is_reusable() || waiting.len() >= MOST {
             drop(waiting);
             return connection.quit();
         }
@@ -36,12 +36,12 @@ impl Idle {
         waiting.push((Instant::now(), connection));
         drop(waiting);
         if first {
-            tokio::spawn(Arc::clone(self).dismiss());
+            tokio::spawn(Arc::clone(self).close_late());
         }
     }
 
-    /// Takes leave of those that have waited too long, until none is left.
-    async fn dismiss(self: Arc<Self>) {
+    /// Closes those that have waited too long, until none waits.
+    async fn close_late(self: Arc<Self>) {
         loop {
             tokio::time::sleep(WAIT).await;
             let mut waiting = self.lock();

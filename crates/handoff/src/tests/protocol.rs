@@ -1,12 +1,12 @@
-//! The gate alone: whatever comes, in whatever order, it neither panics nor lets a message through that nobody accepted.
+//! The state machine alone: whatever comes, in whatever order, it does not panic and commits only recipients that were accepted.
 
 use super::*;
 use crate::allowance::Allowance;
-use crate::gate::{Gate, Step};
+use crate::protocol::{Protocol, Step};
 use gatepost_wire::Frame;
 use proptest::prelude::*;
 
-/// The asks of a session that has lost its senses, by number.
+/// Any ask, by number.
 fn ask(number: u8) -> Ask<'static> {
     match number % 8 {
         0 => Ask::Mail(MAIL),
@@ -23,7 +23,7 @@ fn ask(number: u8) -> Ask<'static> {
 proptest! {
     #[test]
     fn p4_only_what_was_accepted_is_ever_committed(frames in prop::collection::vec((prop::collection::vec(0u8..8, 1..4), any::<bool>()), 0..20)) {
-        let mut gate = Gate::new(Allowance::new(1 << 20));
+        let mut protocol = Protocol::new(Allowance::new(1 << 20));
         let mut accepted = 0;
         for (asks, good) in frames {
             let mut frame = Frame::new();
@@ -33,15 +33,15 @@ proptest! {
                     accepted = 0;
                 }
             }
-            match gate.frame(frame.bytes()) {
+            match protocol.frame(frame.bytes()) {
                 // The session is over.
                 Err(_) | Ok(Step::Bye(_)) => break,
                 Ok(Step::Nothing) => {}
                 Ok(Step::Rcpt(recipient)) => {
-                    gate.judged(recipient, good);
+                    protocol.judged(recipient, good);
                     accepted += usize::from(good);
                 }
-                Ok(Step::Spool) => gate.filed(good),
+                Ok(Step::Spool) => protocol.filed(good),
                 Ok(Step::Commit { transaction, .. }) => {
                     prop_assert!(accepted > 0);
                     prop_assert_eq!(transaction.recipients().len(), accepted);
@@ -53,12 +53,12 @@ proptest! {
 
     #[test]
     fn frames_of_any_octets_do_no_more_than_end_the_session(frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..8)) {
-        let mut gate = Gate::new(Allowance::new(1 << 20));
+        let mut protocol = Protocol::new(Allowance::new(1 << 20));
         for mut frame in frames {
             if let Some(version) = frame.first_mut() {
                 *version = gatepost_wire::VERSION;
             }
-            if gate.frame(&frame).is_err() {
+            if protocol.frame(&frame).is_err() {
                 break;
             }
         }

@@ -1,5 +1,5 @@
-//! What a session may say, and when. Pure: frames in, steps out. Whoever owns a session owns its end of the channel, so
-//! nothing that comes along it is taken on trust, not even the order.
+//! What a session may ask, and when: the state machine of its channel. Pure: frames in, steps out. Whoever has taken over a
+//! session has its end of the channel, so nothing that comes from it is trusted, not even the order.
 
 use crate::allowance::Allowance;
 use crate::transaction::{Recipient, Transaction};
@@ -7,14 +7,14 @@ use gatepost_wire::session::{Ask, Farewell};
 use gatepost_wire::{Messages, WireError};
 use std::fmt;
 
-/// Octets of content that a session may send inline; beyond it asks for a file.
+/// Octets of content that a session may send in messages; for more it asks for a file.
 pub(crate) const INLINE_MAX: u32 = 128 * 1024;
 
-/// Resets, refused recipients and refused messages in a row, without a message that was taken: far more than the engine
-/// lets a client have. Each costs a line in the log or a question to the backend.
+/// Resets, refused recipients and refused messages in a row, without an accepted message: far more than the engine allows a
+/// client. Each costs a line in the log or a question to the backend.
 pub(crate) const FRUITLESS_MAX: u32 = 4096;
 
-/// Where a session stands.
+/// The state of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     /// Between transactions.
@@ -25,13 +25,13 @@ pub(crate) enum State {
     Accepted,
     /// Content is coming inline.
     Content,
-    /// Content goes into the file, whose descriptor the session has.
+    /// The session writes content into its file.
     Filed,
-    /// The file was refused: nothing but an end may follow.
+    /// There was no file: the transaction can only be reset.
     Unfiled,
 }
 
-/// The asks, without what they carry.
+/// The kinds of ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Mail,
@@ -57,7 +57,7 @@ impl Kind {
     }
 }
 
-/// All that is permitted. Anything else ends the session, whose engine would never have sent it.
+/// All that is permitted. Anything else ends the session: our engine does not send it.
 pub(crate) const PERMITTED: [(State, &[Kind]); 6] = [
     (State::Idle, &[Kind::Mail, Kind::Reset, Kind::Bye]),
     (State::Envelope, &[Kind::Rcpt, Kind::Reset, Kind::Bye]),
@@ -71,28 +71,23 @@ fn permits(state: State, kind: Kind) -> bool {
     PERMITTED.iter().any(|(s, kinds)| *s == state && kinds.contains(&kind))
 }
 
-/// What a session did that no session of ours does. Its channel is dropped.
+/// What a session did that our code never does. Its channel is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Violation {
-    /// Not to be said in this state.
+    /// Not permitted in this state.
     Untimely(State, Kind),
-    /// Something follows an ask that has to wait for its answer.
+    /// Something follows an ask whose answer the session has to wait for.
     Impatient(Kind),
     /// Not a message.
     Wire(WireError),
-    /// A field that holds what the engine would have refused.
+    /// A field with a value that the engine would have refused.
     Field(&'static str),
     /// More inline content than was offered.
     InlineOverflow,
     /// More than [`FRUITLESS_MAX`].
     Fruitless,
-    /// The length of the content is not what the commit says.
-    Length {
-        /// As committed.
-        said: u64,
-        /// As received.
-        found: u64,
-    },
+    /// The content does not have the length that the commit states.
+    Length { stated: u64, received: u64 },
 }
 
 impl fmt::Display for Violation {
@@ -102,48 +97,50 @@ impl fmt::Display for Violation {
             Self::Impatient(kind) => write!(f, "more after {kind:?} before its answer"),
             Self::Wire(e) => write!(f, "{e}"),
             Self::Field(field) => write!(f, "impossible value in field {field}"),
-            Self::Fruitless => write!(f, "more than {FRUITLESS_MAX} asks in a row came to nothing"),
+            Self::Fruitless => write!(f, "more than {FRUITLESS_MAX} asks in a row without an accepted message"),
             Self::InlineOverflow => write!(f, "more than {INLINE_MAX} octets inline"),
-            Self::Length { said, found } => write!(f, "commits {said} octets of content where {found} came"),
+            Self::Length { stated, received } => {
+                write!(f, "commits {stated} octets of content, and sent {received}")
+            }
         }
     }
 }
 
-/// What a frame asks of us.
+/// What a frame asks for.
 #[derive(Debug)]
 pub(crate) enum Step {
     /// Nothing that is answered.
     Nothing,
-    /// Judge this recipient of [`Gate::transaction`], then [`Gate::judged`].
+    /// Ask about this recipient of [`Protocol::transaction`], then [`Protocol::judged`].
     Rcpt(Recipient),
-    /// Make a file, then [`Gate::filed`].
+    /// Make a file, then [`Protocol::filed`].
     Spool,
-    /// Deliver this, which is `length` octets long, says the session. The gate is idle again.
+    /// Deliver this, whose length the session states. The state is idle again.
     Commit { transaction: Box<Transaction>, length: u64 },
     /// The session is over.
     Bye(Farewell),
 }
 
-/// One session's state.
+/// The state machine of one session.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct Protocol {
     state: State,
     transaction: Option<Box<Transaction>>,
-    /// A transaction that ended without a commit, until somebody has logged it.
+    /// A transaction that ended without a commit and is not logged yet.
     dropped: Option<Box<Transaction>>,
     transactions: u32,
-    /// Since the last message that was taken.
+    /// Since the last accepted message.
     fruitless: u32,
     allowance: Allowance,
 }
 
-impl Gate {
-    /// For a new session, whose memory counts against `allowance`.
+impl Protocol {
+    /// For a new session, whose memory is taken from `allowance`.
     pub(crate) fn new(allowance: Allowance) -> Self {
         Self { state: State::Idle, transaction: None, dropped: None, transactions: 0, fruitless: 0, allowance }
     }
 
-    /// Reads one frame. An answered ask is the last of its frame: the session has to wait.
+    /// Reads one frame. An ask that is answered must be the last of its frame: the session has to wait.
     pub(crate) fn frame(&mut self, frame: &[u8]) -> Result<Step, Violation> {
         if self.fruitless > FRUITLESS_MAX {
             return Err(Violation::Fruitless);
@@ -167,7 +164,7 @@ impl Gate {
         match (ask, &mut self.transaction) {
             (Ask::Mail(mail), slot) => {
                 self.transactions = self.transactions.saturating_add(1);
-                *slot = Some(Box::new(Transaction::new(self.transactions, &mail, self.allowance.fresh())?));
+                *slot = Some(Box::new(Transaction::new(self.transactions, &mail, self.allowance.share())?));
                 self.state = State::Envelope;
             }
             (Ask::Rcpt(rcpt), Some(transaction)) => return Ok(Step::Rcpt(transaction.recipient(&rcpt)?)),
@@ -199,7 +196,7 @@ impl Gate {
         self.transaction.as_deref_mut()
     }
 
-    /// The recipient that was asked about is accepted (and joins the envelope) or refused.
+    /// The recipient that was asked about is accepted, and added to the envelope, or refused.
     pub(crate) fn judged(&mut self, recipient: Recipient, accepted: bool) {
         if !accepted {
             self.fruitless = self.fruitless.saturating_add(1);
@@ -213,12 +210,12 @@ impl Gate {
         }
     }
 
-    /// What was committed was taken, or not.
-    pub(crate) fn committed(&mut self, taken: bool) {
-        self.fruitless = if taken { 0 } else { self.fruitless.saturating_add(1) };
+    /// The message that was committed is accepted or not.
+    pub(crate) fn committed(&mut self, accepted: bool) {
+        self.fruitless = if accepted { 0 } else { self.fruitless.saturating_add(1) };
     }
 
-    /// The file that was asked for is given, or not.
+    /// The file that was asked for is there or not.
     pub(crate) fn filed(&mut self, given: bool) {
         if let Some(transaction) = &mut self.transaction {
             transaction.filed = given;
@@ -226,12 +223,12 @@ impl Gate {
         self.state = if given { State::Filed } else { State::Unfiled };
     }
 
-    /// A transaction that ended without a commit and that nobody has heard of yet.
+    /// A transaction that ended without a commit and is not logged yet.
     pub(crate) fn take_dropped(&mut self) -> Option<Box<Transaction>> {
         self.dropped.take()
     }
 
-    /// The session is over: what was under way is dropped.
+    /// The session is over: gives the transaction that was under way.
     pub(crate) fn close(&mut self) -> Option<Box<Transaction>> {
         self.state = State::Idle;
         self.transaction.take()
@@ -249,15 +246,15 @@ mod tests {
     use gatepost_wire::Frame;
 
     #[test]
-    fn p6_what_comes_to_nothing_is_counted_and_a_taken_message_forgives() {
+    fn p6_asks_in_vain_are_counted_until_a_message_is_accepted() {
         let reset = Frame::of(&Ask::Reset);
-        for taken in [false, true] {
-            let mut gate = Gate::new(Allowance::new(1 << 20));
+        for accepted in [false, true] {
+            let mut protocol = Protocol::new(Allowance::new(1 << 20));
             for _ in 0..FRUITLESS_MAX {
-                assert!(gate.frame(reset.bytes()).is_ok());
+                assert!(protocol.frame(reset.bytes()).is_ok());
             }
-            gate.committed(taken);
-            assert_eq!(gate.frame(reset.bytes()).is_ok(), taken);
+            protocol.committed(accepted);
+            assert_eq!(protocol.frame(reset.bytes()).is_ok(), accepted);
         }
     }
 }

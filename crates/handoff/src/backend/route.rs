@@ -1,0 +1,127 @@
+//! Where mail goes, and what each kind of place can be asked.
+
+use super::qmqp::{self, Qmqp};
+use super::smtp::{self, Smtp};
+use super::{Connection, DeliveryError, Failure, Message, Queue, Timeouts};
+use crate::identity::Client;
+use crate::outcome::Outcome;
+use crate::protocol::INLINE_MAX;
+use crate::spool::Spool;
+use crate::transaction::{Recipient, Transaction};
+use crate::verdict;
+use gatepost_smtp::client::Extensions;
+use gatepost_wire::session::Offer;
+use gatepost_wire::slice::{Dialect, HandoffSlice};
+use std::iter;
+
+/// Octets that we may add to a message, kept free of the backend's size limit: one Received field.
+const ADDED: u64 = 2048;
+
+/// A kind of backend, with all backends of it.
+#[derive(Debug)]
+pub(crate) enum Route {
+    Smtp(Smtp),
+    Lmtp(Smtp),
+    Qmqp(Qmqp),
+    /// The queue role, which runs a program for each message.
+    Queue(Queue),
+}
+
+impl Route {
+    /// The route that the configuration describes.
+    pub(crate) fn new(slice: &HandoffSlice, timeouts: Timeouts) -> Self {
+        match slice.dialect {
+            Dialect::Smtp => Self::Smtp(Smtp::new(slice, &smtp::SMTP, timeouts)),
+            Dialect::Lmtp => Self::Lmtp(Smtp::new(slice, &smtp::LMTP, timeouts)),
+            Dialect::Qmqp => Self::Qmqp(Qmqp::new(&slice.connect, timeouts)),
+            Dialect::Queue => Self::Queue(Queue::new(timeouts)),
+        }
+    }
+
+    /// Learns what each backend offers, and has each prove that it does not relay for a stranger, where it can be asked.
+    ///
+    /// # Errors
+    /// The first backend that relays or can't be told who a client is; else, when none could be asked, why the last
+    /// could not.
+    pub(crate) async fn prove(&self) -> Result<(), Failure> {
+        match self {
+            Self::Smtp(smtp) | Self::Lmtp(smtp) => smtp.prove().await,
+            Self::Qmqp(qmqp) => qmqp.prove().await,
+            Self::Queue(queue) => queue.is_there(),
+        }
+    }
+
+    /// What all known backends can do, within our own limits.
+    pub(crate) fn offer(&self, size: u64, recipients: u16) -> Offer {
+        match self {
+            Self::Smtp(smtp) => offer(smtp.extensions(), size, recipients),
+            // LMTP answers for each recipient, SMTP for all at once: they agree where there is one only.
+            Self::Lmtp(lmtp) => offer(lmtp.extensions(), size, 1),
+            Self::Qmqp(_) | Self::Queue(_) => offer(iter::once(qmqp::extensions()), size, recipients),
+        }
+    }
+
+    /// Asks whether it takes mail for one more recipient. `kept` is the session's connection, if it has one.
+    pub(crate) async fn recipient(
+        &self,
+        kept: &mut Option<Connection>,
+        client: &Client<'_>,
+        transaction: &Transaction,
+        recipient: &Recipient,
+    ) -> Result<Outcome, DeliveryError> {
+        match self {
+            Self::Smtp(smtp) | Self::Lmtp(smtp) => smtp.recipient(kept, client, transaction, recipient).await,
+            // They can't be asked: our own rules alone decide.
+            Self::Qmqp(_) | Self::Queue(_) => Ok(verdict::RCPT_OK.into()),
+        }
+    }
+
+    /// Delivers a message whose content is complete.
+    pub(crate) async fn deliver(
+        &self,
+        kept: &mut Option<Connection>,
+        client: &Client<'_>,
+        transaction: &Transaction,
+        message: &mut Message<'_>,
+        spool: &Spool,
+    ) -> Result<Outcome, DeliveryError> {
+        match self {
+            Self::Smtp(smtp) | Self::Lmtp(smtp) => smtp.deliver(kept, client, transaction, message).await,
+            Self::Qmqp(qmqp) => Ok(qmqp.deliver(transaction, message).await?.into()),
+            Self::Queue(queue) => Ok(queue.deliver(spool, client, transaction, message).await?.into()),
+        }
+    }
+
+    /// The queue role, where mail goes to it.
+    pub(crate) fn queue(&self) -> Option<&Queue> {
+        if let Self::Queue(queue) = self { Some(queue) } else { None }
+    }
+
+    /// Takes back a connection whose session is over, for the next session or to close it.
+    pub(crate) fn give_back(&self, connection: Connection) {
+        match self {
+            Self::Smtp(smtp) | Self::Lmtp(smtp) => smtp.give_back(connection),
+            Self::Qmqp(_) | Self::Queue(_) => connection.quit(),
+        }
+    }
+}
+
+/// What is common to all that is listed and to our own limits; nothing beyond RFC 5321 while nothing is known.
+fn offer(listed: impl Iterator<Item = Extensions>, size: u64, recipients: u16) -> Offer {
+    let mut listed = listed.peekable();
+    let any = listed.peek().is_some();
+    let start = Offer { size, eight_bit: any, smtputf8: any, dsn: any, recipients, inline_max: INLINE_MAX };
+    listed.fold(start, |offer, extensions| Offer {
+        size: match extensions.size {
+            Some(size @ 1..) => offer.size.min(size.saturating_sub(ADDED).max(1)),
+            _ => offer.size,
+        },
+        eight_bit: offer.eight_bit && extensions.eight_bit,
+        smtputf8: offer.smtputf8 && extensions.smtputf8,
+        dsn: offer.dsn && extensions.dsn,
+        recipients: extensions
+            .rcptmax
+            .map_or(offer.recipients, |most| offer.recipients.min(u16::try_from(most).unwrap_or(u16::MAX).max(1))),
+        ..offer
+    })
+}

@@ -1,0 +1,210 @@
+//! SMTP and LMTP servers: which connection a request goes to, and what its answer means.
+
+use super::connection::{Connection, Envelope};
+use super::delivery::{DeliveryError, Message};
+use super::idle::Idle;
+use super::list::{Backend, Backends, nowhere};
+use super::{Failure, Timeouts, proof};
+use crate::deadline::later;
+use crate::identity::Client;
+use crate::outcome::Outcome;
+use crate::transaction::{Recipient, Transaction};
+use crate::verdict::{self, Stage};
+use gatepost_smtp::client::Extensions;
+use gatepost_wire::slice::{HandoffSlice, Identity};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// What SMTP and LMTP have different words for.
+#[derive(Debug)]
+pub(crate) struct Words {
+    /// The command that asks for extensions.
+    pub(crate) hello: &'static str,
+    /// XCLIENT's PROTO for a client that said HELO.
+    pub(crate) proto_helo: &'static str,
+    /// XCLIENT's PROTO for a client that said EHLO.
+    pub(crate) proto_ehlo: &'static str,
+}
+
+pub(crate) const SMTP: Words = Words { hello: "EHLO", proto_helo: "SMTP", proto_ehlo: "ESMTP" };
+/// RFC 2033.
+pub(crate) const LMTP: Words = Words { hello: "LHLO", proto_helo: "LMTP", proto_ehlo: "LMTP" };
+
+/// What all connections have in common.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    /// Our name.
+    pub(crate) hostname: String,
+    pub(crate) words: &'static Words,
+    pub(crate) identity: Identity,
+    pub(crate) timeouts: Timeouts,
+}
+
+/// The servers, and the connections to them that no session uses.
+#[derive(Debug)]
+pub(crate) struct Smtp {
+    backends: Backends,
+    facts: Facts,
+    idle: Arc<Idle>,
+}
+
+/// What is asked of a server.
+enum Request<'a, 'm> {
+    /// Whether it accepts one more recipient of the transaction.
+    Recipient(&'a Recipient),
+    /// To take this message.
+    Message(&'a mut Message<'m>),
+}
+
+impl Smtp {
+    pub(super) fn new(slice: &HandoffSlice, words: &'static Words, timeouts: Timeouts) -> Self {
+        Self {
+            backends: Backends::new(&slice.connect, !slice.relay_proof),
+            facts: Facts { hostname: slice.hostname.clone(), words, identity: slice.identity, timeouts },
+            idle: Arc::default(),
+        }
+    }
+
+    pub(super) async fn prove(&self) -> Result<(), Failure> {
+        let mut proved = Err(nowhere());
+        for backend in self.backends.all() {
+            proved = backend.proved(proved, self.prove_one(backend).await)?;
+        }
+        proved
+    }
+
+    async fn prove_one(&self, backend: &Backend) -> Result<(), Failure> {
+        let proved = backend.known().proved;
+        let listed = if proved {
+            proof::learn(backend, &self.facts).await?
+        } else {
+            let listed = proof::prove(backend, &self.facts).await?;
+            tracing::info!("backend {backend}: refuses to relay for a stranger");
+            listed
+        };
+        if let Some(extensions) = listed {
+            backend.learn(extensions);
+        }
+        backend.known().proved = true;
+        Ok(())
+    }
+
+    pub(super) fn extensions(&self) -> impl Iterator<Item = Extensions> {
+        self.backends.extensions()
+    }
+
+    pub(super) async fn recipient(
+        &self,
+        kept: &mut Option<Connection>,
+        client: &Client<'_>,
+        transaction: &Transaction,
+        recipient: &Recipient,
+    ) -> Result<Outcome, DeliveryError> {
+        let until = later(self.facts.timeouts.rcpt);
+        self.ask(kept, client, transaction, Request::Recipient(recipient), until).await
+    }
+
+    pub(super) async fn deliver(
+        &self,
+        kept: &mut Option<Connection>,
+        client: &Client<'_>,
+        transaction: &Transaction,
+        message: &mut Message<'_>,
+    ) -> Result<Outcome, DeliveryError> {
+        let until = later(self.facts.timeouts.end);
+        self.ask(kept, client, transaction, Request::Message(message), until).await
+    }
+
+    /// Asks on the connection in `kept`, on an idle one or on a new one; once more on a new one when one that was not new
+    /// turns out to be closed. Afterwards `kept` has the connection if it can be used again.
+    async fn ask(
+        &self,
+        kept: &mut Option<Connection>,
+        client: &Client<'_>,
+        transaction: &Transaction,
+        mut request: Request<'_, '_>,
+        until: Instant,
+    ) -> Result<Outcome, DeliveryError> {
+        let mut used = match kept.take() {
+            Some(connection) if connection.is_for(client.helo) => Some(connection),
+            other => {
+                if let Some(connection) = other {
+                    connection.quit();
+                }
+                self.idle.take()
+            }
+        };
+        loop {
+            let was_used = used.is_some();
+            let mut connection = match used.take() {
+                Some(connection) => connection,
+                None => self.open(client, until).await?,
+            };
+            connection.limit(until);
+            let done = request.on(&mut connection, transaction).await;
+            match done {
+                Err(DeliveryError::Before(failure)) if was_used && failure.may_succeed_anew() => {}
+                // Content that may not be sent is our own finding: the connection is as good as before.
+                Ok(_) | Err(DeliveryError::Unsent(_)) => {
+                    connection.park();
+                    *kept = Some(connection);
+                    return done;
+                }
+                Err(_) => return done,
+            }
+        }
+    }
+
+    /// A connection to the first server that answers, which has been told who the client is.
+    async fn open(&self, client: &Client<'_>, until: Instant) -> Result<Connection, Failure> {
+        let mut last = nowhere();
+        for backend in self.backends.in_order() {
+            match backend.opened(self.open_one(backend, client, until).await)? {
+                Ok(connection) => return Ok(connection),
+                Err(failure) => last = failure,
+            }
+        }
+        Err(last)
+    }
+
+    async fn open_one(&self, backend: &Backend, client: &Client<'_>, until: Instant) -> Result<Connection, Failure> {
+        // The guard must not be held while waiting.
+        let proved = backend.known().proved;
+        if !proved {
+            // It could not be asked at start.
+            self.prove_one(backend).await?;
+        }
+        let connection = Connection::open(&backend.connect, &self.facts, client, until).await?;
+        backend.learn(connection.extensions);
+        Ok(connection)
+    }
+
+    pub(super) fn give_back(&self, connection: Connection) {
+        self.idle.give(connection);
+    }
+}
+
+impl Request<'_, '_> {
+    async fn on(&mut self, connection: &mut Connection, transaction: &Transaction) -> Result<Outcome, DeliveryError> {
+        match self {
+            Self::Recipient(recipient) => {
+                let (verdict, code) = match connection.envelope(transaction, None, Some(recipient)).await? {
+                    Envelope::Accepted => (verdict::RCPT_OK, 250),
+                    Envelope::Sender(reply) => (verdict::of_reply(Stage::Sender, &reply), reply.code),
+                    Envelope::Recipient(reply) => (verdict::of_reply(Stage::Recipient, &reply), reply.code),
+                    Envelope::Changed(reply) => (verdict::CHANGED, reply.code),
+                };
+                Ok(Outcome::of_backend(verdict, code))
+            }
+            Self::Message(message) => match connection.envelope(transaction, Some(message.length()), None).await? {
+                Envelope::Accepted => {
+                    let reply = connection.deliver(message).await?;
+                    Ok(Outcome::of_backend(verdict::of_reply(Stage::Content, &reply), reply.code))
+                }
+                Envelope::Sender(reply) | Envelope::Recipient(reply) | Envelope::Changed(reply) => {
+                    Ok(Outcome::of_backend(verdict::CHANGED, reply.code))
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What all sessions share.
+
+use crate::HandoffError;
+use crate::allowance::{self, Allowance};
+use crate::backend::{Route, Timeouts};
+use crate::spool::Spool;
+use gatepost_channel::Inbox;
+use gatepost_policy::relay::{Relay, RelayTable};
+use gatepost_wire::session::Offer;
+use gatepost_wire::slice::HandoffSlice;
+use std::sync::Mutex;
+
+/// What all sessions share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// Our own name.
+    pub(crate) hostname: String,
+    pub(crate) relay: Relay,
+    pub(crate) route: Route,
+    pub(crate) spool: Spool,
+    /// Largest message, octets.
+    pub(crate) message_size: u64,
+    /// Recipients in one transaction.
+    recipients: u16,
+    pub(crate) allowance: Allowance,
+    /// A frame is read and done with before the next, so one buffer serves all sessions.
+    pub(crate) inbox: Mutex<Inbox>,
+}
+
+impl Shared {
+    /// From our slice of the configuration.
+    ///
+    /// # Errors
+    /// A domain or network that is none.
+    pub(crate) fn new(slice: &HandoffSlice, timeouts: Timeouts) -> Result<Self, HandoffError> {
+        let clients = slice.clients.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self {
+            hostname: slice.hostname.clone(),
+            relay: Relay { domains: RelayTable::new(&slice.domains)?, clients, any_domain: slice.any_domain },
+            route: Route::new(slice, timeouts),
+            spool: Spool::new(&slice.spool),
+            message_size: slice.message_size,
+            recipients: slice.recipients,
+            allowance: Allowance::new(allowance::TOTAL),
+            inbox: Mutex::new(Inbox::default()),
+        })
+    }
+
+    /// Removes what a killed process has left in the spool, and makes sure that a content file can be made.
+    ///
+    /// # Errors
+    /// It can't be made.
+    pub(crate) fn prepare_spool(&self, directory: &str) -> Result<(), HandoffError> {
+        let ready = self.spool.clean().and_then(|removed| {
+            if removed > 0 {
+                tracing::warn!("removed {removed} content files that an earlier process has left");
+            }
+            self.spool.file().map(drop)
+        });
+        ready.map_err(|cause| HandoffError::Spool { directory: directory.to_owned(), cause })
+    }
+
+    /// What is offered to a client now.
+    pub(crate) fn offer(&self) -> Offer {
+        self.route.offer(self.message_size, self.recipients)
+    }
+}
