@@ -4,7 +4,7 @@ use crate::profile::Profile;
 use gatepost_policy::net::Network;
 use gatepost_smtp::server::Leniency;
 use gatepost_wire::slice::{Dialect, Identity, TlsMode};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -53,14 +53,16 @@ impl Default for Users {
 pub struct Listen {
     /// Where it listens, unless a socket for it is inherited.
     pub address: SocketAddr,
+    /// An IPv6 address takes IPv6 alone (`IPV6_V6ONLY`, RFC 3493 §5.3). False: `[::]` takes IPv4 too.
+    pub v6only: bool,
     /// Whether and when it speaks TLS.
     pub tls: TlsMode,
 }
 
 impl Default for Listen {
     fn default() -> Self {
-        let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 25);
-        Self { address, tls: TlsMode::StartTls }
+        let address = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 25);
+        Self { address, v6only: false, tls: TlsMode::StartTls }
     }
 }
 

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 /// The sections and the keys of each.
 const KEYS: [(&str, &[&str]); 9] = [
     ("", &["hostname", "spool", "users", "listen", "tls", "relay", "backend", "smtp", "limits", "jail"]),
-    ("listen", &["address", "tls", "proxy_from"]),
+    ("listen", &["address", "v6only", "tls", "proxy_from"]),
     ("tls", &["certificate", "key", "pair", "required", "minimum"]),
     ("tls.pair", &["names", "certificate", "key"]),
     ("relay", &["domains", "domains_file", "domains_cdb", "clients"]),

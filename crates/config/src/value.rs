@@ -76,9 +76,22 @@ fn number_and_unit(text: &str) -> (&str, &str) {
     text.split_at_checked(end).unwrap_or((text, ""))
 }
 
+/// Endings under which every machine is called the same: what installers write when nobody gave the machine a name, and
+/// what RFC 6761 §6.3 and §6.4 reserve. No other server can look such a name up.
+const NOBODYS: [&str; 4] = ["localdomain", "localdomain4", "localdomain6", "invalid"];
+
 /// Our own name: fully qualified (RFC 5321 §2.3.5), or `localhost` for a gatepost that no one else reaches.
 pub(crate) fn hostname(text: &str) -> Result<String, Wrong> {
     let name = host(text)?;
+    let (first, last) = (name.split('.').next(), name.rsplit('.').next());
+    let nobodys = last.is_some_and(|last| NOBODYS.contains(&last) || last == "localhost" && name.contains('.'));
+    if nobodys || first == Some("localhost") && name.contains('.') {
+        return Err(Wrong::new(
+            format!("\"{text}\" is not the name of this machine alone"),
+            "write the name that its address has in DNS, such as \"mx.example.org\": other servers refuse mail from a name \
+             that they cannot look up",
+        ));
+    }
     if name.contains('.') || name == "localhost" {
         return Ok(name);
     }
@@ -205,19 +218,26 @@ fn tcp(text: &str) -> Result<SocketAddr, Wrong> {
 
 /// An address and port to listen on.
 pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, Wrong> {
-    text.parse().map_err(|_| {
-        let port = text.trim_start_matches(['*', ':']);
-        let advice = if text.parse::<Ipv6Addr>().is_ok() {
-            format!("write \"[{text}]:25\"")
-        } else if text.parse::<Ipv4Addr>().is_ok() {
-            format!("write \"{text}:25\"")
-        } else if port.parse::<u16>().is_ok() {
-            format!("write \"0.0.0.0:{port}\" or \"[::]:{port}\"")
-        } else {
-            "write an address and a port, such as \"0.0.0.0:25\" or \"[::]:25\"".to_owned()
-        };
-        Wrong::new(format!("\"{text}\" is no address and port"), advice)
-    })
+    let address: SocketAddr = text.parse().map_err(|_| no_listen_address(text))?;
+    let plain = SocketAddr::new(address.ip().to_canonical(), address.port());
+    if plain.is_ipv4() && address.is_ipv6() {
+        return Err(Wrong::new(format!("\"{text}\" is an IPv4 address in IPv6 form"), format!("write \"{plain}\"")));
+    }
+    Ok(address)
+}
+
+fn no_listen_address(text: &str) -> Wrong {
+    let port = text.trim_start_matches(['*', ':']);
+    let advice = if text.parse::<Ipv6Addr>().is_ok() {
+        format!("write \"[{text}]:25\"")
+    } else if text.parse::<Ipv4Addr>().is_ok() {
+        format!("write \"{text}:25\"")
+    } else if port.parse::<u16>().is_ok() {
+        format!("write \"[::]:{port}\", or \"0.0.0.0:{port}\" for IPv4 alone")
+    } else {
+        "write an address and a port, such as \"[::]:25\", or \"0.0.0.0:25\" for IPv4 alone".to_owned()
+    };
+    Wrong::new(format!("\"{text}\" is no address and port"), advice)
 }
 
 /// The beginning of the account names: a login name, short enough that the longest role's name still fits.

@@ -34,7 +34,8 @@ fn config_defaults_are_those_of_the_manual() {
     assert_eq!(config.spool, Path::new("/var/spool/gatepost"));
     assert_eq!(config.users, Users::Named("gatepost".to_owned()));
     assert_eq!(config.listen.len(), 1);
-    assert_eq!(config.listen[0].address, "0.0.0.0:25".parse().unwrap());
+    assert_eq!(config.listen[0].address, "[::]:25".parse().unwrap());
+    assert!(!config.listen[0].v6only, "both families");
     assert_eq!(config.listen[0].tls, TlsMode::StartTls);
     let pair = Pair { names: Vec::new(), certificate: PathBuf::from("/c.pem"), key: PathBuf::from("/k.pem") };
     assert_eq!(config.tls.pairs, [pair]);
@@ -73,7 +74,8 @@ spool = "/var/spool/gatepost"
 users = "gatepost"
 
 [[listen]]
-address = "0.0.0.0:25"
+address = "[::]:25"
+v6only = false
 tls = "starttls"
 proxy_from = []
 
@@ -339,4 +341,34 @@ fn config_every_example_is_sound() {
         }
     }
     assert!(seen >= 3, "{seen} examples in {}", directory.display());
+}
+
+#[test]
+fn issue_10_one_listener_takes_both_families_and_two_have_one_each() {
+    for (listen, expected) in [
+        ("", &[("[::]:25", false)][..]),
+        ("[[listen]]", &[("[::]:25", false)]),
+        ("[[listen]]\naddress = \"[::]:25\"", &[("[::]:25", false)]),
+        ("[[listen]]\naddress = \"[::]:25\"\nv6only = true", &[("[::]:25", true)]),
+        // As it was written before one listener took both.
+        (
+            "[[listen]]\naddress = \"0.0.0.0:25\"\n[[listen]]\naddress = \"[::]:25\"",
+            &[("0.0.0.0:25", false), ("[::]:25", true)],
+        ),
+        (
+            "[[listen]]\naddress = \"[::]:25\"\n[[listen]]\naddress = \"0.0.0.0:25\"",
+            &[("[::]:25", true), ("0.0.0.0:25", false)],
+        ),
+        (
+            "[[listen]]\naddress = \"0.0.0.0:25\"\n[[listen]]\naddress = \"[::]:587\"",
+            &[("0.0.0.0:25", false), ("[::]:587", false)],
+        ),
+        ("[[listen]]\naddress = \"[2001:db8::1]:25\"", &[("[2001:db8::1]:25", false)]),
+    ] {
+        let config = parse(&format!("{LEAST}\n{listen}"));
+        let found: Vec<(String, bool)> = config.listen.iter().map(|l| (l.address.to_string(), l.v6only)).collect();
+        let expected: Vec<(String, bool)> =
+            expected.iter().map(|(address, only)| ((*address).to_owned(), *only)).collect();
+        assert_eq!(found, expected, "{listen}");
+    }
 }

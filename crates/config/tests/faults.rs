@@ -87,6 +87,16 @@ const ROWS: &[Row] = &[
     ("\"mx.example.org\"", "\"mx.exämple.org\"", "\"mx.exämple.org\"", "'ä' has no place", "xn--"),
     ("\"mx.example.org\"", "\"192.0.2.1\"", "\"192.0.2.1\"", "an address of a host", "write a host name"),
     ("\"mx.example.org\"", "\"\"", "\"\"", "a domain is missing", "write a host name"),
+    (
+        "\"mx.example.org\"",
+        "\"localhost.localdomain\"",
+        "\"localhost.localdomain\"",
+        "is not the name of this machine alone",
+        "the name that its address has in DNS",
+    ),
+    ("\"mx.example.org\"", "\"mail.localdomain\"", "\"mail.localdomain\"", "not the name of this machine", ""),
+    ("\"mx.example.org\"", "\"mx.localhost\"", "\"mx.localhost\"", "not the name of this machine", ""),
+    ("\"mx.example.org\"", "\"mx.invalid\"", "\"mx.invalid\"", "not the name of this machine", ""),
     ("\"mx.example.org\"", "25", "25", "hostname: a number, not a text", "write \"25\""),
     ("\"mx.example.org\"", "true", "true", "hostname: true or false, not a text", "double quotes"),
     (
@@ -115,11 +125,26 @@ const ROWS: &[Row] = &[
         "\"*:25\"",
         "\"*:25\"",
         "listen.address: \"*:25\" is no address and port",
-        "write \"0.0.0.0:25\" or \"[::]:25\"",
+        "write \"[::]:25\", or \"0.0.0.0:25\" for IPv4 alone",
     ),
     ("\"0.0.0.0:25\"", "\"0.0.0.0\"", "\"0.0.0.0\"", "is no address and port", "write \"0.0.0.0:25\""),
     ("\"0.0.0.0:25\"", "\"::\"", "\"::\"", "is no address and port", "write \"[::]:25\""),
-    ("\"0.0.0.0:25\"", "\"mx:25\"", "\"mx:25\"", "is no address and port", "such as \"0.0.0.0:25\""),
+    ("\"0.0.0.0:25\"", "\"mx:25\"", "\"mx:25\"", "is no address and port", "such as \"[::]:25\""),
+    ("\"0.0.0.0:25\"", "\"[::ffff:192.0.2.1]:25\"", "\"[::ffff:192.0.2.1]:25\"", "in IPv6 form", "\"192.0.2.1:25\""),
+    (
+        "\"0.0.0.0:25\"",
+        "\"0.0.0.0:25\"\nv6only = true",
+        "true",
+        "listen.v6only: an IPv4 address takes no IPv6",
+        "\"[::]:25\"",
+    ),
+    (
+        "\"0.0.0.0:25\"",
+        "\"[::]:25\"\nv6only = 1",
+        "1",
+        "listen.v6only: a number, not true or false",
+        "write true or false",
+    ),
     (
         "tls = \"starttls\"",
         "tls = \"startls\"",
@@ -149,6 +174,13 @@ const ROWS: &[Row] = &[
         "[[listen]]\naddress = \"127.0.0.1:25\"\n[tls]",
         "\"127.0.0.1:25\"",
         "127.0.0.1:25 is taken by 0.0.0.0:25",
+        "another address",
+    ),
+    (
+        "[tls]",
+        "[[listen]]\naddress = \"[::]:25\"\nv6only = false\n[tls]",
+        "\"[::]:25\"",
+        "[::]:25 is taken by 0.0.0.0:25",
         "another address",
     ),
     // [tls]
@@ -515,7 +547,7 @@ fn config_missing_altogether_names_every_key_without_a_default() {
     let shown = faults.to_string();
     for line in [
         "gatepost.toml:1:1: hostname is missing",
-        "gatepost.toml:1:1: the listener at 0.0.0.0:25 is to speak TLS, and there is no certificate",
+        "gatepost.toml:1:1: the listener at [::]:25 is to speak TLS, and there is no certificate",
         "gatepost.toml:1:1: relay.domains is missing",
         "gatepost.toml:1:1: backend.profile is missing",
         "gatepost.toml:1:1: backend.connect is missing",

@@ -15,7 +15,7 @@ pub(crate) fn from_file(path: &Path) -> Result<Plan, String> {
             config::Users::Named(prefix) => Users::Accounts(prefix),
             config::Users::From(first) => Users::From(first),
         },
-        listen: config.listen.iter().map(|l| Listen { address: l.address, tls: l.tls }).collect(),
+        listen: config.listen.iter().map(|l| Listen { address: l.address, v6only: l.v6only, tls: l.tls }).collect(),
         pairs: config.tls.pairs.into_iter().map(pair).collect(),
         tls_required: config.tls.required,
         tls13_only: config.tls.minimum == config::TlsVersion::V1_3,

@@ -45,7 +45,7 @@ fn plan(args: &TryArgs) -> Result<Plan, String> {
         hostname: HOSTNAME.to_owned(),
         spool,
         users: Users::From(FIRST_ID),
-        listen: vec![Listen { address: args.listen, tls: TlsMode::StartTls }],
+        listen: vec![Listen { address: args.listen, v6only: false, tls: TlsMode::StartTls }],
         pairs: vec![PairSource::Memory { certificate, key }],
         tls_required: false,
         tls13_only: false,

@@ -38,6 +38,20 @@ impl fmt::Display for LauncherError {
                     "cannot listen on {address}: ports below 1024 need root, CAP_NET_BIND_SERVICE or a socket inherited from systemd"
                 )
             }
+            Self::Bind(address, e) if e.kind() == io::ErrorKind::AddrNotAvailable => {
+                write!(
+                    f,
+                    "{address} is no address of this machine (ip addr shows them): write one that is, or \"[::]:{port}\" for all, in [[listen]]",
+                    port = address.port()
+                )
+            }
+            Self::Bind(address, e) if gatepost_sys::net::is_without_ipv6(e) => {
+                write!(
+                    f,
+                    "cannot listen on {address}: this machine has no IPv6; write address = \"0.0.0.0:{port}\" in [[listen]]",
+                    port = address.port()
+                )
+            }
             Self::Bind(address, e) => write!(f, "cannot listen on {address}: {e}"),
             Self::NotReady(role, why) => write!(f, "the {} did not get ready: {why}", role.name()),
             Self::Weak(role, findings) => {

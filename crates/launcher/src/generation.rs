@@ -4,6 +4,7 @@ use crate::births;
 use crate::error::LauncherError;
 use crate::fitness::Fitness;
 use crate::plan::Plan;
+use crate::sockets::Socket;
 use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_jail::{BIRTH_FD, CONTROL_FD, profile};
 use gatepost_sys::process::{self, Namespaces, ProcessId, Signal, Spawn};
@@ -13,7 +14,6 @@ use gatepost_wire::slice::Ground;
 use gatepost_wire::{LauncherToRole, RoleToLauncher};
 use std::ffi::CString;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -72,7 +72,7 @@ pub(crate) struct Generation {
     plan: Plan,
     fitness: Fitness,
     program: Rc<OwnedFd>,
-    sockets: Vec<OwnedFd>,
+    sockets: Vec<Socket>,
     children: Vec<Child>,
     /// Nurseries that have been replaced and end when their last session does.
     retired: Vec<Child>,
@@ -92,7 +92,7 @@ impl Generation {
         plan: Plan,
         fitness: Fitness,
         program: Rc<OwnedFd>,
-        sockets: Vec<OwnedFd>,
+        sockets: Vec<Socket>,
         told_to_stop: &dyn Fn() -> bool,
     ) -> Result<Self, LauncherError> {
         let mut generation = Self {
@@ -160,7 +160,7 @@ impl Generation {
     fn give_sockets(&self) {
         for (index, socket) in self.sockets.iter().enumerate() {
             let order = Order::Socket(u8::try_from(index).unwrap_or(u8::MAX));
-            self.tell(Role::Listener, order, &[socket.as_fd()]);
+            self.tell(Role::Listener, order, &[socket.fd.as_fd()]);
         }
     }
 
@@ -414,6 +414,8 @@ impl Generation {
     pub(crate) fn drain(&mut self) {
         self.draining = true;
         self.restarts.clear();
+        // An address that the next generation has no more is refused from now on, instead of left to wait for nobody.
+        self.sockets.clear();
         self.tell(Role::Listener, Order::Drain, &[]);
         self.tell(Role::Nursery, Order::Drain, &[]);
         for nursery in &self.retired {
@@ -439,10 +441,12 @@ impl Generation {
         self.serving && !self.draining
     }
 
-    /// Copies of the listening sockets with their addresses, for the next generation.
-    pub(crate) fn copy_sockets(&self) -> Vec<(SocketAddr, OwnedFd)> {
-        let copy = |fd: &OwnedFd| Some((gatepost_sys::net::local_addr(fd.as_fd()).ok()?, fd.try_clone().ok()?));
-        self.sockets.iter().filter_map(copy).collect()
+    /// Copies of the listening sockets, for the next generation.
+    ///
+    /// # Errors
+    /// No descriptors left.
+    pub(crate) fn copy_sockets(&self) -> io::Result<Vec<Socket>> {
+        self.sockets.iter().map(Socket::try_clone).collect()
     }
 
     /// True when every process has ended.

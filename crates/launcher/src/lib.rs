@@ -24,6 +24,7 @@ use gatepost_wire::control::Role;
 use gatepost_wire::slice::Ground;
 use generation::Generation;
 use plan::Plan;
+use sockets::Socket;
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -97,12 +98,7 @@ struct Launcher {
 }
 
 impl Launcher {
-    fn begin(
-        &mut self,
-        plan: Plan,
-        inherited: Vec<(std::net::SocketAddr, OwnedFd)>,
-        started: Started<'_>,
-    ) -> Result<(), LauncherError> {
+    fn begin(&mut self, plan: Plan, inherited: Vec<Socket>, started: Started<'_>) -> Result<(), LauncherError> {
         let fitness = fit(&plan)?;
         let sockets = sockets::open(&plan.listen, inherited)?;
         prepare(&plan, &fitness)?;
@@ -198,7 +194,8 @@ impl Launcher {
     fn next_generation(&self, plan: Plan) -> Result<Generation, String> {
         let fitness = fit(&plan).map_err(|e| e.to_string())?;
         prepare(&plan, &fitness).map_err(|e| format!("{e}; this change needs a restart"))?;
-        let kept = self.generations.last().map(Generation::copy_sockets).unwrap_or_default();
+        let kept = self.generations.last().map_or_else(|| Ok(Vec::new()), Generation::copy_sockets);
+        let kept = kept.map_err(|e| LauncherError::System("copy the listening sockets", e).to_string())?;
         let sockets = sockets::open(&plan.listen, kept).map_err(|e| e.to_string())?;
         let program = Rc::clone(&self.program);
         let next = Generation::start(plan, fitness, program, sockets, &|| self.told_to_stop());

@@ -56,6 +56,8 @@ pub enum Users {
 pub struct Listen {
     /// Address and port.
     pub address: SocketAddr,
+    /// An IPv6 address takes IPv6 alone.
+    pub v6only: bool,
     /// Whether it speaks TLS.
     pub tls: TlsMode,
 }

@@ -1,59 +1,174 @@
 //! Listening sockets: inherited ones first (LISTEN_FDS, sd_listen_fds(3)), the rest bound here.
+//!
+//! A socket that somebody else opened and that nobody here accepts from takes connections all the same, and lets them wait
+//! for ever. So every inherited socket must be one of the configuration, or nothing starts.
 
 use crate::error::LauncherError;
 use crate::plan::Listen;
 use gatepost_sys::{fds, net};
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Connections that may wait in the kernel while all slots are taken.
 const BACKLOG: i32 = 1024;
 
-/// One socket for each listener, in the order of the configuration.
-///
-/// # Errors
-/// An address that cannot be bound.
-pub(crate) fn open(listen: &[Listen], mut ready: Vec<(SocketAddr, OwnedFd)>) -> Result<Vec<OwnedFd>, LauncherError> {
-    // First those that have just the wanted address, so that the others may be given out in order.
-    let mut taken: Vec<Option<OwnedFd>> = listen
-        .iter()
-        .map(|l| ready.iter().position(|(a, _)| *a == l.address).map(|at| ready.swap_remove(at).1))
-        .collect();
-    for (slot, wanted) in taken.iter_mut().zip(listen) {
-        if slot.is_none() && !ready.is_empty() {
-            let (address, fd) = ready.remove(0);
-            tracing::info!(%address, listen = %wanted.address, "inherited socket takes the place of a configured address");
-            *slot = Some(fd);
-        }
-    }
-    for (address, _) in &ready {
-        tracing::warn!(%address, "inherited socket has no [[listen]] of its own and is closed");
-    }
-    let bound = taken.into_iter().zip(listen).map(|(slot, wanted)| match slot {
-        Some(fd) => Ok(fd),
-        None => net::listen_tcp(wanted.address, BACKLOG).map_err(|e| LauncherError::Bind(wanted.address, e)),
-    });
-    bound.collect()
+/// A listening socket.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    /// Its address as the configuration has it.
+    address: SocketAddr,
+    /// It takes IPv6 alone. False for IPv4.
+    v6only: bool,
+    /// Somebody else opened it, and keeps it open.
+    inherited: bool,
+    /// The socket.
+    pub(crate) fd: OwnedFd,
 }
 
-/// The sockets that systemd handed over, with their addresses.
+impl Socket {
+    fn bind(wanted: &Listen) -> Result<Self, LauncherError> {
+        let fd = net::listen_tcp(wanted.address, wanted.v6only, BACKLOG);
+        let fd = fd.map_err(|e| LauncherError::Bind(wanted.address, e))?;
+        Ok(Self { address: wanted.address, v6only: wanted.v6only, inherited: false, fd })
+    }
+
+    fn inherit(fd: OwnedFd) -> io::Result<Self> {
+        fds::set_cloexec(&fd, true)?;
+        fds::set_nonblocking(fd.as_fd(), true)?;
+        let address = net::local_addr(fd.as_fd())?;
+        let v6only = address.is_ipv6() && net::is_v6only(fd.as_fd())?;
+        if net::is_listening(fd.as_fd()) {
+            Ok(Self { address, v6only, inherited: true, fd })
+        } else {
+            Err(io::Error::other("it is not listening; write Accept=no in the socket unit"))
+        }
+    }
+
+    /// The same socket once more.
+    ///
+    /// # Errors
+    /// No descriptors left.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { fd: self.fd.try_clone()?, ..*self })
+    }
+
+    /// What is wrong with it as the socket of `wanted`, which has its address.
+    fn misfit(&self, wanted: &Listen) -> Option<String> {
+        // `[::]` alone hears another family than its own.
+        if !self.address.ip().is_unspecified() || self.v6only == wanted.v6only {
+            return None;
+        }
+        let (address, port) = (self.address, self.address.port());
+        Some(match (self.inherited, self.v6only) {
+            (true, true) => format!(
+                "the inherited socket {address} takes IPv6 only, and [[listen]] means both families: write \
+                 BindIPv6Only=both in the socket unit, or v6only = true in [[listen]]"
+            ),
+            (true, false) => format!(
+                "the inherited socket {address} takes IPv4 too, and [[listen]] means IPv6 only: take out v6only = true \
+                 (or the [[listen]] for 0.0.0.0:{port}), or write BindIPv6Only=ipv6-only in the socket unit"
+            ),
+            (false, _) => {
+                format!("{address} is open for other families than [[listen]] means now: this needs a restart")
+            }
+        })
+    }
+}
+
+/// One socket for each listener, in the order of the configuration. Of those that are `ready` our own that are not wanted
+/// any more are closed.
+///
+/// # Errors
+/// Every inherited socket that no `[[listen]]` wants; an address that cannot be bound.
+pub(crate) fn open(listen: &[Listen], mut ready: Vec<Socket>) -> Result<Vec<Socket>, LauncherError> {
+    let taken: Vec<Option<Socket>> = listen
+        .iter()
+        .map(|l| ready.iter().position(|socket| socket.address == l.address).map(|at| ready.swap_remove(at)))
+        .collect();
+    let misfits = taken.iter().zip(listen).filter_map(|(socket, wanted)| socket.as_ref()?.misfit(wanted));
+    let unwanted = ready.iter().filter(|socket| socket.inherited).map(|socket| {
+        format!(
+            "the inherited socket {0} is in no [[listen]], and whoever connects there would wait for ever: write \
+             [[listen]] address = \"{0}\", or take ListenStream={0} out of the socket unit",
+            socket.address
+        )
+    });
+    let faults: Vec<String> = misfits.chain(unwanted).collect();
+    if !faults.is_empty() {
+        return Err(LauncherError::Unfit(faults));
+    }
+    taken.into_iter().zip(listen).map(|(socket, wanted)| socket.map_or_else(|| Socket::bind(wanted), Ok)).collect()
+}
+
+/// The sockets that systemd handed over.
 ///
 /// # Errors
 /// A descriptor that was announced but is not open or not a listening internet socket.
-pub(crate) fn inherited() -> Result<Vec<(SocketAddr, OwnedFd)>, LauncherError> {
+pub(crate) fn inherited() -> Result<Vec<Socket>, LauncherError> {
     let failed = |e| LauncherError::System("take the sockets that LISTEN_FDS announces", e);
     let numbers = sd_notify::listen_fds().map_err(failed)?;
-    numbers
-        .map(|number| {
-            let fd = fds::inherited(number).map_err(failed)?;
-            fds::set_cloexec(&fd, true).map_err(failed)?;
-            fds::set_nonblocking(fd.as_fd(), true).map_err(failed)?;
-            let address = net::local_addr(fd.as_fd()).map_err(failed)?;
-            if net::is_listening(fd.as_fd()) {
-                Ok((address, fd))
-            } else {
-                Err(failed(std::io::Error::other("a descriptor is not a listening socket; use Accept=no")))
-            }
-        })
-        .collect()
+    let all = numbers.map(|number| {
+        let socket = fds::inherited(number).and_then(Socket::inherit);
+        socket.map_err(|e| failed(io::Error::new(e.kind(), format!("descriptor {number}: {e}"))))
+    });
+    all.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gatepost_wire::slice::TlsMode;
+
+    fn listen(address: &str, v6only: bool) -> Listen {
+        Listen { address: address.parse().unwrap(), v6only, tls: TlsMode::Off }
+    }
+
+    /// A socket as systemd hands it over, on a free port; the address without the port, and the port.
+    fn handed_over(ip: &str, v6only: bool) -> (Socket, u16) {
+        let fd = net::listen_tcp(format!("{ip}:0").parse().unwrap(), v6only, 8).unwrap();
+        let socket = Socket::inherit(fd).unwrap();
+        let port = socket.address.port();
+        (socket, port)
+    }
+
+    fn refusal(listen: &[Listen], ready: Vec<Socket>) -> String {
+        open(listen, ready).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn issue_10_an_inherited_socket_serves_its_own_address_and_the_others_are_bound() {
+        let (socket, port) = handed_over("[::]", false);
+        let all = [listen("127.0.0.1:0", false), listen(&format!("[::]:{port}"), false)];
+        let open = open(&all, vec![socket]).unwrap();
+        assert_eq!(open.iter().map(|socket| socket.inherited).collect::<Vec<_>>(), [false, true]);
+    }
+
+    #[test]
+    fn issue_10_an_inherited_socket_that_nobody_serves_is_named() {
+        let (one, first) = handed_over("127.0.0.1", false);
+        let (other, second) = handed_over("[::1]", false);
+        let said = refusal(&[listen("127.0.0.1:0", false)], vec![one, other]);
+        for address in [format!("127.0.0.1:{first}"), format!("[::1]:{second}")] {
+            assert!(said.contains(&format!("inherited socket {address} is in no [[listen]]")), "{said}");
+        }
+    }
+
+    #[test]
+    fn issue_10_families_must_be_those_of_the_configuration() {
+        for v6only in [false, true] {
+            let (socket, port) = handed_over("[::]", v6only);
+            let said = refusal(&[listen(&format!("[::]:{port}"), !v6only)], vec![socket]);
+            assert!(said.contains("BindIPv6Only="), "{said}");
+        }
+    }
+
+    #[test]
+    fn issue_10_a_reload_closes_what_is_listed_no_more_and_moves_no_socket_to_another_address() {
+        let before = open(&[listen("127.0.0.1:0", false)], Vec::new()).unwrap();
+        let gone = net::local_addr(before[0].fd.as_fd()).unwrap();
+        let after = open(&[listen("[::1]:0", false)], before).unwrap();
+        assert!(net::local_addr(after[0].fd.as_fd()).unwrap().is_ipv6());
+        assert_eq!(std::net::TcpStream::connect(gone).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+    }
 }

@@ -8,21 +8,48 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-/// A listening TCP socket, non-blocking. An IPv6 one takes IPv6 only, so that `[::]:25` and `0.0.0.0:25` can stand
-/// side by side and a client's address is always of its own family.
+/// A listening TCP socket, non-blocking. `v6only`: an IPv6 address takes IPv6 alone (RFC 3493 §5.3); without it `[::]`
+/// takes IPv4 too, whatever sysctl net.ipv6.bindv6only says. Of no effect on an IPv4 address.
 ///
 /// # Errors
-/// EADDRINUSE, EACCES for a low port without privilege, EADDRNOTAVAIL.
-pub fn listen_tcp(address: SocketAddr, backlog: i32) -> io::Result<OwnedFd> {
+/// EADDRINUSE, EACCES for a low port without privilege, EADDRNOTAVAIL; EAFNOSUPPORT: see [`is_without_ipv6`].
+pub fn listen_tcp(address: SocketAddr, v6only: bool, backlog: i32) -> io::Result<OwnedFd> {
+    let fd = bound_tcp(address, v6only)?;
+    listen(&fd, Backlog::new(backlog)?)?;
+    Ok(fd)
+}
+
+/// Whether [`listen_tcp`] could bind this now. Nothing listens meanwhile, so that no client is taken and dropped.
+///
+/// # Errors
+/// As [`listen_tcp`].
+pub fn can_bind(address: SocketAddr, v6only: bool) -> io::Result<()> {
+    bound_tcp(address, v6only).map(drop)
+}
+
+fn bound_tcp(address: SocketAddr, v6only: bool) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
     setsockopt(&fd, sockopt::ReuseAddr, &true)?;
     if address.is_ipv6() {
-        setsockopt(&fd, sockopt::Ipv6V6Only, &true)?;
+        setsockopt(&fd, sockopt::Ipv6V6Only, &v6only)?;
     }
     bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
-    listen(&fd, Backlog::new(backlog)?)?;
     Ok(fd)
+}
+
+/// Whether an IPv6 socket takes IPv6 alone.
+///
+/// # Errors
+/// Not an IPv6 socket.
+pub fn is_v6only(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(nix::sys::socket::getsockopt(&fd, sockopt::Ipv6V6Only)?)
+}
+
+/// True for the error of a kernel that was started without IPv6.
+#[must_use]
+pub fn is_without_ipv6(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EAFNOSUPPORT)
 }
 
 /// Takes one waiting connection: non-blocking, closed on exec, with the peer's address (IPv4-mapped made IPv4).
@@ -133,6 +160,24 @@ mod tests {
         assert_eq!(connection(listener.as_fd()), None);
         let (pipe, _end) = io::pipe().unwrap();
         assert_eq!(connection(pipe.as_fd()), None);
+    }
+
+    #[test]
+    fn issue_10_one_ipv6_socket_takes_both_families_unless_told_otherwise() {
+        for v6only in [false, true] {
+            let fd = listen_tcp("[::]:0".parse().unwrap(), v6only, 8).unwrap();
+            assert_eq!(is_v6only(fd.as_fd()).unwrap(), v6only);
+            let port = local_addr(fd.as_fd()).unwrap().port();
+            assert!(TcpStream::connect(("::1", port)).is_ok());
+            assert_eq!(TcpStream::connect(("127.0.0.1", port)).is_ok(), !v6only);
+            // What listens is not bound a second time, and asking takes no client of it.
+            assert_eq!(
+                can_bind(SocketAddr::new("::".parse().unwrap(), port), true).unwrap_err().kind(),
+                io::ErrorKind::AddrInUse
+            );
+        }
+        let away = can_bind("192.0.2.77:0".parse().unwrap(), false).unwrap_err();
+        assert_eq!(away.kind(), io::ErrorKind::AddrNotAvailable);
     }
 
     #[test]

@@ -1,14 +1,13 @@
 //! `[backend]`.
 
 use super::USER_IDS;
-use super::listen::Listener;
-use crate::facts::{Backend, Connect, Queue, QueueUser, REPLY_TIMEOUT};
+use super::listen::{Listener, takes};
+use crate::facts::{Backend, Connect, Listen, Queue, QueueUser, REPLY_TIMEOUT};
 use crate::fault::{Page, Wrong};
 use crate::profile::{IDENTITIES, Profile, identity_name};
 use crate::section::{self, Section, plain};
 use crate::value;
 use gatepost_wire::slice::Identity;
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 use toml::Spanned;
@@ -115,11 +114,12 @@ fn places(page: &mut Page<'_>, section: &Section<'_>, connect: &[Spanned<Connect
     }
     for place in connect {
         let Connect::Tcp(to) = *place.get_ref() else { continue };
-        let ours = |listen: SocketAddr| {
-            listen.port() == to.port()
-                && (listen.ip() == to.ip() || listen.ip().is_unspecified() && to.ip().is_loopback())
+        // A wide listener hears all addresses of this machine; which those are is not known here, but for loopback.
+        let ours = |listen: &Listen| {
+            let near = listen.address.ip() == to.ip() || to.ip().is_loopback();
+            listen.address.port() == to.port() && near && takes(listen, to.ip())
         };
-        if let Some(own) = listeners.iter().find(|own| own.sure && ours(own.listen.address)) {
+        if let Some(own) = listeners.iter().find(|own| own.sure && ours(&own.listen)) {
             let what = format!("gatepost itself listens at {}: mail would go in circles", own.listen.address);
             section.fault(page, "connect", place, Wrong::new(what, "write where the backend listens"));
         }

@@ -3,9 +3,10 @@
 use super::COUNT_MAX;
 use crate::facts::Listen;
 use crate::fault::{Page, Span, Wrong};
-use crate::section::Section;
+use crate::section::{self, Section};
 use crate::value;
 use gatepost_wire::slice::TlsMode;
+use std::net::{IpAddr, SocketAddr};
 use toml::Spanned;
 
 /// A listener, and where in the text its settings are.
@@ -13,6 +14,8 @@ pub(super) struct Listener {
     pub(super) listen: Listen,
     /// Its address, or its heading; nothing when there is no `[[listen]]` at all.
     address: Option<Span>,
+    /// `v6only` as it is written; none when the other listeners decide.
+    v6only: Option<bool>,
     pub(super) tls: Option<Span>,
     /// False when a setting is wrong and its default is used instead: no other fault follows from that.
     pub(super) sure: bool,
@@ -23,29 +26,47 @@ const TLS_MODES: [(&str, TlsMode); 3] =
 
 pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>) -> Vec<Listener> {
     let sections = root.several(page, "listen");
-    let mut all: Vec<Listener> = Vec::new();
-    for section in &sections {
-        let listener = one_listener(page, section);
-        let other = all.iter().find(|other| listener.sure && other.sure && overlap(&other.listen, &listener.listen));
+    let mut all: Vec<Listener> = sections.iter().map(|section| one_listener(page, section)).collect();
+    leave_ipv4_to_its_own(&mut all);
+    for (index, listener) in all.iter().enumerate() {
+        let mut earlier = all.iter().take(index).filter(|other| listener.sure && other.sure);
+        let other = earlier.find(|other| overlap(&other.listen, &listener.listen));
         if let (Some(span), Some(other)) = (listener.address.as_ref(), other) {
             let what =
                 format!("listen.address: {} is taken by {} above", listener.listen.address, other.listen.address);
             page.fault(span, Wrong::new(what, "write another address or port, or take one out"));
         }
-        all.push(listener);
     }
     if let Some(span) = sections.get(COUNT_MAX).and_then(Section::span) {
         page.fault(span, Wrong::new(format!("more than {COUNT_MAX} [[listen]]"), "take some out"));
     }
     if !root.holds("listen") {
-        all.push(Listener { listen: Listen::default(), address: None, tls: None, sure: true });
+        all.push(Listener { listen: Listen::default(), address: None, v6only: None, tls: None, sure: true });
     }
     all
+}
+
+/// Where `0.0.0.0` and `[::]` are both listed with one port, the second takes IPv6 alone unless `v6only` says otherwise:
+/// as it was before one listener could take both.
+fn leave_ipv4_to_its_own(all: &mut [Listener]) {
+    let wide = |address: SocketAddr| address.ip().is_unspecified();
+    let addresses = all.iter().map(|listener| listener.listen.address);
+    let ipv4: Vec<u16> = addresses.filter(|a| a.is_ipv4() && wide(*a)).map(|a| a.port()).collect();
+    for Listener { listen, .. } in all.iter_mut().filter(|listener| listener.v6only.is_none()) {
+        listen.v6only = listen.address.is_ipv6() && wide(listen.address) && ipv4.contains(&listen.address.port());
+    }
 }
 
 fn one_listener(page: &mut Page<'_>, section: &Section<'_>) -> Listener {
     let default = Listen::default();
     let address = section.text(page, "address", value::listen_address);
+    let v6only = section.get(page, "v6only", section::truth);
+    let ipv4 = address.as_ref().is_some_and(|address| address.get_ref().is_ipv4());
+    if let Some(v6only) = v6only.as_ref().filter(|v6only| ipv4 && *v6only.get_ref()) {
+        let wrong = Wrong::new("an IPv4 address takes no IPv6", "take it out, or write address = \"[::]:25\"");
+        section.fault(page, "v6only", v6only, wrong);
+    }
+    let v6only = v6only.map(Spanned::into_inner);
     let tls = section.word(page, "tls", &TLS_MODES);
     // Ignored, every client would be taken for the proxy.
     if let Some(first) = section.list(page, "proxy_from", value::network).first() {
@@ -55,9 +76,13 @@ fn one_listener(page: &mut Page<'_>, section: &Section<'_>) -> Listener {
     Listener {
         address: address.as_ref().map(Spanned::span).or_else(|| section.span().cloned()),
         tls: tls.as_ref().map(Spanned::span).or_else(|| section.span().cloned()),
-        sure: address.is_some() == section.has("address") && tls.is_some() == section.has("tls"),
+        sure: address.is_some() == section.has("address")
+            && v6only.is_some() == section.has("v6only")
+            && tls.is_some() == section.has("tls"),
+        v6only,
         listen: Listen {
             address: address.map_or(default.address, Spanned::into_inner),
+            v6only: v6only.unwrap_or(default.v6only),
             tls: tls.map_or(default.tls, Spanned::into_inner),
         },
     }
@@ -65,7 +90,15 @@ fn one_listener(page: &mut Page<'_>, section: &Section<'_>) -> Listener {
 
 /// True when both cannot be bound: the same port, and one address holds the other.
 fn overlap(a: &Listen, b: &Listen) -> bool {
-    let (a, b) = (a.address, b.address);
-    let wide = a.ip().is_unspecified() || b.ip().is_unspecified();
-    a.port() == b.port() && a.port() != 0 && a.is_ipv4() == b.is_ipv4() && (wide || a.ip() == b.ip())
+    let port = a.address.port();
+    port == b.address.port() && port != 0 && (takes(a, b.address.ip()) || takes(b, a.address.ip()))
+}
+
+/// True when `listen` hears what is sent to `ip`; an unspecified `ip` stands for all of its family.
+pub(super) fn takes(listen: &Listen, ip: IpAddr) -> bool {
+    match listen.address.ip() {
+        own if !own.is_unspecified() => own == ip,
+        IpAddr::V4(_) => ip.is_ipv4(),
+        IpAddr::V6(_) => ip.is_ipv6() || !listen.v6only,
+    }
 }
