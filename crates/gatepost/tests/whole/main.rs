@@ -10,5 +10,7 @@ mod kill;
 mod mistakes;
 mod qmail_queue;
 mod qmqp;
+mod readme;
+mod stock_postfix;
 mod trial;
 mod units;

@@ -1,6 +1,7 @@
-//! `systemd/` as it will be installed, by the very lines of its README, under a real systemd.
+//! `systemd/` as it will be installed, by the very lines of README, under a real systemd.
 
-use crate::gate::{CONFIG, GATEPOST, HOSTNAME, prepare, swaks};
+use crate::gate::{CONFIG, HOSTNAME, prepare, swaks};
+use crate::readme::{installs, starts, type_in};
 use gatepost_testkit::client::Client;
 use gatepost_testkit::host::{AWAY, HERE, HERE6, source_tree};
 use gatepost_testkit::mta::Postfix;
@@ -13,12 +14,6 @@ const NEEDS: &[&str] = &["openssl", "postfix", "swaks"];
 fn config() -> String {
     format!(
         r#"hostname = "{HOSTNAME}"
-
-[[listen]]
-address = "0.0.0.0:25"
-
-[[listen]]
-address = "[::]:25"
 
 [tls]
 certificate = "/etc/gatepost/tls/cert.pem"
@@ -35,20 +30,14 @@ connect = "unix:{}"
     )
 }
 
-/// The commands of systemd/README.md, the program being the one under test.
-fn installation() -> String {
-    let readme = std::fs::read_to_string(source_tree().join("systemd/README.md")).unwrap();
-    let block = readme.split("```").nth(1).expect("a block of commands");
-    assert!(block.contains("target/*/release/gatepost"), "{block}");
-    format!("set -e; cd '{}'\n{}", source_tree().display(), block.replace("target/*/release/gatepost", GATEPOST))
-}
-
-/// Installs everything but the spool and the key, which the README leaves to its reader, and starts it.
+/// Installs everything by README's own commands but the key, which it leaves to its reader, and starts it.
 fn install(host: &SystemdHost) {
     prepare(&host.host);
     host.shell("rm -r /var/spool/gatepost").expect_ok("the spool is for tmpfiles.d to make");
+    type_in(host, &installs());
     host.host.write(CONFIG, &config());
-    host.shell(&installation()).expect_ok("the commands of systemd/README.md");
+    type_in(host, "gatepost check");
+    type_in(host, &starts());
 }
 
 #[test]
@@ -89,6 +78,25 @@ fn the_readme_installs_a_service_that_is_ready_when_it_says_so() {
     assert!(!host.host.listens(&format!("{HERE}:25")));
     let left = host.shell("ls -A /var/spool/gatepost/content; pgrep -x gatepost; pgrep ^gp-; true").stdout;
     assert_eq!(left, "", "something is left");
+}
+
+#[test]
+fn issue_10_a_socket_that_nobody_would_serve_is_named_and_stops_the_start() {
+    let name = "issue_10_a_socket_that_nobody_would_serve_is_named_and_stops_the_start";
+    let Some(host) = systemd::for_test(name, NEEDS) else { return };
+    let _postfix = Postfix::start(&host.host);
+    install(&host);
+    host.shell("systemctl stop gatepost.socket gatepost.service").expect_ok("stop");
+    for (lines, words) in [
+        ("ListenStream=127.0.0.1:2500", "inherited socket 127.0.0.1:2500 is in no [[listen]]"),
+        ("BindIPv6Only=ipv6-only", "inherited socket [::]:25 takes IPv6 only"),
+    ] {
+        host.host.write("/etc/systemd/system/gatepost.socket.d/test.conf", &format!("[Socket]\n{lines}\n"));
+        host.shell("systemctl daemon-reload; systemctl restart gatepost.socket").expect_ok("restart the socket");
+        let (started, said) = started_with(&host, "");
+        assert!(!started && said.contains(words), "{said}");
+        host.shell("systemctl stop gatepost.socket").expect_ok("stop");
+    }
 }
 
 #[test]
