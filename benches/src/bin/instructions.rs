@@ -2,7 +2,8 @@
 //! message. See `README.md`.
 #![forbid(unsafe_code)]
 
-use gatepost_smtp::server::{Engine, Event, Limits, Offer, Outcome, Settings, Verdict};
+use gatepost_smtp::envelope::{Offer, Reason, Verdict};
+use gatepost_smtp::server::{Engine, Event, Limits, Settings};
 use std::io;
 use std::process::{Command, ExitCode};
 
@@ -53,7 +54,7 @@ impl Talk {
     }
 
     fn feed(&mut self, mut input: &[u8]) {
-        let ok = Verdict { code: 250, enhanced: (2, 0, 0), outcome: Outcome::Ok };
+        let ok = Verdict { code: 250, enhanced: (2, 0, 0), reason: Reason::Ok };
         loop {
             let (used, event) = self.engine.read(input);
             input = input.get(used..).unwrap_or_default();

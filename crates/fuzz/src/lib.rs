@@ -1,7 +1,8 @@
 //! What the fuzz targets share: cutting one input into segments, and a transcript of a dialogue.
 #![forbid(unsafe_code)]
 
-use gatepost_smtp::server::{Engine, Event, Leniency, Limits, Offer, Outcome, Settings, Verdict};
+use gatepost_smtp::envelope::{Offer, Reason, Verdict};
+use gatepost_smtp::server::{Engine, Event, Leniency, Limits, Settings};
 
 /// Cuts `input` at places that its own first octets choose.
 pub fn segments(input: &[u8]) -> Vec<&[u8]> {
@@ -94,7 +95,7 @@ fn drain(engine: &mut Engine, transcript: &mut Transcript) {
 }
 
 fn verdict() -> Verdict {
-    Verdict { code: 250, enhanced: (2, 0, 0), outcome: Outcome::Ok }
+    Verdict { code: 250, enhanced: (2, 0, 0), reason: Reason::Ok }
 }
 
 /// A dialogue that stands at the begin of content.

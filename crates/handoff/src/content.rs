@@ -2,8 +2,8 @@
 //! that is sent, so a file that is changed after a check changes nothing (P9).
 
 use gatepost_smtp::data::{Impure, Purity, Stuffer};
+use gatepost_smtp::envelope::Verdict;
 use gatepost_smtp::header::{Filter, TooLong};
-use gatepost_wire::session::Verdict;
 use std::fmt;
 
 use crate::verdict;

@@ -5,9 +5,9 @@ use crate::content::ContentError;
 use crate::transaction::Transaction;
 use crate::verdict;
 use gatepost_qmail::qmqp;
+use gatepost_smtp::envelope::Verdict;
 use gatepost_wire::link::{Open, SessionId};
 use gatepost_wire::queue::Done;
-use gatepost_wire::session::Verdict;
 
 /// The answer to an ask, and where it is from.
 #[derive(Debug)]

@@ -3,7 +3,8 @@
 
 use crate::allowance::Allowance;
 use crate::transaction::{Recipient, Transaction};
-use gatepost_wire::session::{Ask, Farewell};
+use gatepost_smtp::envelope::CloseReason;
+use gatepost_wire::session::Ask;
 use gatepost_wire::{Messages, WireError};
 use std::fmt;
 
@@ -118,7 +119,7 @@ pub(crate) enum Step {
     /// Deliver this, whose length the session states. The state is idle again.
     Commit { transaction: Box<Transaction>, length: u64 },
     /// The session is over.
-    Bye(Farewell),
+    Bye(CloseReason),
 }
 
 /// The state machine of one session.

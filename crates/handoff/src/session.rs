@@ -4,7 +4,7 @@ use crate::SessionEnd;
 use crate::backend::{Connection, Message};
 use crate::identity::Client;
 use crate::outcome::Outcome;
-use crate::protocol::{Protocol, Step, Violation};
+use crate::protocol::{INLINE_MAX, Protocol, Step, Violation};
 use crate::shared::Shared;
 use crate::spool::ContentFile;
 use crate::transaction::{Recipient, Transaction};
@@ -12,9 +12,10 @@ use crate::verdict;
 use gatepost_channel::ChannelError;
 use gatepost_policy::local_part;
 use gatepost_policy::relay::Judgement;
+use gatepost_smtp::envelope::{CloseReason, Verdict};
 use gatepost_smtp::received::{Received, With};
 use gatepost_wire::link::Open;
-use gatepost_wire::session::{Answer, Farewell, Verdict};
+use gatepost_wire::session::Answer;
 use std::sync::{Arc, PoisonError};
 use std::time::UNIX_EPOCH;
 
@@ -81,8 +82,8 @@ pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) {
 }
 
 impl Session {
-    async fn run(&mut self) -> Result<Farewell, SessionError> {
-        self.end.tell(&Answer::Offer(self.shared.offer())).await?;
+    async fn run(&mut self) -> Result<CloseReason, SessionError> {
+        self.end.tell(&Answer::Offer { offer: self.shared.offer(), inline_max: INLINE_MAX }).await?;
         loop {
             let step = self.step().await?;
             if let Some(dropped) = self.protocol.take_dropped() {
@@ -237,7 +238,7 @@ impl Session {
             address: self.open.client.ip(),
             name: None,
             by: &self.shared.hostname,
-            with: With::new(transaction.helo.esmtp, transaction.tls.is_some(), transaction.smtputf8),
+            with: With::new(transaction.helo.esmtp, transaction.tls.is_some(), transaction.smtputf8()),
             tls: transaction.tls.map(|tls| (tls.version, tls.suite)),
             id: &format!("{}.{}", self.open.id, transaction.number),
             recipient,

@@ -6,7 +6,7 @@ use crate::backend::{Route, Timeouts};
 use crate::spool::Spool;
 use gatepost_channel::Inbox;
 use gatepost_policy::relay::{Relay, RelayTable};
-use gatepost_wire::session::Offer;
+use gatepost_smtp::envelope::Offer;
 use gatepost_wire::slice::HandoffSlice;
 use std::sync::Mutex;
 

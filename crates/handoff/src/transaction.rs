@@ -5,7 +5,8 @@ use crate::protocol::{INLINE_MAX, Violation};
 use gatepost_policy::local_part;
 use gatepost_smtp::address::{Domain, ForwardPath, Mailbox, ReversePath};
 use gatepost_smtp::client::Extensions;
-use gatepost_wire::session::{Body, Mail, Notify, Rcpt, Ret, TlsFacts};
+use gatepost_smtp::envelope::{Body, MailParameters, RcptParameters, Ret, Tls};
+use gatepost_wire::session::{Mail, Rcpt};
 use std::io::Write as _;
 
 /// The client's HELO or EHLO. A backend that is told of it has to be told again when it changes.
@@ -21,8 +22,7 @@ pub(crate) struct Helo {
 #[derive(Debug, Clone)]
 pub(crate) struct Recipient {
     path: ForwardPath,
-    notify: Option<Notify>,
-    orcpt: Option<Vec<u8>>,
+    parameters: RcptParameters,
 }
 
 /// From MAIL to the end of content.
@@ -31,13 +31,9 @@ pub(crate) struct Transaction {
     /// Its number in its session, from 1.
     pub(crate) number: u32,
     pub(crate) helo: Helo,
-    pub(crate) tls: Option<TlsFacts>,
-    pub(crate) smtputf8: bool,
+    pub(crate) tls: Option<Tls>,
     reverse_path: ReversePath,
-    size: Option<u64>,
-    body: Body,
-    ret: Option<Ret>,
-    envid: Option<Vec<u8>>,
+    parameters: MailParameters,
     recipients: Vec<Recipient>,
     /// Recipients that were refused, by us or by the backend.
     pub(crate) refused: u32,
@@ -60,22 +56,18 @@ impl Transaction {
         if !mail.helo.iter().all(|b| matches!(b, b' '..=b'~')) {
             return Err(Violation::Field("helo"));
         }
-        if mail.envid.is_some_and(|envid| !is_value(envid, false)) {
+        if mail.parameters.envid.is_some_and(|envid| !is_value(envid, false)) {
             return Err(Violation::Field("envid"));
         }
-        let reverse_path =
-            ReversePath::parse(mail.reverse_path, mail.smtputf8).map_err(|_| Violation::Field("reverse-path"))?;
+        let reverse_path = ReversePath::parse(mail.reverse_path, mail.parameters.smtputf8)
+            .map_err(|_| Violation::Field("reverse-path"))?;
         let short = !allowance.take(size_of::<Self>().saturating_add(mail.reverse_path.len()));
         Ok(Self {
             number,
             helo: Helo { name: mail.helo.to_vec(), esmtp: mail.esmtp },
             tls: mail.tls,
-            smtputf8: mail.smtputf8,
             reverse_path,
-            size: mail.size,
-            body: mail.body,
-            ret: mail.ret,
-            envid: mail.envid.map(<[u8]>::to_vec),
+            parameters: mail.parameters.owned(),
             recipients: Vec::new(),
             refused: 0,
             inline: Vec::new(),
@@ -87,12 +79,12 @@ impl Transaction {
 
     /// Reads a recipient for this transaction.
     pub(crate) fn recipient(&self, rcpt: &Rcpt<'_>) -> Result<Recipient, Violation> {
-        if rcpt.orcpt.is_some_and(|orcpt| !is_value(orcpt, self.smtputf8)) {
+        if rcpt.parameters.orcpt.is_some_and(|orcpt| !is_value(orcpt, self.smtputf8())) {
             return Err(Violation::Field("orcpt"));
         }
         let path =
-            ForwardPath::parse(rcpt.forward_path, self.smtputf8).map_err(|_| Violation::Field("forward-path"))?;
-        Ok(Recipient { path, notify: rcpt.notify, orcpt: rcpt.orcpt.map(<[u8]>::to_vec) })
+            ForwardPath::parse(rcpt.forward_path, self.smtputf8()).map_err(|_| Violation::Field("forward-path"))?;
+        Ok(Recipient { path, parameters: rcpt.parameters.owned() })
     }
 
     /// Adds an accepted recipient.
@@ -103,7 +95,11 @@ impl Transaction {
     /// Makes room for one more recipient. False: there is none.
     #[must_use]
     pub(crate) fn has_room_for(&mut self, recipient: &Recipient) -> bool {
-        let octets = recipient.path.as_bytes().len().saturating_add(recipient.orcpt.as_deref().map_or(0, <[u8]>::len));
+        let octets = recipient
+            .path
+            .as_bytes()
+            .len()
+            .saturating_add(recipient.parameters.orcpt.as_deref().map_or(0, <[u8]>::len));
         !self.short && self.allowance.take(octets.saturating_add(size_of::<Recipient>()))
     }
 
@@ -124,6 +120,11 @@ impl Transaction {
     /// The content that came inline; `None` when there was no room for it.
     pub(crate) fn inline(&self) -> Option<&[u8]> {
         if self.short { None } else { Some(&self.inline) }
+    }
+
+    /// SMTPUTF8 was said with MAIL.
+    pub(crate) fn smtputf8(&self) -> bool {
+        self.parameters.smtputf8
     }
 
     /// Accepted recipients.
@@ -155,12 +156,10 @@ impl Transaction {
     /// An extension that this envelope needs and the backend does not list. The client was offered what the backend listed
     /// then; another backend, or the same one after a restart, may list less.
     pub(crate) fn missing(&self, extensions: &Extensions) -> Option<&'static str> {
-        let dsn = self.ret.is_some()
-            || self.envid.is_some()
-            || self.recipients.iter().any(|r| r.notify.is_some() || r.orcpt.is_some());
-        if self.smtputf8 && !extensions.smtputf8 {
+        let dsn = self.parameters.needs_dsn() || self.recipients.iter().any(Recipient::needs_dsn);
+        if self.smtputf8() && !extensions.smtputf8 {
             Some("SMTPUTF8")
-        } else if self.body == Body::EightBit && !extensions.eight_bit {
+        } else if self.parameters.body == Body::EightBit && !extensions.eight_bit {
             Some("8BITMIME")
         } else if dsn && !extensions.dsn {
             Some("DSN")
@@ -175,25 +174,25 @@ impl Transaction {
         out.extend_from_slice(b"MAIL FROM:<");
         out.extend_from_slice(self.reverse_path.as_bytes());
         out.push(b'>');
-        if let (true, Some(size)) = (extensions.size.is_some(), length.or(self.size)) {
+        if let (true, Some(size)) = (extensions.size.is_some(), length.or(self.parameters.size)) {
             let _ = write!(out, " SIZE={size}");
         }
         if extensions.eight_bit {
-            match self.body {
+            match self.parameters.body {
                 Body::Unstated => {}
                 Body::SevenBit => out.extend_from_slice(b" BODY=7BIT"),
                 Body::EightBit => out.extend_from_slice(b" BODY=8BITMIME"),
             }
         }
-        if self.smtputf8 {
+        if self.smtputf8() {
             out.extend_from_slice(b" SMTPUTF8");
         }
-        match self.ret {
+        match self.parameters.ret {
             None => {}
             Some(Ret::Full) => out.extend_from_slice(b" RET=FULL"),
             Some(Ret::Headers) => out.extend_from_slice(b" RET=HDRS"),
         }
-        if let Some(envid) = &self.envid {
+        if let Some(envid) = &self.parameters.envid {
             out.extend_from_slice(b" ENVID=");
             out.extend_from_slice(envid);
         }
@@ -233,7 +232,7 @@ impl Recipient {
 
     /// DSN parameters were given.
     pub(crate) fn needs_dsn(&self) -> bool {
-        self.notify.is_some() || self.orcpt.is_some()
+        self.parameters.needs_dsn()
     }
 
     /// Appends the RCPT command.
@@ -241,13 +240,13 @@ impl Recipient {
         out.extend_from_slice(b"RCPT TO:<");
         out.extend_from_slice(self.path.as_bytes());
         out.push(b'>');
-        if let Some(notify) = self.notify {
+        if let Some(notify) = self.parameters.notify {
             let words = [(notify.success, "SUCCESS"), (notify.failure, "FAILURE"), (notify.delay, "DELAY")];
             let chosen: Vec<&str> = words.into_iter().filter(|(set, _)| *set).map(|(_, word)| word).collect();
             let list = if chosen.is_empty() { "NEVER".to_owned() } else { chosen.join(",") };
             let _ = write!(out, " NOTIFY={list}");
         }
-        if let Some(orcpt) = &self.orcpt {
+        if let Some(orcpt) = &self.parameters.orcpt {
             out.extend_from_slice(b" ORCPT=");
             out.extend_from_slice(orcpt);
         }

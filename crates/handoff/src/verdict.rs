@@ -3,8 +3,8 @@
 use crate::backend::{Failure, Wait};
 use gatepost_qmail::qmqp::Class;
 use gatepost_smtp::client::Reply;
+use gatepost_smtp::envelope::{Reason, Verdict};
 use gatepost_wire::queue;
-use gatepost_wire::session::{Reason, Verdict};
 
 const fn verdict(code: u16, enhanced: (u8, u16, u16), reason: Reason) -> Verdict {
     Verdict { code, enhanced, reason }

@@ -5,9 +5,10 @@ use crate::roster::{Inside, Nursery, Roster};
 use crate::{HandoffLink, KeyholderLink, NurseryLink};
 use gatepost_channel::{AsyncEnd, ChannelError, End};
 use gatepost_policy::admission::{Admission, Limits, Offence, Ticket, blames_peer};
+use gatepost_smtp::envelope::CloseReason;
 use gatepost_sys::seq::is_crowded;
+use gatepost_wire::link::close_reason;
 use gatepost_wire::link::{self, Ended, Open, OpenKey, SessionId, Start};
-use gatepost_wire::session::Farewell;
 use gatepost_wire::slice::{ListenerSlice, TlsMode};
 use gatepost_wire::{Direction, HandoffToSession, KeyholderToSession, SessionToHandoff, SessionToKeyholder};
 use std::cell::{Cell, RefCell};
@@ -292,9 +293,9 @@ async fn tell<Out: Direction, In: Direction>(
 
 /// What a session's exit status tells against its client.
 fn offence(status: u8) -> Option<Offence> {
-    match Farewell::of_status(status)? {
-        Farewell::Abuse => Some(Offence::Abuse),
-        Farewell::TlsFailed => Some(Offence::TlsFailed),
+    match close_reason(status)? {
+        CloseReason::Abuse => Some(Offence::Abuse),
+        CloseReason::TlsFailed => Some(Offence::TlsFailed),
         _ => None,
     }
 }

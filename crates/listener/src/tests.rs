@@ -2,9 +2,10 @@
 
 use crate::serve;
 use gatepost_channel::{ChannelError, End, Inbox};
+use gatepost_smtp::envelope::{CloseReason, Reason, Verdict};
 use gatepost_wire::control::{Order, Report, Role};
 use gatepost_wire::link::{self, Ended, OpenKey, SessionId, Start};
-use gatepost_wire::session::{Answer, Ask, Farewell, Reason, Verdict};
+use gatepost_wire::session::{Answer, Ask};
 use gatepost_wire::slice::{ListenerSlice, TlsMode};
 use gatepost_wire::{
     HandoffToSession, KeyholderToSession, LauncherToRole, ListenerToHandoff, ListenerToKeyholder, ListenerToNursery,
@@ -212,12 +213,12 @@ fn p8_a_crash_earns_its_client_a_penalty_and_a_kill_from_outside_does_not() {
 
 #[test]
 fn p6_a_client_whose_sessions_all_end_in_abuse_gets_a_penalty() {
-    for (farewell, penalty) in [(Farewell::Abuse, true), (Farewell::Timeout, false)] {
+    for (farewell, penalty) in [(CloseReason::Abuse, true), (CloseReason::Timeout, false)] {
         let (house, nursery, _handoff, _keyholder) = House::open(slice(20, 20));
         let clients: Vec<TcpStream> = (0..11).map(|_| house.connect(0)).collect();
         let ids: Vec<SessionId> = clients.iter().map(|_| start(&nursery).0.id).collect();
         for id in ids {
-            ended(&nursery, id, link::End::Exit(farewell.status()));
+            ended(&nursery, id, link::End::Exit(link::exit_status(farewell)));
         }
         if penalty {
             // Those that come before the listener has heard of the last are let in.

@@ -15,10 +15,10 @@ use gatepost_qmail::log::End;
 use gatepost_qmail::replies;
 use gatepost_qmail::spp::{Facts, Phase};
 use gatepost_qmail::switches::Switches;
+use gatepost_smtp::envelope::{CloseReason, Then};
 use gatepost_sys::process::{self, Fork, ProcessId, Signal};
 use gatepost_sys::wait::{self, Want};
 use gatepost_sys::{fds, net};
-use gatepost_wire::door::{Farewell, Then};
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::{self, Write};
@@ -208,16 +208,16 @@ fn last_word(client: &mut File, line: &str) {
     }
 }
 
-fn end(attended: &Result<(), Offence>, farewell: Option<Farewell>) -> End {
+fn end(attended: &Result<(), Offence>, farewell: Option<CloseReason>) -> End {
     match (attended, farewell) {
-        (Ok(()), Some(Farewell::Quit)) => End::Quit,
-        (Ok(()), Some(Farewell::ClientGone)) => End::Gone,
-        (Ok(()), Some(Farewell::Timeout)) => End::Timeout,
-        (Ok(()), Some(Farewell::Limit)) => End::Limit,
-        (Ok(()), Some(Farewell::BareLf)) => End::BareLf,
-        (Ok(()), Some(Farewell::TlsFailed)) => End::Tls,
-        (Ok(()), Some(Farewell::Refused)) => End::Refused,
-        (Ok(()), Some(Farewell::Internal) | None) | (Err(_), _) => End::Internal,
+        (Ok(()), Some(CloseReason::Quit | CloseReason::Dismissed)) => End::Quit,
+        (Ok(()), Some(CloseReason::ClientGone)) => End::Gone,
+        (Ok(()), Some(CloseReason::Timeout)) => End::Timeout,
+        (Ok(()), Some(CloseReason::Limit | CloseReason::Abuse)) => End::Limit,
+        (Ok(()), Some(CloseReason::BareLf)) => End::BareLf,
+        (Ok(()), Some(CloseReason::TlsFailed)) => End::Tls,
+        (Ok(()), Some(CloseReason::Refused)) => End::Refused,
+        (Ok(()), Some(CloseReason::Internal | CloseReason::Drained) | None) | (Err(_), _) => End::Internal,
     }
 }
 

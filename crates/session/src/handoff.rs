@@ -2,8 +2,9 @@
 
 use crate::HandoffEnd;
 use gatepost_channel::{ChannelError, Inbox, Outbox};
+use gatepost_smtp::envelope::{CloseReason, Offer, Reason, Verdict};
 use gatepost_wire::SessionToHandoff;
-use gatepost_wire::session::{Answer, Ask, CONTENT_MAX, Farewell, Mail, Offer, Rcpt, Reason, Verdict};
+use gatepost_wire::session::{Answer, Ask, CONTENT_MAX, Mail, Rcpt};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -94,8 +95,8 @@ impl Handoff {
         self.offered = true;
         self.end.seq().set_timeout(WAIT).map_err(ChannelError::from)?;
         match self.end.recv(&mut self.inbox)? {
-            Answer::Offer(offer) => {
-                self.inline_max = u64::from(offer.inline_max);
+            Answer::Offer { offer, inline_max } => {
+                self.inline_max = u64::from(inline_max);
                 self.content = Content::Inline(self.inline_max);
                 Ok(offer)
             }
@@ -171,7 +172,7 @@ impl Handoff {
     }
 
     /// The session is over. Whether handoff still hears it changes nothing.
-    pub(crate) fn bye(&mut self, farewell: Farewell) {
+    pub(crate) fn bye(&mut self, farewell: CloseReason) {
         self.outbox.clear();
         let _ = self.end.tell(&Ask::Bye(farewell));
         // A socket closed with something unread in it resets the other end, which might then not get this far.
@@ -221,7 +222,7 @@ impl Handoff {
         self.end.flush(&mut self.outbox)?;
         match self.end.recv(&mut self.inbox)? {
             Answer::Verdict(verdict) => Ok(verdict),
-            Answer::Offer(_) | Answer::Spool => Err(HandoffError::Untimely),
+            Answer::Offer { .. } | Answer::Spool => Err(HandoffError::Untimely),
         }
     }
 }

@@ -12,7 +12,6 @@
 //! | `patience.rs` | how long a session waits |
 //! | `handoff.rs` | asking handoff |
 //! | `signer.rs` | asking the keyholder |
-//! | `translate.rs` | the engine's words and the wire's |
 //! | `exit.rs` | exit statuses |
 #![forbid(unsafe_code)]
 
@@ -26,7 +25,6 @@ mod shared;
 mod signer;
 #[cfg(test)]
 mod tests;
-mod translate;
 mod warm;
 
 pub use nursery::{NurseryError, run_nursery, run_nursery_with};

@@ -8,13 +8,13 @@ use crate::shared::Shared;
 use crate::{exit, serve, warm};
 use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_jail::{ControlEnd, JailError, JailedSession, Newborn};
+use gatepost_smtp::envelope::CloseReason;
 use gatepost_sys::process::{self, Fork, ProcessId};
 use gatepost_sys::signal::Signals;
 use gatepost_sys::wait;
 use gatepost_tls::TlsError;
 use gatepost_wire::control::{Order, Report, Role};
 use gatepost_wire::link::{self, Ended, SessionId};
-use gatepost_wire::session::Farewell;
 use gatepost_wire::slice::NurserySlice;
 use gatepost_wire::{ListenerToNursery, NurseryToListener};
 use std::collections::BTreeMap;
@@ -87,7 +87,7 @@ pub fn run_nursery(newborn: Newborn) -> Result<(), NurseryError> {
 /// [`NurseryError`].
 pub fn run_nursery_with(
     newborn: Newborn,
-    life: impl AsyncFnOnce(JailedSession, SessionBirth, PipeReader, &Shared) -> Farewell,
+    life: impl AsyncFnOnce(JailedSession, SessionBirth, PipeReader, &Shared) -> CloseReason,
 ) -> Result<(), NurseryError> {
     let slice: NurserySlice = newborn.slice()?;
     let entered = newborn.enter(Role::Nursery)?;

@@ -5,13 +5,14 @@ use crate::line::{Line, Negotiated};
 use crate::patience::{Patience, Timer};
 use crate::shared::Shared;
 use crate::signer::Signer;
-use crate::{HandoffEnd, KeyholderEnd, exit, translate};
+use crate::{HandoffEnd, KeyholderEnd, exit};
 use gatepost_jail::{JailedSession, SessionSeal};
+use gatepost_smtp::envelope::CloseReason;
 use gatepost_smtp::replies;
 use gatepost_smtp::server::{Engine, Event, Phase};
 use gatepost_tls::ServerConfig;
-use gatepost_wire::link::{SessionId, Start};
-use gatepost_wire::session::Farewell;
+use gatepost_wire::link::{SessionId, Start, exit_status};
+use gatepost_wire::session::{Mail, Rcpt};
 use gatepost_wire::slice::TlsMode;
 use std::future::poll_fn;
 use std::io::{self, PipeReader, Write};
@@ -91,7 +92,7 @@ pub(crate) fn live(
     birth: SessionBirth,
     drained: PipeReader,
     seal: &SessionSeal,
-    life: impl AsyncFnOnce(JailedSession, SessionBirth, PipeReader, &Shared) -> Farewell,
+    life: impl AsyncFnOnce(JailedSession, SessionBirth, PipeReader, &Shared) -> CloseReason,
 ) -> u8 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let failure = match (runtime, seal.close(shared.session_time.saturating_add(GRACE))) {
@@ -99,7 +100,7 @@ pub(crate) fn live(
             let farewell = runtime.block_on(life(jailed, birth, drained, shared));
             // The process ends with all it has: taking the runtime apart first would only cost time.
             std::mem::forget(runtime);
-            return farewell.status();
+            return exit_status(farewell);
         }
         (Err(e), _) => e.to_string(),
         (_, Err(e)) => e.to_string(),
@@ -112,7 +113,7 @@ pub(crate) fn live(
 
 /// Serves one client to the end. Must run on a current-thread runtime with IO and time, in a process that has nothing
 /// else to do: asking handoff and the keyholder blocks. `drained` is at its end when gatepost goes down.
-pub async fn serve(_: JailedSession, birth: SessionBirth, drained: PipeReader, shared: &Shared) -> Farewell {
+pub async fn serve(_: JailedSession, birth: SessionBirth, drained: PipeReader, shared: &Shared) -> CloseReason {
     let (farewell, session) = attend(birth, drained, shared).await;
     // The process ends with all it has: taking it apart first would only cost time.
     std::mem::forget(session);
@@ -124,7 +125,7 @@ pub(crate) async fn attend(
     birth: SessionBirth,
     drained: PipeReader,
     shared: &Shared,
-) -> (Farewell, Option<Session<tokio::net::TcpStream>>) {
+) -> (CloseReason, Option<Session<tokio::net::TcpStream>>) {
     let SessionBirth { id, listener, stress, client, handoff, keyholder } = birth;
     let implicit = shared.mode(listener) == TlsMode::Implicit;
     let tls = Tls::new(shared, keyholder);
@@ -142,7 +143,7 @@ pub(crate) async fn attend(
             let mut session = Session::new(client, engine, handoff, tls, drain, shared, stress);
             (session.run(implicit).await, Some(session))
         }
-        Err(_) => (Farewell::Internal, None),
+        Err(_) => (CloseReason::Internal, None),
     }
 }
 
@@ -212,7 +213,7 @@ enum Next {
     Flush,
     Read,
     StartTls,
-    Close(Farewell),
+    Close(CloseReason),
 }
 
 /// One client.
@@ -255,22 +256,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// From the greeting to the last octet.
-    pub(crate) async fn run(&mut self, implicit_tls: bool) -> Farewell {
+    pub(crate) async fn run(&mut self, implicit_tls: bool) -> CloseReason {
         let farewell = match self.talk(implicit_tls).await {
             Ok(farewell) => {
                 self.handoff.bye(farewell);
                 self.part(farewell).await;
                 return farewell;
             }
-            Err(Cut::ClientGone) => Farewell::ClientGone,
-            Err(Cut::Late) => Farewell::Timeout,
-            Err(Cut::Tls) => Farewell::TlsFailed,
+            Err(Cut::ClientGone) => CloseReason::ClientGone,
+            Err(Cut::Late) => CloseReason::Timeout,
+            Err(Cut::Tls) => CloseReason::TlsFailed,
         };
         self.handoff.bye(farewell);
         farewell
     }
 
-    async fn talk(&mut self, implicit_tls: bool) -> Result<Farewell, Cut> {
+    async fn talk(&mut self, implicit_tls: bool) -> Result<CloseReason, Cut> {
         if implicit_tls {
             self.handshake().await?;
             self.engine.greet();
@@ -317,13 +318,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Event::Starved => return Next::Read,
                 Event::Flush => return Next::Flush,
                 Event::StartTls => return Next::StartTls,
-                Event::Close(farewell) => return Next::Close(translate::farewell(farewell)),
+                Event::Close(farewell) => return Next::Close(farewell),
                 Event::Mail => self.mail(),
                 Event::Rcpt => self.rcpt(),
                 Event::Content(octets) => self.handoff.content(octets),
-                Event::ContentEnd { length } => {
-                    self.handoff.commit(length).map(|verdict| self.engine.answer(&translate::verdict(verdict)))
-                }
+                Event::ContentEnd { length } => self.handoff.commit(length).map(|verdict| self.engine.answer(&verdict)),
                 Event::Reset => self.handoff.reset(),
             };
             if asked.is_err() {
@@ -334,14 +333,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     fn mail(&mut self) -> Result<(), HandoffError> {
         let Some(mail) = self.engine.mail() else { return Ok(()) };
-        let (helo, esmtp, tls) = (self.engine.helo(), self.engine.esmtp(), self.engine.tls());
-        self.handoff.mail(&translate::mail(mail, helo, esmtp, tls))
+        self.handoff.mail(&Mail {
+            helo: self.engine.helo(),
+            esmtp: self.engine.esmtp(),
+            tls: self.engine.tls(),
+            reverse_path: mail.reverse_path.as_bytes(),
+            parameters: mail.parameters.borrowed(),
+        })
     }
 
     fn rcpt(&mut self) -> Result<(), HandoffError> {
         let Some(rcpt) = self.engine.rcpt() else { return Ok(()) };
-        let verdict = self.handoff.rcpt(&translate::rcpt(rcpt))?;
-        self.engine.answer(&translate::verdict(verdict));
+        let parameters = rcpt.parameters.borrowed();
+        let verdict = self.handoff.rcpt(&Rcpt { forward_path: rcpt.forward_path.as_bytes(), parameters })?;
+        self.engine.answer(&verdict);
         Ok(())
     }
 
@@ -352,7 +357,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         self.offered = true;
         match self.handoff.offer() {
-            Ok(offer) => self.engine.set_offer(translate::offer(&offer)),
+            Ok(offer) => self.engine.set_offer(offer),
             Err(_) => self.engine.fail(),
         }
     }
@@ -422,12 +427,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Closes so that the last reply arrives.
-    async fn part(&mut self, farewell: Farewell) {
+    async fn part(&mut self, farewell: CloseReason) {
         let deadline = later(LINGER_TIME);
         let line = &mut self.line;
         let closed = self.timer.within(deadline, poll_fn(|cx| line.poll_shutdown(cx))).await;
         // After QUIT nothing more is to come.
-        if farewell == Farewell::Quit || !matches!(closed, Some(Ok(()))) {
+        if farewell == CloseReason::Quit || !matches!(closed, Some(Ok(()))) {
             return;
         }
         let mut space = Box::new_uninit_slice(READ);

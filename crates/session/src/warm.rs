@@ -5,8 +5,9 @@
 //! hypervisor, and together they took a tenth of a short session.
 
 use crate::shared::Shared;
-use gatepost_smtp::replies::Outcome;
-use gatepost_smtp::server::{Engine, Event, Settings, Verdict};
+use gatepost_smtp::envelope::Reason;
+use gatepost_smtp::envelope::Verdict;
+use gatepost_smtp::server::{Engine, Event, Settings};
 
 /// A session with nobody, in memory only: finds out about the processor, fills what is filled once.
 const DIALOGUE: &[u8] = b"EHLO a.example\r\nMAIL FROM:<a@a.example>\r\nRCPT TO:<b@b.example>\r\nDATA\r\n\
@@ -33,7 +34,7 @@ pub(crate) fn settle() {
 }
 
 fn talk() {
-    let ok = Verdict { code: 250, enhanced: (2, 0, 0), outcome: Outcome::Ok };
+    let ok = Verdict { code: 250, enhanced: (2, 0, 0), reason: Reason::Ok };
     let mut engine = Engine::new(Settings { recipients: 1, ..Settings::default() });
     engine.greet();
     let mut rest = DIALOGUE;

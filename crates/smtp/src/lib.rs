@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`server`] | the session as the server sees it: one [`server::Engine`] per client |
 //! | [`verbs`], [`replies`] | every verb and every reply, as tables |
+//! | [`envelope`] | the words for an envelope, a verdict and the end of a session |
 //! | [`address`] | paths and mailboxes, RFC 5321 §4.1.2 and §4.1.3, RFC 6531 |
 //! | [`data`] | the one reading of content, and its canonical writing |
 //! | [`client`] | what a backend answers, read as hostile input |
@@ -14,6 +15,7 @@
 pub mod address;
 pub mod client;
 pub mod data;
+pub mod envelope;
 pub mod header;
 pub mod received;
 pub mod replies;

@@ -2,6 +2,8 @@
 //!
 //! Refusals end in the session id, so that the one who complains can be found in the log.
 
+use crate::envelope::Reason;
+
 /// One reply of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reply {
@@ -82,51 +84,28 @@ impl Reply {
     }
 }
 
-/// Why a verdict is what it is. Chooses the text: a backend's own words never reach a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
-pub enum Outcome {
-    Ok,
-    RelayDenied,
-    SenderRefused,
-    RecipientRefused,
-    TooManyRecipients,
-    ContentRefused,
-    TooLarge,
-    LoopDetected,
-    BadContent,
-    BackendDown,
-    BackendTimeout,
-    BackendLost,
-    IdentityRefused,
-    ClientRefused,
-    NoSpace,
-    Draining,
-    Internal,
-}
-
-impl Outcome {
+impl Reason {
     /// The words for a client.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
-            Outcome::Ok => "Ok",
-            Outcome::RelayDenied => "Relay access denied",
-            Outcome::SenderRefused => "Sender address refused",
-            Outcome::RecipientRefused => "Recipient address refused",
-            Outcome::TooManyRecipients => TOO_MANY_RECIPIENTS.text,
-            Outcome::ContentRefused => "Message refused",
-            Outcome::TooLarge => TOO_LARGE.text,
-            Outcome::LoopDetected => "Too many hops",
-            Outcome::BadContent => "Message is malformed",
-            Outcome::BackendDown => "Temporarily unable to accept mail, try again",
-            Outcome::BackendTimeout => "No answer in time, try again",
-            Outcome::BackendLost => "Delivery not confirmed, try again",
-            Outcome::IdentityRefused => "Temporarily unable to accept mail from you, try again",
-            Outcome::ClientRefused => "Service refused to your address",
-            Outcome::NoSpace => "Insufficient storage, try again",
-            Outcome::Draining => DRAINING.text,
-            Outcome::Internal => "Local error, try again",
+            Reason::Ok => "Ok",
+            Reason::RelayDenied => "Relay access denied",
+            Reason::SenderRefused => "Sender address refused",
+            Reason::RecipientRefused => "Recipient address refused",
+            Reason::TooManyRecipients => TOO_MANY_RECIPIENTS.text,
+            Reason::ContentRefused => "Message refused",
+            Reason::TooLarge => TOO_LARGE.text,
+            Reason::LoopDetected => "Too many hops",
+            Reason::BadContent => "Message is malformed",
+            Reason::BackendDown => "Temporarily unable to accept mail, try again",
+            Reason::BackendTimeout => "No answer in time, try again",
+            Reason::BackendLost => "Delivery not confirmed, try again",
+            Reason::IdentityRefused => "Temporarily unable to accept mail from you, try again",
+            Reason::ClientRefused => "Service refused to your address",
+            Reason::NoSpace => "Insufficient storage, try again",
+            Reason::Draining => DRAINING.text,
+            Reason::Internal => "Local error, try again",
         }
     }
 }
@@ -149,29 +128,9 @@ mod tests {
     }
 
     #[test]
-    fn p10_outcomes_have_words_of_their_own() {
-        use Outcome::*;
-        const OUTCOMES: [Outcome; 17] = [
-            Ok,
-            RelayDenied,
-            SenderRefused,
-            RecipientRefused,
-            TooManyRecipients,
-            ContentRefused,
-            TooLarge,
-            LoopDetected,
-            BadContent,
-            BackendDown,
-            BackendTimeout,
-            BackendLost,
-            IdentityRefused,
-            ClientRefused,
-            NoSpace,
-            Draining,
-            Internal,
-        ];
-        let texts: std::collections::HashSet<&str> = OUTCOMES.iter().map(|outcome| outcome.text()).collect();
-        assert_eq!(texts.len(), OUTCOMES.len());
+    fn p10_reasons_have_words_of_their_own() {
+        let texts: std::collections::HashSet<&str> = Reason::ALL.iter().map(|reason| reason.text()).collect();
+        assert_eq!(texts.len(), Reason::ALL.len());
         assert!(texts.iter().all(|text| text.len() <= 100 && text.is_ascii()));
     }
 }

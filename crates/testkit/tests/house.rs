@@ -20,13 +20,13 @@ const LAYERS: &[&[Row]] = &[
         ("sys", "", "nix libc caps rlimit seccompiler landlock"),
     ],
     &[
-        ("wire", "", ""),
+        ("wire", "smtp", ""),
     ],
     &[
         ("channel", "wire sys", "tokio"),
         ("policy", "", ""),
         ("program", "sys", ""),
-        ("qmail", "", "memchr base64 regex-lite zeroize"),
+        ("qmail", "smtp", "memchr base64 regex-lite zeroize"),
     ],
     &[
         ("config", "smtp policy wire", "toml"),
@@ -38,7 +38,7 @@ const LAYERS: &[&[Row]] = &[
         ("handoff", "smtp wire channel sys jail policy qmail", "tokio tracing"),
         ("keyholder", "wire channel sys jail tls", "tracing"),
         ("launcher", "wire channel sys jail tls config", "sd-notify tracing"),
-        ("listener", "wire channel sys jail policy", "tokio tracing"),
+        ("listener", "smtp wire channel sys jail policy", "tokio tracing"),
         // The one role without a jail: what it runs, it runs by `program`.
         ("queue", "wire channel sys jail qmail program", "tracing"),
         ("receiver", "smtp wire channel sys jail", "tracing"),
@@ -46,7 +46,7 @@ const LAYERS: &[&[Row]] = &[
     ],
     // Two roles in one for a single connection: handoff and keyholder in the parent, the session in the child.
     &[
-        ("qmail-smtpd", "wire channel sys jail tls qmail program session keyholder", ""),
+        ("qmail-smtpd", "smtp wire channel sys jail tls qmail program session keyholder", ""),
     ],
     &[
         ("gatepost", "smtp wire sys jail config launcher listener session keyholder handoff queue receiver qmail-smtpd", "clap rcgen tracing tracing-subscriber"),

@@ -225,6 +225,11 @@ impl Writer<'_> {
             write(self, v);
         }
     }
+    /// One octet: the value's place among `all`.
+    pub fn code<T: PartialEq>(&mut self, all: &[T], v: T) {
+        let place = all.iter().position(|one| *one == v).unwrap_or(usize::MAX);
+        self.u8(u8::try_from(place).unwrap_or(u8::MAX));
+    }
     /// An address and port.
     pub fn socket_addr(&mut self, v: SocketAddr) {
         match v.ip() {
@@ -302,6 +307,10 @@ impl<'a> Reader<'a> {
     /// A value behind a presence octet.
     pub fn option<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, WireError>) -> Result<Option<T>, WireError> {
         if self.bool()? { read(self).map(Some) } else { Ok(None) }
+    }
+    /// A value of `all` by its place in it.
+    pub fn code<T: Copy>(&mut self, all: &[T], field: &'static str) -> Result<T, WireError> {
+        all.get(usize::from(self.u8()?)).copied().ok_or(WireError::Value(field))
     }
     /// An address and port.
     pub fn socket_addr(&mut self) -> Result<SocketAddr, WireError> {

@@ -16,8 +16,9 @@
 //! `Data` answered by [`Then::Go`] begins content; `Commit`, `Abandon` and `Reset` end the transaction.
 
 use crate::codec::{Message, Reader, WireError, Writer};
-use crate::session::TlsFacts;
+use crate::session::{read_tls, tls};
 use crate::slice::Chain;
+use gatepost_smtp::envelope::{Abandoned, CloseReason, Mechanism, Then, Tls};
 
 /// Content octets in one `Content` message at most.
 pub const CONTENT_MAX: usize = 28 * 1024;
@@ -27,51 +28,6 @@ pub const ARGUMENT_MAX: usize = 12 * 1024;
 pub const PAIRS_MAX: usize = 32;
 /// Longest answer in lines, octets. Plugins may print several.
 pub const LINES_MAX: usize = 8 * 1024;
-
-/// Why a message that the client has ended is not to be queued.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Abandoned {
-    TooLarge,
-    Loop,
-}
-
-/// Why a session ended, for the log line that the door writes about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Farewell {
-    Quit,
-    ClientGone,
-    Timeout,
-    Limit,
-    BareLf,
-    TlsFailed,
-    /// The door said so.
-    Refused,
-    Internal,
-}
-
-impl Farewell {
-    const ALL: [Farewell; 8] = [
-        Farewell::Quit,
-        Farewell::ClientGone,
-        Farewell::Timeout,
-        Farewell::Limit,
-        Farewell::BareLf,
-        Farewell::TlsFailed,
-        Farewell::Refused,
-        Farewell::Internal,
-    ];
-}
-
-/// How a client proves who it is, RFC 4954.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Mechanism {
-    Plain,
-    Login,
-    CramMd5,
-}
 
 /// What AUTH came to: the three strings that a checkpassword program reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,9 +77,9 @@ pub enum Ask<'a> {
     /// STARTTLS: chains, and a channel for signatures.
     StartTls,
     /// TLS is on. What was negotiated, unless a TLS superserver did it.
-    Encrypted(Option<TlsFacts>),
+    Encrypted(Option<Tls>),
     /// The session is over.
-    Bye(Farewell),
+    Bye(CloseReason),
 }
 
 impl<'a> Message<'a> for Ask<'a> {
@@ -151,19 +107,15 @@ impl<'a> Message<'a> for Ask<'a> {
             Ask::Helo(argument) | Ask::Mail(argument) | Ask::Rcpt(argument) => w.bytes16(argument),
             Ask::Content(octets) => w.bytes32(octets),
             Ask::Commit { length } => w.u64(*length),
-            Ask::Abandon(why) => w.bool(*why == Abandoned::Loop),
+            Ask::Abandon(why) => w.code(Abandoned::ALL, *why),
             Ask::Auth(auth) => {
-                w.u8(match auth.mechanism {
-                    Mechanism::Plain => 0,
-                    Mechanism::Login => 1,
-                    Mechanism::CramMd5 => 2,
-                });
+                w.code(Mechanism::ALL, auth.mechanism);
                 w.bytes16(auth.user);
                 w.bytes16(auth.password);
                 w.bytes16(auth.challenge);
             }
-            Ask::Encrypted(tls) => w.option(*tls, |w, tls| tls.write(w)),
-            Ask::Bye(why) => number(w, &Farewell::ALL, why),
+            Ask::Encrypted(facts) => w.option(*facts, tls),
+            Ask::Bye(why) => w.code(CloseReason::ALL, *why),
             Ask::Jail { entered, text } => {
                 w.bool(*entered);
                 w.bytes16(text);
@@ -180,55 +132,28 @@ impl<'a> Message<'a> for Ask<'a> {
             4 => Ask::Data,
             5 => Ask::Content(r.bytes32()?),
             6 => Ask::Commit { length: r.u64()? },
-            7 => Ask::Abandon(if r.bool()? { Abandoned::Loop } else { Abandoned::TooLarge }),
+            7 => Ask::Abandon(r.code(Abandoned::ALL, "abandoned")?),
             8 => Ask::Reset,
             9 => Ask::Challenge,
             10 => Ask::Auth(Auth {
-                mechanism: match r.u8()? {
-                    0 => Mechanism::Plain,
-                    1 => Mechanism::Login,
-                    2 => Mechanism::CramMd5,
-                    _ => return Err(WireError::Value("mechanism")),
-                },
+                mechanism: r.code(Mechanism::ALL, "mechanism")?,
                 user: argument(r)?,
                 password: argument(r)?,
                 challenge: argument(r)?,
             }),
             11 => Ask::StartTls,
-            12 => Ask::Encrypted(r.option(TlsFacts::read)?),
-            13 => Ask::Bye(Farewell::ALL.get(usize::from(r.u8()?)).copied().ok_or(WireError::Value("farewell"))?),
+            12 => Ask::Encrypted(r.option(read_tls)?),
+            13 => Ask::Bye(r.code(CloseReason::ALL, "close reason")?),
             14 => Ask::Jail { entered: r.bool()?, text: argument(r)? },
             _ => return Err(WireError::Tag(tag)),
         })
     }
 }
 
-fn number<T: PartialEq>(w: &mut Writer<'_>, all: &[T], value: &T) {
-    let index = all.iter().position(|one| one == value).unwrap_or(usize::MAX);
-    w.u8(u8::try_from(index).unwrap_or(u8::MAX));
-}
-
 /// An argument without NUL: it may become part of an environment or an envelope, where NUL ends a string.
 fn argument<'a>(r: &mut Reader<'a>) -> Result<&'a [u8], WireError> {
     let bytes = r.bytes16()?;
     if bytes.len() > ARGUMENT_MAX || bytes.contains(&0) { Err(WireError::Value("argument")) } else { Ok(bytes) }
-}
-
-/// What becomes of the command, and of the session, after the lines are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
-    /// Accepted. Without lines the session says what it says by itself.
-    Go,
-    /// Refused.
-    Refused,
-    /// Refused, and the session ends with status 1.
-    Close,
-    /// The session ends with status 0.
-    Leave,
-}
-
-impl Then {
-    const ALL: [Then; 4] = [Then::Go, Then::Refused, Then::Close, Then::Leave];
 }
 
 /// Door to session.
@@ -260,7 +185,7 @@ impl<'a> Message<'a> for Answer<'a> {
         match self {
             Answer::Reply { lines, then } => {
                 w.bytes16(lines);
-                number(w, &Then::ALL, then);
+                w.code(Then::ALL, *then);
             }
             Answer::Chain(chain) => chain.write(w),
             Answer::Sign => {}
@@ -271,7 +196,7 @@ impl<'a> Message<'a> for Answer<'a> {
         Ok(match tag {
             1 => {
                 let lines = r.bytes16()?;
-                let then = Then::ALL.get(usize::from(r.u8()?)).copied().ok_or(WireError::Value("then"))?;
+                let then = r.code(Then::ALL, "then")?;
                 if lines.len() > LINES_MAX {
                     return Err(WireError::Value("lines"));
                 }

@@ -2,6 +2,7 @@
 //! session can send carries an address.
 
 use crate::codec::{Message, Reader, WireError, Writer};
+use gatepost_smtp::envelope::CloseReason;
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -59,10 +60,26 @@ pub struct Ended {
 /// How a session's process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// Exit status; see [`crate::session::Farewell::status`].
+    /// Exit status; see [`exit_status`].
     Exit(u8),
     /// Killed by this signal: a crash, which earns the peer a penalty.
     Signal(u8),
+}
+
+/// The exit status of a session that was closed for `reason`; what fails before it has a reason has that of
+/// [`CloseReason::Internal`].
+#[must_use]
+pub const fn exit_status(reason: CloseReason) -> u8 {
+    match reason {
+        CloseReason::Internal => 111,
+        other => other as u8,
+    }
+}
+
+/// Why a session with this exit status was closed.
+#[must_use]
+pub fn close_reason(status: u8) -> Option<CloseReason> {
+    CloseReason::ALL.iter().copied().find(|reason| exit_status(*reason) == status)
 }
 
 impl Message<'_> for Ended {

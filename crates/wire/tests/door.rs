@@ -1,9 +1,9 @@
 //! The channel between session and door: what is said is heard, and nothing else is.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use gatepost_smtp::envelope::{Abandoned, CloseReason, Mechanism, Then, Tls};
 use gatepost_wire::codec::{Frame, Messages, WireError};
-use gatepost_wire::door::{ARGUMENT_MAX, Abandoned, Answer, Ask, Auth, Farewell, LINES_MAX, Mechanism, Then};
-use gatepost_wire::session::TlsFacts;
+use gatepost_wire::door::{ARGUMENT_MAX, Answer, Ask, Auth, LINES_MAX};
 use gatepost_wire::slice::Chain;
 
 #[test]
@@ -23,9 +23,9 @@ fn every_message_arrives_as_it_was_sent() {
         Ask::Challenge,
         Ask::Auth(Auth { mechanism: Mechanism::CramMd5, user: b"u", password: b"p", challenge: b"<1.2@h>" }),
         Ask::StartTls,
-        Ask::Encrypted(Some(TlsFacts { version: 0x0304, suite: 0x1301 })),
+        Ask::Encrypted(Some(Tls { version: 0x0304, suite: 0x1301 })),
         Ask::Encrypted(None),
-        Ask::Bye(Farewell::Quit),
+        Ask::Bye(CloseReason::Quit),
     ];
     for ask in asks {
         assert_eq!(Messages::<Ask<'_>>::one(Frame::of(&ask).bytes()), Ok(ask));

@@ -2,7 +2,8 @@
 //! qmail-smtpd's dialect with AUTH and STARTTLS: the same octets in any segmentation give the same events and replies.
 
 use gatepost_fuzz::segments;
-use gatepost_qmail::engine::{Answer, AuthAsk, AuthOffer, Engine, Event, Limits, Settings, Then};
+use gatepost_qmail::engine::{Answer, AuthAsk, AuthOffer, Engine, Event, Limits, Settings};
+use gatepost_smtp::envelope::Then;
 use libfuzzer_sys::fuzz_target;
 
 /// What is said to the event.

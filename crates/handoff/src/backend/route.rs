@@ -5,12 +5,11 @@ use super::smtp::{self, Smtp};
 use super::{Connection, DeliveryError, Failure, Message, Queue, Timeouts};
 use crate::identity::Client;
 use crate::outcome::Outcome;
-use crate::protocol::INLINE_MAX;
 use crate::spool::Spool;
 use crate::transaction::{Recipient, Transaction};
 use crate::verdict;
 use gatepost_smtp::client::Extensions;
-use gatepost_wire::session::Offer;
+use gatepost_smtp::envelope::Offer;
 use gatepost_wire::slice::{Dialect, HandoffSlice};
 use std::iter;
 
@@ -110,7 +109,7 @@ impl Route {
 fn offer(listed: impl Iterator<Item = Extensions>, size: u64, recipients: u16) -> Offer {
     let mut listed = listed.peekable();
     let any = listed.peek().is_some();
-    let start = Offer { size, eight_bit: any, smtputf8: any, dsn: any, recipients, inline_max: INLINE_MAX };
+    let start = Offer { size, eight_bit: any, smtputf8: any, dsn: any, recipients };
     listed.fold(start, |offer, extensions| Offer {
         size: match extensions.size {
             Some(size @ 1..) => offer.size.min(size.saturating_sub(ADDED).max(1)),
@@ -122,6 +121,5 @@ fn offer(listed: impl Iterator<Item = Extensions>, size: u64, recipients: u16) -
         recipients: extensions
             .rcptmax
             .map_or(offer.recipients, |most| offer.recipients.min(u16::try_from(most).unwrap_or(u16::MAX).max(1))),
-        ..offer
     })
 }

@@ -1,8 +1,8 @@
 //! P1 against a backend that fails: at every stage, in every way, the client hears the truth in time.
 
 use super::*;
+use gatepost_smtp::envelope::Reason;
 use gatepost_testkit::rogue::{Deed, Stage};
-use gatepost_wire::session::Reason;
 
 /// When the client hears of it.
 #[derive(Debug, Clone, Copy, PartialEq)]

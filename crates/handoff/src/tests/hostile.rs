@@ -2,13 +2,14 @@
 
 use super::*;
 use crate::protocol::{INLINE_MAX, Kind, PERMITTED, State};
+use gatepost_smtp::envelope::{MailParameters, RcptParameters, Reason};
 use gatepost_testkit::wait;
 use gatepost_wire::codec::Frame;
-use gatepost_wire::session::{CONTENT_MAX, Reason};
+use gatepost_wire::session::CONTENT_MAX;
 use std::io::Write;
 
 const COMMIT: Ask<'static> = Ask::Commit { length: 0 };
-const BYE: Ask<'static> = Ask::Bye(Farewell::Quit);
+const BYE: Ask<'static> = Ask::Bye(CloseReason::Quit);
 
 /// Each state, and how a session gets there.
 const STATES: [State; 6] =
@@ -134,18 +135,24 @@ fn p4_octets_that_could_end_a_command_line_are_hostile() {
         Mail { reverse_path: b"a@b.test> SIZE=1\r\nRCPT TO:<x@foreign.test", ..MAIL },
         Mail { reverse_path: b"a@b.test\0", ..MAIL },
         Mail { reverse_path: "ü@b.test".as_bytes(), ..MAIL },
-        Mail { envid: Some(b"x\r\nRSET"), ..MAIL },
-        Mail { envid: Some(b"x SIZE=1"), ..MAIL },
+        Mail { parameters: MailParameters { envid: Some(b"x\r\nRSET"), ..MailParameters::NONE }, ..MAIL },
+        Mail { parameters: MailParameters { envid: Some(b"x SIZE=1"), ..MailParameters::NONE }, ..MAIL },
     ];
     let rcpts: [Rcpt<'_>; 6] = [
-        Rcpt { forward_path: b"user@ok.test>\r\nRCPT TO:<x@foreign.test", notify: None, orcpt: None },
-        Rcpt { forward_path: b"user@ok.test\n", notify: None, orcpt: None },
-        Rcpt { forward_path: b"", notify: None, orcpt: None },
-        Rcpt { forward_path: b"user", notify: None, orcpt: None },
-        Rcpt { forward_path: b"user@ok.test", notify: None, orcpt: Some(b"rfc822;x\r\nRSET") },
-        Rcpt { forward_path: b"user@ok.test", notify: None, orcpt: Some(b"rfc822;x y") },
+        Rcpt { forward_path: b"user@ok.test>\r\nRCPT TO:<x@foreign.test", parameters: RcptParameters::NONE },
+        Rcpt { forward_path: b"user@ok.test\n", parameters: RcptParameters::NONE },
+        Rcpt { forward_path: b"", parameters: RcptParameters::NONE },
+        Rcpt { forward_path: b"user", parameters: RcptParameters::NONE },
+        Rcpt {
+            forward_path: b"user@ok.test",
+            parameters: RcptParameters { orcpt: Some(b"rfc822;x\r\nRSET"), ..RcptParameters::NONE },
+        },
+        Rcpt {
+            forward_path: b"user@ok.test",
+            parameters: RcptParameters { orcpt: Some(b"rfc822;x y"), ..RcptParameters::NONE },
+        },
     ];
-    let good = Rcpt { forward_path: b"user@ok.test", notify: None, orcpt: None };
+    let good = Rcpt { forward_path: b"user@ok.test", parameters: RcptParameters::NONE };
     let pairs = mails.into_iter().map(|mail| (mail, good)).chain(rcpts.into_iter().map(|rcpt| (MAIL, rcpt)));
     for (mail, rcpt) in pairs {
         let scene = Scene::new();

@@ -6,8 +6,8 @@ use crate::backend::{LMTP, SMTP, Words};
 use crate::identity::{Client, proxy_v2, xclient};
 use crate::transaction::Helo;
 use gatepost_smtp::client::{Extensions, ReplyReader};
+use gatepost_smtp::envelope::Reason;
 use gatepost_testkit::rogue::{Deed, Stage};
-use gatepost_wire::session::Reason;
 
 const POSTFIX: &str = "NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT";
 

@@ -1,8 +1,8 @@
 //! Mail that is accepted, in every way there is to send it.
 
 use super::*;
+use gatepost_smtp::envelope::Reason;
 use gatepost_testkit::wait;
-use gatepost_wire::session::Reason;
 
 const CHUNKING: [&str; 3] = ["PIPELINING", "CHUNKING", "XCLIENT ADDR PORT PROTO HELO NAME"];
 const PLAIN: [&str; 1] = ["XCLIENT ADDR PORT PROTO HELO NAME"];
@@ -240,20 +240,24 @@ fn a_backend_is_told_anew_when_the_client_says_another_name() {
 
 #[test]
 fn only_what_the_backend_lists_is_sent_to_it() {
-    use gatepost_wire::session::{Notify, Ret};
+    use gatepost_smtp::envelope::{MailParameters, Notify, RcptParameters, Ret};
     let mail = Mail {
-        size: Some(77),
-        body: Body::EightBit,
-        smtputf8: true,
-        ret: Some(Ret::Headers),
-        envid: Some(b"id+2Bx"),
+        parameters: MailParameters {
+            size: Some(77),
+            body: Body::EightBit,
+            smtputf8: true,
+            ret: Some(Ret::Headers),
+            envid: Some(b"id+2Bx"),
+        },
         reverse_path: "jürgen@b.test".as_bytes(),
         ..MAIL
     };
     let rcpt = Ask::Rcpt(Rcpt {
         forward_path: b"one@ok.test",
-        notify: Some(Notify { success: true, failure: true, delay: false }),
-        orcpt: Some(b"rfc822;one@ok.test"),
+        parameters: RcptParameters {
+            notify: Some(Notify { success: true, failure: true, delay: false }),
+            orcpt: Some(b"rfc822;one@ok.test"),
+        },
     });
     let all = ["SIZE 0", "8BITMIME", "SMTPUTF8", "DSN", "XCLIENT ADDR"];
     let scene = Scene::new();
@@ -286,7 +290,8 @@ fn only_what_the_backend_lists_is_sent_to_it() {
     mta.offer(&["XCLIENT ADDR"]);
     play(async {
         let mut session = Session::begin(&scene.shared()).await;
-        let mail = Mail { size: Some(77), body: Body::SevenBit, ..MAIL };
+        let parameters = MailParameters { size: Some(77), body: Body::SevenBit, ..MailParameters::NONE };
+        let mail = Mail { parameters, ..MAIL };
         assert_eq!(session.ask(&[Ask::Mail(mail), to("one@ok.test")]).await.code, 250);
     });
     assert!(mta.lines().contains(&"MAIL FROM:<a@b.test>".to_owned()), "{:?}", mta.lines());
@@ -297,29 +302,15 @@ fn the_offer_is_what_the_backend_and_we_can_honour() {
     let table: [(&[&str], Offer); 3] = [
         (
             &["SIZE 500000", "8BITMIME", "SMTPUTF8", "DSN", "XCLIENT ADDR"],
-            Offer {
-                size: 500_000 - 2048,
-                eight_bit: true,
-                smtputf8: true,
-                dsn: true,
-                recipients: 100,
-                inline_max: 131_072,
-            },
+            Offer { size: 500_000 - 2048, eight_bit: true, smtputf8: true, dsn: true, recipients: 100 },
         ),
         (
             &["SIZE 0", "XCLIENT ADDR"],
-            Offer {
-                size: 1_000_000,
-                eight_bit: false,
-                smtputf8: false,
-                dsn: false,
-                recipients: 100,
-                inline_max: 131_072,
-            },
+            Offer { size: 1_000_000, eight_bit: false, smtputf8: false, dsn: false, recipients: 100 },
         ),
         (
             &["LIMITS RCPTMAX=5", "8BITMIME", "XCLIENT ADDR"],
-            Offer { size: 1_000_000, eight_bit: true, smtputf8: false, dsn: false, recipients: 5, inline_max: 131_072 },
+            Offer { size: 1_000_000, eight_bit: true, smtputf8: false, dsn: false, recipients: 5 },
         ),
     ];
     for (extensions, offer) in table {

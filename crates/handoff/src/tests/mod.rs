@@ -14,9 +14,10 @@ use crate::backend::Timeouts;
 use crate::session;
 use crate::shared::Shared;
 use gatepost_channel::{AsyncEnd, ChannelError, End, Inbox, Outbox};
+use gatepost_smtp::envelope::{Body, CloseReason, MailParameters, Offer, RcptParameters, Verdict};
 use gatepost_testkit::rogue::{Mta, Speaks};
 use gatepost_wire::link::{Open, SessionId};
-use gatepost_wire::session::{Answer, Ask, Body, Farewell, Mail, Offer, Rcpt, Verdict};
+use gatepost_wire::session::{Answer, Ask, Mail, Rcpt};
 use gatepost_wire::slice::{Connect, Dialect, HandoffSlice, Identity};
 use gatepost_wire::{HandoffToSession, SessionToHandoff};
 use std::fs;
@@ -126,20 +127,11 @@ fn open() -> Open {
     }
 }
 
-const MAIL: Mail<'static> = Mail {
-    helo: b"client.test",
-    esmtp: true,
-    tls: None,
-    reverse_path: b"a@b.test",
-    size: None,
-    body: Body::Unstated,
-    smtputf8: false,
-    ret: None,
-    envid: None,
-};
+const MAIL: Mail<'static> =
+    Mail { helo: b"client.test", esmtp: true, tls: None, reverse_path: b"a@b.test", parameters: MailParameters::NONE };
 
 fn to(path: &str) -> Ask<'_> {
-    Ask::Rcpt(Rcpt { forward_path: path.as_bytes(), notify: None, orcpt: None })
+    Ask::Rcpt(Rcpt { forward_path: path.as_bytes(), parameters: RcptParameters::NONE })
 }
 
 /// A session, played by the test.
@@ -169,7 +161,7 @@ impl Session {
         let mut session =
             Self { end: AsyncEnd::new(end).unwrap(), frames, inbox: Inbox::default(), offer: None, served };
         match session.answer().await {
-            Ok(Answer::Offer(offer)) => session.offer = Some(offer),
+            Ok(Answer::Offer { offer, inline_max: 131_072 }) => session.offer = Some(offer),
             other => panic!("first an offer, not {other:?}"),
         }
         session
@@ -231,7 +223,7 @@ impl Session {
 
     /// Ends in good order; handoff's task is over then.
     async fn bye(mut self) {
-        self.say(&[Ask::Bye(Farewell::Quit)]);
+        self.say(&[Ask::Bye(CloseReason::Quit)]);
         if let Some(served) = self.served.take() {
             served.await.unwrap();
         }

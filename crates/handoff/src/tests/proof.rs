@@ -3,8 +3,8 @@
 use super::scripted::{Line, backend};
 use super::*;
 use crate::backend::Failure;
+use gatepost_smtp::envelope::Reason;
 use gatepost_testkit::rogue::{Deed, Stage};
-use gatepost_wire::session::Reason;
 
 fn prove(scene: &Scene) -> Result<(), Failure> {
     play(async { scene.shared().route.prove().await })

@@ -15,7 +15,7 @@ fn ask(number: u8) -> Ask<'static> {
         3 => Ask::Spool,
         4 => Ask::Commit { length: 3 },
         5 => Ask::Reset,
-        6 => Ask::Bye(Farewell::Quit),
+        6 => Ask::Bye(CloseReason::Quit),
         _ => Ask::Mail(Mail { reverse_path: b"", ..MAIL }),
     }
 }

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::backend::Failure;
+use gatepost_smtp::envelope::Reason;
 use gatepost_testkit::rogue::qmqpd::{Act, Qmqpd, TAKEN};
-use gatepost_wire::session::Reason;
 use std::io::Write;
 
 const REFUSED: &str = "50:Dmail server permanently rejected message (#5.3.0),";

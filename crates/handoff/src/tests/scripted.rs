@@ -2,7 +2,7 @@
 
 use super::*;
 use Line::{Broken, Chunk, Close, Content, Do, Hear, HearMore, Octets, Say};
-use gatepost_wire::session::Reason;
+use gatepost_smtp::envelope::Reason;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;

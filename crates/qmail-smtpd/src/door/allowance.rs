@@ -66,7 +66,8 @@ fn take(left: &mut u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gatepost_wire::door::{Auth, Mechanism};
+    use gatepost_smtp::envelope::Mechanism;
+    use gatepost_wire::door::Auth;
 
     const JAIL: Ask<'_> = Ask::Jail { entered: true, text: b"" };
     const AUTH: Ask<'_> = Ask::Auth(Auth { mechanism: Mechanism::Plain, user: b"u", password: b"p", challenge: b"" });

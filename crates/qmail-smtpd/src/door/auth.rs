@@ -5,7 +5,8 @@ use super::{Door, Offence, Say};
 use gatepost_qmail::auth::{self, REFUSAL_DELAY};
 use gatepost_qmail::replies;
 use gatepost_qmail::spp::Phase;
-use gatepost_wire::door::{Auth, Mechanism, Then};
+use gatepost_smtp::envelope::{Mechanism, Then};
+use gatepost_wire::door::Auth;
 use std::time::Duration;
 
 impl Door {

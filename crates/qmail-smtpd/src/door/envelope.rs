@@ -7,7 +7,7 @@ use gatepost_qmail::recipients::{Refusal, max_rcpt};
 use gatepost_qmail::replies::{self, Reply};
 use gatepost_qmail::text::{VALUE_MAX, clean};
 use gatepost_qmail::{literal, rcptcheck};
-use gatepost_wire::door::Then;
+use gatepost_smtp::envelope::Then;
 use std::io;
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use gatepost_qmail::queue::{self, CustomText};
 use gatepost_qmail::received::Received;
 use gatepost_qmail::replies::{self, Reply};
 use gatepost_qmail::text::shown;
-use gatepost_wire::door::Abandoned;
+use gatepost_smtp::envelope::Abandoned;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 impl Door {

@@ -24,10 +24,11 @@ use gatepost_qmail::auth::SmtpAuth;
 use gatepost_qmail::controls::Controls;
 use gatepost_qmail::environment::Environment;
 use gatepost_qmail::replies::{self, Reply};
+use gatepost_smtp::envelope::Tls;
+use gatepost_smtp::envelope::{CloseReason, Then};
 use gatepost_sys::wait;
 use gatepost_wire::FRAME_MAX;
-use gatepost_wire::door::{Answer, Ask, Farewell, LINES_MAX, Then};
-use gatepost_wire::session::TlsFacts;
+use gatepost_wire::door::{Answer, Ask, LINES_MAX};
 use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
@@ -119,7 +120,7 @@ pub(crate) struct Door {
     /// AUTH as it is offered; None: it is not.
     pub(crate) offer: Option<SmtpAuth>,
     helo: Option<Vec<u8>>,
-    tls: Option<TlsFacts>,
+    tls: Option<Tls>,
     encrypted: bool,
     user: Option<Vec<u8>>,
     challenge: Vec<u8>,
@@ -127,7 +128,7 @@ pub(crate) struct Door {
     unknown: gatepost_qmail::recipients::Unknown,
     /// RCPTs in this session, granted or not.
     rcpts: u32,
-    farewell: Option<Farewell>,
+    farewell: Option<CloseReason>,
     allowance: Allowance,
     /// The environment before AUTH: TLS forgets who the client was in clear.
     before_auth: Option<Environment>,
@@ -203,7 +204,7 @@ impl Door {
             Ask::Abandon(why) => return self.abandon(why).map(|()| false),
             Ask::Bye(farewell) => {
                 self.farewell = Some(farewell);
-                if farewell == Farewell::BareLf {
+                if farewell == CloseReason::BareLf {
                     self.record.refusal(replies::STRAY_NEWLINE.line().as_bytes());
                 }
                 return Ok(true);
@@ -247,7 +248,7 @@ impl Door {
     }
 
     /// What the session said at its end; None when it never did.
-    pub(crate) fn farewell(&self) -> Option<Farewell> {
+    pub(crate) fn farewell(&self) -> Option<CloseReason> {
         self.farewell
     }
 

@@ -4,7 +4,7 @@ use super::{Door, Programs, Say};
 use gatepost_qmail::environment::Environment;
 use gatepost_qmail::replies::Reply;
 use gatepost_qmail::spp::{self, Facts, Outcome, Phase, Plugin, Plugins, Run};
-use gatepost_wire::door::Then;
+use gatepost_smtp::envelope::Then;
 use std::ops::ControlFlow;
 
 /// Plugins, and what they have said so far in this session.

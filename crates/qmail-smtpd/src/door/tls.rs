@@ -7,12 +7,12 @@ use crate::home;
 use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_keyholder::desk::{Desk, Seat};
 use gatepost_qmail::replies;
+use gatepost_smtp::envelope::Tls;
 use gatepost_tls::TlsError;
 use gatepost_tls::pair::Pair;
 use gatepost_tls::sign::Keys;
 use gatepost_wire::door::{Answer, PAIRS_MAX};
 use gatepost_wire::link::SessionId;
-use gatepost_wire::session::TlsFacts;
 use gatepost_wire::sign::{Signature, TO_SIGN_MAX};
 use gatepost_wire::slice::Chain;
 use gatepost_wire::{FRAME_MAX, KeyholderToSession, SessionToKeyholder};
@@ -125,7 +125,7 @@ impl Door {
         Ok((chains, keys))
     }
 
-    pub(super) fn encrypted(&mut self, facts: Option<TlsFacts>) {
+    pub(super) fn encrypted(&mut self, facts: Option<Tls>) {
         self.encrypted = true;
         self.tls = facts;
         // What was said in clear is forgotten, RFC 3207 §4.2, and who said so may not relay by it any more.

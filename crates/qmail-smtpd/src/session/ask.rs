@@ -2,8 +2,9 @@
 
 use crate::DoorEnd;
 use gatepost_channel::{ChannelError, Inbox, Outbox};
+use gatepost_smtp::envelope::{CloseReason, Then};
 use gatepost_wire::SessionToDoor;
-use gatepost_wire::door::{Answer, Ask, CONTENT_MAX, Farewell, LINES_MAX, PAIRS_MAX, Then};
+use gatepost_wire::door::{Answer, Ask, CONTENT_MAX, LINES_MAX, PAIRS_MAX};
 use gatepost_wire::slice::Chain;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -117,7 +118,7 @@ impl Door {
     }
 
     /// The session is over. What was said before it is heard first; content of a message that has no end is dropped.
-    pub(crate) fn bye(&mut self, farewell: Farewell) {
+    pub(crate) fn bye(&mut self, farewell: CloseReason) {
         self.content.clear();
         let _ = self.tell_now(&Ask::Bye(farewell));
     }

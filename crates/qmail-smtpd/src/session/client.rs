@@ -1,9 +1,9 @@
 //! The client's line: two descriptors, in clear or in TLS. Blocking, and never longer than it is told.
 
+use gatepost_smtp::envelope::Tls;
 use gatepost_sys::wait::{self, Want};
 use gatepost_sys::{fds, net};
 use gatepost_tls::{ServerConfig, ServerConnection};
-use gatepost_wire::session::TlsFacts;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -135,7 +135,7 @@ impl Line {
     ///
     /// # Errors
     /// The handshake failed, or `deadline` passed.
-    pub(crate) fn start_tls(&mut self, config: Arc<ServerConfig>, deadline: Instant) -> io::Result<TlsFacts> {
+    pub(crate) fn start_tls(&mut self, config: Arc<ServerConfig>, deadline: Instant) -> io::Result<Tls> {
         let mut tls = Box::new(ServerConnection::new(config).map_err(io::Error::other)?);
         while tls.is_handshaking() {
             self.ends.give_out(&mut tls, deadline.saturating_duration_since(Instant::now()))?;
@@ -147,7 +147,7 @@ impl Line {
         let version = tls.protocol_version().map(u16::from).unwrap_or_default();
         let suite = tls.negotiated_cipher_suite().map(|s| u16::from(s.suite())).unwrap_or_default();
         self.tls = Some(tls);
-        Ok(TlsFacts { version, suite })
+        Ok(Tls { version, suite })
     }
 
     /// TLS from here on, spoken by the superserver behind these ends.

@@ -8,11 +8,12 @@ use crate::DoorEnd;
 use ask::{Door, DoorLost, Tls};
 use client::{Ends, Line, later};
 use gatepost_jail::{Alone, JailedSession};
-use gatepost_qmail::engine::{Answer, AuthAsk, Engine, Event, Farewell, Mechanism, Phase, Settings, Then};
-use gatepost_qmail::{engine, replies};
+use gatepost_qmail::engine::{Answer, AuthAsk, Engine, Event, Phase, Settings, exit_status};
+use gatepost_qmail::replies;
 use gatepost_session::{KeyholderEnd, Signer};
+use gatepost_smtp::envelope::{CloseReason, Then};
 use gatepost_sys::process::ProcessId;
-use gatepost_wire::door::{self, ARGUMENT_MAX, Ask};
+use gatepost_wire::door::{ARGUMENT_MAX, Ask, Auth};
 use patience::Patience;
 use std::fs::File;
 use std::io::{self, Write};
@@ -107,7 +108,7 @@ enum Next {
     Read,
     Flush,
     StartTls,
-    Close(Farewell),
+    Close(CloseReason),
 }
 
 struct Session {
@@ -176,18 +177,18 @@ impl Session {
         let (why, status) = match self.talk(prelude, implicit_tls, early) {
             Ok(farewell) => {
                 self.part(farewell);
-                (reported(farewell), farewell.exit_status())
+                (farewell, exit_status(farewell))
             }
-            Err(Cut::ClientGone) => (door::Farewell::ClientGone, 1),
-            Err(Cut::Late) => (door::Farewell::Timeout, 1),
-            Err(Cut::Tls) => (door::Farewell::TlsFailed, 1),
-            Err(Cut::Door) => (door::Farewell::Internal, 1),
+            Err(Cut::ClientGone) => (CloseReason::ClientGone, 1),
+            Err(Cut::Late) => (CloseReason::Timeout, 1),
+            Err(Cut::Tls) => (CloseReason::TlsFailed, 1),
+            Err(Cut::Door) => (CloseReason::Internal, 1),
         };
         self.door.bye(why);
         status
     }
 
-    fn talk(&mut self, prelude: &[u8], implicit_tls: bool, early: bool) -> Result<Farewell, Cut> {
+    fn talk(&mut self, prelude: &[u8], implicit_tls: bool, early: bool) -> Result<CloseReason, Cut> {
         if implicit_tls {
             self.start_tls(true)?;
         }
@@ -250,7 +251,7 @@ impl Session {
         macro_rules! ask {
             ($ask:expr) => {
                 self.door.ask(&$ask).map(|(lines, then)| {
-                    self.engine.answer(&Answer { lines, then: understood(then) });
+                    self.engine.answer(&Answer { lines, then });
                 })
             };
         }
@@ -269,12 +270,12 @@ impl Session {
                 }
                 Event::Abandon(why) => {
                     self.length = 0;
-                    self.door.tell_now(&Ask::Abandon(abandoned(why)))
+                    self.door.tell_now(&Ask::Abandon(why))
                 }
                 Event::Reset => self.door.tell(&Ask::Reset),
                 Event::Auth(AuthAsk::Challenge) => self.door.ask(&Ask::Challenge).map(|(text, then)| match then {
-                    door::Then::Go => self.engine.challenge(text),
-                    refused => self.engine.answer(&Answer { lines: text, then: understood(refused) }),
+                    Then::Go => self.engine.challenge(text),
+                    refused => self.engine.answer(&Answer { lines: text, then: refused }),
                 }),
                 Event::Helo { name, .. } => ask!(Ask::Helo(sayable(name))),
                 Event::Mail { address, .. } => ask!(Ask::Mail(address)),
@@ -282,7 +283,7 @@ impl Session {
                 Event::Data => ask!(Ask::Data),
                 Event::Commit => ask!(Ask::Commit { length: std::mem::take(&mut self.length) }),
                 Event::Auth(AuthAsk::Check { mechanism, user, pass, challenge }) => {
-                    ask!(Ask::Auth(door::Auth { mechanism: spoken(mechanism), user, password: pass, challenge }))
+                    ask!(Ask::Auth(Auth { mechanism, user, password: pass, challenge }))
                 }
             };
             if told.is_err() {
@@ -344,9 +345,9 @@ impl Session {
     }
 
     /// Closes so that the last reply arrives.
-    fn part(&mut self, farewell: Farewell) {
+    fn part(&mut self, farewell: CloseReason) {
         self.line.finish(LINGER_TIME);
-        if farewell == Farewell::Quit {
+        if farewell == CloseReason::Quit {
             return;
         }
         let deadline = later(LINGER_TIME);
@@ -358,41 +359,6 @@ impl Session {
 /// What of a name the door hears: GATEPOST_LINE may let a longer one in, and nobody looks at that much of it.
 fn sayable(name: &[u8]) -> &[u8] {
     name.get(..ARGUMENT_MAX).unwrap_or(name)
-}
-
-fn abandoned(why: engine::Why) -> door::Abandoned {
-    match why {
-        engine::Why::TooLarge => door::Abandoned::TooLarge,
-        engine::Why::Loop => door::Abandoned::Loop,
-    }
-}
-
-fn spoken(mechanism: Mechanism) -> door::Mechanism {
-    match mechanism {
-        Mechanism::Plain => door::Mechanism::Plain,
-        Mechanism::Login => door::Mechanism::Login,
-        Mechanism::CramMd5 => door::Mechanism::CramMd5,
-    }
-}
-
-fn understood(then: door::Then) -> Then {
-    match then {
-        door::Then::Go => Then::Go,
-        door::Then::Refused => Then::Refused,
-        door::Then::Close => Then::Close,
-        door::Then::Leave => Then::CloseQuietly,
-    }
-}
-
-fn reported(farewell: Farewell) -> door::Farewell {
-    match farewell {
-        Farewell::Quit | Farewell::Quietly => door::Farewell::Quit,
-        Farewell::Timeout => door::Farewell::Timeout,
-        Farewell::Limit => door::Farewell::Limit,
-        Farewell::StrayNewline => door::Farewell::BareLf,
-        Farewell::Door => door::Farewell::Refused,
-        Farewell::Internal => door::Farewell::Internal,
-    }
 }
 
 #[cfg(test)]

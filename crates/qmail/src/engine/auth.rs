@@ -7,21 +7,12 @@ use super::verbs::skip_spaces;
 use super::{Engine, Question, State, Turn};
 use crate::replies;
 use crate::split;
+use gatepost_smtp::envelope::Mechanism;
 
 /// Longest user or password, octets: a checker takes 512 in all.
 const CREDENTIAL_MAX: usize = 1024;
 /// Digits of an MD5 in hex.
 const DIGEST: usize = 32;
-
-/// How the client proves who it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[allow(missing_docs)]
-pub enum Mechanism {
-    #[default]
-    Login,
-    Plain,
-    CramMd5,
-}
 
 /// In the order in which EHLO names them.
 const MECHANISMS: [(&str, Mechanism); 3] =
@@ -30,7 +21,7 @@ const MECHANISMS: [(&str, Mechanism); 3] =
 /// What is asked about AUTH.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthAsk<'a> {
-    /// A challenge, RFC 2195: [`Engine::challenge`], or an answer that is not [`super::Then::Go`].
+    /// A challenge, RFC 2195: [`Engine::challenge`], or an answer that is not [`gatepost_smtp::envelope::Then::Go`].
     Challenge,
     /// Whether this is so. Nothing in it holds a NUL, and nothing but the challenge is empty.
     Check {

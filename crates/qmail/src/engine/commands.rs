@@ -1,8 +1,9 @@
 //! Commands: what each verb does to the session.
 
 use super::verbs::{self, Verb};
-use super::{Engine, Farewell, Question, State, Turn, address};
+use super::{Engine, Question, State, Turn, address};
 use crate::replies;
+use gatepost_smtp::envelope::CloseReason;
 
 impl Engine {
     /// Obeys one command line, its end cut off.
@@ -103,7 +104,7 @@ impl Engine {
         };
         if let Some(reply) = refusal {
             if self.tallies.surplus_recipients.one_more(limits.surplus_recipients) {
-                return self.close(replies::OUT_OF_MEMORY, Farewell::Limit);
+                return self.close(replies::OUT_OF_MEMORY, CloseReason::Limit);
             }
             self.say(reply);
             return None;
@@ -152,8 +153,8 @@ impl Engine {
 
     fn quit<'i>(&mut self) -> Option<Turn<'i>> {
         self.say_greeting(b"221 ", b"");
-        self.end(Farewell::Quit);
-        Some(Turn::Close(Farewell::Quit))
+        self.end(CloseReason::Quit);
+        Some(Turn::Close(CloseReason::Quit))
     }
 
     fn start_tls<'i>(&mut self, argument: &[u8]) -> Option<Turn<'i>> {

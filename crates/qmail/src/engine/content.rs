@@ -2,9 +2,10 @@
 
 use super::data::{Piece, Scanner};
 use super::hops::Hops;
-use super::{Engine, Farewell, Question, Settings, State, Turn, Why};
+use super::{Engine, Question, Settings, State, Turn};
 use crate::replies;
 use crate::split;
+use gatepost_smtp::envelope::{Abandoned, CloseReason};
 
 /// What is known of the content so far.
 #[derive(Debug)]
@@ -45,12 +46,12 @@ impl Engine {
             Piece::Content(piece) => {
                 Some(self.reception.keep(piece)).filter(|kept| !kept.is_empty()).map(Turn::Content)
             }
-            Piece::StrayLf => self.close(replies::STRAY_NEWLINE, Farewell::StrayNewline),
+            Piece::StrayLf => self.close(replies::STRAY_NEWLINE, CloseReason::BareLf),
             Piece::End => {
                 let (why, reply) = if self.reception.hops.too_many() {
-                    (Why::Loop, replies::LOOPING)
+                    (Abandoned::Loop, replies::LOOPING)
                 } else if self.reception.too_large {
-                    (Why::TooLarge, replies::TOO_LARGE)
+                    (Abandoned::TooLarge, replies::TOO_LARGE)
                 } else {
                     self.state = State::Asked(Question::Commit);
                     return Some(Turn::Commit);

@@ -1,6 +1,7 @@
 //! What the engine says to the shell and to the door, and what the door says back.
 
 use super::AuthAsk;
+use gatepost_smtp::envelope::{Abandoned, CloseReason, Then};
 
 /// What the octets mean to the shell and to the door.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,7 +36,7 @@ pub enum Event<'a> {
     /// The content is complete: an answer is due, with its reply.
     Commit,
     /// The content is complete and refused; its reply is queued. In place of [`Event::Commit`].
-    Abandon(Why),
+    Abandon(Abandoned),
     /// The transaction is dropped; its reply is queued.
     Reset,
     /// AUTH: an answer is due.
@@ -43,41 +44,13 @@ pub enum Event<'a> {
     /// STARTTLS: an answer is due. [`Then::Go`]: flush the output, shake hands, then [`super::Engine::tls_established`].
     StartTls,
     /// Flush the output, then close.
-    Close(Farewell),
+    Close(CloseReason),
 }
 
-/// Why content is refused here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
-    /// A hundred hops. Goes before [`Why::TooLarge`].
-    Loop,
-    /// More octets than [`super::Settings::databytes`].
-    TooLarge,
-}
-
-/// Why a session ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Farewell {
-    Quit,
-    /// The door said so, and that all is well.
-    Quietly,
-    /// The door said so.
-    Door,
-    Timeout,
-    /// One of [`super::Limits`].
-    Limit,
-    /// A bare LF in content.
-    StrayNewline,
-    Internal,
-}
-
-impl Farewell {
-    /// The status that qmail-smtpd exits with.
-    #[must_use]
-    pub fn exit_status(self) -> u8 {
-        u8::from(!matches!(self, Self::Quit | Self::Quietly))
-    }
+/// The status that qmail-smtpd exits with.
+#[must_use]
+pub fn exit_status(reason: CloseReason) -> u8 {
+    u8::from(!matches!(reason, CloseReason::Quit | CloseReason::Dismissed))
 }
 
 /// What the session waits for: the shell's timeouts go by it.
@@ -101,7 +74,7 @@ pub enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer<'a> {
     /// The reply, one or more lines with their CRLF. Empty: the usual one, which exists for [`Then::Go`] (but not to
-    /// [`Event::Commit`]) and for refused credentials; with [`Then::Close`] and [`Then::CloseQuietly`] none.
+    /// [`Event::Commit`]) and for refused credentials; with [`Then::Close`] and [`Then::Leave`] none.
     pub lines: &'a [u8],
     /// What becomes of it.
     pub then: Then,
@@ -110,17 +83,4 @@ pub struct Answer<'a> {
 impl Answer<'static> {
     /// As usual.
     pub const GO: Self = Self { lines: b"", then: Then::Go };
-}
-
-/// What becomes of what the door was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
-    /// Granted.
-    Go,
-    /// Not granted; the session goes on. DATA refused drops the transaction.
-    Refused,
-    /// The session ends as a failure.
-    Close,
-    /// The session ends as if by QUIT.
-    CloseQuietly,
 }

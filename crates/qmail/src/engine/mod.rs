@@ -35,9 +35,11 @@ mod tallies;
 mod verbs;
 
 pub use address::ADDRESS_MAX;
-pub use auth::{AuthAsk, Mechanism};
+pub use auth::AuthAsk;
 pub use data::BareLf;
-pub use events::{Answer, Event, Farewell, Phase, Then, Why};
+pub use events::{Answer, Event, Phase, exit_status};
+
+use gatepost_smtp::envelope::{Abandoned, CloseReason, Then};
 pub use settings::{AuthOffer, Limits, Settings};
 
 use crate::replies::{self, Reply};
@@ -72,7 +74,7 @@ enum State {
     /// Holds nothing back: whatever is typed ahead waits in the shell.
     Asked(Question),
     Handshake,
-    Closed(Farewell),
+    Closed(CloseReason),
 }
 
 /// An [`Event`], before it borrows from the engine.
@@ -85,12 +87,12 @@ enum Turn<'i> {
     Data,
     Content(&'i [u8]),
     Commit,
-    Abandon(Why),
+    Abandon(Abandoned),
     Reset,
     Challenge,
     Check,
     StartTls,
-    Close(Farewell),
+    Close(CloseReason),
 }
 
 /// From the granted MAIL on.
@@ -211,7 +213,7 @@ impl Engine {
                 self.state = State::Command;
                 self.refuse(if due.is_some() { replies::AUTH_MALFORMED } else { replies::LINE_TOO_LONG })
             }
-            Found::Endless => self.close(replies::OUT_OF_MEMORY, Farewell::Limit),
+            Found::Endless => self.close(replies::OUT_OF_MEMORY, CloseReason::Limit),
         };
         if matches!(turn, Some(Turn::StartTls)) {
             *rest = &[];
@@ -254,15 +256,15 @@ impl Engine {
         match answer.then {
             Then::Go => self.granted(question),
             Then::Refused => self.denied(question),
-            Then::Close => self.end(Farewell::Door),
-            Then::CloseQuietly => self.end(Farewell::Quietly),
+            Then::Close => self.end(CloseReason::Refused),
+            Then::Leave => self.end(CloseReason::Dismissed),
         }
     }
 
     /// The reply to an answer that brings none.
     fn say_usual(&mut self, question: Question, then: Then) {
         match (question, then) {
-            (_, Then::Close | Then::CloseQuietly) => {}
+            (_, Then::Close | Then::Leave) => {}
             (Question::Greeting, Then::Go) => self.say_greeting(b"220 ", b" ESMTP"),
             (Question::Helo, Then::Go) => self.say_helo(),
             (Question::Mail | Question::Rcpt, Then::Go) => self.say(replies::OK),
@@ -329,17 +331,17 @@ impl Engine {
 
     /// The client was silent for too long: 451. The next read yields [`Event::Close`].
     pub fn timeout(&mut self) {
-        let _: Option<Turn<'_>> = self.close(replies::TIMEOUT, Farewell::Timeout);
+        let _: Option<Turn<'_>> = self.close(replies::TIMEOUT, CloseReason::Timeout);
     }
 
     /// The session has lasted as long as any may: 421. The next read yields [`Event::Close`].
     pub fn expire(&mut self) {
-        let _: Option<Turn<'_>> = self.close(replies::SESSION_TIME, Farewell::Limit);
+        let _: Option<Turn<'_>> = self.close(replies::SESSION_TIME, CloseReason::Limit);
     }
 
     /// Something of ours broke: 421. The next read yields [`Event::Close`].
     pub fn fail(&mut self) {
-        let _: Option<Turn<'_>> = self.close(replies::INTERNAL, Farewell::Internal);
+        let _: Option<Turn<'_>> = self.close(replies::INTERNAL, CloseReason::Internal);
     }
 
     /// Replies not yet sent: 4 KiB and one reply at most.
@@ -360,13 +362,13 @@ impl Engine {
         }
     }
 
-    fn end(&mut self, farewell: Farewell) {
+    fn end(&mut self, farewell: CloseReason) {
         self.state = State::Closed(farewell);
         self.transaction = None;
     }
 
     /// Says a last word and ends.
-    fn close<'i>(&mut self, reply: Reply, farewell: Farewell) -> Option<Turn<'i>> {
+    fn close<'i>(&mut self, reply: Reply, farewell: CloseReason) -> Option<Turn<'i>> {
         if let State::Closed(farewell) = self.state {
             return Some(Turn::Close(farewell));
         }
@@ -379,7 +381,7 @@ impl Engine {
     }
 
     fn close_for_abuse<'i>(&mut self) -> Option<Turn<'i>> {
-        self.close(replies::TOO_MANY_ERRORS, Farewell::Limit)
+        self.close(replies::TOO_MANY_ERRORS, CloseReason::Limit)
     }
 
     /// Refuses a command for what it is, and counts it.

@@ -1,6 +1,7 @@
 //! AUTH and STARTTLS, as the patches that everyone applies speak them.
 
-use gatepost_qmail::engine::{AuthOffer, Settings, Then};
+use gatepost_qmail::engine::{AuthOffer, Settings};
+use gatepost_smtp::envelope::Then;
 
 use crate::rows::{MAIL_FIRST, UNKNOWN, check, row};
 

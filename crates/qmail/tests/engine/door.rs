@@ -1,6 +1,7 @@
 //! A door that says what it is told to say, and writes down what it was asked.
 
-use gatepost_qmail::engine::{Answer, AuthAsk, Engine, Event, Phase, Settings, Then};
+use gatepost_qmail::engine::{Answer, AuthAsk, Engine, Event, Phase, Settings};
+use gatepost_smtp::envelope::Then;
 
 /// What to say to the event that reads so.
 pub(crate) type Told = (&'static str, &'static str, Then);

@@ -1,6 +1,7 @@
 //! Where a session ends, and that what it keeps until then is bounded.
 
-use gatepost_qmail::engine::{Answer, Engine, Event, Farewell, Limits, Phase, Settings, Then};
+use gatepost_qmail::engine::{Answer, Engine, Event, Limits, Phase, Settings, exit_status};
+use gatepost_smtp::envelope::{CloseReason, Then};
 
 use crate::door::{Session, run};
 
@@ -179,12 +180,12 @@ fn output_is_bounded_however_much_is_typed_ahead() {
 #[test]
 fn silence_and_trouble_have_a_last_word_anywhere() {
     let message = "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nbegun";
-    type Row = (Farewell, &'static str, fn(&mut Engine));
+    type Row = (CloseReason, &'static str, fn(&mut Engine));
     for before in ["", "MAI", message] {
         let words: [Row; 3] = [
-            (Farewell::Timeout, "451 timeout (#4.4.2)\r\n", Engine::timeout),
-            (Farewell::Limit, "421 session too long (#4.4.2)\r\n", Engine::expire),
-            (Farewell::Internal, "421 internal trouble (#4.3.0)\r\n", Engine::fail),
+            (CloseReason::Timeout, "451 timeout (#4.4.2)\r\n", Engine::timeout),
+            (CloseReason::Limit, "421 session too long (#4.4.2)\r\n", Engine::expire),
+            (CloseReason::Internal, "421 internal trouble (#4.3.0)\r\n", Engine::fail),
         ];
         for (farewell, reply, end) in words {
             let mut session = Session::new(Settings::default(), &[]);
@@ -194,7 +195,7 @@ fn silence_and_trouble_have_a_last_word_anywhere() {
             }
             assert_eq!(session.engine.output(), reply.as_bytes());
             assert_eq!(session.engine.read(b"\r\n.\r\n"), (0, Event::Close(farewell)));
-            assert_eq!(farewell.exit_status(), 1);
+            assert_eq!(exit_status(farewell), 1);
         }
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! In a row `|` is CRLF, and the greeting is left out.
 
-use gatepost_qmail::engine::{Answer, BareLf, Engine, Event, Farewell, Phase, Settings, Then};
+use gatepost_qmail::engine::{Answer, BareLf, Engine, Event, Phase, Settings, exit_status};
 use gatepost_qmail::replies;
+use gatepost_smtp::envelope::{CloseReason, Then};
 
 use crate::door::{Record, Told, run};
 
@@ -173,10 +174,10 @@ fn a60_a65_content() {
     let repair: fn(&mut Settings) = |s| s.bare_lf = BareLf::Repair;
     check([
         message("A60", "..a|.b|...|. |.|", "; CONTENT .a\\nb\\n..\\n \\n; COMMIT", done),
-        message("A61", "a\nb|.|NOOP|", "; CONTENT a; CLOSE StrayNewline", stray),
-        message("A61 first", "\nb|.|", "; CLOSE StrayNewline", stray),
-        message("A62", "a\n.|MAIL FROM:<x@y>|", "; CONTENT a; CLOSE StrayNewline", stray),
-        message("A62 dot", "a|.\nMAIL FROM:<x@y>|", "; CONTENT a\\n; CLOSE StrayNewline", stray),
+        message("A61", "a\nb|.|NOOP|", "; CONTENT a; CLOSE BareLf", stray),
+        message("A61 first", "\nb|.|", "; CLOSE BareLf", stray),
+        message("A62", "a\n.|MAIL FROM:<x@y>|", "; CONTENT a; CLOSE BareLf", stray),
+        message("A62 dot", "a|.\nMAIL FROM:<x@y>|", "; CONTENT a\\n; CLOSE BareLf", stray),
         message("A63", "a\r.|b|.|", "; CONTENT a\\r.\\nb\\n; COMMIT", done),
         message("A64", "a|.\r\r\nb|.|", "; CONTENT a\\n.\\r\\nb\\n; COMMIT", done),
         message("A64 text", "a|.\rx|.|", "; CONTENT a\\n.\\rx\\n; COMMIT", done),
@@ -274,11 +275,15 @@ fn the_door_decides() {
             "421 internal trouble (#4.3.0)|",
         )
         .told(&[("COMMIT", "", Then::Go)]),
-        row("close", "MAIL <x>|NOOP|", "MAIL x; CLOSE Door", "421 no|").told(&[("MAIL x", "421 no\r\n", Then::Close)]),
-        row("drop", "MAIL <x>|NOOP|", "MAIL x; CLOSE Quietly", "").told(&[("MAIL x", "", Then::CloseQuietly)]),
+        row("close", "MAIL <x>|NOOP|", "MAIL x; CLOSE Refused", "421 no|").told(&[(
+            "MAIL x",
+            "421 no\r\n",
+            Then::Close,
+        )]),
+        row("drop", "MAIL <x>|NOOP|", "MAIL x; CLOSE Dismissed", "").told(&[("MAIL x", "", Then::Leave)]),
     ]);
-    assert_eq!((Farewell::Quit.exit_status(), Farewell::Quietly.exit_status()), (0, 0));
-    assert_eq!((Farewell::Door.exit_status(), Farewell::StrayNewline.exit_status()), (1, 1));
+    assert_eq!((exit_status(CloseReason::Quit), exit_status(CloseReason::Dismissed)), (0, 0));
+    assert_eq!((exit_status(CloseReason::Refused), exit_status(CloseReason::BareLf)), (1, 1));
 }
 
 #[test]
@@ -305,5 +310,5 @@ fn a52_no_greeting_but_a_last_word() {
     let reply = format!("{}\r\n", replies::CONTROLS);
     engine.answer(&Answer { lines: reply.as_bytes(), then: Then::Close });
     assert_eq!(engine.output(), b"421 unable to read controls (#4.3.0)\r\n");
-    assert_eq!(engine.read(b"QUIT\r\n"), (0, Event::Close(Farewell::Door)));
+    assert_eq!(engine.read(b"QUIT\r\n"), (0, Event::Close(CloseReason::Refused)));
 }

@@ -2,7 +2,7 @@
 
 use super::rig::{Client, PATIENCE, Rig, alone, slice};
 use super::tls::{BOTH, tls};
-use gatepost_wire::session::Farewell;
+use gatepost_smtp::envelope::CloseReason;
 use gatepost_wire::slice::{NurserySlice, TlsMode};
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -85,7 +85,7 @@ fn p6_a_flooded_session_ends_by_a_reply() {
             assert!(heard.lines().any(|l| flood.ends.iter().any(|end| l.starts_with(end))), "{name}: {heard}");
             drop(sender);
             let farewell = rig.end().farewell;
-            assert!(matches!(farewell, Farewell::Abuse | Farewell::Quit), "{name}: {farewell:?}");
+            assert!(matches!(farewell, CloseReason::Abuse | CloseReason::Quit), "{name}: {farewell:?}");
         }
     });
 }
@@ -103,7 +103,7 @@ fn p6_a_flooded_session_in_tls_stays_as_small() {
             pour(&mut stream, flood);
             drop(stream);
             let farewell = rig.end().farewell;
-            let calm = matches!(farewell, Farewell::Abuse | Farewell::Quit | Farewell::ClientGone);
+            let calm = matches!(farewell, CloseReason::Abuse | CloseReason::Quit | CloseReason::ClientGone);
             assert!(calm, "{}: {farewell:?}", flood.name);
         }
     });
@@ -123,6 +123,6 @@ fn p6_a_client_that_never_reads_is_not_read_without_end() {
         // All of it would be 120 MB. What was taken lies in the sockets.
         assert!(taken < 500, "{taken} times 60 kB");
         drop(stream);
-        assert_eq!(rig.end().farewell, Farewell::ClientGone);
+        assert_eq!(rig.end().farewell, CloseReason::ClientGone);
     });
 }

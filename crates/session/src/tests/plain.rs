@@ -1,8 +1,8 @@
 //! Without TLS: dialogue, content, verdicts, mishaps.
 
 use super::rig::{Flaw, Heard, Manners, OK, Rig, client, slice};
+use gatepost_smtp::envelope::{CloseReason, Offer, Reason, Verdict};
 use gatepost_smtp::server::Leniency;
-use gatepost_wire::session::{Farewell, Offer, Reason, Verdict};
 use gatepost_wire::slice::{NurserySlice, TlsMode};
 
 const MESSAGE: &str = "Subject: one\r\n\r\n..two\r\nthree\r\n";
@@ -32,8 +32,8 @@ fn p1_a_message_goes_through_and_is_told_in_few_frames() {
     client.expect("QUIT", "221 ");
     client.closed();
     let outcome = rig.end();
-    assert_eq!(outcome.farewell, Farewell::Quit);
-    assert_eq!(outcome.heard, [mail(), rcpt(), inline(UNSTUFFED), Heard::Bye(Farewell::Quit)]);
+    assert_eq!(outcome.farewell, CloseReason::Quit);
+    assert_eq!(outcome.heard, [mail(), rcpt(), inline(UNSTUFFED), Heard::Bye(CloseReason::Quit)]);
     // MAIL with RCPT; content with its end; the farewell.
     assert_eq!(outcome.frames, 3);
 }
@@ -67,7 +67,7 @@ fn a_pipelined_session_in_one_segment_is_answered_in_order() {
         mail(),
         rcpt(),
         Heard::Reset,
-        Heard::Bye(Farewell::Quit),
+        Heard::Bye(CloseReason::Quit),
     ];
     assert_eq!(outcome.heard, expected);
 }
@@ -87,7 +87,7 @@ fn a_dialogue_cut_at_every_octet_tells_handoff_the_same() {
         for reply in ["250-", "250 ", "250 ", "354 ", "250 ", "221 "] {
             client.hear(reply);
         }
-        assert_eq!(rig.end().heard, [mail(), rcpt(), inline(UNSTUFFED), Heard::Bye(Farewell::Quit)], "cut at {cut}");
+        assert_eq!(rig.end().heard, [mail(), rcpt(), inline(UNSTUFFED), Heard::Bye(CloseReason::Quit)], "cut at {cut}");
     }
 }
 
@@ -111,13 +111,13 @@ fn the_backends_class_reaches_the_client() {
         // The session goes on either way.
         client.expect("MAIL FROM:<a@client.example>", "250 ");
         client.expect("QUIT", "221 ");
-        assert_eq!(rig.end().farewell, Farewell::Quit, "{reply}");
+        assert_eq!(rig.end().farewell, CloseReason::Quit, "{reply}");
     }
 }
 
 #[test]
 fn only_what_the_backend_has_is_offered() {
-    let offer = Offer { size: 4711, eight_bit: false, smtputf8: false, dsn: false, recipients: 1, inline_max: 1 << 16 };
+    let offer = Offer { size: 4711, eight_bit: false, smtputf8: false, dsn: false, recipients: 1 };
     for (offer, lines) in [
         (offer, ["SIZE 4711", "-8BITMIME", "-SMTPUTF8", "-STARTTLS"]),
         (Offer { eight_bit: true, smtputf8: true, ..offer }, ["SIZE 4711", "8BITMIME", "SMTPUTF8", "-STARTTLS"]),
@@ -142,9 +142,7 @@ fn body(octets: usize) -> Vec<u8> {
 #[test]
 fn p6_large_content_goes_into_handoffs_file() {
     for (inline_max, octets) in [(0, 1000), (1000, 1000), (1000, 100_000), (64 << 10, 3 << 20), (1 << 20, 900_000)] {
-        let mut manners = Manners::default();
-        manners.offer.as_mut().unwrap().inline_max = inline_max;
-        let rig = Rig::new(TlsMode::Off, manners);
+        let rig = Rig::new(TlsMode::Off, Manners { inline_max, ..Manners::default() });
         let mut client = client(&rig);
         let content = body(octets);
         client.hear("220 ");
@@ -224,7 +222,7 @@ fn p1_without_handoff_the_client_hears_421_and_never_250() {
         }
         client.closed();
         drop(client);
-        assert_eq!(rig.end().farewell, Farewell::Internal, "{flaw:?}");
+        assert_eq!(rig.end().farewell, CloseReason::Internal, "{flaw:?}");
     }
 }
 
@@ -236,7 +234,7 @@ fn a_handoff_that_dies_before_its_offer_is_a_421() {
     client.expect("EHLO client.example", "421 4.3.0 mx.example.org ");
     client.closed();
     drop(client);
-    assert_eq!(rig.end().farewell, Farewell::Internal);
+    assert_eq!(rig.end().farewell, CloseReason::Internal);
 }
 
 #[test]
@@ -249,8 +247,8 @@ fn p9_the_end_of_the_connection_is_no_end_of_content() {
     client.send(MESSAGE);
     drop(client);
     let outcome = rig.end();
-    assert_eq!(outcome.heard, [mail(), rcpt(), Heard::Bye(Farewell::ClientGone)]);
-    assert_eq!(outcome.farewell, Farewell::ClientGone);
+    assert_eq!(outcome.heard, [mail(), rcpt(), Heard::Bye(CloseReason::ClientGone)]);
+    assert_eq!(outcome.farewell, CloseReason::ClientGone);
 }
 
 #[test]
@@ -263,7 +261,7 @@ fn p6_a_flood_of_commands_ends_in_421_and_is_not_hoarded() {
     assert!(last.starts_with("421 4.7.0 mx.example.org "), "{last:?}");
     client.closed();
     drop(client);
-    assert_eq!(rig.end().farewell, Farewell::Abuse);
+    assert_eq!(rig.end().farewell, CloseReason::Abuse);
 }
 
 #[test]
@@ -277,7 +275,7 @@ fn p6_under_stress_the_second_mistake_is_the_last() {
             client.hear(reply);
         }
         client.closed();
-        let farewell = if stressed { Farewell::Abuse } else { Farewell::Quit };
+        let farewell = if stressed { CloseReason::Abuse } else { CloseReason::Quit };
         assert_eq!(rig.end().farewell, farewell);
     }
 }
@@ -304,7 +302,7 @@ fn drain_ends_an_idle_session_now_and_a_busy_one_after_its_message() {
     idle.hear("421 4.3.2 mx.example.org ");
     idle.closed();
     drop(idle);
-    assert_eq!(rig.end().farewell, Farewell::Drained);
+    assert_eq!(rig.end().farewell, CloseReason::Drained);
 
     let mut rig = Rig::new(TlsMode::Off, Manners::default());
     let mut busy = client(&rig);
@@ -319,5 +317,5 @@ fn drain_ends_an_idle_session_now_and_a_busy_one_after_its_message() {
     busy.closed();
     drop(busy);
     let outcome = rig.end();
-    assert_eq!(outcome.heard, [mail(), rcpt(), inline("begun\r\nended\r\n"), Heard::Bye(Farewell::Drained)]);
+    assert_eq!(outcome.heard, [mail(), rcpt(), inline("begun\r\nended\r\n"), Heard::Bye(CloseReason::Drained)]);
 }

@@ -2,12 +2,14 @@
 
 use crate::{HandoffEnd, KeyholderEnd, SessionBirth, Shared, serve};
 use gatepost_channel::{AsyncEnd, End, Inbox};
+use gatepost_smtp::envelope::{CloseReason, Offer, Reason, Tls, Verdict};
 use gatepost_smtp::server::Leniency;
 use gatepost_sys::limits::{self, Limit};
 use gatepost_sys::process::{self, Fork};
 use gatepost_tls::sign::Keys;
 use gatepost_wire::link::SessionId;
-use gatepost_wire::session::{Answer, Ask, Farewell, Offer, Reason, TlsFacts, Verdict};
+use gatepost_wire::link::{close_reason, exit_status};
+use gatepost_wire::session::{Answer, Ask};
 use gatepost_wire::sign::Signature;
 use gatepost_wire::slice::{Chain, NurserySlice, TlsMode};
 use gatepost_wire::{HandoffToSession, KeyholderToSession, SessionToHandoff, SessionToKeyholder};
@@ -29,7 +31,7 @@ pub(crate) enum Heard {
     Mail {
         helo: String,
         esmtp: bool,
-        tls: Option<TlsFacts>,
+        tls: Option<Tls>,
         from: String,
     },
     Rcpt(String),
@@ -41,7 +43,7 @@ pub(crate) enum Heard {
         file: Vec<u8>,
     },
     Reset,
-    Bye(Farewell),
+    Bye(CloseReason),
 }
 
 /// How handoff behaves.
@@ -49,6 +51,7 @@ pub(crate) enum Heard {
 pub(crate) struct Manners {
     /// None: it is dead already.
     pub(crate) offer: Option<Offer>,
+    pub(crate) inline_max: u32,
     /// Verdicts on recipients by address; 250 for those not named.
     pub(crate) recipients: Vec<(&'static str, Verdict)>,
     pub(crate) commit: Verdict,
@@ -77,15 +80,8 @@ pub(crate) const OK: Verdict = Verdict { code: 250, enhanced: (2, 0, 0), reason:
 
 impl Default for Manners {
     fn default() -> Self {
-        let offer = Offer {
-            size: 50 << 20,
-            eight_bit: true,
-            smtputf8: true,
-            dsn: false,
-            recipients: 100,
-            inline_max: 64 << 10,
-        };
-        Self { offer: Some(offer), recipients: Vec::new(), commit: OK, spool: None, flaw: None }
+        let offer = Offer { size: 50 << 20, eight_bit: true, smtputf8: true, dsn: false, recipients: 100 };
+        Self { offer: Some(offer), inline_max: 64 << 10, recipients: Vec::new(), commit: OK, spool: None, flaw: None }
     }
 }
 
@@ -97,7 +93,7 @@ pub(crate) fn handoff(
     manners: Manners,
 ) -> JoinHandle<(Vec<Heard>, usize)> {
     match manners.offer {
-        Some(offer) => end.tell(&Answer::Offer(offer)).unwrap(),
+        Some(offer) => end.tell(&Answer::Offer { offer, inline_max: manners.inline_max }).unwrap(),
         None => return std::thread::spawn(|| (Vec::new(), 0)),
     }
     std::thread::spawn(move || {
@@ -244,7 +240,7 @@ pub(crate) fn slice(mode: TlsMode) -> NurserySlice {
 pub(crate) struct Rig {
     pub(crate) client: TcpStream,
     pub(crate) drain: Option<PipeWriter>,
-    session: Box<dyn FnOnce() -> Farewell>,
+    session: Box<dyn FnOnce() -> CloseReason>,
     handoff: JoinHandle<(Vec<Heard>, usize)>,
     keyholder: JoinHandle<usize>,
 }
@@ -252,7 +248,7 @@ pub(crate) struct Rig {
 /// All that is known of a session when it is over.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    pub(crate) farewell: Farewell,
+    pub(crate) farewell: CloseReason,
     pub(crate) heard: Vec<Heard>,
     pub(crate) frames: usize,
     pub(crate) signatures: usize,
@@ -307,13 +303,13 @@ impl Rig {
             }
             runtime.block_on(serve::attend(birth, drained, &shared)).0
         };
-        let session: Box<dyn FnOnce() -> Farewell> = if data.is_none() {
+        let session: Box<dyn FnOnce() -> CloseReason> = if data.is_none() {
             let session = std::thread::spawn(life);
             Box::new(|| session.join().unwrap())
         } else {
             if process::fork().unwrap() == Fork::Child {
                 drop((client, handoff_peer, keyholder_peer, drain));
-                process::exit(life().status());
+                process::exit(exit_status(life()));
             }
             drop(life);
             Box::new(reap)
@@ -339,11 +335,11 @@ impl Rig {
 }
 
 /// Waits for the one forked session.
-fn reap() -> Farewell {
+fn reap() -> CloseReason {
     loop {
         match process::reap().unwrap() {
             Some((_, process::End::Exit(status))) => {
-                return Farewell::of_status(status).unwrap();
+                return close_reason(status).unwrap();
             }
             Some((_, process::End::Signal(signal))) => panic!("killed by signal {signal}"),
             None => std::thread::yield_now(),

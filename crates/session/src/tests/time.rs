@@ -3,9 +3,9 @@
 use super::rig::{Manners, handoff, slice};
 use crate::serve::{Drain, Session};
 use crate::{HandoffEnd, Shared};
+use gatepost_smtp::envelope::CloseReason;
 use gatepost_smtp::server::Engine;
 use gatepost_wire::link::SessionId;
-use gatepost_wire::session::Farewell;
 use gatepost_wire::slice::TlsMode;
 use std::cell::Cell;
 use std::io;
@@ -22,7 +22,7 @@ fn against<F: Future<Output = DuplexStream> + 'static>(
     stress: bool,
     pipe: usize,
     script: impl FnOnce(DuplexStream) -> F,
-) -> (Farewell, u64, String) {
+) -> (CloseReason, u64, String) {
     let (handoff_end, peer) = HandoffEnd::pair().unwrap();
     let handoff = handoff(peer, Manners::default());
     let runtime =
@@ -62,7 +62,7 @@ async fn say(client: &mut DuplexStream, octets: &str) -> bool {
 #[test]
 fn a_silent_client_hears_421_after_the_command_timeout() {
     let (farewell, lasted, said) = against(TlsMode::Off, false, 4096, |client| async { client });
-    assert_eq!(farewell, Farewell::Timeout);
+    assert_eq!(farewell, CloseReason::Timeout);
     assert!((300..=303).contains(&lasted), "{lasted} s");
     assert!(said.contains("\r\n421 4.4.2 mx.example.org "), "{said}");
 }
@@ -70,7 +70,7 @@ fn a_silent_client_hears_421_after_the_command_timeout() {
 #[test]
 fn p6_under_stress_a_silent_client_has_ten_seconds_and_content_keeps_its_rate() {
     let (farewell, lasted, said) = against(TlsMode::Off, true, 4096, |client| async { client });
-    assert_eq!(farewell, Farewell::Timeout);
+    assert_eq!(farewell, CloseReason::Timeout);
     assert!((10..=12).contains(&lasted) && said.contains("\r\n421 4.4.2 "), "{lasted} s {said}");
     // A kilobyte a second goes on and on.
     let (farewell, lasted, said) = against(TlsMode::Off, true, 1 << 20, |mut client| async {
@@ -82,7 +82,7 @@ fn p6_under_stress_a_silent_client_has_ten_seconds_and_content_keeps_its_rate() 
         say(&mut client, ".\r\nQUIT\r\n").await;
         client
     });
-    assert_eq!(farewell, Farewell::Quit, "{said}");
+    assert_eq!(farewell, CloseReason::Quit, "{said}");
     assert!((60..=62).contains(&lasted), "{lasted} s");
 }
 
@@ -94,7 +94,7 @@ fn p6_a_command_dribbled_octet_by_octet_gets_no_more_time() {
         }
         client
     });
-    assert_eq!(farewell, Farewell::Timeout);
+    assert_eq!(farewell, CloseReason::Timeout);
     assert!((300..=303).contains(&lasted), "{lasted} s");
 }
 
@@ -107,7 +107,7 @@ fn each_command_has_the_whole_command_timeout() {
         }
         client
     });
-    assert_eq!(farewell, Farewell::Timeout);
+    assert_eq!(farewell, CloseReason::Timeout);
     assert!((3 * 299 + 300..=3 * 299 + 303).contains(&lasted), "{lasted} s");
 }
 
@@ -119,7 +119,7 @@ fn p6_no_session_lasts_longer_than_session_time() {
         }
         client
     });
-    assert_eq!(farewell, Farewell::Timeout);
+    assert_eq!(farewell, CloseReason::Timeout);
     assert!((3600..=3603).contains(&lasted), "{lasted} s");
     assert!(said.contains("421 4.4.2 "));
 }
@@ -135,7 +135,7 @@ fn p6_content_below_the_minimum_rate_ends_the_session() {
             }
             client
         });
-        assert_eq!(farewell, Farewell::Timeout);
+        assert_eq!(farewell, CloseReason::Timeout);
         assert!(end.contains(&lasted), "{octets} octets each {pause} s: {lasted} s");
         assert!(said.contains("\r\n421 4.4.2 "), "{said}");
     }
@@ -152,7 +152,7 @@ fn content_at_the_minimum_rate_gets_through() {
         say(&mut client, ".\r\nQUIT\r\n").await;
         client
     });
-    assert_eq!(farewell, Farewell::Quit);
+    assert_eq!(farewell, CloseReason::Quit);
     assert!((600..602).contains(&lasted), "{lasted} s");
     assert!(said.contains("\r\n250 2.0.0 ") && said.contains("\r\n221 "), "{said}");
 }
@@ -167,7 +167,7 @@ fn p6_a_client_that_does_not_read_is_dropped() {
         }
         client
     });
-    assert_eq!(farewell, Farewell::Timeout);
+    assert_eq!(farewell, CloseReason::Timeout);
     assert!((60..62).contains(&lasted), "{lasted} s");
     // What it typed ahead was not read without end.
     assert!(sent.get() < 5000, "{}", sent.get());
@@ -182,7 +182,7 @@ fn a_handshake_has_thirty_seconds() {
             }
             client
         });
-        assert_eq!(farewell, Farewell::TlsFailed);
+        assert_eq!(farewell, CloseReason::TlsFailed);
         assert!((30..32).contains(&lasted), "{lasted} s");
     }
 }

@@ -1,7 +1,7 @@
 //! STARTTLS and implicit TLS, with a key that is elsewhere.
 
 use super::rig::{Client, Heard, Manners, Outcome, Rig, client, identity, slice};
-use gatepost_wire::session::{Farewell, TlsFacts};
+use gatepost_smtp::envelope::{CloseReason, Tls};
 use gatepost_wire::slice::TlsMode;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion, version};
@@ -26,7 +26,7 @@ pub(crate) fn tls(stream: TcpStream, versions: &[&'static SupportedProtocolVersi
 
 pub(crate) const BOTH: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
 
-fn tls_facts(outcome: &Outcome) -> Option<TlsFacts> {
+fn tls_facts(outcome: &Outcome) -> Option<Tls> {
     outcome.heard.iter().find_map(|heard| match heard {
         Heard::Mail { tls, .. } => *tls,
         _ => None,
@@ -60,7 +60,7 @@ fn p5_starttls_with_a_key_that_is_elsewhere() {
         secret.closed();
         drop(secret);
         let outcome = rig.end();
-        assert_eq!(outcome.farewell, Farewell::Quit);
+        assert_eq!(outcome.farewell, CloseReason::Quit);
         assert_eq!(outcome.signatures, 1);
         let facts = tls_facts(&outcome).expect("told of TLS");
         assert_eq!(facts.version, expected);
@@ -81,7 +81,7 @@ fn implicit_tls_greets_inside() {
     secret.expect("QUIT", "221 ");
     drop(secret);
     let outcome = rig.end();
-    assert_eq!((outcome.farewell, outcome.signatures), (Farewell::Quit, 1));
+    assert_eq!((outcome.farewell, outcome.signatures), (CloseReason::Quit, 1));
     assert!(tls_facts(&outcome).is_some());
 }
 
@@ -94,8 +94,8 @@ fn tls_1_3_only_refuses_1_2() {
     assert!(old.read(&mut [0; 16]).is_err());
     drop(old);
     let outcome = rig.end();
-    assert_eq!((outcome.farewell, outcome.signatures), (Farewell::TlsFailed, 0));
-    assert_eq!(outcome.heard, [Heard::Bye(Farewell::TlsFailed)]);
+    assert_eq!((outcome.farewell, outcome.signatures), (CloseReason::TlsFailed, 0));
+    assert_eq!(outcome.heard, [Heard::Bye(CloseReason::TlsFailed)]);
 }
 
 #[test]
@@ -138,8 +138,8 @@ fn starttls_injection_in_the_same_segment_closes() {
         clear.closed();
         drop(clear);
         let outcome = rig.end();
-        assert_eq!(outcome.farewell, Farewell::Abuse);
-        assert_eq!(outcome.heard, [Heard::Bye(Farewell::Abuse)]);
+        assert_eq!(outcome.farewell, CloseReason::Abuse);
+        assert_eq!(outcome.heard, [Heard::Bye(CloseReason::Abuse)]);
     }
 }
 
@@ -153,8 +153,8 @@ fn starttls_injection_in_a_second_segment_is_no_command() {
     clear.send("MAIL FROM:<evil@client.example>\r\nRCPT TO:<b@example.org>\r\n");
     drop(clear);
     let outcome = rig.end();
-    assert_eq!(outcome.farewell, Farewell::TlsFailed);
-    assert_eq!(outcome.heard, [Heard::Bye(Farewell::TlsFailed)]);
+    assert_eq!(outcome.farewell, CloseReason::TlsFailed);
+    assert_eq!(outcome.heard, [Heard::Bye(CloseReason::TlsFailed)]);
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn p9_tls_cut_off_is_no_end_of_content() {
         stream.sock.shutdown(std::net::Shutdown::Write).unwrap();
         drop(stream);
         let outcome = rig.end();
-        assert_eq!(outcome.farewell, Farewell::ClientGone, "{notify}");
+        assert_eq!(outcome.farewell, CloseReason::ClientGone, "{notify}");
         assert!(!outcome.heard.iter().any(|heard| matches!(heard, Heard::Commit { .. })));
     }
 }
@@ -204,5 +204,5 @@ fn p5_without_a_signature_there_is_no_tls() {
     // A client that offers no scheme that the key can sign by: the resolver has no answer.
     clear.send(b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00");
     drop(clear);
-    assert_eq!(rig.end().farewell, Farewell::TlsFailed);
+    assert_eq!(rig.end().farewell, CloseReason::TlsFailed);
 }

@@ -2,14 +2,13 @@
 
 use super::parameters::{self, Terms};
 use super::transaction::Transaction;
-use super::{Engine, Event, Farewell, State, Step};
+use super::{Engine, Event, State, Step};
 use crate::address::{Domain, Rules};
+use crate::envelope::{CloseReason, HELO_MAX};
 use crate::replies::{self, Reply};
 use crate::split;
 use crate::verbs::{self, Argument, Verb};
 
-/// Longest argument of HELO and EHLO, octets: a domain.
-const HELO_MAX: usize = 255;
 /// A RCPTMAX that any sender keeps to by itself, RFC 5321 §4.5.3.1.8.
 const RCPTMAX_COMMON: u16 = 100;
 
@@ -18,7 +17,7 @@ impl Engine {
     pub(super) fn command<'i>(&mut self, line: &[u8], more: bool) -> Step<'i> {
         // A NUL or a bare CR may end the line for another parser on the way: what follows can't be trusted.
         if memchr::memchr2(0, b'\r', line).is_some() {
-            return self.close(replies::BARE_IN_LINE, Farewell::Abuse);
+            return self.close(replies::BARE_IN_LINE, CloseReason::Abuse);
         }
         let end =
             line.iter().rposition(|octet| !matches!(octet, b' ' | b'\t')).map_or(0, |last| last.saturating_add(1));
@@ -32,7 +31,7 @@ impl Engine {
         let Some(row) = verbs::find(word) else {
             // A header line: HTTP through a browser, or content whose DATA was refused.
             return if word.ends_with(b":") {
-                self.close(replies::FOREIGN, Farewell::Abuse)
+                self.close(replies::FOREIGN, CloseReason::Abuse)
             } else {
                 self.refuse(replies::UNKNOWN_VERB)
             };
@@ -53,11 +52,11 @@ impl Engine {
             Verb::Noop => self.idle_talk(replies::OK),
             Verb::Help => self.idle_talk(replies::HELP),
             Verb::Vrfy => self.vrfy(argument),
-            Verb::Quit => self.close(replies::BYE, Farewell::Quit),
+            Verb::Quit => self.close(replies::BYE, CloseReason::Quit),
             Verb::StartTls => self.start_tls(more),
             Verb::Auth => self.refuse(replies::NO_AUTH),
             Verb::Disabled => self.refuse(replies::DISABLED),
-            Verb::Foreign => self.close(replies::FOREIGN, Farewell::Abuse),
+            Verb::Foreign => self.close(replies::FOREIGN, CloseReason::Abuse),
         }
     }
 
@@ -72,7 +71,7 @@ impl Engine {
     fn helo_or_ehlo<'i>(&mut self, argument: &[u8], esmtp: bool) -> Step<'i> {
         self.tallies.ehlos = self.tallies.ehlos.saturating_add(1);
         if self.tallies.ehlos > self.settings.limits.ehlos {
-            return self.close(replies::TOO_MANY_ERRORS, Farewell::Abuse);
+            return self.close(replies::TOO_MANY_ERRORS, CloseReason::Abuse);
         }
         let rules = Rules { underscores: false, ..Rules::widest(false) };
         let fits = argument.len() <= HELO_MAX
@@ -191,7 +190,7 @@ impl Engine {
             return self.refuse(replies::CHUNKS_BEGUN);
         }
         transaction.tried = true;
-        let smtputf8 = transaction.mail.smtputf8;
+        let smtputf8 = transaction.mail.parameters.smtputf8;
         let full = transaction.accepted >= most;
         let rcpt = match parameters::rcpt(argument, smtputf8, &self.terms()) {
             Err(reply) => return self.refuse(reply),
@@ -211,7 +210,7 @@ impl Engine {
     fn surplus_recipient<'i>(&mut self) -> Step<'i> {
         self.tallies.surplus_recipients = self.tallies.surplus_recipients.saturating_add(1);
         if self.tallies.surplus_recipients > self.settings.limits.surplus_recipients {
-            return self.close(replies::TOO_MANY_ERRORS, Farewell::Abuse);
+            return self.close(replies::TOO_MANY_ERRORS, CloseReason::Abuse);
         }
         self.say(replies::TOO_MANY_RECIPIENTS);
         Step::On
@@ -220,7 +219,7 @@ impl Engine {
     fn rset<'i>(&mut self) -> Step<'i> {
         self.tallies.resets = self.tallies.resets.saturating_add(1);
         if self.tallies.resets > self.settings.limits.resets {
-            return self.close(replies::TOO_MANY_ERRORS, Farewell::Abuse);
+            return self.close(replies::TOO_MANY_ERRORS, CloseReason::Abuse);
         }
         self.say(replies::OK);
         self.drop_transaction()
@@ -230,7 +229,7 @@ impl Engine {
     fn idle_talk<'i>(&mut self, reply: Reply) -> Step<'i> {
         self.tallies.noops = self.tallies.noops.saturating_add(1);
         if self.tallies.noops > self.settings.limits.noops {
-            return self.close(replies::TOO_MANY_ERRORS, Farewell::Abuse);
+            return self.close(replies::TOO_MANY_ERRORS, CloseReason::Abuse);
         }
         self.say(reply);
         Step::On
@@ -254,7 +253,7 @@ impl Engine {
         }
         if more {
             // CVE-2011-0411: what was typed ahead in clear would be obeyed as if it had come through TLS.
-            return self.close(replies::TLS_TYPED_AHEAD, Farewell::Abuse);
+            return self.close(replies::TLS_TYPED_AHEAD, CloseReason::Abuse);
         }
         self.say(replies::START_TLS);
         self.state = State::Handshake;

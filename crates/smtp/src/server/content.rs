@@ -2,8 +2,9 @@
 
 use super::parameters;
 use super::transaction::Content;
-use super::{Engine, Event, Farewell, State, Step};
+use super::{Engine, Event, State, Step};
 use crate::data::{Framing, Impure, Impurity, Piece, Scanner};
+use crate::envelope::CloseReason;
 use crate::replies::{self, Reply};
 use crate::{octets, split};
 
@@ -58,7 +59,7 @@ impl Engine {
     pub(super) fn read_data<'i>(&mut self, rest: &mut &'i [u8]) -> Step<'i> {
         let size_max = self.size_max();
         let Some(content) = self.transaction.as_mut().and_then(|transaction| transaction.content.as_mut()) else {
-            return self.close(replies::FAILED, Farewell::Internal);
+            return self.close(replies::FAILED, CloseReason::Internal);
         };
         let (taken, piece) = content.take(rest, size_max);
         *rest = split(rest, taken).1;
@@ -69,7 +70,7 @@ impl Engine {
             let spent = read.saturating_sub(at);
             let patient = self.settings.leniency.drain_impure || reply == replies::TOO_LARGE;
             if !patient || self.tallies.discarded.saturating_add(spent) > self.settings.limits.discard {
-                return self.close(reply, Farewell::Abuse);
+                return self.close(reply, CloseReason::Abuse);
             }
             if piece == Piece::End {
                 self.tallies.discarded = self.tallies.discarded.saturating_add(spent);
@@ -92,7 +93,7 @@ impl Engine {
     pub(super) fn bdat<'i>(&mut self, argument: &[u8]) -> Step<'i> {
         // Where the chunk ends isn't known: what follows would be content read as commands.
         let Some((size, last)) = parameters::bdat(argument) else {
-            return self.close(replies::BAD_CHUNK, Farewell::Abuse);
+            return self.close(replies::BAD_CHUNK, CloseReason::Abuse);
         };
         let refused = self.begin_chunk(size);
         if size < TINY_CHUNK && !last {
@@ -107,10 +108,10 @@ impl Engine {
             u64::from(content.chunks) > u64::from(limits.chunks).saturating_add(content.length / OCTETS_PER_CHUNK)
         });
         if too_many || self.tallies.tiny_chunks > limits.tiny_chunks {
-            return self.close(replies::TOO_MANY_ERRORS, Farewell::Abuse);
+            return self.close(replies::TOO_MANY_ERRORS, CloseReason::Abuse);
         }
         if let Some(reply) = refused.filter(|_| self.tallies.discarded > limits.discard) {
-            return self.close(reply, Farewell::Abuse);
+            return self.close(reply, CloseReason::Abuse);
         }
         self.state = State::Chunk(Chunk { left: size, last, refused });
         Step::On
@@ -158,7 +159,7 @@ impl Engine {
             let spent = read.saturating_add(left).saturating_sub(at);
             self.tallies.discarded = self.tallies.discarded.saturating_add(spent);
             if !self.settings.leniency.drain_impure || self.tallies.discarded > self.settings.limits.discard {
-                return self.close(reply, Farewell::Abuse);
+                return self.close(reply, CloseReason::Abuse);
             }
             return Step::On;
         }
@@ -181,7 +182,7 @@ impl Engine {
         }
         let size_max = self.size_max();
         let Some(content) = self.transaction.as_mut().and_then(|transaction| transaction.content.as_mut()) else {
-            return self.close(replies::FAILED, Farewell::Internal);
+            return self.close(replies::FAILED, CloseReason::Internal);
         };
         match content.scanner.finish() {
             Err(impure) => {

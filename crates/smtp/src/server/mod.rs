@@ -26,12 +26,11 @@ mod settings;
 mod transaction;
 
 pub use crate::data::{BareLf, Impure, Impurity};
-pub use crate::replies::Outcome;
-pub use settings::{Leniency, Limits, Offer, Settings};
-pub use transaction::{Body, Mail, Notify, Rcpt, Ret, Tls};
+pub use settings::{Leniency, Limits, Settings};
 
 use std::io::Write as _;
 
+use crate::envelope::{CloseReason, Mail, Offer, Rcpt, Reason, Tls, Verdict};
 use crate::replies::{self, Reply};
 use crate::split;
 use lines::{Found, Lines};
@@ -65,18 +64,7 @@ pub enum Event<'i> {
     /// 220 is queued: flush it, shake hands, then [`Engine::tls_established`].
     StartTls,
     /// Flush the output, then close.
-    Close(Farewell),
-}
-
-/// Why a session ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Farewell {
-    Quit,
-    Timeout,
-    Abuse,
-    Drained,
-    Internal,
+    Close(CloseReason),
 }
 
 /// What the session waits for: the shell's timeouts go by it.
@@ -96,17 +84,6 @@ pub enum Phase {
     Closed,
 }
 
-/// An answer about a recipient or a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verdict {
-    /// 2yz, 4yz or 5yz. 421 ends the session.
-    pub code: u16,
-    /// RFC 3463; its class agrees with `code`.
-    pub enhanced: (u8, u16, u16),
-    /// Chooses the text.
-    pub outcome: Outcome,
-}
-
 /// What is being read. The answer-due states hold nothing back: whatever is typed ahead waits in the shell.
 #[derive(Debug)]
 enum State {
@@ -117,7 +94,7 @@ enum State {
     RcptAsked,
     ContentAsked,
     Handshake,
-    Closed(Farewell),
+    Closed(CloseReason),
 }
 
 /// What one command line, or one piece of content, came to.
@@ -207,13 +184,13 @@ impl Engine {
         let mut rest = input;
         loop {
             let step = match self.state {
-                State::Closed(farewell) => Step::Yield(Event::Close(farewell)),
+                State::Closed(reason) => Step::Yield(Event::Close(reason)),
                 State::Greeting | State::RcptAsked | State::ContentAsked => Step::Yield(Event::Starved),
-                State::Command if self.draining => self.close(replies::DRAINING, Farewell::Drained),
+                State::Command if self.draining => self.close(replies::DRAINING, CloseReason::Drained),
                 // A chunk that is complete ends without more input.
                 State::Chunk(chunk) => self.read_chunk(chunk, &mut rest),
                 _ if rest.is_empty() => Step::Yield(Event::Starved),
-                State::Handshake => self.close(replies::TLS_TYPED_AHEAD, Farewell::Abuse),
+                State::Handshake => self.close(replies::TLS_TYPED_AHEAD, CloseReason::Abuse),
                 State::Command if self.output().len() >= OUTPUT_MAX => Step::Yield(Event::Flush),
                 State::Command => self.read_command(&mut rest),
                 State::Data => self.read_data(&mut rest),
@@ -226,7 +203,7 @@ impl Engine {
 
     fn read_command<'i>(&mut self, rest: &mut &'i [u8]) -> Step<'i> {
         if !std::mem::replace(&mut self.spoken, true) && is_tls_hello(rest) {
-            return self.close(replies::FOREIGN, Farewell::Abuse);
+            return self.close(replies::FOREIGN, CloseReason::Abuse);
         }
         let (taken, found) = self.lines.next(rest, &self.settings.leniency, &self.settings.limits);
         *rest = split(rest, taken).1;
@@ -240,8 +217,8 @@ impl Engine {
                 step
             }
             Found::TooLong => self.refuse(replies::LONG_LINE),
-            Found::Endless => self.close(replies::TOO_MANY_ERRORS, Farewell::Abuse),
-            Found::BareLf => self.close(replies::BARE_IN_LINE, Farewell::Abuse),
+            Found::Endless => self.close(replies::TOO_MANY_ERRORS, CloseReason::Abuse),
+            Found::BareLf => self.close(replies::BARE_IN_LINE, CloseReason::Abuse),
         }
     }
 
@@ -321,12 +298,12 @@ impl Engine {
         }
         self.say_verdict(&verdict);
         if verdict.code == 421 {
-            let farewell = match verdict.outcome {
-                Outcome::Draining => Farewell::Drained,
-                Outcome::ClientRefused => Farewell::Abuse,
-                _ => Farewell::Internal,
+            let reason = match verdict.reason {
+                Reason::Draining => CloseReason::Drained,
+                Reason::ClientRefused => CloseReason::Abuse,
+                _ => CloseReason::Internal,
             };
-            self.end(farewell);
+            self.end(reason);
         }
     }
 
@@ -345,7 +322,7 @@ impl Engine {
         };
         *tally = tally.saturating_add(1);
         if *tally > limit {
-            let _: Step<'_> = self.close(replies::TOO_MANY_ERRORS, Farewell::Abuse);
+            let _: Step<'_> = self.close(replies::TOO_MANY_ERRORS, CloseReason::Abuse);
         }
     }
 
@@ -373,14 +350,14 @@ impl Engine {
 
     /// The client was silent or slow for too long: 421 4.4.2. The next read yields [`Event::Close`].
     pub fn timeout(&mut self) {
-        let _: Step<'_> = self.close(replies::TIMEOUT, Farewell::Timeout);
+        let _: Step<'_> = self.close(replies::TIMEOUT, CloseReason::Timeout);
     }
 
     /// The service ends: 421 4.3.2 now between commands, else at the next command, after a due answer.
     pub fn drain(&mut self) {
         match self.state {
             State::Greeting | State::Command => {
-                let _: Step<'_> = self.close(replies::DRAINING, Farewell::Drained);
+                let _: Step<'_> = self.close(replies::DRAINING, CloseReason::Drained);
             }
             _ => self.draining = true,
         }
@@ -388,7 +365,7 @@ impl Engine {
 
     /// Something of ours broke: 421 4.3.0. The next read yields [`Event::Close`].
     pub fn fail(&mut self) {
-        let _: Step<'_> = self.close(replies::FAILED, Farewell::Internal);
+        let _: Step<'_> = self.close(replies::FAILED, CloseReason::Internal);
     }
 
     /// Replies not yet sent: 4 KiB and one reply at most.
@@ -409,29 +386,29 @@ impl Engine {
         }
     }
 
-    fn end(&mut self, farewell: Farewell) {
-        self.state = State::Closed(farewell);
+    fn end(&mut self, reason: CloseReason) {
+        self.state = State::Closed(reason);
         self.transaction = None;
     }
 
     /// Says a last word and ends.
-    fn close<'i>(&mut self, reply: Reply, farewell: Farewell) -> Step<'i> {
-        if let State::Closed(farewell) = self.state {
-            return Step::Yield(Event::Close(farewell));
+    fn close<'i>(&mut self, reply: Reply, reason: CloseReason) -> Step<'i> {
+        if let State::Closed(reason) = self.state {
+            return Step::Yield(Event::Close(reason));
         }
         // In the handshake the other side expects TLS records: our clear text would only confuse it.
         if !matches!(self.state, State::Handshake) {
             self.say(reply);
         }
-        self.end(farewell);
-        Step::Yield(Event::Close(farewell))
+        self.end(reason);
+        Step::Yield(Event::Close(reason))
     }
 
     /// Refuses a command for what it is, and counts it.
     fn refuse<'i>(&mut self, reply: Reply) -> Step<'i> {
         self.tallies.errors = self.tallies.errors.saturating_add(1);
         if self.tallies.errors > self.settings.limits.errors {
-            return self.close(replies::TOO_MANY_ERRORS, Farewell::Abuse);
+            return self.close(replies::TOO_MANY_ERRORS, CloseReason::Abuse);
         }
         self.say(reply);
         Step::On
@@ -460,7 +437,7 @@ impl Engine {
             self.output.extend_from_slice(self.settings.hostname.as_bytes());
             self.output.push(b' ');
         }
-        self.output.extend_from_slice(verdict.outcome.text().as_bytes());
+        self.output.extend_from_slice(verdict.reason.text().as_bytes());
         self.finish_reply(verdict.code >= 400);
     }
 
@@ -499,6 +476,6 @@ fn sound(verdict: &Verdict) -> Verdict {
             *verdict
         }
         5 => Verdict { code: 550, enhanced: (5, 0, 0), ..*verdict },
-        _ => Verdict { code: 451, enhanced: (4, 3, 0), outcome: Outcome::Internal },
+        _ => Verdict { code: 451, enhanced: (4, 3, 0), reason: Reason::Internal },
     }
 }

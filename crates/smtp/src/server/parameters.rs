@@ -1,15 +1,11 @@
 //! Arguments of MAIL, RCPT and BDAT.
 
 use super::settings::Leniency;
-use super::transaction::{Body, Mail, Notify, Rcpt, Ret};
 use crate::address::{BadAddress, ForwardPath, ReversePath, Rules, split_brackets};
+use crate::envelope::{Body, ENVID_MAX, Mail, MailParameters, Notify, ORCPT_MAX, Rcpt, RcptParameters, Ret};
 use crate::replies::{self, Reply};
 use crate::{split, xtext};
 
-/// Longest ENVID, octets of xtext, RFC 3461 §4.4.
-const ENVID_MAX: usize = 100;
-/// Longest ORCPT, octets, RFC 3461 §4.2.
-const ORCPT_MAX: usize = 500;
 /// Longest decimal number, digits: always fits an `u64`.
 const DIGITS_MAX: usize = 19;
 
@@ -28,14 +24,7 @@ pub(super) struct Terms<'a> {
 /// Reads the argument of MAIL.
 pub(super) fn mail(argument: &[u8], terms: &Terms<'_>) -> Result<Mail, Reply> {
     let (path, rest) = path(argument, b"FROM:", replies::BAD_SENDER, terms)?;
-    let mut mail = Mail {
-        reverse_path: ReversePath::Null,
-        size: None,
-        body: Body::Unstated,
-        smtputf8: false,
-        ret: None,
-        envid: None,
-    };
+    let mut mail = MailParameters::NONE;
     let mut seen = Seen::default();
     for (keyword, value) in parameters(rest, terms)? {
         match Keyword::find(keyword).filter(|keyword| keyword.is_offered(terms)) {
@@ -70,31 +59,31 @@ pub(super) fn mail(argument: &[u8], terms: &Terms<'_>) -> Result<Mail, Reply> {
         }
     }
     let rules = Rules { smtputf8: mail.smtputf8, ..terms.rules };
-    mail.reverse_path = ReversePath::parse_with(path, &rules).map_err(|bad| refusal(bad, replies::BAD_SENDER))?;
-    Ok(mail)
+    let reverse_path = ReversePath::parse_with(path, &rules).map_err(|bad| refusal(bad, replies::BAD_SENDER))?;
+    Ok(Mail { reverse_path, parameters: mail })
 }
 
 /// Reads the argument of RCPT, in a transaction with or without SMTPUTF8.
 pub(super) fn rcpt(argument: &[u8], smtputf8: bool, terms: &Terms<'_>) -> Result<Rcpt, Reply> {
     let (path, rest) = path(argument, b"TO:", replies::BAD_RECIPIENT, terms)?;
     let rules = Rules { smtputf8, ..terms.rules };
-    let (mut notify, mut orcpt) = (None, None);
+    let mut rcpt = RcptParameters::NONE;
     let mut seen = Seen::default();
     for (keyword, value) in parameters(rest, terms)? {
         match Keyword::find(keyword).filter(|keyword| keyword.is_offered(terms)) {
             Some(Keyword::Notify) => {
                 seen.once(Keyword::Notify)?;
-                notify = Some(notify_set(value.unwrap_or_default())?);
+                rcpt.notify = Some(notify_set(value.unwrap_or_default())?);
             }
             Some(Keyword::Orcpt) => {
                 seen.once(Keyword::Orcpt)?;
-                orcpt = Some(original_recipient(value.unwrap_or_default(), smtputf8)?);
+                rcpt.orcpt = Some(original_recipient(value.unwrap_or_default(), smtputf8)?);
             }
             _ => return Err(replies::UNKNOWN_PARAMETER),
         }
     }
     let forward_path = ForwardPath::parse_with(path, &rules).map_err(|bad| refusal(bad, replies::BAD_RECIPIENT))?;
-    Ok(Rcpt { forward_path, notify, orcpt })
+    Ok(Rcpt { forward_path, parameters: rcpt })
 }
 
 /// Reads the argument of BDAT, RFC 3030 §2: octets, and whether it is the last chunk.

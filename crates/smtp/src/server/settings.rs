@@ -38,21 +38,6 @@ impl Default for Settings {
     }
 }
 
-/// What the backend can honour to the end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Offer {
-    /// Largest message, octets; 0: no limit stated.
-    pub size: u64,
-    /// 8BITMIME.
-    pub eight_bit: bool,
-    /// SMTPUTF8. Offered only with `eight_bit`, RFC 6531 §3.1.
-    pub smtputf8: bool,
-    /// DSN.
-    pub dsn: bool,
-    /// Recipients in one transaction.
-    pub recipients: u16,
-}
-
 /// Framing is strict, cosmetics are lenient: the one table of leniencies, each with its default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Leniency {

@@ -3,7 +3,8 @@
 use gatepost_policy::local_part;
 use gatepost_smtp::address::{Domain, ForwardPath, ReversePath};
 use gatepost_smtp::data::BareLf;
-use gatepost_smtp::server::{Engine, Event, Leniency, Offer, Outcome, Settings, Verdict};
+use gatepost_smtp::envelope::{Offer, Reason, Verdict};
+use gatepost_smtp::server::{Engine, Event, Leniency, Settings};
 use gatepost_testkit::client::Reply;
 
 /// The engine of a row, before its greeting.
@@ -170,35 +171,35 @@ impl Transcript {
 }
 
 fn judge_recipient(engine: &Engine) -> Verdict {
-    let refuse = |code, enhanced, outcome| Verdict { code, enhanced, outcome };
+    let refuse = |code, enhanced, reason| Verdict { code, enhanced, reason };
     let (mail, rcpt) = (engine.mail().unwrap(), engine.rcpt().unwrap());
     if mail.reverse_path.as_bytes() == b"bad@client.test" {
-        return refuse(550, (5, 7, 1), Outcome::SenderRefused);
+        return refuse(550, (5, 7, 1), Reason::SenderRefused);
     }
     if matches!(&mail.reverse_path, ReversePath::Mailbox(sender) if local_part::can_run(sender.local_part())) {
-        return refuse(553, (5, 1, 7), Outcome::SenderRefused);
+        return refuse(553, (5, 1, 7), Reason::SenderRefused);
     }
     let ForwardPath::Mailbox(mailbox) = &rcpt.forward_path else {
-        return refuse(250, (2, 1, 5), Outcome::Ok);
+        return refuse(250, (2, 1, 5), Reason::Ok);
     };
     let ours = matches!(mailbox.domain(), Domain::Name(name) if name.eq_ignore_ascii_case(b"ok.test"));
     match mailbox.local_part() {
-        local if !ours || local_part::danger(local).is_some() => refuse(550, (5, 7, 1), Outcome::RelayDenied),
-        local if local.starts_with(b"no") => refuse(550, (5, 1, 1), Outcome::RecipientRefused),
-        local if local.starts_with(b"later") => refuse(451, (4, 3, 0), Outcome::BackendDown),
-        local if local.starts_with(b"many") => refuse(452, (4, 5, 3), Outcome::TooManyRecipients),
-        local if local.starts_with(b"bye") => refuse(421, (4, 3, 2), Outcome::Draining),
-        _ => refuse(250, (2, 1, 5), Outcome::Ok),
+        local if !ours || local_part::danger(local).is_some() => refuse(550, (5, 7, 1), Reason::RelayDenied),
+        local if local.starts_with(b"no") => refuse(550, (5, 1, 1), Reason::RecipientRefused),
+        local if local.starts_with(b"later") => refuse(451, (4, 3, 0), Reason::BackendDown),
+        local if local.starts_with(b"many") => refuse(452, (4, 5, 3), Reason::TooManyRecipients),
+        local if local.starts_with(b"bye") => refuse(421, (4, 3, 2), Reason::Draining),
+        _ => refuse(250, (2, 1, 5), Reason::Ok),
     }
 }
 
 fn judge_content(content: &[u8]) -> Verdict {
     let says = |word: &[u8]| content.split(|&octet| octet == b'\n').any(|line| line.strip_suffix(b"\r") == Some(word));
     if says(b"refuse") {
-        Verdict { code: 554, enhanced: (5, 6, 0), outcome: Outcome::ContentRefused }
+        Verdict { code: 554, enhanced: (5, 6, 0), reason: Reason::ContentRefused }
     } else if says(b"defer") {
-        Verdict { code: 451, enhanced: (4, 3, 0), outcome: Outcome::BackendDown }
+        Verdict { code: 451, enhanced: (4, 3, 0), reason: Reason::BackendDown }
     } else {
-        Verdict { code: 250, enhanced: (2, 0, 0), outcome: Outcome::Ok }
+        Verdict { code: 250, enhanced: (2, 0, 0), reason: Reason::Ok }
     }
 }

@@ -1,13 +1,12 @@
 //! What a row can't say: the calls of the shell, and bounds under a flood.
 
-use gatepost_smtp::server::{
-    Engine, Event, Farewell, Impurity, Limits, Notify, Offer, Outcome, Phase, Ret, Settings, Verdict,
-};
+use gatepost_smtp::envelope::{CloseReason, Notify, Offer, Reason, Ret, Verdict};
+use gatepost_smtp::server::{Engine, Event, Impurity, Limits, Phase, Settings};
 use gatepost_testkit::dialogue::prelude;
 
 use crate::dialogue::{Transcript, engine};
 
-const OK: Verdict = Verdict { code: 250, enhanced: (2, 0, 0), outcome: Outcome::Ok };
+const OK: Verdict = Verdict { code: 250, enhanced: (2, 0, 0), reason: Reason::Ok };
 
 /// An engine in the state that a prelude leads to, its output flushed.
 fn after(name: &str, settings: &[&str]) -> Engine {
@@ -47,16 +46,19 @@ fn the_transaction_is_there_while_it_runs() {
     assert_eq!(event, Event::Mail);
     let mail = engine.mail().unwrap();
     assert_eq!(mail.reverse_path.as_bytes(), b"S@c.test");
-    assert_eq!((mail.size, mail.smtputf8, mail.ret), (Some(7), true, Some(Ret::Headers)));
-    assert_eq!(mail.envid.as_deref(), Some(&b"a+2Bb"[..]));
+    assert_eq!(
+        (mail.parameters.size, mail.parameters.smtputf8, mail.parameters.ret),
+        (Some(7), true, Some(Ret::Headers))
+    );
+    assert_eq!(mail.parameters.envid.as_deref(), Some(&b"a+2Bb"[..]));
     assert!(engine.rcpt().is_none());
 
     let line = b"RCPT TO:<\"U v\"@ok.test> NOTIFY=DELAY ORCPT=rfc822;x@y\r\n";
     assert_eq!(engine.read(line), (line.len(), Event::Rcpt));
     let rcpt = engine.rcpt().unwrap();
     assert_eq!(rcpt.forward_path.as_bytes(), b"\"U v\"@ok.test");
-    assert_eq!(rcpt.notify, Some(Notify { delay: true, ..Notify::default() }));
-    assert_eq!(rcpt.orcpt.as_deref(), Some(&b"rfc822;x@y"[..]));
+    assert_eq!(rcpt.parameters.notify, Some(Notify { delay: true, ..Notify::default() }));
+    assert_eq!(rcpt.parameters.orcpt.as_deref(), Some(&b"rfc822;x@y"[..]));
     assert_eq!(engine.phase(), Phase::Answer);
     // Nothing is read while an answer is due, and an answer that isn't due says nothing.
     assert_eq!(engine.read(b"DATA\r\n"), (0, Event::Starved));
@@ -89,26 +91,26 @@ fn a_run_of_plain_lines_is_one_slice() {
 #[test]
 fn refusals_say_what_the_verdict_means_and_carry_the_id() {
     let table = [
-        (550, (5, 7, 1), Outcome::RelayDenied, "550 5.7.1 Relay access denied [id-1]\r\n"),
-        (450, (4, 2, 1), Outcome::RecipientRefused, "450 4.2.1 Recipient address refused [id-1]\r\n"),
-        (451, (4, 4, 2), Outcome::BackendLost, "451 4.4.2 Delivery not confirmed, try again [id-1]\r\n"),
+        (550, (5, 7, 1), Reason::RelayDenied, "550 5.7.1 Relay access denied [id-1]\r\n"),
+        (450, (4, 2, 1), Reason::RecipientRefused, "450 4.2.1 Recipient address refused [id-1]\r\n"),
+        (451, (4, 4, 2), Reason::BackendLost, "451 4.4.2 Delivery not confirmed, try again [id-1]\r\n"),
         // What makes no sense becomes something that does, of the same class.
-        (250, (5, 0, 0), Outcome::Ok, "250 2.0.0 Ok\r\n"),
-        (299, (2, 9, 9), Outcome::Ok, "250 2.0.0 Ok\r\n"),
-        (550, (4, 7, 1), Outcome::RelayDenied, "550 5.0.0 Relay access denied [id-1]\r\n"),
-        (599, (5, 7, 1), Outcome::RelayDenied, "550 5.0.0 Relay access denied [id-1]\r\n"),
-        (559, (5, 999, 999), Outcome::RelayDenied, "559 5.999.999 Relay access denied [id-1]\r\n"),
-        (560, (5, 7, 1), Outcome::RelayDenied, "550 5.0.0 Relay access denied [id-1]\r\n"),
-        (550, (5, 1000, 1), Outcome::RelayDenied, "550 5.0.0 Relay access denied [id-1]\r\n"),
-        (450, (4, 1, 1000), Outcome::RelayDenied, "451 4.3.0 Local error, try again [id-1]\r\n"),
-        (354, (3, 0, 0), Outcome::Ok, "451 4.3.0 Local error, try again [id-1]\r\n"),
-        (0, (0, 0, 0), Outcome::Ok, "451 4.3.0 Local error, try again [id-1]\r\n"),
-        (65535, (255, 65535, 65535), Outcome::Ok, "451 4.3.0 Local error, try again [id-1]\r\n"),
+        (250, (5, 0, 0), Reason::Ok, "250 2.0.0 Ok\r\n"),
+        (299, (2, 9, 9), Reason::Ok, "250 2.0.0 Ok\r\n"),
+        (550, (4, 7, 1), Reason::RelayDenied, "550 5.0.0 Relay access denied [id-1]\r\n"),
+        (599, (5, 7, 1), Reason::RelayDenied, "550 5.0.0 Relay access denied [id-1]\r\n"),
+        (559, (5, 999, 999), Reason::RelayDenied, "559 5.999.999 Relay access denied [id-1]\r\n"),
+        (560, (5, 7, 1), Reason::RelayDenied, "550 5.0.0 Relay access denied [id-1]\r\n"),
+        (550, (5, 1000, 1), Reason::RelayDenied, "550 5.0.0 Relay access denied [id-1]\r\n"),
+        (450, (4, 1, 1000), Reason::RelayDenied, "451 4.3.0 Local error, try again [id-1]\r\n"),
+        (354, (3, 0, 0), Reason::Ok, "451 4.3.0 Local error, try again [id-1]\r\n"),
+        (0, (0, 0, 0), Reason::Ok, "451 4.3.0 Local error, try again [id-1]\r\n"),
+        (65535, (255, 65535, 65535), Reason::Ok, "451 4.3.0 Local error, try again [id-1]\r\n"),
     ];
-    for (code, enhanced, outcome, text) in table {
+    for (code, enhanced, reason, text) in table {
         let mut engine = after("rcpt", &[]);
         engine.read(b"BDAT 0 LAST\r\n");
-        engine.answer(&Verdict { code, enhanced, outcome });
+        engine.answer(&Verdict { code, enhanced, reason });
         assert_eq!(said(&mut engine), text);
         assert_eq!(engine.read(b""), (0, Event::Starved));
     }
@@ -119,7 +121,7 @@ fn p1_a_verdict_of_no_sense_never_accepts() {
     for code in (0..200).chain(300..700).chain([u16::MAX]) {
         let mut engine = after("rcpt", &[]);
         engine.read(b"BDAT 0 LAST\r\n");
-        engine.answer(&Verdict { code, enhanced: (2, 0, 0), outcome: Outcome::Ok });
+        engine.answer(&Verdict { code, enhanced: (2, 0, 0), reason: Reason::Ok });
         let said = said(&mut engine);
         assert!(said.starts_with('4') || said.starts_with('5'), "{code}: {said}");
     }
@@ -127,14 +129,14 @@ fn p1_a_verdict_of_no_sense_never_accepts() {
 
 #[test]
 fn a_421_of_the_backend_ends_the_session() {
-    for (outcome, farewell) in [
-        (Outcome::Draining, Farewell::Drained),
-        (Outcome::ClientRefused, Farewell::Abuse),
-        (Outcome::BackendDown, Farewell::Internal),
+    for (reason, farewell) in [
+        (Reason::Draining, CloseReason::Drained),
+        (Reason::ClientRefused, CloseReason::Abuse),
+        (Reason::BackendDown, CloseReason::Internal),
     ] {
         let mut engine = after("mail", &[]);
         engine.read(b"RCPT TO:<u@ok.test>\r\n");
-        engine.answer(&Verdict { code: 421, enhanced: (4, 3, 2), outcome });
+        engine.answer(&Verdict { code: 421, enhanced: (4, 3, 2), reason });
         assert!(said(&mut engine).starts_with("421 4.3.2 mx.ok.test "));
         assert_eq!(engine.read(b"NOOP\r\n"), (0, Event::Close(farewell)));
         assert_eq!(engine.read(b"NOOP\r\n"), (0, Event::Close(farewell)));
@@ -150,12 +152,12 @@ fn timeout_and_failure_end_every_phase() {
         engine.timeout();
         assert!(said(&mut engine).starts_with("421 4.4.2 mx.ok.test "));
         assert_eq!((engine.phase(), engine.mail().is_none()), (Phase::Closed, true));
-        assert_eq!(engine.read(b".\r\n"), (0, Event::Close(Farewell::Timeout)));
+        assert_eq!(engine.read(b".\r\n"), (0, Event::Close(CloseReason::Timeout)));
 
         let mut engine = after(name, &[]);
         engine.fail();
         assert!(said(&mut engine).starts_with("421 4.3.0 mx.ok.test "));
-        assert_eq!(engine.read(b""), (0, Event::Close(Farewell::Internal)));
+        assert_eq!(engine.read(b""), (0, Event::Close(CloseReason::Internal)));
     }
 }
 
@@ -164,7 +166,7 @@ fn draining_waits_for_content_and_for_a_due_answer() {
     let mut engine = after("mail", &[]);
     engine.drain();
     assert!(said(&mut engine).starts_with("421 4.3.2 mx.ok.test "));
-    assert_eq!(engine.read(b""), (0, Event::Close(Farewell::Drained)));
+    assert_eq!(engine.read(b""), (0, Event::Close(CloseReason::Drained)));
 
     let mut engine = after("data", &[]);
     engine.drain();
@@ -174,7 +176,7 @@ fn draining_waits_for_content_and_for_a_due_answer() {
     assert_eq!(said(&mut engine), "");
     engine.answer(&OK);
     assert_eq!(said(&mut engine), "250 2.0.0 Ok\r\n");
-    assert_eq!(engine.read(b"NOOP\r\n"), (0, Event::Close(Farewell::Drained)));
+    assert_eq!(engine.read(b"NOOP\r\n"), (0, Event::Close(CloseReason::Drained)));
     assert!(said(&mut engine).starts_with("421 4.3.2 "));
 }
 
@@ -185,7 +187,7 @@ fn p9_clear_text_after_starttls_closes_without_a_word() {
     assert_eq!(engine.phase(), Phase::Handshake);
     said(&mut engine);
     assert_eq!(engine.read(b""), (0, Event::Starved));
-    assert_eq!(engine.read(b"NOOP\r\n"), (0, Event::Close(Farewell::Abuse)));
+    assert_eq!(engine.read(b"NOOP\r\n"), (0, Event::Close(CloseReason::Abuse)));
     assert_eq!(said(&mut engine), "");
 }
 

@@ -1,10 +1,11 @@
 //! Attempts on handoff: to relay, to be somebody else, to put words into its mouth, to exhaust it.
 
 use crate::hostile::{Attempt, Outcome, Prisoner};
+use gatepost_smtp::envelope::{CloseReason, MailParameters, Notify, RcptParameters, Ret, Tls, Verdict};
 use gatepost_sys::escape;
 use gatepost_sys::seq::{Seq, is_crowded};
 use gatepost_wire::link::{Open, SessionId};
-use gatepost_wire::session::{Answer, Ask, Body, CONTENT_MAX, Farewell, Mail, Notify, Rcpt, Ret, TlsFacts, Verdict};
+use gatepost_wire::session::{Answer, Ask, CONTENT_MAX, Mail, Rcpt};
 use gatepost_wire::sign::Sign;
 use gatepost_wire::{FRAME_MAX, Frame, Messages};
 use std::io::{self, Write};
@@ -16,13 +17,9 @@ const MAIL: Mail<'_> = Mail {
     esmtp: true,
     tls: None,
     reverse_path: b"someone@road.test",
-    size: None,
-    body: Body::Unstated,
-    smtputf8: false,
-    ret: None,
-    envid: None,
+    parameters: MailParameters::NONE,
 };
-const ALICE: Rcpt<'_> = Rcpt { forward_path: b"alice@ok.test", notify: None, orcpt: None };
+const ALICE: Rcpt<'_> = Rcpt { forward_path: b"alice@ok.test", parameters: RcptParameters::NONE };
 const FOREIGN: Rcpt<'_> = Rcpt { forward_path: b"victim@elsewhere.test", ..ALICE };
 const CONTENT: &[u8] = b"Subject: s\r\n\r\nof an owned session\r\n";
 const LENGTH: u64 = CONTENT.len() as u64;
@@ -58,7 +55,9 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     ("go on before the answer", |p, _| {
         script(p, &[&[Ask::Mail(MAIL), Ask::Rcpt(ALICE), Ask::Content(CONTENT), COMMIT]])
     }),
-    ("go on after the farewell", |p, _| script(p, &[&[Ask::Bye(Farewell::Quit), Ask::Mail(MAIL), Ask::Rcpt(ALICE)]])),
+    ("go on after the farewell", |p, _| {
+        script(p, &[&[Ask::Bye(CloseReason::Quit), Ask::Mail(MAIL), Ask::Rcpt(ALICE)]])
+    }),
     ("commit more than was sent", |p, _| {
         script(p, &[&[Ask::Mail(MAIL), Ask::Rcpt(ALICE)], &[Ask::Content(CONTENT), Ask::Commit { length: LENGTH + 1 }]])
     }),
@@ -89,13 +88,14 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
         commit(p, Mail { helo: &helo, ..MAIL }, CONTENT)
     }),
     ("claim TLS of a kind that is not", |p, _| {
-        commit(p, Mail { tls: Some(TlsFacts { version: 0x0d0a, suite: 0x0d0a }), ..MAIL }, CONTENT)
+        commit(p, Mail { tls: Some(Tls { version: 0x0d0a, suite: 0x0d0a }), ..MAIL }, CONTENT)
     }),
     // Words in its mouth.
     ("inject by helo", |p, _| commit(p, Mail { helo: INJECTED, ..MAIL }, CONTENT)),
     ("inject by the reverse-path", |p, _| commit(p, Mail { reverse_path: INJECTED, ..MAIL }, CONTENT)),
     ("inject by the envelope id", |p, _| {
-        commit(p, Mail { envid: Some(INJECTED), ret: Some(Ret::Full), ..MAIL }, CONTENT)
+        let parameters = MailParameters { envid: Some(INJECTED), ret: Some(Ret::Full), ..MailParameters::NONE };
+        commit(p, Mail { parameters, ..MAIL }, CONTENT)
     }),
     ("inject by the forward-path", |p, _| {
         script(p, &[&[Ask::Mail(MAIL), Ask::Rcpt(Rcpt { forward_path: INJECTED, ..ALICE })]])
@@ -109,7 +109,13 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     }),
     ("inject by the original recipient", |p, _| {
         let notify = Some(Notify { success: true, failure: true, delay: false });
-        script(p, &[&[Ask::Mail(MAIL), Ask::Rcpt(Rcpt { notify, orcpt: Some(INJECTED), ..ALICE })]])
+        script(
+            p,
+            &[&[
+                Ask::Mail(MAIL),
+                Ask::Rcpt(Rcpt { parameters: RcptParameters { notify, orcpt: Some(INJECTED) }, ..ALICE }),
+            ]],
+        )
     }),
     ("end the content early", |p, _| {
         commit(p, MAIL, &[b"Subject: s\r\n\r\na\r\n.\r\n", &INJECTED[3..], b"\r\n"].concat())
@@ -202,7 +208,7 @@ fn hear(channel: &Seq) -> Heard {
     match channel.recv_with(&mut buffer) {
         Ok((0, _)) => Heard::Dropped,
         Ok((length, fds)) => match (Messages::<Answer>::one(&buffer[..length]), fds.into_iter().next()) {
-            (Ok(Answer::Offer(_)), _) => Heard::Offer,
+            (Ok(Answer::Offer { .. }), _) => Heard::Offer,
             (Ok(Answer::Verdict(verdict)), _) => Heard::Verdict(verdict),
             (Ok(Answer::Spool), Some(fd)) => Heard::Spool(fd),
             _ => Heard::Failed(io::ErrorKind::InvalidData.into()),

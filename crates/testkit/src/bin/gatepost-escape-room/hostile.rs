@@ -6,8 +6,8 @@
 use crate::{handoff, keyholder, system};
 use gatepost_jail::JailedSession;
 use gatepost_session::{SessionBirth, Shared};
+use gatepost_smtp::envelope::CloseReason;
 use gatepost_sys::seq::Seq;
-use gatepost_wire::session::Farewell;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, PipeReader, Write};
 use std::net::TcpStream;
@@ -57,16 +57,21 @@ pub(crate) struct Prisoner {
 pub(crate) type Attempt = (&'static str, fn(&mut Prisoner, &str) -> Outcome);
 
 /// A session's life after its jail has closed.
-pub(crate) async fn life(jailed: JailedSession, birth: SessionBirth, drained: PipeReader, shared: &Shared) -> Farewell {
+pub(crate) async fn life(
+    jailed: JailedSession,
+    birth: SessionBirth,
+    drained: PipeReader,
+    shared: &Shared,
+) -> CloseReason {
     if birth.listener == HONEST {
         return gatepost_session::serve(jailed, birth, drained, shared).await;
     }
-    let SessionBirth { client, handoff, keyholder: Some(keyholder), .. } = birth else { return Farewell::Internal };
+    let SessionBirth { client, handoff, keyholder: Some(keyholder), .. } = birth else { return CloseReason::Internal };
     let client = TcpStream::from(client);
     let prisoner = Prisoner { client, handoff: handoff.into_seq(), keyholder: keyholder.into_seq() };
     match obey(prisoner) {
-        Ok(()) => Farewell::Quit,
-        Err(_) => Farewell::ClientGone,
+        Ok(()) => CloseReason::Quit,
+        Err(_) => CloseReason::ClientGone,
     }
 }
 

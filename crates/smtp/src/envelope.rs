@@ -1,0 +1,257 @@
+//! The vocabulary of envelope and verdict: what is said of a message and of a session, by the engine, between processes and
+//! towards the backend. Each word is declared here and nowhere else.
+
+use crate::address::{ForwardPath, ReversePath};
+
+/// Declares enums of plain variants, each with `ALL`: every variant in the order of declaration. A variant's place in it is
+/// its code between processes.
+#[macro_export]
+macro_rules! enumeration {
+    ($($(#[$meta:meta])* pub enum $name:ident { $($(#[$variant_meta:meta])* $variant:ident),* $(,)? })*) => {$(
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$variant_meta])* $variant),* }
+
+        impl $name {
+            /// All of them, in the order of declaration.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+        }
+    )*};
+}
+
+enumeration! {
+    /// BODY=, RFC 6152.
+    #[derive(Default)]
+    #[allow(missing_docs)]
+    pub enum Body {
+        #[default]
+        Unstated,
+        SevenBit,
+        EightBit,
+    }
+
+    /// RET=, RFC 3461 §4.3.
+    #[allow(missing_docs)]
+    pub enum Ret { Headers, Full }
+
+    /// Why a verdict is what it is. Chooses the text of the reply: a backend's own text never reaches a client.
+    #[allow(missing_docs)]
+    pub enum Reason {
+        Ok,
+        RelayDenied,
+        SenderRefused,
+        RecipientRefused,
+        TooManyRecipients,
+        ContentRefused,
+        TooLarge,
+        LoopDetected,
+        BadContent,
+        BackendDown,
+        BackendTimeout,
+        BackendLost,
+        IdentityRefused,
+        ClientRefused,
+        NoSpace,
+        Draining,
+        Internal,
+    }
+
+    /// Why a session is closed.
+    pub enum CloseReason {
+        /// The client said QUIT.
+        Quit,
+        /// The client closed the connection, or it broke.
+        ClientGone,
+        /// The client was silent or slow for too long.
+        Timeout,
+        /// The client broke the rules or passed one of [`crate::server::Limits`].
+        Abuse,
+        /// The TLS handshake failed.
+        TlsFailed,
+        /// gatepost is being stopped.
+        Drained,
+        /// A failure of ours.
+        Internal,
+        /// The client passed a limit of the qmail dialect.
+        Limit,
+        /// The client sent a bare LF in content, which the qmail dialect answers by closing.
+        BareLf,
+        /// Policy refused the client and asked to close.
+        Refused,
+        /// As [`CloseReason::Refused`], but counted as if the client had said QUIT.
+        Dismissed,
+    }
+
+    /// How a client authenticates: SASL mechanisms, RFC 4954.
+    #[derive(Default)]
+    #[allow(missing_docs)]
+    pub enum Mechanism {
+        #[default]
+        Login,
+        Plain,
+        CramMd5,
+    }
+
+    /// Why complete content is not accepted, whatever policy says.
+    pub enum Abandoned {
+        /// Too many hops.
+        Loop,
+        /// More octets than the largest message has.
+        TooLarge,
+    }
+
+    /// What becomes of a command of the qmail dialect that policy was asked about.
+    pub enum Then {
+        /// Accepted.
+        Go,
+        /// Refused; the session goes on.
+        Refused,
+        /// Refused; the session is closed for [`CloseReason::Refused`].
+        Close,
+        /// The session is closed for [`CloseReason::Dismissed`].
+        Leave,
+    }
+}
+
+/// NOTIFY=, RFC 3461 §4.1. None of them: NEVER.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs)]
+pub struct Notify {
+    pub success: bool,
+    pub failure: bool,
+    pub delay: bool,
+}
+
+/// The parameters of MAIL. `T` holds octets: owned, or borrowed from a message between processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MailParameters<T = Box<[u8]>> {
+    /// SIZE=, octets, RFC 1870.
+    pub size: Option<u64>,
+    /// BODY=.
+    pub body: Body,
+    /// SMTPUTF8, RFC 6531.
+    pub smtputf8: bool,
+    /// RET=.
+    pub ret: Option<Ret>,
+    /// ENVID=, in xtext as it came, [`ENVID_MAX`] octets at most.
+    pub envid: Option<T>,
+}
+
+/// The parameters of RCPT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RcptParameters<T = Box<[u8]>> {
+    /// NOTIFY=.
+    pub notify: Option<Notify>,
+    /// ORCPT=, in xtext as it came, [`ORCPT_MAX`] octets at most.
+    pub orcpt: Option<T>,
+}
+
+/// Longest ENVID, octets of xtext, RFC 3461 §4.4.
+pub const ENVID_MAX: usize = 100;
+/// Longest ORCPT, octets, RFC 3461 §4.2.
+pub const ORCPT_MAX: usize = 500;
+/// Longest argument of HELO and EHLO, octets: a domain, RFC 5321 §4.5.3.1.2.
+pub const HELO_MAX: usize = 255;
+
+impl<T> MailParameters<T> {
+    /// MAIL without parameters.
+    pub const NONE: Self = Self { size: None, body: Body::Unstated, smtputf8: false, ret: None, envid: None };
+}
+
+impl<T> RcptParameters<T> {
+    /// RCPT without parameters.
+    pub const NONE: Self = Self { notify: None, orcpt: None };
+}
+
+impl<T: AsRef<[u8]>> MailParameters<T> {
+    /// The same parameters, their octets borrowed.
+    #[must_use]
+    pub fn borrowed(&self) -> MailParameters<&[u8]> {
+        let Self { size, body, smtputf8, ret, ref envid } = *self;
+        MailParameters { size, body, smtputf8, ret, envid: envid.as_ref().map(T::as_ref) }
+    }
+
+    /// The same parameters, their octets copied.
+    #[must_use]
+    pub fn owned(&self) -> MailParameters {
+        let MailParameters { size, body, smtputf8, ret, envid } = self.borrowed();
+        MailParameters { size, body, smtputf8, ret, envid: envid.map(Box::from) }
+    }
+
+    /// One of RFC 3461's is among them.
+    #[must_use]
+    pub fn needs_dsn(&self) -> bool {
+        self.ret.is_some() || self.envid.is_some()
+    }
+}
+
+impl<T: AsRef<[u8]>> RcptParameters<T> {
+    /// The same parameters, their octets borrowed.
+    #[must_use]
+    pub fn borrowed(&self) -> RcptParameters<&[u8]> {
+        RcptParameters { notify: self.notify, orcpt: self.orcpt.as_ref().map(T::as_ref) }
+    }
+
+    /// The same parameters, their octets copied.
+    #[must_use]
+    pub fn owned(&self) -> RcptParameters {
+        RcptParameters { notify: self.notify, orcpt: self.borrowed().orcpt.map(Box::from) }
+    }
+
+    /// One of RFC 3461's is among them.
+    #[must_use]
+    pub fn needs_dsn(&self) -> bool {
+        self.notify.is_some() || self.orcpt.is_some()
+    }
+}
+
+/// The reverse-path and the parameters of MAIL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Mail {
+    pub reverse_path: ReversePath,
+    pub parameters: MailParameters,
+}
+
+/// The forward-path, without a source route, and the parameters of RCPT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Rcpt {
+    pub forward_path: ForwardPath,
+    pub parameters: RcptParameters,
+}
+
+/// TLS as it was negotiated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tls {
+    /// Protocol version code point: 0x0303 or 0x0304.
+    pub version: u16,
+    /// Cipher suite code point.
+    pub suite: u16,
+}
+
+/// What the backend can honour to the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offer {
+    /// Largest message, octets; 0: no limit stated.
+    pub size: u64,
+    /// 8BITMIME.
+    pub eight_bit: bool,
+    /// SMTPUTF8. Offered only with `eight_bit`, RFC 6531 §3.1.
+    pub smtputf8: bool,
+    /// DSN.
+    pub dsn: bool,
+    /// Recipients in one transaction: 1 for LMTP backends.
+    pub recipients: u16,
+}
+
+/// An answer about a recipient or a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// 2yz, 4yz or 5yz. 421 ends the session.
+    pub code: u16,
+    /// RFC 3463 class, subject, detail; the class agrees with `code`.
+    pub enhanced: (u8, u16, u16),
+    /// Chooses the text.
+    pub reason: Reason,
+}
