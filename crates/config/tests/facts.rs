@@ -325,22 +325,49 @@ fn config_unreadable_files_are_named() {
     check(&scratch.config(&binary), &octet);
 }
 
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+}
+
+/// What is shown as TOML in a page.
+fn toml_blocks(page: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut block: Option<String> = None;
+    for line in page.lines().map(str::trim_start) {
+        match &mut block {
+            None if line == "```toml" => block = Some(String::new()),
+            Some(_) if line == "```" => blocks.extend(block.take()),
+            Some(block) => *block += &format!("{line}\n"),
+            None => {}
+        }
+    }
+    assert!(block.is_none(), "a block without an end");
+    blocks
+}
+
+/// Parsed, not loaded: the files that an example names are the reader's.
 #[test]
 fn config_every_example_is_sound() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
-    let mut seen = 0;
-    for entry in std::fs::read_dir(&directory).unwrap() {
-        let path = entry.unwrap().path();
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let (mut files, mut blocks) = (0, 0);
+    for path in
+        [files_below(&top.join("examples")), vec![top.join("README.md"), top.join("systemd/README.md")]].concat()
+    {
+        let text = std::fs::read_to_string(&path).unwrap();
         if path.extension().is_some_and(|extension| extension == "toml") {
-            // Parsed, not loaded: the files that an example names are the reader's.
-            let text = std::fs::read_to_string(&path).unwrap();
             let config = Config::parse(&text, &path).unwrap_or_else(|faults| panic!("{faults}"));
             let name = path.file_stem().unwrap().to_str().unwrap();
             assert!(name == "minimal" || name == config.backend.profile.name(), "{name}");
-            seen += 1;
+            files += 1;
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            for block in toml_blocks(&text).iter().filter(|block| block.contains("hostname =")) {
+                Config::parse(block, &path).unwrap_or_else(|faults| panic!("{faults}\n{block}"));
+                blocks += 1;
+            }
         }
     }
-    assert!(seen >= 3, "{seen} examples in {}", directory.display());
+    assert!(files >= 5 && blocks >= 1, "{files} files, {blocks} blocks");
 }
 
 #[test]

@@ -19,9 +19,9 @@ pub fn segments(input: &[u8]) -> Vec<&[u8]> {
     segments
 }
 
-/// A fresh engine with an offer.
-pub fn engine() -> Engine {
-    let mut engine = Engine::new(Settings {
+/// Settings of an engine that reaches its limits soon.
+pub fn settings() -> Settings {
+    Settings {
         hostname: "mx.ok.test".into(),
         id: "fuzz".into(),
         message_size: 4096,
@@ -30,13 +30,11 @@ pub fn engine() -> Engine {
         tls_required: false,
         leniency: Leniency::default(),
         limits: Limits::default(),
-    });
-    engine.greet();
-    engine.set_offer(Offer { size: 4096, eight_bit: true, smtputf8: true, dsn: true, recipients: 3 });
-    engine
+    }
 }
 
-/// All that happened: events with content joined, and every octet that was answered.
+/// All that happened: events, the content of complete messages, and every octet that was answered. How much of a message
+/// comes before it is refused depends on the segments, so that is left out.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Transcript {
     pub events: Vec<String>,
@@ -44,10 +42,12 @@ pub struct Transcript {
     pub output: Vec<u8>,
 }
 
-/// Plays `segments` to an engine, answering its asks by what they say.
-pub fn play<'a>(segments: impl IntoIterator<Item = &'a [u8]>) -> Transcript {
-    let mut engine = engine();
-    let mut transcript = Transcript::default();
+/// Plays `segments` to an engine that has greeted and has an offer, and says yes to all that it asks.
+pub fn play<'a>(settings: Settings, segments: impl IntoIterator<Item = &'a [u8]>) -> Transcript {
+    let mut engine = Engine::new(settings);
+    engine.greet();
+    engine.set_offer(Offer { size: 4096, eight_bit: true, smtputf8: true, dsn: true, recipients: 3 });
+    let (mut transcript, mut content) = (Transcript::default(), Vec::new());
     drain(&mut engine, &mut transcript);
     for mut segment in segments {
         loop {
@@ -62,17 +62,22 @@ pub fn play<'a>(segments: impl IntoIterator<Item = &'a [u8]>) -> Transcript {
                     drain(&mut engine, &mut transcript);
                     break;
                 }
-                Event::Content(octets) => transcript.content.extend_from_slice(octets),
+                Event::Content(octets) => content.extend_from_slice(octets),
                 Event::Mail => transcript.events.push(format!("mail {:?}", engine.mail())),
                 Event::Rcpt => {
                     transcript.events.push(format!("rcpt {:?}", engine.rcpt()));
                     engine.answer(&verdict());
                 }
                 Event::ContentEnd { length } => {
+                    assert_eq!(u64::try_from(content.len()), Ok(length));
+                    transcript.content.append(&mut content);
                     transcript.events.push(format!("end {length}"));
                     engine.answer(&verdict());
                 }
-                Event::Reset => transcript.events.push("reset".into()),
+                Event::Reset => {
+                    content.clear();
+                    transcript.events.push("reset".into());
+                }
                 Event::StartTls | Event::Close(_) => {
                     transcript.events.push("over".into());
                     over = true;

@@ -1,11 +1,11 @@
 #![no_main]
 //! Content against a naive reading of the RFC: the same end, the same octets, or refused.
 
-use gatepost_fuzz::{AT_DATA, naive, play};
+use gatepost_fuzz::{AT_DATA, naive, play, settings};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
-    let transcript = play([AT_DATA, input]);
+    let transcript = play(settings(), [AT_DATA, input]);
     let ended = transcript.events.iter().any(|e| e.starts_with("end"));
     match naive(input) {
         Some(Ok((content, _))) if content.len() <= 4096 => {

@@ -67,11 +67,8 @@ fn play<'a>(segments: impl IntoIterator<Item = &'a [u8]>) -> (Vec<String>, Vec<u
                 Due::Nothing => {}
                 Due::Answer(answer) => engine.answer(&answer),
                 Due::Challenge => engine.challenge(b"<1.2@mx>"),
-                Due::Handshake => {
-                    // What was typed ahead is thrown away, so what it was depends on the segments: the end of the dialogue.
-                    return (events, content, output);
-                }
-                Due::Over => {
+                // What was typed ahead of a handshake is thrown away, so what it was depends on the segments.
+                Due::Handshake | Due::Over => {
                     output.extend_from_slice(engine.output());
                     return (events, content, output);
                 }

@@ -1,0 +1,76 @@
+//! `gatepost-fuzz-seeds DIRECTORY`: writes what fuzzing begins with, one directory per target of `crates/fuzz`. The SMTP dialogues
+//! that the tests speak are the seeds, so that a fuzzer starts with octets that reach every state, and configurations are the
+//! examples. Targets of other formats have no seeds.
+#![forbid(unsafe_code)]
+
+use gatepost_testkit::dialogue::{Row, prelude, table};
+use gatepost_testkit::host::source_tree;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+/// Distinct inputs of one target.
+type Seeds = BTreeSet<Vec<u8>>;
+
+/// All that the client says in a row, from its greeting on.
+fn session(row: &Row) -> Vec<u8> {
+    prelude(&row.prelude).concat().into_bytes().into_iter().chain(row.steps.concat()).collect()
+}
+
+/// In front of what a target reads whole and in segments stands an octet that chooses the segments.
+fn in_segments(octets: &[u8]) -> Vec<u8> {
+    [b"\x05", octets].concat()
+}
+
+/// The command lines, without their ends. What is content looks like one here and there, and does no harm.
+fn lines(rows: &[Row]) -> Vec<String> {
+    let said = rows.iter().filter(|row| row.prelude != "data").flat_map(|row| &row.steps);
+    let texts = said.map(|step| String::from_utf8_lossy(step).into_owned());
+    texts.flat_map(|text| text.split("\r\n").map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+/// The arguments of MAIL and RCPT, from their path on.
+fn paths(lines: &[String]) -> Seeds {
+    lines.iter().filter_map(|line| line.find('<').map(|start| line.as_bytes().split_at(start).1.to_vec())).collect()
+}
+
+fn contents(rows: &[Row]) -> impl Iterator<Item = Vec<u8>> {
+    rows.iter().filter(|row| row.prelude == "data").map(|row| row.steps.concat())
+}
+
+fn examples() -> io::Result<Seeds> {
+    let files = fs::read_dir(source_tree().join("examples"))?.collect::<io::Result<Vec<_>>>()?;
+    let toml = files.iter().map(fs::DirEntry::path).filter(|path| path.extension().is_some_and(|kind| kind == "toml"));
+    toml.map(fs::read).collect()
+}
+
+fn write(directory: &Path, target: &str, seeds: &Seeds) -> io::Result<()> {
+    let source: PathBuf = source_tree().join(format!("crates/fuzz/src/bin/{target}.rs"));
+    if seeds.is_empty() || !source.exists() {
+        return Err(io::Error::other(format!("{} seeds for the target {target}", seeds.len())));
+    }
+    let directory = directory.join(target);
+    fs::create_dir_all(&directory)?;
+    for (number, seed) in seeds.iter().enumerate() {
+        fs::write(directory.join(number.to_string()), seed)?;
+    }
+    println!("{target}: {} seeds", seeds.len());
+    Ok(())
+}
+
+fn main() -> io::Result<()> {
+    let directory = env::args_os().nth(1).map(PathBuf::from).ok_or_else(|| io::Error::other("which directory?"))?;
+    let rows = table();
+    let lines = lines(&rows);
+    let dialogues: Seeds = rows.iter().map(|row| in_segments(&session(row))).collect();
+    let segmented: Seeds = contents(&rows).map(|content| in_segments(&content)).collect();
+    write(&directory, "dialogue", &dialogues)?;
+    write(&directory, "qmail_dialogue", &dialogues)?;
+    write(&directory, "command_line", &lines.iter().map(|line| line.as_bytes().to_vec()).collect())?;
+    write(&directory, "address", &paths(&lines))?;
+    write(&directory, "data_stream", &contents(&rows).collect())?;
+    for target in ["bdat_to_data", "header", "qmail_content"] {
+        write(&directory, target, &segmented)?;
+    }
+    write(&directory, "config", &examples()?)
+}
