@@ -104,9 +104,15 @@ no_helo = false
 parameters_after_helo = true
 odd_dots = true
 underscores = true
+tabs = true
+leading_spaces = true
+spaces_in_brackets = true
+final_dot = true
+odd_xtext = true
 lf_in_commands = false
 drain_impure = true
 bare_lf = "refuse"
+bare_lf_in_chunks = "normalize"
 
 [limits]
 data = "1MiB"
@@ -133,10 +139,13 @@ fn config_names_every_leniency_and_turns_it_round() {
         let config = parse(&format!("{LEAST}[smtp]\n{name} = {switch}\n"));
         assert_eq!(config.smtp, expected, "{name}");
     }
-    let normalize = parse(&format!("{LEAST}[smtp]\nbare_lf = \"normalize\"\n")).smtp;
-    let both = (BareLf::Normalize, BareLf::Normalize);
-    assert_eq!((normalize.lf_in_data, normalize.lf_in_chunks), both);
-    assert!(!normalize.lf_in_commands, "a command still ends in CRLF");
+    for (data, chunks) in [("normalize", "refuse"), ("refuse", "normalize")] {
+        let text = format!("{LEAST}[smtp]\nbare_lf = \"{data}\"\nbare_lf_in_chunks = \"{chunks}\"\n");
+        let leniency = parse(&text).smtp;
+        let word = |bare_lf| if bare_lf == BareLf::Normalize { "normalize" } else { "refuse" };
+        assert_eq!((word(leniency.lf_in_data), word(leniency.lf_in_chunks)), (data, chunks));
+        assert!(!leniency.lf_in_commands, "a command still ends in CRLF");
+    }
 }
 
 #[test]

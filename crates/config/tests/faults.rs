@@ -358,6 +358,13 @@ const ROWS: &[Row] = &[
         "without quotes",
     ),
     ("\"refuse\"", "\"accept\"", "\"accept\"", "smtp.bare_lf: \"accept\" is not known", "\"refuse\" or \"normalize\""),
+    (
+        "bare_lf = \"refuse\"",
+        "bare_lf_in_chunks = \"no\"",
+        "\"no\"",
+        "smtp.bare_lf_in_chunks: \"no\" is not known",
+        "\"refuse\" or \"normalize\"",
+    ),
     ("no_helo = false", "no_ehlo = false", "no_ehlo", "unknown key \"no_ehlo\" in [smtp]", "write no_helo"),
     // [limits]
     ("\"1MiB\"", "\"100KiB\"", "\"100KiB\"", "limits.data: 100KiB is too little", "write 512KiB or more"),

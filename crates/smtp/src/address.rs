@@ -45,6 +45,8 @@ pub struct Rules {
     pub odd_dots: bool,
     /// `_` in a domain.
     pub underscores: bool,
+    /// One dot behind a domain name (`a@b.test.`), as DNS writes the root: it is cut off.
+    pub final_dot: bool,
     /// Longest local part, octets, quotes counted.
     pub local_part_max: usize,
     /// Longest path, octets, brackets and source route not counted.
@@ -52,10 +54,10 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The widest reading: what any setting of a session lets through.
+    /// The widest reading: all that any setting of a session passes on. What a session mends is not in it.
     #[must_use]
     pub const fn widest(smtputf8: bool) -> Self {
-        Self { smtputf8, odd_dots: true, underscores: true, local_part_max: 1024, path_max: 1024 }
+        Self { smtputf8, odd_dots: true, underscores: true, final_dot: false, local_part_max: 1024, path_max: 1024 }
     }
 }
 
@@ -112,6 +114,9 @@ impl Mailbox {
     /// It isn't one.
     pub fn parse(text: &[u8], rules: &Rules) -> Result<Self, BadAddress> {
         let at = local_part_len(text, rules)?;
+        // Not behind a literal, which has no root.
+        let dotted = rules.final_dot && text.ends_with(b".") && !text.ends_with(b"].");
+        let text = text.strip_suffix(b".").filter(|_| dotted).unwrap_or(text);
         let domain = match text.get(at) {
             Some(b'@') => text.get(at + 1..).unwrap_or_default(),
             Some(_) => return Err(BadAddress::Syntax),

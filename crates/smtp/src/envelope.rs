@@ -133,7 +133,7 @@ pub struct MailParameters<T = Box<[u8]>> {
     pub smtputf8: bool,
     /// RET=.
     pub ret: Option<Ret>,
-    /// ENVID=, in xtext as it came, [`ENVID_MAX`] octets at most.
+    /// ENVID=, in xtext, [`ENVID_MAX`] octets at most.
     pub envid: Option<T>,
 }
 
@@ -142,7 +142,7 @@ pub struct MailParameters<T = Box<[u8]>> {
 pub struct RcptParameters<T = Box<[u8]>> {
     /// NOTIFY=.
     pub notify: Option<Notify>,
-    /// ORCPT=, in xtext as it came, [`ORCPT_MAX`] octets at most.
+    /// ORCPT=, in xtext, [`ORCPT_MAX`] octets at most.
     pub orcpt: Option<T>,
 }
 

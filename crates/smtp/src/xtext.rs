@@ -16,11 +16,7 @@ pub fn encode(plain: &[u8], out: &mut Vec<u8>) {
 /// The octets that `coded` stands for; `None` when it isn't xtext. Lower-case hex digits are refused, as by the grammar.
 #[must_use]
 pub fn decode(coded: &[u8]) -> Option<Vec<u8>> {
-    let nibble = |digit: u8| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    };
+    let nibble = |digit: u8| hex(digit).filter(|_| !digit.is_ascii_lowercase());
     let mut plain = Vec::with_capacity(coded.len());
     let mut rest = coded.iter().copied();
     while let Some(octet) = rest.next() {
@@ -32,6 +28,47 @@ pub fn decode(coded: &[u8]) -> Option<Vec<u8>> {
         });
     }
     Some(plain)
+}
+
+/// The octets that senders mean who write xtext loosely; `None` for octets outside 0x21..=0x7E. Hex digits may be in lower
+/// case where they make printable ASCII; `=`, and any other `+`, stand for themselves: `user+be` is an address with a tag more
+/// often than an octet. What is xtext means what [`decode`] reads in it.
+#[must_use]
+pub fn decode_loose(coded: &[u8]) -> Option<Vec<u8>> {
+    let mut plain = Vec::with_capacity(coded.len());
+    let mut rest = coded;
+    while let Some((&octet, after)) = rest.split_first() {
+        rest = after;
+        if !octet.is_ascii_graphic() {
+            return None;
+        }
+        match pair(after).filter(|_| octet == b'+') {
+            Some((decoded, after)) => {
+                plain.push(decoded);
+                rest = after;
+            }
+            None => plain.push(octet),
+        }
+    }
+    Some(plain)
+}
+
+/// The octet that two hex digits at the start of `text` stand for in loose xtext, and what is behind them.
+fn pair(text: &[u8]) -> Option<(u8, &[u8])> {
+    let (digits, after) = text.split_at_checked(2)?;
+    let octet = hex(*digits.first()?)? << 4 | hex(*digits.last()?)?;
+    let meant = !digits.iter().any(u8::is_ascii_lowercase) || matches!(octet, b' '..=b'~');
+    meant.then_some((octet, after))
+}
+
+/// The value of a hex digit.
+fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -64,7 +101,45 @@ mod tests {
         }
     }
 
+    #[test]
+    fn issue_10_loose_xtext_is_read_as_it_is_meant() {
+        let table: &[(&[u8], Option<&[u8]>)] = &[
+            (b"user+2btag@b.test", Some(b"user+tag@b.test")),
+            (b"user+2Btag@b.test", Some(b"user+tag@b.test")),
+            (b"a=b=c", Some(b"a=b=c")),
+            (b"a+3db", Some(b"a=b")),
+            (b"user+tag", Some(b"user+tag")),
+            (b"user+", Some(b"user+")),
+            (b"user+4", Some(b"user+4")),
+            (b"+4x+41", Some(b"+4xA")),
+            (b"++41", Some(b"+A")),
+            (b"user+be@b.test", Some(b"user+be@b.test")),
+            (b"user+0a", Some(b"user+0a")),
+            (b"user+BE=", Some(b"user\xbe=")),
+            (b"", Some(b"")),
+            (b"a b", None),
+            (b"a\tb", None),
+            (b"\xc3\xa9", None),
+        ];
+        for (coded, plain) in table {
+            assert_eq!(decode_loose(coded).as_deref(), *plain, "{}", coded.escape_ascii());
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_is_xtext_is_read_alike_by_both(coded in "([!-*,-<>-~]|\\+[0-9A-F]{2}){0,20}") {
+            prop_assert_eq!(decode_loose(coded.as_bytes()), decode(coded.as_bytes()));
+        }
+
+        #[test]
+        fn loose_xtext_mended_is_xtext(coded in "[!-~]{0,20}") {
+            let mut mended = Vec::new();
+            let plain = decode_loose(coded.as_bytes()).unwrap();
+            encode(&plain, &mut mended);
+            prop_assert_eq!(decode(&mended), Some(plain));
+        }
+
         #[test]
         fn round_trip(plain: Vec<u8>) {
             let mut coded = Vec::new();

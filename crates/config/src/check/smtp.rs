@@ -16,8 +16,10 @@ pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>) -> Leniency {
             *switch = section.truth(page, name, *switch);
         }
     }
-    if let Some(bare_lf) = section.word(page, "bare_lf", &BARE_LF).map(Spanned::into_inner) {
-        (leniency.lf_in_data, leniency.lf_in_chunks) = (bare_lf, bare_lf);
+    for (key, place) in [("bare_lf", &mut leniency.lf_in_data), ("bare_lf_in_chunks", &mut leniency.lf_in_chunks)] {
+        if let Some(bare_lf) = section.word(page, key, &BARE_LF).map(Spanned::into_inner) {
+            *place = bare_lf;
+        }
     }
     leniency
 }

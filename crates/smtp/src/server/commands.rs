@@ -1,6 +1,6 @@
 //! Commands: what each verb does to the session.
 
-use super::parameters::{self, Terms};
+use super::parameters::{self, Terms, is_blank};
 use super::transaction::Transaction;
 use super::{Engine, Event, State, Step};
 use crate::address::{Domain, Rules};
@@ -19,15 +19,16 @@ impl Engine {
         if memchr::memchr2(0, b'\r', line).is_some() {
             return self.close(replies::BARE_IN_LINE, CloseReason::Abuse);
         }
-        let end =
-            line.iter().rposition(|octet| !matches!(octet, b' ' | b'\t')).map_or(0, |last| last.saturating_add(1));
+        let leniency = &self.settings.leniency;
+        let end = line.iter().rposition(|octet| !is_blank(octet)).map_or(0, |last| last.saturating_add(1));
         let (line, _) = split(line, end);
-        if line.is_empty() || line.iter().any(u8::is_ascii_control) {
+        let line = if leniency.leading_spaces { line.trim_ascii_start() } else { line };
+        if line.is_empty() || line.iter().any(|&octet| octet.is_ascii_control() && !(octet == b'\t' && leniency.tabs)) {
             return self.refuse(replies::BAD_LINE);
         }
-        let (word, argument) = split(line, line.iter().position(|&octet| octet == b' ').unwrap_or(line.len()));
+        let (word, argument) = split(line, line.iter().position(is_blank).unwrap_or(line.len()));
         let argument = argument.get(1..).unwrap_or_default();
-        let argument = if self.settings.leniency.extra_spaces { argument.trim_ascii_start() } else { argument };
+        let argument = if leniency.extra_spaces { argument.trim_ascii_start() } else { argument };
         let Some(row) = verbs::find(word) else {
             // A header line: HTTP through a browser, or content whose DATA was refused.
             return if word.ends_with(b":") {
@@ -75,7 +76,7 @@ impl Engine {
         }
         let rules = Rules { underscores: false, ..Rules::widest(false) };
         let fits = argument.len() <= HELO_MAX
-            && argument.is_ascii()
+            && argument.iter().all(|octet| matches!(octet, b' '..=b'~'))
             && (self.settings.leniency.odd_helo || Domain::parse(argument, &rules).is_ok());
         if !fits {
             return self.refuse(replies::BAD_HELO);
@@ -151,6 +152,7 @@ impl Engine {
                 smtputf8: false,
                 odd_dots: leniency.odd_dots,
                 underscores: leniency.underscores,
+                final_dot: leniency.final_dot,
                 local_part_max: self.settings.limits.local_part,
                 path_max: self.settings.limits.path,
             },

@@ -104,7 +104,7 @@ enum Step<'i> {
     Yield(Event<'i>),
 }
 
-/// What was counted so far; see [`Limits`].
+/// What was counted since the last message that was accepted; see [`Limits`].
 #[derive(Debug, Default)]
 struct Tallies {
     errors: u32,
@@ -287,7 +287,8 @@ impl Engine {
                 self.state = State::Command;
                 self.transaction = None;
                 if accepted {
-                    self.forgive();
+                    // What real senders do wrong in each message adds up over a long session, and is no abuse.
+                    self.tallies = Tallies::default();
                     return self.say(replies::OK);
                 }
             }
@@ -324,16 +325,6 @@ impl Engine {
         if *tally > limit {
             let _: Step<'_> = self.close(replies::TOO_MANY_ERRORS, CloseReason::Abuse);
         }
-    }
-
-    /// A message went through: what real senders repeat per message starts anew.
-    fn forgive(&mut self) {
-        self.tallies = Tallies {
-            errors: self.tallies.errors,
-            refused_recipients: self.tallies.refused_recipients,
-            discarded: self.tallies.discarded,
-            ..Tallies::default()
-        };
     }
 
     /// TLS is up: everything the client said in clear is forgotten, RFC 3207 §4.2. Before [`Engine::greet`] if implicit.

@@ -5,6 +5,7 @@ use crate::address::{BadAddress, ForwardPath, ReversePath, Rules, split_brackets
 use crate::envelope::{Body, ENVID_MAX, Mail, MailParameters, Notify, ORCPT_MAX, Rcpt, RcptParameters, Ret};
 use crate::replies::{self, Reply};
 use crate::{split, xtext};
+use std::borrow::Cow;
 
 /// Longest decimal number, digits: always fits an `u64`.
 const DIGITS_MAX: usize = 19;
@@ -23,7 +24,7 @@ pub(super) struct Terms<'a> {
 
 /// Reads the argument of MAIL.
 pub(super) fn mail(argument: &[u8], terms: &Terms<'_>) -> Result<Mail, Reply> {
-    let (path, rest) = path(argument, b"FROM:", replies::BAD_SENDER, terms)?;
+    let (path, rest) = path(argument, b"FROM", replies::BAD_SENDER, terms)?;
     let mut mail = MailParameters::NONE;
     let mut seen = Seen::default();
     for (keyword, value) in parameters(rest, terms)? {
@@ -53,7 +54,7 @@ pub(super) fn mail(argument: &[u8], terms: &Terms<'_>) -> Result<Mail, Reply> {
             }
             Some(Keyword::Envid) => {
                 seen.once(Keyword::Envid)?;
-                mail.envid = Some(envid(value.unwrap_or_default())?);
+                mail.envid = or_none(envid(value.unwrap_or_default(), terms), terms)?;
             }
             Some(Keyword::Notify | Keyword::Orcpt) | None => return Err(replies::UNKNOWN_PARAMETER),
         }
@@ -65,7 +66,7 @@ pub(super) fn mail(argument: &[u8], terms: &Terms<'_>) -> Result<Mail, Reply> {
 
 /// Reads the argument of RCPT, in a transaction with or without SMTPUTF8.
 pub(super) fn rcpt(argument: &[u8], smtputf8: bool, terms: &Terms<'_>) -> Result<Rcpt, Reply> {
-    let (path, rest) = path(argument, b"TO:", replies::BAD_RECIPIENT, terms)?;
+    let (path, rest) = path(argument, b"TO", replies::BAD_RECIPIENT, terms)?;
     let rules = Rules { smtputf8, ..terms.rules };
     let mut rcpt = RcptParameters::NONE;
     let mut seen = Seen::default();
@@ -77,7 +78,7 @@ pub(super) fn rcpt(argument: &[u8], smtputf8: bool, terms: &Terms<'_>) -> Result
             }
             Some(Keyword::Orcpt) => {
                 seen.once(Keyword::Orcpt)?;
-                rcpt.orcpt = Some(original_recipient(value.unwrap_or_default(), smtputf8)?);
+                rcpt.orcpt = or_none(original_recipient(value.unwrap_or_default(), smtputf8, terms), terms)?;
             }
             _ => return Err(replies::UNKNOWN_PARAMETER),
         }
@@ -105,34 +106,42 @@ fn refusal(bad: BadAddress, syntax: Reply) -> Reply {
     }
 }
 
-/// Cuts `FROM:<path> parameters` into path and parameters.
-fn path<'l>(argument: &'l [u8], prefix: &[u8], bad: Reply, terms: &Terms<'_>) -> Result<(&'l [u8], &'l [u8]), Reply> {
-    let (word, text) = split(argument, prefix.len());
-    if !word.eq_ignore_ascii_case(prefix) {
+/// A space, or a tab: where tabs are not accepted, a line with one does not get so far.
+pub(super) fn is_blank(octet: &u8) -> bool {
+    matches!(octet, b' ' | b'\t')
+}
+
+/// Cuts `FROM:<path> parameters`, where `word` is `FROM`, into path and parameters.
+fn path<'l>(argument: &'l [u8], word: &[u8], bad: Reply, terms: &Terms<'_>) -> Result<(&'l [u8], &'l [u8]), Reply> {
+    let leniency = terms.leniency;
+    let trimmed = |text: &'l [u8]| if leniency.extra_spaces { text.trim_ascii_start() } else { text };
+    let (first, text) = split(argument, word.len());
+    if !first.eq_ignore_ascii_case(word) {
         return Err(replies::BAD_ARGUMENT);
     }
-    let text = if terms.leniency.extra_spaces { text.trim_ascii_start() } else { text };
+    let text = trimmed(trimmed(text).strip_prefix(b":").ok_or(replies::BAD_ARGUMENT)?);
     let (path, rest) = if text.first() == Some(&b'<') {
-        split_brackets(text).ok_or(bad)?
-    } else if terms.leniency.no_brackets && !text.is_empty() {
-        split(text, text.iter().position(|&octet| octet == b' ').unwrap_or(text.len()))
+        let (path, rest) = split_brackets(text).ok_or(bad)?;
+        (if leniency.spaces_in_brackets { path.trim_ascii() } else { path }, rest)
+    } else if leniency.no_brackets && !text.is_empty() {
+        split(text, text.iter().position(is_blank).unwrap_or(text.len()))
     } else {
         return Err(bad);
     };
-    if rest.is_empty() || rest.first() == Some(&b' ') { Ok((path, rest)) } else { Err(bad) }
+    if rest.first().is_none_or(is_blank) { Ok((path, rest)) } else { Err(bad) }
 }
 
 type Parameter<'l> = (&'l [u8], Option<&'l [u8]>);
 
 /// Cuts parameters apart, RFC 5321 §4.1.2.
 fn parameters<'l>(rest: &'l [u8], terms: &Terms<'_>) -> Result<impl Iterator<Item = Parameter<'l>>, Reply> {
-    let rest = rest.strip_prefix(b" ").unwrap_or(rest);
-    let words = move || rest.split(|&octet| octet == b' ').filter(|word| !word.is_empty());
+    let rest = rest.get(1..).unwrap_or_default();
+    let words = move || rest.split(is_blank).filter(|word| !word.is_empty());
     if !terms.esmtp && !terms.leniency.parameters_after_helo && words().next().is_some() {
         return Err(replies::UNKNOWN_PARAMETER);
     }
-    let gaps = rest.split(|&octet| octet == b' ').any(<[u8]>::is_empty) && !rest.is_empty();
-    if gaps && !terms.leniency.extra_spaces || !words().all(is_parameter) {
+    let gaps = rest.split(is_blank).any(<[u8]>::is_empty) && !rest.is_empty();
+    if gaps && !terms.leniency.extra_spaces || !words().all(|word| is_parameter(word, terms)) {
         return Err(replies::BAD_PARAMETER);
     }
     Ok(words().map(|word| match word.iter().position(|&octet| octet == b'=') {
@@ -144,15 +153,16 @@ fn parameters<'l>(rest: &'l [u8], terms: &Terms<'_>) -> Result<impl Iterator<Ite
     }))
 }
 
-fn is_parameter(word: &[u8]) -> bool {
+fn is_parameter(word: &[u8], terms: &Terms<'_>) -> bool {
     let mut parts = word.splitn(2, |&octet| octet == b'=');
     let keyword = parts.next().unwrap_or_default();
     let begins = keyword.first().is_some_and(u8::is_ascii_alphanumeric);
+    let any_value = terms.leniency.odd_xtext && matches!(Keyword::find(keyword), Some(Keyword::Envid | Keyword::Orcpt));
     begins
         && keyword.iter().all(|&octet| octet.is_ascii_alphanumeric() || octet == b'-')
-        && parts
-            .next()
-            .is_none_or(|value| !value.is_empty() && value.iter().all(|&octet| octet > b' ' && octet != b'='))
+        && parts.next().is_none_or(|value| {
+            any_value || !value.is_empty() && value.iter().all(|&octet| octet > b' ' && octet != b'=')
+        })
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -237,29 +247,46 @@ fn ret(value: &[u8]) -> Result<Ret, Reply> {
     }
 }
 
+/// What was read; where leniency has it, nothing instead of a refusal.
+fn or_none(value: Option<Box<[u8]>>, terms: &Terms<'_>) -> Result<Option<Box<[u8]>>, Reply> {
+    if value.is_some() || terms.leniency.odd_xtext { Ok(value) } else { Err(replies::BAD_PARAMETER) }
+}
+
+/// What `value` stands for, and `value` as RFC 3461 §4 writes it: as it came if it is xtext.
+fn read_xtext<'v>(value: &'v [u8], terms: &Terms<'_>) -> Option<(Vec<u8>, Cow<'v, [u8]>)> {
+    if let Some(plain) = xtext::decode(value) {
+        return Some((plain, Cow::Borrowed(value)));
+    }
+    let plain = xtext::decode_loose(value).filter(|_| terms.leniency.odd_xtext)?;
+    let mut written = Vec::with_capacity(value.len());
+    xtext::encode(&plain, &mut written);
+    Some((plain, Cow::Owned(written)))
+}
+
 /// RFC 3461 §4.4: printable ASCII in xtext.
-fn envid(value: &[u8]) -> Result<Box<[u8]>, Reply> {
-    let plain = xtext::decode(value).ok_or(replies::BAD_PARAMETER)?;
-    let fits = !value.is_empty() && value.len() <= ENVID_MAX && plain.iter().all(|octet| matches!(octet, b' '..=b'~'));
-    if fits { Ok(value.into()) } else { Err(replies::BAD_PARAMETER) }
+fn envid(value: &[u8], terms: &Terms<'_>) -> Option<Box<[u8]>> {
+    let (plain, written) = read_xtext(value, terms)?;
+    let fits =
+        !value.is_empty() && written.len() <= ENVID_MAX && plain.iter().all(|octet| matches!(octet, b' '..=b'~'));
+    fits.then(|| written.into())
 }
 
 /// RFC 3461 §4.2: an address type and an address in xtext. RFC 6533 §3 adds `utf-8`, whose address may be plain UTF-8.
-fn original_recipient(value: &[u8], smtputf8: bool) -> Result<Box<[u8]>, Reply> {
-    let semicolon = value.iter().position(|&octet| octet == b';').ok_or(replies::BAD_PARAMETER)?;
-    let (kind, address) = split(value, semicolon);
+fn original_recipient(value: &[u8], smtputf8: bool, terms: &Terms<'_>) -> Option<Box<[u8]>> {
+    let (kind, address) = split(value, value.iter().position(|&octet| octet == b';')?);
     let address = address.get(1..).unwrap_or_default();
     let named = !kind.is_empty() && kind.iter().all(|&octet| octet.is_ascii_alphanumeric() || octet == b'-');
     let unicode = smtputf8 && kind.eq_ignore_ascii_case(b"utf-8") && std::str::from_utf8(address).is_ok();
-    // What is plain UTF-8 is left out: the rest must be xtext all the same.
-    let ascii: Vec<u8> = address.iter().copied().filter(|octet| !unicode || octet.is_ascii()).collect();
-    let plain = xtext::decode(&ascii).ok_or(replies::BAD_PARAMETER)?;
-    let clean = plain.iter().all(|octet| !octet.is_ascii_control());
-    if named && clean && !address.is_empty() && value.len() <= ORCPT_MAX {
-        Ok(value.into())
+    let (plain, written) = if unicode && !address.is_ascii() {
+        // What is plain UTF-8 is left out of the look: the rest must be xtext.
+        let ascii: Vec<u8> = address.iter().copied().filter(u8::is_ascii).collect();
+        (xtext::decode(&ascii)?, Cow::Borrowed(address))
     } else {
-        Err(replies::BAD_PARAMETER)
-    }
+        read_xtext(address, terms)?
+    };
+    let clean = !address.is_empty() && plain.iter().all(|octet| !octet.is_ascii_control());
+    let value = [kind, b";", &written].concat();
+    (named && clean && value.len() <= ORCPT_MAX).then(|| value.into())
 }
 
 fn notify_set(value: &[u8]) -> Result<Notify, Reply> {

@@ -41,7 +41,7 @@ impl Default for Settings {
 /// Framing is strict, cosmetics are lenient: the one table of leniencies, each with its default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Leniency {
-    /// Accept more than one space after the verb and any after the colon (`MAIL FROM: <a@b>`). Default true: real senders do so.
+    /// Accept more than one space after the verb and any beside the colon (`MAIL FROM: <a@b>`). Default true: real senders do so.
     pub extra_spaces: bool,
     /// Accept a path without `<` and `>`. Default true: appliances do so, and nothing in it is ambiguous.
     pub no_brackets: bool,
@@ -55,11 +55,23 @@ pub struct Leniency {
     pub odd_dots: bool,
     /// Accept `_` in domains. Default true.
     pub underscores: bool,
+    /// Accept a tab where a space may stand. Default true: devices send `MAIL FROM:\t<a@b>`.
+    pub tabs: bool,
+    /// Accept spaces before the verb. Default true: hand-made clients send them.
+    pub leading_spaces: bool,
+    /// Accept spaces between the brackets and the path (`< a@b >`). Default true: they are no part of it, and are left out.
+    pub spaces_in_brackets: bool,
+    /// Accept one dot behind the domain (`<a@b.>`). Default true: it names the same domain, and is left out.
+    pub final_dot: bool,
+    /// Accept ENVID and ORCPT that are not quite xtext, RFC 3461 §4. Default true: they only matter to a report. Lower-case
+    /// hex digits, `=` and a lone `+` are written anew as the RFC has them; what can't be read is left out.
+    pub odd_xtext: bool,
     /// Accept a command line that ends in a bare LF. Default false: 500 and close.
     pub lf_in_commands: bool,
     /// A bare LF in DATA. Default [`BareLf::Refuse`].
     pub lf_in_data: BareLf,
-    /// A bare LF in BDAT. Default [`BareLf::Refuse`].
+    /// A bare LF in BDAT. Default [`BareLf::Normalize`]: a chunk is framed by its length, so no line end can end the message,
+    /// and Microsoft 365 sends such content where CHUNKING is offered.
     pub lf_in_chunks: BareLf,
     /// Read to the end of impure content before refusing it. Default true; false: refuse at once and close.
     pub drain_impure: bool,
@@ -75,9 +87,14 @@ impl Default for Leniency {
             parameters_after_helo: true,
             odd_dots: true,
             underscores: true,
+            tabs: true,
+            leading_spaces: true,
+            spaces_in_brackets: true,
+            final_dot: true,
+            odd_xtext: true,
             lf_in_commands: false,
             lf_in_data: BareLf::Refuse,
-            lf_in_chunks: BareLf::Refuse,
+            lf_in_chunks: BareLf::Normalize,
             drain_impure: true,
         }
     }
@@ -87,7 +104,7 @@ impl Default for Leniency {
 type Place = fn(&mut Leniency) -> &mut bool;
 
 /// The leniencies that are on or off, under the names they have in a configuration; the order is that of their bits.
-const SWITCHES: [(&str, Place); 9] = [
+const SWITCHES: [(&str, Place); 14] = [
     ("extra_spaces", |leniency| &mut leniency.extra_spaces),
     ("no_brackets", |leniency| &mut leniency.no_brackets),
     ("odd_helo", |leniency| &mut leniency.odd_helo),
@@ -95,11 +112,16 @@ const SWITCHES: [(&str, Place); 9] = [
     ("parameters_after_helo", |leniency| &mut leniency.parameters_after_helo),
     ("odd_dots", |leniency| &mut leniency.odd_dots),
     ("underscores", |leniency| &mut leniency.underscores),
+    ("tabs", |leniency| &mut leniency.tabs),
+    ("leading_spaces", |leniency| &mut leniency.leading_spaces),
+    ("spaces_in_brackets", |leniency| &mut leniency.spaces_in_brackets),
+    ("final_dot", |leniency| &mut leniency.final_dot),
+    ("odd_xtext", |leniency| &mut leniency.odd_xtext),
     ("lf_in_commands", |leniency| &mut leniency.lf_in_commands),
     ("drain_impure", |leniency| &mut leniency.drain_impure),
 ];
 /// Bits behind the switches: a bare LF is normalized in DATA, in BDAT.
-const NORMALIZE: [u16; 2] = [1 << 9, 1 << 10];
+const NORMALIZE: [u16; 2] = [1 << SWITCHES.len(), 1 << (SWITCHES.len() + 1)];
 
 impl Leniency {
     /// The names of the leniencies that are on or off.
@@ -144,6 +166,11 @@ impl Leniency {
             parameters_after_helo: false,
             odd_dots: false,
             underscores: false,
+            tabs: false,
+            leading_spaces: false,
+            spaces_in_brackets: false,
+            final_dot: false,
+            odd_xtext: false,
             lf_in_commands: false,
             lf_in_data: BareLf::Refuse,
             lf_in_chunks: BareLf::Refuse,
@@ -152,25 +179,25 @@ impl Leniency {
     }
 }
 
-/// Where a session ends: everything that a client can repeat is counted. "Since the last message" means since one was
-/// accepted; the one beyond a limit is answered 421.
+/// Where a session ends: everything that a client can repeat is counted, from one accepted message to the next. The one
+/// beyond a limit is answered 421. A client that delivers may stay; one that does not has what is allowed here and no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Commands refused for what they are: unknown, malformed, out of sequence.
     pub errors: u32,
-    /// NOOP, HELP and VRFY since the last message.
+    /// NOOP, HELP and VRFY.
     pub noops: u32,
-    /// RSET since the last message.
+    /// RSET.
     pub resets: u32,
-    /// HELO and EHLO since the last message.
+    /// HELO and EHLO.
     pub ehlos: u32,
     /// Recipients refused for good.
     pub refused_recipients: u32,
-    /// Recipients beyond the most in one transaction, or refused for now, since the last message.
+    /// Recipients beyond the most in one transaction, or refused for now.
     pub surplus_recipients: u32,
     /// Chunks in one message, to which one is added for each 4096 octets so far.
     pub chunks: u32,
-    /// Chunks below 512 octets since the last message, those with LAST not counted.
+    /// Chunks below 512 octets, those with LAST not counted.
     pub tiny_chunks: u32,
     /// Octets of refused content read and thrown away.
     pub discard: u64,
@@ -234,9 +261,9 @@ mod tests {
             assert_eq!(Leniency::from_bits(leniency.to_bits()), leniency);
         }
         assert_eq!(Leniency::strict().to_bits(), 0);
-        let all = (1 << 11) - 1;
-        assert_eq!(Leniency::from_bits(u16::MAX).to_bits(), all);
-        for bit in 0..11 {
+        // Each bit of the number is taken: the next leniency needs a longer one.
+        assert_eq!(Leniency::from_bits(u16::MAX).to_bits(), u16::MAX);
+        for bit in 0..u16::BITS {
             assert_eq!(Leniency::from_bits(1 << bit).to_bits(), 1 << bit);
         }
         for (n, name) in Leniency::names().enumerate() {

@@ -24,7 +24,8 @@ pub(crate) fn engine(settings: &[String]) -> Engine {
         let count = u32::try_from(value).unwrap();
         match name {
             "strict" => s.leniency = Leniency::strict(),
-            "normalize" => (s.leniency.lf_in_data, s.leniency.lf_in_chunks) = (BareLf::Normalize, BareLf::Normalize),
+            "normalize" => s.leniency.lf_in_data = BareLf::Normalize,
+            "refuse-lf" => s.leniency.lf_in_chunks = BareLf::Refuse,
             "closing" => s.leniency.drain_impure = false,
             "lf-commands" => s.leniency.lf_in_commands = true,
             "no-helo" => s.leniency.no_helo = true,

@@ -10,8 +10,12 @@ use proptest::sample::{Index, select};
 
 /// Octets out of the words of the protocol, the odd ones among them more often than by chance.
 fn spoken() -> impl Strategy<Value = Vec<u8>> {
-    const WORDS: [&[u8]; 44] = [
+    const WORDS: [&[u8]; 48] = [
         b"EHLO a.test\r\n",
+        b" MAIL FROM:\t< s@client.test. >\tENVID=a=b\r\n",
+        b"RCPT TO : <u@ok.test.> ORCPT=rfc822;a+2bb\r\n",
+        b"BDAT 6 LAST\r\n\n.\n",
+        b"BDAT 2\r\n\n\n",
         b"HELO a\r\n",
         b"MAIL FROM:<s@client.test>\r\n",
         b"MAIL FROM:<> SIZE=10 BODY=8BITMIME\r\n",
@@ -71,9 +75,10 @@ fn dialogue() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn settings() -> impl Strategy<Value = Vec<String>> {
-    const SETTINGS: [&str; 16] = [
+    const SETTINGS: [&str; 17] = [
         "strict",
         "normalize",
+        "refuse-lf",
         "closing",
         "lf-commands",
         "no-helo",
@@ -136,6 +141,21 @@ fn naive_data(stream: &[u8]) -> (Option<usize>, Vec<u8>, bool) {
 fn is_pure(octets: &[u8]) -> bool {
     let pairs = octets.windows(2).all(|pair| (pair[0] == b'\r') == (pair[1] == b'\n'));
     pairs && octets.first() != Some(&b'\n') && octets.last() != Some(&b'\r') && !octets.contains(&0)
+}
+
+/// Content with CRLF for each lone LF, and at its end; none where a CR or a NUL is left that no line end explains.
+fn naive_chunks(octets: &[u8]) -> Option<Vec<u8>> {
+    let mut content = Vec::new();
+    for (at, &octet) in octets.iter().enumerate() {
+        if octet == b'\n' && (at == 0 || octets[at - 1] != b'\r') {
+            content.push(b'\r');
+        }
+        content.push(octet);
+    }
+    if !content.is_empty() && !content.ends_with(b"\r\n") && !content.ends_with(b"\r") {
+        content.extend_from_slice(b"\r\n");
+    }
+    is_pure(&content).then_some(content)
 }
 
 /// Scans to the end: octets consumed if it ended, content, purity.
@@ -279,6 +299,31 @@ proptest! {
         if pure && end.is_some() {
             prop_assert!(is_pure(&content));
         }
+    }
+
+    #[test]
+    fn p9_issue_10_chunks_with_lone_lf_become_canonical_wherever_they_are_cut(
+        octets in content(), cuts: [Index; 4], reads: [Index; 4],
+    ) {
+        let mut session = b"EHLO a.test\r\nMAIL FROM:<>\r\nRCPT TO:<u@ok.test>\r\n".to_vec();
+        for chunk in cut(&octets, &cuts) {
+            session.extend_from_slice(format!("BDAT {}\r\n", chunk.len()).as_bytes());
+            session.extend_from_slice(chunk);
+        }
+        session.extend_from_slice(b"BDAT 0 LAST\r\nRSET\r\n");
+        let settings = ["size=1000000".to_owned(), "tiny=10".to_owned()];
+        let heard = speak(&settings, &cut(&session, &reads));
+        let wanted = naive_chunks(&octets);
+        let ends: Vec<String> = heard.events.iter().filter(|event| event.starts_with("end ")).cloned().collect();
+        match &wanted {
+            Some(content) => prop_assert_eq!(ends, vec![format!("end {}", content.len())]),
+            None => prop_assert!(ends.is_empty() && heard.events.iter().any(|event| event == "reset")),
+        }
+        let content = heard.events.iter().find_map(|event| event.strip_prefix("content "));
+        let wanted = wanted.filter(|content| !content.is_empty());
+        prop_assert_eq!(content.map(str::to_owned), wanted.map(|content| content.escape_ascii().to_string()));
+        let single: Vec<&[u8]> = session.chunks(1).collect();
+        prop_assert_eq!(heard, speak(&settings, &single));
     }
 
     #[test]

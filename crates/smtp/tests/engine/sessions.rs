@@ -1,5 +1,6 @@
 //! What a row can't say: the calls of the shell, and bounds under a flood.
 
+use gatepost_smtp::address::ReversePath;
 use gatepost_smtp::envelope::{CloseReason, Notify, Offer, Reason, Ret, Verdict};
 use gatepost_smtp::server::{Engine, Event, Impurity, Limits, Phase, Settings};
 use gatepost_testkit::dialogue::prelude;
@@ -75,6 +76,53 @@ fn the_transaction_is_there_while_it_runs() {
     assert!(engine.mail().is_some(), "until the answer");
     engine.answer(&OK);
     assert!(engine.mail().is_none());
+}
+
+#[test]
+fn p9_issue_10_whatever_is_lenient_hands_on_what_is_canonical() {
+    for (line, path, envid) in [
+        ("MAIL FROM:\t<s@c.test>", "s@c.test", None),
+        ("\tMAIL\tFROM :\t< s@c.test. >\tSIZE=7", "s@c.test", None),
+        (" MAIL FROM: s@c.test.", "s@c.test", None),
+        ("MAIL FROM:< >", "", None),
+        ("MAIL FROM:< \"s \"@c.test >", "\"s \"@c.test", None),
+        ("MAIL FROM:<@r.test:S@c.test.>", "S@c.test", None),
+        ("MAIL FROM:<s@[192.0.2.1]>", "s@[192.0.2.1]", None),
+        ("MAIL FROM:<> ENVID=a+2Bb", "", Some("a+2Bb")),
+        ("MAIL FROM:<> ENVID=a+2bb", "", Some("a+2Bb")),
+        ("MAIL FROM:<> ENVID=QUJD==", "", Some("QUJD+3D+3D")),
+        ("MAIL FROM:<> ENVID=a+0Ab", "", None),
+        ("MAIL FROM:<> ENVID=a\u{e9}", "", None),
+        ("MAIL FROM:<> ENVID=", "", None),
+        // A hundred octets, of which one grows when it is written as it should be.
+        (&format!("MAIL FROM:<> ENVID={}=", "x".repeat(99)), "", None),
+    ] {
+        let mut engine = after("ehlo", &[]);
+        assert_eq!(engine.read(format!("{line}\r\n").as_bytes()).1, Event::Mail, "{line}");
+        let mail = engine.mail().unwrap();
+        assert_eq!(mail.reverse_path.as_bytes(), path.as_bytes(), "{line}");
+        assert_eq!(mail.parameters.envid.as_deref(), envid.map(str::as_bytes), "{line}");
+        // As a backend's keeper reads it again.
+        assert!(ReversePath::parse(mail.reverse_path.as_bytes(), false).is_ok(), "{line}");
+    }
+    for (line, path, orcpt) in [
+        (" RCPT TO:\t< u@ok.test. >", "u@ok.test", None),
+        ("RCPT TO:< postmaster >", "postmaster", None),
+        ("RCPT TO:<u@ok.test> ORCPT=rfc822;user+2btag@ok.test", "u@ok.test", Some("rfc822;user+2Btag@ok.test")),
+        ("RCPT TO:<u@ok.test> ORCPT=rfc822;SRS0=ab=c@a.test", "u@ok.test", Some("rfc822;SRS0+3Dab+3Dc@a.test")),
+        ("RCPT TO:<u@ok.test> ORCPT=rfc822;user+tag@ok.test", "u@ok.test", Some("rfc822;user+2Btag@ok.test")),
+        ("RCPT TO:<u@ok.test> ORCPT=RFC822;x@y", "u@ok.test", Some("RFC822;x@y")),
+        ("RCPT TO:<u@ok.test> ORCPT=x@y", "u@ok.test", None),
+        ("RCPT TO:<u@ok.test> ORCPT=rfc822;a+00b", "u@ok.test", None),
+        ("RCPT TO:<u@ok.test> ORCPT=rfc822;a=+0D+0A", "u@ok.test", None),
+        ("RCPT TO:<u@ok.test> ORCPT=rfc822;", "u@ok.test", None),
+    ] {
+        let mut engine = after("mail", &[]);
+        assert_eq!(engine.read(format!("{line}\r\n").as_bytes()).1, Event::Rcpt, "{line}");
+        let rcpt = engine.rcpt().unwrap();
+        assert_eq!(rcpt.forward_path.as_bytes(), path.as_bytes(), "{line}");
+        assert_eq!(rcpt.parameters.orcpt.as_deref(), orcpt.map(str::as_bytes), "{line}");
+    }
 }
 
 #[test]
