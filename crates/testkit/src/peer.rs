@@ -239,6 +239,8 @@ define(`QUEUE_DIR', `/var/spool/mqueue')dnl
 define(`STATUS_FILE', `/run/sendmail.st')dnl
 define(`ALIAS_FILE', `/etc/mail/aliases')dnl
 define(`confDELIVERY_MODE', `queueonly')dnl
+define(`confQUEUE_LA', `1000')dnl
+define(`confREFUSE_LA', `1000')dnl
 define(`confDONT_PROBE_INTERFACES', `True')dnl
 define(`confMAX_MESSAGE_SIZE', `10000')dnl
 define(`confTO_IDENT', `0')dnl

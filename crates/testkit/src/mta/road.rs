@@ -141,6 +141,8 @@ define(`STATUS_FILE', `/run/sendmail-road.st')dnl
 define(`ALIAS_FILE', `/etc/mail/aliases')dnl
 define(`confSERVICE_SWITCH_FILE', `/etc/mail/switch')dnl
 define(`confDELIVERY_MODE', `interactive')dnl
+define(`confQUEUE_LA', `1000')dnl
+define(`confREFUSE_LA', `1000')dnl
 define(`confDONT_PROBE_INTERFACES', `True')dnl
 define(`RELAY_MAILER_ARGS', `TCP $h {port}')dnl
 define(`SMART_HOST', `[{HERE}]')dnl
