@@ -176,8 +176,15 @@ pub struct Limits {
     pub message_size: u64,
     /// Recipients in one transaction.
     pub recipients: u16,
-    /// Wait for a command.
+    /// `Received` fields in a message; one with more is in a loop, RFC 5321 §6.3.
+    pub hops: u32,
+    /// Wait for a command, RFC 5321 §4.5.3.2.7.
     pub command_timeout: Duration,
+    /// Longest silence within content. RFC 5321 §4.5.3.2.5 has a client wait 3 minutes with each block, §4.5.3.2.7 a server 5.
+    pub content_timeout: Duration,
+    /// Octets a second that content must have, on the average of five minutes; 0: any. A sender over HF radio or a satellite
+    /// modem has 300; without a bound, one octet in each `content_timeout` holds a session as long as `session_time`.
+    pub minimum_rate: u32,
     /// Longest life of a session.
     pub session_time: Duration,
 }
@@ -191,7 +198,10 @@ impl Default for Limits {
             offences: 30,
             message_size: 50 << 20,
             recipients: 1000,
+            hops: 100,
             command_timeout: Duration::from_secs(300),
+            content_timeout: Duration::from_secs(300),
+            minimum_rate: 100,
             session_time: Duration::from_secs(3600),
         }
     }

@@ -58,7 +58,10 @@ fn config_defaults_are_those_of_the_manual() {
             offences: 30,
             message_size: 52_428_800,
             recipients: 1000,
+            hops: 100,
             command_timeout: Duration::from_secs(300),
+            content_timeout: Duration::from_secs(300),
+            minimum_rate: 100,
             session_time: Duration::from_secs(3600),
         }
     );
@@ -121,7 +124,10 @@ sessions_per_address = 20
 offences = 30
 message_size = "50MiB"
 recipients = 1000
+hops = 100
 command_timeout = "5m"
+content_timeout = "5m"
+minimum_rate = 100
 session_time = "1h"
 
 [jail]
@@ -178,6 +184,9 @@ message_size = "1GiB"
 sessions = 3
 recipients = 0x100
 command_timeout = "10s"
+content_timeout = "20m"
+minimum_rate = 0
+hops = 25
 [jail]
 relax = ["distinct-users", "namespaces", "namespaces"]
 "#,
@@ -202,6 +211,8 @@ relax = ["distinct-users", "namespaces", "namespaces"]
     assert_eq!(config.limits.message_size, 1 << 30);
     assert_eq!(config.limits.recipients, 256);
     assert_eq!(config.limits.command_timeout, Duration::from_secs(10));
+    assert_eq!(config.limits.content_timeout, Duration::from_secs(1200));
+    assert_eq!((config.limits.minimum_rate, config.limits.hops), (0, 25));
     assert_eq!(config.jail.relax, [Relax::Namespaces, Relax::DistinctUsers]);
 }
 

@@ -367,6 +367,16 @@ const ROWS: &[Row] = &[
     ),
     ("no_helo = false", "no_ehlo = false", "no_ehlo", "unknown key \"no_ehlo\" in [smtp]", "write no_helo"),
     // [limits]
+    ("\"5m\"", "\"5m\"\nhops = 24", "24", "limits.hops: 24 is too little", "write 25 or more"),
+    ("\"5m\"", "\"5m\"\nhops = 1001", "1001", "limits.hops: 1001 is too much", "write 1000 or less"),
+    (
+        "\"5m\"",
+        "\"5m\"\ncontent_timeout = \"0s\"",
+        "\"0s\"",
+        "limits.content_timeout: 0s is too little",
+        "write 1s or more",
+    ),
+    ("\"5m\"", "\"5m\"\nminimum_rate = \"1k\"", "\"1k\"", "limits.minimum_rate: a text", "write a whole number"),
     ("\"1MiB\"", "\"100KiB\"", "\"100KiB\"", "limits.data: 100KiB is too little", "write 512KiB or more"),
     ("\"1MiB\"", "1024", "1024", "limits.data: 1KiB is too little", "write 512KiB or more"),
     ("\"1MiB\"", "\"2GiB\"", "\"2GiB\"", "2GiB is too much", "write 1GiB or less"),

@@ -63,7 +63,10 @@ fn limits(limits: &config::Limits) -> Limits {
         offences: limits.offences,
         message_size: limits.message_size,
         recipients: limits.recipients,
+        hops: limits.hops,
         command_timeout: seconds(limits.command_timeout),
+        content_timeout: seconds(limits.content_timeout),
+        minimum_rate: limits.minimum_rate,
         session_time: seconds(limits.session_time),
     }
 }

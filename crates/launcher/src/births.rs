@@ -175,6 +175,8 @@ fn nursery(plan: &Plan, listeners: Vec<TlsMode>) -> Result<NurserySlice, String>
         recipients: plan.limits.recipients,
         leniency: plan.leniency,
         command_timeout: plan.limits.command_timeout,
+        content_timeout: plan.limits.content_timeout,
+        minimum_rate: plan.limits.minimum_rate,
         session_time: plan.limits.session_time,
     })
 }
@@ -218,6 +220,7 @@ fn handoff(plan: &Plan) -> HandoffSlice {
         reply_timeout: plan.backend.reply_timeout,
         message_size: plan.limits.message_size,
         recipients: plan.limits.recipients,
+        hops: plan.limits.hops,
         spool: "/content".to_owned(),
     }
 }

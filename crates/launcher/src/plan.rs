@@ -124,8 +124,14 @@ pub struct Limits {
     pub message_size: u64,
     /// Recipients in one transaction.
     pub recipients: u16,
+    /// `Received` fields in a message; one with more is in a loop.
+    pub hops: u32,
     /// Wait for a command, seconds.
     pub command_timeout: u32,
+    /// Longest silence within content, seconds.
+    pub content_timeout: u32,
+    /// Octets a second that content must have on the average of minutes; 0: any.
+    pub minimum_rate: u32,
     /// Longest session, seconds.
     pub session_time: u32,
 }

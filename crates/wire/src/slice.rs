@@ -155,6 +155,10 @@ pub struct NurserySlice {
     pub leniency: u16,
     /// Wait for a command, seconds.
     pub command_timeout: u32,
+    /// Longest silence within content, seconds.
+    pub content_timeout: u32,
+    /// Octets a second that content must have on the average of minutes; 0: any.
+    pub minimum_rate: u32,
     /// Longest life of a session, seconds.
     pub session_time: u32,
 }
@@ -172,6 +176,8 @@ impl Slice for NurserySlice {
         w.u16(self.recipients);
         w.u16(self.leniency);
         w.u32(self.command_timeout);
+        w.u32(self.content_timeout);
+        w.u32(self.minimum_rate);
         w.u32(self.session_time);
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, WireError> {
@@ -187,6 +193,8 @@ impl Slice for NurserySlice {
             recipients: r.u16()?,
             leniency: r.u16()?,
             command_timeout: r.u32()?,
+            content_timeout: r.u32()?,
+            minimum_rate: r.u32()?,
             session_time: r.u32()?,
         })
     }
@@ -289,6 +297,8 @@ pub struct HandoffSlice {
     pub message_size: u64,
     /// Recipients in one transaction.
     pub recipients: u16,
+    /// `Received` fields in a message; one with more is in a loop.
+    pub hops: u32,
     /// Directory for content files, as handoff sees it.
     pub spool: String,
 }
@@ -319,6 +329,7 @@ impl Slice for HandoffSlice {
         w.u32(self.reply_timeout);
         w.u64(self.message_size);
         w.u16(self.recipients);
+        w.u32(self.hops);
         w.bytes16(self.spool.as_bytes());
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, WireError> {
@@ -343,6 +354,7 @@ impl Slice for HandoffSlice {
             reply_timeout: r.u32()?,
             message_size: r.u64()?,
             recipients: r.u16()?,
+            hops: r.u32()?,
             spool: r.text16()?,
         })
     }

@@ -15,10 +15,15 @@ const DATA: RangeInclusive<u64> = 512 * KIB..=GIB;
 const MESSAGE_SIZE: RangeInclusive<u64> = 64 * KIB..=16 * GIB;
 /// Recipients: RFC 5321 §4.5.3.1.8 wants room for 100 at least.
 const RECIPIENTS: RangeInclusive<u16> = 100..=u16::MAX;
+/// Hops of a loop: RFC 5321 §6.3 wants a large number, at least 100 as a rule; common servers have 25 to 100.
+const HOPS: RangeInclusive<u32> = 25..=1000;
+/// Octets a second.
+const MINIMUM_RATE: RangeInclusive<u32> = 0..=1_000_000;
 /// Each session is a process.
 const SESSIONS: RangeInclusive<u32> = 1..=100_000;
 const OFFENCES: RangeInclusive<u32> = 0..=1_000_000;
-const COMMAND_TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+/// A wait for the client.
+const CLIENT_TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 const SESSION_TIME: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 
 pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>) -> Limits {
@@ -32,7 +37,10 @@ pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>) -> Limits {
         offences: section.number(page, "offences", OFFENCES, default.offences),
         message_size: section.size(page, "message_size", MESSAGE_SIZE, default.message_size),
         recipients: section.number(page, "recipients", RECIPIENTS, default.recipients),
-        command_timeout: section.duration(page, "command_timeout", COMMAND_TIMEOUT, default.command_timeout),
+        hops: section.number(page, "hops", HOPS, default.hops),
+        command_timeout: section.duration(page, "command_timeout", CLIENT_TIMEOUT, default.command_timeout),
+        content_timeout: section.duration(page, "content_timeout", CLIENT_TIMEOUT, default.content_timeout),
+        minimum_rate: section.number(page, "minimum_rate", MINIMUM_RATE, default.minimum_rate),
         session_time: section.duration(page, "session_time", SESSION_TIME, default.session_time),
     }
 }

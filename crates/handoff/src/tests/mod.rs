@@ -78,6 +78,7 @@ impl Scene {
             reply_timeout: 540,
             message_size: 1_000_000,
             recipients: 100,
+            hops: 100,
             spool: spool.to_str().unwrap().to_owned(),
         };
         Self { directory, slice, timeouts: LONG_TIMEOUTS }

@@ -232,6 +232,8 @@ pub(crate) fn slice(mode: TlsMode) -> NurserySlice {
         recipients: 100,
         leniency: Leniency::default().to_bits(),
         command_timeout: 300,
+        content_timeout: 300,
+        minimum_rate: 100,
         session_time: 3600,
     }
 }
