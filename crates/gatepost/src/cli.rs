@@ -3,7 +3,7 @@
 use crate::{log, plan, trial};
 use clap::{Args, Parser, Subcommand};
 use gatepost_jail::audit::{self, Expectations};
-use gatepost_launcher::fitness::Fitness;
+use gatepost_launcher::fitness::{Fitness, Level};
 use gatepost_launcher::plan::Plan;
 use gatepost_wire::slice::Dialect;
 use std::net::SocketAddr;
@@ -31,7 +31,8 @@ enum Command {
     Try(TryArgs),
     /// The daemon, in the foreground: ready by sd_notify, TERM drains, HUP reloads
     Serve(ConfigArgs),
-    /// Everything that can be known before serving, in one table; exit 0 or 1
+    /// Everything that can be known before serving, in one table; changes nothing. Exit 0: ready, 1: will not serve,
+    /// 2: serves, but look at what it says
     Check(ConfigArgs),
     /// What each running process is confined to, read from /proc; exit 0 or 1
     Audit(AuditArgs),
@@ -70,9 +71,25 @@ struct AuditArgs {
     pids: Vec<u32>,
 }
 
-/// Does what the command line says. Exit status: 0 well, 1 not, 2 the command line itself is wrong.
+/// Exit status of `check` where it serves, but somebody should look.
+const LOOK: u8 = 2;
+
+/// Does what the command line says. Exit status: 0 well, 1 not, 2 the command line itself is wrong; but for `check`, where
+/// 2 has a meaning, that is 1 too.
 pub(crate) fn run() -> ExitCode {
-    match Cli::parse().command {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(e) => {
+            let check = std::env::args_os().nth(1).is_some_and(|word| word == "check");
+            let _ = e.print();
+            return if check && e.use_stderr() {
+                ExitCode::FAILURE
+            } else {
+                ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(1))
+            };
+        }
+    };
+    match command {
         Command::Try(args) => trial::run(&args),
         Command::Serve(args) => serve(&args.config),
         Command::Check(args) => {
@@ -111,37 +128,50 @@ pub(crate) fn fail(why: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// What can be known before serving. What only a start can tell, a start without clients tells.
+/// What can be known before serving, of which what only a start can tell is told by a start without clients. Changes
+/// nothing. Exit status 0: ready; 1: will not serve; 2: serves, but somebody should look.
 fn check(path: &std::path::Path) -> ExitCode {
     let plan = match plan::from_file(path) {
         Ok(plan) => plan,
         Err(faults) => return fail(&faults),
     };
-    let row =
-        |fit: bool, what: &str, found: &str| println!("{:<7} {what:<44} {found}", if fit { "ok" } else { "FAULT" });
-    row(true, &format!("configuration {}", path.display()), "no mistakes");
-    let fitness = Fitness::of(&plan);
-    for finding in &fitness.findings {
-        row(finding.fit, &finding.subject, &finding.text);
-    }
-    if !fitness.faults().is_empty() {
-        return ExitCode::FAILURE;
-    }
-    let proof = match (plan.backend.dialect, plan.backend.relay_proof) {
-        (Dialect::Qmqp, _) => "takes messages from us, for whomever they are: what may pass is said by [relay] alone",
-        (_, true) => "refuses to relay for a stranger",
-        (_, false) => "not asked: relay_proof = false",
+    let mut worst = Level::Good;
+    let mut row = |level: Level, what: &str, found: &str| {
+        worst = worst.max(level);
+        let word = match level {
+            Level::Good => "ok",
+            Level::Note => "note",
+            Level::Look => "LOOK",
+            Level::Fault => "FAULT",
+        };
+        println!("{word:<7} {what:<44} {found}");
     };
-    match gatepost_launcher::rehearse(plan) {
-        Ok(()) => {
-            row(true, "jails", "entered, proved from inside, seen from outside");
-            row(true, "backend", proof);
-            ExitCode::SUCCESS
+    row(Level::Good, &format!("configuration {}", path.display()), "no mistakes");
+    let fitness = Fitness::before_start(&plan);
+    for finding in &fitness.findings {
+        row(finding.level, &finding.subject, &finding.text);
+    }
+    // Where the system does not fit the configuration no role would get far.
+    if fitness.faults().is_empty() {
+        let proof = match (plan.backend.dialect, plan.backend.relay_proof) {
+            (Dialect::Qmqp, _) => {
+                "takes messages from us, for whomever they are: what may pass is said by [relay] alone"
+            }
+            (_, true) => "refuses to relay for a stranger",
+            (_, false) => "not asked: relay_proof = false",
+        };
+        match gatepost_launcher::rehearse(plan) {
+            Ok(()) => {
+                row(Level::Good, "jails", "entered, proved from inside, seen from outside");
+                row(Level::Good, "backend", proof);
+            }
+            Err(e) => row(Level::Fault, "rehearsal in the jails", &e.to_string()),
         }
-        Err(e) => {
-            row(false, "rehearsal in the jails", &e.to_string());
-            ExitCode::FAILURE
-        }
+    }
+    match worst {
+        Level::Good | Level::Note => ExitCode::SUCCESS,
+        Level::Look => LOOK.into(),
+        Level::Fault => ExitCode::FAILURE,
     }
 }
 

@@ -32,6 +32,7 @@ pub(crate) fn from_file(path: &Path) -> Result<Plan, String> {
         limits: limits(&config.limits),
         receiver: None,
         trial: false,
+        rehearsal: false,
         hostname: config.hostname,
     })
 }

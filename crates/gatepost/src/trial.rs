@@ -71,6 +71,7 @@ fn plan(args: &TryArgs) -> Result<Plan, String> {
         relax: Relax::default(),
         receiver,
         trial: true,
+        rehearsal: false,
     })
 }
 

@@ -64,7 +64,9 @@ pub fn run(newborn: Newborn) -> Result<(), HandoffError> {
     let timeouts = Timeouts::new(Duration::from_secs(slice.reply_timeout.into()));
     let shared = Shared::new(&slice, timeouts)?;
     let entered = newborn.enter(Role::Handoff)?;
-    shared.prepare_spool(&slice.spool)?;
+    if !slice.spool.is_empty() {
+        shared.prepare_spool(&slice.spool)?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()

@@ -88,14 +88,19 @@ fn backend_name(index: usize) -> String {
 fn anchor(role: Role, plan: &Plan) -> PathBuf {
     match (plan.relax.namespaces, role) {
         (false, _) | (true, Role::Handoff) => plan.spool.clone(),
-        (true, _) => plan.spool.join("empty"),
+        // Before the first start there is no empty directory, and a rehearsal makes none.
+        (true, _) if plan.rehearsal && !crate::spool::empty(plan).is_dir() => plan.spool.clone(),
+        (true, _) => crate::spool::empty(plan),
     }
 }
 
 fn binds(role: Role, plan: &Plan) -> Vec<(String, String, bool)> {
     match (role, &plan.receiver) {
         (Role::Handoff, _) => {
-            let mut binds = vec![(text(&plan.spool.join("content")), "content".to_owned(), true)];
+            let mut binds = Vec::new();
+            if !plan.rehearsal {
+                binds.push((text(&crate::spool::content(plan)), "content".to_owned(), true));
+            }
             for (index, connect) in plan.backend.connect.iter().enumerate() {
                 if let Connect::Unix(path) = connect {
                     let directory = path.parent().unwrap_or(Path::new("/"));
@@ -221,6 +226,6 @@ fn handoff(plan: &Plan) -> HandoffSlice {
         message_size: plan.limits.message_size,
         recipients: plan.limits.recipients,
         hops: plan.limits.hops,
-        spool: "/content".to_owned(),
+        spool: if plan.rehearsal { String::new() } else { "/content".to_owned() },
     }
 }

@@ -1,17 +1,33 @@
 //! Does the system fit the plan? Looked at before anything is bound, all faults at once; `gatepost check` prints the same.
+//! Nothing here changes anything.
 
-use crate::plan::{Connect, PairSource, Plan, Queue, QueueUser, Users};
+mod address;
+mod backend;
+mod pair;
+mod spool;
+
+pub(crate) use pair::{apart, load_pair};
+
+use crate::plan::{Plan, Queue, QueueUser, Users};
 use gatepost_jail::profile::{PROFILES, Profile};
 use gatepost_sys::process;
-use gatepost_tls::pair::{Pair, Term};
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::Ground;
 use std::collections::BTreeMap;
-use std::fs::Metadata;
-use std::io;
-use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+
+/// What follows from one thing that was looked at; the last is the worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// As it should be.
+    Good,
+    /// As it should be, with advice.
+    Note,
+    /// It serves, but somebody should look.
+    Look,
+    /// It will not serve.
+    Fault,
+}
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +36,8 @@ pub struct Finding {
     pub subject: String,
     /// What was found, or a sentence that says what is wrong and what to do.
     pub text: String,
-    /// Fit to start.
-    pub fit: bool,
+    /// What follows from it.
+    pub level: Level,
 }
 
 /// Facts about the system that the start is built on.
@@ -40,27 +56,13 @@ pub struct Fitness {
 }
 
 impl Fitness {
-    /// Looks at everything.
+    /// Looks at everything that a start is built on. Changes nothing.
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
-        let ground = if gatepost_sys::process::effective_ids().0 == 0 { Ground::Root } else { Ground::User };
-        let mut fitness = Self {
-            ground,
-            ids: BTreeMap::new(),
-            queue_user: gatepost_sys::process::effective_ids().0,
-            backend_groups: Vec::new(),
-            findings: Vec::new(),
-        };
+        let mut fitness = Self::unseen();
         fitness.look_at_users(plan);
         fitness.look_at_spool(plan);
-        for listen in &plan.listen {
-            fitness.look_at_address(listen.address);
-        }
-        if plan.speaks_tls() {
-            for pair in &plan.pairs {
-                fitness.look_at_pair(pair);
-            }
-        }
+        fitness.look_at_pairs(plan);
         if let Some(queue) = &plan.backend.queue {
             fitness.look_at_queue(queue);
         }
@@ -69,13 +71,45 @@ impl Fitness {
                 fitness.look_at_backend(connect, plan);
             }
         }
+        fitness.look_at_relay_clients(plan);
         fitness
+    }
+
+    /// Looks at what a start finds out by doing it as well: whether each address can be listened on. Changes nothing.
+    #[must_use]
+    pub fn before_start(plan: &Plan) -> Self {
+        let mut fitness = Self::of(plan);
+        for listen in &plan.listen {
+            fitness.look_at_address(listen);
+        }
+        fitness
+    }
+
+    fn unseen() -> Self {
+        let user = process::effective_ids().0;
+        Self {
+            ground: if user == 0 { Ground::Root } else { Ground::User },
+            ids: BTreeMap::new(),
+            queue_user: user,
+            backend_groups: Vec::new(),
+            findings: Vec::new(),
+        }
     }
 
     /// The sentences of what is not fit.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
-        self.findings.iter().filter(|f| !f.fit).map(|f| format!("{}: {}", f.subject, f.text)).collect()
+        self.sentences(Level::Fault)
+    }
+
+    /// The sentences of what serves, but should be looked at.
+    #[must_use]
+    pub fn looks(&self) -> Vec<String> {
+        self.sentences(Level::Look)
+    }
+
+    fn sentences(&self, level: Level) -> Vec<String> {
+        self.findings.iter().filter(|f| f.level == level).map(|f| format!("{}: {}", f.subject, f.text)).collect()
     }
 
     /// User and group of `role`.
@@ -86,9 +120,13 @@ impl Fitness {
     }
 
     fn note(&mut self, subject: impl Into<String>, result: Result<String, String>) {
-        let fit = result.is_ok();
+        let level = if result.is_ok() { Level::Good } else { Level::Fault };
         let (Ok(text) | Err(text)) = result;
-        self.findings.push(Finding { subject: subject.into(), text, fit });
+        self.add(subject, level, text);
+    }
+
+    fn add(&mut self, subject: impl Into<String>, level: Level, text: impl Into<String>) {
+        self.findings.push(Finding { subject: subject.into(), text: text.into(), level });
     }
 
     fn look_at_users(&mut self, plan: &Plan) {
@@ -164,92 +202,6 @@ impl Fitness {
         };
         self.note(format!("queue program {}", queue.program.display()), program);
     }
-
-    /// Whether it can be bound is found out by binding it, or by inheriting it; here only what a running gatepost would
-    /// not explain.
-    fn look_at_address(&mut self, address: SocketAddr) {
-        let seen = match std::net::TcpListener::bind(address) {
-            Ok(_) => "free".to_owned(),
-            Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => {
-                "in use now, by a running gatepost or another".into()
-            }
-            Err(e) => format!("cannot be bound by this user ({e}), so it must be inherited"),
-        };
-        self.note(format!("address {address}"), Ok(seen));
-    }
-
-    fn look_at_spool(&mut self, plan: &Plan) {
-        let subject = format!("spool {}", plan.spool.display());
-        match trusted_directory(&plan.spool) {
-            Ok(()) => self.note(subject, Ok("writable by its owner only".into())),
-            Err(why) if plan.trial => {
-                self.note(subject, Ok(format!("good enough to try; serve would refuse it: {why}")))
-            }
-            Err(why) => self.note(subject, Err(why)),
-        }
-    }
-
-    fn look_at_pair(&mut self, source: &PairSource) {
-        let PairSource::Files { certificate, key, .. } = source else {
-            self.note("certificate", Ok("self-signed, made for this run".into()));
-            return;
-        };
-        let secret = secret_file(key);
-        self.note(format!("key {}", key.display()), secret.map(|()| "not readable by others".into()));
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        // An expired certificate still encrypts, and most senders do not look: said, but no reason not to start.
-        let fits = apart(|| {
-            let (pair, _) = load_pair(source)?;
-            Ok(match pair.validity.at(now) {
-                Term::Current => "belongs to its key",
-                Term::NotYet => "belongs to its key, but is not valid yet: senders that verify will not use it",
-                Term::Expired => "belongs to its key, but has expired: renew it, senders that verify will not use it",
-            }
-            .into())
-        });
-        self.note(format!("certificate {}", certificate.display()), fits);
-    }
-
-    fn look_at_backend(&mut self, connect: &Connect, plan: &Plan) {
-        let Connect::Unix(path) = connect else { return };
-        let found = if plan.relax.namespaces && !path.starts_with(&plan.spool) {
-            Err(format!(
-                "without namespaces handoff sees the spool only: let the MTA listen below {}, or use tcp:",
-                plan.spool.display()
-            ))
-        } else {
-            self.reach(path)
-        };
-        self.note(format!("backend unix:{}", path.display()), found);
-    }
-
-    /// Can handoff's user reach the socket? If it takes a group to do so, that group is what it keeps, and no more.
-    fn reach(&mut self, path: &Path) -> Result<String, String> {
-        let directory = path.parent().ok_or("is not an absolute path")?;
-        let seen = std::fs::metadata(directory).map_err(|e| {
-            format!("cannot look at its directory {}: {e}; is the MTA installed and started?", directory.display())
-        })?;
-        let mut groups = Vec::new();
-        if seen.mode() & 0o001 == 0 && seen.mode() & 0o010 != 0 && seen.gid() != 0 {
-            groups.push(seen.gid());
-        }
-        match std::fs::metadata(path) {
-            Ok(socket) if !socket.file_type().is_socket() => return Err("is there but is not a socket".into()),
-            Ok(socket) if socket.mode() & 0o002 == 0 && socket.mode() & 0o020 != 0 && socket.gid() != 0 => {
-                groups.push(socket.gid());
-            }
-            _ => {}
-        }
-        groups.dedup();
-        let missing =
-            if path.exists() { "" } else { "; the socket is not there now: is the MTA's service set up and started?" };
-        let text = match groups.as_slice() {
-            [] => format!("reachable without any group{missing}"),
-            groups => format!("handoff keeps group {groups:?} to reach it{missing}"),
-        };
-        self.backend_groups.extend(groups);
-        Ok(text)
-    }
 }
 
 /// Uid and gid of an account. /etc/passwd is read as it is: a static program has no name service to ask.
@@ -276,88 +228,5 @@ fn own_ids(profile: &Profile, users: &Users, passwd: &str) -> Result<(u32, u32),
     match users {
         Users::From(base) => Ok((base.saturating_add(profile.number), base.saturating_add(profile.number))),
         Users::Accounts(prefix) => account(passwd, &format!("{prefix}-{}", profile.account)),
-    }
-}
-
-/// Root, or whoever runs us, owns the directory and all above it, and nobody else may write there: else somebody could
-/// put another directory in its place.
-fn trusted_directory(path: &Path) -> Result<(), String> {
-    if !path.is_absolute() {
-        return Err("must be an absolute path".into());
-    }
-    let us = gatepost_sys::process::effective_ids().0;
-    for part in path.ancestors() {
-        let seen = std::fs::symlink_metadata(part)
-            .map_err(|e| format!("{}: {e}; make it with: install -d -m 0755 {}", part.display(), part.display()))?;
-        if part == path && !seen.is_dir() {
-            return Err("is not a directory".into());
-        }
-        let sticky = seen.mode() & 0o1000 != 0 && part != path;
-        if seen.mode() & 0o022 != 0 && !sticky && !seen.file_type().is_symlink() {
-            return Err(format!("{} is writable by others; run: chmod go-w {}", part.display(), part.display()));
-        }
-        if ![0, us].contains(&seen.uid()) {
-            return Err(format!(
-                "{} belongs to uid {}; run: chown root {}",
-                part.display(),
-                seen.uid(),
-                part.display()
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn secret_file(path: &Path) -> Result<(), String> {
-    let seen: Metadata = std::fs::metadata(path).map_err(|e| format!("cannot look at it: {e}"))?;
-    if seen.mode() & 0o007 != 0 {
-        return Err(format!("may be read or changed by everybody; run: chmod 0600 {}", path.display()));
-    }
-    if seen.mode() & 0o020 != 0 {
-        return Err(format!("may be changed by its group; run: chmod 0600 {}", path.display()));
-    }
-    Ok(())
-}
-
-/// A certificate chain, and the PEM text of its key.
-pub(crate) type LoadedPair = (Pair, Vec<u8>);
-
-/// Reads a pair and makes sure that its halves belong together. To be called [`apart`]: readers of PEM leave pieces of a
-/// key behind in memory.
-pub(crate) fn load_pair(source: &PairSource) -> Result<LoadedPair, String> {
-    let (names, certificate, key, what) = match source {
-        PairSource::Memory { certificate, key } => (Vec::new(), certificate.clone(), key.clone(), String::new()),
-        PairSource::Files { names, certificate, key } => {
-            let read = |path: &Path| std::fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()));
-            let what = format!(" (certificate {}, key {})", certificate.display(), key.display());
-            (names.clone(), read(certificate)?, read(key)?, what)
-        }
-    };
-    let pair = Pair::load(&certificate, &key, &names).map_err(|e| format!("{e}{what}"))?;
-    Ok((pair, key))
-}
-
-/// Does what needs keys in a process of its own, so that this one never has any in its memory (P5).
-///
-/// # Errors
-/// What `work` said, or the system's refusal.
-pub(crate) fn apart(mut work: impl FnMut() -> Result<String, String>) -> Result<String, String> {
-    let mut attempt = || {
-        process::apart(|| {
-            let (mark, text) = match work() {
-                Ok(text) => (b'+', text),
-                Err(text) => (b'-', text),
-            };
-            [&[mark], text.as_bytes()].concat()
-        })
-    };
-    // Whoever kills a process of ours at random may hit this one; it is worth another.
-    let said = attempt().or_else(|e| if e.kind() == io::ErrorKind::Interrupted { attempt() } else { Err(e) });
-    let said = said.map_err(|e| format!("cannot read certificates and keys in a process of their own: {e}"))?;
-    let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
-    match said.split_first() {
-        Some((b'+', rest)) => Ok(text(rest)),
-        Some((_, rest)) => Err(text(rest)),
-        None => Err("certificates and keys could not be read".into()),
     }
 }

@@ -5,6 +5,7 @@ use crate::error::LauncherError;
 use crate::fitness::Fitness;
 use crate::plan::Plan;
 use crate::sockets::Socket;
+use crate::spool::InUse;
 use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_jail::{BIRTH_FD, CONTROL_FD, profile};
 use gatepost_sys::process::{self, Namespaces, ProcessId, Signal, Spawn};
@@ -79,6 +80,8 @@ pub(crate) struct Generation {
     restarts: Vec<Restart>,
     failures: Vec<(Role, u32)>,
     serving: bool,
+    /// The spool is ours as long as this generation serves or drains.
+    in_use: Option<InUse>,
     draining: bool,
     inbox: Inbox,
 }
@@ -105,6 +108,7 @@ impl Generation {
             restarts: Vec::new(),
             failures: Vec::new(),
             serving: false,
+            in_use: None,
             draining: false,
             inbox: Inbox::new(64),
         };
@@ -152,7 +156,8 @@ impl Generation {
     }
 
     /// Hands the listener its sockets: from here on clients are served.
-    pub(crate) fn serve(&mut self) {
+    pub(crate) fn serve(&mut self, in_use: InUse) {
+        self.in_use = Some(in_use);
         self.serving = true;
         self.give_sockets();
     }

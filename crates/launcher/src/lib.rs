@@ -12,6 +12,7 @@ mod generation;
 mod look;
 pub mod plan;
 mod sockets;
+mod spool;
 
 pub use error::LauncherError;
 
@@ -20,14 +21,12 @@ use gatepost_sys::confine::{self, Capability};
 use gatepost_sys::limits::{self, Limit};
 use gatepost_sys::process;
 use gatepost_sys::signal::{Notice, Signals};
-use gatepost_wire::control::Role;
 use gatepost_wire::slice::Ground;
 use generation::Generation;
 use plan::Plan;
 use sockets::Socket;
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -74,13 +73,16 @@ pub fn run(plan: Plan, reload: Reload<'_>, started: Started<'_>) -> Result<(), L
 
 /// Starts everything as [`run`] does, in its jails and with its proofs, but takes no client; then ends it again. For
 /// `gatepost check`: chroots that copied nothing and backends that relay for strangers are found before they serve.
+/// Nothing of the system is changed: the spool, which a running gatepost may be using, is not even seen by the roles.
 ///
 /// # Errors
 /// As [`run`].
 pub fn rehearse(plan: Plan) -> Result<(), LauncherError> {
     let program = process::own_program().map_err(|e| LauncherError::System("open my own program file", e))?;
+    let plan = Plan { rehearsal: true, ..plan };
     let fitness = fit(&plan)?;
-    prepare(&plan, &fitness)?;
+    raise_open_files(&plan)?;
+    log_relaxed(&plan, &fitness);
     drop_what_is_not_needed(&fitness)?;
     // Told to stop, it dies of the signal and its roles with it.
     let never = || false;
@@ -101,11 +103,11 @@ impl Launcher {
     fn begin(&mut self, plan: Plan, inherited: Vec<Socket>, started: Started<'_>) -> Result<(), LauncherError> {
         let fitness = fit(&plan)?;
         let sockets = sockets::open(&plan.listen, inherited)?;
-        prepare(&plan, &fitness)?;
+        let in_use = prepare(&plan, &fitness)?;
         drop_what_is_not_needed(&fitness)?;
         let program = Rc::clone(&self.program);
         let mut generation = Generation::start(plan, fitness.clone(), program, sockets, &|| self.told_to_stop())?;
-        generation.serve();
+        generation.serve(in_use);
         self.generations.push(generation);
         started(&fitness);
         tracing::info!("ready");
@@ -193,14 +195,14 @@ impl Launcher {
 
     fn next_generation(&self, plan: Plan) -> Result<Generation, String> {
         let fitness = fit(&plan).map_err(|e| e.to_string())?;
-        prepare(&plan, &fitness).map_err(|e| format!("{e}; this change needs a restart"))?;
+        let in_use = prepare(&plan, &fitness).map_err(|e| format!("{e}; this change needs a restart"))?;
         let kept = self.generations.last().map_or_else(|| Ok(Vec::new()), Generation::copy_sockets);
         let kept = kept.map_err(|e| LauncherError::System("copy the listening sockets", e).to_string())?;
         let sockets = sockets::open(&plan.listen, kept).map_err(|e| e.to_string())?;
         let program = Rc::clone(&self.program);
         let next = Generation::start(plan, fitness, program, sockets, &|| self.told_to_stop());
         let mut next = next.map_err(|e| e.to_string())?;
-        next.serve();
+        next.serve(in_use);
         Ok(next)
     }
 
@@ -223,12 +225,13 @@ fn fit(plan: &Plan) -> Result<Fitness, LauncherError> {
     }
 }
 
-/// What has to be there before roles start, each time they start with another plan.
-fn prepare(plan: &Plan, fitness: &Fitness) -> Result<(), LauncherError> {
+/// What has to be there before roles start, each time they start with another plan. This changes the system.
+fn prepare(plan: &Plan, fitness: &Fitness) -> Result<spool::InUse, LauncherError> {
     raise_open_files(plan)?;
-    prepare_spool(plan, fitness)?;
+    let in_use = spool::prepare(plan, fitness)?;
     log_relaxed(plan, fitness);
-    Ok(())
+    fitness.looks().iter().for_each(|look| tracing::warn!("{look}"));
+    Ok(in_use)
 }
 
 /// Roles need as many descriptors as their profiles say; hard limits cannot be raised once capabilities are gone.
@@ -247,27 +250,6 @@ fn raise_open_files(plan: &Plan) -> Result<(), LauncherError> {
         "limits.sessions = {} needs {most} descriptors, but the hard limit is {got}; raise it (ulimit -Hn, LimitNOFILE=) or lower limits.sessions",
         plan.limits.sessions
     )]))
-}
-
-/// The directory of content files: handoff's own, and nobody else's.
-fn prepare_spool(plan: &Plan, fitness: &Fitness) -> Result<(), LauncherError> {
-    let content = plan.spool.join("content");
-    if plan.relax.namespaces {
-        let _ = std::fs::DirBuilder::new().mode(0o555).create(plan.spool.join("empty"));
-    }
-    let failed = |e| LauncherError::System("make the directory of content files in the spool", e);
-    match std::fs::DirBuilder::new().mode(0o700).create(&content) {
-        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(failed(e)),
-        _ => {}
-    }
-    if fitness.ground == Ground::Root {
-        let (uid, gid) = fitness.ids_of(Role::Handoff);
-        let seen = std::fs::symlink_metadata(&content).map_err(failed)?;
-        if (seen.uid(), seen.gid()) != (uid, gid) {
-            std::os::unix::fs::lchown(&content, Some(uid), Some(gid)).map_err(failed)?;
-        }
-    }
-    Ok(())
 }
 
 fn log_relaxed(plan: &Plan, fitness: &Fitness) {

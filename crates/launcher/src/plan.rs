@@ -40,6 +40,8 @@ pub struct Plan {
     pub receiver: Option<Receiver>,
     /// `try`: its directory lies wherever a newcomer stands, and may belong to him while root runs it.
     pub trial: bool,
+    /// `gatepost check`: roles are started and ended again, and nothing is changed by it. Handoff keeps no content files.
+    pub rehearsal: bool,
 }
 
 /// Whose processes these are.

@@ -1,8 +1,10 @@
 //! Descriptors: flags, closing what was not planned, counting what is left.
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, Flock, FlockArg, OFlag, fcntl};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 /// Sets or clears O_NONBLOCK.
 ///
@@ -96,6 +98,27 @@ pub fn same_file(a: impl AsFd, b: impl AsFd) -> bool {
     match (fstat(a), fstat(b)) {
         (Ok(a), Ok(b)) => (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino),
         _ => false,
+    }
+}
+
+/// A lock on a directory, flock(2)'s: held until it is dropped, or until the process ends.
+#[derive(Debug)]
+pub struct Lock {
+    _directory: Flock<std::fs::File>,
+}
+
+/// Takes a lock on a directory, of which there may be many or, `alone`, one. None: somebody else's is in the way.
+///
+/// # Errors
+/// No such directory, no permission to read it, a file system without locks.
+pub fn lock_directory(path: &Path, alone: bool) -> io::Result<Option<Lock>> {
+    let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+    let directory = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let how = if alone { FlockArg::LockExclusiveNonblock } else { FlockArg::LockSharedNonblock };
+    match Flock::lock(directory, how) {
+        Ok(directory) => Ok(Some(Lock { _directory: directory })),
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, error)) => Err(error.into()),
     }
 }
 

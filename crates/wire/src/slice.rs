@@ -299,7 +299,7 @@ pub struct HandoffSlice {
     pub recipients: u16,
     /// `Received` fields in a message; one with more is in a loop.
     pub hops: u32,
-    /// Directory for content files, as handoff sees it.
+    /// Directory for content files, as handoff sees it; empty: none are kept, because no client will be served.
     pub spool: String,
 }
 

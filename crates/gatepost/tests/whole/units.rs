@@ -107,6 +107,8 @@ fn the_socket_holds_the_door_while_the_service_is_away() {
     // The first client starts the service.
     host.shell("systemctl stop gatepost.service").expect_ok("stop");
     assert_eq!(host.property("gatepost.service", "ActiveState"), "inactive");
+    let checked = host.shell("gatepost check").expect_ok("check").stdout;
+    assert!(checked.contains("held by systemd for a socket unit"), "{checked}");
     let mut first = Client::over(host.host.connect(&format!("{HERE}:25")));
     first.hello("road.test");
     assert_eq!(host.property("gatepost.service", "ActiveState"), "active");

@@ -115,6 +115,7 @@ fn serve(directory: &Path, backend: &str, honest: &str, hostile: &str) -> ExitCo
         relax: Relax::default(),
         receiver,
         trial: false,
+        rehearsal: false,
     };
     match gatepost_launcher::run(plan, &|| Err("the escape room is not furnished anew".to_owned()), &|_| ()) {
         Ok(()) => ExitCode::SUCCESS,

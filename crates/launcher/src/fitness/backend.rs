@@ -1,0 +1,98 @@
+//! The way to the backend: can handoff reach its socket, and can the clients that may relay do so?
+
+use super::{Fitness, Level, apart};
+use crate::plan::{Connect, Plan};
+use gatepost_sys::confine;
+use gatepost_wire::control::Role;
+use gatepost_wire::slice::{Dialect, Ground, Identity};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+impl Fitness {
+    pub(super) fn look_at_backend(&mut self, connect: &Connect, plan: &Plan) {
+        let Connect::Unix(path) = connect else { return };
+        let found = if plan.relax.namespaces && !path.starts_with(&plan.spool) {
+            Err(format!(
+                "without namespaces handoff sees the spool only: let the MTA listen below {}, or use tcp:",
+                plan.spool.display()
+            ))
+        } else {
+            self.reach(path)
+        };
+        self.note(format!("backend unix:{}", path.display()), found);
+    }
+
+    /// Those that may relay, by our word alone: the backend must know them to let them.
+    pub(super) fn look_at_relay_clients(&mut self, plan: &Plan) {
+        let backend = &plan.backend;
+        let unknown = backend.dialect == Dialect::Smtp && backend.identity == Identity::None;
+        if !plan.clients.is_empty() && unknown && backend.relay_proof {
+            self.add(
+                "relay.clients",
+                Level::Look,
+                "the backend is not told who the client is (identity = \"none\"), so it refuses their mail to other domains \
+                 as it refuses a stranger's: hand over by identity = \"xclient\" or \"proxy-v2\", or write clients = []",
+            );
+        }
+    }
+
+    /// Can handoff's user reach the socket? If it takes a group to do so, that group is what it keeps, and no more.
+    fn reach(&mut self, path: &Path) -> Result<String, String> {
+        let directory = path.parent().ok_or("is not an absolute path")?;
+        let seen = std::fs::metadata(directory).map_err(|e| {
+            format!("cannot look at its directory {}: {e}; is the MTA installed and started?", directory.display())
+        })?;
+        let mut groups = Vec::new();
+        if seen.mode() & 0o001 == 0 && seen.mode() & 0o010 != 0 && seen.gid() != 0 {
+            groups.push(seen.gid());
+        }
+        match std::fs::metadata(path) {
+            Ok(socket) if !socket.file_type().is_socket() => return Err("is there but is not a socket".into()),
+            Ok(socket) if socket.mode() & 0o002 == 0 && socket.mode() & 0o020 != 0 && socket.gid() != 0 => {
+                groups.push(socket.gid());
+            }
+            _ => {}
+        }
+        groups.dedup();
+        self.enter(directory, &groups)?;
+        let missing =
+            if path.exists() { "" } else { "; the socket is not there now: is the MTA's service set up and started?" };
+        let text = match groups.as_slice() {
+            [] => format!("reachable without any group{missing}"),
+            groups => format!("handoff keeps group {groups:?} to reach it{missing}"),
+        };
+        self.backend_groups.extend(groups);
+        Ok(text)
+    }
+
+    /// Looks into `directory` as handoff will, which sees it, and not what is above it, in its jail.
+    fn enter(&self, directory: &Path, groups: &[u32]) -> Result<(), String> {
+        let (uid, gid) = self.ids_of(Role::Handoff);
+        apart(|| {
+            let entered = std::env::set_current_dir(directory).and_then(|()| match self.ground {
+                Ground::Root => confine::become_user(uid, gid, groups),
+                Ground::User => Ok(()),
+            });
+            let looked = entered.and_then(|()| std::fs::symlink_metadata("./."));
+            match looked {
+                Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Err(closed(directory, uid)),
+                _ => Ok(String::new()),
+            }
+        })
+        .map(|_| ())
+    }
+}
+
+/// What is wrong with a directory that handoff may not enter.
+fn closed(directory: &Path, uid: u32) -> String {
+    let owner =
+        std::fs::metadata(directory).map_or_else(|_| "its owner".to_owned(), |seen| format!("uid {}", seen.uid()));
+    let advice = if directory.ends_with("private") {
+        "this is where Postfix keeps the sockets of its own programs. Write n in the third column of its line in master.cf, \
+         which puts the socket into public/, and connect = \"unix:/var/spool/postfix/public/...\""
+    } else {
+        "let the MTA put it into a directory that handoff may enter, of mode 0711, or 0710 and a group of its own"
+    };
+    format!("{} is closed to handoff (uid {uid}), only {owner} may enter it: {advice}", directory.display())
+}

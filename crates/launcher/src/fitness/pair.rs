@@ -1,0 +1,203 @@
+//! Certificates and their keys: do they belong together, for whom and until when, and which old senders can use them.
+
+use super::{Fitness, Level};
+use crate::plan::{PairSource, Plan};
+use gatepost_sys::process;
+use gatepost_tls::KeyKind;
+use gatepost_tls::pair::{Pair, Term};
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// A certificate that ends within so many seconds is told of: what renews it, be it one that lasts for days only, should
+/// have done so.
+const SOON: u64 = 24 * 3600;
+
+impl Fitness {
+    pub(super) fn look_at_pairs(&mut self, plan: &Plan) {
+        if !plan.speaks_tls() {
+            return;
+        }
+        let mut kinds = Vec::new();
+        for (index, source) in plan.pairs.iter().enumerate() {
+            // The first is for all who ask for no other, by our own name therefore.
+            let for_all = if index == 0 { Some(plan.hostname.as_str()) } else { None };
+            kinds.extend(self.look_at_pair(source, for_all));
+        }
+        if let Some(advice) = old_senders(&kinds, plan.tls13_only) {
+            self.add("TLS with old senders", Level::Note, advice);
+        }
+    }
+
+    /// The kind of its key, if it can be used.
+    fn look_at_pair(&mut self, source: &PairSource, for_all: Option<&str>) -> Option<KeyKind> {
+        let PairSource::Files { certificate, key, .. } = source else {
+            self.add("certificate", Level::Good, "self-signed, made for this run");
+            return None;
+        };
+        match secret_file(key) {
+            Ok(()) => self.add(format!("key {}", key.display()), Level::Good, "not readable by others"),
+            Err(why) => self.add(format!("key {}", key.display()), Level::Fault, why),
+        }
+        let subject = format!("certificate {}", certificate.display());
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let seen = apart(|| {
+            let (pair, _) = load_pair(source)?;
+            Ok([vec![kind_name(pair.kind).to_owned()], complaints(&pair, for_all, now)].concat().join("\n"))
+        });
+        let text = match seen {
+            Ok(text) => text,
+            Err(why) => {
+                self.add(subject, Level::Fault, why);
+                return None;
+            }
+        };
+        let mut lines = text.lines();
+        let kind = lines.next().and_then(|name| KINDS.iter().find(|(_, known)| *known == name));
+        let mut complaints = lines.peekable();
+        if complaints.peek().is_none() {
+            self.add(subject.clone(), Level::Good, "belongs to its key and is valid now, for the names it is used for");
+        }
+        for complaint in complaints {
+            self.add(subject.clone(), Level::Look, complaint);
+        }
+        kind.map(|(kind, _)| *kind)
+    }
+}
+
+const KINDS: [(KeyKind, &str); 4] =
+    [(KeyKind::P256, "ecdsa-256"), (KeyKind::P384, "ecdsa-384"), (KeyKind::Ed25519, "ed25519"), (KeyKind::Rsa, "rsa")];
+
+fn kind_name(kind: KeyKind) -> &'static str {
+    KINDS.iter().find(|(known, _)| *known == kind).map_or("", |(_, name)| name)
+}
+
+/// What is wrong with a certificate that belongs to its key. It encrypts all the same, and most senders do not look: no
+/// reason not to start.
+fn complaints(pair: &Pair, for_all: Option<&str>, now: u64) -> Vec<String> {
+    let left = pair.validity.not_after.saturating_sub(now);
+    let term = match pair.validity.at(now) {
+        Term::NotYet => Some("is not valid yet: senders that verify will not use it; is the clock right?".to_owned()),
+        Term::Expired => Some("has expired: renew it, senders that verify will not use it".to_owned()),
+        Term::Current if left <= SOON => Some(format!("expires in {} hours: renew it", left / 3600)),
+        Term::Current => None,
+    };
+    // A pair of its own names must have them all; the first without any must have ours.
+    let wanted = pair.chain.names.iter().map(String::as_str);
+    let wanted = wanted.chain(for_all.filter(|_| pair.chain.names.is_empty()));
+    let missing = wanted.filter(|name| !pair.certifies(name)).map(|name| {
+        let names = pair.certified_names();
+        let names = if names.is_empty() { "no DNS name".to_owned() } else { names.join(", ") };
+        format!("is for {names}, not for {name}: senders that verify will not use it")
+    });
+    term.into_iter().chain(missing).map(|text| text.replace('\n', " ")).collect()
+}
+
+/// Which senders that still exist find no cipher suite or no version in common with these pairs. They send in clear then.
+///
+/// Windows Server 2012 R2 (Exchange 2013 and 2016 on it) has TLS 1.2, and AES-GCM with ECDHE only for ECDSA keys; its suites
+/// for RSA keys are CBC, which gatepost does not speak.
+fn old_senders(kinds: &[KeyKind], tls13_only: bool) -> Option<String> {
+    let has = |wanted: &[KeyKind]| kinds.iter().any(|kind| wanted.contains(kind));
+    let (ecdsa, rsa) = (has(&[KeyKind::P256, KeyKind::P384]), has(&[KeyKind::Rsa]));
+    if kinds.is_empty() {
+        return None;
+    }
+    if tls13_only {
+        return Some(
+            "minimum = \"1.3\": senders that have TLS 1.2 alone (Exchange on Windows Server 2019 and before) send in clear; \
+             minimum = \"1.2\" serves them"
+                .to_owned(),
+        );
+    }
+    let advice = match (ecdsa, rsa) {
+        (true, _) => return None,
+        (false, true) => {
+            "only RSA keys: Exchange on Windows Server 2012 R2 has no cipher suite in common with them and sends in clear; \
+             an ECDSA certificate beside the RSA one serves it: [[tls.pair]] certificate = \"...\", key = \"...\""
+        }
+        (false, false) => {
+            "only Ed25519 keys: most senders cannot use them and send in clear; an ECDSA certificate serves them: \
+             [[tls.pair]] certificate = \"...\", key = \"...\""
+        }
+    };
+    Some(advice.to_owned())
+}
+
+fn secret_file(path: &Path) -> Result<(), String> {
+    let seen: Metadata = std::fs::metadata(path).map_err(|e| format!("cannot look at it: {e}"))?;
+    if seen.mode() & 0o007 != 0 {
+        return Err(format!("may be read or changed by everybody; run: chmod 0600 {}", path.display()));
+    }
+    if seen.mode() & 0o020 != 0 {
+        return Err(format!("may be changed by its group; run: chmod 0600 {}", path.display()));
+    }
+    Ok(())
+}
+
+/// A certificate chain, and the PEM text of its key.
+pub(crate) type LoadedPair = (Pair, Vec<u8>);
+
+/// Reads a pair and makes sure that its halves belong together. To be called [`apart`]: readers of PEM leave pieces of a
+/// key behind in memory.
+pub(crate) fn load_pair(source: &PairSource) -> Result<LoadedPair, String> {
+    let (names, certificate, key, what) = match source {
+        PairSource::Memory { certificate, key } => (Vec::new(), certificate.clone(), key.clone(), String::new()),
+        PairSource::Files { names, certificate, key } => {
+            let read = |path: &Path| std::fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()));
+            let what = format!(" (certificate {}, key {})", certificate.display(), key.display());
+            (names.clone(), read(certificate)?, read(key)?, what)
+        }
+    };
+    let pair = Pair::load(&certificate, &key, &names).map_err(|e| format!("{e}{what}"))?;
+    Ok((pair, key))
+}
+
+/// Does what needs keys in a process of its own, so that this one never has any in its memory (P5).
+///
+/// # Errors
+/// What `work` said, or the system's refusal.
+pub(crate) fn apart(mut work: impl FnMut() -> Result<String, String>) -> Result<String, String> {
+    let mut attempt = || {
+        process::apart(|| {
+            let (mark, text) = match work() {
+                Ok(text) => (b'+', text),
+                Err(text) => (b'-', text),
+            };
+            [&[mark], text.as_bytes()].concat()
+        })
+    };
+    // Whoever kills a process of ours at random may hit this one; it is worth another.
+    let said = attempt().or_else(|e| if e.kind() == io::ErrorKind::Interrupted { attempt() } else { Err(e) });
+    let said = said.map_err(|e| format!("cannot look at it in a process of its own: {e}"))?;
+    let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+    match said.split_first() {
+        Some((b'+', rest)) => Ok(text(rest)),
+        Some((_, rest)) => Err(text(rest)),
+        None => Err("a process of its own for it said nothing".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn issue_10_pairs_that_leave_old_senders_out_are_told() {
+        use KeyKind::{Ed25519, P256, P384, Rsa};
+        for (kinds, tls13_only, words) in [
+            (&[Rsa][..], false, Some("only RSA keys: Exchange on Windows Server 2012 R2")),
+            (&[Rsa, P256], false, None),
+            (&[P384], false, None),
+            (&[Ed25519], false, Some("only Ed25519")),
+            (&[Ed25519, Rsa], false, Some("only RSA")),
+            (&[Rsa, P256], true, Some("minimum = \"1.2\" serves them")),
+            (&[], true, None),
+        ] {
+            let said = old_senders(kinds, tls13_only);
+            assert_eq!(said.is_some(), words.is_some(), "{kinds:?}: {said:?}");
+            assert!(said.unwrap_or_default().contains(words.unwrap_or_default()), "{kinds:?}");
+        }
+    }
+}
