@@ -1,14 +1,15 @@
-//! qmail's home as files: read once per connection, so that an edit holds for the next one.
+//! qmail's home as files. Small ones are read once per connection, so that an edit holds for the next one; lists and
+//! databases stay where they are.
 
-use gatepost_qmail::cdb::{Cdb, ReadAt};
+use gatepost_qmail::cdb::{Cdb, Lookup, ReadAt};
 use gatepost_qmail::control::Home;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Octets of the largest control file that is read whole; larger tables belong into a cdb.
-const FILE_MAX: u64 = 4 * 1024 * 1024;
+/// Octets of the largest file that is read whole: a name, a number, plugins, a certificate chain with its key.
+const FILE_MAX: u64 = 256 * 1024;
 
 /// The directory `control` below the home. The process is in the home already, so paths are relative, as qmail's are.
 #[derive(Debug, Clone)]
@@ -24,14 +25,14 @@ impl Control {
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
+}
 
-    /// A constant database; None where there is none.
-    pub(crate) fn cdb(&self, name: &str) -> io::Result<Option<Cdb<Database>>> {
-        match File::open(self.path(name)) {
-            Ok(file) => Ok(Some(Cdb::new(Database(file)))),
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e),
-        }
+/// The file; None where there is none.
+fn open(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
     }
 }
 
@@ -40,26 +41,35 @@ impl Home for Control {
         read(&self.path(name))
     }
 
+    fn open(&self, name: &str) -> io::Result<Option<Box<dyn Read + '_>>> {
+        Ok(open(&self.path(name))?.map(|file| Box::new(file) as Box<dyn Read>))
+    }
+
+    fn cdb(&self, name: &str) -> io::Result<Option<Box<dyn Lookup + '_>>> {
+        Ok(open(&self.path(name))?.map(|file| Box::new(Cdb::new(Database(file))) as Box<dyn Lookup>))
+    }
+
     fn exists(&self, name: &str) -> bool {
         self.path(name).exists()
     }
 }
 
-/// A whole file; None where there is none.
+/// A whole small file; None where there is none.
+///
+/// # Errors
+/// Those of the file; FileTooLarge, OutOfMemory.
 pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let mut file = match File::open(path) {
-        Ok(file) => file.take(FILE_MAX.saturating_add(1)),
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(e),
-    };
+    let Some(file) = open(path)? else { return Ok(None) };
     let mut octets = Vec::new();
+    // Gives OutOfMemory, and does not end the process, where that is so.
+    let mut file = file.take(FILE_MAX.saturating_add(1));
     file.read_to_end(&mut octets)?;
     if file.limit() == 0 { Err(ErrorKind::FileTooLarge.into()) } else { Ok(Some(octets)) }
 }
 
 /// A constant database in a file.
 #[derive(Debug)]
-pub(crate) struct Database(File);
+struct Database(File);
 
 impl ReadAt for Database {
     fn read_at(&self, offset: u32, buf: &mut [u8]) -> io::Result<usize> {

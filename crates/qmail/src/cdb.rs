@@ -4,8 +4,6 @@
 
 use std::io;
 
-use crate::rcpthosts::Lookup;
-
 /// Octets of the header.
 const HEADER: u32 = 2048;
 
@@ -35,6 +33,15 @@ impl ReadAt for Vec<u8> {
     fn read_at(&self, offset: u32, buf: &mut [u8]) -> io::Result<usize> {
         self.as_slice().read_at(offset, buf)
     }
+}
+
+/// A constant database with keys in lower case.
+pub trait Lookup {
+    /// Whether it has the key.
+    ///
+    /// # Errors
+    /// It can't be read or is corrupt: the session is told that controls are unreadable, and ends.
+    fn contains(&self, key: &[u8]) -> io::Result<bool>;
 }
 
 /// A constant database. Nothing is read before it is asked, nothing is kept.

@@ -1,19 +1,32 @@
-//! How qmail reads a control file: a line, a number or a list, with every quirk that a grown installation may lean on. What is
-//! surely not what the admin meant is told as a [`Warning`]; it never changes the result.
+//! How qmail reads a control file: a line or a number (a list: [`crate::list`]), with every quirk that a grown installation may
+//! depend on. What is surely not what the admin meant is told as a [`Warning`]; it never changes the result.
 
 use std::fmt;
 use std::io;
 
+use crate::cdb::Lookup;
 use crate::replies::{self, Reply};
 use crate::text::{digits, shown};
 
 /// The files of qmail's `control` directory.
-pub trait Home {
-    /// The octets of `control/NAME`; `None` when there is no such file.
+pub trait Home: fmt::Debug {
+    /// The octets of `control/NAME`, a small file; `None` when there is no such file.
     ///
     /// # Errors
     /// Whatever else keeps it from being read. The caller fails closed on it, as qmail-smtpd does.
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>>;
+
+    /// `control/NAME`, a file of any size, from its beginning; `None` when there is no such file.
+    ///
+    /// # Errors
+    /// As [`Home::read`].
+    fn open(&self, name: &str) -> io::Result<Option<Box<dyn io::Read + '_>>>;
+
+    /// The constant database `control/NAME`; `None` when there is no such file.
+    ///
+    /// # Errors
+    /// As [`Home::read`].
+    fn cdb(&self, name: &str) -> io::Result<Option<Box<dyn Lookup + '_>>>;
 
     /// Whether `control/NAME` can be stat'ed. For files that only have to be there, such as a certificate.
     fn exists(&self, name: &str) -> bool;
@@ -72,6 +85,13 @@ pub enum Warning {
     },
     /// An entry that begins with a blank matches nothing.
     LeadingBlank {
+        /// Name below `control/`.
+        file: &'static str,
+        /// From 1.
+        line: usize,
+    },
+    /// A line longer than [`crate::list::LINE_MAX`] octets.
+    LongLine {
         /// Name below `control/`.
         file: &'static str,
         /// From 1.
@@ -159,6 +179,9 @@ impl fmt::Display for Warning {
             Self::LeadingBlank { file, line } => {
                 write!(f, "control/{file}: line {line} begins with a blank and matches nothing; remove the blank")
             }
+            Self::LongLine { file, line } => {
+                write!(f, "control/{file}: line {line} is longer than any address and matches nothing; cut it")
+            }
             Self::NotANumber { file, kept } => {
                 write!(
                     f,
@@ -227,27 +250,6 @@ pub fn int(file: &'static str, octets: &[u8], default: u32, warnings: &mut Vec<W
     number
 }
 
-/// *list*: one entry a line with its line number, without blanks at the end. Empty lines and those whose first octet is `#`
-/// are none; leading blanks and CR belong to the entry; the last line needs no LF.
-#[must_use]
-pub fn list<'a>(file: &'static str, octets: &'a [u8], warnings: &mut Vec<Warning>) -> Vec<(usize, &'a [u8])> {
-    let entries: Vec<_> = octets
-        .split(|octet| *octet == b'\n')
-        .map(trimmed)
-        .zip(1..)
-        .filter(|(entry, _)| !entry.is_empty() && !entry.starts_with(b"#"))
-        .map(|(entry, number)| (number, entry))
-        .collect();
-    // One of a kind is enough: a file of a hundred thousand lines would drown the log.
-    if entries.iter().any(|(_, entry)| entry.ends_with(b"\r")) {
-        warnings.push(Warning::CarriageReturn { file });
-    }
-    if let Some((line, _)) = entries.iter().find(|(_, entry)| entry.starts_with(b" ") || entry.starts_with(b"\t")) {
-        warnings.push(Warning::LeadingBlank { file, line: *line });
-    }
-    entries
-}
-
 /// A number from a variable, by the same prefix rule. `None` when the variable is unset or has no digit in front, which is
 /// warned of with what holds instead.
 #[must_use]
@@ -271,7 +273,7 @@ pub(crate) fn odd_switch(name: &'static str, value: &[u8]) -> Warning {
     Warning::Switch { name, value: shown(value, 40) }
 }
 
-fn trimmed(line: &[u8]) -> &[u8] {
+pub(crate) fn trimmed(line: &[u8]) -> &[u8] {
     let end = line.iter().rposition(|octet| !matches!(octet, b' ' | b'\t')).map_or(0, |last| last.saturating_add(1));
     line.get(..end).unwrap_or_default()
 }
@@ -322,27 +324,12 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a40_a41_list_rules() {
-        let mut warnings = Vec::new();
-        let entries = list("rcpthosts", b"#c\na.example \t\n\n # x\nb.example\r\nlast", &mut warnings);
-        assert_eq!(entries, [(2, &b"a.example"[..]), (4, b" # x"), (5, b"b.example\r"), (6, b"last")]);
-        assert_eq!(
-            warnings,
-            [Warning::CarriageReturn { file: "rcpthosts" }, Warning::LeadingBlank { file: "rcpthosts", line: 4 }]
-        );
-        assert!(warnings[0].to_string().starts_with("control/rcpthosts: "));
-    }
-
     proptest! {
         #[test]
         fn no_octets_upset_the_rules(octets: Vec<u8>) {
             let mut warnings = Vec::new();
             let _ = line("me", &octets, &mut warnings);
             let _ = int("databytes", &octets, 0, &mut warnings);
-            for (number, entry) in list("rcpthosts", &octets, &mut warnings) {
-                prop_assert!(number >= 1 && !entry.is_empty() && !entry.contains(&b'\n'));
-            }
         }
     }
 }

@@ -1,15 +1,23 @@
 //! All control files of one connection, read once before the greeting, with the variables that override them. An edit holds
-//! for the next connection, without a signal.
+//! for the next connection, without a signal. Lists are looked up where they lie, so an edit of one may hold for the running
+//! connection too.
 
-use crate::control::{ControlError, Home, Warning, int, line, list, variable};
+use std::io;
+
+use crate::control::{ControlError, Home, Warning, int, line, variable};
 use crate::environment::Environment;
-use crate::patterns::Patterns;
-use crate::rcpthosts::{RcptHosts, Set};
+use crate::list::List;
+use crate::patterns::{self, Subject};
+use crate::rcpthosts::RcptHosts;
 use crate::recipients::{Tarpit, ValidRcptTo};
 use crate::replies::{self, Reply};
-use crate::senders::BadMailFrom;
+use crate::senders;
 use crate::spp::Plugins;
 use crate::switches::Switches;
+
+/// Patterns of one list that are compiled before the greeting, to warn of mistakes; those behind them are compiled when they
+/// are tried.
+const PATTERNS_CHECKED: usize = 1000;
 
 /// What holds for one connection.
 #[derive(Debug, Clone)]
@@ -42,21 +50,32 @@ pub struct Controls {
     pub certificate: bool,
     /// qmail-spp's plugins; `None` when there are none or NOSPP is set.
     pub plugins: Option<Plugins>,
-    senders: Twins<BadMailFrom>,
-    helos: Twins<Patterns>,
-    recipients: Twins<Patterns>,
+    senders: Twins,
+    helos: Twins,
+    recipients: Twins,
 }
 
 /// A list for everyone, and its `norelay` twin for those without RELAYCLIENT.
 #[derive(Debug, Clone, Default)]
-struct Twins<T> {
-    everyone: T,
-    strangers: T,
+struct Twins {
+    everyone: Option<List>,
+    strangers: Option<List>,
 }
 
-impl<T> Twins<T> {
-    fn of(&self, relay: bool) -> impl Iterator<Item = &T> {
-        [Some(&self.everyone), (!relay).then_some(&self.strangers)].into_iter().flatten()
+impl Twins {
+    fn of(&self, relay: bool) -> impl Iterator<Item = &List> {
+        [self.everyone.as_ref(), self.strangers.as_ref().filter(|_| !relay)].into_iter().flatten()
+    }
+
+    /// Whether a pattern denies it.
+    fn deny(&self, home: &dyn Home, subject: &[u8], relay: bool) -> io::Result<bool> {
+        let subject = Subject::new(subject);
+        for list in self.of(relay) {
+            if list.any(home, |entry| subject.is_denied_by(entry))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -112,21 +131,32 @@ impl Controls {
     }
 
     /// badmailfrom: what is to be said at each RCPT to this sender. `relay`: RELAYCLIENT is set.
-    #[must_use]
-    pub fn judge_sender(&self, sender: &[u8], relay: bool) -> Option<Reply> {
-        self.senders.of(relay).find_map(|list| list.judge(sender))
+    ///
+    /// # Errors
+    /// A list that can't be read any more. The same of all that follow.
+    pub fn judge_sender(&self, home: &dyn Home, sender: &[u8], relay: bool) -> io::Result<Option<Reply>> {
+        for list in self.senders.of(relay) {
+            if let Some(reply) = senders::judge(list, home, sender)? {
+                return Ok(Some(reply));
+            }
+        }
+        Ok(None)
     }
 
     /// badhelo: what is to be said to who gave this argument to HELO or EHLO.
-    #[must_use]
-    pub fn judge_helo(&self, helo: &[u8], relay: bool) -> Option<Reply> {
-        self.helos.of(relay).any(|list| list.deny(helo)).then_some(replies::HELO_DENIED)
+    ///
+    /// # Errors
+    /// See [`Controls::judge_sender`].
+    pub fn judge_helo(&self, home: &dyn Home, helo: &[u8], relay: bool) -> io::Result<Option<Reply>> {
+        Ok(self.helos.deny(home, helo, relay)?.then_some(replies::HELO_DENIED))
     }
 
     /// badrcptto: what is to be said to this recipient.
-    #[must_use]
-    pub fn judge_recipient(&self, recipient: &[u8], relay: bool) -> Option<Reply> {
-        self.recipients.of(relay).any(|list| list.deny(recipient)).then_some(replies::RECIPIENT_DENIED)
+    ///
+    /// # Errors
+    /// See [`Controls::judge_sender`].
+    pub fn judge_recipient(&self, home: &dyn Home, recipient: &[u8], relay: bool) -> io::Result<Option<Reply>> {
+        Ok(self.recipients.deny(home, recipient, relay)?.then_some(replies::RECIPIENT_DENIED))
     }
 }
 
@@ -173,17 +203,18 @@ impl Reader<'_> {
         Ok(limit.min(u32::MAX.saturating_sub(1)))
     }
 
+    /// A list below `control/`; `visit` sees each entry with its line number.
+    fn list(&mut self, file: &'static str, visit: &mut dyn FnMut(usize, &[u8])) -> Result<Option<List>, ControlError> {
+        let found = List::find(self.home, file, file, &mut self.warnings, visit);
+        found.map_err(|error| ControlError::Unreadable { file, error })
+    }
+
     fn rcpthosts(&mut self, open: bool) -> Result<RcptHosts, ControlError> {
-        let octets = self.octets("rcpthosts")?;
-        if octets.is_none() {
-            self.warnings.push(Warning::NoRcpthosts { open });
-            if open {
-                return Ok(RcptHosts::Any);
-            }
+        if let Some(list) = self.list("rcpthosts", &mut |_, _| {})? {
+            return Ok(RcptHosts::Listed(list));
         }
-        let octets = octets.unwrap_or_default();
-        let entries = list("rcpthosts", &octets, &mut self.warnings);
-        Ok(RcptHosts::Only(Set::new(entries.into_iter().map(|(_, entry)| entry))))
+        self.warnings.push(Warning::NoRcpthosts { open });
+        Ok(if open { RcptHosts::Any } else { RcptHosts::Missing })
     }
 
     fn max_rcpt(&mut self) -> Result<u32, ControlError> {
@@ -207,15 +238,18 @@ impl Reader<'_> {
     /// VALIDRCPTTO names another file, as SPPCONFFILE does.
     fn valid_rcpt_to(&mut self) -> Result<Option<ValidRcptTo>, ControlError> {
         const FILE: &str = "validrcptto";
-        let octets = match self.environment.get("VALIDRCPTTO") {
-            None => self.octets(FILE)?,
-            Some(path) => self.named(FILE, path)?,
+        let list = match self.environment.get("VALIDRCPTTO") {
+            Some(path) if !path.is_empty() => {
+                let unreadable = |error| ControlError::Unreadable { file: FILE, error };
+                let name = below_control(path).map_err(unreadable)?;
+                let list =
+                    List::find(self.home, FILE, &name, &mut self.warnings, &mut |_, _| {}).map_err(unreadable)?;
+                // One that was named and is not there is a slip, and would let everyone pass.
+                Some(list.ok_or_else(|| unreadable(io::ErrorKind::NotFound.into()))?)
+            }
+            _ => self.list(FILE, &mut |_, _| {})?,
         };
-        let Some(octets) = octets else {
-            return Ok(self.home.exists("morevalidrcptto.cdb").then(ValidRcptTo::default));
-        };
-        let entries = list(FILE, &octets, &mut self.warnings);
-        Ok(Some(ValidRcptTo::new(entries.into_iter().map(|(_, entry)| entry))))
+        Ok(ValidRcptTo::new(self.home, list))
     }
 
     /// A missing file is no plugins, unless SPPCONFFILE names it.
@@ -235,39 +269,59 @@ impl Reader<'_> {
         Ok(octets.map(|octets| Plugins::parse(&octets, &mut self.warnings)))
     }
 
-    /// A file that a variable names, relative to qmail's home, as [`Home`] wants it: relative to `control/`.
+    /// A file that a variable names.
     fn named(&self, file: &'static str, path: &[u8]) -> Result<Option<Vec<u8>>, ControlError> {
-        let unreadable = |error| ControlError::Unreadable { file, error };
-        let path = std::str::from_utf8(path).map_err(|_| unreadable(std::io::ErrorKind::InvalidInput.into()))?;
-        let name = match path.strip_prefix("control/") {
-            Some(name) => name.to_owned(),
-            None if path.starts_with('/') => path.to_owned(),
-            None => format!("../{path}"),
-        };
-        self.home.read(&name).map_err(unreadable)
+        let octets = below_control(path).and_then(|name| self.home.read(&name));
+        octets.map_err(|error| ControlError::Unreadable { file, error })
     }
 
-    fn senders(&mut self, file: &'static str) -> Result<BadMailFrom, ControlError> {
-        let octets = self.octets(file)?.unwrap_or_default();
-        let entries = list(file, &octets, &mut self.warnings);
-        Ok(BadMailFrom::new(file, &entries, &mut self.warnings))
+    /// badmailfrom and its twin: addresses, and patterns.
+    fn senders(&mut self, file: &'static str) -> Result<Option<List>, ControlError> {
+        self.checked(file, |entry| !patterns::is_plain(entry))
     }
 
-    fn patterns(&mut self, file: &'static str) -> Result<Patterns, ControlError> {
-        let octets = self.octets(file)?.unwrap_or_default();
-        let entries = list(file, &octets, &mut self.warnings);
-        let mut patterns = Patterns::default();
-        patterns.add(file, &entries, &mut self.warnings);
-        Ok(patterns)
+    /// A list of patterns.
+    fn patterns(&mut self, file: &'static str) -> Result<Option<List>, ControlError> {
+        self.checked(file, |_| true)
     }
+
+    /// A list some of whose entries are patterns: the mistakes in those are told.
+    fn checked(
+        &mut self,
+        file: &'static str,
+        is_pattern: impl Fn(&[u8]) -> bool,
+    ) -> Result<Option<List>, ControlError> {
+        let mut left = PATTERNS_CHECKED;
+        let mut mistakes = Vec::new();
+        let list = self.list(file, &mut |line, entry| {
+            if left > 0 && is_pattern(entry) {
+                left = left.saturating_sub(1);
+                mistakes.extend(patterns::check(entry).err().map(|why| Warning::Pattern { file, line, why }));
+            }
+        })?;
+        self.warnings.append(&mut mistakes);
+        Ok(list)
+    }
+}
+
+/// A path relative to qmail's home, as a variable has it, as [`Home`] wants it: relative to `control/`.
+fn below_control(path: &[u8]) -> io::Result<String> {
+    let path = std::str::from_utf8(path).map_err(|_| io::ErrorKind::InvalidInput)?;
+    Ok(match path.strip_prefix("control/") {
+        Some(name) => name.to_owned(),
+        None if path.starts_with('/') => path.to_owned(),
+        None => format!("../{path}"),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cdb::Lookup;
     use std::collections::HashMap;
-    use std::io;
+    use std::io::Read;
 
+    #[derive(Debug)]
     struct Files(HashMap<&'static str, &'static [u8]>);
 
     impl Home for Files {
@@ -278,6 +332,14 @@ mod tests {
             }
         }
 
+        fn open(&self, name: &str) -> io::Result<Option<Box<dyn Read + '_>>> {
+            Ok(self.read(name)?.map(|octets| Box::new(io::Cursor::new(octets)) as Box<dyn Read>))
+        }
+
+        fn cdb(&self, _: &str) -> io::Result<Option<Box<dyn Lookup + '_>>> {
+            Ok(None)
+        }
+
         fn exists(&self, name: &str) -> bool {
             self.0.contains_key(name)
         }
@@ -285,11 +347,15 @@ mod tests {
 
     type Files0 = [(&'static str, &'static [u8])];
 
+    fn home(files: &Files0) -> Files {
+        Files(files.iter().copied().collect())
+    }
+
     fn read(files: &Files0, environment: &[(&str, &str)]) -> Result<(Controls, Vec<Warning>), ControlError> {
         let environment: Environment = environment.iter().copied().collect();
         let mut warnings = Vec::new();
         let switches = Switches::read(&environment, &mut warnings);
-        let (controls, more) = Controls::read(&Files(files.iter().copied().collect()), &environment, &switches)?;
+        let (controls, more) = Controls::read(&home(files), &environment, &switches)?;
         warnings.extend(more);
         Ok((controls, warnings))
     }
@@ -379,15 +445,15 @@ mod tests {
     #[test]
     fn a39_without_rcpthosts_nothing_is_relayed_unless_told() {
         let (controls, warnings) = read(&[ME], &[]).unwrap();
-        assert!(!controls.rcpthosts.admit(b"a@b.c", None).unwrap());
-        assert!(controls.rcpthosts.admit(b"a", None).unwrap());
+        assert!(!controls.rcpthosts.admit(&home(&[("rcpthosts", b"")]), b"a@b.c").unwrap());
+        assert!(controls.rcpthosts.admit(&home(&[]), b"a").unwrap());
         assert_eq!(warnings, [Warning::NoRcpthosts { open: false }]);
         let (controls, warnings) = read(&[ME], &[("GATEPOST_OPENRELAY", "")]).unwrap();
-        assert!(controls.rcpthosts.admit(b"a@b.c", None).unwrap());
+        assert!(controls.rcpthosts.admit(&home(&[("rcpthosts", b"")]), b"a@b.c").unwrap());
         assert_eq!(warnings, [Warning::NoRcpthosts { open: true }]);
         // A38: the switch is about a missing file, not about an empty one.
         let (controls, _) = read(&[ME, ("rcpthosts", b"")], &[("GATEPOST_OPENRELAY", "")]).unwrap();
-        assert!(!controls.rcpthosts.admit(b"a@b.c", None).unwrap());
+        assert!(!controls.rcpthosts.admit(&home(&[("rcpthosts", b"")]), b"a@b.c").unwrap());
     }
 
     #[test]
@@ -401,15 +467,18 @@ mod tests {
             ("badrcptto", b"^trap@"),
         ];
         let (controls, _) = read(files, &[]).unwrap();
-        assert_eq!(controls.judge_sender(b"x@stranger.example", false), Some(replies::BAD_MAIL_FROM));
-        assert_eq!(controls.judge_sender(b"x@stranger.example", true), None);
-        assert_eq!(controls.judge_helo(b"bad", true), Some(replies::HELO_DENIED));
-        assert_eq!(controls.judge_helo(b"dyn1", true), None);
-        assert_eq!(controls.judge_helo(b"dyn1", false), Some(replies::HELO_DENIED));
-        assert_eq!(controls.judge_recipient(b"trap@x", true), Some(replies::RECIPIENT_DENIED));
+        assert_eq!(
+            controls.judge_sender(&home(files), b"x@stranger.example", false).unwrap(),
+            Some(replies::BAD_MAIL_FROM)
+        );
+        assert_eq!(controls.judge_sender(&home(files), b"x@stranger.example", true).unwrap(), None);
+        assert_eq!(controls.judge_helo(&home(files), b"bad", true).unwrap(), Some(replies::HELO_DENIED));
+        assert_eq!(controls.judge_helo(&home(files), b"dyn1", true).unwrap(), None);
+        assert_eq!(controls.judge_helo(&home(files), b"dyn1", false).unwrap(), Some(replies::HELO_DENIED));
+        assert_eq!(controls.judge_recipient(&home(files), b"trap@x", true).unwrap(), Some(replies::RECIPIENT_DENIED));
         let (controls, _) = read(files, &[("NOBADHELO", ""), ("DISABLE_BADMAILFROM", "1")]).unwrap();
-        assert_eq!(controls.judge_helo(b"bad", false), None);
-        assert_eq!(controls.judge_sender(b"x@stranger.example", false), None);
+        assert_eq!(controls.judge_helo(&home(files), b"bad", false).unwrap(), None);
+        assert_eq!(controls.judge_sender(&home(files), b"x@stranger.example", false).unwrap(), None);
     }
 
     #[test]
@@ -451,6 +520,9 @@ mod tests {
         assert!(controls.greet_delay == 0 && !controls.drop_early_talker && controls.plugins.is_none());
         let off = read(files, &[("DISABLE_MAXRCPT", ""), ("SPPCONFFILE", "control/smtpplugins")]).unwrap();
         assert_eq!(off.0.max_rcpt, 0);
-        assert!(read(files, &[("SPPCONFFILE", "nowhere")]).is_err());
+        for named in ["SPPCONFFILE", "VALIDRCPTTO"] {
+            assert!(read(files, &[(named, "nowhere")]).is_err(), "{named}");
+        }
+        assert!(read(files, &[("VALIDRCPTTO", "etc/spp")]).unwrap().0.valid_rcpt_to.is_some());
     }
 }

@@ -10,6 +10,7 @@
 //! | `control.rs` | how a control file is read, and what to warn of |
 //! | `controls.rs` | all control files of one connection |
 //! | `environment.rs` | the UCSPI environment, and the work of tcp-env |
+//! | `list.rs` | control files that are lists, looked up where they lie |
 //! | `literal.rs` | `[d.d.d.d]` that means this host |
 //! | `log.rs` | one line a session |
 //! | `patterns.rs` | POSIX patterns of badhelo, badmailfrom and badrcptto |
@@ -32,6 +33,7 @@ pub mod control;
 pub mod controls;
 pub mod engine;
 pub mod environment;
+pub mod list;
 pub mod literal;
 pub mod log;
 pub mod patterns;

@@ -6,43 +6,113 @@
 
 use regex_lite::{Regex, RegexBuilder};
 
-use crate::control::Warning;
-
 /// Octets of one compiled pattern.
 const COMPILED_MAX: usize = 1 << 16;
 /// Octets of one line.
 const PATTERN_MAX: usize = 1024;
 
-/// All patterns of one or more files.
-#[derive(Debug, Clone, Default)]
-pub struct Patterns {
-    rules: Vec<(bool, Regex)>,
+/// What patterns are tried on: a sender, a recipient, a HELO name.
+#[derive(Debug)]
+pub struct Subject {
+    /// One char per octet: the engine wants text, and an octet is what `.` means here.
+    text: String,
+    octets: Vec<u8>,
 }
 
-impl Patterns {
-    /// Adds entries of a list. One that is no pattern is warned of and passed over, as qregex passes it over.
-    pub fn add(&mut self, file: &'static str, entries: &[(usize, &[u8])], warnings: &mut Vec<Warning>) {
-        for &(line, entry) in entries {
-            let (negated, pattern) = entry.strip_prefix(b"!").map_or((false, entry), |rest| (true, rest));
-            match compile(pattern) {
-                Ok(regex) => self.rules.push((negated, regex)),
-                Err(why) => warnings.push(Warning::Pattern { file, line, why }),
+impl Subject {
+    /// Of these octets.
+    #[must_use]
+    pub fn new(octets: &[u8]) -> Self {
+        let octets = octets.to_ascii_lowercase();
+        Self { text: octets.iter().map(|octet| char::from(*octet)).collect(), octets }
+    }
+
+    /// Whether an entry of a list denies it; one that is no pattern does not. Nothing at all, such as the null sender, is never
+    /// denied. An entry is compiled each time, as the qregex patch does it: then a list of any length takes no memory.
+    #[must_use]
+    pub fn is_denied_by(&self, entry: &[u8]) -> bool {
+        let (negated, pattern) = parts(entry);
+        let matches = match Simple::of(pattern) {
+            Some(simple) => simple.is_in(&self.octets),
+            None => match compile(pattern) {
+                Ok(regex) => regex.is_match(&self.text),
+                Err(_) => return false,
+            },
+        };
+        !self.octets.is_empty() && matches != negated
+    }
+}
+
+/// What is wrong with an entry: it is passed over, as the qregex patch passes it over.
+///
+/// # Errors
+/// The mistake, for a warning.
+pub fn check(entry: &[u8]) -> Result<(), &'static str> {
+    let (_, pattern) = parts(entry);
+    if Simple::of(pattern).is_some() { Ok(()) } else { compile(pattern).map(drop) }
+}
+
+/// Whether it is negated, and the pattern.
+fn parts(entry: &[u8]) -> (bool, &[u8]) {
+    entry.strip_prefix(b"!").map_or((false, entry), |rest| (true, rest))
+}
+
+/// A pattern of literals and dots, perhaps bound to the begin or the end: most entries are, and need no engine.
+#[derive(Debug)]
+struct Simple<'p> {
+    from_start: bool,
+    to_end: bool,
+    body: &'p [u8],
+}
+
+impl<'p> Simple<'p> {
+    fn of(pattern: &'p [u8]) -> Option<Self> {
+        if pattern.len() > PATTERN_MAX {
+            return None;
+        }
+        let (from_start, rest) = pattern.strip_prefix(b"^").map_or((false, pattern), |rest| (true, rest));
+        let (to_end, body) = rest.strip_suffix(b"$").map_or((false, rest), |rest| (true, rest));
+        let mut octets = body.iter();
+        while let Some(octet) = octets.next() {
+            let plain = match octet {
+                // A class or an edge when it is a letter, a back-reference when it is a digit.
+                b'\\' => octets.next().is_some_and(u8::is_ascii_punctuation),
+                octet => !b"[](){}|^$*+?".contains(octet),
+            };
+            if !plain {
+                return None;
             }
         }
+        // `\<` and `\>` are edges of words.
+        let edges = body.windows(2).any(|two| matches!(two, [b'\\', b'<' | b'>']));
+        // The `$` that was taken off belonged to a backslash; the loop above has seen it end in one.
+        (!edges).then_some(Self { from_start, to_end, body })
     }
 
-    /// Whether `subject` is denied. Nothing at all, such as the null sender, never is.
-    #[must_use]
-    pub fn deny(&self, subject: &[u8]) -> bool {
-        // One char per octet: the engine wants text, and an octet is what `.` means here.
-        let subject: String = subject.iter().map(|octet| char::from(octet.to_ascii_lowercase())).collect();
-        !subject.is_empty() && self.rules.iter().any(|(negated, regex)| regex.is_match(&subject) != *negated)
+    fn is_in(&self, subject: &[u8]) -> bool {
+        let starts = if self.from_start { 0..=0 } else { 0..=subject.len() };
+        starts.into_iter().any(|at| {
+            let rest = subject.get(at..).unwrap_or_default();
+            self.rest_after(rest).is_some_and(|rest| !self.to_end || rest.is_empty())
+        })
     }
 
-    /// Whether there is no pattern.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
+    /// What is left of `subject` behind the body, which must stand at its begin.
+    fn rest_after<'s>(&self, mut subject: &'s [u8]) -> Option<&'s [u8]> {
+        let mut body = self.body.iter();
+        while let Some(wanted) = body.next() {
+            let (octet, rest) = subject.split_first()?;
+            let fits = match wanted {
+                b'.' => true,
+                b'\\' => body.next() == Some(octet),
+                wanted => wanted.eq_ignore_ascii_case(octet),
+            };
+            if !fits {
+                return None;
+            }
+            subject = rest;
+        }
+        Some(subject)
     }
 }
 
@@ -265,11 +335,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn patterns(lines: &[&str]) -> (Patterns, usize) {
-        let (mut patterns, mut warnings) = (Patterns::default(), Vec::new());
-        let entries: Vec<_> = lines.iter().map(|line| (1, line.as_bytes())).collect();
-        patterns.add("badhelo", &entries, &mut warnings);
-        (patterns, warnings.len())
+    fn deny(pattern: &[u8], subject: &[u8]) -> bool {
+        Subject::new(subject).is_denied_by(pattern)
     }
 
     #[test]
@@ -301,33 +368,33 @@ mod tests {
             ("^[^\\x]$", "y", true),
             ("#", "a#b", true),
         ] {
-            let (patterns, warned) = patterns(&[pattern]);
-            assert_eq!((patterns.deny(subject.as_bytes()), warned), (denied, 0), "{pattern} on {subject}");
+            assert_eq!(check(pattern.as_bytes()), Ok(()), "{pattern}");
+            assert_eq!(deny(pattern.as_bytes(), subject.as_bytes()), denied, "{pattern} on {subject}");
         }
     }
 
     #[test]
     fn a_negated_pattern_denies_who_does_not_match() {
-        let (patterns, _) = patterns(&["!\\."]);
-        assert!(patterns.deny(b"nodots"));
-        assert!(!patterns.deny(b"with.dots"));
-        assert!(!patterns.deny(b""));
+        assert!(deny(b"!\\.", b"nodots"));
+        assert!(!deny(b"!\\.", b"with.dots"));
+        assert!(!deny(b"!\\.", b""));
     }
 
     #[test]
     fn what_is_no_pattern_is_told_and_passed_over() {
         for bad in ["(", ")", "[a", "a\\", "(a)\\1", "[[:nope:]]", "[z-a]", "((((a{99}){99}){99}){99})"] {
-            let (patterns, warned) = patterns(&[bad]);
-            assert!(patterns.is_empty() && warned == 1, "{bad}");
+            assert!(check(bad.as_bytes()).is_err(), "{bad}");
+            // Negated it would deny everyone.
+            assert!(!deny(bad.as_bytes(), b"a") && !deny(format!("!{bad}").as_bytes(), b"a"), "{bad}");
         }
     }
 
     #[test]
     fn octets_are_octets() {
-        let mut patterns = Patterns::default();
-        patterns.add("badhelo", &[(1, b"^\xfc.\xff$")], &mut Vec::new());
-        assert!(patterns.deny(b"\xfc\n\xff"));
-        assert!(!patterns.deny("ü.ÿ".as_bytes()));
+        for pattern in [&b"^\xfc.\xff$"[..], b"^\xfc.\xff+$"] {
+            assert!(deny(pattern, b"\xfc\n\xff"));
+            assert!(!deny(pattern, "ü.ÿ".as_bytes()));
+        }
     }
 
     #[test]
@@ -348,15 +415,23 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_pattern_and_no_subject_upset_it(lines in proptest::collection::vec("[\\\\\\[\\](){}|^$.*+?a-c0-9:,!-]{0,20}", 0..4),
-                                              subject: Vec<u8>) {
-            let lines: Vec<_> = lines.iter().map(String::as_str).collect();
-            let _ = patterns(&lines).0.deny(&subject);
+        fn no_pattern_and_no_subject_upset_it(line in "[\\\\\\[\\](){}|^$.*+?a-c0-9:,!-]{0,20}", subject: Vec<u8>) {
+            let _ = (check(line.as_bytes()), deny(line.as_bytes(), &subject));
         }
 
         #[test]
         fn no_octets_upset_it(pattern: Vec<u8>) {
-            Patterns::default().add("badhelo", &[(1, &pattern)], &mut Vec::new());
+            let _ = (check(&pattern), deny(&pattern, b"a@b"));
+        }
+
+        #[test]
+        fn what_is_compared_without_the_engine_is_what_the_engine_finds(
+            pattern in "\\^?([a-cA.@<-]|\\\\[.@$^<>\\\\]){0,6}\\$?",
+            subject in "[a-c.@$^<\\\\]{0,8}",
+        ) {
+            if let (Some(simple), Ok(regex)) = (Simple::of(pattern.as_bytes()), compile(pattern.as_bytes())) {
+                prop_assert_eq!(simple.is_in(subject.as_bytes()), regex.is_match(&subject), "{} {}", pattern, subject);
+            }
         }
     }
 }

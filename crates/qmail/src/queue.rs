@@ -3,26 +3,59 @@
 //! Addresses are checked before they are written. qmail-queue itself, told something wrong, exits with its files left behind
 //! for 36 hours, so that a client could fill the disk.
 
+use std::collections::TryReserveError;
+
 use crate::program::Ended;
 use crate::replies::{self, Reply};
 
 /// Octets of one address, without its letter.
 pub const ADDRESS_MAX: usize = 1002;
 
+/// Octets of one piece of an envelope.
+const PIECE: usize = 8 * 1024;
+/// Octets of memory that must be left when an envelope has grown: what running the queue program takes besides.
+const RESERVE: usize = 96 * 1024;
+
 /// An envelope without the NUL at its end. Until qmail-queue has read that there is no message: only a commit writes it, and
 /// whoever is killed before leaves nothing in the queue.
+///
+/// It grows in pieces. One block that doubles would need three times its size for a moment, and the process that holds it may
+/// live under the `ulimit -d` of its wrapper (CVE-1999-0144).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
-    octets: Vec<u8>,
+    /// Whole records in each.
+    pieces: Vec<Vec<u8>>,
+    length: usize,
+}
+
+/// Why an address can't join an envelope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EnvelopeError {
+    /// qmail-queue takes no such address: too long, or with a NUL.
+    Address,
+    /// There is no memory for it.
+    Memory,
+}
+
+impl EnvelopeError {
+    /// What the client is told.
+    #[must_use]
+    pub fn reply(self) -> Reply {
+        match self {
+            Self::Address => replies::QQ_ADDRESS,
+            // The sender brings the rest in its next transaction.
+            Self::Memory => replies::TOO_MANY_RECIPIENTS,
+        }
+    }
 }
 
 impl Envelope {
     /// Begins one: `F`, the sender, NUL.
     ///
     /// # Errors
-    /// The reply for an address that qmail-queue would not take.
-    pub fn new(sender: &[u8]) -> Result<Self, Reply> {
-        let mut this = Self { octets: Vec::new() };
+    /// [`EnvelopeError`].
+    pub fn new(sender: &[u8]) -> Result<Self, EnvelopeError> {
+        let mut this = Self { pieces: Vec::new(), length: 0 };
         this.add(b'F', sender)?;
         Ok(this)
     }
@@ -30,25 +63,46 @@ impl Envelope {
     /// Adds `T`, a recipient, NUL.
     ///
     /// # Errors
-    /// The reply for an address that qmail-queue would not take; the envelope is as before.
-    pub fn recipient(&mut self, recipient: &[u8]) -> Result<(), Reply> {
+    /// [`EnvelopeError`]; the envelope is as before.
+    pub fn recipient(&mut self, recipient: &[u8]) -> Result<(), EnvelopeError> {
         self.add(b'T', recipient)
     }
 
-    /// What goes to fd 1 before the last NUL.
-    #[must_use]
-    pub fn octets(&self) -> &[u8] {
-        &self.octets
+    /// What goes to fd 1 before the last NUL: records, each with the NUL at its end.
+    pub fn records(&self) -> impl Iterator<Item = &[u8]> {
+        self.pieces.iter().flat_map(|piece| piece.split_inclusive(|octet| *octet == 0))
     }
 
-    fn add(&mut self, letter: u8, address: &[u8]) -> Result<(), Reply> {
+    /// Octets of all records.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    fn add(&mut self, letter: u8, address: &[u8]) -> Result<(), EnvelopeError> {
         // A NUL would end the address and begin another. The dialect's parser stops at it; this does not rely on that.
         if address.len() > ADDRESS_MAX || address.contains(&0) {
-            return Err(replies::QQ_ADDRESS);
+            return Err(EnvelopeError::Address);
         }
-        self.octets.push(letter);
-        self.octets.extend_from_slice(address);
-        self.octets.push(0);
+        let octets = address.len().saturating_add(2);
+        if self.pieces.last().is_none_or(|piece| piece.capacity().saturating_sub(piece.len()) < octets) {
+            self.grow().map_err(|_| EnvelopeError::Memory)?;
+        }
+        let piece = self.pieces.last_mut().ok_or(EnvelopeError::Memory)?;
+        piece.push(letter);
+        piece.extend_from_slice(address);
+        piece.push(0);
+        self.length = self.length.saturating_add(octets);
+        Ok(())
+    }
+
+    /// Adds an empty piece.
+    fn grow(&mut self) -> Result<(), TryReserveError> {
+        let mut piece = Vec::new();
+        piece.try_reserve_exact(PIECE)?;
+        self.pieces.try_reserve(1)?;
+        Vec::<u8>::new().try_reserve_exact(RESERVE)?;
+        self.pieces.push(piece);
         Ok(())
     }
 }
@@ -133,21 +187,32 @@ mod tests {
     fn a11_a15_envelopes() {
         let mut envelope = Envelope::new(b"").unwrap();
         envelope.recipient(b"").unwrap();
-        assert_eq!(envelope.octets(), b"F\0T\0");
+        assert_eq!(envelope.records().collect::<Vec<_>>(), [b"F\0", b"T\0"]);
         let mut envelope = Envelope::new(b"a@b").unwrap();
         envelope.recipient(b"c@d").unwrap();
         envelope.recipient(b"c@d").unwrap();
-        assert_eq!(envelope.octets(), b"Fa@b\0Tc@d\0Tc@d\0");
+        assert_eq!(envelope.records().collect::<Vec<_>>(), [b"Fa@b\0", b"Tc@d\0", b"Tc@d\0"]);
+        assert_eq!(envelope.length(), 15);
+    }
+
+    #[test]
+    fn issue_10_records_are_whole_whatever_piece_they_are_in() {
+        let mut envelope = Envelope::new(&[b's'; 900]).unwrap();
+        let recipients: Vec<Vec<u8>> = (0..500).map(|number| vec![b'r'; 1 + (number * 37) % ADDRESS_MAX]).collect();
+        recipients.iter().for_each(|recipient| envelope.recipient(recipient).unwrap());
+        let records: Vec<_> = envelope.records().skip(1).map(|record| &record[1..record.len() - 1]).collect();
+        assert_eq!(records, recipients);
+        assert_eq!(envelope.length(), envelope.records().map(<[u8]>::len).sum::<usize>());
     }
 
     #[test]
     fn a100_a103_what_would_leave_files_behind_is_refused_before() {
         assert!(Envelope::new(&[b'a'; 1002]).is_ok());
-        assert_eq!(Envelope::new(&[b'a'; 1003]), Err(replies::QQ_ADDRESS));
+        assert_eq!(Envelope::new(&[b'a'; 1003]), Err(EnvelopeError::Address));
         let mut envelope = Envelope::new(b"a").unwrap();
         let before = envelope.clone();
-        assert_eq!(envelope.recipient(&[b'a'; 1003]), Err(replies::QQ_ADDRESS));
-        assert_eq!(envelope.recipient(b"a\0\0Tevil"), Err(replies::QQ_ADDRESS));
+        assert_eq!(envelope.recipient(&[b'a'; 1003]), Err(EnvelopeError::Address));
+        assert_eq!(envelope.recipient(b"a\0\0Tevil"), Err(EnvelopeError::Address));
         assert_eq!(envelope, before);
     }
 

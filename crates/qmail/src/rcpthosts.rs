@@ -2,73 +2,45 @@
 
 use std::io;
 
+use crate::control::Home;
+use crate::list::List;
 use crate::text::domain;
 
-/// Entries of a list, found without regard to ASCII case.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Set {
-    sorted: Vec<Box<[u8]>>,
-}
-
-impl Set {
-    /// Of these entries.
-    #[must_use]
-    pub fn new<'a>(entries: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        let mut sorted: Vec<Box<[u8]>> =
-            entries.into_iter().map(|entry| entry.to_ascii_lowercase().into_boxed_slice()).collect();
-        sorted.sort_unstable();
-        Self { sorted }
-    }
-
-    /// Whether `key` is among them.
-    #[must_use]
-    pub fn has(&self, key: &[u8]) -> bool {
-        let key = key.to_ascii_lowercase();
-        self.sorted.binary_search_by(|entry| (**entry).cmp(&key)).is_ok()
-    }
-}
-
-/// A constant database with keys in lower case.
-pub trait Lookup {
-    /// Whether it has the key.
-    ///
-    /// # Errors
-    /// It can't be read or is corrupt: the session is told that controls are unreadable, and ends.
-    fn contains(&self, key: &[u8]) -> io::Result<bool>;
-}
+/// Asked about a domain when rcpthosts, which must be there, has it not.
+const MORE: &str = "morercpthosts.cdb";
 
 /// What is known of the domains that mail is taken for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum RcptHosts {
     /// No file, and the admin wants it so: any address.
     Any,
-    /// These, and those of morercpthosts.cdb. Without entries, only addresses without a domain.
-    Only(Set),
+    /// No file: only addresses without a domain.
+    Missing,
+    /// Those of this list, and those of morercpthosts.cdb. Without entries, only addresses without a domain.
+    Listed(List),
 }
 
 impl RcptHosts {
-    /// Whether mail is taken for `recipient`, by its last `@`; without any it always is. The whole domain is tried, then each
-    /// suffix that begins with a dot, in the list and then in `more`.
+    /// Whether mail is taken for `recipient`, by its last `@`; without any it always is. The list is asked about the whole
+    /// domain and each suffix that begins with a dot, then the database.
     ///
     /// # Errors
-    /// Those of `more`, which is asked only about what is not in the list.
-    pub fn admit(&self, recipient: &[u8], more: Option<&dyn Lookup>) -> io::Result<bool> {
-        let Self::Only(set) = self else { return Ok(true) };
+    /// Those of the list; those of the database, which is asked only about what is not in the list.
+    pub fn admit(&self, home: &dyn Home, recipient: &[u8]) -> io::Result<bool> {
         let Some(domain) = domain(recipient) else { return Ok(true) };
-        let domain = domain.to_ascii_lowercase();
-        let keys = || {
-            (0..domain.len())
-                .filter_map(|at| domain.get(at..))
-                .enumerate()
-                .filter(|(at, suffix)| *at == 0 || suffix.starts_with(b"."))
-                .map(|(_, suffix)| suffix)
+        let list = match self {
+            Self::Any => return Ok(true),
+            Self::Missing => return Ok(false),
+            Self::Listed(list) => list,
         };
-        if keys().any(|key| set.has(key)) {
+        if list.any(home, |entry| covers(entry, domain))? {
             return Ok(true);
         }
-        let Some(more) = more else { return Ok(false) };
-        for key in keys() {
-            if more.contains(key)? {
+        let Some(more) = home.cdb(MORE)? else { return Ok(false) };
+        let domain = domain.to_ascii_lowercase();
+        for at in 0..domain.len() {
+            let key = domain.get(at..).unwrap_or_default();
+            if (at == 0 || key.starts_with(b".")) && more.contains(key)? {
                 return Ok(true);
             }
         }
@@ -76,15 +48,57 @@ impl RcptHosts {
     }
 }
 
+/// The entry is the domain, or a suffix of it that begins with a dot.
+fn covers(entry: &[u8], domain: &[u8]) -> bool {
+    let Some(at) = domain.len().checked_sub(entry.len()) else { return false };
+    (at == 0 || entry.starts_with(b".")) && domain.get(at..).is_some_and(|end| end.eq_ignore_ascii_case(entry))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::list;
+    use crate::cdb::Lookup;
     use proptest::prelude::*;
+    use std::io::Read;
 
-    fn hosts(octets: &[u8]) -> RcptHosts {
-        let mut warnings = Vec::new();
-        RcptHosts::Only(Set::new(list("rcpthosts", octets, &mut warnings).into_iter().map(|(_, entry)| entry)))
+    /// rcpthosts, and perhaps a database.
+    #[derive(Debug)]
+    struct Files<'a>(&'a [u8], bool);
+
+    impl Home for Files<'_> {
+        fn read(&self, _: &str) -> io::Result<Option<Vec<u8>>> {
+            Ok(None)
+        }
+
+        fn open(&self, name: &str) -> io::Result<Option<Box<dyn Read + '_>>> {
+            assert_eq!(name, "rcpthosts");
+            Ok(Some(Box::new(self.0)))
+        }
+
+        fn cdb(&self, name: &str) -> io::Result<Option<Box<dyn Lookup + '_>>> {
+            assert_eq!(name, MORE);
+            Ok(self.1.then(|| Box::new(Net) as Box<dyn Lookup>))
+        }
+
+        fn exists(&self, _: &str) -> bool {
+            true
+        }
+    }
+
+    struct Net;
+    impl Lookup for Net {
+        fn contains(&self, key: &[u8]) -> io::Result<bool> {
+            match key {
+                b"broken.example" => Err(io::ErrorKind::InvalidData.into()),
+                key => Ok(key == b".example.net"),
+            }
+        }
+    }
+
+    fn admit(octets: &[u8], more: bool, recipient: &[u8]) -> Option<bool> {
+        let files = Files(octets, more);
+        let list = List::find(&files, "rcpthosts", "rcpthosts", &mut Vec::new(), &mut |_, _| {}).unwrap().unwrap();
+        RcptHosts::Listed(list).admit(&files, recipient).ok()
     }
 
     #[test]
@@ -120,40 +134,31 @@ mod tests {
         ];
         for (octets, rows) in cases {
             for (recipient, admitted) in *rows {
-                let answer = hosts(octets).admit(recipient.as_bytes(), None).unwrap();
-                assert_eq!(answer, *admitted, "{} and {recipient}", octets.escape_ascii());
+                let answer = admit(octets, false, recipient.as_bytes());
+                assert_eq!(answer, Some(*admitted), "{} and {recipient}", octets.escape_ascii());
             }
         }
-        assert!(RcptHosts::Any.admit(b"a@b.c", None).unwrap());
-    }
-
-    struct Net;
-    impl Lookup for Net {
-        fn contains(&self, key: &[u8]) -> io::Result<bool> {
-            match key {
-                b"broken.example" => Err(io::ErrorKind::InvalidData.into()),
-                key => Ok(key == b".example.net"),
-            }
-        }
+        assert!(RcptHosts::Any.admit(&Files(b"", false), b"a@b.c").unwrap());
+        assert!(!RcptHosts::Missing.admit(&Files(b"", true), b"a@b.example.net").unwrap());
+        assert!(RcptHosts::Missing.admit(&Files(b"", true), b"local").unwrap());
     }
 
     #[test]
     fn a83_a73c_morercpthosts_is_asked_after_rcpthosts() {
-        let hosts = hosts(b"example.com\n");
         for (recipient, admitted) in [
             (&b"a@X.EXAMPLE.net"[..], Some(true)),
             (b"a@example.net", Some(false)),
             (b"a@example.com", Some(true)),
             (b"a@broken.example", None),
         ] {
-            assert_eq!(hosts.admit(recipient, Some(&Net)).ok(), admitted, "{}", recipient.escape_ascii());
+            assert_eq!(admit(b"example.com\n", true, recipient), admitted, "{}", recipient.escape_ascii());
         }
     }
 
     proptest! {
         #[test]
         fn no_octets_upset_it(octets: Vec<u8>, recipient: Vec<u8>) {
-            let _ = hosts(&octets).admit(&recipient, Some(&Net));
+            let _ = admit(&octets, true, &recipient);
         }
     }
 }

@@ -2,43 +2,57 @@
 //! and the tarpit.
 
 use std::io;
+use std::ops::ControlFlow;
 
-use crate::rcpthosts::{Lookup, Set};
+use crate::control::Home;
+use crate::list::List;
 use crate::replies::{self, Reply};
+
+/// Asked beside validrcptto.
+const MORE: &str = "morevalidrcptto.cdb";
 
 /// validrcptto: whole addresses, and `@host` for all of a host; with `-` in front not those. In the file, in
 /// morevalidrcptto.cdb, or in both.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ValidRcptTo {
-    set: Set,
+    /// The file, if there is one.
+    list: Option<List>,
+    /// The database was there when the connection began.
+    more: bool,
 }
 
 impl ValidRcptTo {
-    /// From the entries of the file.
+    /// With this list; `None` when there is neither it nor the database.
     #[must_use]
-    pub fn new<'a>(entries: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        Self { set: Set::new(entries) }
+    pub fn new(home: &dyn Home, list: Option<List>) -> Option<Self> {
+        let more = home.exists(MORE);
+        (list.is_some() || more).then_some(Self { list, more })
     }
 
     /// Whether `recipient` is known here. The address counts before its denial, that before the host, that before its denial;
     /// who is not listed at all is not known. An address without a domain can only be listed whole.
     ///
     /// # Errors
-    /// Those of `more`.
-    pub fn knows(&self, recipient: &[u8], more: Option<&dyn Lookup>) -> io::Result<bool> {
+    /// Those of the list and of the database; NotFound when one has gone since the connection began.
+    pub fn knows(&self, home: &dyn Home, recipient: &[u8]) -> io::Result<bool> {
         let whole = recipient.to_ascii_lowercase();
         let host = memchr::memrchr(b'@', &whole).and_then(|at| whole.get(at..));
-        for (key, known) in
-            [Some(whole.as_slice()), host].into_iter().flatten().flat_map(|key| [(key, true), (key, false)])
-        {
-            let denial;
-            let key = if known {
-                key
-            } else {
-                denial = [b"-", key].concat();
-                &denial
-            };
-            if self.set.has(key) || more.map_or(Ok(false), |more| more.contains(key))? {
+        let keys = [Some(whole.as_slice()), host].into_iter().flatten();
+        let mut keys: Vec<_> = keys
+            .flat_map(|key| [(key.to_vec(), true), ([b"-", key].concat(), false)])
+            .map(|key| (key, false))
+            .collect();
+        if let Some(list) = &self.list {
+            list.each(home, &mut |entry| {
+                for ((key, _), found) in &mut keys {
+                    *found |= key.eq_ignore_ascii_case(entry);
+                }
+                ControlFlow::Continue(())
+            })?;
+        }
+        let more = if self.more { Some(home.cdb(MORE)?.ok_or(io::ErrorKind::NotFound)?) } else { None };
+        for ((key, known), found) in keys {
+            if found || more.as_ref().map_or(Ok(false), |more| more.contains(&key))? {
                 return Ok(known);
             }
         }
@@ -103,6 +117,31 @@ impl Tarpit {
 mod tests {
     use super::*;
 
+    use crate::cdb::Lookup;
+    use std::io::Read;
+
+    /// validrcptto and its database, where they are there.
+    #[derive(Debug, Clone, Copy)]
+    struct Files(Option<&'static [u8]>, bool);
+
+    impl Home for Files {
+        fn read(&self, _: &str) -> io::Result<Option<Vec<u8>>> {
+            Ok(None)
+        }
+
+        fn open(&self, _: &str) -> io::Result<Option<Box<dyn Read + '_>>> {
+            Ok(self.0.map(|octets| Box::new(octets) as Box<dyn Read>))
+        }
+
+        fn cdb(&self, _: &str) -> io::Result<Option<Box<dyn Lookup + '_>>> {
+            Ok(self.1.then(|| Box::new(Cdb) as Box<dyn Lookup>))
+        }
+
+        fn exists(&self, name: &str) -> bool {
+            name == MORE && self.1
+        }
+    }
+
     struct Cdb;
     impl Lookup for Cdb {
         fn contains(&self, key: &[u8]) -> io::Result<bool> {
@@ -110,11 +149,16 @@ mod tests {
         }
     }
 
+    fn valid(files: Files) -> Option<ValidRcptTo> {
+        let list = List::find(&files, "validrcptto", "validrcptto", &mut Vec::new(), &mut |_, _| {});
+        ValidRcptTo::new(&files, list.unwrap())
+    }
+
     #[test]
     fn validrcptto_knows_addresses_and_hosts() {
-        let valid = ValidRcptTo::new(
-            ["Jo@example.com", "@all.example", "root", "-old@all.example", "kept@none.example", "-@none.example"]
-                .map(str::as_bytes),
+        let files = Files(
+            Some(b"Jo@example.com\n@all.example\nroot\n-old@all.example\nkept@none.example\n-@none.example\n"),
+            true,
         );
         for (recipient, known) in [
             ("jo@EXAMPLE.com", true),
@@ -128,8 +172,17 @@ mod tests {
             ("kept@none.example", true),
             ("other@none.example", false),
         ] {
-            assert_eq!(valid.knows(recipient.as_bytes(), Some(&Cdb)).unwrap(), known, "{recipient}");
+            assert_eq!(valid(files).unwrap().knows(&files, recipient.as_bytes()).unwrap(), known, "{recipient}");
         }
+    }
+
+    #[test]
+    fn issue_10_a_table_that_has_gone_refuses_nobody_for_good() {
+        for there in [Files(Some(b"a@b"), false), Files(None, true), Files(Some(b"a@b"), true)] {
+            let gone = valid(there).unwrap().knows(&Files(None, false), b"a@b");
+            assert_eq!(gone.unwrap_err().kind(), io::ErrorKind::NotFound, "{there:?}");
+        }
+        assert!(valid(Files(None, false)).is_none());
     }
 
     #[test]

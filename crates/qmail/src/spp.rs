@@ -76,7 +76,7 @@ impl Plugins {
     pub fn parse(octets: &[u8], warnings: &mut Vec<Warning>) -> Self {
         let mut this = Self::default();
         let mut phase = None;
-        for (line, entry) in crate::control::list("smtpplugins", octets, warnings) {
+        for (line, entry) in crate::list::entries("smtpplugins", octets, warnings) {
             match entry.split_first() {
                 Some((b'[', name)) => {
                     let letter = name.first();
@@ -86,7 +86,7 @@ impl Plugins {
                     warnings.push(Warning::Plugin { line, why: "it stands in no section that there is" });
                 }
                 Some((b':', command)) => this.list.extend(phase.map(|phase| (phase, Plugin::Shell(command.to_vec())))),
-                _ => this.list.extend(phase.map(|phase| (phase, Plugin::Path(entry.to_vec())))),
+                _ => this.list.extend(phase.map(|phase| (phase, Plugin::Path(entry)))),
             }
         }
         this

@@ -45,7 +45,7 @@ impl Desk {
             }
             (Submit::Recipient(recipient), Some(job)) => {
                 job.envelope.recipient(recipient).map_err(|_| Violation::Address)?;
-                if job.envelope.octets().len() > ENVELOPE_MAX { Err(Violation::Long) } else { Ok(None) }
+                if job.envelope.length() > ENVELOPE_MAX { Err(Violation::Long) } else { Ok(None) }
             }
             (Submit::Commit, slot @ Some(_)) => Ok(slot.take()),
             _ => Err(Violation::Untimely),
@@ -72,7 +72,10 @@ mod tests {
             assert_eq!(desk.hear(Submit::Recipient(b"c@d")), Ok(None));
             assert_eq!(desk.hear(Submit::Recipient(b"e@f")), Ok(None));
             let job = desk.hear(Submit::Commit).unwrap().unwrap();
-            assert_eq!((job.ticket, job.envelope.octets()), (7, &b"Fa@b\0Tc@d\0Te@f\0"[..]));
+            assert_eq!(
+                (job.ticket, job.envelope.records().collect::<Vec<_>>().concat()),
+                (7, b"Fa@b\0Tc@d\0Te@f\0".to_vec())
+            );
         }
     }
 

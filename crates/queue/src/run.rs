@@ -34,7 +34,7 @@ impl Programs {
             program.abandon();
             return Done { ticket: job.ticket, class: Class::Temporary, end: End::Unknown, pid: 0 };
         }
-        let finished = program.commit(job.envelope.octets().split_inclusive(|octet| *octet == 0));
+        let finished = program.commit(job.envelope.records());
         let text = CustomText { fd4: &finished.text4, fd6: &finished.text6 };
         let pid = u32::try_from(finished.pid).unwrap_or_default();
         let (end, ended) = match finished.verdict {

@@ -1,17 +1,18 @@
 #![no_main]
 //! Control files, tables, plugins' words, a qmqpd's answer: no panic, and nothing of theirs makes a second line.
 
-use gatepost_qmail::cdb::Cdb;
-use gatepost_qmail::control::{int, line, list};
+use gatepost_qmail::cdb::{Cdb, Lookup};
+use gatepost_qmail::control::{int, line};
 use gatepost_qmail::environment::Environment;
-use gatepost_qmail::patterns::Patterns;
+use gatepost_qmail::list::{Entry, scan};
+use gatepost_qmail::patterns::{Subject, check};
 use gatepost_qmail::program::Ended;
 use gatepost_qmail::queue::{CustomText, verdict};
-use gatepost_qmail::rcpthosts::{Lookup, RcptHosts, Set};
 use gatepost_qmail::received::Received;
 use gatepost_qmail::spp::{Phase, Plugin, Plugins, Run, Session};
 use gatepost_qmail::{literal, qmqp};
 use libfuzzer_sys::fuzz_target;
+use std::ops::ControlFlow;
 
 fn is_one_line(text: &str) -> bool {
     !text.contains(|c: char| c.is_ascii_control())
@@ -20,12 +21,13 @@ fn is_one_line(text: &str) -> bool {
 fuzz_target!(|input: &[u8]| {
     let mut warnings = Vec::new();
     let _ = (line("me", input, &mut warnings), int("databytes", input, 0, &mut warnings));
-    let entries = list("badrcptto", input, &mut warnings);
-    let mut patterns = Patterns::default();
-    patterns.add("badrcptto", &entries, &mut warnings);
-    let _ = patterns.deny(b"someone@example.org");
-    let hosts = RcptHosts::Only(Set::new(entries.iter().map(|(_, entry)| *entry)));
-    let _ = hosts.admit(input, None);
+    let subject = Subject::new(b"someone@example.org");
+    let _ = scan(&mut &*input, &mut |_, entry| {
+        if let Entry::Text(entry) = entry {
+            let _ = (check(entry), subject.is_denied_by(entry));
+        }
+        ControlFlow::Continue(())
+    });
     let mut address = input.to_vec();
     literal::replace(&mut address, b"mx.example.org", &[[127, 0, 0, 1].into()]);
     let _ = Cdb::new(input).contains(b"example.org");

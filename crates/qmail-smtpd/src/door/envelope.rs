@@ -2,7 +2,7 @@
 
 use super::{Door, Offence, Say};
 use gatepost_program::QueueProgram;
-use gatepost_qmail::queue::Envelope;
+use gatepost_qmail::queue::{Envelope, EnvelopeError};
 use gatepost_qmail::recipients::{Refusal, max_rcpt};
 use gatepost_qmail::replies::{self, Reply};
 use gatepost_qmail::text::{VALUE_MAX, clean};
@@ -11,8 +11,9 @@ use gatepost_smtp::envelope::Then;
 use std::io;
 use std::time::Duration;
 
-/// Octets of one envelope at most. The door may run under the `ulimit -d` of its wrapper, too (CVE-1999-0144).
-const ENVELOPE_MAX: usize = 512 * 1024;
+/// Octets of one envelope at most, where no `ulimit -d` or softlimit ends it before (CVE-1999-0144): ten thousand of the longest
+/// addresses.
+const ENVELOPE_MAX: usize = 10 * 1024 * 1024;
 
 /// From MAIL to its end.
 #[derive(Debug)]
@@ -52,35 +53,35 @@ impl Door {
             return Err(Offence::Untimely);
         }
         self.forget_transaction();
-        Ok(self.begin_transaction(address))
+        Ok(self.begin_transaction(address).unwrap_or_else(|refusal| refusal))
     }
 
-    fn begin_transaction(&mut self, address: &[u8]) -> Say {
+    fn begin_transaction(&mut self, address: &[u8]) -> Result<Say, Say> {
         let mut sender = address.to_vec();
-        if let Err(refusal) = self.localise(&mut sender) {
-            return refusal;
-        }
+        self.localise(&mut sender)?;
         if sender.is_empty() && self.controls.reject_null_senders && !self.may_relay() {
-            return Say::close(&replies::NULL_SENDER);
+            return Err(Say::close(&replies::NULL_SENDER));
         }
         if self.environment.has("FORCEAUTHMAILFROM") && self.user.as_ref().is_some_and(|user| *user != sender) {
-            return Say::refused(&replies::AUTH_OTHER_SENDER);
+            return Err(Say::refused(&replies::AUTH_OTHER_SENDER));
         }
-        let passed = match self.plugins_on_mail(&sender) {
-            Ok(passed) => passed,
-            Err(refusal) => return refusal,
-        };
+        let passed = self.plugins_on_mail(&sender)?;
         let sender = passed.address.unwrap_or(sender);
-        let envelope = match Envelope::new(&sender) {
-            Ok(envelope) => envelope,
-            Err(reply) => return Say::refused(&reply),
-        };
-        let relay = self.may_relay();
-        let helo = self.helo.as_deref().and_then(|helo| self.controls.judge_helo(helo, relay));
-        let denied = self.controls.judge_sender(&sender, relay).filter(|_| !passed.bypass).or(helo);
+        let envelope = Envelope::new(&sender).map_err(|e| Say::refused(&e.reply()))?;
+        let denied = self.denied(&sender, passed.bypass).map_err(unreadable)?;
         self.record.sender(&sender);
         self.transaction = Some(Transaction { sender, denied, envelope, doomed: None, accepted: 0, content: None });
-        Say::go().after(passed.printed, &replies::OK)
+        Ok(Say::go().after(passed.printed, &replies::OK))
+    }
+
+    /// badmailfrom, unless a plugin bypasses it, and badhelo.
+    fn denied(&self, sender: &[u8], bypass: bool) -> io::Result<Option<Reply>> {
+        let (home, relay) = (&*self.home, self.may_relay());
+        let denied = if bypass { None } else { self.controls.judge_sender(home, sender, relay)? };
+        match (denied, &self.helo) {
+            (None, Some(helo)) => self.controls.judge_helo(home, helo, relay),
+            (denied, _) => Ok(denied),
+        }
     }
 
     pub(super) fn rcpt(&mut self, address: &[u8]) -> Result<Say, Offence> {
@@ -114,14 +115,15 @@ impl Door {
         if let Some(reply) = max_rcpt(accepted, self.controls.max_rcpt) {
             return Err(Say::refused(&reply));
         }
-        let allowed = self.may_relay() || self.allowed(&recipient).map_err(unreadable)?;
+        let allowed = self.may_relay() || self.controls.rcpthosts.admit(&*self.home, &recipient).map_err(unreadable)?;
         let passed = self.plugins_on_rcpt(&recipient, accepted, allowed)?;
         // A plugin's rewriting is the admin's word and is not judged again, as in qmail-spp.
         if !allowed && !passed.bypass && !self.may_relay() {
             return Err(Say::refused(&replies::NOT_IN_RCPTHOSTS));
         }
         let recipient = passed.address.unwrap_or(recipient);
-        if let Some(reply) = self.controls.judge_recipient(&recipient, self.may_relay()) {
+        let denied = self.controls.judge_recipient(&*self.home, &recipient, self.may_relay());
+        if let Some(reply) = denied.map_err(unreadable)? {
             return Err(Say::refused(&reply));
         }
         self.known_here(&recipient)?;
@@ -131,27 +133,13 @@ impl Door {
         Ok((recipient, passed.printed))
     }
 
-    /// rcpthosts and morercpthosts.cdb.
-    fn allowed(&self, recipient: &[u8]) -> io::Result<bool> {
-        // Without the list, the database is not asked either.
-        if self.controls.rcpthosts.admit(recipient, None)? {
-            return Ok(true);
-        }
-        match self.control.cdb("morercpthosts.cdb")? {
-            Some(more) => self.controls.rcpthosts.admit(recipient, Some(&more)),
-            None => Ok(false),
-        }
-    }
-
     /// validrcptto and brtlimit.
     fn known_here(&mut self, recipient: &[u8]) -> Result<(), Say> {
         if self.may_relay() {
             return Ok(());
         }
         let Some(valid) = &self.controls.valid_rcpt_to else { return Ok(()) };
-        let more = self.control.cdb("morevalidrcptto.cdb").map_err(unreadable)?;
-        let more = more.as_ref().map(|cdb| cdb as &dyn gatepost_qmail::rcpthosts::Lookup);
-        if valid.knows(recipient, more).map_err(unreadable)? {
+        if valid.knows(&*self.home, recipient).map_err(unreadable)? {
             return Ok(());
         }
         Err(turned_down(&self.unknown.refuse(self.controls.invalid_limit)))
@@ -173,12 +161,14 @@ impl Door {
         if let Some(suffix) = self.environment.relay_client() {
             recipient.extend_from_slice(suffix);
         }
-        if transaction.envelope.octets().len().saturating_add(recipient.len()) > ENVELOPE_MAX {
+        if transaction.envelope.length().saturating_add(recipient.len()) > ENVELOPE_MAX {
             return Say::refused(&replies::TOO_MANY_RECIPIENTS);
         }
-        // Only RELAYCLIENT can make one too long; qmail says so when the queue program has.
-        if let Err(reply) = transaction.envelope.recipient(&recipient) {
-            transaction.doomed = Some(reply);
+        match transaction.envelope.recipient(&recipient) {
+            Ok(()) => {}
+            // Only RELAYCLIENT can make one too long; qmail says so when the queue program has.
+            Err(e @ EnvelopeError::Address) => transaction.doomed = Some(e.reply()),
+            Err(e @ EnvelopeError::Memory) => return Say::refused(&e.reply()),
         }
         transaction.accepted = transaction.accepted.saturating_add(1);
         self.record.accepted(&recipient);

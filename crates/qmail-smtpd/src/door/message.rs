@@ -78,8 +78,7 @@ impl Door {
             self.record.message(length, &reply, None);
             return Ok(Say::refused(&reply));
         }
-        let records = transaction.envelope.octets().split_inclusive(|octet| *octet == 0);
-        let finished = content.queue.commit(records);
+        let finished = content.queue.commit(transaction.envelope.records());
         let text = CustomText { fd4: &finished.text4, fd6: &finished.text6 };
         let pid = u32::try_from(finished.pid).unwrap_or_default();
         let reply = match finished.verdict {

@@ -15,12 +15,12 @@ pub(crate) mod tests;
 pub(crate) use programs::Programs;
 
 use crate::SessionEnd;
-use crate::home::Control;
 use crate::record::Record;
 use allowance::Allowance;
 use envelope::Transaction;
 use gatepost_channel::{ChannelError, Inbox, messages};
 use gatepost_qmail::auth::SmtpAuth;
+use gatepost_qmail::control::Home;
 use gatepost_qmail::controls::Controls;
 use gatepost_qmail::environment::Environment;
 use gatepost_qmail::replies::{self, Reply};
@@ -110,7 +110,8 @@ impl Say {
 /// What holds for the one connection.
 #[derive(Debug)]
 pub(crate) struct Door {
-    pub(crate) control: Control,
+    /// Where the lists lie.
+    home: Box<dyn Home>,
     pub(crate) controls: Controls,
     /// As it was handed down, and as AUTH and plugins change it.
     pub(crate) environment: Environment,
@@ -137,14 +138,14 @@ pub(crate) struct Door {
 
 impl Door {
     pub(crate) fn new(
-        control: Control,
+        home: impl Home + 'static,
         controls: Controls,
         environment: Environment,
         programs: Programs,
         record: Record,
     ) -> Self {
         Self {
-            control,
+            home: Box::new(home),
             plugins: plugins::Phases::new(controls.plugins.clone()),
             controls,
             environment,

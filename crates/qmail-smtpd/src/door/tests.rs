@@ -1,24 +1,25 @@
 //! What an owned session can make of the door: nothing that its client could not have had.
 
 use super::{Door, Offence, Programs};
-use crate::home::Control;
 use crate::record::Record;
 use crate::{DoorEnd, SessionEnd};
 use gatepost_channel::{End, Inbox};
 use gatepost_program::Inherited;
 use gatepost_qmail::auth::{Checker, SmtpAuth};
+use gatepost_qmail::cdb::Lookup;
 use gatepost_qmail::control::Home;
 use gatepost_qmail::controls::Controls;
 use gatepost_qmail::environment::Environment;
 use gatepost_qmail::switches::Switches;
 use gatepost_smtp::envelope::Mechanism;
 use gatepost_wire::door::{Answer, Ask, Auth};
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 /// control/ with a name, one host, and perhaps plugins.
+#[derive(Debug)]
 struct Files(&'static str);
 
 impl Home for Files {
@@ -29,6 +30,14 @@ impl Home for Files {
             "smtpplugins" if !self.0.is_empty() => Some(self.0.as_bytes().to_vec()),
             _ => None,
         })
+    }
+
+    fn open(&self, name: &str) -> io::Result<Option<Box<dyn Read + '_>>> {
+        Ok(self.read(name)?.map(|octets| Box::new(io::Cursor::new(octets)) as Box<dyn Read>))
+    }
+
+    fn cdb(&self, _: &str) -> io::Result<Option<Box<dyn Lookup + '_>>> {
+        Ok(None)
     }
 
     fn exists(&self, _: &str) -> bool {
@@ -48,7 +57,7 @@ pub(crate) fn door(variables: &[(&str, &str)], plugins: &'static str) -> Door {
         checker: vec![checker.program.to_vec()],
         auth_host: None,
     };
-    let mut door = Door::new(Control::new(), controls, environment, programs, Record::new(false));
+    let mut door = Door::new(Files(plugins), controls, environment, programs, Record::new(false));
     door.offer = SmtpAuth::read(&door.environment, Some(&checker));
     door
 }

@@ -3,7 +3,7 @@
 
 use super::{Door, Offence, Say};
 use crate::SessionEnd;
-use crate::home;
+use crate::home::{self, Control};
 use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_keyholder::desk::{Desk, Seat};
 use gatepost_qmail::replies;
@@ -110,8 +110,9 @@ impl Door {
             pems.push(pem);
             Ok(())
         };
-        add(&self.control.path(PEM), &[])?;
-        let names = std::fs::read_dir(self.control.path(BY_NAME)).into_iter().flatten().flatten();
+        let control = Control::new();
+        add(&control.path(PEM), &[])?;
+        let names = std::fs::read_dir(control.path(BY_NAME)).into_iter().flatten().flatten();
         for entry in names.take(PAIRS_MAX - 1) {
             // One that cannot be used must not take TLS away from all others.
             let name = entry.file_name();
