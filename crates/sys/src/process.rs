@@ -260,7 +260,8 @@ pub struct Spawn<'a> {
     pub data: u64,
 }
 
-/// Starts a program with an empty environment, default signals and just the planned descriptors.
+/// Starts a program with an empty environment, default signals and just the planned descriptors, in a session of its own: it
+/// has no controlling terminal, so what is typed at ours (Ctrl-C) is not sent to it or to what it forks.
 ///
 /// # Errors
 /// The system's refusal to make the process. A failure in the child before exec shows as exit status 127.
@@ -310,6 +311,7 @@ fn prepare_program(spawn: &Spawn<'_>, (uid, gid): (u32, u32)) -> io::Result<Owne
         std::fs::write("/proc/self/gid_map", format!("0 {gid} 1"))?;
     }
     crate::signal::reset()?;
+    nix::unistd::setsid()?;
     // First out of the way of all target numbers, then to their places.
     let above = spawn.fds.iter().map(|(target, _)| *target).max().unwrap_or(2).saturating_add(1);
     let lift = |fd: BorrowedFd<'_>| -> io::Result<OwnedFd> {

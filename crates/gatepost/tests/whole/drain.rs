@@ -8,6 +8,7 @@ use gatepost_testkit::host;
 use gatepost_testkit::rogue::Speaks;
 use gatepost_testkit::run::signal;
 use gatepost_testkit::wait::{SOON, holds};
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -36,6 +37,36 @@ fn p1_term_lets_a_transaction_end_and_takes_no_new_client() {
     assert!(busy.rest().starts_with("421 4.3.2 "));
     assert_eq!(gate.process.wait(SOON).code(), Some(0), "{}", gate.process.said());
     gate.left_nothing();
+    assert_eq!(mta.taken().iter().filter(|m| m.acknowledged && m.content.contains("the rest")).count(), 1);
+}
+
+/// What is typed at a terminal goes to all its foreground processes: only the launcher is to be one of them.
+#[test]
+fn issue_10_ctrl_c_lets_a_transaction_end() {
+    let Some(host) = host::for_test("issue_10_ctrl_c_lets_a_transaction_end", &["openssl", "script", "mkfifo"]) else {
+        return;
+    };
+    let (mta, backend) = rogue(&host, Speaks::Smtp);
+    prepare(&host);
+    host.write(CONFIG, &config(&backend, ""));
+    host.shell("mkfifo /run/keys").expect_ok("mkfifo");
+    let line = format!("exec script -qec 'exec {GATEPOST} serve' /dev/null < /run/keys");
+    let mut terminal = host.start("terminal", host.command("sh").args(["-c", &line]));
+    let mut keys = std::fs::OpenOptions::new().write(true).open(host.path("/run/keys")).unwrap();
+    holds("it to serve", SOON, || host.listens(&starttls()));
+    let mut busy = Client::over(host.connect(&starttls()));
+    busy.hello("busy.test");
+    busy.ask("MAIL FROM:<sender@road.test>", 250);
+    busy.ask("RCPT TO:<alice@ok.test>", 250);
+    busy.ask("DATA", 354);
+    busy.write(b"Subject: across the interrupt\r\n");
+    keys.write_all(b"\x03").unwrap();
+    holds("it to listen no more", SOON, || !host.listens(&starttls()));
+    busy.write(b"\r\nthe rest\r\n.\r\n");
+    busy.expect(250);
+    assert!(busy.rest().starts_with("421 4.3.2 "));
+    assert_eq!(terminal.wait(SOON).code(), Some(0), "{}", terminal.said());
+    holds("no process of it is left", SOON, || gateposts(&host).is_empty());
     assert_eq!(mta.taken().iter().filter(|m| m.acknowledged && m.content.contains("the rest")).count(), 1);
 }
 
