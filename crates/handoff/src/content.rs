@@ -85,13 +85,15 @@ impl Header {
     }
 }
 
-/// How the backend finds the end of content.
+/// How the backend is given lines and finds the end of content.
 #[derive(Debug)]
 pub(crate) enum Framing {
     /// DATA: dots at the beginning of a line are doubled, a line of one dot ends it.
     Dots(Stuffer),
     /// BDAT: by its length, which is sent before.
     Length(Purity),
+    /// As qmail's interfaces have it: lines end with LF.
+    Lines(Purity),
 }
 
 impl Framing {
@@ -102,6 +104,11 @@ impl Framing {
             Framing::Length(purity) => {
                 purity.push(chunk)?;
                 out.extend_from_slice(chunk);
+            }
+            Framing::Lines(purity) => {
+                purity.push(chunk)?;
+                // Each CR here is followed by LF: a bare one is found now, or with the octet that follows it.
+                chunk.split(|octet| *octet == b'\r').for_each(|piece| out.extend_from_slice(piece));
             }
         }
         Ok(())
@@ -117,41 +124,20 @@ impl Framing {
                     return Err(ContentError::Changed);
                 }
             }
+            Framing::Lines(purity) => {
+                if purity.finish()? {
+                    out.push(b'\n');
+                }
+            }
         }
         Ok(())
     }
 }
 
-/// Lines that end with LF, as qmail's interfaces have them.
-#[derive(Debug, Default)]
-pub(crate) struct Lines {
-    purity: Purity,
-}
-
-impl Lines {
-    /// Appends `chunk` to `out` with LF for each CRLF.
-    pub(crate) fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), ContentError> {
-        self.purity.push(chunk)?;
-        // Each CR here is followed by LF: a bare one is found now, or with the octet that follows it.
-        chunk.split(|octet| *octet == b'\r').for_each(|piece| out.extend_from_slice(piece));
-        Ok(())
-    }
-
-    /// Ends the last line.
-    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), ContentError> {
-        if self.purity.finish()? {
-            out.push(b'\n');
-        }
-        Ok(())
-    }
-}
-
-/// Checks content without sending it.
-pub(crate) fn check(pieces: &[&[u8]], whole: bool) -> Result<(), ContentError> {
+/// Checks content; `whole`: including its end.
+pub(crate) fn check(octets: &[u8], whole: bool) -> Result<(), ContentError> {
     let mut purity = Purity::new();
-    for piece in pieces {
-        purity.push(piece)?;
-    }
+    purity.push(octets)?;
     if whole {
         purity.finish()?;
     }

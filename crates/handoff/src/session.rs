@@ -1,7 +1,7 @@
 //! One session: what it asks is checked here and put to the backend.
 
 use crate::SessionEnd;
-use crate::backend::{Connection, Message};
+use crate::backend::{Asking, Connection, Message};
 use crate::identity::Client;
 use crate::outcome::Outcome;
 use crate::protocol::{INLINE_MAX, Protocol, Step, Violation};
@@ -104,7 +104,7 @@ impl Session {
         loop {
             match &mut self.connection {
                 None => self.end.readable().await?,
-                Some(connection) => match connection.while_parked(self.end.readable()).await {
+                Some(connection) => match connection.deadline().bound(self.end.readable()).await {
                     Ok(readable) => readable?,
                     Err(_) => {
                         if let Some(connection) = self.connection.take() {
@@ -158,7 +158,8 @@ impl Session {
     async fn ask(&mut self, recipient: &Recipient) -> Outcome {
         let Some(transaction) = self.protocol.transaction() else { return verdict::INTERNAL.into() };
         let client = Client::new(&self.open, &transaction.helo);
-        let asked = self.shared.route.recipient(&mut self.connection, &client, transaction, recipient).await;
+        let asking = Asking { connection: &mut self.connection, client, transaction };
+        let asked = self.shared.route.recipient(asking, recipient).await;
         asked.unwrap_or_else(|e| Outcome::of_error(&e, self.open.id))
     }
 
@@ -220,7 +221,8 @@ impl Session {
         };
         let Shared { route, spool, .. } = &*self.shared;
         let client = Client::new(&self.open, &transaction.helo);
-        let done = route.deliver(&mut self.connection, &client, transaction, &mut message, spool).await;
+        let asking = Asking { connection: &mut self.connection, client, transaction };
+        let done = route.deliver(asking, &mut message, spool).await;
         if file.is_some() {
             self.file = file;
         }

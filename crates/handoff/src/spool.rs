@@ -94,12 +94,13 @@ impl ContentFile {
         Ok(self.reader.metadata()?.len())
     }
 
-    /// The last two octets, if there are two.
+    /// The last two octets, if there are two. Then it is at its start.
     pub(crate) fn tail(&mut self) -> io::Result<[u8; 2]> {
         let mut tail = [0; 2];
         if self.length()? >= 2 {
             self.reader.seek(SeekFrom::End(-2))?;
             self.reader.read_exact(&mut tail)?;
+            self.reader.rewind()?;
         }
         Ok(tail)
     }

@@ -67,8 +67,8 @@ fn mail_reaches_postfix_by_its_own_qmqpd() {
 }
 
 #[test]
-fn p7_a_qmqpd_that_turns_us_away_stops_the_start_and_bounces_nothing() {
-    let name = "p7_a_qmqpd_that_turns_us_away_stops_the_start_and_bounces_nothing";
+fn p7_a_qmqpd_that_refuses_us_stops_the_start_and_bounces_nothing() {
+    let name = "p7_a_qmqpd_that_refuses_us_stops_the_start_and_bounces_nothing";
     let Some(host) = host::for_test(name, &["postfix", "openssl"]) else { return };
     let _postfix = postfix(&host, "127.0.0.1");
     let text = config(&backend(&format!("tcp:{TCP}")), "");
@@ -86,7 +86,7 @@ fn p7_a_qmqpd_that_turns_us_away_stops_the_start_and_bounces_nothing() {
     client.ask("QUIT", 221);
     gate.stop();
     let said = Gate::refused(&host, &text);
-    assert!(said.contains("turns us away") && said.contains("qmqpd_authorized_clients"), "{said}");
+    assert!(said.contains("refuses our connections") && said.contains("qmqpd_authorized_clients"), "{said}");
 }
 
 #[test]

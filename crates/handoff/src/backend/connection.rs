@@ -3,12 +3,11 @@
 use super::smtp::{Facts, Words};
 use super::stream::Stream;
 use super::{Failure, Wait};
-use crate::deadline::Elapsed;
+use crate::deadline::Deadline;
 use crate::identity::{self, Client};
 use crate::transaction::{Helo, Recipient, Transaction};
 use gatepost_smtp::client::{Extensions, Reply, ReplyReader};
 use gatepost_wire::slice::{Connect, Identity};
-use std::future::Future;
 use tokio::time::Instant;
 
 /// Commands written before their replies are read, where the backend lists PIPELINING: few enough that not both sides
@@ -294,19 +293,9 @@ impl Connection {
         }
     }
 
-    /// Every wait from now on ends by `until`.
-    pub(crate) fn limit(&mut self, until: Instant) {
-        self.stream.limit(until);
-    }
-
-    /// Starts the time after which a connection that is not used is closed.
-    pub(crate) fn park(&mut self) {
-        self.stream.park();
-    }
-
-    /// Waits for `work`, but not longer than the connection may be unused.
-    pub(crate) async fn while_parked<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Elapsed> {
-        self.stream.while_parked(work).await
+    /// The deadline of its waits.
+    pub(crate) fn deadline(&mut self) -> &mut Deadline {
+        &mut self.stream.deadline
     }
 
     /// Says QUIT and closes, without waiting. A transaction that is under way ends here (RFC 5321 §4.1.1.10). Never used

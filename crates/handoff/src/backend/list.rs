@@ -4,7 +4,9 @@ use super::Failure;
 use gatepost_smtp::client::Extensions;
 use gatepost_wire::slice::Connect;
 use std::fmt;
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -30,6 +32,9 @@ pub(super) struct Known {
     down: Option<Instant>,
 }
 
+/// What is done with one backend. Boxed, because a closure's own future is not known to be `Send`.
+pub(super) type Attempt<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
+
 /// All backends of a route.
 #[derive(Debug)]
 pub(super) struct Backends(Vec<Backend>);
@@ -41,15 +46,48 @@ impl Backends {
         Self(places.iter().map(|place| Backend { connect: place.clone(), known: Mutex::new(known) }).collect())
     }
 
-    /// All of them.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Backend> {
-        self.0.iter()
+    /// Has each prove that it can be used.
+    ///
+    /// # Errors
+    /// The first final failure; else, when none passed, the last failure.
+    pub(super) async fn prove<'a>(&'a self, prove: impl Fn(&'a Backend) -> Attempt<'a, ()>) -> Result<(), Failure> {
+        let mut proved = Err(nowhere());
+        for backend in &self.0 {
+            match prove(backend).await {
+                Ok(()) => {
+                    backend.is_up();
+                    proved = Ok(());
+                }
+                Err(failure) if failure.is_final() => return Err(failure),
+                Err(failure) if proved.is_err() => proved = Err(failure),
+                Err(failure) => backend.is_down(&failure),
+            }
+        }
+        proved
     }
 
-    /// All of them in the order of trying: one that has just failed may take its whole time to fail again.
-    pub(super) fn in_order(&self) -> impl Iterator<Item = &Backend> {
+    /// Opens a connection to the first that answers.
+    ///
+    /// # Errors
+    /// A refusal of the client, for which no other backend is asked; else the last failure.
+    pub(super) async fn open<'a, T>(&'a self, open: impl Fn(&'a Backend) -> Attempt<'a, T>) -> Result<T, Failure> {
+        let mut last = nowhere();
+        // One that has just failed may take its whole time to fail again.
         let (doubtful, good): (Vec<_>, Vec<_>) = self.0.iter().partition(|backend| backend.failed_lately());
-        good.into_iter().chain(doubtful)
+        for backend in good.into_iter().chain(doubtful) {
+            match open(backend).await {
+                Ok(opened) => {
+                    backend.is_up();
+                    return Ok(opened);
+                }
+                Err(failure @ (Failure::Client(_) | Failure::Identity(_))) => return Err(failure),
+                Err(failure) => {
+                    backend.is_down(&failure);
+                    last = failure;
+                }
+            }
+        }
+        Err(last)
     }
 
     /// What each listed last, of those that have been asked.
@@ -59,7 +97,7 @@ impl Backends {
 }
 
 /// The failure of a route without backends.
-pub(super) fn nowhere() -> Failure {
+fn nowhere() -> Failure {
     Failure::Connect(io::ErrorKind::NotFound.into())
 }
 
@@ -70,37 +108,6 @@ impl Backend {
         if before.is_some_and(|before| before != extensions) {
             tracing::warn!("backend {self}: lists other extensions than before: {extensions:?}");
         }
-    }
-
-    /// Notes the result of an attempt to open a connection.
-    ///
-    /// # Errors
-    /// No other backend must be asked: it would only be for a better opinion of the client.
-    pub(super) fn opened<T>(&self, result: Result<T, Failure>) -> Result<Result<T, Failure>, Failure> {
-        match &result {
-            Ok(_) => self.is_up(),
-            Err(Failure::Client(_) | Failure::Identity(_)) => return result.map(Ok),
-            Err(failure) => self.is_down(failure),
-        }
-        Ok(result)
-    }
-
-    /// Notes the result of its proof. Gives the result for all so far, of which one has to pass.
-    ///
-    /// # Errors
-    /// A final failure.
-    pub(super) fn proved(
-        &self,
-        before: Result<(), Failure>,
-        result: Result<(), Failure>,
-    ) -> Result<Result<(), Failure>, Failure> {
-        match result {
-            Ok(()) => self.is_up(),
-            Err(failure) if failure.is_final() => return Err(failure),
-            Err(failure) if before.is_err() => return Ok(Err(failure)),
-            Err(failure) => self.is_down(&failure),
-        }
-        Ok(Ok(()))
     }
 
     fn is_up(&self) {

@@ -25,7 +25,7 @@ mod stream;
 pub(crate) use connection::Connection;
 pub(crate) use delivery::{DeliveryError, Message};
 pub(crate) use queue::Queue;
-pub(crate) use route::Route;
+pub(crate) use route::{Asking, Route};
 pub(crate) use smtp::Words;
 #[cfg(test)]
 pub(crate) use smtp::{LMTP, SMTP};

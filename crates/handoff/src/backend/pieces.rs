@@ -1,91 +1,116 @@
-//! Content as qmail's interfaces take it: with our Received, without the header fields that are removed, with LF line ends.
+//! Content on its way to a backend: with our Received, without the header fields that are removed, framed. A piece at a time,
+//! each checked in the buffer that is sent.
 
-use super::delivery::{DeliveryError, Message, PIECE};
-use crate::content::{ContentError, Header, Lines};
+use super::delivery::{DeliveryError, Message};
+use crate::content::{ContentError, Framing, Header, check};
 use crate::spool::ContentFile;
+use gatepost_smtp::data::{Purity, Stuffer};
 
-/// The content with LF line ends, a piece at a time. All of it is checked each time, in the buffer that is sent.
+/// Octets of content in one piece, before framing.
+const PIECE: usize = 64 * 1024;
+
+/// The content of a message. Every walk through it checks all of it again.
 pub(super) struct Pieces<'m> {
-    received: &'m [u8],
-    inline: &'m [u8],
+    /// Received, what remains of the header, and what follows it, as far as that is in memory.
+    memory: Vec<u8>,
+    /// Octets of it that were in earlier pieces.
+    taken: usize,
     file: Option<&'m mut ContentFile>,
-    /// Octets of the file that are still to come.
+    /// Octets of the file that follow. Its length is that of the commit: what a session adds later is not sent.
     left: u64,
     header: Header,
-    lines: Lines,
-    at: At,
+    framing: Framing,
     buffer: Box<[u8]>,
     kept: Vec<u8>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum At {
-    Start,
-    File,
-    End,
+    over: bool,
 }
 
 impl<'m> Pieces<'m> {
+    /// Content for DATA. What is in memory is checked at once, so that most faults are found before a backend is asked.
     pub(super) fn new(message: &'m mut Message<'_>) -> Result<Self, DeliveryError> {
+        let mut header = Header::new(message.own_id);
+        let mut memory = message.received.to_vec();
+        let body = header.push(message.inline, &mut memory).map_err(DeliveryError::Unsent)?;
         let (file, left) = match &mut message.file {
-            Some((file, length)) => {
-                file.rewind().map_err(DeliveryError::File)?;
-                (Some(&mut **file), *length)
-            }
+            Some((file, length)) => (Some(&mut **file), *length),
             None => (None, 0),
         };
-        Ok(Self {
-            received: message.received,
-            inline: message.inline,
+        if left == 0 {
+            header.finish(&mut memory);
+        }
+        memory.extend_from_slice(body);
+        check(&memory, left == 0).map_err(DeliveryError::Unsent)?;
+        let mut pieces = Self {
+            memory,
+            taken: 0,
             file,
             left,
-            header: Header::new(message.own_id),
-            lines: Lines::default(),
-            at: At::Start,
+            header,
+            framing: Framing::Dots(Stuffer::new()),
             buffer: vec![0; if left == 0 { 0 } else { PIECE }].into_boxed_slice(),
             kept: Vec::new(),
-        })
+            over: false,
+        };
+        if let Some(file) = &mut pieces.file {
+            file.rewind().map_err(DeliveryError::File)?;
+        }
+        Ok(pieces)
     }
 
-    /// Appends the next octets to `out`. False: there are no more.
-    pub(super) fn next(&mut self, out: &mut Vec<u8>) -> Result<bool, DeliveryError> {
-        match self.at {
-            At::Start => {
-                self.kept.extend_from_slice(self.received);
-                self.take(self.inline, out)?;
+    /// Content with LF line ends.
+    pub(super) fn lines(message: &'m mut Message<'_>) -> Result<Self, DeliveryError> {
+        Ok(Self { framing: Framing::Lines(Purity::new()), ..Self::new(message)? })
+    }
+
+    /// Makes it content for BDAT and gives its length. `None`, and still for DATA, where the length is not known: the header
+    /// is not complete, or the last line lacks its CRLF.
+    pub(super) fn by_length(&mut self) -> Result<Option<u64>, DeliveryError> {
+        let ends = match &mut self.file {
+            Some(file) if self.left > 0 => {
+                self.header.is_over() && file.tail().map_err(DeliveryError::File)? == *b"\r\n"
             }
-            At::File => {
-                let read = self.read()?;
-                let buffer = std::mem::take(&mut self.buffer);
-                let taken = self.take(buffer.get(..read).unwrap_or_default(), out);
-                self.buffer = buffer;
-                taken?;
-            }
-            At::End => return Ok(false),
+            _ => self.memory.ends_with(b"\r\n"),
+        };
+        if !ends {
+            return Ok(None);
         }
-        self.at = if self.left > 0 { At::File } else { At::End };
-        if self.at == At::End {
-            self.lines.finish(out)?;
+        self.framing = Framing::Length(Purity::new());
+        Ok(Some(u64::try_from(self.memory.len()).unwrap_or(u64::MAX).saturating_add(self.left)))
+    }
+
+    /// Appends the next piece to `out`. False: there are no more.
+    pub(super) fn next(&mut self, out: &mut Vec<u8>) -> Result<bool, DeliveryError> {
+        if self.over {
+            return Ok(false);
+        }
+        match self.memory.get(self.taken..).and_then(|rest| rest.chunks(PIECE).next()) {
+            Some(chunk) => {
+                self.framing.push(chunk, out)?;
+                self.taken = self.taken.saturating_add(chunk.len());
+            }
+            None => self.next_of_file(out)?,
+        }
+        self.over = self.taken >= self.memory.len() && self.left == 0;
+        if self.over {
+            self.framing.finish(out)?;
         }
         Ok(true)
     }
 
-    fn read(&mut self) -> Result<usize, DeliveryError> {
-        let most = usize::try_from(self.left).unwrap_or(PIECE).min(self.buffer.len());
-        let Some(file) = &mut self.file else { return Err(ContentError::Changed.into()) };
+    fn next_of_file(&mut self, out: &mut Vec<u8>) -> Result<(), DeliveryError> {
+        let most = usize::try_from(self.left).unwrap_or(PIECE).min(PIECE);
+        let Some(file) = &mut self.file else { return Ok(()) };
         let read = file.read(self.buffer.get_mut(..most).unwrap_or_default()).map_err(DeliveryError::File)?;
+        if read == 0 {
+            return Err(ContentError::Changed.into());
+        }
         self.left = self.left.saturating_sub(u64::try_from(read).unwrap_or(u64::MAX));
-        if read == 0 { Err(ContentError::Changed.into()) } else { Ok(read) }
-    }
-
-    /// Does the header duties on `octets`, and takes their line ends.
-    fn take(&mut self, octets: &[u8], out: &mut Vec<u8>) -> Result<(), DeliveryError> {
-        let body = self.header.push(octets, &mut self.kept)?;
+        self.kept.clear();
+        let body = self.header.push(self.buffer.get(..read).unwrap_or_default(), &mut self.kept)?;
         if self.left == 0 {
             self.header.finish(&mut self.kept);
         }
-        self.lines.push(&self.kept, out)?;
-        self.kept.clear();
-        Ok(self.lines.push(body, out)?)
+        self.framing.push(&self.kept, out)?;
+        Ok(self.framing.push(body, out)?)
     }
 }

@@ -4,7 +4,7 @@
 //! The message exists for the server only with the last octet of the outermost netstring, which is sent last and alone.
 
 use super::delivery::{DeliveryError, Message};
-use super::list::{Backend, Backends, nowhere};
+use super::list::{Backend, Backends};
 use super::pieces::Pieces;
 use super::stream::Stream;
 use super::{Failure, Timeouts, Wait};
@@ -39,23 +39,19 @@ impl Qmqp {
     }
 
     pub(super) async fn prove(&self) -> Result<(), Failure> {
-        let mut proved = Err(nowhere());
-        for backend in self.backends.all() {
-            let probed = match self.probe(backend, later(self.timeouts.rcpt)).await {
-                // One that waits for more octets where no more can come refuses nobody.
-                Err(Failure::Timeout(Wait::Greeting)) => Ok(()),
-                probed => probed,
-            };
-            proved = backend.proved(proved, probed)?;
-        }
-        proved
+        let prove = async |backend| match self.probe(backend, later(self.timeouts.rcpt)).await {
+            // One that waits for more octets where no more can come refuses nobody.
+            Err(Failure::Timeout(Wait::Greeting)) => Ok(()),
+            probed => probed,
+        };
+        self.backends.prove(|backend| Box::pin(prove(backend))).await
     }
 
     /// Whether the server takes connections from us. One that does not, such as Postfix's without
     /// `qmqpd_authorized_clients`, sends a permanent refusal to whoever connects; one that does waits for a message, and
     /// says nothing to an empty one.
     async fn probe(&self, backend: &Backend, until: Instant) -> Result<(), Failure> {
-        let mut link = Link::open(&backend.connect, self.timeouts, until).await?;
+        let mut link = Link::open(backend, self.timeouts, until).await?;
         link.stream.finish().await?;
         match link.answer(Wait::Greeting).await {
             Ok(answer) if answer.class == Class::Permanent => Err(Failure::Unwelcome(answer.to_string())),
@@ -63,18 +59,6 @@ impl Qmqp {
             Err(Failure::Lost(_)) => Ok(()),
             Err(failure) => Err(failure),
         }
-    }
-
-    /// A connection to the first server that takes one.
-    async fn open(&self, until: Instant) -> Result<(&Backend, Link), Failure> {
-        let mut last = nowhere();
-        for backend in self.backends.in_order() {
-            match backend.opened(Link::open(&backend.connect, self.timeouts, until).await)? {
-                Ok(link) => return Ok((backend, link)),
-                Err(failure) => last = failure,
-            }
-        }
-        Err(last)
     }
 
     /// Sends a message to the first server that takes a connection.
@@ -93,7 +77,7 @@ impl Qmqp {
         // Not reached: our addresses are shorter than its longest, and have no NUL.
         let too_long = || Failure::Garbage("it has no room for an address");
         let request = Request::new(length, &sender, recipients.iter().map(Vec::as_slice)).ok_or_else(too_long)?;
-        let (backend, mut link) = self.open(until).await?;
+        let mut link = self.backends.open(|backend| Box::pin(Link::open(backend, self.timeouts, until))).await?;
         let answer = match link.send_all(&request, message, length).await {
             Ok(()) => link.answer(Wait::End).await.map_err(DeliveryError::After)?,
             Err(SendError::Failed(e)) => return Err(e),
@@ -107,14 +91,15 @@ impl Qmqp {
         };
         if answer.class == Class::Permanent {
             // What it says to everybody who connects is not about this message, which then must not bounce.
-            self.probe(backend, until).await?;
+            self.probe(link.backend, until).await?;
         }
         Ok(answer)
     }
 }
 
 /// One connection.
-struct Link {
+struct Link<'b> {
+    backend: &'b Backend,
     stream: Stream,
     /// What the server has sent.
     received: Vec<u8>,
@@ -133,13 +118,13 @@ impl<T: Into<DeliveryError>> From<T> for SendError {
     }
 }
 
-impl Link {
-    async fn open(to: &Connect, timeouts: Timeouts, until: Instant) -> Result<Self, Failure> {
-        Ok(Self { stream: Stream::open(to, timeouts, until).await?, received: Vec::new() })
+impl<'b> Link<'b> {
+    async fn open(backend: &'b Backend, timeouts: Timeouts, until: Instant) -> Result<Self, Failure> {
+        Ok(Self { stream: Stream::open(&backend.connect, timeouts, until).await?, backend, received: Vec::new() })
     }
 
     async fn send_all(&mut self, request: &Request, message: &mut Message<'_>, length: u64) -> Result<(), SendError> {
-        let mut pieces = Pieces::new(message)?;
+        let mut pieces = Pieces::lines(message)?;
         let mut left = length;
         let mut out = request.head.clone();
         let mut from = out.len();
@@ -190,10 +175,10 @@ impl Link {
 
 /// Octets of the whole content with LF line ends. Reads all of it.
 async fn measure(message: &mut Message<'_>) -> Result<u64, DeliveryError> {
-    let mut pieces = Pieces::new(message)?;
+    let mut pieces = Pieces::lines(message)?;
     let mut length = 0_u64;
     let mut out = Vec::new();
-    while pieces.next(&mut out).map_err(DeliveryError::unsent)? {
+    while pieces.next(&mut out)? {
         length = length.saturating_add(u64::try_from(out.len()).unwrap_or(u64::MAX));
         out.clear();
         // The file is usually in memory: without this, other sessions would wait for all of it.

@@ -114,7 +114,7 @@ fn lost(e: &ChannelError) -> Failure {
 /// Writes the content as the program has to read it. Only we have this file, so what was checked here is what is queued.
 async fn convert(spool: &Spool, message: &mut Message<'_>) -> Result<ContentFile, DeliveryError> {
     let mut file = spool.file().map_err(DeliveryError::File)?;
-    let mut pieces = Pieces::new(message)?;
+    let mut pieces = Pieces::lines(message)?;
     let mut out = Vec::new();
     while pieces.next(&mut out)? {
         file.append(&out).map_err(DeliveryError::File)?;

@@ -1,7 +1,7 @@
 //! Where mail goes, and what each kind of place can be asked.
 
 use super::qmqp::{self, Qmqp};
-use super::smtp::{self, Smtp};
+use super::smtp::{self, Request, Smtp};
 use super::{Connection, DeliveryError, Failure, Message, Queue, Timeouts};
 use crate::identity::Client;
 use crate::outcome::Outcome;
@@ -24,6 +24,15 @@ pub(crate) enum Route {
     Qmqp(Qmqp),
     /// The queue role, which runs a program for each message.
     Queue(Queue),
+}
+
+/// The session that asks.
+#[derive(Debug)]
+pub(crate) struct Asking<'a> {
+    /// Its connection to a backend, if it has kept one.
+    pub(crate) connection: &'a mut Option<Connection>,
+    pub(crate) client: Client<'a>,
+    pub(crate) transaction: &'a Transaction,
 }
 
 impl Route {
@@ -60,16 +69,14 @@ impl Route {
         }
     }
 
-    /// Asks whether it takes mail for one more recipient. `kept` is the session's connection, if it has one.
+    /// Asks whether it takes mail for one more recipient.
     pub(crate) async fn recipient(
         &self,
-        kept: &mut Option<Connection>,
-        client: &Client<'_>,
-        transaction: &Transaction,
+        mut session: Asking<'_>,
         recipient: &Recipient,
     ) -> Result<Outcome, DeliveryError> {
         match self {
-            Self::Smtp(smtp) | Self::Lmtp(smtp) => smtp.recipient(kept, client, transaction, recipient).await,
+            Self::Smtp(smtp) | Self::Lmtp(smtp) => smtp.ask(&mut session, Request::Recipient(recipient)).await,
             // They can't be asked: our own rules alone decide.
             Self::Qmqp(_) | Self::Queue(_) => Ok(verdict::RCPT_OK.into()),
         }
@@ -78,16 +85,14 @@ impl Route {
     /// Delivers a message whose content is complete.
     pub(crate) async fn deliver(
         &self,
-        kept: &mut Option<Connection>,
-        client: &Client<'_>,
-        transaction: &Transaction,
+        mut session: Asking<'_>,
         message: &mut Message<'_>,
         spool: &Spool,
     ) -> Result<Outcome, DeliveryError> {
         match self {
-            Self::Smtp(smtp) | Self::Lmtp(smtp) => smtp.deliver(kept, client, transaction, message).await,
-            Self::Qmqp(qmqp) => Ok(qmqp.deliver(transaction, message).await?.into()),
-            Self::Queue(queue) => Ok(queue.deliver(spool, client, transaction, message).await?.into()),
+            Self::Smtp(smtp) | Self::Lmtp(smtp) => smtp.ask(&mut session, Request::Message(message)).await,
+            Self::Qmqp(qmqp) => Ok(qmqp.deliver(session.transaction, message).await?.into()),
+            Self::Queue(queue) => Ok(queue.deliver(spool, &session.client, session.transaction, message).await?.into()),
         }
     }
 

@@ -3,7 +3,8 @@
 use super::connection::{Connection, Envelope};
 use super::delivery::{DeliveryError, Message};
 use super::idle::Idle;
-use super::list::{Backend, Backends, nowhere};
+use super::list::{Backend, Backends};
+use super::route::Asking;
 use super::{Failure, Timeouts, proof};
 use crate::deadline::later;
 use crate::identity::Client;
@@ -13,6 +14,7 @@ use crate::verdict::{self, Stage};
 use gatepost_smtp::client::Extensions;
 use gatepost_wire::slice::{HandoffSlice, Identity};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// What SMTP and LMTP have different words for.
@@ -49,7 +51,7 @@ pub(crate) struct Smtp {
 }
 
 /// What is asked of a server.
-enum Request<'a, 'm> {
+pub(super) enum Request<'a, 'm> {
     /// Whether it accepts one more recipient of the transaction.
     Recipient(&'a Recipient),
     /// To take this message.
@@ -66,11 +68,7 @@ impl Smtp {
     }
 
     pub(super) async fn prove(&self) -> Result<(), Failure> {
-        let mut proved = Err(nowhere());
-        for backend in self.backends.all() {
-            proved = backend.proved(proved, self.prove_one(backend).await)?;
-        }
-        proved
+        self.backends.prove(|backend| Box::pin(self.prove_one(backend))).await
     }
 
     async fn prove_one(&self, backend: &Backend) -> Result<(), Failure> {
@@ -93,40 +91,16 @@ impl Smtp {
         self.backends.extensions()
     }
 
-    pub(super) async fn recipient(
+    /// Asks on the session's connection, on an idle one or on a new one; once more on a new one when one that was not new
+    /// turns out to be closed. Afterwards the session has the connection if it can be used again.
+    pub(super) async fn ask(
         &self,
-        kept: &mut Option<Connection>,
-        client: &Client<'_>,
-        transaction: &Transaction,
-        recipient: &Recipient,
-    ) -> Result<Outcome, DeliveryError> {
-        let until = later(self.facts.timeouts.rcpt);
-        self.ask(kept, client, transaction, Request::Recipient(recipient), until).await
-    }
-
-    pub(super) async fn deliver(
-        &self,
-        kept: &mut Option<Connection>,
-        client: &Client<'_>,
-        transaction: &Transaction,
-        message: &mut Message<'_>,
-    ) -> Result<Outcome, DeliveryError> {
-        let until = later(self.facts.timeouts.end);
-        self.ask(kept, client, transaction, Request::Message(message), until).await
-    }
-
-    /// Asks on the connection in `kept`, on an idle one or on a new one; once more on a new one when one that was not new
-    /// turns out to be closed. Afterwards `kept` has the connection if it can be used again.
-    async fn ask(
-        &self,
-        kept: &mut Option<Connection>,
-        client: &Client<'_>,
-        transaction: &Transaction,
+        session: &mut Asking<'_>,
         mut request: Request<'_, '_>,
-        until: Instant,
     ) -> Result<Outcome, DeliveryError> {
-        let mut used = match kept.take() {
-            Some(connection) if connection.is_for(client.helo) => Some(connection),
+        let until = later(request.timeout(&self.facts.timeouts));
+        let mut used = match session.connection.take() {
+            Some(connection) if connection.is_for(session.client.helo) => Some(connection),
             other => {
                 if let Some(connection) = other {
                     connection.quit();
@@ -138,16 +112,16 @@ impl Smtp {
             let was_used = used.is_some();
             let mut connection = match used.take() {
                 Some(connection) => connection,
-                None => self.open(client, until).await?,
+                None => self.open(&session.client, until).await?,
             };
-            connection.limit(until);
-            let done = request.on(&mut connection, transaction).await;
+            connection.deadline().limit(until);
+            let done = request.on(&mut connection, session.transaction).await;
             match done {
                 Err(DeliveryError::Before(failure)) if was_used && failure.may_succeed_anew() => {}
                 // Content that may not be sent is our own finding: the connection is as good as before.
                 Ok(_) | Err(DeliveryError::Unsent(_)) => {
-                    connection.park();
-                    *kept = Some(connection);
+                    connection.deadline().park(self.facts.timeouts.park);
+                    *session.connection = Some(connection);
                     return done;
                 }
                 Err(_) => return done,
@@ -157,14 +131,7 @@ impl Smtp {
 
     /// A connection to the first server that answers, which has been told who the client is.
     async fn open(&self, client: &Client<'_>, until: Instant) -> Result<Connection, Failure> {
-        let mut last = nowhere();
-        for backend in self.backends.in_order() {
-            match backend.opened(self.open_one(backend, client, until).await)? {
-                Ok(connection) => return Ok(connection),
-                Err(failure) => last = failure,
-            }
-        }
-        Err(last)
+        self.backends.open(|backend| Box::pin(self.open_one(backend, client, until))).await
     }
 
     async fn open_one(&self, backend: &Backend, client: &Client<'_>, until: Instant) -> Result<Connection, Failure> {
@@ -185,6 +152,13 @@ impl Smtp {
 }
 
 impl Request<'_, '_> {
+    fn timeout(&self, timeouts: &Timeouts) -> Duration {
+        match self {
+            Self::Recipient(_) => timeouts.rcpt,
+            Self::Message(_) => timeouts.end,
+        }
+    }
+
     async fn on(&mut self, connection: &mut Connection, transaction: &Transaction) -> Result<Outcome, DeliveryError> {
         match self {
             Self::Recipient(recipient) => {

@@ -3,8 +3,8 @@
 use super::{Failure, Timeouts, Wait};
 use crate::deadline::{Deadline, Elapsed};
 use gatepost_wire::slice::Connect;
-use std::fmt;
-use std::future::{Future, poll_fn};
+use std::fmt::Debug;
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -16,20 +16,15 @@ use tokio::time::Instant;
 /// Pause before a unix socket whose backlog is full is tried again: it refuses at once, where TCP would wait.
 const BACKLOG_PAUSE: Duration = Duration::from_millis(20);
 
-trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
+trait Socket: AsyncRead + AsyncWrite + Send + Unpin + Debug {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + Debug> Socket for T {}
 
 /// An open stream.
+#[derive(Debug)]
 pub(super) struct Stream {
     socket: Box<dyn Socket>,
-    deadline: Deadline,
+    pub(super) deadline: Deadline,
     timeouts: Timeouts,
-}
-
-impl fmt::Debug for Stream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Stream")
-    }
 }
 
 impl Stream {
@@ -103,21 +98,6 @@ impl Stream {
             let _ = Pin::new(&mut *self.socket).poll_flush(&mut cx);
             let _ = Pin::new(&mut *self.socket).poll_shutdown(&mut cx);
         }
-    }
-
-    /// Every wait from now on ends by `until`.
-    pub(super) fn limit(&mut self, until: Instant) {
-        self.deadline.limit(until);
-    }
-
-    /// Starts the time for which this connection may be unused.
-    pub(super) fn park(&mut self) {
-        self.deadline.park(self.timeouts.park);
-    }
-
-    /// Waits for `work`, but not longer than the connection may be unused.
-    pub(super) async fn while_parked<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Elapsed> {
-        self.deadline.bound(work).await
     }
 }
 
