@@ -49,7 +49,7 @@ pub const BASE: &[Call] = &[
 
 /// Waiting without a runtime.
 pub const WAIT: &[Call] = &[
-    call("poll", Always, "orders, links and deaths of children"),
+    call("poll", Always, "orders, links and deaths of children; a session's client"),
     call("ppoll", Always, "the same where poll(2) is not"),
 ];
 
@@ -62,7 +62,7 @@ pub const EPOLL: &[Call] = &[
     call("fcntl", Args(&[(1, 1)]), "F_GETFD: the standard library's own checks"),
     call("fcntl", Args(&[(1, 3)]), "F_GETFL: before O_NONBLOCK"),
     call("fcntl", Args(&[(1, 4)]), "F_SETFL: O_NONBLOCK of received descriptors"),
-    call("fcntl", Args(&[(1, 1030)]), "F_DUPFD_CLOEXEC: copies of the runtime's epoll"),
+    call("fcntl", Args(&[(1, 1030)]), "F_DUPFD_CLOEXEC: a channel that is full is watched by a copy"),
     call("ioctl", Args(&[(1, 0x5421)]), "FIONBIO: O_NONBLOCK as the standard library sets it"),
 ];
 
@@ -76,24 +76,12 @@ pub const ACCEPT: &[Call] = &[
     call("setsockopt", Args(&[(1, 6), (2, 1)]), "TCP_NODELAY"),
 ];
 
-/// One client: what a session does and the nursery does not.
+/// One client: what a session does beyond waiting, reading and writing. No call here can name an address or make a
+/// descriptor.
 pub const TALK: &[Call] = &[
-    call("recvfrom", Always, "the client's octets"),
-    call("sendto", Args(&[(3, NO_SIGNAL)]), "replies"),
-    call("shutdown", Always, "221, then the end of our half"),
-    call("setsockopt", Args(&[(1, 1), (2, 20)]), "SO_RCVTIMEO: time limits of the private channels"),
-    call("setsockopt", Args(&[(1, 1), (2, 21)]), "SO_SNDTIMEO: the same"),
-    call("epoll_create1", Always, "the session's own runtime: a forked epoll would be shared"),
-    call("eventfd2", Always, "the runtime's waker"),
-];
-
-/// One client in a session that is alone, without a runtime: descriptors that wait, or poll(2).
-pub const ALONE: &[Call] = &[
-    call("recvfrom", Always, "the client's octets, where it is a socket"),
-    call("sendto", Args(&[(3, NO_SIGNAL)]), "replies to it"),
-    call("shutdown", Always, "221, then the end of our half"),
+    call("shutdown", Args(&[(1, 1)]), "SHUT_WR: after a last reply that the client has not asked for"),
     call("fcntl", Args(&[(1, 1)]), "F_GETFD: the standard library's own checks"),
-    call("setsockopt", Args(&[(1, 1), (2, 20)]), "SO_RCVTIMEO: time limits of the private channel"),
+    call("setsockopt", Args(&[(1, 1), (2, 20)]), "SO_RCVTIMEO: time limits of the private channels"),
     call("setsockopt", Args(&[(1, 1), (2, 21)]), "SO_SNDTIMEO: the same"),
 ];
 

@@ -74,7 +74,7 @@ impl Newborn {
         check_parent(&self.control)?;
         restrict_by_landlock(profile, birth)?;
         prove::all(profile, birth)?;
-        Ok(Entered { control: self.control, profile, data: birth.data, file_size: birth.file_size })
+        Ok(Entered { control: self.control, profile, data: birth.data })
     }
 }
 
@@ -170,7 +170,6 @@ pub struct Entered {
     control: ControlEnd,
     profile: &'static Profile,
     data: u64,
-    file_size: u64,
 }
 
 impl Entered {
@@ -181,7 +180,7 @@ impl Entered {
     pub fn seal(self) -> Result<Jailed, JailError> {
         let sealing = |cause| JailError::Step { step: "apply the system call filter", cause };
         let session = match self.profile.forks {
-            true => Some(SessionSeal::prepare(self.data, self.file_size).map_err(sealing)?),
+            true => Some(SessionSeal::prepare(self.data).map_err(sealing)?),
             false => None,
         };
         self.profile.filter().and_then(|filter| filter.apply()).map_err(sealing)?;
@@ -210,16 +209,18 @@ impl Jailed {
 #[derive(Debug, Clone)]
 pub struct SessionSeal {
     filter: Filter,
-    data: u64,
-    file_size: u64,
 }
 
 impl SessionSeal {
-    fn prepare(data: u64, file_size: u64) -> std::io::Result<Self> {
-        Ok(Self { filter: Filter::forbid(crate::calls::FORK.iter().map(profile::allowed))?, data, file_size })
+    /// Compiles the filter, and sets what the nursery can do with, too, for all of its sessions.
+    fn prepare(data: u64) -> std::io::Result<Self> {
+        // RLIMIT_DATA counts neither the stack nor the page tables of memory that is only looked at.
+        limits::set_at_most(Limit::Stack, SESSION_STACK)?;
+        limits::set_at_most(Limit::AddressSpace, data.saturating_add(SESSION_ADDRESS_SPACE))?;
+        Ok(Self { filter: Filter::forbid(crate::calls::FORK.iter().map(profile::allowed))? })
     }
 
-    /// Closes the session in, after the fork and after its runtime exists: dies with the nursery and after `life` at the
+    /// Closes the session in, right after the fork: dies with the nursery and after `life` at the
     /// latest, cannot fork, and loses every system call that only the nursery needs, those that made this jail among them.
     ///
     /// # Errors
@@ -227,11 +228,6 @@ impl SessionSeal {
     pub fn close(&self, life: Duration) -> Result<JailedSession, JailError> {
         step("ask to die with the nursery", process::die_with_parent())?;
         step("limit a session's processes", limits::set(Limit::Processes, 0))?;
-        step("limit a session's files", limits::set(Limit::FileSize, self.file_size))?;
-        // RLIMIT_DATA counts neither the stack nor the page tables of memory that is only looked at.
-        step("limit a session's stack", limits::set_at_most(Limit::Stack, SESSION_STACK).map(drop))?;
-        let space = self.data.saturating_add(SESSION_ADDRESS_SPACE);
-        step("limit a session's address space", limits::set_at_most(Limit::AddressSpace, space).map(drop))?;
         step("limit a session's processor time", limits::set(Limit::CpuTime, SESSION_CPU_SECONDS))?;
         // No call is left then that could block the signal or stop the timer: an owned session cannot stay for ever.
         step("limit a session's life", process::end_after(life))?;

@@ -1,6 +1,6 @@
 //! The profiles: one table to audit what each role may do.
 
-use crate::calls::{ACCEPT, ALONE, BACKEND, BASE, Call, EPOLL, FORK, MAILDIR, SPOOL, TALK, WAIT};
+use crate::calls::{ACCEPT, BACKEND, BASE, Call, EPOLL, FORK, MAILDIR, SPOOL, TALK, WAIT};
 use gatepost_sys::filter::{Allowed, Filter};
 use gatepost_sys::landlock::Use;
 use gatepost_sys::process::Namespaces;
@@ -66,7 +66,7 @@ pub const PROFILES: [Profile; 6] = [
         writes_files: true,
         forks: true,
         directories: &[],
-        calls: &[BASE, WAIT, EPOLL, TALK, FORK],
+        calls: &[BASE, WAIT, TALK, FORK],
     },
     Profile {
         role: Role::Keyholder,
@@ -120,7 +120,7 @@ pub const PROFILES: [Profile; 6] = [
 ];
 
 /// The system calls of a session that is alone, see [`crate::Alone`].
-pub const ALONE_CALLS: &[&[Call]] = &[BASE, WAIT, ALONE];
+pub const ALONE_CALLS: &[&[Call]] = &[BASE, WAIT, TALK];
 
 /// The profile of `role`.
 #[must_use]

@@ -14,7 +14,7 @@
 //! | `settings.rs` | what the session is told |
 //! | `record.rs` | the line in the log |
 //! | `home.rs` | control files and tables |
-//! | `session/` | the jailed child: the client's line, the engine, asking the door |
+//! | `session/` | the jailed child: the engine, and the door that answers it; [`gatepost_shell`] carries the client's octets |
 //! | `door/` | the parent: envelope, queue program, plugins, AUTH, TLS |
 #![forbid(unsafe_code)]
 

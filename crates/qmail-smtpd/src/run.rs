@@ -3,7 +3,6 @@
 use crate::door::{Door, Offence, Programs};
 use crate::home::Control;
 use crate::record::Record;
-use crate::session::client::Ends;
 use crate::session::{self, Birth};
 use crate::{SessionEnd, settings};
 use gatepost_channel::{ChannelError, End as Channel, Inbox};
@@ -15,6 +14,7 @@ use gatepost_qmail::log::End;
 use gatepost_qmail::replies;
 use gatepost_qmail::spp::{Facts, Phase};
 use gatepost_qmail::switches::Switches;
+use gatepost_shell::Ends;
 use gatepost_smtp::envelope::{CloseReason, Then};
 use gatepost_sys::process::{self, Fork, ProcessId, Signal};
 use gatepost_sys::wait::{self, Want};

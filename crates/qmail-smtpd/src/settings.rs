@@ -1,16 +1,18 @@
 //! What the session is told: control files and variables, put into the terms of the dialect's engine.
 
 use crate::door::Door;
-use crate::session::client::Ends;
 use crate::session::{Superserver, Terms};
 use gatepost_qmail::engine::{self, AuthOffer, Settings};
 use gatepost_qmail::environment::Environment;
 use gatepost_qmail::switches::{BareLf, Switches};
+use gatepost_shell::{Ends, Patience, Times};
 use gatepost_sys::fds;
 use gatepost_sys::process::ProcessId;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+/// A handshake takes no longer than this, and no longer than `timeoutsmtpd`. Its 4 kB take a modem's line minutes.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(300);
 /// A session without a limit of its own still ends.
 const LONGEST_LIFE: Duration = Duration::from_secs(366 * 24 * 3600);
 
@@ -56,12 +58,20 @@ pub(crate) fn terms(door: &Door, switches: &Switches) -> Terms {
         },
         implicit_tls,
         superserver,
-        timeout: seconds(controls.timeout),
-        minimum_rate: switches.minimum_rate,
-        session_time: switches.session_time.map_or(LONGEST_LIFE, seconds),
+        times: times(seconds(controls.timeout), switches),
         greet_delay: seconds(controls.greet_delay),
         drop_early: controls.drop_early_talker,
         door: ProcessId::try_from(std::process::id()).unwrap_or_default(),
+    }
+}
+
+/// `timeout` is `timeoutsmtpd`: for each read, and for the client to take what it is sent at once.
+fn times(timeout: Duration, switches: &Switches) -> Times {
+    Times {
+        patience: Patience::each_read(timeout, switches.minimum_rate),
+        write: timeout,
+        handshake: HANDSHAKE_TIME.min(timeout),
+        session: switches.session_time.map_or(LONGEST_LIFE, |seconds| Duration::from_secs(u64::from(seconds))),
     }
 }
 

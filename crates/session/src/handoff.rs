@@ -3,11 +3,13 @@
 use crate::HandoffEnd;
 use gatepost_channel::{ChannelError, Inbox, Outbox};
 use gatepost_smtp::envelope::{CloseReason, Offer, Reason, Verdict};
+use gatepost_sys::wait;
 use gatepost_wire::SessionToHandoff;
 use gatepost_wire::session::{Answer, Ask, CONTENT_MAX, Mail, Rcpt};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 /// Longest wait for an answer: longer than handoff gives the backend, so that the verdict is handoff's.
@@ -176,7 +178,8 @@ impl Handoff {
         self.outbox.clear();
         let _ = self.end.tell(&Ask::Bye(farewell));
         // A socket closed with something unread in it resets the other end, which might then not get this far.
-        if !self.offered && self.end.seq().set_nonblocking(true).is_ok() {
+        if !self.offered && wait::readable(&[self.end.as_fd()], Some(Duration::ZERO)).is_ok_and(|ready| ready == [true])
+        {
             let _ = self.end.recv(&mut self.inbox);
         }
     }

@@ -1,42 +1,32 @@
 //! The nursery and its sessions: one client, one process, one life.
 //!
-//! The nursery is jailed once and then forks a session for each connection. A session is a thin shell around
-//! [`gatepost_smtp::server::Engine`]: octets between client and engine, questions between engine and handoff.
+//! The nursery is jailed once and then forks a session for each connection. In a session [`gatepost_shell`] carries octets
+//! between the client and [`gatepost_smtp::server::Engine`]; what is here carries questions between the engine and handoff.
 //!
 //! | file | what |
 //! |---|---|
 //! | `nursery.rs` | the loop that forks and reaps |
 //! | `shared.rs`, `warm.rs` | what is made and done once, before the first fork |
-//! | `serve.rs` | a session's life |
-//! | `line.rs` | the client's end of it, in clear or in TLS |
-//! | `patience.rs` | how long a session waits |
+//! | `serve.rs` | a session's life: what the engine asks, and who answers it |
 //! | `handoff.rs` | asking handoff |
-//! | `signer.rs` | asking the keyholder |
 //! | `exit.rs` | exit statuses |
 #![forbid(unsafe_code)]
 
 pub mod exit;
 mod handoff;
-mod line;
 mod nursery;
-mod patience;
 mod serve;
 mod shared;
-mod signer;
 #[cfg(test)]
 mod tests;
 mod warm;
 
 pub use nursery::{NurseryError, run_nursery, run_nursery_with};
-pub use patience::Patience;
 pub use serve::{SessionBirth, serve};
 pub use shared::Shared;
-pub use signer::Signer;
 
 use gatepost_channel::End;
-use gatepost_wire::{HandoffToSession, KeyholderToSession, SessionToHandoff, SessionToKeyholder};
+use gatepost_wire::{HandoffToSession, SessionToHandoff};
 
 /// A session's end towards handoff.
 pub type HandoffEnd = End<SessionToHandoff, HandoffToSession>;
-/// A session's end towards the keyholder.
-pub type KeyholderEnd = End<SessionToKeyholder, KeyholderToSession>;

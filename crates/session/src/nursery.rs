@@ -1,4 +1,4 @@
-//! The loop that forks sessions and reaps them. No runtime: a forked epoll would be shared.
+//! The loop that forks sessions and reaps them.
 //!
 //! The nursery reads no octet of any client. It gives each session the three descriptors that came with its `Start`,
 //! keeps none of them, and says how each process ended.
@@ -87,7 +87,7 @@ pub fn run_nursery(newborn: Newborn) -> Result<(), NurseryError> {
 /// [`NurseryError`].
 pub fn run_nursery_with(
     newborn: Newborn,
-    life: impl AsyncFnOnce(JailedSession, SessionBirth, PipeReader, &Shared) -> CloseReason,
+    life: impl FnOnce(JailedSession, SessionBirth, PipeReader, &Shared) -> CloseReason,
 ) -> Result<(), NurseryError> {
     let slice: NurserySlice = newborn.slice()?;
     let entered = newborn.enter(Role::Nursery)?;

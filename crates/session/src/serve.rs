@@ -1,12 +1,10 @@
-//! A session's life: octets between client and engine, questions between engine and handoff.
+//! A session's life: what the engine asks of its shell, of handoff and of the keyholder.
 
 use crate::handoff::{Handoff, HandoffError};
-use crate::line::{Line, Negotiated};
-use crate::patience::{Patience, Timer};
 use crate::shared::Shared;
-use crate::signer::Signer;
-use crate::{HandoffEnd, KeyholderEnd, exit};
+use crate::{HandoffEnd, exit};
 use gatepost_jail::{JailedSession, SessionSeal};
+use gatepost_shell::{Clock, Dialogue, Ends, Interruption, KeyholderEnd, Lost, Monotonic, Next, Output, Shell, Signer};
 use gatepost_smtp::envelope::CloseReason;
 use gatepost_smtp::replies;
 use gatepost_smtp::server::{Engine, Event, Phase};
@@ -14,33 +12,15 @@ use gatepost_tls::ServerConfig;
 use gatepost_wire::link::{SessionId, Start, exit_status};
 use gatepost_wire::session::{Mail, Rcpt};
 use gatepost_wire::slice::TlsMode;
-use std::future::poll_fn;
-use std::io::{self, PipeReader, Write};
-use std::net::{Shutdown, TcpStream};
-use std::os::fd::OwnedFd;
+use std::fs::File;
+use std::io::{PipeReader, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::time::Instant;
 
-/// One read from the client at most. Only what is read is touched, so large content pays for it and nobody else.
-const READ: usize = 64 * 1024;
-/// Longest wait for the client to take what we send.
-const WRITE_TIME: Duration = Duration::from_secs(60);
-/// Longest TLS handshake, all of it.
-const HANDSHAKE_TIME: Duration = Duration::from_secs(30);
-/// When the timer first goes off, if only to be set again: no deadline but a session's end is shorter, so that in most
-/// sessions it is set once. Setting it back, not forth, makes the runtime wake itself.
-const FIRST_LOOK: Duration = HANDSHAKE_TIME;
 /// What a session may last beyond its time before the kernel ends it: the longest wait for handoff, a reply that the client
 /// is slow to take, and then some.
 const GRACE: Duration = Duration::from_secs(900);
-/// After a reply that the client has not asked for: how long, and for how many octets, it may go on talking before the
-/// connection is closed over it, which would take the reply away again (RFC 1122 §4.2.2.13).
-const LINGER_TIME: Duration = Duration::from_secs(2);
-const LINGER_OCTETS: usize = 256 * 1024;
 
 /// What a session is born with.
 #[derive(Debug)]
@@ -79,10 +59,10 @@ impl SessionBirth {
 
     /// There will be no session: says so, as far as the send buffer of a fresh connection takes it, and closes.
     pub(crate) fn turn_away(self, hostname: &str) {
-        let mut client = TcpStream::from(self.client);
+        let mut client = File::from(self.client);
         let replies::Reply { code, enhanced, text } = replies::FAILED;
         let _ = client.write(format!("{code} {enhanced} {hostname} {text}\r\n").as_bytes());
-        let _ = client.shutdown(Shutdown::Write);
+        let _ = gatepost_sys::net::finish(client.as_fd());
     }
 }
 
@@ -92,233 +72,121 @@ pub(crate) fn live(
     birth: SessionBirth,
     drained: PipeReader,
     seal: &SessionSeal,
-    life: impl AsyncFnOnce(JailedSession, SessionBirth, PipeReader, &Shared) -> CloseReason,
+    life: impl FnOnce(JailedSession, SessionBirth, PipeReader, &Shared) -> CloseReason,
 ) -> u8 {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
-    let failure = match (runtime, seal.close(shared.session_time.saturating_add(GRACE))) {
-        (Ok(runtime), Ok(jailed)) => {
-            let farewell = runtime.block_on(life(jailed, birth, drained, shared));
-            // The process ends with all it has: taking the runtime apart first would only cost time.
-            std::mem::forget(runtime);
-            return exit_status(farewell);
+    match seal.close(shared.session_time.saturating_add(GRACE)) {
+        Ok(jailed) => exit_status(life(jailed, birth, drained, shared)),
+        Err(failure) => {
+            // The only line that a session ever logs: it has not read an octet yet.
+            tracing::error!(session = %birth.id, %failure, "session not begun");
+            birth.turn_away(shared.hostname());
+            exit::INTERNAL
         }
-        (Err(e), _) => e.to_string(),
-        (_, Err(e)) => e.to_string(),
-    };
-    // The only line that a session ever logs: it has not read an octet yet.
-    tracing::error!(session = %birth.id, failure, "session not begun");
-    birth.turn_away(shared.hostname());
-    exit::INTERNAL
+    }
 }
 
-/// Serves one client to the end. Must run on a current-thread runtime with IO and time, in a process that has nothing
-/// else to do: asking handoff and the keyholder blocks. `drained` is at its end when gatepost goes down.
-pub async fn serve(_: JailedSession, birth: SessionBirth, drained: PipeReader, shared: &Shared) -> CloseReason {
-    let (farewell, session) = attend(birth, drained, shared).await;
+/// Serves one client to the end, in a process that has nothing else to do: asking handoff and the keyholder blocks.
+/// `drained` is at its end when gatepost goes down.
+pub fn serve(_: JailedSession, birth: SessionBirth, drained: PipeReader, shared: &Shared) -> CloseReason {
+    let mut session = Session::new(birth, drained, shared, Monotonic);
+    let reason = session.run();
     // The process ends with all it has: taking it apart first would only cost time.
     std::mem::forget(session);
-    farewell
+    reason
 }
 
-/// [`serve`] without the proof of being jailed, and with what is left of the session.
-pub(crate) async fn attend(
-    birth: SessionBirth,
-    drained: PipeReader,
-    shared: &Shared,
-) -> (CloseReason, Option<Session<tokio::net::TcpStream>>) {
-    let SessionBirth { id, listener, stress, client, handoff, keyholder } = birth;
-    let implicit = shared.mode(listener) == TlsMode::Implicit;
-    let tls = Tls::new(shared, keyholder);
-    let mut engine = Engine::new(shared.settings(id, tls.is_some() && !implicit, stress));
-    let client = TcpStream::from(client);
-    if !implicit {
-        // Before the runtime has the socket, which would first wait for it to become writable.
-        engine.greet();
-        let sent = (&client).write(engine.output()).unwrap_or_default();
-        engine.sent(sent);
-    }
-    let ends = tokio::net::TcpStream::from_std(client).and_then(|client| Ok((client, Drain::new(drained)?)));
-    match ends {
-        Ok((client, drain)) => {
-            let mut session = Session::new(client, engine, handoff, tls, drain, shared, stress);
-            (session.run(implicit).await, Some(session))
+/// One client.
+pub(crate) struct Session<C> {
+    shell: Shell<C>,
+    smtp: Smtp,
+    /// TLS comes before the greeting.
+    implicit_tls: bool,
+}
+
+impl<C: Clock> Session<C> {
+    /// [`serve`] comes to this, with the proof of being jailed and the process's own clock.
+    pub(crate) fn new(birth: SessionBirth, drained: PipeReader, shared: &Shared, clock: C) -> Self {
+        let SessionBirth { id, listener, stress, client, handoff, keyholder } = birth;
+        let implicit_tls = shared.mode(listener) == TlsMode::Implicit;
+        let tls = Tls::new(shared, keyholder);
+        let engine = Engine::new(shared.settings(id, tls.is_some() && !implicit_tls, stress));
+        Self {
+            shell: Shell::new(Ends::of_socket(client), shared.times(stress), clock, Some(drained)),
+            smtp: Smtp { engine, handoff: Handoff::new(handoff), tls, offered: false },
+            implicit_tls,
         }
-        Err(_) => (CloseReason::Internal, None),
+    }
+
+    /// From the greeting to the last octet.
+    pub(crate) fn run(&mut self) -> CloseReason {
+        let closed = self.talk();
+        let (Ok(reason) | Err(reason)) = closed;
+        self.smtp.handoff.bye(reason);
+        if closed.is_ok() {
+            // After QUIT nothing more is to come.
+            self.shell.close(reason != CloseReason::Quit);
+        }
+        reason
+    }
+
+    fn talk(&mut self) -> Result<CloseReason, Lost> {
+        let Self { shell, smtp, implicit_tls } = self;
+        if *implicit_tls {
+            smtp.start_tls(shell)?;
+        }
+        smtp.engine.greet();
+        shell.serve(smtp)
     }
 }
 
 /// What a handshake needs.
-pub(crate) struct Tls {
+struct Tls {
     config: Arc<ServerConfig>,
     signer: Signer,
 }
 
 impl Tls {
     /// None without a keyholder or a certificate.
-    pub(crate) fn new(shared: &Shared, keyholder: Option<KeyholderEnd>) -> Option<Self> {
+    fn new(shared: &Shared, keyholder: Option<KeyholderEnd>) -> Option<Self> {
         let (config, keyholder) = (shared.tls.as_ref()?, keyholder?);
         shared.signer.connect(keyholder);
         Some(Self { config: Arc::clone(config), signer: shared.signer.clone() })
     }
 }
 
-/// The news that gatepost is going down: the end of a pipe that nobody ever writes into.
-pub(crate) struct Drain {
-    pipe: AsyncFd<PipeReader>,
-    seen: bool,
-}
-
-impl Drain {
-    #[allow(deprecated)] // Objected to for types that may give their descriptor away; a PipeReader owns its own.
-    pub(crate) fn new(pipe: PipeReader) -> io::Result<Self> {
-        Ok(Self { pipe: AsyncFd::with_interest(pipe, Interest::READABLE)?, seen: false })
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.seen {
-            // An error of the runtime is taken as the news: better a session too few than one that cannot be drained.
-            let _ = ready!(self.pipe.poll_read_ready(cx));
-            self.seen = true;
-        }
-        Poll::Ready(())
-    }
-}
-
-/// What a wait for the client came to.
-enum Heard {
-    Octets,
-    /// It took too long.
-    Late,
-    /// Nothing yet, and gatepost is going down.
-    Drain,
-}
-
-/// Why a session ends without a last word.
-enum Cut {
-    ClientGone,
-    /// The client does not read.
-    Late,
-    Tls,
-}
-
-impl From<io::Error> for Cut {
-    fn from(_: io::Error) -> Self {
-        Cut::ClientGone
-    }
-}
-
-/// What the engine wants from us next.
-enum Next {
-    /// Send what has gathered, then go on with the same input.
-    Flush,
-    Read,
-    StartTls,
-    Close(CloseReason),
-}
-
-/// One client.
-pub(crate) struct Session<S> {
-    line: Line<S>,
+/// The engine, and those who answer it.
+struct Smtp {
     engine: Engine,
     handoff: Handoff,
     tls: Option<Tls>,
-    drain: Drain,
-    patience: Patience,
-    timer: Timer,
-    /// No session lasts longer.
-    end: Instant,
+    /// The engine knows what can be honoured.
     offered: bool,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    pub(crate) fn new(
-        client: S,
-        engine: Engine,
-        handoff: HandoffEnd,
-        tls: Option<Tls>,
-        drain: Drain,
-        shared: &Shared,
-        stress: bool,
-    ) -> Self {
-        let now = Instant::now();
-        let end = now.checked_add(shared.session_time).unwrap_or(now);
-        Self {
-            line: Line::Plain(client),
-            engine,
-            handoff: Handoff::new(handoff),
-            tls,
-            drain,
-            patience: Patience::new(shared.command_timeout(stress)),
-            timer: Timer::new(later(FIRST_LOOK).min(end)),
-            end,
-            offered: false,
-        }
+impl Output for Smtp {
+    fn output(&self) -> &[u8] {
+        self.engine.output()
     }
 
-    /// From the greeting to the last octet.
-    pub(crate) async fn run(&mut self, implicit_tls: bool) -> CloseReason {
-        let farewell = match self.talk(implicit_tls).await {
-            Ok(farewell) => {
-                self.handoff.bye(farewell);
-                self.part(farewell).await;
-                return farewell;
-            }
-            Err(Cut::ClientGone) => CloseReason::ClientGone,
-            Err(Cut::Late) => CloseReason::Timeout,
-            Err(Cut::Tls) => CloseReason::TlsFailed,
-        };
-        self.handoff.bye(farewell);
-        farewell
+    fn sent(&mut self, octets: usize) {
+        self.engine.sent(octets);
     }
+}
 
-    async fn talk(&mut self, implicit_tls: bool) -> Result<CloseReason, Cut> {
-        if implicit_tls {
-            self.handshake().await?;
-            self.engine.greet();
+impl Dialogue for Smtp {
+    fn advance(&mut self, input: &[u8]) -> (usize, Next) {
+        if !input.is_empty() {
+            self.learn_offer();
         }
-        // Not zeroed: memory that no client fills is memory that no session has.
-        let mut space = Box::new_uninit_slice(READ);
-        let mut buffer = ReadBuf::uninit(&mut space);
-        loop {
-            self.flush().await?;
-            buffer.clear();
-            match self.read(&mut buffer).await? {
-                Heard::Octets => {}
-                Heard::Late => self.engine.timeout(),
-                Heard::Drain => self.engine.drain(),
-            }
-            let mut input = buffer.filled();
-            if !input.is_empty() {
-                self.learn_offer();
-            }
-            loop {
-                match self.advance(&mut input) {
-                    Next::Read => break,
-                    Next::Flush => self.flush().await?,
-                    Next::StartTls => {
-                        self.flush().await?;
-                        self.handshake().await?;
-                        break;
-                    }
-                    Next::Close(farewell) => {
-                        self.flush().await?;
-                        return Ok(farewell);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Feeds the engine and does what it asks for.
-    fn advance(&mut self, input: &mut &[u8]) -> Next {
-        loop {
-            let (used, event) = self.engine.read(input);
-            *input = input.get(used..).unwrap_or_default();
+        let mut rest = input;
+        let next = loop {
+            let (used, event) = self.engine.read(rest);
+            rest = rest.get(used..).unwrap_or_default();
             let asked = match event {
-                Event::Starved => return Next::Read,
-                Event::Flush => return Next::Flush,
-                Event::StartTls => return Next::StartTls,
-                Event::Close(farewell) => return Next::Close(farewell),
+                Event::Starved => break Next::Read,
+                Event::Flush => break Next::Flush,
+                Event::StartTls => break Next::StartTls,
+                Event::Close(reason) => break Next::Close(reason),
                 Event::Mail => self.mail(),
                 Event::Rcpt => self.rcpt(),
                 Event::Content(octets) => self.handoff.content(octets),
@@ -328,9 +196,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if asked.is_err() {
                 self.engine.fail();
             }
+        };
+        (input.len().saturating_sub(rest.len()), next)
+    }
+
+    fn in_content(&self) -> bool {
+        self.engine.phase() == Phase::Content
+    }
+
+    fn interrupt(&mut self, why: Interruption) {
+        match why {
+            Interruption::Timeout | Interruption::SessionTime => self.engine.timeout(),
+            Interruption::Drain => self.engine.drain(),
         }
     }
 
+    fn start_tls<C: Clock>(&mut self, shell: &mut Shell<C>) -> Result<(), Lost> {
+        shell.send(self)?;
+        let tls = self.tls.take().ok_or(CloseReason::TlsFailed)?;
+        let negotiated = shell.handshake(tls.config);
+        tls.signer.disconnect();
+        let negotiated = negotiated?;
+        self.engine.tls_established(negotiated.version, negotiated.suite);
+        Ok(())
+    }
+}
+
+impl Smtp {
     fn mail(&mut self) -> Result<(), HandoffError> {
         let Some(mail) = self.engine.mail() else { return Ok(()) };
         self.handoff.mail(&Mail {
@@ -361,101 +253,4 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Err(_) => self.engine.fail(),
         }
     }
-
-    async fn handshake(&mut self) -> Result<(), Cut> {
-        let tls = self.tls.take().ok_or(Cut::Tls)?;
-        let deadline = later(HANDSHAKE_TIME).min(self.end);
-        let negotiated = self.timer.within(deadline, self.line.start_tls(&tls.config)).await;
-        tls.signer.disconnect();
-        match negotiated {
-            Some(Ok(Negotiated { version, suite })) => {
-                self.engine.tls_established(version, suite);
-                self.patience.answered();
-                Ok(())
-            }
-            Some(Err(_)) | None => Err(Cut::Tls),
-        }
-    }
-
-    /// Waits for the client as long as patience lasts.
-    async fn read(&mut self, buffer: &mut ReadBuf<'_>) -> Result<Heard, Cut> {
-        let content = self.engine.phase() == Phase::Content;
-        self.patience.wait_for(content);
-        let begun = Instant::now();
-        let deadline = begun.checked_add(self.patience.left()).unwrap_or(begun).min(self.end);
-        let Self { line, drain, timer, .. } = self;
-        let heard = poll_fn(|cx| {
-            if let Poll::Ready(read) = line.poll_read(cx, buffer) {
-                return Poll::Ready(read.map(|()| Heard::Octets));
-            }
-            // In the middle of content is no safe point: the client would not know whether it was taken.
-            if drain.poll(cx).is_ready() && !content {
-                return Poll::Ready(Ok(Heard::Drain));
-            }
-            timer.poll(deadline, cx).map(|()| Ok(Heard::Late))
-        })
-        .await?;
-        let octets = buffer.filled().len();
-        match heard {
-            Heard::Octets if octets == 0 => Err(Cut::ClientGone),
-            heard => {
-                self.patience.spend(begun.elapsed(), octets);
-                Ok(heard)
-            }
-        }
-    }
-
-    /// Sends all replies that have gathered.
-    async fn flush(&mut self) -> Result<(), Cut> {
-        if self.engine.output().is_empty() {
-            return Ok(());
-        }
-        let deadline = later(WRITE_TIME);
-        let Self { line, engine, .. } = self;
-        let send = poll_fn(|cx| {
-            while !engine.output().is_empty() {
-                match ready!(line.poll_write(cx, engine.output()))? {
-                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                    sent => engine.sent(sent),
-                }
-            }
-            line.poll_flush(cx)
-        });
-        self.timer.within(deadline, send).await.ok_or(Cut::Late)??;
-        self.patience.answered();
-        Ok(())
-    }
-
-    /// Closes so that the last reply arrives.
-    async fn part(&mut self, farewell: CloseReason) {
-        let deadline = later(LINGER_TIME);
-        let line = &mut self.line;
-        let closed = self.timer.within(deadline, poll_fn(|cx| line.poll_shutdown(cx))).await;
-        // After QUIT nothing more is to come.
-        if farewell == CloseReason::Quit || !matches!(closed, Some(Ok(()))) {
-            return;
-        }
-        let mut space = Box::new_uninit_slice(READ);
-        let mut rest = ReadBuf::uninit(&mut space);
-        let mut left = LINGER_OCTETS;
-        let listen = poll_fn(|cx| {
-            while left > 0 {
-                rest.clear();
-                let read = ready!(line.poll_read(cx, &mut rest));
-                let octets = rest.filled().len();
-                if read.is_err() || octets == 0 {
-                    break;
-                }
-                left = left.saturating_sub(octets);
-            }
-            Poll::Ready(())
-        });
-        let _ = self.timer.within(deadline, listen).await;
-    }
-}
-
-/// The moment `wait` from now.
-fn later(wait: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_add(wait).unwrap_or(now)
 }

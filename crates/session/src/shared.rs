@@ -1,6 +1,6 @@
 //! What all sessions of a nursery share: made once, before the first fork, and never written again.
 
-use crate::signer::Signer;
+use gatepost_shell::{Patience, Signer, Times};
 use gatepost_smtp::server::{Leniency, Limits, Settings};
 use gatepost_tls::{ServerConfig, TlsError};
 use gatepost_wire::link::SessionId;
@@ -10,6 +10,12 @@ use std::time::Duration;
 
 /// Wait for a command under stress, or for content that pays for nothing: what slow but honest senders still manage.
 const STRESS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest wait for the client to take what we send.
+const WRITE_TIME: Duration = Duration::from_secs(60);
+
+/// Longest TLS handshake, all of it.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(30);
 
 /// The nursery's slice, ready for use. Holds nothing secret.
 #[derive(Debug)]
@@ -63,9 +69,15 @@ impl Shared {
         Settings { id: id.to_string(), starttls, limits, ..self.settings.clone() }
     }
 
-    /// How long a session waits for a command.
-    pub(crate) fn command_timeout(&self, stress: bool) -> Duration {
-        if stress { self.command_timeout.min(STRESS_TIMEOUT) } else { self.command_timeout }
+    /// How long a client may take.
+    pub(crate) fn times(&self, stress: bool) -> Times {
+        let command = if stress { self.command_timeout.min(STRESS_TIMEOUT) } else { self.command_timeout };
+        Times {
+            patience: Patience::new(command),
+            write: WRITE_TIME,
+            handshake: HANDSHAKE_TIME,
+            session: self.session_time,
+        }
     }
 
     /// Our name.

@@ -22,8 +22,6 @@ pub(crate) fn up(shared: &Shared) {
             drop(group.start());
         }
     }
-    // The runtime's statics and thread locals. Its descriptors are closed again: a forked epoll would be shared.
-    drop(tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build());
 }
 
 /// One large block, taken and given back: the allocator then puts its small free pieces together here, where it is done

@@ -73,12 +73,20 @@ impl Filter {
         Ok(Self { program: filter.try_into().map_err(io::Error::other)? })
     }
 
-    /// Puts the filter in force for this process and all it forks, for good.
+    /// Puts the filter in force for this process and all it forks, for good. no_new_privs must be set already: this is one
+    /// call where the library's own makes two, and each session makes it.
     ///
     /// # Errors
-    /// A kernel without seccomp.
+    /// EACCES without no_new_privs, ENOSYS or EINVAL from a kernel without seccomp.
     pub fn apply(&self) -> io::Result<()> {
-        seccompiler::apply_filter(&self.program).map_err(io::Error::other)
+        let len = u16::try_from(self.program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let program = libc::sock_fprog { len, filter: self.program.as_ptr().cast_mut().cast() };
+        // SAFETY: the kernel reads `len` instructions, which is as many as there are, and keeps no pointer to them. The
+        // library's instruction has the kernel's layout: it exists to be passed here.
+        let rc = unsafe {
+            libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, (&raw const program).cast::<u8>())
+        };
+        if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
     /// BPF instructions: what each system call outside the kernel's cache of plain permissions costs.

@@ -1,8 +1,8 @@
 //! Accepting and listening.
 
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, connect, getpeername, getsockname, listen,
-    setsockopt, socket, sockopt,
+    AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrStorage, bind, connect, getpeername, getsockname,
+    listen, setsockopt, shutdown, socket, sockopt,
 };
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -129,6 +129,14 @@ pub fn own_ipv4() -> io::Result<Vec<Ipv4Addr>> {
 /// None on a TCP socket.
 pub fn set_nodelay(fd: impl AsFd) -> io::Result<()> {
     Ok(setsockopt(&fd, sockopt::TcpNoDelay, &true)?)
+}
+
+/// Says that nothing more will be sent along a connection; the peer can still send.
+///
+/// # Errors
+/// ENOTCONN when the peer is gone, ENOTSOCK.
+pub fn finish(fd: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(shutdown(fd.as_raw_fd(), Shutdown::Write)?)
 }
 
 /// Whether the descriptor is a listening stream socket.

@@ -33,6 +33,9 @@ const LAYERS: &[&[Row]] = &[
         ("jail", "wire channel sys", "tracing"),
         ("tls", "wire", "rustls rustls-pki-types rustls-webpki zeroize"),
     ],
+    &[
+        ("shell", "smtp wire channel sys tls", ""),
+    ],
     // One package a role. No role imports a role: they are in one layer.
     &[
         ("handoff", "smtp wire channel sys jail policy qmail", "tokio tracing"),
@@ -42,11 +45,12 @@ const LAYERS: &[&[Row]] = &[
         // The one role without a jail: what it runs, it runs by `program`.
         ("queue", "wire channel sys jail qmail program", "tracing"),
         ("receiver", "smtp wire channel sys jail", "tracing"),
-        ("session", "smtp wire channel sys jail tls", "tokio tokio-rustls tracing"),
+        // No tokio: this process reads strangers.
+        ("session", "smtp wire channel sys jail tls shell", "tracing"),
     ],
     // Two roles in one for a single connection: handoff and keyholder in the parent, the session in the child.
     &[
-        ("qmail-smtpd", "smtp wire channel sys jail tls qmail program session keyholder", ""),
+        ("qmail-smtpd", "smtp wire channel sys jail tls qmail program shell keyholder", ""),
     ],
     &[
         ("gatepost", "smtp wire sys jail config launcher listener session keyholder handoff queue receiver qmail-smtpd", "clap rcgen tracing tracing-subscriber"),

@@ -1,34 +1,30 @@
 //! The jailed session: octets between client and engine, questions between engine and door.
 
 mod ask;
-pub(crate) mod client;
-mod patience;
 
 use crate::DoorEnd;
 use ask::{Door, DoorLost, Tls};
-use client::{Ends, Line, later};
 use gatepost_jail::{Alone, JailedSession};
 use gatepost_qmail::engine::{Answer, AuthAsk, Engine, Event, Phase, Settings, exit_status};
 use gatepost_qmail::replies;
-use gatepost_session::{KeyholderEnd, Signer};
+use gatepost_shell::{
+    Clock, Dialogue, Ends, Interruption, KeyholderEnd, Lost, Monotonic, Next, Output, Shell, Signer, Times,
+};
 use gatepost_smtp::envelope::{CloseReason, Then};
+use gatepost_sys::fds;
 use gatepost_sys::process::ProcessId;
 use gatepost_wire::door::{ARGUMENT_MAX, Ask, Auth};
-use patience::Patience;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Octets read from the client at once. Only what is read is touched.
-const READ: usize = 16 * 1024;
-/// A handshake takes no longer than this, and no longer than `timeoutsmtpd`. Its 4 kB take a modem's line minutes.
-const HANDSHAKE_TIME: Duration = Duration::from_secs(300);
-/// After the last reply to a client that is not through: how long it may go on talking before the connection is closed
-/// over it, which would take the reply away again (RFC 1122 §4.2.2.13).
-const LINGER_TIME: Duration = Duration::from_secs(2);
+/// Octets of the longest file of replies.
+const TRANSCRIPT_MAX: u64 = 1 << 20;
 /// RLIMIT_DATA of a session, octets, unless we were given less: the `ulimit -d 1024` of 2001.
 const DATA: u64 = 1024 * 1024;
+/// Longest wait for a client to take the word that it is not served.
+const REFUSAL_TIME: Duration = Duration::from_secs(2);
 /// How long the kernel lets a session live beyond the time after which it ends by itself.
 const GRACE: Duration = Duration::from_secs(60);
 /// Whom a session becomes that root started: nobody, who owns nothing.
@@ -51,12 +47,8 @@ pub(crate) struct Terms {
     /// TLS from the first octet on.
     pub(crate) implicit_tls: bool,
     pub(crate) superserver: Option<Superserver>,
-    /// Wait for each read and each write (`timeoutsmtpd`).
-    pub(crate) timeout: Duration,
-    /// Octets a second that content must have; None: any.
-    pub(crate) minimum_rate: Option<u32>,
-    /// No session lasts longer.
-    pub(crate) session_time: Duration,
+    /// What the client may take.
+    pub(crate) times: Times,
     /// Wait before the greeting, and whether who speaks meanwhile is dropped.
     pub(crate) greet_delay: Duration,
     pub(crate) drop_early: bool,
@@ -80,45 +72,19 @@ impl Birth {
         all.extend(superserver.flat_map(|s| [s.control.as_fd()].into_iter().chain(s.inside.descriptors())));
         all
     }
-}
 
-/// Why a session ends without a last word.
-enum Cut {
-    ClientGone,
-    /// The client does not read.
-    Late,
-    Tls,
-    Door,
-}
-
-impl From<io::Error> for Cut {
-    fn from(e: io::Error) -> Self {
-        if e.kind() == io::ErrorKind::TimedOut { Cut::Late } else { Cut::ClientGone }
+    /// Octets that may be written, where replies go into a file: somebody tries it out by hand.
+    fn file_size(&self) -> u64 {
+        if fds::is_file(self.client.output()) { TRANSCRIPT_MAX } else { 0 }
     }
 }
 
-impl From<DoorLost> for Cut {
-    fn from(_: DoorLost) -> Self {
-        Cut::Door
-    }
-}
-
-/// What the engine wants next.
-enum Next {
-    Read,
-    Flush,
-    StartTls,
-    Close(CloseReason),
-}
-
-struct Session {
-    line: Line,
+/// The engine, and those who answer it.
+struct Qmail {
     engine: Engine,
     door: Door,
     superserver: Option<Superserver>,
-    patience: Patience,
-    timeout: Duration,
-    end: Instant,
+    implicit_tls: bool,
     /// Octets of content given so far.
     length: u64,
 }
@@ -131,8 +97,8 @@ pub(crate) fn begin(birth: Birth) -> u8 {
         keep: &keep,
         account: Some(NOBODY),
         data: DATA,
-        file_size: birth.client.file_size(),
-        life: birth.terms.session_time.saturating_add(GRACE),
+        file_size: birth.file_size(),
+        life: birth.terms.times.session.saturating_add(GRACE),
     };
     match alone.enter() {
         Ok((jailed, unmet)) => {
@@ -144,8 +110,9 @@ pub(crate) fn begin(birth: Birth) -> u8 {
         }
         Err(e) => {
             let _ = birth.door.tell(&Ask::Jail { entered: false, text: e.to_string().as_bytes() });
-            let mut line = Line::new(birth.client);
-            let _ = line.write(format!("{}\r\n", replies::INTERNAL).as_bytes(), LINGER_TIME);
+            let times = Times { write: REFUSAL_TIME, ..birth.terms.times };
+            let mut shell = Shell::new(birth.client, times, Monotonic, None);
+            let _ = shell.send(&mut format!("{}\r\n", replies::INTERNAL).as_bytes());
             1
         }
     }
@@ -154,100 +121,54 @@ pub(crate) fn begin(birth: Birth) -> u8 {
 /// Serves one client to the end; gives the exit status that qmail-smtpd would have.
 fn serve(_: JailedSession, birth: Birth) -> u8 {
     let Birth { client, door, terms, prelude } = birth;
-    let mut session = Session {
-        line: Line::new(client),
+    let mut shell = Shell::new(client, terms.times, Monotonic, None);
+    let mut qmail = Qmail {
         engine: Engine::new(terms.settings),
         door: Door::new(door),
         superserver: terms.superserver,
-        patience: Patience::new(terms.timeout, terms.minimum_rate),
-        timeout: terms.timeout,
-        end: later(terms.session_time),
+        implicit_tls: terms.implicit_tls,
         length: 0,
     };
     let waits = !terms.greet_delay.is_zero() && !terms.implicit_tls;
-    let early = waits && session.line.speaks_within(terms.greet_delay) && terms.drop_early;
-    let status = session.run(&prelude, terms.implicit_tls, early);
+    let early = waits && shell.speaks_within(terms.greet_delay) && terms.drop_early;
+    let closed = talk(&mut shell, &mut qmail, &prelude, early);
+    if let Ok(reason) = closed {
+        shell.close(reason != CloseReason::Quit);
+    }
+    let (Ok(reason) | Err(reason)) = closed;
+    qmail.door.bye(reason);
     // The process ends with all it has: taking it apart first would only cost time.
-    std::mem::forget(session);
-    status
+    std::mem::forget((shell, qmail));
+    exit_status(reason)
 }
 
-impl Session {
-    fn run(&mut self, prelude: &[u8], implicit_tls: bool, early: bool) -> u8 {
-        let (why, status) = match self.talk(prelude, implicit_tls, early) {
-            Ok(farewell) => {
-                self.part(farewell);
-                (farewell, exit_status(farewell))
-            }
-            Err(Cut::ClientGone) => (CloseReason::ClientGone, 1),
-            Err(Cut::Late) => (CloseReason::Timeout, 1),
-            Err(Cut::Tls) => (CloseReason::TlsFailed, 1),
-            Err(Cut::Door) => (CloseReason::Internal, 1),
-        };
-        self.door.bye(why);
-        status
+/// From the first octet to the last reply. `early`: who spoke before the greeting is not served.
+fn talk(shell: &mut Shell<Monotonic>, qmail: &mut Qmail, prelude: &[u8], early: bool) -> Result<CloseReason, Lost> {
+    if qmail.implicit_tls {
+        qmail.start_tls(shell)?;
+    }
+    shell.send(&mut { prelude })?;
+    if early {
+        let refusal = format!("{}\r\n", replies::EARLY_TALKER);
+        qmail.engine.answer(&Answer { lines: refusal.as_bytes(), then: Then::Close });
+    } else {
+        qmail.engine.answer(&Answer::GO);
+    }
+    shell.serve(qmail)
+}
+
+impl Output for Qmail {
+    fn output(&self) -> &[u8] {
+        self.engine.output()
     }
 
-    fn talk(&mut self, prelude: &[u8], implicit_tls: bool, early: bool) -> Result<CloseReason, Cut> {
-        if implicit_tls {
-            self.start_tls(true)?;
-        }
-        self.line.write(prelude, self.timeout)?;
-        if early {
-            let refusal = format!("{}\r\n", replies::EARLY_TALKER);
-            self.engine.answer(&Answer { lines: refusal.as_bytes(), then: Then::Close });
-        } else {
-            self.engine.answer(&Answer::GO);
-        }
-        let mut buffer = vec![0; READ];
-        let mut input = &[][..];
-        loop {
-            match self.advance(&mut input) {
-                Next::Read => input = self.hear(&mut buffer)?,
-                Next::Flush => self.flush()?,
-                Next::StartTls => {
-                    self.start_tls(false)?;
-                    input = &[];
-                }
-                Next::Close(farewell) => {
-                    self.flush()?;
-                    return Ok(farewell);
-                }
-            }
-        }
+    fn sent(&mut self, octets: usize) {
+        self.engine.sent(octets);
     }
+}
 
-    /// Sends what has gathered and waits for the client as long as patience lasts.
-    fn hear<'b>(&mut self, buffer: &'b mut [u8]) -> Result<&'b [u8], Cut> {
-        self.flush()?;
-        self.patience.wait_for(self.engine.phase() == Phase::Content);
-        let begun = Instant::now();
-        // Also for a client that always has something to say: then no read ever waits.
-        if begun >= self.end {
-            self.engine.expire();
-            return Ok(&[]);
-        }
-        let deadline = later(self.patience.left()).min(self.end);
-        match self.line.read(buffer, deadline) {
-            Ok(0) => Err(Cut::ClientGone),
-            Ok(octets) => {
-                self.patience.spend(begun.elapsed(), octets);
-                Ok(buffer.get(..octets).unwrap_or_default())
-            }
-            Err(e) if e.kind() == io::ErrorKind::TimedOut => {
-                if Instant::now() >= self.end {
-                    self.engine.expire()
-                } else {
-                    self.engine.timeout()
-                }
-                Ok(&[])
-            }
-            Err(e) => Err(e.into()),
-        }
-    }
-
-    /// Feeds the engine and does what it asks for.
-    fn advance(&mut self, input: &mut &[u8]) -> Next {
+impl Dialogue for Qmail {
+    fn advance(&mut self, input: &[u8]) -> (usize, Next) {
         macro_rules! ask {
             ($ask:expr) => {
                 self.door.ask(&$ask).map(|(lines, then)| {
@@ -255,14 +176,15 @@ impl Session {
                 })
             };
         }
-        loop {
-            let (used, event) = self.engine.read(input);
-            *input = input.get(used..).unwrap_or_default();
+        let mut rest = input;
+        let next = loop {
+            let (used, event) = self.engine.read(rest);
+            rest = rest.get(used..).unwrap_or_default();
             let told = match event {
-                Event::Starved => return Next::Read,
-                Event::Flush => return Next::Flush,
-                Event::StartTls => return Next::StartTls,
-                Event::Close(farewell) => return Next::Close(farewell),
+                Event::Starved => break Next::Read,
+                Event::Flush => break Next::Flush,
+                Event::StartTls => break Next::StartTls,
+                Event::Close(reason) => break Next::Close(reason),
                 Event::Content(octets) => {
                     let length = u64::try_from(octets.len()).unwrap_or(u64::MAX);
                     self.length = self.length.saturating_add(length);
@@ -289,33 +211,44 @@ impl Session {
             if told.is_err() {
                 self.engine.fail();
             }
+        };
+        (input.len().saturating_sub(rest.len()), next)
+    }
+
+    fn in_content(&self) -> bool {
+        self.engine.phase() == Phase::Content
+    }
+
+    fn interrupt(&mut self, why: Interruption) {
+        match why {
+            Interruption::Timeout => self.engine.timeout(),
+            Interruption::SessionTime | Interruption::Drain => self.engine.expire(),
         }
     }
 
-    fn start_tls(&mut self, implicit: bool) -> Result<(), Cut> {
+    fn start_tls<C: Clock>(&mut self, shell: &mut Shell<C>) -> Result<(), Lost> {
         let negotiated = match self.superserver.take() {
             Some(superserver) => {
-                self.say_ready(implicit)?;
-                File::from(superserver.control).write_all(b"y").map_err(|_| Cut::Tls)?;
-                self.line.move_to(superserver.inside);
+                self.say_ready(shell)?;
+                File::from(superserver.control).write_all(b"y").map_err(|_| CloseReason::TlsFailed)?;
+                shell.move_to(superserver.inside);
                 None
             }
             None => match self.door.start_tls()? {
-                Tls::Refused(_) if implicit => return Err(Cut::Tls),
+                Tls::Refused(_) if self.implicit_tls => return Err(CloseReason::TlsFailed),
                 Tls::Refused(lines) => {
                     self.engine.answer(&Answer { lines: &lines, then: Then::Refused });
                     return Ok(());
                 }
                 Tls::Ready(chains, end) => {
-                    self.say_ready(implicit)?;
+                    self.say_ready(shell)?;
                     let signer = Signer::default();
                     signer.connect(KeyholderEnd::from_fd(end));
                     let config = gatepost_tls::server::config(&chains, false, Box::new(signer.clone()));
-                    let config = config.map_err(|_| Cut::Tls)?;
-                    let negotiated = self.line.start_tls(config, later(HANDSHAKE_TIME.min(self.timeout)).min(self.end));
+                    let negotiated = shell.handshake(config.map_err(|_| CloseReason::TlsFailed)?);
                     // The door waits for the end of this channel before it hears anything else.
                     signer.disconnect();
-                    Some(negotiated.map_err(|_| Cut::Tls)?)
+                    Some(negotiated?)
                 }
             },
         };
@@ -324,35 +257,20 @@ impl Session {
         self.engine.tls_established();
         Ok(())
     }
+}
 
-    fn say_ready(&mut self, implicit: bool) -> Result<(), Cut> {
-        if !implicit {
+impl Qmail {
+    fn say_ready<C: Clock>(&mut self, shell: &mut Shell<C>) -> Result<(), Lost> {
+        if !self.implicit_tls {
             self.engine.answer(&Answer::GO);
         }
-        self.flush()
+        shell.send(self)
     }
+}
 
-    /// Sends all replies that have gathered.
-    fn flush(&mut self) -> Result<(), Cut> {
-        let output = self.engine.output();
-        if output.is_empty() {
-            return Ok(());
-        }
-        let octets = output.len();
-        self.line.write(output, self.timeout)?;
-        self.engine.sent(octets);
-        Ok(())
-    }
-
-    /// Closes so that the last reply arrives.
-    fn part(&mut self, farewell: CloseReason) {
-        self.line.finish(LINGER_TIME);
-        if farewell == CloseReason::Quit {
-            return;
-        }
-        let deadline = later(LINGER_TIME);
-        let mut rest = vec![0; READ];
-        while self.line.read(&mut rest, deadline).is_ok_and(|octets| octets > 0) {}
+impl From<DoorLost> for Lost {
+    fn from(_: DoorLost) -> Self {
+        CloseReason::Internal
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::rig::{PATIENCE, alone};
 use crate::nursery::{Nursery, Tools};
-use crate::{HandoffEnd, KeyholderEnd, SessionBirth, exit};
+use crate::{HandoffEnd, SessionBirth, exit};
 use gatepost_channel::{ChannelError, End, Inbox};
+use gatepost_shell::KeyholderEnd;
 use gatepost_sys::process::{self, Fork, Signal};
 use gatepost_sys::{fds, wait};
 use gatepost_wire::control::{Order, Report, Role};

@@ -1,7 +1,9 @@
 //! A session's surroundings: handoff and keyholder in threads, a client to be scripted.
 
-use crate::{HandoffEnd, KeyholderEnd, SessionBirth, Shared, serve};
-use gatepost_channel::{AsyncEnd, End, Inbox};
+use crate::serve::Session;
+use crate::{HandoffEnd, SessionBirth, Shared};
+use gatepost_channel::{End, Inbox, messages};
+use gatepost_shell::{KeyholderEnd, Monotonic};
 use gatepost_smtp::envelope::{CloseReason, Offer, Reason, Tls, Verdict};
 use gatepost_smtp::server::Leniency;
 use gatepost_sys::limits::{self, Limit};
@@ -85,34 +87,27 @@ impl Default for Manners {
     }
 }
 
-type Asks = AsyncEnd<HandoffToSession, SessionToHandoff>;
+type Asks = End<HandoffToSession, SessionToHandoff>;
 
 /// Plays handoff until the session is gone. Gives what it heard, and how many frames that took.
-pub(crate) fn handoff(
-    end: End<HandoffToSession, SessionToHandoff>,
-    manners: Manners,
-) -> JoinHandle<(Vec<Heard>, usize)> {
+pub(crate) fn handoff(end: Asks, manners: Manners) -> JoinHandle<(Vec<Heard>, usize)> {
     match manners.offer {
         Some(offer) => end.tell(&Answer::Offer { offer, inline_max: manners.inline_max }).unwrap(),
         None => return std::thread::spawn(|| (Vec::new(), 0)),
     }
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
-        runtime.block_on(async {
-            let end = Asks::new(end).unwrap();
-            let mut play = Play { manners, heard: Vec::new(), inline: Vec::new(), file: None };
-            let mut inbox = Inbox::default();
-            let mut frames = 0;
-            while end.fill(&mut inbox).await.is_ok() {
-                frames += 1;
-                for ask in Asks::messages(&inbox) {
-                    if !play.answer(&end, ask.unwrap()).await {
-                        return (play.heard, frames);
-                    }
+        let mut play = Play { manners, heard: Vec::new(), inline: Vec::new(), file: None };
+        let mut inbox = Inbox::default();
+        let mut frames = 0;
+        while end.fill(&mut inbox).is_ok() {
+            frames += 1;
+            for ask in messages::<SessionToHandoff>(&inbox) {
+                if !play.answer(&end, ask.unwrap()) {
+                    return (play.heard, frames);
                 }
             }
-            (play.heard, frames)
-        })
+        }
+        (play.heard, frames)
     })
 }
 
@@ -125,7 +120,7 @@ struct Play {
 
 impl Play {
     /// False: enough of it.
-    async fn answer(&mut self, end: &Asks, ask: Ask<'_>) -> bool {
+    fn answer(&mut self, end: &Asks, ask: Ask<'_>) -> bool {
         let flaw = self.manners.flaw;
         match ask {
             Ask::Mail(mail) => {
@@ -134,27 +129,27 @@ impl Play {
                 self.heard.push(Heard::Mail { helo, esmtp: mail.esmtp, tls: mail.tls, from });
             }
             Ask::Rcpt(_) if flaw == Some(Flaw::GoneAtRcpt) => return false,
-            Ask::Rcpt(_) if flaw == Some(Flaw::FileForRcpt) => end.tell(&Answer::Spool).await.unwrap(),
+            Ask::Rcpt(_) if flaw == Some(Flaw::FileForRcpt) => end.tell(&Answer::Spool).unwrap(),
             Ask::Rcpt(rcpt) => {
                 let to = text(rcpt.forward_path);
                 let verdict = self.manners.recipients.iter().find(|(name, _)| *name == to).map_or(OK, |(_, v)| *v);
                 self.heard.push(Heard::Rcpt(to));
-                end.tell(&Answer::Verdict(verdict)).await.unwrap();
+                end.tell(&Answer::Verdict(verdict)).unwrap();
             }
             Ask::Content(octets) => {
                 assert!(self.file.is_none(), "inline content after a file");
                 self.inline.extend_from_slice(octets);
             }
             Ask::Spool if flaw == Some(Flaw::GoneAtSpool) => return false,
-            Ask::Spool if flaw == Some(Flaw::NoFile) => end.tell(&Answer::Spool).await.unwrap(),
+            Ask::Spool if flaw == Some(Flaw::NoFile) => end.tell(&Answer::Spool).unwrap(),
             Ask::Spool => {
                 self.heard.push(Heard::Spool);
                 if let Some(refusal) = self.manners.spool {
-                    end.tell(&Answer::Verdict(refusal)).await.unwrap();
+                    end.tell(&Answer::Verdict(refusal)).unwrap();
                     return true;
                 }
                 let (theirs, ours) = nameless_file(flaw == Some(Flaw::ReadOnlyFile));
-                end.tell_with(&Answer::Spool, &[theirs.as_fd()]).await.unwrap();
+                end.tell_with(&Answer::Spool, &[theirs.as_fd()]).unwrap();
                 self.file = Some(ours);
             }
             Ask::Commit { .. } if flaw == Some(Flaw::GoneAtCommit) => return false,
@@ -165,7 +160,7 @@ impl Play {
                     written.read_to_end(&mut file).unwrap();
                 }
                 self.heard.push(Heard::Commit { length, inline: std::mem::take(&mut self.inline), file });
-                end.tell(&Answer::Verdict(self.manners.commit)).await.unwrap();
+                end.tell(&Answer::Verdict(self.manners.commit)).unwrap();
             }
             Ask::Reset => self.heard.push(Heard::Reset),
             Ask::Bye(farewell) => self.heard.push(Heard::Bye(farewell)),
@@ -297,13 +292,12 @@ impl Rig {
         let life = move || {
             let shared = Shared::new(slice).unwrap();
             crate::warm::up(&shared);
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().unwrap();
             if let Some(data) = data {
                 use_up_free_memory();
                 limits::set(Limit::Data, vm_data() + data).unwrap();
                 assert!(Vec::<u8>::new().try_reserve(usize::try_from(data).unwrap() + (256 << 10)).is_err());
             }
-            runtime.block_on(serve::attend(birth, drained, &shared)).0
+            Session::new(birth, drained, &shared, Monotonic).run()
         };
         let session: Box<dyn FnOnce() -> CloseReason> = if data.is_none() {
             let session = std::thread::spawn(life);

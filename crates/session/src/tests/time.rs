@@ -1,188 +1,295 @@
-//! Deadlines, on a clock that runs only while everyone waits.
+//! Deadlines, on a clock that goes on only while the session waits: no test here waits.
 
-use super::rig::{Manners, handoff, slice};
-use crate::serve::{Drain, Session};
-use crate::{HandoffEnd, Shared};
+use super::rig::{Heard, Manners, handoff, slice};
+use crate::serve::Session;
+use crate::{HandoffEnd, SessionBirth, Shared};
+use gatepost_shell::{Clock, KeyholderEnd, Want};
 use gatepost_smtp::envelope::CloseReason;
-use gatepost_smtp::server::Engine;
+use gatepost_sys::wait;
 use gatepost_wire::link::SessionId;
 use gatepost_wire::slice::TlsMode;
-use std::cell::Cell;
-use std::io;
+use std::cell::RefCell;
+use std::io::{self, Read, Write};
+use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-use tokio::task::LocalSet;
-use tokio::time::{Instant, sleep};
+use std::time::{Duration, Instant};
 
-/// Runs a session against `script`. Gives how it ended, after how many seconds of the session's clock, and what was
-/// said to the client after the greeting.
-fn against<F: Future<Output = DuplexStream> + 'static>(
+/// What a client does next: how long it waits afterwards, or None when it does nothing more.
+type Script = Box<dyn FnMut(&mut Speaker) -> Option<Duration>>;
+
+/// The client's end of the connection.
+struct Speaker {
+    stream: UnixStream,
+    heard: Vec<u8>,
+}
+
+impl Speaker {
+    /// Sends `octets`; false when the session takes no more.
+    fn say(&mut self, octets: impl AsRef<[u8]>) -> bool {
+        matches!(self.stream.write(octets.as_ref()), Ok(sent) if sent == octets.as_ref().len())
+    }
+
+    /// Reads what there is.
+    fn hear(&mut self) {
+        let mut some = [0; 4096];
+        while let Ok(octets @ 1..) = self.stream.read(&mut some) {
+            self.heard.extend_from_slice(&some[..octets]);
+        }
+    }
+}
+
+/// Ways of a client beside its script.
+#[derive(Clone, Copy)]
+struct Kind {
+    /// It reads what it is told.
+    reads: bool,
+    /// Time that passes with each look at the clock, as if all that the session does took long.
+    pace: Duration,
+}
+
+const USUAL: Kind = Kind { reads: true, pace: Duration::ZERO };
+
+/// A clock that stands still until the session waits; then the client acts, or time goes on to whatever comes first.
+struct Paused {
+    now: Rc<RefCell<Instant>>,
+    client: Rc<RefCell<Speaker>>,
+    kind: Kind,
+    script: Script,
+    /// When the client acts again.
+    next: Option<Instant>,
+}
+
+impl Clock for Paused {
+    fn now(&self) -> Instant {
+        *self.now.borrow_mut() += self.kind.pace;
+        *self.now.borrow()
+    }
+
+    fn wait(&mut self, wanted: &[(BorrowedFd<'_>, Want)], until: Instant) -> io::Result<Option<usize>> {
+        loop {
+            if self.kind.reads {
+                self.client.borrow_mut().hear();
+            }
+            // In the past: looks, and does not wait.
+            let ready = wait::ready(wanted, Some(Instant::now()))?;
+            if let Some(first) = ready.iter().position(|ready| *ready) {
+                return Ok(Some(first));
+            }
+            let Some(next) = self.next.filter(|next| *next <= until) else {
+                *self.now.borrow_mut() = until;
+                return Ok(None);
+            };
+            let now = next.max(*self.now.borrow());
+            *self.now.borrow_mut() = now;
+            let pause = (self.script)(&mut self.client.borrow_mut());
+            self.next = pause.map(|pause| now + pause);
+        }
+    }
+}
+
+/// How a session went.
+struct Went {
+    reason: CloseReason,
+    /// Seconds of the session's clock.
+    lasted: u64,
+    /// What the client heard.
+    said: String,
+}
+
+/// Runs a session against `script`.
+fn against(mode: TlsMode, stress: bool, script: impl FnMut(&mut Speaker) -> Option<Duration> + 'static) -> Went {
+    against_one(USUAL, mode, stress, script)
+}
+
+fn against_one(
+    kind: Kind,
     mode: TlsMode,
     stress: bool,
-    pipe: usize,
-    script: impl FnOnce(DuplexStream) -> F,
-) -> (CloseReason, u64, String) {
+    script: impl FnMut(&mut Speaker) -> Option<Duration> + 'static,
+) -> Went {
     let (handoff_end, peer) = HandoffEnd::pair().unwrap();
     let handoff = handoff(peer, Manners::default());
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_io().enable_time().start_paused(true).build().unwrap();
-    let local = LocalSet::new();
-    let result = local.block_on(&runtime, async {
-        let shared = Shared::new(slice(mode)).unwrap();
-        let (ours, theirs) = duplex(pipe);
-        let (drained, _drain) = io::pipe().unwrap();
-        let implicit = mode == TlsMode::Implicit;
-        let mut engine = Engine::new(shared.settings(SessionId(1), mode == TlsMode::StartTls, stress));
-        if !implicit {
-            engine.greet();
-        }
-        let (keyholder, _keys) = crate::KeyholderEnd::pair().unwrap();
-        let tls = crate::serve::Tls::new(&shared, Some(keyholder));
-        let mut session = Session::new(ours, engine, handoff_end, tls, Drain::new(drained).unwrap(), &shared, stress);
-        let begun = Instant::now();
-        let client = tokio::task::spawn_local(script(theirs));
-        let farewell = session.run(implicit).await;
-        let lasted = begun.elapsed().as_secs();
-        drop(session);
-        let mut said = String::new();
-        client.await.unwrap().read_to_string(&mut said).await.unwrap();
-        (farewell, lasted, said)
-    });
-    assert!(handoff.join().unwrap().0.ends_with(&[super::rig::Heard::Bye(result.0)]));
-    result
+    let (served, stream) = UnixStream::pair().unwrap();
+    served.set_nonblocking(true).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let (drained, _drain) = io::pipe().unwrap();
+    let (keyholder, _keys) = KeyholderEnd::pair().unwrap();
+    let birth = SessionBirth {
+        id: SessionId(1),
+        listener: 0,
+        stress,
+        client: served.into(),
+        handoff: handoff_end,
+        keyholder: (mode != TlsMode::Off).then_some(keyholder),
+    };
+    let begun = Instant::now();
+    let now = Rc::new(RefCell::new(begun));
+    let client = Rc::new(RefCell::new(Speaker { stream, heard: Vec::new() }));
+    let clock =
+        Paused { now: Rc::clone(&now), client: Rc::clone(&client), kind, script: Box::new(script), next: Some(begun) };
+    let shared = Shared::new(slice(mode)).unwrap();
+    let mut session = Session::new(birth, drained, &shared, clock);
+    let reason = session.run();
+    drop(session);
+    let lasted = now.borrow().duration_since(begun).as_secs();
+    client.borrow_mut().hear();
+    let said = String::from_utf8(client.borrow().heard.clone()).unwrap();
+    assert!(handoff.join().unwrap().0.ends_with(&[Heard::Bye(reason)]));
+    Went { reason, lasted, said }
 }
 
 const ENVELOPE: &str = "EHLO c.example\r\nMAIL FROM:<a@c.example>\r\nRCPT TO:<b@example.org>\r\nDATA\r\n";
 
-async fn say(client: &mut DuplexStream, octets: &str) -> bool {
-    client.write_all(octets.as_bytes()).await.is_ok()
+fn seconds(n: u64) -> Option<Duration> {
+    Some(Duration::from_secs(n))
 }
 
 #[test]
 fn a_silent_client_hears_421_after_the_command_timeout() {
-    let (farewell, lasted, said) = against(TlsMode::Off, false, 4096, |client| async { client });
-    assert_eq!(farewell, CloseReason::Timeout);
-    assert!((300..=303).contains(&lasted), "{lasted} s");
-    assert!(said.contains("\r\n421 4.4.2 mx.example.org "), "{said}");
+    let went = against(TlsMode::Off, false, |_| None);
+    assert_eq!(went.reason, CloseReason::Timeout);
+    assert!((300..=303).contains(&went.lasted), "{} s", went.lasted);
+    assert!(went.said.contains("\r\n421 4.4.2 mx.example.org "), "{}", went.said);
 }
 
 #[test]
 fn p6_under_stress_a_silent_client_has_ten_seconds_and_content_keeps_its_rate() {
-    let (farewell, lasted, said) = against(TlsMode::Off, true, 4096, |client| async { client });
-    assert_eq!(farewell, CloseReason::Timeout);
-    assert!((10..=12).contains(&lasted) && said.contains("\r\n421 4.4.2 "), "{lasted} s {said}");
+    let went = against(TlsMode::Off, true, |_| None);
+    assert_eq!(went.reason, CloseReason::Timeout);
+    assert!(
+        (10..=12).contains(&went.lasted) && went.said.contains("\r\n421 4.4.2 "),
+        "{} s {}",
+        went.lasted,
+        went.said
+    );
     // A kilobyte a second goes on and on.
-    let (farewell, lasted, said) = against(TlsMode::Off, true, 1 << 20, |mut client| async {
-        say(&mut client, ENVELOPE).await;
-        for _ in 0..60 {
-            say(&mut client, &format!("{}\r\n", "x".repeat(1022))).await;
-            sleep(Duration::from_secs(1)).await;
+    let mut second = 0;
+    let went = against(TlsMode::Off, true, move |client| {
+        second += 1;
+        match second {
+            1 => client.say(ENVELOPE).then_some(Duration::ZERO),
+            2..=61 => client.say(format!("{}\r\n", "x".repeat(1022))).then_some(Duration::from_secs(1)),
+            _ => {
+                client.say(".\r\nQUIT\r\n");
+                None
+            }
         }
-        say(&mut client, ".\r\nQUIT\r\n").await;
-        client
     });
-    assert_eq!(farewell, CloseReason::Quit, "{said}");
-    assert!((60..=62).contains(&lasted), "{lasted} s");
+    assert_eq!(went.reason, CloseReason::Quit, "{}", went.said);
+    assert!((60..=62).contains(&went.lasted), "{} s", went.lasted);
 }
 
 #[test]
 fn p6_a_command_dribbled_octet_by_octet_gets_no_more_time() {
-    let (farewell, lasted, _) = against(TlsMode::Off, false, 4096, |mut client| async {
-        while say(&mut client, "A").await {
-            sleep(Duration::from_secs(20)).await;
-        }
-        client
-    });
-    assert_eq!(farewell, CloseReason::Timeout);
-    assert!((300..=303).contains(&lasted), "{lasted} s");
+    let went = against(TlsMode::Off, false, |client| client.say("A").then_some(Duration::from_secs(20)));
+    assert_eq!(went.reason, CloseReason::Timeout);
+    assert!((300..=303).contains(&went.lasted), "{} s", went.lasted);
 }
 
 #[test]
 fn each_command_has_the_whole_command_timeout() {
-    let (farewell, lasted, _) = against(TlsMode::Off, false, 4096, |mut client| async {
-        for _ in 0..3 {
-            sleep(Duration::from_secs(299)).await;
-            say(&mut client, "NOOP\r\n").await;
+    let mut commands = 0;
+    let went = against(TlsMode::Off, false, move |client| {
+        commands += 1;
+        match commands {
+            1 => seconds(299),
+            2..=3 => client.say("NOOP\r\n").then_some(Duration::from_secs(299)),
+            _ => {
+                client.say("NOOP\r\n");
+                None
+            }
         }
-        client
     });
-    assert_eq!(farewell, CloseReason::Timeout);
-    assert!((3 * 299 + 300..=3 * 299 + 303).contains(&lasted), "{lasted} s");
+    assert_eq!(went.reason, CloseReason::Timeout);
+    assert!((3 * 299 + 300..=3 * 299 + 303).contains(&went.lasted), "{} s", went.lasted);
 }
 
 #[test]
 fn p6_no_session_lasts_longer_than_session_time() {
-    let (farewell, lasted, said) = against(TlsMode::Off, false, 1 << 20, |mut client| async {
-        while say(&mut client, ENVELOPE).await && say(&mut client, "x\r\n.\r\n").await {
-            sleep(Duration::from_secs(100)).await;
-        }
-        client
+    let went = against(TlsMode::Off, false, |client| {
+        client.say(format!("{ENVELOPE}x\r\n.\r\n")).then_some(Duration::from_secs(100))
     });
-    assert_eq!(farewell, CloseReason::Timeout);
-    assert!((3600..=3603).contains(&lasted), "{lasted} s");
-    assert!(said.contains("421 4.4.2 "));
+    assert_eq!(went.reason, CloseReason::Timeout);
+    assert!((3600..=3603).contains(&went.lasted), "{} s", went.lasted);
+    assert!(went.said.contains("421 4.4.2 "));
 }
 
 #[test]
 fn p6_content_below_the_minimum_rate_ends_the_session() {
     // (octets, seconds between, the session's end in seconds)
     for (octets, pause, end) in [(1, 1, 60..64), (1, 400, 60..64), (250, 1, 118..124), (700, 2, 194..204)] {
-        let (farewell, lasted, said) = against(TlsMode::Off, false, 1 << 20, move |mut client| async move {
-            say(&mut client, ENVELOPE).await;
-            while say(&mut client, &"x".repeat(octets)).await {
-                sleep(Duration::from_secs(pause)).await;
+        let mut begun = false;
+        let went = against(TlsMode::Off, false, move |client| {
+            if !std::mem::replace(&mut begun, true) {
+                return client.say(ENVELOPE).then_some(Duration::ZERO);
             }
-            client
+            client.say("x".repeat(octets)).then_some(Duration::from_secs(pause))
         });
-        assert_eq!(farewell, CloseReason::Timeout);
-        assert!(end.contains(&lasted), "{octets} octets each {pause} s: {lasted} s");
-        assert!(said.contains("\r\n421 4.4.2 "), "{said}");
+        assert_eq!(went.reason, CloseReason::Timeout);
+        assert!(end.contains(&went.lasted), "{octets} octets each {pause} s: {} s", went.lasted);
+        assert!(went.said.contains("\r\n421 4.4.2 "), "{}", went.said);
     }
 }
 
 #[test]
 fn content_at_the_minimum_rate_gets_through() {
-    let (farewell, lasted, said) = against(TlsMode::Off, false, 1 << 20, |mut client| async {
-        say(&mut client, ENVELOPE).await;
-        for _ in 0..300 {
-            say(&mut client, &format!("{}\r\n", "x".repeat(998))).await;
-            sleep(Duration::from_secs(2)).await;
+    let mut pieces = 0;
+    let went = against(TlsMode::Off, false, move |client| {
+        pieces += 1;
+        match pieces {
+            1 => client.say(ENVELOPE).then_some(Duration::ZERO),
+            2..=301 => client.say(format!("{}\r\n", "x".repeat(998))).then_some(Duration::from_secs(2)),
+            _ => {
+                client.say(".\r\nQUIT\r\n");
+                None
+            }
         }
-        say(&mut client, ".\r\nQUIT\r\n").await;
-        client
     });
-    assert_eq!(farewell, CloseReason::Quit);
-    assert!((600..602).contains(&lasted), "{lasted} s");
-    assert!(said.contains("\r\n250 2.0.0 ") && said.contains("\r\n221 "), "{said}");
+    assert_eq!(went.reason, CloseReason::Quit);
+    assert!((600..602).contains(&went.lasted), "{} s", went.lasted);
+    assert!(went.said.contains("\r\n250 2.0.0 ") && went.said.contains("\r\n221 "), "{}", went.said);
 }
 
 #[test]
 fn p6_a_client_that_does_not_read_is_dropped() {
-    let sent = Rc::new(Cell::new(0));
+    let sent = Rc::new(RefCell::new(0));
     let count = Rc::clone(&sent);
-    let (farewell, lasted, _) = against(TlsMode::Off, false, 512, move |mut client| async move {
-        while say(&mut client, "NOOP\r\n").await {
-            count.set(count.get() + 1);
-        }
-        client
+    let message = "MAIL FROM:<a@c.example>\r\nRCPT TO:<b@example.org>\r\nDATA\r\nx\r\n.\r\n".repeat(20);
+    let went = against_one(Kind { reads: false, ..USUAL }, TlsMode::Off, false, move |client| {
+        *count.borrow_mut() += 1;
+        let octets = if *count.borrow() == 1 { "EHLO c.example\r\n" } else { message.as_str() };
+        client.say(octets).then_some(Duration::ZERO)
     });
-    assert_eq!(farewell, CloseReason::Timeout);
-    assert!((60..62).contains(&lasted), "{lasted} s");
-    // What it typed ahead was not read without end.
-    assert!(sent.get() < 5000, "{}", sent.get());
+    assert_eq!(went.reason, CloseReason::Timeout);
+    assert!((60..62).contains(&went.lasted), "{} s", went.lasted);
+    // What it typed ahead was not read without end: what it was not told of is not taken.
+    assert!(*sent.borrow() < 5000, "{}", sent.borrow());
 }
 
 #[test]
 fn a_handshake_has_thirty_seconds() {
     for mode in [TlsMode::Implicit, TlsMode::StartTls] {
-        let (farewell, lasted, _) = against(mode, false, 4096, move |mut client| async move {
+        let went = against(mode, false, move |client| {
             if mode == TlsMode::StartTls {
-                say(&mut client, "EHLO c.example\r\nSTARTTLS\r\n").await;
+                client.say("EHLO c.example\r\nSTARTTLS\r\n");
             }
-            client
+            None
         });
-        assert_eq!(farewell, CloseReason::TlsFailed);
-        assert!((30..32).contains(&lasted), "{lasted} s");
+        assert_eq!(went.reason, CloseReason::TlsFailed);
+        assert!((30..32).contains(&went.lasted), "{} s", went.lasted);
     }
+}
+
+#[test]
+fn p6_a_client_that_always_has_an_octet_ready_has_no_more_time() {
+    // A ClientHello in a record of 16 KiB, each octet of it there before the session waits for it.
+    let octets = [b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfc".as_slice(), &[0; 0x3ffc]].concat();
+    let mut octets = octets.into_iter();
+    let slow = Kind { pace: Duration::from_millis(100), ..USUAL };
+    let went = against_one(slow, TlsMode::Implicit, false, move |client| {
+        client.say([octets.next()?]).then_some(Duration::ZERO)
+    });
+    assert_eq!(went.reason, CloseReason::TlsFailed);
+    assert!((30..33).contains(&went.lasted), "{} s", went.lasted);
 }

@@ -11,6 +11,7 @@ use gatepost_wire::{FRAME_MAX, Frame, Messages};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 const MAIL: Mail<'_> = Mail {
     helo: b"mail.road.test",
@@ -268,6 +269,9 @@ fn garbage(prisoner: &mut Prisoner) -> Outcome {
     bare(prisoner, &octets)
 }
 
+/// A wait for room after which a channel is taken to be full.
+const FULL: Duration = Duration::from_millis(50);
+
 /// The same ask again and again, in frames of their own, its answers heard or not. How many could be sent, and the last
 /// answer.
 fn flood(prisoner: &mut Prisoner, count: &str, ask: &Ask<'_>, hearing: bool) -> Outcome {
@@ -279,7 +283,8 @@ fn flood(prisoner: &mut Prisoner, count: &str, ask: &Ask<'_>, hearing: bool) -> 
         return Outcome::Dropped;
     }
     if !hearing {
-        channel.set_nonblocking(true).expect("our own channel");
+        // No call is left that makes a descriptor non-blocking.
+        channel.set_timeout(FULL).expect("our own channel");
     }
     for sent in 0..count {
         match tell(channel, &[*ask], &[]) {

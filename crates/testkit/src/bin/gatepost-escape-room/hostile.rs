@@ -8,9 +8,11 @@ use gatepost_jail::JailedSession;
 use gatepost_session::{SessionBirth, Shared};
 use gatepost_smtp::envelope::CloseReason;
 use gatepost_sys::seq::Seq;
+use gatepost_sys::wait::{self, Want};
 use std::fmt;
-use std::io::{self, BufRead, BufReader, PipeReader, Write};
-use std::net::TcpStream;
+use std::fs::File;
+use std::io::{self, PipeReader, Read, Write};
+use std::os::fd::AsFd;
 
 /// Index of the `[[listen]]` whose sessions are honest.
 const HONEST: u8 = 0;
@@ -48,27 +50,30 @@ impl<T: fmt::Debug> From<io::Result<T>> for Outcome {
 /// All that an owned session holds.
 #[derive(Debug)]
 pub(crate) struct Prisoner {
-    pub(crate) client: TcpStream,
+    pub(crate) client: File,
     pub(crate) handoff: Seq,
     pub(crate) keyholder: Seq,
+}
+
+impl Prisoner {
+    /// Reads what the client says, once it says something: no call is left that could make its socket block.
+    pub(crate) fn hear(&mut self, octets: &mut [u8]) -> io::Result<usize> {
+        wait::ready(&[(self.client.as_fd(), Want::Read)], None)?;
+        self.client.read(octets)
+    }
 }
 
 /// An attempt: its name, and what it does with its argument.
 pub(crate) type Attempt = (&'static str, fn(&mut Prisoner, &str) -> Outcome);
 
 /// A session's life after its jail has closed.
-pub(crate) async fn life(
-    jailed: JailedSession,
-    birth: SessionBirth,
-    drained: PipeReader,
-    shared: &Shared,
-) -> CloseReason {
+pub(crate) fn life(jailed: JailedSession, birth: SessionBirth, drained: PipeReader, shared: &Shared) -> CloseReason {
     if birth.listener == HONEST {
-        return gatepost_session::serve(jailed, birth, drained, shared).await;
+        return gatepost_session::serve(jailed, birth, drained, shared);
     }
     let SessionBirth { client, handoff, keyholder: Some(keyholder), .. } = birth else { return CloseReason::Internal };
-    let client = TcpStream::from(client);
-    let prisoner = Prisoner { client, handoff: handoff.into_seq(), keyholder: keyholder.into_seq() };
+    let prisoner =
+        Prisoner { client: File::from(client), handoff: handoff.into_seq(), keyholder: keyholder.into_seq() };
     match obey(prisoner) {
         Ok(()) => CloseReason::Quit,
         Err(_) => CloseReason::ClientGone,
@@ -76,9 +81,15 @@ pub(crate) async fn life(
 }
 
 fn obey(mut prisoner: Prisoner) -> io::Result<()> {
-    prisoner.client.set_nonblocking(false)?;
-    let mut order = String::new();
-    BufReader::new(&prisoner.client).read_line(&mut order)?;
+    let mut order = Vec::new();
+    while !order.ends_with(b"\n") {
+        let mut piece = [0; 4096];
+        match prisoner.hear(&mut piece)? {
+            0 => break,
+            octets => order.extend_from_slice(&piece[..octets]),
+        }
+    }
+    let order = String::from_utf8(order).map_err(|_| io::ErrorKind::InvalidData)?;
     let order = order.trim_end();
     let (name, argument) = order.split_once(": ").unwrap_or((order, ""));
     let tables = [system::ATTEMPTS, handoff::ATTEMPTS, keyholder::ATTEMPTS];

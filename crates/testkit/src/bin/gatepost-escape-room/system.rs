@@ -4,7 +4,7 @@ use crate::hostile::{Attempt, Outcome, Prisoner};
 use gatepost_sys::escape::{self, Mapping};
 use gatepost_sys::process;
 use std::hint::black_box;
-use std::io::{self, Read};
+use std::io;
 use std::net::{SocketAddrV4, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::{SocketAddr, UnixStream};
@@ -162,7 +162,7 @@ fn unhex(text: &str) -> Vec<u8> {
 /// Says that it stays, and does until the client goes.
 fn stay(prisoner: &mut Prisoner, _: &str) -> Outcome {
     let said = io::Write::write_all(&mut prisoner.client, b"stays\r\n");
-    match said.and_then(|()| prisoner.client.read(&mut [0; 64])) {
+    match said.and_then(|()| prisoner.hear(&mut [0; 64])) {
         Ok(_) => Outcome::Says("went".to_owned()),
         Err(e) => Outcome::Refused(e),
     }

@@ -1,13 +1,16 @@
 //! Asking the keyholder: this process has no private key (P5).
 
-use crate::KeyholderEnd;
-use gatepost_channel::Inbox;
+use gatepost_channel::{End, Inbox};
 use gatepost_tls::server::AskSignature;
 use gatepost_wire::sign::{SIGNATURE_MAX, Sign};
+use gatepost_wire::{KeyholderToSession, SessionToKeyholder};
 use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+/// A session's end towards whoever holds the keys.
+pub type KeyholderEnd = End<SessionToKeyholder, KeyholderToSession>;
 
 /// Longest wait for a signature. The whole handshake has no more than three times this.
 const WAIT: Duration = Duration::from_secs(10);

@@ -1,0 +1,315 @@
+//! The loop of a session: read, feed the engine, send, start TLS, close. The one place where a session waits for its client.
+
+use crate::clock::Clock;
+use crate::ends::Ends;
+use crate::line::{Filled, Line, is_transient};
+use crate::patience::Patience;
+use gatepost_smtp::envelope::{CloseReason, Tls as Negotiated};
+use gatepost_sys::wait::Want;
+use gatepost_tls::ServerConfig;
+use std::io::{PipeReader, Read};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// After a last reply that the client has not asked for: how long, and for how many octets, it may go on sending before the
+/// connection is closed over it, which would take the reply away again (RFC 1122 §4.2.2.13).
+const LINGER_TIME: Duration = Duration::from_secs(2);
+const LINGER_OCTETS: usize = 256 * 1024;
+/// Longest wait for a client to take the alert that says what was wrong with its TLS.
+const ALERT_TIME: Duration = Duration::from_secs(1);
+
+/// Replies that wait to be sent.
+pub trait Output {
+    /// All of them.
+    fn output(&self) -> &[u8];
+    /// The first `octets` of them have been sent.
+    fn sent(&mut self, octets: usize);
+}
+
+impl Output for &[u8] {
+    fn output(&self) -> &[u8] {
+        self
+    }
+
+    fn sent(&mut self, octets: usize) {
+        *self = self.get(octets..).unwrap_or_default();
+    }
+}
+
+/// What a dialogue wants next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// More octets of the client's; all that there were are consumed.
+    Read,
+    /// The output sent, then the rest of the same octets.
+    Flush,
+    /// [`Dialogue::start_tls`].
+    StartTls,
+    /// The output sent, and the session closed for this reason.
+    Close(CloseReason),
+}
+
+/// Why a client is no longer waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interruption {
+    /// It was silent or slow for too long.
+    Timeout,
+    /// The session has lasted as long as one may.
+    SessionTime,
+    /// gatepost is going down, and this is no content that would be cut off.
+    Drain,
+}
+
+/// What a wait came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Woken {
+    /// There was none yet.
+    Nobody,
+    Client,
+    Drain,
+    Time,
+}
+
+/// An engine, and what answers its questions.
+pub trait Dialogue: Output {
+    /// Feeds the engine: octets consumed, and what it wants next.
+    fn advance(&mut self, input: &[u8]) -> (usize, Next);
+
+    /// Content is being read: a client is held to a rate, and not interrupted by a drain.
+    fn in_content(&self) -> bool;
+
+    /// Tells the engine: its last reply is queued, and [`Next::Close`] is next, now or as soon as it may be.
+    fn interrupt(&mut self, why: Interruption);
+
+    /// Sends what is queued and starts TLS, by [`Shell::handshake`] or otherwise, or queues why not.
+    ///
+    /// # Errors
+    /// The session must end.
+    fn start_tls<C: Clock>(&mut self, shell: &mut Shell<C>) -> Result<(), Lost>;
+}
+
+/// Why nothing can be said to the client any more: it is gone, it does not read in time, its TLS failed, or something of ours
+/// did.
+pub type Lost = CloseReason;
+
+/// Limits on what a client may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// For what it sends.
+    pub patience: Patience,
+    /// To read what it is sent at once.
+    pub write: Duration,
+    /// For a TLS handshake, all of it.
+    pub handshake: Duration,
+    /// For all of the session.
+    pub session: Duration,
+}
+
+/// One client.
+#[derive(Debug)]
+pub struct Shell<C> {
+    line: Line,
+    clock: C,
+    times: Times,
+    /// No session lasts longer.
+    end: Instant,
+    /// At its end when gatepost goes down; None once that is known, or where nobody says so.
+    drain: Option<PipeReader>,
+}
+
+impl<C: Clock> Shell<C> {
+    /// A client that has just connected.
+    #[must_use]
+    pub fn new(client: Ends, times: Times, clock: C, drain: Option<PipeReader>) -> Self {
+        let end = later(&clock, times.session);
+        Self { line: Line::new(client), clock, times, end, drain }
+    }
+
+    /// Serves the client until the dialogue or the client ends: why it was closed. The last reply is sent.
+    ///
+    /// # Errors
+    /// [`Lost`].
+    pub fn serve<D: Dialogue>(&mut self, dialogue: &mut D) -> Result<CloseReason, Lost> {
+        loop {
+            let (consumed, next) = dialogue.advance(self.line.input());
+            self.line.consume(consumed);
+            match next {
+                // In TLS there may be another piece of what was read at once.
+                Next::Read if consumed > 0 && !self.line.input().is_empty() => {}
+                Next::Read => self.read(dialogue)?,
+                Next::Flush => self.send(dialogue)?,
+                Next::StartTls => {
+                    dialogue.start_tls(self)?;
+                    self.line.forget_clear();
+                }
+                Next::Close(reason) => {
+                    self.send(dialogue)?;
+                    return Ok(reason);
+                }
+            }
+        }
+    }
+
+    /// Sends what has gathered, then waits for the client as long as patience lasts.
+    fn read<D: Dialogue>(&mut self, dialogue: &mut D) -> Result<(), Lost> {
+        self.send(dialogue)?;
+        let content = dialogue.in_content();
+        self.times.patience.wait_for(content);
+        let begun = self.clock.now();
+        let deadline = begun.checked_add(self.times.patience.left()).unwrap_or(begun).min(self.end);
+        // Also for a client that has always sent something already: no wait of its own would ever end.
+        let mut woken = if begun < self.end && self.line.has_more() { Woken::Client } else { Woken::Nobody };
+        loop {
+            match woken {
+                Woken::Client => match self.fill()? {
+                    Filled::Octets(octets) => {
+                        self.times.patience.spend(self.clock.now().saturating_duration_since(begun), octets);
+                        return Ok(());
+                    }
+                    Filled::End => return Err(CloseReason::ClientGone),
+                    Filled::Nothing => {}
+                },
+                Woken::Drain => {
+                    self.drain = None;
+                    dialogue.interrupt(Interruption::Drain);
+                    return Ok(());
+                }
+                Woken::Time => {
+                    let over = self.clock.now() >= self.end;
+                    dialogue.interrupt(if over { Interruption::SessionTime } else { Interruption::Timeout });
+                    return Ok(());
+                }
+                Woken::Nobody => {}
+            }
+            woken = self.wait(Want::Read, !content, deadline)?;
+        }
+    }
+
+    /// Waits for the client, and for the drain if that is `drainable` now. Not at all when it is too late already: a client
+    /// that is always ready, for an octet at a time, has no more time than others.
+    fn wait(&mut self, want: Want, drainable: bool, until: Instant) -> Result<Woken, Lost> {
+        if self.clock.now() >= until {
+            return Ok(Woken::Time);
+        }
+        let ends = self.line.ends();
+        let client = match want {
+            Want::Read => (ends.input(), want),
+            Want::Write => (ends.output(), want),
+        };
+        let woken = match self.drain.as_ref().filter(|_| drainable) {
+            Some(drain) => self.clock.wait(&[client, (drain.as_fd(), Want::Read)], until),
+            None => self.clock.wait(&[client], until),
+        };
+        match woken {
+            Ok(Some(0)) => Ok(Woken::Client),
+            Ok(Some(_)) => Ok(Woken::Drain),
+            Ok(None) => Ok(Woken::Time),
+            Err(_) => Err(CloseReason::Internal),
+        }
+    }
+
+    fn fill(&mut self) -> Result<Filled, Lost> {
+        self.line.fill().map_err(|_| {
+            let _ = self.push(&mut &[][..], later(&self.clock, ALERT_TIME));
+            CloseReason::ClientGone
+        })
+    }
+
+    /// Sends `output`, all of it.
+    ///
+    /// # Errors
+    /// [`Lost`]: Timeout when the client does not read, ClientGone.
+    pub fn send(&mut self, output: &mut impl Output) -> Result<(), Lost> {
+        if output.output().is_empty() && !self.line.owes() {
+            return Ok(());
+        }
+        self.push(output, later(&self.clock, self.times.write))?;
+        self.times.patience.answered();
+        Ok(())
+    }
+
+    fn push(&mut self, output: &mut impl Output, deadline: Instant) -> Result<(), Lost> {
+        let mut writable = !self.line.ends().blocks();
+        while !output.output().is_empty() || self.line.owes() {
+            if !writable && self.wait(Want::Write, false, deadline)? != Woken::Client {
+                return Err(CloseReason::Timeout);
+            }
+            writable = match self.line.write(output.output()) {
+                Ok(octets) => {
+                    output.sent(octets);
+                    !self.line.ends().blocks()
+                }
+                Err(e) if is_transient(&e) => false,
+                Err(_) => return Err(CloseReason::ClientGone),
+            };
+        }
+        Ok(())
+    }
+
+    /// Negotiates TLS, which is spoken from here on. Whatever the client sent before is forgotten.
+    ///
+    /// # Errors
+    /// [`Lost`]: TlsFailed.
+    pub fn handshake(&mut self, config: Arc<ServerConfig>) -> Result<Negotiated, Lost> {
+        let deadline = later(&self.clock, self.times.handshake).min(self.end);
+        self.line.start_tls(config).map_err(|_| CloseReason::TlsFailed)?;
+        self.negotiate(deadline).map_err(|_| CloseReason::TlsFailed)?;
+        self.times.patience.answered();
+        Ok(self.line.negotiated())
+    }
+
+    fn negotiate(&mut self, deadline: Instant) -> Result<(), Lost> {
+        loop {
+            self.push(&mut &[][..], deadline)?;
+            if !self.line.is_handshaking() {
+                return Ok(());
+            }
+            if self.wait(Want::Read, false, deadline)? != Woken::Client {
+                return Err(CloseReason::Timeout);
+            }
+            if self.fill()? == Filled::End {
+                return Err(CloseReason::ClientGone);
+            }
+        }
+    }
+
+    /// The client is behind these ends from here on, where somebody else speaks TLS with it.
+    pub fn move_to(&mut self, ends: Ends) {
+        self.line.move_to(ends);
+        self.times.patience.answered();
+    }
+
+    /// Whether the client sends something within `time`.
+    pub fn speaks_within(&mut self, time: Duration) -> bool {
+        let until = later(&self.clock, time);
+        matches!(self.wait(Want::Read, false, until), Ok(Woken::Client))
+    }
+
+    /// Closes after the last reply. `linger`: the client has not asked for it, and may be in the midst of sending.
+    pub fn close(&mut self, linger: bool) {
+        let deadline = later(&self.clock, LINGER_TIME);
+        self.line.finish();
+        if self.push(&mut &[][..], deadline).is_err() || !linger {
+            return;
+        }
+        self.line.ends().finish();
+        let mut rest = [0; 4096];
+        let mut left = LINGER_OCTETS;
+        while left > 0 && self.wait(Want::Read, false, deadline) == Ok(Woken::Client) {
+            // As it comes, in TLS too: nobody looks at it.
+            match self.line.ends().read(&mut rest) {
+                Ok(0) => return,
+                Ok(octets) => left = left.saturating_sub(octets),
+                Err(e) if is_transient(&e) => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// The moment `wait` from now.
+fn later(clock: &impl Clock, wait: Duration) -> Instant {
+    let now = clock.now();
+    now.checked_add(wait).unwrap_or(now)
+}
