@@ -42,12 +42,12 @@ enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct TryArgs {
     /// Address and port to listen on
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:2525")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:2525", value_parser = listen_address)]
     pub(crate) listen: SocketAddr,
     /// Directory for the Maildir and the spool; made when missing
     #[arg(long, value_name = "DIR", default_value = "gatepost-try")]
     pub(crate) dir: PathBuf,
-    /// Hand mail to this MTA instead of the Maildir: unix:PATH or tcp:ADDR
+    /// Hand mail to this MTA instead of the Maildir: unix:PATH or tcp:ADDR, such as tcp:127.0.0.1:25
     #[arg(long, value_name = "BACKEND")]
     pub(crate) smtp: Option<String>,
 }
@@ -118,6 +118,16 @@ pub(crate) fn launch(
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => fail(&e.to_string()),
     }
+}
+
+/// An address and port to listen on.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        let port = text.rsplit(':').next().and_then(|port| port.parse::<u16>().ok()).unwrap_or(2525);
+        format!(
+            "write an address and a port, such as 127.0.0.1:{port}, or [::]:{port} for all addresses of this machine"
+        )
+    })
 }
 
 /// Says what is wrong, on descriptor 2, and gives exit status 1.

@@ -1,13 +1,13 @@
 //! `gatepost try`: the main job at once, with nothing prepared.
 
-use crate::cli::{TryArgs, fail, launch};
+use crate::cli::{TryArgs, fail};
 use gatepost_launcher::fitness::Fitness;
 use gatepost_launcher::plan::{Backend, Connect, Limits, Listen, PairSource, Plan, Receiver, Relax, Users};
 use gatepost_smtp::server::Leniency;
 use gatepost_sys::process;
 use gatepost_wire::slice::{Dialect, Ground, Identity, TlsMode};
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -25,7 +25,20 @@ pub(crate) fn run(args: &TryArgs) -> ExitCode {
     };
     let dir = std::path::absolute(&args.dir).unwrap_or_else(|_| args.dir.clone());
     let reload = || Err("gatepost try has no configuration to read again".to_owned());
-    launch(plan, &reload, &|fitness| greet(args, &dir, fitness))
+    match gatepost_launcher::run(plan, &reload, &|fitness| greet(args, &dir, fitness)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) if args.smtp.is_some() && !is_private(args) => fail(&format!("{e}\n{OPEN}")),
+        Err(e) => fail(&e.to_string()),
+    }
+}
+
+/// What to do about an MTA that relays for whoever comes by way of gatepost.
+const OPEN: &str = "try does not tell the MTA who the client is, so an MTA that lets its own machine relay would let everybody. Try it \
+                    for this machine alone, which may relay anyway: --listen 127.0.0.1:2525. README has the steps to serve others";
+
+/// True when only programs of this machine can reach it.
+fn is_private(args: &TryArgs) -> bool {
+    args.listen.ip().is_loopback()
 }
 
 fn plan(args: &TryArgs) -> Result<Plan, String> {
@@ -33,8 +46,9 @@ fn plan(args: &TryArgs) -> Result<Plan, String> {
     let spool = dir.join("spool");
     make(&dir, 0o755)?;
     make(&spool, 0o755)?;
+    is_ours(&dir, &spool)?;
     let (backend, receiver) = match &args.smtp {
-        Some(text) => (smtp_backend(text)?, None),
+        Some(text) => (smtp_backend(text, !is_private(args))?, None),
         None => {
             let (backend, receiver) = maildir_backend(&dir)?;
             (backend, Some(receiver))
@@ -82,6 +96,20 @@ fn make(path: &Path, mode: u32) -> Result<(), String> {
     }
 }
 
+/// What an earlier run of another user has made is his: not to be taken from him, nor of use to us.
+fn is_ours(dir: &Path, spool: &Path) -> Result<(), String> {
+    let owner = std::fs::symlink_metadata(spool).map_err(|e| format!("{}: {e}", spool.display()))?.uid();
+    if owner == process::effective_ids().0 {
+        return Ok(());
+    }
+    let name = if owner == 0 { "root".to_owned() } else { format!("uid {owner}") };
+    Err(format!(
+        "{0} was made by an earlier run of {name}: choose another directory (--dir ...), or remove this one with the mail in it \
+         (as {name}: rm -r {0})",
+        dir.display()
+    ))
+}
+
 /// The sink is ours and trusts us by design, so there is nothing to prove about it.
 fn maildir_backend(dir: &Path) -> Result<(Backend, Receiver), String> {
     let maildir = dir.join("Maildir");
@@ -104,8 +132,9 @@ fn maildir_backend(dir: &Path) -> Result<(Backend, Receiver), String> {
     Ok((backend, Receiver { maildir, socket_dir }))
 }
 
-/// A real MTA decides itself what it relays, so it has to prove that it refuses strangers: `try` takes any domain.
-fn smtp_backend(text: &str) -> Result<Backend, String> {
+/// A real MTA decides itself what it relays: `try` takes any domain. Where strangers can come it has to prove that it refuses
+/// them. On loopback it need not: whoever can come there can go to the MTA himself, and to most MTAs he is a neighbour.
+fn smtp_backend(text: &str, relay_proof: bool) -> Result<Backend, String> {
     let connect = match text.split_once(':') {
         Some(("unix", path)) if path.starts_with('/') => Connect::Unix(PathBuf::from(path)),
         Some(("tcp", address)) => Connect::Tcp(
@@ -117,7 +146,7 @@ fn smtp_backend(text: &str) -> Result<Backend, String> {
         dialect: Dialect::Smtp,
         identity: Identity::None,
         connect: vec![connect],
-        relay_proof: true,
+        relay_proof,
         queue: None,
         reply_timeout: 540,
     })
@@ -143,6 +172,10 @@ fn greet(args: &TryArgs, dir: &Path, fitness: &Fitness) {
     );
     match &args.smtp {
         None => println!("It lands in {}/Maildir/new", dir.display()),
+        Some(backend) if is_private(args) => println!(
+            "It goes to {backend}, which takes every client for a program of this machine: try does not tell it who the client is.\n\
+             That is why only this machine can reach this address. README has the steps to serve others."
+        ),
         Some(backend) => println!("It goes to {backend}"),
     }
     println!("\nConfinement of its processes (see it all: gatepost audit):");

@@ -23,7 +23,6 @@ pub(crate) fn configure(host: &Host) {
 }
 
 /// Starts it without systemd.
-#[allow(dead_code)]
 pub(crate) fn start(host: &Host) -> Ended {
     configure(host);
     host.shell("/usr/lib/postfix/configure-instance.sh - >/dev/null; postfix start >/run/said/postfix-start 2>&1")

@@ -1,8 +1,9 @@
 //! `gatepost try`: one command, then the line that it prints, and there is mail.
 
 use crate::gate::{GATEPOST, gateposts};
+use crate::stock_postfix;
 use gatepost_testkit::client::Client;
-use gatepost_testkit::host::{self, Host};
+use gatepost_testkit::host::{self, HERE, Host};
 use gatepost_testkit::maildir::Maildir;
 use gatepost_testkit::mta::Postfix;
 use gatepost_testkit::run::{Process, run};
@@ -91,15 +92,58 @@ fn try_in_front_of_a_real_mta() {
     assert_eq!(process.wait(SOON).code(), Some(0), "{}", process.said());
 }
 
+/// As an MTA is out of the box: its own machine may relay.
 #[test]
-fn try_says_what_is_wrong_with_a_backend_that_relays() {
-    let Some(host) = host::for_test("try_says_what_is_wrong_with_a_backend_that_relays", &["postfix"]) else { return };
-    // As an MTA is out of the box: its own machine may relay. The service's own `mynetworks=` is taken away again.
-    let _postfix = Postfix::start(&host);
-    host.shell("sed -i 's/-o mynetworks=$/-o mynetworks=127.0.0.0\\/8/; s/=reject_unauth_destination/=permit_mynetworks,reject_unauth_destination/' /etc/postfix/master.cf && postfix reload >/dev/null 2>&1")
-        .expect_ok("postfix reload");
-    let line = format!("cd /tmp && exec {GATEPOST} try --smtp unix:{}", Postfix::SOCKET);
+fn issue_10_try_in_front_of_postfix_as_debian_has_it() {
+    let Some(host) = host::for_test("issue_10_try_in_front_of_postfix_as_debian_has_it", &["postfix"]) else { return };
+    stock_postfix::start(&host).expect_ok("postfix start");
+    let mut process = start(&host, 0, "--smtp tcp:127.0.0.1:25");
+    let mut client = Client::over(host.connect("127.0.0.1:2525"));
+    client.hello("road.test");
+    client.deliver("sender@road.test", "postmaster@example.org", "Subject: tried\r\n\r\nx\r\n");
+    client.ask("QUIT", 221);
+    holds("it is in the mailbox", SOON, || stock_postfix::mailbox(&host).contains("Subject: tried"));
+    let said = process.said();
+    assert!(said.contains("only this machine can reach this address"), "{said}");
+    assert!(said.contains("relaxed: relay_proof"), "{said}");
+    assert!(process.signal("TERM"));
+    assert_eq!(process.wait(SOON).code(), Some(0), "{}", process.said());
+    // Where strangers come the same MTA would be an open relay. What is said to do about it can be done.
+    let line = format!("cd /tmp && exec gatepost try --smtp tcp:127.0.0.1:25 --listen {HERE}:2525");
     let ended = run(host.command("sh").args(["-c", &line]));
     assert_eq!(ended.status.code(), Some(1), "{}", ended.said());
-    assert!(ended.stderr.contains("relay"), "{}", ended.said());
+    assert!(ended.stderr.contains("relays for a stranger"), "{}", ended.said());
+    assert!(ended.stderr.contains("--listen 127.0.0.1:2525"), "{}", ended.said());
+    assert!(!host.listens(&format!("{HERE}:2525")));
+}
+
+#[test]
+fn issue_10_a_second_run_of_try_as_another_user_is_told_the_path_and_what_to_do() {
+    let name = "issue_10_a_second_run_of_try_as_another_user_is_told_the_path_and_what_to_do";
+    for (first, second, whose) in [(0, NOBODY, "root"), (NOBODY, 0, "uid 65534")] {
+        let Some(host) = host::for_test(name, &[]) else { return };
+        let mut process = start(&host, first, "");
+        assert!(process.signal("TERM"));
+        assert_eq!(process.wait(SOON).code(), Some(0), "{}", process.said());
+        let mut command = if second == 0 { host.command("sh") } else { host.command_as(second, "sh") };
+        let ended = run(command.args(["-c", "cd /tmp/home && exec gatepost try"]));
+        assert_eq!(ended.status.code(), Some(1), "{}", ended.said());
+        for words in ["/tmp/home/gatepost-try was made by an earlier run", whose, "--dir", "rm -r"] {
+            assert!(ended.stderr.contains(words), "{words}: {}", ended.said());
+        }
+        // The advice is good.
+        let mut process = start(&host, second, "--dir /tmp/home2");
+        assert!(process.signal("TERM"));
+        assert_eq!(process.wait(SOON).code(), Some(0), "{}", process.said());
+    }
+}
+
+#[test]
+fn issue_10_try_says_how_to_write_an_address() {
+    let Some(host) = host::for_test("issue_10_try_says_how_to_write_an_address", &[]) else { return };
+    for (wrong, right) in [("2525", "127.0.0.1:2525"), (":26", "127.0.0.1:26"), ("localhost:25", "127.0.0.1:25")] {
+        let ended = run(host.command(GATEPOST).args(["try", "--listen", wrong]));
+        assert_eq!(ended.status.code(), Some(2), "{}", ended.said());
+        assert!(ended.stderr.contains(&format!("such as {right}")), "{}", ended.said());
+    }
 }
