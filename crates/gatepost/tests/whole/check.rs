@@ -229,3 +229,31 @@ fn issue_10_a_mistake_in_the_command_line_of_check_is_not_a_word_about_the_confi
     assert_eq!(wrong.status.code(), Some(1), "{}", wrong.said());
     assert_eq!(run(host.command(GATEPOST).args(["check", "--help"])).status.code(), Some(0));
 }
+
+/// What Windows Server 2012 R2 has of TLS 1.2: GCM with keys of ECDSA or by DHE and by RSA alone, but not by ECDHE with RSA.
+const WINDOWS_2012_R2: &str = "ECDHE-RSA-AES256-SHA384:ECDHE-RSA-AES128-SHA256:DHE-RSA-AES256-GCM-SHA384:AES256-GCM-SHA384:\
+                               AES128-SHA:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256";
+
+#[test]
+fn issue_10_the_pair_that_check_advises_serves_windows_server_2012_r2() {
+    let name = "issue_10_the_pair_that_check_advises_serves_windows_server_2012_r2";
+    let Some(host) = host::for_test(name, &["openssl"]) else { return };
+    let (_mta, backend) = rogue(&host, Speaks::Smtp);
+    prepare(&host);
+    openssl(&host, "-newkey rsa:2048 -days 30");
+    host.shell("cd /etc/gatepost && mv tls/cert.pem rsa.pem && mv tls/key.pem rsa.key").expect_ok("mv");
+    make_pair(&host, "/etc/gatepost/ecdsa.pem", "/etc/gatepost/ecdsa.key");
+    for (pair, served) in [
+        ("", false),
+        ("[[tls.pair]]\ncertificate = \"/etc/gatepost/ecdsa.pem\"\nkey = \"/etc/gatepost/ecdsa.key\"", true),
+    ] {
+        let config = config(&backend, pair).replace(CERTIFICATE, "/etc/gatepost/rsa.pem");
+        let gate = Gate::start(&host, &config.replace(KEY, "/etc/gatepost/rsa.key"));
+        let line = format!(
+            "echo QUIT | openssl s_client -connect {HERE}:25 -starttls smtp -tls1_2 -cipher '{WINDOWS_2012_R2}' 2>&1"
+        );
+        let said = host.shell(&line).said();
+        assert_eq!(said.contains("Cipher is ECDHE-ECDSA-AES256-GCM-SHA384"), served, "{said}");
+        gate.stop();
+    }
+}
