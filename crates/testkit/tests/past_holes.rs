@@ -1,5 +1,5 @@
-//! `crates/past-holes.md` names what guards against each hole of the past: every test it names is one, every row it cites
-//! is there, and no hole stands without.
+//! `crates/past-holes.md` names what guards against each hole of the past, and `SECURITY.md` what stops an attacker in each
+//! position: every test they name is one, every row they cite is there, and no hole or position stands without.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::{HashMap, HashSet};
@@ -104,6 +104,15 @@ fn names(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
+/// The rows of a page's tables, without their heads, as cells.
+fn rows(page: &str) -> Vec<Vec<&str>> {
+    let lines: Vec<&str> = page.lines().collect();
+    let heads = lines.windows(2).filter(|pair| pair[1].starts_with("|---")).map(|pair| pair[0]);
+    let heads: Vec<&str> = heads.collect();
+    let rows = lines.iter().filter(|line| line.starts_with("| ") && !heads.contains(line));
+    rows.map(|line| line.trim_matches(['|', ' ']).split(" | ").collect()).collect()
+}
+
 /// The holes: section, year, hole, what covers it.
 fn holes(page: &str) -> Vec<(&str, [&str; 3])> {
     let mut section = "";
@@ -150,4 +159,21 @@ fn no_past_hole_is_without_a_test_or_a_word() {
         let is_covered = names(covered).next().is_some() || WORDS.iter().any(is_said);
         assert!(is_covered, "{section}: nothing covers: {hole}");
     }
+}
+
+#[test]
+fn every_position_in_security_md_has_tests_and_they_are_there() {
+    let house = House::read();
+    let page = std::fs::read_to_string(rooms().parent().unwrap().join("SECURITY.md")).unwrap();
+    let rows = rows(&page);
+    assert!(rows.len() >= 10, "{} positions", rows.len());
+    for row in rows {
+        let [position, .., shown] = row.as_slice() else { panic!("{row:?}") };
+        assert!(row.len() == 4 && names(shown).count() > 0, "nothing shows what stops him: {position}");
+        let complaints: Vec<String> = names(shown).filter_map(|name| house.complaint(name)).collect();
+        assert!(complaints.is_empty(), "SECURITY.md is out of date, {position}:\n{}", complaints.join("\n"));
+    }
+    let around = page.lines().filter(|line| !line.starts_with('|')).flat_map(names);
+    let cited = around.filter(|name| name.contains("::") && *name != "crate::test");
+    assert_eq!(cited.filter_map(|name| house.complaint(name)).collect::<Vec<_>>(), Vec::<String>::new());
 }
