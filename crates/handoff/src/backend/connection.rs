@@ -110,7 +110,16 @@ impl Connection {
     }
 
     async fn ehlo(&mut self, words: &Words, name: &[u8]) -> Result<(), Failure> {
-        let reply = self.ask(&[words.hello.as_bytes(), b" ", name, b"\r\n"].concat(), Wait::Greeting).await?;
+        let line = |verb: &str| [verb.as_bytes(), b" ", name, b"\r\n"].concat();
+        let mut reply = self.ask(&line(words.hello), Wait::Greeting).await?;
+        // Where the backend is to be told who the client is, this could be its refusal of a PROXY header, and what it says to
+        // HELO would pass for a confirmation.
+        let plain = words.plain_hello.filter(|_| self.anonymous && matches!(reply.code, 500..=504 | 550));
+        if let Some(verb) = plain {
+            reply = self.ask(&line(verb), Wait::Greeting).await?;
+            // However many lines it has, they are no list of extensions.
+            reply.lines.truncate(1);
+        }
         if reply.code != 250 {
             return Err(Failure::Unexpected(reply));
         }

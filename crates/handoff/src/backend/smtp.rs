@@ -22,15 +22,18 @@ use tokio::time::Instant;
 pub(crate) struct Words {
     /// The command that asks for extensions.
     pub(crate) hello: &'static str,
+    /// The command for a backend that does not know that one, RFC 5321 §3.2: then it has no extensions.
+    pub(crate) plain_hello: Option<&'static str>,
     /// XCLIENT's PROTO for a client that said HELO.
     pub(crate) proto_helo: &'static str,
     /// XCLIENT's PROTO for a client that said EHLO.
     pub(crate) proto_ehlo: &'static str,
 }
 
-pub(crate) const SMTP: Words = Words { hello: "EHLO", proto_helo: "SMTP", proto_ehlo: "ESMTP" };
+pub(crate) const SMTP: Words =
+    Words { hello: "EHLO", plain_hello: Some("HELO"), proto_helo: "SMTP", proto_ehlo: "ESMTP" };
 /// RFC 2033.
-pub(crate) const LMTP: Words = Words { hello: "LHLO", proto_helo: "LMTP", proto_ehlo: "LMTP" };
+pub(crate) const LMTP: Words = Words { hello: "LHLO", plain_hello: None, proto_helo: "LMTP", proto_ehlo: "LMTP" };
 
 /// What all connections have in common.
 #[derive(Debug)]

@@ -1,6 +1,8 @@
 //! Dialogues with a backend that plays a script, octet for octet, and says so when we do not keep to it.
 
 use super::*;
+use crate::identity::{Client, proxy_v2};
+use crate::transaction::Helo;
 use Line::{Broken, Chunk, Close, Content, Do, Hear, HearMore, Octets, Say};
 use gatepost_smtp::envelope::Reason;
 use std::io::{ErrorKind, Read, Write};
@@ -201,6 +203,53 @@ fn a_backend_without_pipelining_never_gets_two_commands_at_once() {
         assert_eq!(deliver(&mut session).await.code, 250);
         session.bye().await;
     });
+}
+
+/// RFC 5321 §3.2. What it says to HELO is not read as a list of extensions.
+#[test]
+fn issue_10_a_backend_that_knows_no_ehlo_is_greeted_by_helo() {
+    for refusal in ["500 what\r\n", "502 5.5.1 no\r\n", "504 no\r\n", "550 no\r\n"] {
+        let hello = vec![Say(OPEN), Hear("EHLO mx.ok.test\r\n"), Say(refusal), Hear("HELO mx.ok.test\r\n")];
+        let list = vec![Say("250-old\r\n250-PIPELINING\r\n250-SIZE 9\r\n250 CHUNKING\r\n")];
+        let mail = || vec![Hear("MAIL FROM:<a@b.test>\r\n"), Say(OK), Hear("RCPT TO:<user@ok.test>\r\n"), Say(OK)];
+        let scene = Scene::new().with(|slice| slice.identity = Identity::None);
+        let script = join([hello, list, mail(), delivery(), mail(), delivery()]);
+        let backend = backend(&scene.socket(), vec![script]);
+        play(async {
+            let mut session = Session::begin(&scene.shared()).await;
+            assert_eq!(deliver(&mut session).await.code, 250);
+            assert_eq!(deliver(&mut session).await.code, 250);
+            session.bye().await;
+        });
+        backend.join().unwrap();
+    }
+}
+
+/// A backend that cannot be told who the client is takes no mail. LMTP has no HELO, and a refusal for now is no lack of EHLO.
+#[test]
+fn issue_10_helo_is_said_only_where_the_backend_need_not_know_the_client() {
+    for (identity, dialect, refusal) in [
+        (Identity::Xclient, Dialect::Smtp, "502 no\r\n"),
+        (Identity::ProxyV2, Dialect::Smtp, "502 no\r\n"),
+        (Identity::None, Dialect::Lmtp, "502 no\r\n"),
+        (Identity::None, Dialect::Smtp, "421 no\r\n"),
+        (Identity::None, Dialect::Smtp, "450 no\r\n"),
+        (Identity::None, Dialect::Smtp, "554 no\r\n"),
+    ] {
+        let verb = if dialect == Dialect::Lmtp { "LHLO " } else { "EHLO " };
+        let header = proxy_v2(&Client { address: open().client, local: open().local, helo: &Helo::default() });
+        let proxy = if identity == Identity::ProxyV2 { vec![Octets(header)] } else { Vec::new() };
+        // The script ends with the refusal: it does not take a HELO.
+        let script = join([proxy, vec![Say(OPEN), Hear(verb), Say(refusal)]]);
+        let scene = Scene::new().with(|slice| (slice.identity, slice.dialect) = (identity, dialect));
+        let backend = backend(&scene.socket(), vec![script]);
+        play(async {
+            let mut session = Session::begin(&scene.shared()).await;
+            assert_eq!(session.mail_and("user@ok.test").await.code, 451, "{identity:?} {dialect:?} {refusal}");
+            session.bye().await;
+        });
+        backend.join().unwrap();
+    }
 }
 
 #[test]
