@@ -1,44 +1,36 @@
 //! A role begins here, executed by the launcher as `gatepost role NAME`.
 
-use gatepost_jail::{JailError, Newborn};
+use gatepost_jail::Newborn;
+use gatepost_role::RoleError;
 use gatepost_wire::control::Role;
 use std::ffi::OsString;
-use std::fmt::Display;
 use std::process::ExitCode;
+
+/// A role's whole life.
+fn life(role: Role) -> fn(Newborn) -> Result<(), RoleError> {
+    match role {
+        Role::Listener => gatepost_listener::run,
+        Role::Nursery => gatepost_session::run_nursery,
+        Role::Keyholder => gatepost_keyholder::run,
+        Role::Handoff => gatepost_handoff::run,
+        Role::Receiver => gatepost_receiver::run,
+        Role::Queue => gatepost_queue::run,
+    }
+}
 
 /// Runs the role with that name to its end.
 pub(crate) fn run(name: Option<OsString>) -> ExitCode {
     crate::log::begin();
-    let role = name.and_then(|name| name.to_str().and_then(Role::named));
-    let (Some(role), Ok(newborn)) = (role, Newborn::take()) else {
-        return fail("role", &JailError::NotLaunched);
-    };
-    gatepost_sys::process::set_comm(match role {
-        Role::Listener => c"gp-listener",
-        Role::Nursery => c"gp-nursery",
-        Role::Keyholder => c"gp-keyholder",
-        Role::Handoff => c"gp-handoff",
-        Role::Receiver => c"gp-receiver",
-        Role::Queue => c"gp-queue",
-    });
-    match role {
-        Role::Listener => end(role, gatepost_listener::run(newborn)),
-        Role::Nursery => end(role, gatepost_session::run_nursery(newborn)),
-        Role::Keyholder => end(role, gatepost_keyholder::run(newborn)),
-        Role::Handoff => end(role, gatepost_handoff::run(newborn)),
-        Role::Receiver => end(role, gatepost_receiver::run(newborn)),
-        Role::Queue => end(role, gatepost_queue::run(newborn)),
+    match gatepost_role::begin(name.as_deref()) {
+        Ok((role, newborn)) => match life(role)(newborn) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => fail(role.name(), &why),
+        },
+        Err(why) => fail("role", &why),
     }
 }
 
-fn end<E: Display>(role: Role, result: Result<(), E>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => fail(role.name(), &e),
-    }
-}
-
-fn fail(role: &str, why: &dyn Display) -> ExitCode {
+fn fail(role: &str, why: &RoleError) -> ExitCode {
     tracing::error!(role, "{why}");
     ExitCode::FAILURE
 }

@@ -22,7 +22,6 @@ mod allowance;
 mod backend;
 mod content;
 mod deadline;
-mod error;
 mod identity;
 mod outcome;
 mod protocol;
@@ -36,20 +35,17 @@ mod verdict;
 #[cfg(test)]
 mod tests;
 
-pub use error::HandoffError;
-
 use backend::Timeouts;
 use gatepost_channel::AsyncEnd;
 use gatepost_jail::Newborn;
+use gatepost_role::RoleError;
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::HandoffSlice;
-use gatepost_wire::{HandoffToSession, LauncherToRole, ListenerToHandoff, Nothing, RoleToLauncher, SessionToHandoff};
+use gatepost_wire::{HandoffToSession, ListenerToHandoff, Nothing, SessionToHandoff};
 use shared::Shared;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Towards the launcher.
-type ControlEnd = AsyncEnd<RoleToLauncher, LauncherToRole>;
 /// Towards the listener.
 type ListenerEnd = AsyncEnd<Nothing, ListenerToHandoff>;
 /// Towards one session.
@@ -58,20 +54,16 @@ type SessionEnd = AsyncEnd<HandoffToSession, SessionToHandoff>;
 /// A handoff process, from its start to its end.
 ///
 /// # Errors
-/// It can't be confined, can't make content files, or the backend is not safe to send mail to.
-pub fn run(newborn: Newborn) -> Result<(), HandoffError> {
+/// [`RoleError`].
+pub fn run(newborn: Newborn) -> Result<(), RoleError> {
     let slice: HandoffSlice = newborn.slice()?;
     let timeouts = Timeouts::new(Duration::from_secs(slice.reply_timeout.into()));
     let shared = Shared::new(&slice, timeouts)?;
     let entered = newborn.enter(Role::Handoff)?;
     if !slice.spool.is_empty() {
-        shared.prepare_spool(&slice.spool)?;
+        shared.prepare_spool()?;
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .map_err(HandoffError::Runtime)?;
+    let runtime = gatepost_role::runtime()?;
     let jailed = entered.seal()?;
     runtime.block_on(serve::serve(jailed.control, Arc::new(shared)))
 }

@@ -2,11 +2,13 @@
 
 use crate::session;
 use crate::shared::Shared;
-use crate::{ControlEnd, HandoffError, ListenerEnd, SessionEnd};
+use crate::{ListenerEnd, SessionEnd};
 use gatepost_channel::{ChannelError, Inbox};
-use gatepost_wire::WireError;
-use gatepost_wire::control::{Order, Report, Role};
+use gatepost_jail::ControlEnd;
+use gatepost_role::{AsyncControl, Heard, Phase, RoleError, SHORT_FRAME, Step};
+use gatepost_wire::control::Role;
 use gatepost_wire::link::Open;
+use std::future::pending;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,15 +19,11 @@ use tokio::time::Instant;
 pub(crate) const START: Duration = Duration::from_secs(30);
 /// First and longest pause between two attempts to reach it.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-/// Longest frame that launcher or listener send.
-const SHORT_FRAME: usize = 256;
 
 /// What can happen.
 enum Event {
-    /// An order, or the end of orders.
-    Order(Result<(Order, Vec<OwnedFd>), ChannelError>),
     /// The backend has passed its proof, or not.
-    Proved(Result<(), HandoffError>),
+    Proved(Result<(), RoleError>),
     /// A new session, or the end of a link.
     Opened(ListenerEnd, Result<(Open, Vec<OwnedFd>), ChannelError>),
     /// The queue role is gone, or is linked anew.
@@ -34,91 +32,76 @@ enum Event {
     Ended,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Going {
-    /// Waiting for the order to begin, then for the backend's proof.
-    Waiting,
-    Serving,
-    Draining,
-}
-
 /// The role. Whatever can happen is waited for by a task of one set, which ends when it has.
 struct Handoff {
     shared: Arc<Shared>,
-    control: Arc<ControlEnd>,
+    control: AsyncControl,
     events: JoinSet<Event>,
     /// Links that are not read yet.
     links: Vec<ListenerEnd>,
     sessions: usize,
-    going: Going,
 }
 
-/// Serves until drained, or until the launcher is gone.
+/// Serves until drained.
 ///
 /// # Errors
-/// The backend is not safe to send mail to; the launcher broke the rules.
-pub(crate) async fn serve(control: gatepost_jail::ControlEnd, shared: Arc<Shared>) -> Result<(), HandoffError> {
-    let control = Arc::new(ControlEnd::new(control).map_err(HandoffError::Runtime)?);
-    let mut events = JoinSet::new();
-    events.spawn(next_order(control.clone()));
-    let mut handoff = Handoff { shared, control, events, links: Vec::new(), sessions: 0, going: Going::Waiting };
-    while let Some(event) = handoff.events.join_next().await {
-        match event {
-            Ok(Event::Order(Ok((order, fds)))) => handoff.order(order, fds)?,
-            // The launcher is gone. Sessions see their channels close and say 421.
-            Ok(Event::Order(Err(ChannelError::Closed))) => return Ok(()),
-            Ok(Event::Order(Err(e))) => return Err(e.into()),
-            Ok(Event::Proved(proved)) => {
+/// [`RoleError`].
+pub(crate) async fn serve(control: ControlEnd, shared: Arc<Shared>) -> Result<(), RoleError> {
+    let control = AsyncControl::new(Role::Handoff, control)?;
+    let mut handoff = Handoff { shared, control, events: JoinSet::new(), links: Vec::new(), sessions: 0 };
+    while !(handoff.control.phase() == Phase::Draining && handoff.sessions == 0) {
+        let event = async {
+            match handoff.events.join_next().await {
+                Some(event) => event,
+                None => pending().await,
+            }
+        };
+        match handoff.control.order_or(event).await? {
+            Heard::Order(step) => handoff.follow(step)?,
+            Heard::Other(Ok(Event::Proved(proved))) => {
                 proved?;
                 handoff.begin().await?;
             }
-            Ok(Event::Opened(link, opened)) => handoff.opened(link, opened),
-            Ok(Event::Unlinked) => {}
-            Ok(Event::Ended) | Err(_) => handoff.sessions = handoff.sessions.saturating_sub(1),
-        }
-        if handoff.going == Going::Draining && handoff.sessions == 0 {
-            return Ok(());
+            Heard::Other(Ok(Event::Opened(link, opened))) => handoff.opened(link, opened),
+            Heard::Other(Ok(Event::Unlinked)) => {}
+            Heard::Other(Ok(Event::Ended) | Err(_)) => handoff.sessions = handoff.sessions.saturating_sub(1),
         }
     }
     Ok(())
 }
 
 impl Handoff {
-    fn order(&mut self, order: Order, mut fds: Vec<OwnedFd>) -> Result<(), HandoffError> {
-        match (order, fds.pop()) {
-            (Order::Peer(Role::Listener), Some(fd)) => {
-                let link = ListenerEnd::from_fd(fd).map_err(HandoffError::Runtime)?;
-                if self.going == Going::Waiting {
-                    self.links.push(link);
-                } else {
-                    self.events.spawn(next_open(link));
-                }
-            }
-            (Order::Peer(Role::Queue), Some(fd)) => {
-                let unexpected = ChannelError::Hostile(WireError::Value("order"));
-                let queue = self.shared.route.queue().ok_or(unexpected)?;
-                let answers = queue.link(fd).map_err(HandoffError::Runtime)?;
+    fn follow(&mut self, step: Step<OwnedFd>) -> Result<(), RoleError> {
+        let watching = RoleError::system("watch a link");
+        match step {
+            Step::Link(Role::Queue, fd) => {
+                let unexpected = || RoleError::Peer(Role::Queue, "linked, but the backend is no queue program".into());
+                let queue = self.shared.route.queue().ok_or_else(unexpected)?;
+                let answers = queue.link(fd).map_err(watching)?;
                 self.events.spawn(async move {
                     answers.await;
                     Event::Unlinked
                 });
             }
-            (Order::Go, None) => {
+            Step::Link(_, fd) => {
+                let link = ListenerEnd::from_fd(fd).map_err(watching)?;
+                if matches!(self.control.phase(), Phase::Waiting | Phase::Starting) {
+                    self.links.push(link);
+                } else {
+                    self.events.spawn(next_open(link));
+                }
+            }
+            Step::Begin => {
                 self.events.spawn(prove(self.shared.clone()));
             }
-            (Order::Drain, None) => self.going = Going::Draining,
-            _ => return Err(ChannelError::Hostile(WireError::Value("order")).into()),
+            Step::Drain | Step::Socket(..) => {}
         }
-        self.events.spawn(next_order(self.control.clone()));
         Ok(())
     }
 
     /// The backend has passed its proof: sessions may come.
-    async fn begin(&mut self) -> Result<(), HandoffError> {
-        if self.going == Going::Waiting {
-            self.going = Going::Serving;
-        }
-        self.control.tell(&Report::Ready).await?;
+    async fn begin(&mut self) -> Result<(), RoleError> {
+        self.control.ready().await?;
         for link in self.links.drain(..) {
             self.events.spawn(next_open(link));
         }
@@ -148,11 +131,6 @@ impl Handoff {
     }
 }
 
-async fn next_order(control: Arc<ControlEnd>) -> Event {
-    let mut inbox = Inbox::new(SHORT_FRAME);
-    Event::Order(control.recv_with(&mut inbox).await)
-}
-
 async fn next_open(link: ListenerEnd) -> Event {
     let mut inbox = Inbox::new(SHORT_FRAME);
     let opened = link.recv_with(&mut inbox).await;
@@ -170,11 +148,11 @@ async fn prove(shared: Arc<Shared>) -> Event {
             Err(failure) => failure,
         };
         if failure.is_final() {
-            return Event::Proved(Err(HandoffError::Backend(failure.to_string())));
+            return Event::Proved(Err(RoleError::Backend(failure.to_string())));
         }
         if Instant::now() + pause >= deadline {
             let why = format!("no backend could be asked within {} s whether it relays: {failure}", START.as_secs());
-            return Event::Proved(Err(HandoffError::Backend(why)));
+            return Event::Proved(Err(RoleError::Backend(why)));
         }
         if !std::mem::replace(&mut told, true) {
             tracing::warn!("waiting up to {} s for a backend: {failure}", START.as_secs());

@@ -1,11 +1,11 @@
 //! What all sessions share.
 
-use crate::HandoffError;
 use crate::allowance::{self, Allowance};
 use crate::backend::{Route, Timeouts};
 use crate::spool::Spool;
 use gatepost_channel::Inbox;
 use gatepost_policy::relay::{Relay, RelayTable};
+use gatepost_role::RoleError;
 use gatepost_smtp::envelope::Offer;
 use gatepost_wire::slice::HandoffSlice;
 use std::sync::Mutex;
@@ -32,11 +32,16 @@ impl Shared {
     ///
     /// # Errors
     /// A domain or network that is none.
-    pub(crate) fn new(slice: &HandoffSlice, timeouts: Timeouts) -> Result<Self, HandoffError> {
-        let clients = slice.clients.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>()?;
+    pub(crate) fn new(slice: &HandoffSlice, timeouts: Timeouts) -> Result<Self, RoleError> {
+        let clients = slice.clients.iter().map(|text| text.parse()).collect::<Result<_, _>>();
+        let relay = Relay {
+            domains: RelayTable::new(&slice.domains).map_err(RoleError::given("relay domain"))?,
+            clients: clients.map_err(RoleError::given("relay client"))?,
+            any_domain: slice.any_domain,
+        };
         Ok(Self {
             hostname: slice.hostname.clone(),
-            relay: Relay { domains: RelayTable::new(&slice.domains)?, clients, any_domain: slice.any_domain },
+            relay,
             route: Route::new(slice, timeouts),
             spool: Spool::new(&slice.spool),
             message_size: slice.message_size,
@@ -50,14 +55,16 @@ impl Shared {
     ///
     /// # Errors
     /// It can't be made.
-    pub(crate) fn prepare_spool(&self, directory: &str) -> Result<(), HandoffError> {
+    pub(crate) fn prepare_spool(&self) -> Result<(), RoleError> {
         let ready = self.spool.clean().and_then(|removed| {
             if removed > 0 {
                 tracing::warn!("removed {removed} content files that an earlier process has left");
             }
             self.spool.file().map(drop)
         });
-        ready.map_err(|cause| HandoffError::Spool { directory: directory.to_owned(), cause })
+        ready.map_err(RoleError::system(
+            "keep content files in the directory content of the spool, which must be handoff's",
+        ))
     }
 
     /// What is offered to a client now.

@@ -1,17 +1,15 @@
 //! The loop: one thread, one epoll, one frame at a time.
 
-use crate::KeyholderError;
 use crate::desk::{Complaints, Desk, Line, Offence, Seat};
 use gatepost_channel::{ChannelError, End, Inbox};
-use gatepost_jail::ControlEnd;
+use gatepost_role::{Control, Phase, RoleError, Step};
 use gatepost_sys::epoll::Epoll;
 use gatepost_tls::sign::Keys;
-use gatepost_wire::control::{Order, Report, Role};
 use gatepost_wire::link::SessionId;
 use gatepost_wire::sign::Signature;
 use gatepost_wire::{KeyholderToSession, ListenerToKeyholder, Nothing, SessionToKeyholder};
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// A link with a listener. More than one while a listener is being replaced.
@@ -26,11 +24,11 @@ const CONTROL: u64 = 0;
 const INBOX: usize = 1024;
 
 /// Serves until drained. `most`: sessions at once.
-pub(crate) fn serve(control: &ControlEnd, keys: Keys, epoll: Epoll, most: usize) -> Result<(), KeyholderError> {
+pub(crate) fn serve(control: Control, keys: Keys, epoll: Epoll, most: usize) -> Result<(), RoleError> {
     let mut keyholder = Keyholder {
+        control,
         epoll,
         desk: Desk::new(keys),
-        phase: Phase::Waiting,
         links: BTreeMap::new(),
         sessions: BTreeMap::new(),
         most,
@@ -39,28 +37,14 @@ pub(crate) fn serve(control: &ControlEnd, keys: Keys, epoll: Epoll, most: usize)
         complaints: Complaints::default(),
         begun: Instant::now(),
     };
-    keyholder.epoll.add(control.as_fd(), CONTROL).map_err(watching)?;
-    keyholder.run(control)
-}
-
-fn watching(cause: std::io::Error) -> KeyholderError {
-    KeyholderError::System { step: "watch a channel", cause }
-}
-
-/// How far its life has gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// For `Go`: links are kept, not heard.
-    Waiting,
-    Serving,
-    /// Until no session is left.
-    Draining,
+    keyholder.watch(keyholder.control.as_fd(), CONTROL)?;
+    keyholder.run()
 }
 
 struct Keyholder {
+    control: Control,
     epoll: Epoll,
     desk: Desk,
-    phase: Phase,
     links: BTreeMap<u64, Link>,
     sessions: BTreeMap<u64, (Seat, SessionEnd)>,
     most: usize,
@@ -71,22 +55,21 @@ struct Keyholder {
 }
 
 impl Keyholder {
-    fn run(&mut self, control: &ControlEnd) -> Result<(), KeyholderError> {
+    fn run(&mut self) -> Result<(), RoleError> {
         let mut ready = Vec::new();
         loop {
             // A session that the listener has announced, but that has not been read yet, is work under way as well:
             // the end is only reached when a look at everything finds nothing.
-            let last_look = self.phase == Phase::Draining && self.sessions.is_empty();
+            let last_look = self.control.phase() == Phase::Draining && self.sessions.is_empty();
             let timeout = last_look.then_some(Duration::ZERO);
-            let waiting = |cause| KeyholderError::System { step: "wait for channels", cause };
-            self.epoll.wait(timeout, &mut ready).map_err(waiting)?;
+            self.epoll.wait(timeout, &mut ready).map_err(RoleError::system("wait for channels"))?;
             if last_look && ready.is_empty() {
                 tracing::info!(signatures = self.desk.signed(), "keyholder drained");
                 return Ok(());
             }
             for token in &ready {
                 match *token {
-                    CONTROL => self.obey(control)?,
+                    CONTROL => self.obey()?,
                     token if self.links.contains_key(&token) => self.hear(token),
                     token => self.attend(token),
                 }
@@ -94,29 +77,27 @@ impl Keyholder {
         }
     }
 
-    /// One order of the launcher, which is trusted: what is wrong with it is a bug, and the end.
-    fn obey(&mut self, control: &ControlEnd) -> Result<(), KeyholderError> {
-        let (order, mut fds) = control.recv_with(&mut self.inbox).map_err(KeyholderError::Launcher)?;
-        match (order, fds.pop(), self.phase) {
-            (Order::Peer(Role::Listener), Some(fd), phase) if fds.is_empty() => {
-                let token = self.next();
-                let link = Link::from_fd(fd);
-                if phase != Phase::Waiting {
-                    self.epoll.add(link.as_fd(), token).map_err(watching)?;
+    fn watch(&self, end: BorrowedFd<'_>, token: u64) -> Result<(), RoleError> {
+        self.epoll.add(end, token).map_err(RoleError::system("watch a channel"))
+    }
+
+    /// Follows one order. Links that come before `Go` are kept, not heard.
+    fn obey(&mut self) -> Result<(), RoleError> {
+        match self.control.order()? {
+            Step::Link(_, fd) => {
+                let (token, link) = (self.next(), Link::from_fd(fd));
+                if self.control.phase() != Phase::Waiting {
+                    self.watch(link.as_fd(), token)?;
                 }
                 self.links.insert(token, link);
             }
-            (Order::Go, None, Phase::Waiting) => {
+            Step::Begin => {
                 for (token, link) in &self.links {
-                    self.epoll.add(link.as_fd(), *token).map_err(watching)?;
+                    self.watch(link.as_fd(), *token)?;
                 }
-                self.phase = Phase::Serving;
-                control.tell(&Report::Ready).map_err(KeyholderError::Launcher)?;
+                self.control.ready()?;
             }
-            (Order::Drain, None, _) => self.phase = Phase::Draining,
-            (Order::Peer(_), ..) => return Err(KeyholderError::Order("a link that the keyholder has no use for")),
-            (Order::Socket(_), ..) => return Err(KeyholderError::Order("a socket for the keyholder")),
-            (Order::Go | Order::Drain, ..) => return Err(KeyholderError::Order("an order out of turn")),
+            Step::Drain | Step::Socket(..) => {}
         }
         Ok(())
     }

@@ -1,8 +1,10 @@
 //! The loop with real channels: the test is launcher, listener and sessions at once. The jail is not entered.
 
 use super::*;
+use gatepost_jail::ControlEnd;
 use gatepost_tls::pair::Pair;
 use gatepost_tls::server::{AskSignature, config};
+use gatepost_wire::control::{Order, Report, Role};
 use gatepost_wire::sign::{SIGNATURES_PER_SESSION, Sign};
 use gatepost_wire::{Frame, LauncherToRole, RoleToLauncher};
 use rustls::client::{ClientConfig, ClientConnection};
@@ -23,7 +25,7 @@ type Launcher = End<LauncherToRole, RoleToLauncher>;
 
 struct House {
     launcher: Launcher,
-    keyholder: JoinHandle<Result<(), KeyholderError>>,
+    keyholder: JoinHandle<Result<(), RoleError>>,
     chain: gatepost_wire::slice::Chain,
 }
 
@@ -44,7 +46,7 @@ impl House {
         launcher.seq().set_timeout(PATIENCE).unwrap();
         orders(&launcher);
         let epoll = Epoll::new(batch).unwrap();
-        let keyholder = std::thread::spawn(move || serve(&control, keys, epoll, most));
+        let keyholder = std::thread::spawn(move || serve(Control::new(Role::Keyholder, control), keys, epoll, most));
         House { launcher, keyholder, chain }
     }
 
@@ -339,8 +341,8 @@ fn a_keyholder_without_launcher_or_with_wrong_orders_ends() {
         let House { launcher, keyholder, .. } = house;
         let launcher = expected_order.then_some(launcher);
         match keyholder.join().unwrap() {
-            Err(KeyholderError::Order(_)) if expected_order => {}
-            Err(KeyholderError::Launcher(ChannelError::Closed)) if !expected_order => {}
+            Err(RoleError::Order(_)) if expected_order => {}
+            Err(RoleError::LauncherGone) if !expected_order => {}
             other => panic!("{what}: {other:?}"),
         }
         drop(launcher);

@@ -239,14 +239,7 @@ impl Generation {
             self.end_one(pid);
             return if gone { Ok(()) } else { Err(LauncherError::Weak(role, findings)) };
         }
-        let peers: Vec<Role> = match role {
-            Role::Listener => vec![Role::Keyholder, Role::Handoff, Role::Nursery],
-            Role::Keyholder | Role::Nursery => vec![Role::Listener],
-            Role::Handoff => vec![Role::Listener, Role::Queue],
-            Role::Queue => vec![Role::Handoff],
-            Role::Receiver => Vec::new(),
-        };
-        for peer in peers.into_iter().filter(|peer| self.up(*peer)) {
+        for peer in gatepost_role::peers(role).filter(|peer| self.up(*peer)) {
             self.link(role, peer);
         }
         if role == Role::Listener && self.serving {

@@ -19,97 +19,47 @@ mod tests;
 
 use gate::Gate;
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
-use gatepost_jail::{ControlEnd, JailError, Newborn};
-use gatepost_wire::control::{Order, Report, Role};
+use gatepost_jail::{ControlEnd, Newborn};
+use gatepost_role::{AsyncControl, RoleError, SHORT_FRAME, Step};
+use gatepost_wire::control::Role;
 use gatepost_wire::slice::ListenerSlice;
-use gatepost_wire::{
-    LauncherToRole, ListenerToHandoff, ListenerToKeyholder, ListenerToNursery, Nothing, NurseryToListener,
-    RoleToLauncher,
-};
-use std::fmt;
-use std::io;
+use gatepost_wire::{ListenerToHandoff, ListenerToKeyholder, ListenerToNursery, Nothing, NurseryToListener};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use tokio::task::LocalSet;
 
-type Control = AsyncEnd<RoleToLauncher, LauncherToRole>;
 type NurseryLink = AsyncEnd<ListenerToNursery, NurseryToListener>;
 type HandoffLink = AsyncEnd<ListenerToHandoff, Nothing>;
 type KeyholderLink = AsyncEnd<ListenerToKeyholder, Nothing>;
 
-/// Octets of the longest frame that the launcher or a nursery sends here.
-const SHORT_FRAME: usize = 256;
-
-/// Why the listener cannot go on. All of these are ours, none is a client's.
-#[derive(Debug)]
-pub enum ListenerError {
-    /// Confinement failed.
-    Jail(JailError),
-    /// No runtime, or no room in it for a descriptor.
-    Runtime(io::Error),
-    /// The launcher is gone or broke the protocol.
-    Launcher(ChannelError),
-    /// An order that must bring one descriptor brought another number, or an order made no sense.
-    Order(Order),
-}
-
-impl fmt::Display for ListenerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Jail(e) => write!(f, "listener: {e}"),
-            Self::Runtime(e) => write!(f, "listener: runtime: {e}"),
-            Self::Launcher(e) => write!(f, "listener: launcher: {e}"),
-            Self::Order(order) => write!(f, "listener: cannot follow {order:?}"),
-        }
-    }
-}
-
-impl std::error::Error for ListenerError {}
-
-impl From<JailError> for ListenerError {
-    fn from(e: JailError) -> Self {
-        Self::Jail(e)
-    }
-}
-
-impl From<ChannelError> for ListenerError {
-    fn from(e: ChannelError) -> Self {
-        Self::Launcher(e)
-    }
-}
-
 /// The listener's whole life: jail, orders, connections, drain.
 ///
 /// # Errors
-/// [`ListenerError`]: nothing that a client does is among them.
-pub fn run(newborn: Newborn) -> Result<(), ListenerError> {
+/// [`RoleError`].
+pub fn run(newborn: Newborn) -> Result<(), RoleError> {
     let slice: ListenerSlice = newborn.slice()?;
     let entered = newborn.enter(Role::Listener)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .map_err(ListenerError::Runtime)?;
+    let runtime = gatepost_role::runtime()?;
     let jailed = entered.seal()?;
     LocalSet::new().block_on(&runtime, serve(jailed.control, slice))
 }
 
 /// Follows the launcher's orders until a drain has finished.
-async fn serve(control: ControlEnd, slice: ListenerSlice) -> Result<(), ListenerError> {
-    let control = Control::new(control).map_err(ListenerError::Runtime)?;
+async fn serve(control: ControlEnd, slice: ListenerSlice) -> Result<(), RoleError> {
+    let mut control = AsyncControl::new(Role::Listener, control)?;
     let gate = Rc::new(Gate::new(slice));
     let mut sockets = accept::Sockets::default();
-    let mut inbox = Inbox::new(SHORT_FRAME);
     loop {
-        let (order, fds) = control.recv_with(&mut inbox).await?;
-        match order {
-            Order::Peer(role) => link(&gate, role, sole(order, fds)?)?,
-            Order::Socket(index) => sockets.add(&gate, index, sole(order, fds)?).map_err(ListenerError::Runtime)?,
-            Order::Go => {
-                sockets.open();
-                control.tell(&Report::Ready).await?;
+        match control.order().await? {
+            Step::Link(role, fd) => link(&gate, role, fd)?,
+            Step::Socket(index, fd) => {
+                sockets.add(&gate, index, fd).map_err(RoleError::system("watch a listening socket"))?;
             }
-            Order::Drain => break,
+            Step::Begin => {
+                sockets.open();
+                control.ready().await?;
+            }
+            Step::Drain => break,
         }
     }
     sockets.close();
@@ -117,23 +67,19 @@ async fn serve(control: ControlEnd, slice: ListenerSlice) -> Result<(), Listener
     Ok(())
 }
 
-/// The one descriptor that must come with `order`.
-fn sole(order: Order, fds: Vec<OwnedFd>) -> Result<OwnedFd, ListenerError> {
-    <[OwnedFd; 1]>::try_from(fds).map(|[fd]| fd).map_err(|_| ListenerError::Order(order))
-}
-
 /// Takes a fresh link into use.
-fn link(gate: &Rc<Gate>, role: Role, fd: OwnedFd) -> Result<(), ListenerError> {
-    let runtime = ListenerError::Runtime;
+fn link(gate: &Rc<Gate>, role: Role, fd: OwnedFd) -> Result<(), RoleError> {
+    let runtime = RoleError::system("watch a link");
     match role {
-        Role::Handoff => gate.set_handoff(HandoffLink::from_fd(fd).map_err(runtime)?),
-        Role::Keyholder => gate.set_keyholder(KeyholderLink::from_fd(fd).map_err(runtime)?),
+        Role::Handoff => gate.set_handoff(HandoffLink::from_fd(fd).map_err(&runtime)?),
+        Role::Keyholder => gate.set_keyholder(KeyholderLink::from_fd(fd).map_err(&runtime)?),
         Role::Nursery => {
-            let link = Rc::new(NurseryLink::from_fd(fd).map_err(runtime)?);
+            let link = Rc::new(NurseryLink::from_fd(fd).map_err(&runtime)?);
             let nursery = gate.set_nursery(Rc::clone(&link));
             tokio::task::spawn_local(follow(Rc::clone(gate), nursery, link));
         }
-        Role::Listener | Role::Receiver | Role::Queue => return Err(ListenerError::Order(Order::Peer(role))),
+        // Not linked with the listener.
+        _ => {}
     }
     Ok(())
 }

@@ -115,9 +115,11 @@ fn all_of(client: &mut TcpStream) -> String {
     said
 }
 
-/// Waits until an order has been carried out: orders are followed one after the other, and `Go` is answered.
-fn settle(house: &House) {
-    house.go();
+/// Waits until the listener has followed all orders: it follows one after the other, and a fresh link ends the one before.
+fn settle(house: &House, keyholder: &Keyholder) -> Keyholder {
+    let fresh = house.link(Role::Keyholder);
+    assert!(matches!(keyholder.recv(&mut Inbox::new(64)), Err(ChannelError::Closed)));
+    fresh
 }
 
 #[test]
@@ -281,13 +283,12 @@ fn a_dead_nursery_takes_its_sessions_along() {
         said.starts_with("421 4.3.0 ").then_some(())
     });
     let nursery = house.link(Role::Nursery);
-    settle(&house);
     eventually_admitted(&house, &nursery, "421 4.3.0 ");
 }
 
 #[test]
 fn a_replaced_nursery_gets_no_more_sessions_and_is_heard_to_its_end() {
-    let (house, old, _handoff, _keyholder) = House::open(slice(10, 2));
+    let (house, old, _handoff, keyholder) = House::open(slice(10, 2));
     let (_a, _b) = (house.connect(0), house.connect(0));
     let (first, second) = (start(&old).0.id, start(&old).0.id);
     let new: Nursery = house.link(Role::Nursery);
@@ -296,7 +297,7 @@ fn a_replaced_nursery_gets_no_more_sessions_and_is_heard_to_its_end() {
     assert!(!gatepost_sys::wait::hung_up(old.as_fd()));
     // Its sessions still count, and the new one cannot end them.
     ended(&new, first, link::End::Exit(0));
-    settle(&house);
+    let _keyholder = settle(&house, &keyholder);
     assert!(all_of(&mut house.connect(0)).starts_with("421 4.7.0 "));
     ended(&old, first, link::End::Exit(0));
     let (_c, third) = eventually_admitted(&house, &new, "421 4.7.0 ");

@@ -1,22 +1,19 @@
 //! Orders from the launcher, messages from handoff, a process for each. Blocking: one loop over descriptors.
 
-use crate::QueueError;
 use crate::desk::{Desk, Job};
 use crate::run::Programs;
 use gatepost_channel::{ChannelError, End, Inbox};
-use gatepost_jail::{ControlEnd, Outside};
+use gatepost_jail::Outside;
 use gatepost_program::Inherited;
+use gatepost_role::{Control, Phase, RoleError, Step};
 use gatepost_sys::process::{self, Fork, ProcessId};
 use gatepost_sys::signal::{self, Signals};
-use gatepost_wire::control::{Order, Report, Role};
+use gatepost_wire::control::Role;
 use gatepost_wire::queue::{Class, Done};
 use gatepost_wire::slice::QueueSlice;
-use gatepost_wire::{HandoffToQueue, QueueToHandoff, WireError, queue};
+use gatepost_wire::{HandoffToQueue, QueueToHandoff, queue};
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-
-/// Longest frame that the launcher sends.
-const SHORT_FRAME: usize = 256;
 
 type HandoffLink = End<QueueToHandoff, HandoffToQueue>;
 
@@ -29,21 +26,20 @@ struct Worker {
 }
 
 struct Queue {
-    control: ControlEnd,
+    control: Control,
     programs: Programs,
     at_once: usize,
-    /// The link with handoff, and the how-manieth it is.
+    /// The newest link with handoff, and its number, counted from 1.
     link: Option<HandoffLink>,
     links: u64,
     desk: Desk,
     workers: Vec<Worker>,
-    draining: bool,
 }
 
-/// Serves until drained, or until the launcher is gone.
-pub(crate) fn serve(outside: Outside, slice: &QueueSlice) -> Result<(), QueueError> {
-    let string = |text: &str| CString::new(text).map_err(|e| QueueError::System("use a path with a NUL", e.into()));
-    let system = |what| move |e| QueueError::System(what, e);
+/// Serves until drained.
+pub(crate) fn serve(outside: Outside, slice: &QueueSlice) -> Result<(), RoleError> {
+    let string = |text: &str| CString::new(text).map_err(RoleError::given("path of the queue program"));
+    let system = RoleError::system;
     let programs = Programs {
         program: string(&slice.program)?,
         home: string(&slice.home)?,
@@ -53,29 +49,26 @@ pub(crate) fn serve(outside: Outside, slice: &QueueSlice) -> Result<(), QueueErr
     signal::ignore_broken_pipe().map_err(system("ignore SIGPIPE"))?;
     let signals = Signals::children().map_err(system("receive signals"))?;
     let mut queue = Queue {
-        control: outside.control,
+        control: Control::new(Role::Queue, outside.control),
         programs,
         at_once: usize::try_from(slice.at_once).unwrap_or(usize::MAX),
         link: None,
         links: 0,
         desk: Desk::default(),
         workers: Vec::new(),
-        draining: false,
     };
     let mut inbox = Inbox::default();
-    while !(queue.draining && queue.workers.is_empty()) {
+    while !(queue.control.phase() == Phase::Draining && queue.workers.is_empty()) {
         let mut fds: Vec<BorrowedFd<'_>> = vec![queue.control.as_fd(), signals.as_fd()];
         fds.extend(queue.link.as_ref().map(AsFd::as_fd));
         let ready = gatepost_sys::wait::readable(&fds, None).map_err(system("wait"))?;
         if ready.get(1) == Some(&true) {
             while let Ok(Some(_)) = signals.next() {}
-            queue.bury();
+            queue.reap();
         }
         // The launcher's word first: a link that it has replaced is not read any more.
         if ready.first() == Some(&true) {
-            if !queue.order()? {
-                return Ok(());
-            }
+            queue.order()?;
         } else if ready.get(2) == Some(&true) {
             queue.hear(&mut inbox)?;
         }
@@ -84,30 +77,24 @@ pub(crate) fn serve(outside: Outside, slice: &QueueSlice) -> Result<(), QueueErr
 }
 
 impl Queue {
-    /// Takes one order. False: the launcher is gone.
-    fn order(&mut self) -> Result<bool, QueueError> {
-        let mut inbox = Inbox::new(SHORT_FRAME);
-        let (order, mut fds) = match self.control.recv_with(&mut inbox) {
-            Ok(order) => order,
-            Err(ChannelError::Closed) => return Ok(false),
-            Err(e) => return Err(e.into()),
-        };
-        match (order, fds.pop()) {
-            (Order::Peer(Role::Handoff), Some(fd)) => {
+    /// Follows one order.
+    fn order(&mut self) -> Result<(), RoleError> {
+        match self.control.order()? {
+            Step::Link(_, fd) => {
                 self.links = self.links.wrapping_add(1);
                 self.link = Some(HandoffLink::from_fd(fd));
                 self.desk = Desk::default();
             }
-            (Order::Go, None) => self.control.tell(&Report::Ready)?,
-            (Order::Drain, None) => self.draining = true,
-            _ => return Err(ChannelError::Hostile(WireError::Value("order")).into()),
+            Step::Begin => self.control.ready()?,
+            Step::Drain | Step::Socket(..) => {}
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Hears one message of handoff's. After one that breaks the rules nothing it says can be believed, and only the launcher can
     /// link us anew: so that ends us.
-    fn hear(&mut self, inbox: &mut Inbox) -> Result<(), QueueError> {
+    fn hear(&mut self, inbox: &mut Inbox) -> Result<(), RoleError> {
+        let broken = |why: &dyn std::fmt::Display| RoleError::Peer(Role::Handoff, why.to_string());
         let Some(link) = &self.link else { return Ok(()) };
         let (submit, mut fds) = match link.recv_with(inbox) {
             Ok(heard) => heard,
@@ -115,13 +102,13 @@ impl Queue {
                 self.link = None;
                 return Ok(());
             }
-            Err(e) => return Err(QueueError::Handoff(e.to_string())),
+            Err(e) => return Err(broken(&e)),
         };
-        let job = self.desk.hear(submit).map_err(|violation| QueueError::Handoff(format!("{violation:?}")))?;
+        let job = self.desk.hear(submit).map_err(|violation| broken(&format_args!("{violation:?}")))?;
         match (job, fds.pop(), fds.is_empty()) {
             (None, None, _) => {}
             (Some(job), Some(content), true) => self.begin(&job, content),
-            _ => return Err(QueueError::Handoff("descriptors out of place".to_owned())),
+            _ => return Err(broken(&"descriptors out of place")),
         }
         Ok(())
     }
@@ -152,7 +139,7 @@ impl Queue {
     }
 
     /// Reaps who has ended; answers for who could not.
-    fn bury(&mut self) {
+    fn reap(&mut self) {
         let mut silent = Vec::new();
         let links = self.links;
         self.workers.retain(|worker| match process::reap_one(worker.pid) {

@@ -16,14 +16,12 @@ pub mod lmtp;
 pub mod maildir;
 mod serve;
 
-use gatepost_channel::ChannelError;
-use gatepost_jail::{JailError, Newborn};
+use gatepost_jail::Newborn;
+use gatepost_role::{Control, RoleError};
 use gatepost_sys::limits::{self, Limit};
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::ReceiverSlice;
 use maildir::Maildir;
-use std::fmt;
-use std::io;
 use std::path::Path;
 
 /// Name of the socket in its directory.
@@ -31,71 +29,21 @@ pub const SOCKET: &str = "lmtp";
 /// Descriptors that are neither a connection nor the message on it.
 const OTHER_DESCRIPTORS: u64 = 16;
 
-/// Why the receiver ended. Never the doing of who sends mail.
-#[derive(Debug)]
-pub enum ReceiverError {
-    /// It could not be confined.
-    Jail(JailError),
-    /// The launcher is gone.
-    Launcher(ChannelError),
-    /// The launcher gave an order that is not for this role, or not in its turn.
-    Order(&'static str),
-    /// The system refused something that it must not.
-    System {
-        /// What was to be done.
-        step: &'static str,
-        /// What the system said.
-        cause: io::Error,
-    },
-}
-
-impl fmt::Display for ReceiverError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Jail(e) => e.fmt(f),
-            Self::Launcher(e) => write!(f, "launcher: {e}"),
-            Self::Order(what) => write!(f, "launcher: {what}"),
-            Self::System { step, cause } => write!(f, "cannot {step}: {cause}"),
-        }
-    }
-}
-
-impl std::error::Error for ReceiverError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Jail(e) => Some(e),
-            Self::Launcher(e) => Some(e),
-            Self::Order(_) => None,
-            Self::System { cause, .. } => Some(cause),
-        }
-    }
-}
-
-impl From<JailError> for ReceiverError {
-    fn from(e: JailError) -> Self {
-        Self::Jail(e)
-    }
-}
-
-/// What to say when the system refuses a step.
-fn system(step: &'static str) -> impl Fn(io::Error) -> ReceiverError {
-    move |cause| ReceiverError::System { step, cause }
-}
-
 /// The receiver, from birth to its end. Returns when it has been drained.
 ///
 /// # Errors
-/// [`ReceiverError`]: it cannot begin or must not go on.
-pub fn run(newborn: Newborn) -> Result<(), ReceiverError> {
+/// [`RoleError`].
+pub fn run(newborn: Newborn) -> Result<(), RoleError> {
     let slice: ReceiverSlice = newborn.slice()?;
     let entered = newborn.enter(Role::Receiver)?;
     // From here on paths are the jail's; what makes directories and sockets comes before the filter that forbids it.
-    let maildir = Maildir::open(Path::new(&slice.maildir), &slice.hostname).map_err(system("open the Maildir"))?;
+    let maildir =
+        Maildir::open(Path::new(&slice.maildir), &slice.hostname).map_err(RoleError::system("open the Maildir"))?;
     let socket = Path::new(&slice.socket_dir).join(SOCKET);
-    let (descriptors, _) = limits::get(Limit::OpenFiles).map_err(system("read the limit of open files"))?;
+    let (descriptors, _) = limits::get(Limit::OpenFiles).map_err(RoleError::system("read the limit of open files"))?;
     let server = serve::Server::bind(socket, slice.hostname, maildir, connections(descriptors))?;
     let jailed = entered.seal()?;
-    server.serve(&jailed.control)
+    server.serve(Control::new(Role::Receiver, jailed.control))
 }
 
 /// Connections that may be open at once: each needs a descriptor for itself and one for its message.

@@ -2,11 +2,8 @@
 
 use crate::lmtp::{Event, Receiver, Stored};
 use crate::maildir::{Delivery, Maildir};
-use crate::{ReceiverError, system};
-use gatepost_channel::Inbox;
-use gatepost_jail::ControlEnd;
+use gatepost_role::{Control, Phase, RoleError, Step};
 use gatepost_sys::epoll::{Epoll, Until};
-use gatepost_wire::control::{Order, Report};
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io::{ErrorKind, Read, Write};
@@ -31,14 +28,13 @@ const OUTPUT_MAX: usize = 4 * 1024;
 const IDLE: Duration = Duration::from_secs(2 * 3600);
 /// How often silence is looked for.
 const SWEEP: Duration = Duration::from_secs(60);
-/// Octets of the longest frame that the launcher sends.
-const SHORT_FRAME: usize = 256;
 
 /// The socket and what listens on it.
 #[derive(Debug)]
 pub(crate) struct Server {
     path: PathBuf,
-    listener: UnixListener,
+    /// None once no new connections are taken.
+    listener: Option<UnixListener>,
     /// New connections are waited for.
     accepting: bool,
     epoll: Epoll,
@@ -48,60 +44,53 @@ pub(crate) struct Server {
     last: u64,
     most: usize,
     buffer: Box<[u8]>,
-    draining: bool,
     swept: Instant,
 }
 
 impl Server {
     /// Makes the socket, in place of one that an earlier receiver left behind. `most`: connections at once.
-    pub(crate) fn bind(path: PathBuf, hostname: String, maildir: Maildir, most: usize) -> Result<Self, ReceiverError> {
+    pub(crate) fn bind(path: PathBuf, hostname: String, maildir: Maildir, most: usize) -> Result<Self, RoleError> {
         match fs::remove_file(&path) {
-            Err(e) if e.kind() != ErrorKind::NotFound => return Err(system("remove the socket left behind")(e)),
+            Err(e) if e.kind() != ErrorKind::NotFound => {
+                return Err(RoleError::system("remove the socket left behind")(e));
+            }
             _ => {}
         }
-        let listener = UnixListener::bind(&path).map_err(system("make the socket"))?;
-        listener.set_nonblocking(true).map_err(system("make the socket"))?;
+        let listener = UnixListener::bind(&path).map_err(RoleError::system("make the socket"))?;
+        listener.set_nonblocking(true).map_err(RoleError::system("make the socket"))?;
         // Who gets here is for the directory to say; the jail's umask would leave handoff out.
-        fs::set_permissions(&path, Permissions::from_mode(0o666)).map_err(system("open the socket to others"))?;
+        fs::set_permissions(&path, Permissions::from_mode(0o666))
+            .map_err(RoleError::system("open the socket to others"))?;
         Ok(Self {
             path,
-            listener,
+            listener: Some(listener),
             accepting: false,
-            epoll: Epoll::new(BATCH).map_err(system("make an epoll"))?,
+            epoll: Epoll::new(BATCH).map_err(RoleError::system("make an epoll"))?,
             hostname,
             maildir,
             connections: BTreeMap::new(),
             last: LISTENER,
             most,
             buffer: vec![0; READ].into_boxed_slice(),
-            draining: false,
             swept: Instant::now(),
         })
     }
 
     /// Waits for `Go`, then serves until drained. The socket is gone afterwards.
-    pub(crate) fn serve(mut self, control: &ControlEnd) -> Result<(), ReceiverError> {
-        let mut inbox = Inbox::new(SHORT_FRAME);
-        let result = self.run(control, &mut inbox);
+    pub(crate) fn serve(mut self, mut control: Control) -> Result<(), RoleError> {
+        let result = self.run(&mut control);
         let _ = fs::remove_file(&self.path);
         result
     }
 
-    fn run(&mut self, control: &ControlEnd, inbox: &mut Inbox) -> Result<(), ReceiverError> {
-        match control.recv(inbox).map_err(ReceiverError::Launcher)? {
-            Order::Go => {}
-            Order::Drain => return Ok(()),
-            Order::Peer(_) | Order::Socket(_) => return Err(ReceiverError::Order("a descriptor for the receiver")),
-        }
-        self.epoll.add(control.as_fd(), CONTROL).map_err(system("watch the launcher"))?;
-        self.listen(true)?;
-        control.tell(&Report::Ready).map_err(ReceiverError::Launcher)?;
+    fn run(&mut self, control: &mut Control) -> Result<(), RoleError> {
+        self.epoll.add(control.as_fd(), CONTROL).map_err(RoleError::system("watch the launcher"))?;
         let mut ready = Vec::new();
-        while !(self.draining && self.connections.is_empty()) {
-            self.epoll.wait(Some(SWEEP), &mut ready).map_err(system("wait for connections"))?;
+        while !(control.phase() == Phase::Draining && self.connections.is_empty()) {
+            self.epoll.wait(Some(SWEEP), &mut ready).map_err(RoleError::system("wait for connections"))?;
             for token in &ready {
                 match *token {
-                    CONTROL => self.obey(control, inbox)?,
+                    CONTROL => self.obey(control)?,
                     LISTENER => self.accept()?,
                     token => self.attend(token)?,
                 }
@@ -111,64 +100,68 @@ impl Server {
         Ok(())
     }
 
-    fn obey(&mut self, control: &ControlEnd, inbox: &mut Inbox) -> Result<(), ReceiverError> {
-        match control.recv(inbox).map_err(ReceiverError::Launcher)? {
-            Order::Drain => {}
-            Order::Go => return Err(ReceiverError::Order("an order out of turn")),
-            Order::Peer(_) | Order::Socket(_) => return Err(ReceiverError::Order("a descriptor for the receiver")),
-        }
-        self.draining = true;
-        self.listen(false)?;
-        let open: Vec<u64> = self.connections.keys().copied().collect();
-        for token in open {
-            self.with(token, Receiver::drain)?;
+    fn obey(&mut self, control: &mut Control) -> Result<(), RoleError> {
+        match control.order()? {
+            Step::Begin => {
+                self.listen(true)?;
+                control.ready()?;
+            }
+            Step::Drain => {
+                self.listen(false)?;
+                self.listener = None;
+                let open: Vec<u64> = self.connections.keys().copied().collect();
+                for token in open {
+                    self.with(token, Receiver::drain)?;
+                }
+            }
+            Step::Link(..) | Step::Socket(..) => {}
         }
         Ok(())
     }
 
     /// Begins or ceases to wait for new connections; those that nobody waits for queue in the socket's backlog.
-    fn listen(&mut self, wanted: bool) -> Result<(), ReceiverError> {
-        let wanted = wanted && !self.draining;
+    fn listen(&mut self, wanted: bool) -> Result<(), RoleError> {
+        let Some(listener) = &self.listener else { return Ok(()) };
         match (self.accepting, wanted) {
-            (false, true) => self.epoll.add(self.listener.as_fd(), LISTENER),
-            (true, false) => self.epoll.remove(self.listener.as_fd()),
+            (false, true) => self.epoll.add(listener.as_fd(), LISTENER),
+            (true, false) => self.epoll.remove(listener.as_fd()),
             _ => Ok(()),
         }
-        .map_err(system("watch the socket"))?;
+        .map_err(RoleError::system("watch the socket"))?;
         self.accepting = wanted;
         Ok(())
     }
 
-    fn accept(&mut self) -> Result<(), ReceiverError> {
-        while self.accepting {
+    fn accept(&mut self) -> Result<(), RoleError> {
+        while let (true, Some(listener)) = (self.accepting, &self.listener) {
             if self.connections.len() >= self.most {
                 return self.listen(false);
             }
-            match self.listener.accept() {
+            match listener.accept() {
                 Ok((stream, _)) => self.admit(stream)?,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(e) if matches!(e.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
                 // Out of descriptors or memory: what ends a connection makes room again.
                 Err(_) if !self.connections.is_empty() => return self.listen(false),
-                Err(e) => return Err(system("take a connection")(e)),
+                Err(e) => return Err(RoleError::system("take a connection")(e)),
             }
         }
         Ok(())
     }
 
-    fn admit(&mut self, stream: UnixStream) -> Result<(), ReceiverError> {
-        stream.set_nonblocking(true).map_err(system("set up a connection"))?;
+    fn admit(&mut self, stream: UnixStream) -> Result<(), RoleError> {
+        stream.set_nonblocking(true).map_err(RoleError::system("set up a connection"))?;
         self.last = self.last.saturating_add(1);
-        self.epoll.add(stream.as_fd(), self.last).map_err(system("watch a connection"))?;
+        self.epoll.add(stream.as_fd(), self.last).map_err(RoleError::system("watch a connection"))?;
         self.connections.insert(self.last, Connection::new(stream, &self.hostname));
         self.attend(self.last)
     }
 
     /// Goes on with one connection as far as it goes without waiting.
-    fn attend(&mut self, token: u64) -> Result<(), ReceiverError> {
+    fn attend(&mut self, token: u64) -> Result<(), RoleError> {
         // One that was closed in this round may still be reported in it.
         let Some(connection) = self.connections.get_mut(&token) else { return Ok(()) };
-        let watching = system("watch a connection");
+        let watching = RoleError::system("watch a connection");
         match connection.pump(&mut self.buffer, &mut self.maildir) {
             Some(until) if until == connection.until => Ok(()),
             Some(until) => {
@@ -183,7 +176,7 @@ impl Server {
         }
     }
 
-    fn with(&mut self, token: u64, act: fn(&mut Receiver)) -> Result<(), ReceiverError> {
+    fn with(&mut self, token: u64, act: fn(&mut Receiver)) -> Result<(), RoleError> {
         if let Some(connection) = self.connections.get_mut(&token) {
             act(&mut connection.receiver);
         }
@@ -191,7 +184,7 @@ impl Server {
     }
 
     /// Closes what has been silent for too long.
-    fn sweep(&mut self) -> Result<(), ReceiverError> {
+    fn sweep(&mut self) -> Result<(), RoleError> {
         if self.swept.elapsed() < SWEEP {
             return Ok(());
         }
@@ -202,7 +195,7 @@ impl Server {
             self.with(token, Receiver::timeout)?;
             // One that does not even read is not waited for.
             if let Some(connection) = self.connections.remove(&token) {
-                self.epoll.remove(connection.stream.as_fd()).map_err(system("watch a connection"))?;
+                self.epoll.remove(connection.stream.as_fd()).map_err(RoleError::system("watch a connection"))?;
                 self.listen(true)?;
             }
         }

@@ -1,5 +1,8 @@
 use super::*;
 use crate::SOCKET;
+use gatepost_channel::Inbox;
+use gatepost_role::SHORT_FRAME;
+use gatepost_wire::control::{Order, Report, Role};
 use gatepost_wire::{LauncherToRole, RoleToLauncher};
 use std::io::{BufRead, BufReader};
 use std::thread::JoinHandle;
@@ -10,7 +13,7 @@ type Launcher = gatepost_channel::End<LauncherToRole, RoleToLauncher>;
 struct Trial {
     dir: PathBuf,
     launcher: Launcher,
-    thread: Option<JoinHandle<Result<(), ReceiverError>>>,
+    thread: Option<JoinHandle<Result<(), RoleError>>>,
 }
 
 impl Trial {
@@ -22,7 +25,7 @@ impl Trial {
         let maildir = Maildir::open(&dir.join("Maildir"), "mx.test").unwrap();
         let server = Server::bind(dir.join(SOCKET), "mx.test".into(), maildir, most).unwrap();
         let (launcher, control) = Launcher::pair().unwrap();
-        let thread = std::thread::spawn(move || server.serve(&control));
+        let thread = std::thread::spawn(move || server.serve(Control::new(Role::Receiver, control)));
         launcher.tell(&Order::Go).unwrap();
         assert_eq!(launcher.recv(&mut Inbox::new(SHORT_FRAME)).unwrap(), Report::Ready);
         Self { dir, launcher, thread: Some(thread) }
@@ -219,6 +222,6 @@ fn without_its_launcher_it_ends() {
     let (spare, _) = Launcher::pair().unwrap();
     drop(std::mem::replace(&mut trial.launcher, spare));
     let end = trial.thread.take().unwrap().join().unwrap();
-    assert!(matches!(end, Err(ReceiverError::Launcher(_))), "{end:?}");
+    assert!(matches!(end, Err(RoleError::LauncherGone)), "{end:?}");
     assert!(!trial.dir.join(SOCKET).exists());
 }

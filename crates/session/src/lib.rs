@@ -21,7 +21,7 @@ mod shared;
 mod tests;
 mod warm;
 
-pub use nursery::{NurseryError, run_nursery, run_nursery_with};
+pub use nursery::{run_nursery, run_nursery_with};
 pub use serve::{SessionBirth, serve};
 pub use shared::Shared;
 

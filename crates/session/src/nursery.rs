@@ -7,76 +7,28 @@ use crate::serve::SessionBirth;
 use crate::shared::Shared;
 use crate::{exit, serve, warm};
 use gatepost_channel::{ChannelError, End, Inbox};
-use gatepost_jail::{ControlEnd, JailError, JailedSession, Newborn};
+use gatepost_jail::{JailError, JailedSession, Newborn};
+use gatepost_role::{Control, Phase, RoleError, SHORT_FRAME, Step};
 use gatepost_smtp::envelope::CloseReason;
 use gatepost_sys::process::{self, Fork, ProcessId};
 use gatepost_sys::signal::Signals;
 use gatepost_sys::wait;
-use gatepost_tls::TlsError;
-use gatepost_wire::control::{Order, Report, Role};
+use gatepost_wire::control::{Report, Role};
 use gatepost_wire::link::{self, Ended, SessionId};
 use gatepost_wire::slice::NurserySlice;
 use gatepost_wire::{ListenerToNursery, NurseryToListener};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 type ListenerEnd = End<NurseryToListener, ListenerToNursery>;
 
-/// Octets of the longest frame that launcher or listener sends here.
-const SHORT_FRAME: usize = 256;
-
-/// Why the nursery cannot go on. None of these is a client's fault.
-#[derive(Debug)]
-pub enum NurseryError {
-    /// Confinement failed.
-    Jail(JailError),
-    /// The certificate chains cannot be used.
-    Tls(TlsError),
-    /// The system gave no pipe or no signal descriptor, or does not let us wait.
-    System(io::Error),
-    /// The launcher is gone or broke the protocol.
-    Launcher(ChannelError),
-    /// An order that makes no sense here, or came without its descriptor.
-    Order(Order),
-    /// The jail of this role forks no sessions.
-    NotANursery,
-}
-
-impl fmt::Display for NurseryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Jail(e) => write!(f, "nursery: {e}"),
-            Self::Tls(e) => write!(f, "nursery: certificates: {e}"),
-            Self::System(e) => write!(f, "nursery: {e}"),
-            Self::Launcher(e) => write!(f, "nursery: launcher: {e}"),
-            Self::Order(order) => write!(f, "nursery: cannot follow {order:?}"),
-            Self::NotANursery => f.write_str("nursery: the jail of this role forks no sessions"),
-        }
-    }
-}
-
-impl std::error::Error for NurseryError {}
-
-impl From<JailError> for NurseryError {
-    fn from(e: JailError) -> Self {
-        Self::Jail(e)
-    }
-}
-
-impl From<ChannelError> for NurseryError {
-    fn from(e: ChannelError) -> Self {
-        Self::Launcher(e)
-    }
-}
-
 /// The nursery's whole life. In a forked session it does not return.
 ///
 /// # Errors
-/// [`NurseryError`].
-pub fn run_nursery(newborn: Newborn) -> Result<(), NurseryError> {
+/// [`RoleError`].
+pub fn run_nursery(newborn: Newborn) -> Result<(), RoleError> {
     run_nursery_with(newborn, serve::serve)
 }
 
@@ -84,21 +36,21 @@ pub fn run_nursery(newborn: Newborn) -> Result<(), NurseryError> {
 /// room lets them turn hostile.
 ///
 /// # Errors
-/// [`NurseryError`].
+/// [`RoleError`].
 pub fn run_nursery_with(
     newborn: Newborn,
     life: impl FnOnce(JailedSession, SessionBirth, PipeReader, &Shared) -> CloseReason,
-) -> Result<(), NurseryError> {
+) -> Result<(), RoleError> {
     let slice: NurserySlice = newborn.slice()?;
     let entered = newborn.enter(Role::Nursery)?;
     let (limit, hostname) = (slice.sessions, slice.hostname.clone());
-    let shared = Shared::new(slice).map_err(NurseryError::Tls)?;
+    let shared = Shared::new(slice).map_err(RoleError::given("certificates"))?;
     warm::up(&shared);
-    let tools = Tools::new().map_err(NurseryError::System)?;
+    let tools = Tools::new().map_err(RoleError::system("make a pipe and receive signals"))?;
     let jailed = entered.seal()?;
-    let seal = jailed.session_seal().ok_or(NurseryError::NotANursery)?;
+    let seal = jailed.session_seal().ok_or(JailError::NotLaunched)?;
     warm::settle();
-    Nursery::new(jailed.control, tools, limit, hostname)
+    Nursery::new(Control::new(Role::Nursery, jailed.control), tools, limit, hostname)
         .run(|birth, drained| serve::live(&shared, birth, drained, &seal, life))
 }
 
@@ -124,7 +76,7 @@ struct Link {
 }
 
 pub(crate) struct Nursery {
-    control: ControlEnd,
+    control: Control,
     deaths: Signals,
     drained: PipeReader,
     drain: Option<PipeWriter>,
@@ -143,7 +95,7 @@ pub(crate) struct Nursery {
 }
 
 impl Nursery {
-    pub(crate) fn new(control: ControlEnd, tools: Tools, limit: u32, hostname: String) -> Self {
+    pub(crate) fn new(control: Control, tools: Tools, limit: u32, hostname: String) -> Self {
         let Tools { deaths, drain: (drained, drain) } = tools;
         Self {
             control,
@@ -162,17 +114,15 @@ impl Nursery {
     }
 
     /// Forks and reaps until drained or replaced, and empty. `live` is a session's whole life; it gives the exit status.
-    pub(crate) fn run<F: FnOnce(SessionBirth, PipeReader) -> u8>(mut self, live: F) -> Result<(), NurseryError> {
+    pub(crate) fn run<F: FnOnce(SessionBirth, PipeReader) -> u8>(mut self, live: F) -> Result<(), RoleError> {
         loop {
             let mut fds = vec![self.control.as_fd(), self.deaths.as_fd()];
             fds.extend(self.links.iter().filter(|link| link.open).map(|link| link.end.as_fd()));
-            let ready = wait::readable(&fds, None).map_err(NurseryError::System)?;
+            let ready = wait::readable(&fds, None).map_err(RoleError::system("wait"))?;
             let [control, deaths, links @ ..] = ready.as_slice() else { continue };
             let open = self.links.iter().filter(|link| link.open).map(|link| link.number);
             let speaking: Vec<u32> = open.zip(links).filter_map(|(number, ready)| ready.then_some(number)).collect();
-            if *deaths {
-                self.reap()?;
-            }
+            let deaths = *deaths;
             if *control {
                 self.follow()?;
             }
@@ -182,7 +132,11 @@ impl Nursery {
                     self.become_session(birth, live);
                 }
             }
-            let leaving = self.retired || self.drain.is_none();
+            // Last: a nursery that has been replaced knows of it before it tells of a crash.
+            if deaths {
+                self.reap()?;
+            }
+            let leaving = self.retired || self.control.phase() == Phase::Draining;
             if leaving && self.sessions.is_empty() && !self.something_waits()? {
                 return Ok(());
             }
@@ -190,28 +144,22 @@ impl Nursery {
     }
 
     /// A session that was announced before the drain must still be turned away with a word.
-    fn something_waits(&self) -> Result<bool, NurseryError> {
+    fn something_waits(&self) -> Result<bool, RoleError> {
         let links: Vec<_> = self.links.iter().filter(|link| link.open).map(|link| link.end.as_fd()).collect();
-        let ready = wait::readable(&links, Some(Duration::ZERO)).map_err(NurseryError::System)?;
+        let ready = wait::readable(&links, Some(Duration::ZERO)).map_err(RoleError::system("wait"))?;
         Ok(ready.contains(&true))
     }
 
-    fn follow(&mut self) -> Result<(), NurseryError> {
-        let (order, fds) = match self.control.recv_with(&mut self.inbox) {
-            // The launcher is gone. So should we be soon, by its death signal; until then nobody may be cut off.
-            Err(ChannelError::Closed) => (Order::Drain, Vec::new()),
-            other => other?,
-        };
-        let mut fds = fds.into_iter();
-        match (order, fds.next(), fds.next()) {
-            (Order::Peer(Role::Listener), Some(fd), None) => {
+    fn follow(&mut self) -> Result<(), RoleError> {
+        match self.control.order()? {
+            Step::Link(_, fd) => {
                 self.last_link = self.last_link.saturating_add(1);
                 self.links.push(Link { number: self.last_link, end: ListenerEnd::from_fd(fd), open: true });
                 self.retired = false;
             }
-            (Order::Go, None, _) => self.control.tell(&Report::Ready)?,
-            (Order::Drain, None, _) => self.drain = None,
-            _ => return Err(NurseryError::Order(order)),
+            Step::Begin => self.control.ready()?,
+            Step::Drain => self.drain = None,
+            Step::Socket(..) => {}
         }
         Ok(())
     }
@@ -242,7 +190,7 @@ impl Nursery {
     fn fork(&mut self, birth: SessionBirth, number: u32) -> Option<SessionBirth> {
         let id = birth.id;
         let full = u32::try_from(self.sessions.len()).unwrap_or(u32::MAX) >= self.limit;
-        let forked = if full || self.drain.is_none() { None } else { Some(process::fork()) };
+        let forked = if full || self.control.phase() == Phase::Draining { None } else { Some(process::fork()) };
         match forked {
             Some(Ok(Fork::Child)) => return Some(birth),
             Some(Ok(Fork::Parent(pid))) => {
@@ -267,11 +215,11 @@ impl Nursery {
         process::exit(live(birth, drained))
     }
 
-    fn reap(&mut self) -> Result<(), NurseryError> {
+    fn reap(&mut self) -> Result<(), RoleError> {
         // One notice may stand for many deaths.
-        self.deaths.next().map_err(NurseryError::System)?;
+        self.deaths.next().map_err(RoleError::system("reap a session"))?;
         while !self.sessions.is_empty() {
-            let Some((pid, end)) = process::reap().map_err(NurseryError::System)? else { break };
+            let Some((pid, end)) = process::reap().map_err(RoleError::system("reap a session"))? else { break };
             // The first process of a namespace inherits orphans; none of them is a session.
             let Some((id, number)) = self.sessions.remove(&pid) else { continue };
             let how = match end {
@@ -281,7 +229,7 @@ impl Nursery {
             self.tell(number, id, how);
             if matches!(how, link::End::Signal(_)) && !self.crash_reported && !self.retired {
                 self.crash_reported = true;
-                self.control.tell(&Report::SessionCrashed)?;
+                self.control.report(Report::SessionCrashed)?;
             }
         }
         self.forget_silent_links();

@@ -34,30 +34,31 @@ const LAYERS: &[&[Row]] = &[
         ("tls", "wire", "rustls rustls-pki-types rustls-webpki zeroize"),
     ],
     &[
+        ("role", "wire channel sys jail", "tokio"),
         ("shell", "smtp wire channel sys tls", ""),
     ],
     // One package a role. No role imports a role: they are in one layer.
     &[
-        ("handoff", "smtp wire channel sys jail policy qmail", "tokio tracing"),
-        ("keyholder", "wire channel sys jail tls", "tracing"),
-        ("launcher", "wire channel sys jail tls config", "sd-notify tracing"),
-        ("listener", "smtp wire channel sys jail policy", "tokio tracing"),
+        ("handoff", "smtp wire channel sys jail role policy qmail", "tokio tracing"),
+        ("keyholder", "wire channel sys jail role tls", "tracing"),
+        ("launcher", "wire channel sys jail role tls config", "sd-notify tracing"),
+        ("listener", "smtp wire channel sys jail role policy", "tokio tracing"),
         // The one role without a jail: what it runs, it runs by `program`.
-        ("queue", "wire channel sys jail qmail program", "tracing"),
-        ("receiver", "smtp wire channel sys jail", "tracing"),
+        ("queue", "wire channel sys jail role qmail program", "tracing"),
+        ("receiver", "smtp wire sys jail role", "tracing"),
         // No tokio: this process reads strangers.
-        ("session", "smtp wire channel sys jail tls shell", "tracing"),
+        ("session", "smtp wire channel sys jail role tls shell", "tracing"),
     ],
     // Two roles in one for a single connection: handoff and keyholder in the parent, the session in the child.
     &[
         ("qmail-smtpd", "smtp wire channel sys jail tls qmail program shell keyholder", ""),
     ],
     &[
-        ("gatepost", "smtp wire sys jail config launcher listener session keyholder handoff queue receiver qmail-smtpd", "clap rcgen tracing tracing-subscriber"),
+        ("gatepost", "smtp wire sys jail role config launcher listener session keyholder handoff queue receiver qmail-smtpd", "clap rcgen tracing tracing-subscriber"),
     ],
     // Tests and measurements: nothing that is installed imports these.
     &[
-        ("testkit", "smtp wire sys jail launcher listener session keyholder handoff queue receiver", "rustls tracing tracing-subscriber"),
+        ("testkit", "smtp wire sys jail role launcher listener session keyholder handoff receiver", "rustls tracing tracing-subscriber"),
     ],
     &[
         ("benches", "smtp testkit", ""),

@@ -1,7 +1,7 @@
 //! Orders, links, drain: the role as the launcher and the listener see it.
 
 use super::*;
-use crate::HandoffError;
+use gatepost_role::RoleError;
 use gatepost_testkit::rogue::{Deed, Stage};
 use gatepost_wire::control::{Order, Report, Role};
 use gatepost_wire::{LauncherToRole, ListenerToHandoff, Nothing, RoleToLauncher};
@@ -12,14 +12,14 @@ type Listener = End<ListenerToHandoff, Nothing>;
 
 struct Started {
     launcher: Launcher,
-    serving: JoinHandle<Result<(), HandoffError>>,
+    serving: JoinHandle<Result<(), RoleError>>,
 }
 
 impl Started {
     fn start(scene: &Scene) -> Self {
         let (theirs, ours) = End::pair().unwrap();
         let shared = scene.shared();
-        shared.prepare_spool(&scene.slice.spool).unwrap();
+        shared.prepare_spool().unwrap();
         let serving = tokio::spawn(crate::serve::serve(theirs, shared));
         Self { launcher: AsyncEnd::new(ours).unwrap(), serving }
     }
@@ -42,7 +42,7 @@ impl Started {
         Session::over(ours, None).await
     }
 
-    async fn end(self) -> Result<(), HandoffError> {
+    async fn end(self) -> Result<(), RoleError> {
         self.serving.await.unwrap()
     }
 }
@@ -76,7 +76,7 @@ fn p7_it_does_not_start_before_a_backend_that_relays() {
         role.launcher.tell(&Order::Go).await.unwrap();
         role.end().await
     });
-    let Err(HandoffError::Backend(why)) = ended else { panic!("{ended:?}") };
+    let Err(RoleError::Backend(why)) = ended else { panic!("{ended:?}") };
     assert!(why.contains("relays for a stranger"), "{why}");
 }
 
@@ -152,7 +152,7 @@ fn it_ends_when_the_launcher_is_gone() {
     play(async {
         let Started { launcher, serving } = Started::start(&scene);
         drop(launcher);
-        serving.await.unwrap().unwrap();
+        assert!(matches!(serving.await.unwrap(), Err(RoleError::LauncherGone)));
     });
 }
 
@@ -162,11 +162,11 @@ fn what_a_killed_process_left_in_the_spool_is_removed_and_nothing_else() {
     let spool = std::path::Path::new(&scene.slice.spool);
     fs::write(spool.join("content-0123456789abcdef"), "left").unwrap();
     fs::write(spool.join("README"), "stays").unwrap();
-    scene.shared().prepare_spool(&scene.slice.spool).unwrap();
+    scene.shared().prepare_spool().unwrap();
     let names: Vec<_> = fs::read_dir(spool).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["README"]);
     let missing = scene.directory.join("missing").display().to_string();
     let scene = Scene::new().with(|slice| slice.spool = missing);
-    let refused = scene.shared().prepare_spool(&scene.slice.spool);
-    assert!(matches!(refused, Err(HandoffError::Spool { .. })));
+    let refused = scene.shared().prepare_spool();
+    assert!(matches!(refused, Err(RoleError::System { .. })));
 }

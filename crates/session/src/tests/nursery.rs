@@ -4,6 +4,7 @@ use super::rig::{PATIENCE, alone};
 use crate::nursery::{Nursery, Tools};
 use crate::{HandoffEnd, SessionBirth, exit};
 use gatepost_channel::{ChannelError, End, Inbox};
+use gatepost_role::Control;
 use gatepost_shell::KeyholderEnd;
 use gatepost_sys::process::{self, Fork, Signal};
 use gatepost_sys::{fds, wait};
@@ -17,11 +18,15 @@ use std::time::Duration;
 
 type Listener = End<ListenerToNursery, NurseryToListener>;
 
-/// A session's life in these tests: it does what the first octet from its client says.
+/// A session's life in these tests: it does what the first octet from its client says; `w`: it answers and waits for another.
 fn live(birth: SessionBirth, mut drained: PipeReader) -> u8 {
     let mut client = UnixStream::from(birth.client);
     let mut order = [0];
     client.read_exact(&mut order).unwrap();
+    if order[0] == b'w' {
+        client.write_all(b"w").unwrap();
+        client.read_exact(&mut order).unwrap();
+    }
     match order[0] {
         b'k' => process::kill(i32::try_from(std::process::id()).unwrap(), Signal::Kill).unwrap(),
         b'd' => assert_eq!(drained.read(&mut order).unwrap(), 0),
@@ -48,7 +53,8 @@ impl House {
         if process::fork().unwrap() == Fork::Child {
             drop(launcher);
             let tools = Tools::new().unwrap();
-            let ended = Nursery::new(control, tools, limit, "mx.example.org".to_owned()).run(live);
+            let ended =
+                Nursery::new(Control::new(Role::Nursery, control), tools, limit, "mx.example.org".to_owned()).run(live);
             process::exit(u8::from(ended.is_err()));
         }
         let house = Self { launcher, base };
@@ -75,7 +81,8 @@ impl House {
 
     /// Waits for the nursery's own end; its exit status.
     fn outcome(self) -> process::End {
-        assert!(matches!(self.launcher.recv(&mut Inbox::new(64)), Err(ChannelError::Closed)));
+        let end = self.launcher.recv(&mut Inbox::new(64));
+        assert!(matches!(end, Err(ChannelError::Closed)), "{end:?}");
         loop {
             if let Some((_, end)) = process::reap().unwrap() {
                 return end;
@@ -153,8 +160,9 @@ fn p8_a_crash_is_told_to_the_listener_each_time_and_to_the_launcher_once() {
             assert_eq!(ended(&listener), (id, link::End::Signal(9)));
         }
         assert_eq!(house.report(), Report::SessionCrashed);
-        house.launcher.tell(&Order::Go).unwrap();
-        assert_eq!(house.report(), Report::Ready);
+        house.launcher.tell(&Order::Drain).unwrap();
+        // Its channel ends without another report.
+        assert_eq!(house.outcome(), CLEAN);
     });
 }
 
@@ -217,8 +225,8 @@ fn drain_tells_the_sessions_and_ends_with_the_last() {
 }
 
 #[test]
-fn an_idle_nursery_drains_at_once_and_one_without_a_launcher_too() {
-    alone("nursery::an_idle_nursery_drains_at_once_and_one_without_a_launcher_too", || {
+fn an_idle_nursery_drains_at_once_and_one_without_a_launcher_ends() {
+    alone("nursery::an_idle_nursery_drains_at_once_and_one_without_a_launcher_ends", || {
         let house = House::new(10);
         house.launcher.tell(&Order::Drain).unwrap();
         assert_eq!(house.outcome(), CLEAN);
@@ -236,6 +244,11 @@ fn a_replaced_nursery_ends_with_its_last_session() {
         let house = House::new(10);
         let listener = house.listener();
         let (mut first, mut second) = (start(&listener, 1), start(&listener, 2));
+        // Both have begun, so that the nursery hears the next thing before it reaps either.
+        for client in [&mut first, &mut second] {
+            client.write_all(b"w").unwrap();
+            client.read_exact(&mut [0]).unwrap();
+        }
         // What a listener does that has another nursery.
         listener.seq().finish().unwrap();
         order(&mut first, 0);

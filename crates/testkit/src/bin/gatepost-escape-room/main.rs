@@ -14,7 +14,6 @@ mod hostile;
 mod keyholder;
 mod system;
 
-use gatepost_jail::{JailError, Newborn};
 use gatepost_launcher::plan::{Backend, Connect, Limits, Listen, PairSource, Plan, Receiver, Relax, Users};
 use gatepost_smtp::server::Leniency;
 use gatepost_wire::control::Role;
@@ -50,25 +49,14 @@ fn fail(why: &dyn Display) -> ExitCode {
 }
 
 fn role(name: &str) -> ExitCode {
-    let (Some(role), Ok(newborn)) = (Role::named(name), Newborn::take()) else {
-        return fail(&JailError::NotLaunched);
-    };
-    gatepost_sys::process::set_comm(match role {
-        Role::Listener => c"gp-listener",
-        Role::Nursery => c"gp-nursery",
-        Role::Keyholder => c"gp-keyholder",
-        Role::Handoff => c"gp-handoff",
-        Role::Receiver => c"gp-receiver",
-        Role::Queue => c"gp-queue",
+    let ended = gatepost_role::begin(Some(name.as_ref())).and_then(|(role, newborn)| match role {
+        Role::Listener => gatepost_listener::run(newborn),
+        Role::Nursery => gatepost_session::run_nursery_with(newborn, hostile::life),
+        Role::Keyholder => gatepost_keyholder::run(newborn),
+        Role::Handoff => gatepost_handoff::run(newborn),
+        Role::Receiver => gatepost_receiver::run(newborn),
+        _ => panic!("the escape room has no {name}"),
     });
-    let ended: Result<(), Box<dyn std::error::Error>> = match role {
-        Role::Listener => gatepost_listener::run(newborn).map_err(Into::into),
-        Role::Nursery => gatepost_session::run_nursery_with(newborn, hostile::life).map_err(Into::into),
-        Role::Keyholder => gatepost_keyholder::run(newborn).map_err(Into::into),
-        Role::Handoff => gatepost_handoff::run(newborn).map_err(Into::into),
-        Role::Receiver => gatepost_receiver::run(newborn).map_err(Into::into),
-        Role::Queue => gatepost_queue::run(newborn).map_err(Into::into),
-    };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => fail(&why),

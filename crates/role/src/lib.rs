@@ -1,0 +1,41 @@
+//! The skeleton of a role: what the launcher orders it, in which phase, and how a role fails.
+//!
+//! Every role lives alike: it enters its jail, is linked with its peers, is told to go, makes sure that it can serve, serves,
+//! and is drained. [`Orders`] says what is permitted when, without a descriptor; [`Control`] is its blocking face,
+//! `AsyncControl` (feature `tokio`) the one for a runtime.
+//!
+//! **The launcher's death ends a role at once**, whatever is under way: [`RoleError::LauncherGone`]. The kernel kills it then in
+//! any case (PR_SET_PDEATHSIG, asked for at the entry into each jail), nobody could restart a role that dies, and what is
+//! under way has not been acknowledged (P1).
+#![forbid(unsafe_code)]
+
+mod control;
+mod error;
+mod orders;
+#[cfg(feature = "tokio")]
+mod runtime;
+
+pub use control::Control;
+pub use error::RoleError;
+pub use orders::{LINKS, Orders, Phase, Step, Unordered, peers};
+#[cfg(feature = "tokio")]
+pub use runtime::{AsyncControl, Heard, runtime};
+
+use gatepost_jail::{JailError, Newborn};
+use gatepost_wire::control::Role;
+use std::ffi::{CString, OsStr};
+
+/// The first act of a process that is executed as the role with that `name`: it takes what the launcher left it, and the name
+/// that `ps` shows.
+///
+/// # Errors
+/// There is no such role, or the process was not started by the launcher.
+pub fn begin(name: Option<&OsStr>) -> Result<(Role, Newborn), RoleError> {
+    let role = name.and_then(OsStr::to_str).and_then(Role::named).ok_or(JailError::NotLaunched)?;
+    let newborn = Newborn::take()?;
+    gatepost_sys::process::set_comm(&CString::new(format!("gp-{}", role.name())).unwrap_or_default());
+    Ok((role, newborn))
+}
+
+/// Octets of the longest frame that the launcher, the listener or the nursery sends.
+pub const SHORT_FRAME: usize = 256;

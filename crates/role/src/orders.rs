@@ -1,0 +1,216 @@
+//! The launcher's orders as a state machine, and the tables it follows. Pure: orders in, steps out.
+
+use gatepost_wire::control::{Order, Role};
+
+/// Which roles are linked with each other. The launcher makes these links, and a role takes no other.
+pub const LINKS: &[(Role, Role)] = &[
+    (Role::Listener, Role::Keyholder),
+    (Role::Listener, Role::Handoff),
+    (Role::Listener, Role::Nursery),
+    (Role::Handoff, Role::Queue),
+];
+
+/// Roles that are given the listening sockets.
+const TAKES_SOCKETS: &[Role] = &[Role::Listener];
+
+/// How far a role's life has gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// In its jail; links are made.
+    Waiting,
+    /// Told to go; it makes sure that it can serve.
+    Starting,
+    /// It has said that it is ready.
+    Serving,
+    /// No new work; it ends when nothing is under way.
+    Draining,
+}
+
+/// The orders, without what they carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Peer,
+    Socket,
+    Go,
+    Drain,
+}
+
+/// What may be ordered in which phase. A peer that is started anew is linked at any time; to be told twice to drain changes
+/// nothing.
+const PERMITTED: [(Phase, &[Kind]); 4] = [
+    (Phase::Waiting, &[Kind::Peer, Kind::Socket, Kind::Go, Kind::Drain]),
+    (Phase::Starting, &[Kind::Peer, Kind::Socket, Kind::Drain]),
+    (Phase::Serving, &[Kind::Peer, Kind::Socket, Kind::Drain]),
+    (Phase::Draining, &[Kind::Peer, Kind::Drain]),
+];
+
+/// The roles that `role` is linked with.
+pub fn peers(role: Role) -> impl Iterator<Item = Role> {
+    LINKS.iter().filter_map(move |(one, other)| match role {
+        role if role == *one => Some(*other),
+        role if role == *other => Some(*one),
+        _ => None,
+    })
+}
+
+/// What a role has to do, with descriptors of the kind `F`.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step<F> {
+    /// Take this end of a fresh link with a role into use, instead of an earlier one with it, which is finished and not cut.
+    Link(Role, F),
+    /// Accept connections on this listening socket, the one of the `[[listen]]` with that index.
+    Socket(u8, F),
+    /// Make sure that you can serve, then say that you are ready.
+    Begin,
+    /// Take no new work, finish what is under way, end.
+    Drain,
+}
+
+/// An order that this role has no use for, or not in this phase: a bug of the launcher's, and the end of the role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unordered {
+    /// The order.
+    pub order: Order,
+    /// Descriptors that came with it.
+    pub descriptors: usize,
+    /// The phase it came in.
+    pub phase: Phase,
+}
+
+/// The state machine of one role.
+#[derive(Debug)]
+pub struct Orders {
+    role: Role,
+    phase: Phase,
+}
+
+impl Orders {
+    /// For a role that has just entered its jail.
+    #[must_use]
+    pub fn new(role: Role) -> Self {
+        Self { role, phase: Phase::Waiting }
+    }
+
+    /// How far its life has gone.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Takes one order with the descriptors that came with it.
+    ///
+    /// # Errors
+    /// [`Unordered`].
+    pub fn take<F>(&mut self, order: Order, descriptors: Vec<F>) -> Result<Step<F>, Unordered> {
+        let unordered = Unordered { order, descriptors: descriptors.len(), phase: self.phase };
+        let kind = match order {
+            Order::Peer(peer) if peers(self.role).any(|p| p == peer) => Kind::Peer,
+            Order::Socket(_) if TAKES_SOCKETS.contains(&self.role) => Kind::Socket,
+            Order::Go => Kind::Go,
+            Order::Drain => Kind::Drain,
+            Order::Peer(_) | Order::Socket(_) => return Err(unordered),
+        };
+        if !PERMITTED.iter().any(|(phase, kinds)| *phase == self.phase && kinds.contains(&kind)) {
+            return Err(unordered);
+        }
+        let mut descriptors = descriptors.into_iter();
+        match (order, descriptors.next(), descriptors.next()) {
+            (Order::Peer(role), Some(end), None) => Ok(Step::Link(role, end)),
+            (Order::Socket(index), Some(socket), None) => Ok(Step::Socket(index, socket)),
+            (Order::Go, None, _) => {
+                self.phase = Phase::Starting;
+                Ok(Step::Begin)
+            }
+            (Order::Drain, None, _) => {
+                self.phase = Phase::Draining;
+                Ok(Step::Drain)
+            }
+            _ => Err(unordered),
+        }
+    }
+
+    /// The role can serve. True: the launcher is to be told; false when it is draining already.
+    #[must_use]
+    pub fn ready(&mut self) -> bool {
+        let starting = self.phase == Phase::Starting;
+        if starting {
+            self.phase = Phase::Serving;
+        }
+        starting
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PHASES: [Phase; 4] = [Phase::Waiting, Phase::Starting, Phase::Serving, Phase::Draining];
+
+    /// A role's orders in a phase that it came to by orders alone.
+    fn orders(role: Role, phase: Phase) -> Orders {
+        let mut orders = Orders::new(role);
+        if phase == Phase::Starting || phase == Phase::Serving {
+            assert_eq!(orders.take::<()>(Order::Go, vec![]), Ok(Step::Begin));
+        }
+        if phase == Phase::Serving {
+            assert!(orders.ready());
+        }
+        if phase == Phase::Draining {
+            assert_eq!(orders.take::<()>(Order::Drain, vec![]), Ok(Step::Drain));
+        }
+        assert_eq!(orders.phase(), phase);
+        orders
+    }
+
+    #[test]
+    fn each_role_is_linked_with_its_peers_and_no_other_in_any_phase() {
+        let handoff: Vec<Role> = peers(Role::Handoff).collect();
+        assert_eq!(handoff, [Role::Listener, Role::Queue]);
+        for phase in PHASES {
+            for role in Role::ALL {
+                for peer in Role::ALL {
+                    let linked = LINKS.contains(&(role, peer)) || LINKS.contains(&(peer, role));
+                    let step = orders(role, phase).take(Order::Peer(peer), vec!['f']).ok();
+                    assert_eq!(step, linked.then_some(Step::Link(peer, 'f')), "{role:?} {peer:?} {phase:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sockets_are_for_the_listener_until_it_drains() {
+        for phase in PHASES {
+            for role in Role::ALL {
+                let step = orders(role, phase).take(Order::Socket(3), vec!['f']).ok();
+                let taken = role == Role::Listener && phase != Phase::Draining;
+                assert_eq!(step, taken.then_some(Step::Socket(3, 'f')), "{role:?} {phase:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_role_goes_once_and_drains_from_every_phase() {
+        for phase in PHASES {
+            let mut going = orders(Role::Queue, phase);
+            assert_eq!(going.take::<()>(Order::Go, vec![]).is_ok(), phase == Phase::Waiting, "{phase:?}");
+            let mut draining = orders(Role::Queue, phase);
+            assert_eq!(draining.take::<()>(Order::Drain, vec![]), Ok(Step::Drain), "{phase:?}");
+            assert_eq!(draining.phase(), Phase::Draining);
+            assert!(!draining.ready(), "one that drains is not ready any more");
+        }
+    }
+
+    #[test]
+    fn an_order_brings_the_descriptors_it_needs_and_no_more() {
+        let orders_of = [(Order::Peer(Role::Nursery), 1), (Order::Socket(0), 1), (Order::Go, 0), (Order::Drain, 0)];
+        for (order, right) in orders_of {
+            for descriptors in 0..3 {
+                let mut orders = Orders::new(Role::Listener);
+                let taken = orders.take(order, vec![(); descriptors]);
+                let refused = Unordered { order, descriptors, phase: Phase::Waiting };
+                assert_eq!(taken.as_ref().err(), (descriptors != right).then_some(&refused));
+                assert!(taken.is_ok() || orders.phase() == Phase::Waiting);
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The face for roles on a tokio runtime, and that runtime.
+
+use crate::{Orders, Phase, RoleError, SHORT_FRAME, Step};
+use gatepost_channel::{AsyncEnd, Inbox};
+use gatepost_jail::ControlEnd;
+use gatepost_wire::control::{Report, Role};
+use gatepost_wire::{LauncherToRole, RoleToLauncher};
+use std::future::{Future, poll_fn};
+use std::os::fd::OwnedFd;
+use std::pin::pin;
+use std::task::Poll;
+use tokio::runtime::{Builder, Runtime};
+
+/// A runtime of one thread. To be made before the system call filter closes.
+///
+/// # Errors
+/// The system's refusal.
+pub fn runtime() -> Result<Runtime, RoleError> {
+    Builder::new_current_thread().enable_io().enable_time().build().map_err(RoleError::system("make a runtime"))
+}
+
+/// What came first.
+#[derive(Debug)]
+pub enum Heard<T> {
+    /// An order.
+    Order(Step<OwnedFd>),
+    /// The other thing that was waited for.
+    Other(T),
+}
+
+/// A role's channel to the launcher, on a runtime.
+#[derive(Debug)]
+pub struct AsyncControl {
+    end: AsyncEnd<RoleToLauncher, LauncherToRole>,
+    orders: Orders,
+    inbox: Inbox,
+}
+
+impl AsyncControl {
+    /// For `role`, which has just entered its jail. To be called on the runtime.
+    ///
+    /// # Errors
+    /// The runtime takes no more descriptors.
+    pub fn new(role: Role, end: ControlEnd) -> Result<Self, RoleError> {
+        let end = AsyncEnd::new(end).map_err(RoleError::system("watch the launcher"))?;
+        Ok(Self { end, orders: Orders::new(role), inbox: Inbox::new(SHORT_FRAME) })
+    }
+
+    /// How far the role's life has gone.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.orders.phase()
+    }
+
+    /// Waits for an order. Nothing is lost when the wait is given up.
+    ///
+    /// # Errors
+    /// The launcher is gone, or ordered what has no place here.
+    pub async fn order(&mut self) -> Result<Step<OwnedFd>, RoleError> {
+        let (order, descriptors) = self.end.recv_with(&mut self.inbox).await?;
+        Ok(self.orders.take(order, descriptors)?)
+    }
+
+    /// Waits for an order or for `other`, an order first when there are both. `other` is dropped when an order comes: it must
+    /// bear that.
+    ///
+    /// # Errors
+    /// As [`AsyncControl::order`].
+    pub async fn order_or<T>(&mut self, other: impl Future<Output = T>) -> Result<Heard<T>, RoleError> {
+        let (mut order, mut other) = (pin!(self.order()), pin!(other));
+        poll_fn(|context| match order.as_mut().poll(context) {
+            Poll::Ready(order) => Poll::Ready(order.map(Heard::Order)),
+            Poll::Pending => other.as_mut().poll(context).map(|other| Ok(Heard::Other(other))),
+        })
+        .await
+    }
+
+    /// The role can serve.
+    ///
+    /// # Errors
+    /// The launcher is gone.
+    pub async fn ready(&mut self) -> Result<(), RoleError> {
+        if self.orders.ready() { Ok(self.end.tell(&Report::Ready).await?) } else { Ok(()) }
+    }
+}
