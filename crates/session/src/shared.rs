@@ -8,7 +8,7 @@ use gatepost_wire::slice::{NurserySlice, TlsMode};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Wait for a command under stress, or for content that pays for nothing: what slow but honest senders still manage.
+/// Wait for a command under stress, or for content: what slow but honest senders still manage.
 const STRESS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest wait for the client to take what we send.
@@ -24,7 +24,7 @@ pub struct Shared {
     settings: Settings,
     pub(crate) tls: Option<Arc<ServerConfig>>,
     pub(crate) signer: Signer,
-    command_timeout: Duration,
+    patience: Patience,
     pub(crate) session_time: Duration,
 }
 
@@ -53,7 +53,11 @@ impl Shared {
             settings,
             tls,
             signer,
-            command_timeout: Duration::from_secs(u64::from(slice.command_timeout)),
+            patience: Patience::new(
+                Duration::from_secs(u64::from(slice.command_timeout)),
+                Duration::from_secs(u64::from(slice.content_timeout)),
+                slice.minimum_rate,
+            ),
             session_time: Duration::from_secs(u64::from(slice.session_time)),
         })
     }
@@ -71,9 +75,8 @@ impl Shared {
 
     /// How long a client may take.
     pub(crate) fn times(&self, stress: bool) -> Times {
-        let command = if stress { self.command_timeout.min(STRESS_TIMEOUT) } else { self.command_timeout };
         Times {
-            patience: Patience::new(command),
+            patience: if stress { self.patience.at_most(STRESS_TIMEOUT) } else { self.patience },
             write: WRITE_TIME,
             handshake: HANDSHAKE_TIME,
             session: self.session_time,

@@ -3,31 +3,27 @@
 
 use std::time::Duration;
 
-/// What a client has when content begins, before its rate counts.
-const GRACE: Duration = Duration::from_secs(60);
-/// Waiting that one octet of content pays for: 500 octets a second.
-const PER_OCTET: Duration = Duration::from_millis(2);
-/// The time over which a rate that an admin asks for is averaged: a sender may pause so long, or send nothing at first.
+/// The time over which the rate of content is averaged: a sender may pause so long, or send nothing at first.
 const WINDOW: Duration = Duration::from_secs(300);
 
 /// Time that the client may still take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// For a command, or for each read.
-    time: Duration,
-    /// Each read has all of `time`. Else a command has it once, however many octets it comes in.
+    /// For a command.
+    command: Duration,
+    /// Each read of a command has all of that. Else the command has it once, however many octets it comes in.
     each_read: bool,
+    /// For each read of content.
+    silence: Duration,
     /// The rate that content must have.
     rate: Option<Rate>,
     left: Duration,
     content: bool,
 }
 
-/// A leaky bucket of time: waiting empties it, content fills it.
+/// A leaky bucket of time, full when content begins: waiting empties it, content fills it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Rate {
-    /// What is in it when content begins.
-    first: Duration,
     /// What an octet adds.
     per_octet: Duration,
     /// What it holds.
@@ -35,35 +31,45 @@ struct Rate {
 }
 
 impl Patience {
-    /// `command` for each command, and content at 500 octets a second, so that neither can be made to last. A fast client may
-    /// pause as long as RFC 5321 §4.5.3.2 wants, but only by having been fast.
+    /// `command` for each command. Within content `silence` for each read, and `rate` octets a second on the average of five
+    /// minutes, so that neither can be made to last; 0: at any rate.
     #[must_use]
-    pub fn new(command: Duration) -> Self {
-        let rate = Rate { first: GRACE.min(command), per_octet: PER_OCTET, most: command };
-        Self { time: command, each_read: false, rate: Some(rate), left: command, content: false }
+    pub fn new(command: Duration, silence: Duration, rate: u32) -> Self {
+        let rate = Duration::from_secs(1).checked_div(rate).map(|per_octet| Rate { per_octet, most: WINDOW });
+        Self { command, each_read: false, silence, rate, left: command, content: false }
     }
 
-    /// `timeout` for each single read, as qmail-smtpd has it. Content at `rate` octets a second on the average of minutes; None
-    /// and 0: at any.
+    /// `timeout` for each single read, as qmail-smtpd has it. Content at `rate` octets a second as in [`Patience::new`]; None:
+    /// at any.
     #[must_use]
     pub fn each_read(timeout: Duration, rate: Option<u32>) -> Self {
-        let per_octet = rate.and_then(|rate| Duration::from_secs(1).checked_div(rate));
-        let rate = per_octet.map(|per_octet| Rate { first: WINDOW, per_octet, most: WINDOW });
-        Self { time: timeout, each_read: true, rate, left: timeout, content: false }
+        Self { each_read: true, ..Self::new(timeout, timeout, rate.unwrap_or(0)) }
+    }
+
+    /// The same with `time` at most for a command or a silence, and as the time that the rate is averaged over.
+    #[must_use]
+    pub fn at_most(self, time: Duration) -> Self {
+        let rate = self.rate.map(|rate| Rate { most: rate.most.min(time), ..rate });
+        let command = self.command.min(time);
+        Self { command, silence: self.silence.min(time), rate, left: self.left.min(time), ..self }
     }
 
     /// The longest that the next read may take.
     #[must_use]
     pub fn left(&self) -> Duration {
-        let bucket = if self.content { self.rate.is_some() } else { !self.each_read };
-        if bucket { self.left.min(self.time) } else { self.time }
+        match (self.content, self.rate) {
+            (true, Some(_)) => self.left.min(self.silence),
+            (true, None) => self.silence,
+            (false, _) if self.each_read => self.command,
+            (false, _) => self.left,
+        }
     }
 
     /// What is waited for next. Coming from a command to content or back begins anew.
     pub fn wait_for(&mut self, content: bool) {
         if content != self.content {
             self.content = content;
-            self.left = self.rate.filter(|_| content).map_or(self.time, |rate| rate.first);
+            self.left = self.rate.filter(|_| content).map_or(self.command, |rate| rate.most);
         }
     }
 
@@ -71,7 +77,7 @@ impl Patience {
     /// nothing, or a client could make one last for ever.
     pub fn answered(&mut self) {
         if !self.content {
-            self.left = self.time;
+            self.left = self.command;
         }
     }
 
@@ -90,14 +96,22 @@ mod tests {
     use super::*;
 
     const COMMAND: Duration = Duration::from_secs(300);
+    const SILENCE: Duration = Duration::from_secs(200);
 
     fn seconds(n: u64) -> Duration {
         Duration::from_secs(n)
     }
 
+    /// Before content, at 100 octets a second.
+    fn content() -> Patience {
+        let mut patience = Patience::new(COMMAND, SILENCE, 100);
+        patience.wait_for(true);
+        patience
+    }
+
     #[test]
     fn single_octets_of_a_command_buy_no_time() {
-        let mut patience = Patience::new(COMMAND);
+        let mut patience = Patience::new(COMMAND, SILENCE, 100);
         for _ in 0..29 {
             patience.spend(seconds(10), 1);
         }
@@ -109,47 +123,70 @@ mod tests {
     }
 
     #[test]
-    fn content_slower_than_500_octets_a_second_runs_out() {
+    fn issue_10_content_slower_than_its_rate_runs_out() {
         // (octets a read, seconds a read, reads until nothing is left)
-        for (octets, wait, reads) in [(1, 1, 60_u32), (0, 60, 1), (400, 1, 296), (250, 1, 119), (16_384, 33, 117)] {
-            let mut patience = Patience::new(COMMAND);
-            patience.wait_for(true);
-            let lasted = (1..10_000_u32).find(|_| {
+        for (octets, wait, reads) in
+            [(1, 1, 302_u32), (0, 200, 0), (0, 100, 2), (80, 1, 1496), (50, 1, 599), (1000, 33, 13)]
+        {
+            let mut patience = content();
+            let lasted = (0..10_000_u32).find(|_| {
                 let over = patience.left() <= seconds(wait);
                 patience.spend(seconds(wait), octets);
                 over
             });
             let lasted: u32 = lasted.expect("ends");
-            assert!(lasted.abs_diff(reads) <= reads / 50 + 2, "{octets} octets in {wait} s: {lasted} reads");
+            assert!(lasted.abs_diff(reads) <= reads / 50 + 1, "{octets} octets in {wait} s: {lasted} reads");
         }
     }
 
     #[test]
-    fn content_at_the_minimum_rate_never_runs_out() {
-        let mut patience = Patience::new(COMMAND);
-        patience.wait_for(true);
+    fn content_at_its_rate_never_runs_out() {
+        let mut patience = content();
         for _ in 0..100_000 {
-            patience.spend(seconds(1), 500);
-            assert_eq!(patience.left(), GRACE);
+            patience.spend(seconds(1), 100);
+            assert_eq!(patience.left(), SILENCE);
         }
     }
 
     #[test]
     fn a_fast_client_may_pause_but_not_hoard() {
-        let mut patience = Patience::new(COMMAND);
-        patience.wait_for(true);
+        let mut patience = content();
         patience.spend(Duration::ZERO, 50_000_000);
-        assert_eq!(patience.left(), COMMAND);
+        assert_eq!(patience.left(), SILENCE);
+        patience.spend(seconds(199), 1);
+        assert_eq!(patience.left(), seconds(101) + Duration::from_millis(10));
+    }
+
+    #[test]
+    fn without_a_rate_only_silence_ends_content() {
+        let mut patience = Patience::new(COMMAND, SILENCE, 0);
+        patience.wait_for(true);
+        for _ in 0..1000 {
+            patience.spend(seconds(199), 1);
+            assert_eq!(patience.left(), SILENCE);
+        }
+    }
+
+    #[test]
+    fn under_stress_everything_is_shorter() {
+        let mut patience = Patience::new(COMMAND, SILENCE, 100).at_most(seconds(10));
+        assert_eq!(patience.left(), seconds(10));
+        patience.answered();
+        assert_eq!(patience.left(), seconds(10));
+        patience.wait_for(true);
+        patience.spend(seconds(9), 0);
+        assert_eq!(patience.left(), seconds(1));
+        patience.spend(Duration::ZERO, 1 << 20);
+        assert_eq!(patience.left(), seconds(10));
     }
 
     #[test]
     fn an_answer_in_the_middle_of_content_buys_no_time() {
-        let mut patience = Patience::new(COMMAND);
-        patience.wait_for(true);
-        patience.spend(seconds(59), 0);
+        let mut patience = content();
+        patience.spend(seconds(199), 0);
         patience.answered();
         patience.wait_for(true);
-        assert_eq!(patience.left(), seconds(1));
+        assert_eq!(patience.left(), seconds(101));
         patience.wait_for(false);
         assert_eq!(patience.left(), COMMAND);
     }
