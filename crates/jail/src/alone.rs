@@ -1,16 +1,16 @@
-//! The jail of a session that is alone: forked by the door of one connection, under tcpserver or inetd, with no launcher,
-//! no account of its own to count on, and often without root.
+//! The jail of a session without a launcher: forked by the process that serves one connection under tcpserver or inetd, often
+//! without an account of its own and without root.
 //!
-//! The same steps in the same order as for a role, and a proof; but what this system or this uid cannot have is left out
-//! and said. The wall that nothing takes away is the system call filter: no file, no socket, no process, no program, no
-//! signal, whoever we are.
+//! The same steps in the same order as for a role, and a proof; but a step that this system or this uid does not permit is left
+//! out and reported. The system call filter is never left out: no file, no socket, no process, no program, no signal,
+//! whatever the uid is.
 //!
-//! Each connection pays for this anew, so the namespaces are chosen by their price. Processor time to make one and have
-//! the kernel clear it away again, beyond a fork (Linux 6.18, two cores): uts 0 µs, user 10, ipc 40, mount 60 and with an
-//! empty root 120 to 300, net 550. None but the user namespace takes away anything that the filter leaves: without
-//! socket(2), shmget(2) or mount(2) there is nothing to do in the others. An empty root directory is to be had for 2 µs by
-//! chroot(2), so mounts are made only where there is no empty directory. All of entering costs 240 µs: the kernel's
-//! preparing of the filter is 95 of them, the proof 70.
+//! This is done for each connection, so the namespaces are chosen by what they cost. Processor time to make one and have
+//! the kernel remove it again, beyond a fork (Linux 6.18, two cores): uts 0 µs, user 10, ipc 40, mount 60 and with an
+//! empty root 120 to 300, net 550. Only the user namespace forbids something that the filter permits: without
+//! socket(2), shmget(2) or mount(2) the others make no difference. chroot(2) into an empty directory costs 2 µs, so an empty root
+//! is mounted only where there is no such directory. Entering costs 240 µs in all: 95 for the kernel to install the filter, 70 for
+//! the proof.
 
 use crate::JailError;
 use crate::enter::{JailedSession, SESSION_ADDRESS_SPACE, SESSION_CPU_SECONDS, SESSION_STACK, step};
@@ -27,12 +27,12 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
 
-/// Directories that are empty and stay so, where they are: by custom, and by the kernel, which keeps this one for those
-/// who once looked into it.
+/// Directories that are always empty: one by convention, one of the kernel's, which holds nothing since the interface that it
+/// was made for is gone.
 const EMPTY: &[&str] = &["/var/empty", "/proc/tty/ldisc"];
-/// Where an empty root is mounted when none of those is there: any directory will do, and it is gone at once.
+/// Where an empty root is mounted when there is none of those: any directory, which can't be reached afterwards.
 const ANCHOR: &str = "/dev";
-/// RLIMIT_NOFILE: what is kept, and what the door may send.
+/// RLIMIT_NOFILE: what is kept, and what the parent may send.
 const OPEN_FILES: u64 = 16;
 /// Descriptors looked at for the proof.
 const CENSUS: RawFd = 256;
@@ -41,11 +41,11 @@ const CENSUS: RawFd = 256;
 #[derive(Debug, Clone, Copy)]
 pub struct Alone<'a> {
     /// The process that forked it. The session ends with it.
-    pub door: ProcessId,
-    /// The descriptors that it keeps, by the numbers they have. All others are closed, whoever thinks to own them: the
-    /// session ends by [`process::exit`], never by returning into what it was forked from.
+    pub parent: ProcessId,
+    /// The descriptors that it keeps, by the numbers they have. All others are closed, also those that Rust values
+    /// own: the session ends by [`process::exit`] and never returns into the code that it was forked from.
     pub keep: &'a [BorrowedFd<'a>],
-    /// Uid and gid to become. Needed when started as root, useless else.
+    /// Uid and gid to become. Needed when started as root, unused otherwise.
     pub account: Option<(u32, u32)>,
     /// RLIMIT_DATA, octets; a lower inherited limit stays.
     pub data: u64,
@@ -55,7 +55,7 @@ pub struct Alone<'a> {
     pub life: Duration,
 }
 
-/// A wall that could not be had here.
+/// A confinement that is not possible here.
 #[derive(Debug)]
 pub struct Unmet {
     /// What it is, in plain words.
@@ -70,18 +70,18 @@ impl fmt::Display for Unmet {
     }
 }
 
-/// What the proof is measured by.
+/// What the proof compares with.
 struct Facts {
     account: Option<(u32, u32)>,
     kept: Vec<RawFd>,
     limits: Vec<(Limit, u64)>,
-    /// The bounding set could be emptied. Where it could not, no_new_privs makes it mean nothing.
+    /// The bounding set could be emptied. Where it could not, it has no effect because of no_new_privs.
     bounding: bool,
 }
 
 impl Alone<'_> {
     /// Enters the jail and proves it. The calling process must be the forked one, have one thread, and hold nothing secret
-    /// that the session should not know: its memory is a copy of the door's.
+    /// that the session should not know: its memory is a copy of its parent's.
     ///
     /// # Errors
     /// The step that failed, or the proof that did not hold: the session must not serve.
@@ -91,7 +91,7 @@ impl Alone<'_> {
         let kept = self.keep_only()?;
         process::forget_environment();
         process::set_umask(0o077);
-        // Whoever started us may have had SIGALRM ignored, by which a session's life ends.
+        // SIGALRM, which ends a session that lasts too long, may be ignored since before we were started.
         step("set signals to their defaults", signal::reset_all())?;
         step("ignore SIGPIPE and SIGXFSZ", signal::ignore_broken_pipe().and_then(|()| signal::ignore_file_size()))?;
         let limits = self.set_limits()?;
@@ -110,8 +110,8 @@ impl Alone<'_> {
         step("set no_new_privs", process::set_no_new_privs())?;
         step("become undumpable", process::set_undumpable())?;
         process::refuse_exec_gain();
-        step("ask to die with the door", process::die_with_parent())?;
-        if process::parent() != self.door {
+        step("ask to be killed with the parent", process::die_with_parent())?;
+        if process::parent() != self.parent {
             return Err(JailError::NotLaunched);
         }
         close_landlock(&mut unmet)?;

@@ -53,7 +53,7 @@ pub const WAIT: &[Call] = &[
     call("ppoll", Always, "the same where poll(2) is not"),
 ];
 
-/// An epoll made before or after the last door closed.
+/// An epoll that was made before the filter was in force.
 pub const EPOLL: &[Call] = &[
     call("epoll_ctl", Always, "descriptors come and go with sessions"),
     call("epoll_wait", Always, "the loop"),

@@ -15,12 +15,12 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
-/// Where the channel to the launcher lies in a newborn role.
+/// The descriptor number of the channel to the launcher in a role that was just started.
 pub const CONTROL_FD: i32 = 3;
-/// Where what it is told at birth lies.
+/// The descriptor number of the role's slice of the configuration.
 pub const BIRTH_FD: i32 = 4;
 
-/// A role process at birth: nothing given up yet but what the launcher already took.
+/// A role process that was just started: it has given up nothing yet but what the launcher took.
 #[derive(Debug)]
 pub struct Newborn {
     pub(crate) control: ControlEnd,
@@ -78,8 +78,8 @@ impl Newborn {
     }
 }
 
-/// The one role without a jail, by design: it runs the queue program, which needs the system and would inherit every wall.
-/// What such a role can give up it has given up, and proved: root and all that leads there, every capability, every
+/// The one role without a jail, by design: it runs the queue program, which needs the system and would inherit the jail.
+/// It has given up, and proved, what such a role can give up: root and every way back to it, every capability, every
 /// descriptor that is not planned, set-id bits for itself and all that it runs.
 #[derive(Debug)]
 pub struct Outside {
@@ -144,7 +144,7 @@ fn leave_the_file_tree(birth: &Birth) -> Result<(), JailError> {
     step("replace the file tree by an empty root", confine::empty_root(anchor, &binds))
 }
 
-/// The signal for a parent's death is only sent for deaths after it was asked for. A closed channel tells of one before.
+/// The signal for a parent's end is sent only for an end after it was asked for. A closed channel tells of an earlier one.
 fn check_parent(control: &ControlEnd) -> Result<(), JailError> {
     match wait::readable(&[control.as_fd()], Some(Duration::ZERO)) {
         Ok(ready) if !ready.contains(&true) => Ok(()),
@@ -152,7 +152,7 @@ fn check_parent(control: &ControlEnd) -> Result<(), JailError> {
     }
 }
 
-/// Landlock, whole and proved, or what there is of it where the configuration says so.
+/// Landlock, complete and proved; or what the kernel has of it, where the configuration relaxes it.
 fn restrict_by_landlock(profile: &Profile, birth: &Birth) -> Result<(), JailError> {
     let present: Vec<_> = profile.directories.iter().filter(|(path, _)| Path::new(path).is_dir()).copied().collect();
     let trial = step("make a socket to try landlock with", Trial::prepare())?;
@@ -173,7 +173,7 @@ pub struct Entered {
 }
 
 impl Entered {
-    /// Closes the last door, the system call filter, and asks the launcher to look from outside.
+    /// Puts the system call filter in force, which is the last step, and asks the launcher to check from outside.
     ///
     /// # Errors
     /// The kernel refuses the filter, or the launcher is gone.
@@ -198,7 +198,7 @@ pub struct Jailed {
 }
 
 impl Jailed {
-    /// What a forked session closes behind itself. Only the nursery has one; it can be cloned for each session.
+    /// What a forked session applies to itself. Only the nursery has one; it is cloned for each session.
     #[must_use]
     pub fn session_seal(&self) -> Option<SessionSeal> {
         self.session.clone()
@@ -212,7 +212,7 @@ pub struct SessionSeal {
 }
 
 impl SessionSeal {
-    /// Compiles the filter, and sets what the nursery can do with, too, for all of its sessions.
+    /// Compiles the filter. Limits that the nursery can live with are set here already, for all of its sessions.
     fn prepare(data: u64) -> std::io::Result<Self> {
         // RLIMIT_DATA counts neither the stack nor the page tables of memory that is only looked at.
         limits::set_at_most(Limit::Stack, SESSION_STACK)?;
@@ -220,8 +220,8 @@ impl SessionSeal {
         Ok(Self { filter: Filter::forbid(crate::calls::FORK.iter().map(profile::allowed))? })
     }
 
-    /// Closes the session in, right after the fork: dies with the nursery and after `life` at the
-    /// latest, cannot fork, and loses every system call that only the nursery needs, those that made this jail among them.
+    /// Confines the session, right after the fork: it ends with the nursery, and after `life` at the
+    /// latest, can't fork, and loses every system call that only the nursery needs, those that made this jail among them.
     ///
     /// # Errors
     /// The step that failed: the session must end at once.
@@ -229,7 +229,7 @@ impl SessionSeal {
         step("ask to die with the nursery", process::die_with_parent())?;
         step("limit a session's processes", limits::set(Limit::Processes, 0))?;
         step("limit a session's processor time", limits::set(Limit::CpuTime, SESSION_CPU_SECONDS))?;
-        // No call is left then that could block the signal or stop the timer: an owned session cannot stay for ever.
+        // After that no permitted call can block the signal or stop the timer: an owned session can't stay for ever.
         step("limit a session's life", process::end_after(life))?;
         step("apply the session's system call filter", self.filter.apply())?;
         Ok(JailedSession(()))

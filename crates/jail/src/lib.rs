@@ -1,8 +1,8 @@
 //! What each role may do, as data; doing it; proving it; auditing a running one.
 //!
-//! A role's story: [`Newborn::take`] → read what must be read → [`Newborn::enter`] → make the runtime →
+//! The steps of a role: [`Newborn::take`] → read what must be read → [`Newborn::enter`] → make the runtime →
 //! [`Entered::seal`] → serve with [`Jailed`]. The launcher looks from outside (`audit`) before it says `Go`.
-//! Where one connection is all there is, its session has no launcher and enters by [`Alone::enter`].
+//! A session that serves the only connection of its parent has no launcher and enters by [`Alone::enter`].
 #![forbid(unsafe_code)]
 
 use gatepost_channel::End;
@@ -27,7 +27,7 @@ pub use enter::{
 /// A role's end towards the launcher.
 pub type ControlEnd = End<RoleToLauncher, LauncherToRole>;
 
-/// Why a role is not confined as it must be. Always ours to mend, never a peer's fault.
+/// Why a role is not confined as it must be. Never a peer's fault.
 #[derive(Debug)]
 pub enum JailError {
     /// The process was not started by the launcher, or the launcher is gone.
@@ -39,7 +39,7 @@ pub enum JailError {
         /// What the system said.
         cause: io::Error,
     },
-    /// A step could be undone, or did not take.
+    /// A step could be undone, or had no effect.
     NotProved {
         /// What should have been true.
         claim: &'static str,

@@ -43,7 +43,7 @@ pub(crate) fn all(profile: &Profile, birth: &Birth) -> Result<(), JailError> {
     }
 }
 
-/// Landlock, tried: the kernel's word that it enforces everything is not taken for it.
+/// Landlock, tried: that the kernel says it enforces everything is not enough.
 ///
 /// # Errors
 /// As [`all`].
@@ -58,7 +58,7 @@ pub(crate) fn landlock(trial: &Trial, ports: &[u16]) -> Result<(), JailError> {
     }
 }
 
-/// A claim about the queue role: birth and real user to its truth.
+/// A claim about the queue role, and how it is checked: by how the role was started and its real user.
 type OutsideProof = (&'static str, fn(&Birth, u32) -> bool);
 
 /// What must hold for the role that has no jail.
@@ -93,7 +93,7 @@ pub(crate) fn outside(birth: &Birth, real: u32) -> Result<(), JailError> {
 fn ids_are_own(_: &Profile, birth: &Birth) -> bool {
     match birth.ground {
         Ground::Root => birth.uid != 0 && confine::is_wholly(birth.uid, birth.gid),
-        // In a user namespace the one mapped user shows as 0 inside; from outside it is who started us.
+        // In a user namespace the one mapped user shows as 0; outside it is the user that started us.
         Ground::User => confine::is_wholly(0, 0),
     }
 }
@@ -142,7 +142,7 @@ fn network_is_as_planned(profile: &Profile, birth: &Birth) -> bool {
     if !profile.namespaces.net || !birth.namespaces {
         return true;
     }
-    // In an empty network even the loopback is down: no address can be had, no route found.
+    // In an empty network even the loopback is down: there is no address and no route.
     match UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.connect("127.0.0.1:9")) {
         Ok(()) => false,
         Err(e) => matches!(e.kind(), ErrorKind::NetworkUnreachable | ErrorKind::PermissionDenied),

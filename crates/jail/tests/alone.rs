@@ -23,24 +23,24 @@ const NO_JAIL: u8 = 42;
 
 /// Who forks the session.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Door {
+enum Start {
     Root,
     User,
 }
 
-const DOORS: [Door; 2] = [Door::Root, Door::User];
+const STARTS: [Start; 2] = [Start::Root, Start::User];
 
 /// Runs `attempt` in a jailed session. How that ended, and what it or the jail has said.
-fn attempt(door: Door, life: Duration, attempt: impl FnOnce(&Seq) -> io::Result<()>) -> (End, String) {
+fn attempt(start: Start, life: Duration, attempt: impl FnOnce(&Seq) -> io::Result<()>) -> (End, String) {
     let parent = own_id();
     let (near, far) = Seq::pair().unwrap();
     match process::fork().unwrap() {
         Fork::Child => {
-            if door == Door::User && confine::become_user(NOBODY, NOBODY, &[]).is_err() {
+            if start == Start::User && confine::become_user(NOBODY, NOBODY, &[]).is_err() {
                 process::exit(NO_JAIL);
             }
-            let account = (door == Door::Root).then_some((NOBODY, NOBODY));
-            let alone = Alone { door: parent, keep: &[far.as_fd()], account, data: DATA as u64, file_size: 0, life };
+            let account = (start == Start::Root).then_some((NOBODY, NOBODY));
+            let alone = Alone { parent, keep: &[far.as_fd()], account, data: DATA as u64, file_size: 0, life };
             let status = match alone.enter() {
                 Err(e) => {
                     let _ = far.send(e.to_string().as_bytes(), &[]);
@@ -79,10 +79,10 @@ fn reap(pid: ProcessId) -> End {
 
 #[test]
 fn p1_the_jail_can_be_entered_and_says_what_it_lacks() {
-    for door in DOORS {
-        let (end, said) = attempt(door, LIFE, |_| Ok(()));
-        assert_eq!(end, End::Exit(DONE), "{door:?}: {said}");
-        assert_eq!(said.contains("a user of its own"), door == Door::User, "{said}");
+    for start in STARTS {
+        let (end, said) = attempt(start, LIFE, |_| Ok(()));
+        assert_eq!(end, End::Exit(DONE), "{start:?}: {said}");
+        assert_eq!(said.contains("a user of its own"), start == Start::User, "{said}");
         assert_eq!(said.contains("an empty root directory"), said.contains("a user namespace:"), "{said}");
     }
 }
@@ -91,16 +91,16 @@ fn p1_the_jail_can_be_entered_and_says_what_it_lacks() {
 fn p1_an_owned_session_can_make_no_call_that_it_has_no_use_for() {
     let permitted: Vec<&str> = ALONE_CALLS.iter().flat_map(|table| table.iter()).map(|call| call.name).collect();
     assert!(!permitted.iter().any(|name| ["openat", "socket", "clone", "execve", "kill", "prctl"].contains(name)));
-    for door in DOORS {
+    for start in STARTS {
         for tried in escape::attempts() {
-            let (end, said) = attempt(door, LIFE, |_| tried.make().map(drop));
+            let (end, said) = attempt(start, LIFE, |_| tried.make().map(drop));
             let held = [End::Signal(SIGSYS), End::Exit(REFUSED)].contains(&end);
-            assert!(said.starts_with("jailed") && held, "{door:?}: {}: {end:?} {said}", tried.name);
+            assert!(said.starts_with("jailed") && held, "{start:?}: {}: {end:?} {said}", tried.name);
         }
         for name in ["open a file", "make a TCP socket", "fork", "kill the nursery", "execute a program"] {
             let tried = escape::attempts().find(|attempt| attempt.name == name).expect(name);
-            let (end, _) = attempt(door, LIFE, |_| tried.make().map(drop));
-            assert_eq!(end, End::Signal(SIGSYS), "{door:?}: {name}");
+            let (end, _) = attempt(start, LIFE, |_| tried.make().map(drop));
+            assert_eq!(end, End::Signal(SIGSYS), "{start:?}: {name}");
         }
     }
 }
@@ -116,12 +116,12 @@ fn p2_memory_ends_at_the_limit_whatever_it_is_made_of() {
         ("to look at", || escape::map(Mapping::ReadOnly, 2 * DATA), End::Exit(REFUSED)),
         ("code", || escape::map(Mapping::Executable, 4096), End::Signal(SIGSYS)),
     ];
-    for door in DOORS {
+    for start in STARTS {
         for (kind, take, end) in table {
-            assert_eq!(attempt(door, LIFE, |_| take()).0, end, "{door:?}: {kind}");
+            assert_eq!(attempt(start, LIFE, |_| take()).0, end, "{start:?}: {kind}");
         }
         // Less than that is there to be used.
-        assert_eq!(attempt(door, LIFE, |_| escape::map(Mapping::Private, DATA / 16)).0, End::Exit(DONE), "{door:?}");
+        assert_eq!(attempt(start, LIFE, |_| escape::map(Mapping::Private, DATA / 16)).0, End::Exit(DONE), "{start:?}");
     }
 }
 
@@ -129,36 +129,36 @@ fn p2_memory_ends_at_the_limit_whatever_it_is_made_of() {
 fn p6_nothing_that_was_not_kept_can_be_reached() {
     let (hold, watch) = io::pipe().unwrap();
     let numbers = [0, 1, 2, hold.as_raw_fd(), watch.as_raw_fd()];
-    for door in DOORS {
+    for start in STARTS {
         for number in numbers {
-            let (end, _) = attempt(door, LIFE, |_| escape::write_to(number, b"x").map(drop));
-            assert_eq!(end, End::Exit(REFUSED), "{door:?}: {number}");
+            let (end, _) = attempt(start, LIFE, |_| escape::write_to(number, b"x").map(drop));
+            assert_eq!(end, End::Exit(REFUSED), "{start:?}: {number}");
         }
-        let (end, _) = attempt(door, LIFE, |channel| channel.send(b"still", &[]));
-        assert_eq!(end, End::Exit(DONE), "{door:?}");
+        let (end, _) = attempt(start, LIFE, |channel| channel.send(b"still", &[]));
+        assert_eq!(end, End::Exit(DONE), "{start:?}");
     }
 }
 
 #[test]
 fn p2_a_session_ends_when_its_life_is_over() {
     const SIGALRM: u8 = 14;
-    for door in DOORS {
+    for start in STARTS {
         let forever = |_: &Seq| loop {
             std::hint::spin_loop();
         };
-        assert_eq!(attempt(door, Duration::from_millis(20), forever).0, End::Signal(SIGALRM), "{door:?}");
+        assert_eq!(attempt(start, Duration::from_millis(20), forever).0, End::Signal(SIGALRM), "{start:?}");
     }
 }
 
 #[test]
-fn p1_a_session_does_not_outlive_its_door() {
-    for door in DOORS {
+fn p1_a_session_does_not_outlive_its_parent() {
+    for start in STARTS {
         let (near, far) = Seq::pair().unwrap();
         let pid = match process::fork().unwrap() {
             Fork::Parent(pid) => pid,
             Fork::Child => {
                 drop(near);
-                serve_for_ever(door, &far)
+                serve_for_ever(start, &far)
             }
         };
         drop(far);
@@ -168,20 +168,19 @@ fn p1_a_session_does_not_outlive_its_door() {
         process::kill(pid, Signal::Kill).unwrap();
         assert_eq!(reap(pid), End::Signal(9));
         // The end of the channel tells that whoever held the other end is gone.
-        assert_eq!(near.recv(&mut said).unwrap(), 0, "{door:?}");
+        assert_eq!(near.recv(&mut said).unwrap(), 0, "{start:?}");
     }
 }
 
-/// A door with one session, which talks to whoever holds the other end of `channel`.
-fn serve_for_ever(door: Door, channel: &Seq) -> ! {
+/// A process with one session, whose channel goes to the other end of `channel`.
+fn serve_for_ever(start: Start, channel: &Seq) -> ! {
     let parent = own_id();
     if process::fork().unwrap() == Fork::Child {
-        if door == Door::User {
+        if start == Start::User {
             confine::become_user(NOBODY, NOBODY, &[]).unwrap();
         }
-        let account = (door == Door::Root).then_some((NOBODY, NOBODY));
-        let alone =
-            Alone { door: parent, keep: &[channel.as_fd()], account, data: DATA as u64, file_size: 0, life: LIFE };
+        let account = (start == Start::Root).then_some((NOBODY, NOBODY));
+        let alone = Alone { parent, keep: &[channel.as_fd()], account, data: DATA as u64, file_size: 0, life: LIFE };
         let entered = alone.enter().map(|_| "jailed".to_owned()).unwrap_or_else(|e| e.to_string());
         let _ = channel.send(entered.as_bytes(), &[]);
         let _ = channel.recv(&mut [0; 8]);
@@ -193,7 +192,7 @@ fn serve_for_ever(door: Door, channel: &Seq) -> ! {
 }
 
 #[test]
-fn p1_a_wrong_door_and_an_account_that_is_root_are_refused() {
+fn p1_a_wrong_parent_and_an_account_that_is_root_are_refused() {
     let table = [
         (Some((NOBODY, NOBODY)), false, true),
         (Some((NOBODY, NOBODY)), true, false),
@@ -201,17 +200,18 @@ fn p1_a_wrong_door_and_an_account_that_is_root_are_refused() {
         (Some((0, 0)), false, false),
         (Some((NOBODY, 0)), false, false),
     ];
-    for (account, wrong_door, enters) in table {
+    for (account, wrong_parent, enters) in table {
         let (near, _far) = Seq::pair().unwrap();
-        let door = if wrong_door { 1 } else { own_id() };
+        let parent = if wrong_parent { 1 } else { own_id() };
         let end = match process::fork().unwrap() {
             Fork::Parent(pid) => reap(pid),
             Fork::Child => {
-                let alone = Alone { door, keep: &[near.as_fd()], account, data: DATA as u64, file_size: 0, life: LIFE };
+                let alone =
+                    Alone { parent, keep: &[near.as_fd()], account, data: DATA as u64, file_size: 0, life: LIFE };
                 process::exit(u8::from(alone.enter().is_ok()))
             }
         };
-        assert_eq!(end, End::Exit(u8::from(enters)), "{account:?} {wrong_door}");
+        assert_eq!(end, End::Exit(u8::from(enters)), "{account:?} {wrong_parent}");
     }
 }
 
@@ -220,7 +220,7 @@ fn p2_what_a_wrapper_has_lowered_stays_so() {
     let seen = process::apart(|| {
         let lowered = limits::set(limits::Limit::Data, 512 * 1024);
         assert!(lowered.is_ok());
-        let (end, said) = attempt(Door::Root, LIFE, |_| escape::map(Mapping::Private, 600 * 1024));
+        let (end, said) = attempt(Start::Root, LIFE, |_| escape::map(Mapping::Private, 600 * 1024));
         format!("{end:?} {}", said.starts_with("jailed")).into_bytes()
     });
     assert_eq!(String::from_utf8(seen.unwrap()).unwrap(), format!("{:?} true", End::Exit(REFUSED)));

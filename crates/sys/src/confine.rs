@@ -23,8 +23,8 @@ pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
     Ok(())
 }
 
-/// Becomes for good what a set-user-id program is: `effective` by effective and saved user id, `real` by the real one. No
-/// supplementary groups.
+/// Takes the ids that a set-user-id program has, for good: `effective` as effective and saved user id, `real` as real user id.
+/// No supplementary groups.
 ///
 /// # Errors
 /// As [`become_user`].
@@ -51,7 +51,7 @@ pub fn can_regain_root() -> bool {
         || setgroups(&[wheel]).is_ok()
 }
 
-/// Real, effective and saved ids, all three of each equal to `uid` and `gid`?
+/// Whether real, effective and saved ids are all `uid` and `gid`.
 #[must_use]
 pub fn is_wholly(uid: u32, gid: u32) -> bool {
     let uids = nix::unistd::getresuid().map(|r| [r.real, r.effective, r.saved]);
@@ -66,7 +66,8 @@ pub fn is_wholly(uid: u32, gid: u32) -> bool {
 /// EPERM without it.
 pub fn drop_bounding() -> io::Result<()> {
     caps::clear(None, CapSet::Ambient).map_err(io::Error::other)?;
-    // By number until the kernel knows no more: a session that is alone does this for each connection.
+    // By number until the kernel knows no more capability. A library that reads /proc for that would be slower, and a session
+    // without a launcher does this for each connection.
     for number in 0..CAPABILITIES_MAX {
         // SAFETY: this prctl takes integers only.
         if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, number, 0, 0, 0) } == -1 {
@@ -133,7 +134,7 @@ pub fn keep_bounding(keep: &[Capability]) -> io::Result<()> {
 /// Cuts the permitted and effective sets down to `keep`; what is not held already is not gained.
 ///
 /// # Errors
-/// None in practice: a process may always give up.
+/// None in practice: a process may always give capabilities up.
 pub fn keep_permitted(keep: &[Capability]) -> io::Result<()> {
     let held = caps::read(None, CapSet::Permitted).map_err(io::Error::other)?;
     let kept: caps::CapsHashSet = keep.iter().map(|c| c.cap()).filter(|c| held.contains(c)).collect();
@@ -184,7 +185,7 @@ pub struct Bind<'a> {
 }
 
 /// Replaces the whole file tree of this mount namespace by an empty, read-only, memory-backed root in which only the
-/// `binds` appear. `anchor` is any directory; nothing is left of it or of anything else.
+/// `binds` appear. `anchor` is any directory that the new root can be mounted on; afterwards it can't be reached, like all others.
 ///
 /// # Errors
 /// EPERM outside a mount namespace of one's own, or the step that failed.
@@ -205,14 +206,14 @@ pub fn empty_root(anchor: &Path, binds: &[Bind<'_>]) -> io::Result<()> {
     }
     mount(nothing, anchor, nothing, closed | MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY, nothing)?;
     chdir(anchor)?;
-    // The new root is stacked on the old one and the old one taken away from under it: pivot_root(2), NOTES.
+    // The old root is mounted over the new one and then unmounted: pivot_root(2), NOTES.
     pivot_root(".", ".")?;
     umount2(".", MntFlags::MNT_DETACH)?;
     chdir("/")?;
     Ok(chroot(".").and_then(|()| chdir("/"))?)
 }
 
-/// Only changes the root directory: what is left where mount namespaces are not to be had.
+/// Only changes the root directory: for systems where no mount namespace can be made.
 ///
 /// # Errors
 /// EPERM without CAP_SYS_CHROOT.
@@ -222,8 +223,8 @@ pub fn change_root(root: &Path) -> io::Result<()> {
     Ok(chdir("/")?)
 }
 
-/// Moves into a user namespace in which no user exists: whoever we are shows as nobody, and all capabilities are held, over
-/// nothing but what is made from then on. The ground for [`change_root`] when we are not root.
+/// Moves into a user namespace without any mapped user: our ids show as nobody's. The process holds all capabilities there, but
+/// only over what is made from then on. [`change_root`] needs this when we are not root.
 ///
 /// # Errors
 /// EPERM or ENOSPC where users may not make them.
@@ -239,7 +240,7 @@ pub fn own_mounts() -> io::Result<()> {
     Ok(unshare(CloneFlags::CLONE_NEWNS)?)
 }
 
-/// True when a way out of the root directory or a new mount is still possible.
+/// True when the process can still change its root directory or mount something.
 #[must_use]
 pub fn can_change_root() -> bool {
     let nothing: Option<&str> = None;

@@ -39,7 +39,7 @@ pub fn census(limit: RawFd) -> Vec<RawFd> {
         .collect()
 }
 
-/// Takes ownership of a descriptor number that this process was born with.
+/// Takes ownership of a descriptor that this process was started with, by its number.
 ///
 /// # Errors
 /// EBADF when it is not open.
@@ -48,7 +48,7 @@ pub fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
     if unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: open, as just checked; the number is part of the birth contract and claimed once.
+    // SAFETY: open, as just checked; the numbers of inherited descriptors are planned, and each is claimed once.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -107,7 +107,7 @@ pub struct Lock {
     _directory: Flock<std::fs::File>,
 }
 
-/// Takes a lock on a directory, of which there may be many or, `alone`, one. None: somebody else's is in the way.
+/// Takes a lock on a directory: a shared one, or with `alone` an exclusive one. None: another process holds one that excludes it.
 ///
 /// # Errors
 /// No such directory, no permission to read it, a file system without locks.

@@ -64,7 +64,7 @@ impl Filter {
                 entry.push(SeccompRule::new(conditions).map_err(io::Error::other)?);
             }
         }
-        // Whoever lists a call twice means either: no rules at all is what matches always.
+        // A call listed twice is permitted when either entry permits it; no rules at all means always.
         for number in unconditional {
             rules.insert(number, Vec::new());
         }
@@ -120,7 +120,7 @@ fn conditions(when: When) -> Result<Vec<SeccompCondition>, seccompiler::BackendE
     }
 }
 
-/// The number of a system call here: `None` when no architecture has the name, `Some(None)` when another has.
+/// The number of a system call on this architecture: `None` when no architecture has the name, `Some(None)` when only another has.
 pub(crate) fn number(name: &str) -> Option<Option<i64>> {
     let find = |table: &[(&str, i64)]| {
         table.iter().find(|(known, _)| known.strip_prefix("SYS_") == Some(name)).map(|(_, n)| *n)

@@ -1,4 +1,4 @@
-//! Landlock: a second wall around files, TCP, signals and abstract sockets that needs no privilege.
+//! Landlock: restricts files, TCP, signals and abstract sockets, in addition to the filter. It needs no privilege.
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, NetPort, PathBeneath, PathFd, Ruleset, RulesetAttr,

@@ -1,4 +1,4 @@
-//! Standing in another network namespace.
+//! Entering another network namespace.
 
 use nix::sched::{CloneFlags, setns};
 use std::io;

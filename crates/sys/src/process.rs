@@ -42,7 +42,7 @@ pub fn fork() -> io::Result<Fork> {
 /// Reaps one dead child, if there is one.
 ///
 /// # Errors
-/// None but a kernel's surprise; no children at all is `Ok(None)`.
+/// None in practice; no children at all is `Ok(None)`.
 pub fn reap() -> io::Result<Option<(ProcessId, End)>> {
     loop {
         match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
@@ -59,7 +59,7 @@ pub fn reap() -> io::Result<Option<(ProcessId, End)>> {
     }
 }
 
-/// Reaps one child of ours by its id, if it has ended. One that is not ours any more has ended too, nobody knows how.
+/// Reaps one child of ours by its id, if it has ended. One that is no child of ours any more has ended too; how is not known.
 #[must_use]
 pub fn reap_one(pid: ProcessId) -> Option<End> {
     let status = |code: i32| u8::try_from(code & 0xff).unwrap_or(u8::MAX);
@@ -74,7 +74,7 @@ pub fn reap_one(pid: ProcessId) -> Option<End> {
     }
 }
 
-/// Waits for the end of one child of ours and reaps it. One that is not ours any more has ended too, nobody knows how.
+/// Waits for the end of one child of ours and reaps it. One that is no child of ours any more has ended too; how is not known.
 #[must_use]
 pub fn await_end(pid: ProcessId) -> End {
     loop {
@@ -145,7 +145,7 @@ pub fn end_after(time: std::time::Duration) -> io::Result<()> {
     if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Sets no_new_privs: exec can never again gain anything.
+/// Sets no_new_privs: from now on exec gains no privilege.
 ///
 /// # Errors
 /// None in practice.
@@ -187,7 +187,7 @@ pub fn set_umask(mask: u32) {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(mask));
 }
 
-/// Who started this process, or took it over; 0 from outside of our pid namespace.
+/// The parent's process id: of who started this process, or adopted it later; 0: outside of our pid namespace.
 #[must_use]
 pub fn parent() -> ProcessId {
     nix::unistd::getppid().as_raw()
@@ -225,7 +225,7 @@ pub struct Namespaces {
     pub ipc: bool,
     pub uts: bool,
     pub net: bool,
-    /// A user namespace in which the caller is root: the ground for the others when we are not.
+    /// A user namespace in which the caller is root: without root the others can be made only inside of one.
     pub user: bool,
 }
 
@@ -264,7 +264,7 @@ pub struct Spawn<'a> {
 /// has no controlling terminal, so what is typed at ours (Ctrl-C) is not sent to it or to what it forks.
 ///
 /// # Errors
-/// The system's refusal to make the process. A failure in the child before exec shows as exit status 127.
+/// The process could not be made. A failure in the child before exec shows as exit status 127.
 pub fn spawn(spawn: &Spawn<'_>) -> io::Result<ProcessId> {
     let outer = effective_ids();
     let flags = spawn.namespaces.flags() | libc::SIGCHLD;
@@ -312,7 +312,7 @@ fn prepare_program(spawn: &Spawn<'_>, (uid, gid): (u32, u32)) -> io::Result<Owne
     }
     crate::signal::reset()?;
     nix::unistd::setsid()?;
-    // First out of the way of all target numbers, then to their places.
+    // First to numbers above all targets, then to the targets: no copy may overwrite one that is still needed.
     let above = spawn.fds.iter().map(|(target, _)| *target).max().unwrap_or(2).saturating_add(1);
     let lift = |fd: BorrowedFd<'_>| -> io::Result<OwnedFd> {
         let raw = nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(above))?;
@@ -334,7 +334,7 @@ fn prepare_program(spawn: &Spawn<'_>, (uid, gid): (u32, u32)) -> io::Result<Owne
             unsafe { libc::close(number) };
         }
     }
-    // What is above the plan closes on exec: everything this program opens is marked so, and this makes sure of it.
+    // Descriptors above the plan close on exec. This program opens all of its own so; this call makes sure.
     // SAFETY: takes no pointers; sets a flag only.
     unsafe { libc::close_range(above.unsigned_abs(), u32::MAX, libc::CLOSE_RANGE_CLOEXEC as i32) };
     if spawn.data != u64::MAX {
@@ -374,7 +374,7 @@ pub fn seal(mut file: std::fs::File) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// Does `work` in a process of its own, which ends with all that it has read, and gives what it came to. The caller must
+/// Does `work` in a process of its own and returns its result; all else that it has read ends with that process. The caller must
 /// have one thread, and reap no children meanwhile.
 ///
 /// # Errors

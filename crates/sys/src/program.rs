@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Instant;
 
-/// How a program's name leads to its file.
+/// How a program's file is found by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lookup {
     /// As it stands: absolute, or relative to the program's working directory.
@@ -38,7 +38,7 @@ pub struct Program<'a> {
     pub own_group: bool,
 }
 
-/// A program that has been started. Dropping it leaves it alone, and unreaped while this process lives.
+/// A program that has been started. When this is dropped the program goes on, and is not reaped while this process lives.
 #[derive(Debug)]
 pub struct Running {
     pid: ProcessId,
@@ -47,7 +47,7 @@ pub struct Running {
     refusal: io::PipeReader,
 }
 
-/// How a program came to its end.
+/// How a program ended.
 #[derive(Debug)]
 pub enum Outcome {
     /// It ran, and ended so.
@@ -56,7 +56,7 @@ pub enum Outcome {
     NotExecuted(io::Error),
 }
 
-/// Exit status of a process that could not become the program. Nobody sees it who asks for an [`Outcome`].
+/// Exit status of a process that could not execute the program. [`Outcome`] reports that case in another way.
 const NOT_EXECUTED: u8 = 120;
 /// Where execvp(3) looks when there is no PATH.
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
@@ -78,7 +78,7 @@ pub fn start(program: &Program<'_>) -> io::Result<Running> {
     match open_life(pid) {
         Ok(life) => Ok(Running { pid, life, own_group: program.own_group, refusal }),
         Err(e) => {
-            // It cannot be waited for with a limit, so it must not run; its pipes are still empty.
+            // Without a pidfd it can't be waited for with a time limit, so it must not run. Its pipes are still empty.
             let _ = process::kill(pid, process::Signal::Kill);
             let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None);
             Err(e)
@@ -151,7 +151,7 @@ impl AsFd for Running {
     }
 }
 
-/// In the new process: becomes the program, or says why not and returns the status to end with.
+/// In the new process: executes the program, or reports why it can't and returns the status to end with.
 fn become_program(program: &Program<'_>, refuse: OwnedFd) -> u8 {
     let above = program.fds.iter().map(|(target, _)| *target).max().unwrap_or(2).max(2).saturating_add(1);
     let Ok(lifted) = lift(refuse.as_fd(), above) else { return NOT_EXECUTED };
@@ -167,7 +167,7 @@ fn become_program(program: &Program<'_>, refuse: OwnedFd) -> u8 {
     NOT_EXECUTED
 }
 
-/// A copy out of the way of all numbers in the plan.
+/// A copy with a number above all those in the plan.
 fn lift(fd: BorrowedFd<'_>, above: RawFd) -> io::Result<OwnedFd> {
     crate::fds::inherited(nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(above))?)
 }
@@ -208,7 +208,7 @@ fn execute(program: &Program<'_>) -> io::Error {
         let e = io::Error::last_os_error();
         match e.raw_os_error() {
             Some(libc::ENOENT | libc::ENOTDIR) => {}
-            // Another directory may have one that can be executed; if none has, this is what to tell.
+            // Another directory may have one that can be executed; if none has, this error is reported.
             Some(libc::EACCES) => failed = e,
             _ => return e,
         }

@@ -1,4 +1,4 @@
-//! `SOCK_SEQPACKET` pairs: frames with edges, kept in order, with descriptors beside them.
+//! `SOCK_SEQPACKET` pairs: whole frames, in order, with descriptors beside them.
 
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, Shutdown, SockFlag, SockType, sendmsg, setsockopt, shutdown, socketpair,
@@ -9,7 +9,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-/// Descriptors that may ride beside one frame.
+/// Most descriptors beside one frame.
 pub const FDS_MAX: usize = 4;
 
 /// One end of a pair.
@@ -99,7 +99,8 @@ impl Seq {
     /// Receives one frame and the descriptors beside it, closed on exec. 0: the other end is gone.
     ///
     /// # Errors
-    /// InvalidData when the frame or its descriptors were cut: the sender overstepped; WouldBlock; else the system's.
+    /// InvalidData when the frame or its descriptors were cut because the sender sent more than is allowed; WouldBlock; else the
+    /// system's.
     pub fn recv_with(&self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
         let mut space = [0_u64; CONTROL_SPACE / 8];
         let mut iov = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
@@ -114,7 +115,7 @@ impl Seq {
             let length = unsafe { libc::recvmsg(self.fd.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC) };
             nix::errno::Errno::result(length)
         })?;
-        // Before anything is judged: what was installed is ours to close, cut or not.
+        // First of all: descriptors that were installed have to be closed, even when the frame is refused below.
         let fds = received(&header);
         if header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 {
             return Err(io::ErrorKind::InvalidData.into());
@@ -164,7 +165,7 @@ impl AsRawFd for Seq {
 }
 
 /// Whether a send failed because more descriptors of this user are under way than RLIMIT_NOFILE allows (ETOOMANYREFS):
-/// the receivers are behind, and a later try will do.
+/// the receivers have not taken them yet, so a later try can succeed.
 #[must_use]
 pub fn is_crowded(e: &io::Error) -> bool {
     e.raw_os_error() == Some(libc::ETOOMANYREFS)

@@ -5,7 +5,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// What the launcher is told from outside.
+/// What signals tell the launcher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
     /// SIGTERM or SIGINT: drain.
@@ -68,7 +68,7 @@ impl AsFd for Signals {
     }
 }
 
-/// Unblocks all signals and gives them their default actions: what a program expects to be born with.
+/// Unblocks all signals and gives them their default actions: what a program expects when it starts.
 ///
 /// # Errors
 /// None in practice.
@@ -81,8 +81,8 @@ pub fn reset() -> io::Result<()> {
     Ok(())
 }
 
-/// As [`reset`], for all signals: whoever started us may have had some ignored, and a program that an admin names is to
-/// find none so.
+/// As [`reset`], for all signals: some may be ignored since before we were started, and a program that an admin names must
+/// start with none ignored.
 ///
 /// # Errors
 /// None in practice.
@@ -94,8 +94,8 @@ pub fn reset_all() -> io::Result<()> {
     Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
 }
 
-/// Makes a write that nobody will read fail with EPIPE instead of killing. The standard library does so at start, where
-/// it starts the program.
+/// Makes a write that nobody will read fail with EPIPE instead of killing the process. The standard library does so only in a
+/// process whose `main` it calls.
 ///
 /// # Errors
 /// None in practice.
@@ -105,7 +105,7 @@ pub fn ignore_broken_pipe() -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a write beyond RLIMIT_FSIZE fail with EFBIG instead of killing: a large message must not look like a crash.
+/// Makes a write beyond RLIMIT_FSIZE fail with EFBIG instead of killing the process: a large message must not look like a crash.
 ///
 /// # Errors
 /// None in practice.

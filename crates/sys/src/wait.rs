@@ -26,14 +26,14 @@ pub fn readable(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result
 /// What a descriptor is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Want {
-    /// Octets, an end of file, a death behind a pidfd.
+    /// Octets, an end of file, the end of a pidfd's process.
     Read,
     /// Room to write, or nobody left who would read.
     Write,
 }
 
-/// Waits until one of `fds` is ready for what it is wanted for, or is at its end, or `until` has passed. True at the
-/// place of each that is ready; all false when time is over.
+/// Waits until one of `fds` is ready for its [`For`], or has been hung up, or `until` has passed. True at the index of each that
+/// is ready; all false when `until` has passed.
 ///
 /// # Errors
 /// EINVAL for more descriptors than RLIMIT_NOFILE, ENOMEM.

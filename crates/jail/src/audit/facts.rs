@@ -14,7 +14,7 @@ use std::path::PathBuf;
 const TEXT_MAX: u64 = 1 << 22;
 /// Names of the root directory kept for show; all are counted.
 const NAMES_MAX: usize = 24;
-/// How far up the family tree a launcher is looked for: a session's is two above it.
+/// How many ancestors are looked at to find a launcher: a session's is its grandparent.
 const ANCESTORS: usize = 4;
 
 /// One namespace of a process.
@@ -240,7 +240,7 @@ fn descriptors(pid: u32) -> Option<Descriptors> {
             Ok(link) => {
                 links.push((entry.file_name().to_string_lossy().into_owned(), link.to_string_lossy().into_owned()))
             }
-            // One that is closed meanwhile is no more.
+            // One that was closed meanwhile is not counted.
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(_) => return None,
         }
@@ -250,7 +250,7 @@ fn descriptors(pid: u32) -> Option<Descriptors> {
 
 fn network(pid: u32, own: bool) -> Option<Network> {
     let interfaces = interfaces(&text(pid, "net/dev").ok()?);
-    // The host's own trie may hold a whole routing table, and its addresses are not in question.
+    // In the host's namespace the trie may hold a whole routing table, and addresses don't matter there.
     let addresses = own.then(|| {
         let file = |name| text(pid, name).unwrap_or_default();
         addresses(&file("net/fib_trie"), &file("net/if_inet6"))

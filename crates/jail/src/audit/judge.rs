@@ -96,7 +96,7 @@ fn judge_privilege(facts: &Facts, expect: &Expect, verdict: &mut Verdict) {
     {
         // Bits above the last known capability are a newer kernel's; they count like the others.
         let excess = set & !expect.capabilities;
-        // A launcher without root never had a bounding set of use, and may not empty it (capabilities(7)).
+        // A launcher without root can't use its bounding set, and may not empty it (capabilities(7)).
         let idle = what == "CapBnd" && expect.user == UserRule::Root && facts.ground() == Ground::User;
         if excess != 0 && !idle {
             verdict.add(what, capability_names(expect.capabilities), capability_names(set));
@@ -203,7 +203,7 @@ fn judge_limits(facts: &Facts, expect: &Expect, verdict: &mut Verdict) {
         let (holds, expected) = match bound {
             Bound::Any => continue,
             Bound::Exactly(n) => (limit == Limit { soft: Some(n), hard: Some(n) }, n.to_string()),
-            // A soft limit that its holder may raise is none.
+            // A soft limit that the process may raise is no limit.
             Bound::AtMost(n) => (limit.hard.is_some_and(|hard| hard <= n), format!("{n} at most")),
         };
         if !holds {
@@ -227,7 +227,7 @@ pub(super) fn show_limit(limit: Limit) -> String {
 }
 
 fn judge_memory(facts: &Facts, expect: &Expect, verdict: &mut Verdict) {
-    // On user ground the owner that would tell is the same either way; the role proves it from inside.
+    // In a user namespace the owner is the same either way; the role proves it from inside.
     let undecidable = facts.dumpable.is_none() && facts.ground() == Ground::User;
     if expect.undumpable && !undecidable {
         verdict.known("dumpable", "no", facts.dumpable, |dumpable| dumpable.then(|| "yes".into()));
@@ -244,7 +244,7 @@ pub enum Standing {
     Passes,
     /// Something is weaker than its profile.
     Weak,
-    /// Not gatepost's: it has no profile of its own and is held beside the session's.
+    /// Not gatepost's: it has no profile of its own and is compared with the session's.
     Beside,
 }
 
@@ -258,7 +258,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// Judges one process by its role's profile, one without a role beside the session's.
+    /// Compares a process with its role's profile; one without a role with the session's.
     #[must_use]
     pub fn of(facts: Facts, expectations: &Expectations) -> Self {
         let expect = expectations.of(facts.role.unwrap_or(RoleName::Session)).on(facts.ground());

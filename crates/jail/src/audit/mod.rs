@@ -1,6 +1,6 @@
 //! What a running process is confined to, read from /proc alone and held against its role's [`Expect`].
 //!
-//! Nothing here asks the process itself: an owned one would lie. What /proc does not show is not judged: landlock rules
+//! Nothing here asks the process itself: an owned one could lie. What /proc does not show is not judged: landlock rules
 //! and the content of a system call filter, which the role proves from inside before it is sealed.
 //!
 //! [`Facts::read`] looks, [`judge`] compares, [`table`] and [`json`] show. [`verify`] is all of it for one process, for

@@ -373,7 +373,7 @@ impl Kind {
             _ if link.starts_with("/memfd:") => Self::Memory,
             "anon_inode:[eventpoll]" => Self::Epoll,
             "anon_inode:[eventfd]" => Self::Eventfd,
-            // /dev/null is what a daemon's descriptors 0 to 2 are for want of better; it holds nothing.
+            // /dev/null stands for descriptors 0 to 2 that a daemon doesn't use; it holds nothing.
             "/dev/null" => Self::Other,
             _ if link.starts_with('/') && link.ends_with(" (deleted)") => Self::Unlinked,
             _ if link.starts_with('/') => Self::File,

@@ -92,7 +92,7 @@ fn notes(rows: &[Row], text: &mut String) {
     };
 }
 
-/// Control characters of a foreign process's name would write on the reader's terminal.
+/// Control characters replaced by `?`: the name of a foreign process must not control the reader's terminal.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

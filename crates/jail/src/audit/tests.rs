@@ -285,7 +285,7 @@ fn p7_expectations_agree_with_the_profiles() {
             Bound::Any => u64::MAX,
         };
         assert_eq!(data, profile.data, "{name}");
-        // One role is without a jail, and no other may become so by a slip.
+        // One role is without a jail, and no other may become so by mistake.
         let open = profile.role == Role::Queue;
         assert_eq!((data == u64::MAX, profile.calls.is_empty(), !expect.filtered), (open, open, open), "{name}");
         let names: Vec<&str> = profile.directories.iter().filter_map(|(path, _)| path.strip_prefix('/')).collect();

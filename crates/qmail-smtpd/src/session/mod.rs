@@ -93,7 +93,7 @@ struct Qmail {
 pub(crate) fn begin(birth: Birth) -> u8 {
     let keep = birth.descriptors();
     let alone = Alone {
-        door: birth.terms.door,
+        parent: birth.terms.door,
         keep: &keep,
         account: Some(NOBODY),
         data: DATA,

@@ -1,4 +1,4 @@
-//! Memory: more than is granted, of a kind that is not, and what lies in one's own.
+//! Memory: more than the limit, mappings of forbidden kinds, and what can be read in this process.
 
 use std::io;
 
@@ -86,7 +86,7 @@ pub fn raise_break(octets: usize) -> io::Result<()> {
 /// when the kernel can.
 ///
 /// # Errors
-/// None but a kernel's surprise.
+/// None in practice.
 pub fn scan(mut visit: impl FnMut(usize, &[u8])) -> io::Result<usize> {
     let mut copy = vec![0; PAGE];
     let mut count = 0;

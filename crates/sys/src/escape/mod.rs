@@ -1,8 +1,7 @@
 //! What an owned process would try. Attempts for the escape room; used by tests only.
 //!
-//! Every function here is meant to fail, or to end the process that calls it. None of them can be used to break this
-//! process's own memory: a call that succeeds against all expectation has read or written nothing but a buffer that is
-//! there for it.
+//! Every function here is meant to fail, or to end the process that calls it. None of them can damage this process's own
+//! memory: where a call succeeds, it has read or written nothing but a buffer that was made for it.
 
 mod memory;
 mod table;
@@ -58,7 +57,7 @@ impl Attempt {
         // SAFETY: the table holds calls that write to no memory but the page behind `Room`, which outlives them, and
         // that leave this process's mappings and descriptors in use as they are.
         let result = unsafe { raw(self.number, args) };
-        // A fork that succeeded is a hole, and its child must not tell of it as the parent does.
+        // A fork that succeeded is a hole. The parent reports it; the child must not do so too.
         if result == 0 && [libc::SYS_clone, libc::SYS_clone3].contains(&self.number) {
             process::exit(99);
         }
@@ -127,7 +126,7 @@ pub fn block_signals() -> io::Result<()> {
     Ok(nix::sys::signal::SigSet::all().thread_block()?)
 }
 
-/// Enters the kernel by the door of 32-bit programs, where system calls have other numbers: asks for the pid.
+/// Makes a system call as 32-bit programs do (`int 0x80`), where the numbers are others: asks for the pid.
 #[cfg(target_arch = "x86_64")]
 #[must_use]
 pub fn enter_by_32_bit_door() -> i64 {
@@ -202,7 +201,7 @@ pub fn number(name: &str) -> io::Result<Option<i64>> {
 #[must_use]
 pub fn harmless(name: &str, when: When) -> [i64; 6] {
     let mut args = match name {
-        // A null timeout would wait for ever; this one is no address.
+        // A null timeout would wait for ever; 1 is no valid address.
         "ppoll" => [0, 0, 1, 0, 0, 0],
         // Standard input may be a terminal.
         "read" => [-1, 0, 0, 0, 0, 0],
