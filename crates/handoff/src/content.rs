@@ -8,8 +8,6 @@ use std::fmt;
 
 use crate::verdict;
 
-/// More `Received` fields than this are a loop (RFC 5321 §6.3).
-pub(crate) const HOPS_MAX: u32 = 50;
 /// Largest header, octets.
 pub(crate) const HEADER_MAX: u64 = 1024 * 1024;
 
@@ -39,7 +37,7 @@ impl fmt::Display for ContentError {
         match self {
             ContentError::Impure(impure) => impure.fmt(f),
             ContentError::Header(long) => long.fmt(f),
-            ContentError::Loop => write!(f, "more than {HOPS_MAX} hops"),
+            ContentError::Loop => f.write_str("a loop: more Received fields than limits.hops"),
             ContentError::Changed => f.write_str("the content file has changed"),
         }
     }
@@ -61,17 +59,19 @@ impl From<TooLong> for ContentError {
 #[derive(Debug)]
 pub(crate) struct Header {
     filter: Filter,
+    /// `Received` fields that it may have; more are a loop, RFC 5321 §6.3.
+    hops: u32,
 }
 
 impl Header {
-    pub(crate) fn new(own_id: &str) -> Self {
-        Self { filter: Filter::new(own_id, HEADER_MAX) }
+    pub(crate) fn new(own_id: &str, hops: u32) -> Self {
+        Self { filter: Filter::new(own_id, HEADER_MAX), hops }
     }
 
     /// Appends to `kept` what remains of the header in `chunk`; gives back what follows the header.
     pub(crate) fn push<'c>(&mut self, chunk: &'c [u8], kept: &mut Vec<u8>) -> Result<&'c [u8], ContentError> {
         let body = self.filter.push(chunk, kept)?;
-        if self.filter.hops() > HOPS_MAX { Err(ContentError::Loop) } else { Ok(body) }
+        if self.filter.hops() > self.hops { Err(ContentError::Loop) } else { Ok(body) }
     }
 
     /// All content was pushed: appends what was held back.

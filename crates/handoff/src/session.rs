@@ -218,6 +218,7 @@ impl Session {
             inline,
             file: file.as_mut().map(|file| (file, filed)),
             own_id: &self.shared.hostname,
+            hops: self.shared.hops,
         };
         let Shared { route, spool, .. } = &*self.shared;
         let client = Client::new(&self.open, &transaction.helo);

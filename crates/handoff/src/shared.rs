@@ -22,6 +22,8 @@ pub(crate) struct Shared {
     pub(crate) message_size: u64,
     /// Recipients in one transaction.
     recipients: u16,
+    /// `Received` fields in a message; one with more is in a loop.
+    pub(crate) hops: u32,
     pub(crate) allowance: Allowance,
     /// A frame is read and done with before the next, so one buffer serves all sessions.
     pub(crate) inbox: Mutex<Inbox>,
@@ -46,6 +48,7 @@ impl Shared {
             spool: Spool::new(&slice.spool),
             message_size: slice.message_size,
             recipients: slice.recipients,
+            hops: slice.hops,
             allowance: Allowance::new(allowance::TOTAL),
             inbox: Mutex::new(Inbox::default()),
         })

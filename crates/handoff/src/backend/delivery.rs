@@ -19,6 +19,8 @@ pub(crate) struct Message<'a> {
     pub(crate) file: Option<(&'a mut ContentFile, u64)>,
     /// Our authserv-id.
     pub(crate) own_id: &'a str,
+    /// `Received` fields that it may have.
+    pub(crate) hops: u32,
 }
 
 /// Why there is no answer to a message.

@@ -28,7 +28,7 @@ pub(super) struct Pieces<'m> {
 impl<'m> Pieces<'m> {
     /// Content for DATA. What is in memory is checked at once, so that most faults are found before a backend is asked.
     pub(super) fn new(message: &'m mut Message<'_>) -> Result<Self, DeliveryError> {
-        let mut header = Header::new(message.own_id);
+        let mut header = Header::new(message.own_id, message.hops);
         let mut memory = message.received.to_vec();
         let body = header.push(message.inline, &mut memory).map_err(DeliveryError::Unsent)?;
         let (file, left) = match &mut message.file {

@@ -325,14 +325,32 @@ fn the_offer_is_what_the_backend_and_we_can_honour() {
     }
 }
 
+/// RFC 5321 §6.3 wants a large number, at least 100 as a rule.
+#[test]
+fn issue_10_the_configuration_says_how_many_hops_are_a_loop() {
+    for most in [100, 3] {
+        let scene = Scene::new().with(|slice| slice.hops = most);
+        let _mta = scene.mta();
+        play(async {
+            let mut session = Session::begin(&scene.shared()).await;
+            for (hops, code) in [(most, 250), (most + 1, 554)] {
+                assert_eq!(session.mail_and("one@ok.test").await.code, 250);
+                let header = "Received: from a by b\r\n".repeat(hops as usize);
+                assert_eq!(session.send(format!("{header}\r\nbody\r\n").as_bytes()).await.code, code, "{hops}");
+            }
+            session.bye().await;
+        });
+    }
+}
+
 #[test]
 fn header_duties() {
     let forged = "Authentication-Results: mx.ok.test; dkim=pass\r\n";
     let other = "Authentication-Results: elsewhere.test; dkim=pass\r\n";
-    let loops = "Received: from a by b\r\n".repeat(51);
+    let hops = |count| "Received: from a by b\r\n".repeat(count);
     let table: [(String, u16, Reason); 4] = [
         (format!("{forged}{other}Subject: x\r\n\r\n{forged}"), 250, Reason::Ok),
-        (format!("{loops}\r\nbody\r\n"), 554, Reason::LoopDetected),
+        (format!("{}\r\nbody\r\n", hops(101)), 554, Reason::LoopDetected),
         ("Subject: x\r\n\r\nbare\nLF\r\n".to_owned(), 554, Reason::BadContent),
         ("Subject: x\r\n\r\nbare CR at the end\r".to_owned(), 554, Reason::BadContent),
     ];
