@@ -53,7 +53,7 @@ impl<Out: Direction, In: Direction> AsyncEnd<Out, In> {
     /// Sends one message.
     ///
     /// # Errors
-    /// [`ChannelError::Closed`] when the peer is gone.
+    /// [`ChannelError::Closed`] when the peer is gone; [`ChannelError::Unsendable`].
     pub async fn tell(&self, message: &Out::Message<'_>) -> Result<(), ChannelError> {
         self.tell_with(message, &[]).await
     }
@@ -63,7 +63,7 @@ impl<Out: Direction, In: Direction> AsyncEnd<Out, In> {
     /// # Errors
     /// As [`AsyncEnd::tell`].
     pub async fn tell_with(&self, message: &Out::Message<'_>, fds: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
-        let frame = Frame::of(message);
+        let frame = Frame::of(message).map_err(ChannelError::Unsendable)?;
         match self.seq.get_ref().send(frame.bytes(), fds) {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.send_when_there_is_room(frame.bytes(), fds).await,
             sent => Ok(sent?),

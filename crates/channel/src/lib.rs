@@ -23,6 +23,8 @@ pub enum ChannelError {
     Closed,
     /// The other end sent something that is not allowed: drop the channel, and with it the session.
     Hostile(WireError),
+    /// What was to be sent is nothing that the other end would accept. A fault of ours; the channel is as it was.
+    Unsendable(WireError),
     /// It did not answer in time (blocking ends with a timeout only).
     Timeout,
     /// The system refused.
@@ -34,6 +36,7 @@ impl fmt::Display for ChannelError {
         match self {
             Self::Closed => f.write_str("the other end of the channel is gone"),
             Self::Hostile(e) => write!(f, "the other end of the channel broke its rules: {e}"),
+            Self::Unsendable(e) => write!(f, "a message cannot be sent: {e}"),
             Self::Timeout => f.write_str("no answer in time on the channel"),
             Self::Io(e) => write!(f, "channel: {e}"),
         }
@@ -83,6 +86,12 @@ impl Inbox {
     #[must_use]
     pub fn new(size: usize) -> Self {
         Self { buffer: vec![0; size].into_boxed_slice(), length: 0, fds: Vec::new() }
+    }
+
+    /// A buffer for frames with one message of this direction.
+    #[must_use]
+    pub fn of<In: Direction>() -> Self {
+        Self::new(In::FRAME_MAX)
     }
 
     /// The octets of the frame.
@@ -155,7 +164,8 @@ impl<Out: Direction, In: Direction> End<Out, In> {
     /// Sends one message.
     ///
     /// # Errors
-    /// [`ChannelError::Closed`] when the peer is gone; [`ChannelError::Timeout`] when a non-blocking end is full.
+    /// [`ChannelError::Closed`] when the peer is gone; [`ChannelError::Timeout`] when a non-blocking end is full;
+    /// [`ChannelError::Unsendable`].
     pub fn tell(&self, message: &Out::Message<'_>) -> Result<(), ChannelError> {
         self.tell_with(message, &[])
     }
@@ -165,7 +175,21 @@ impl<Out: Direction, In: Direction> End<Out, In> {
     /// # Errors
     /// As [`End::tell`].
     pub fn tell_with(&self, message: &Out::Message<'_>, fds: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
-        Ok(self.seq.send(Frame::of(message).bytes(), fds)?)
+        let frame = Frame::of(message).map_err(ChannelError::Unsendable)?;
+        Ok(self.seq.send(frame.bytes(), fds)?)
+    }
+
+    /// Adds a message to `outbox`, and sends first what is in it when there is no room.
+    ///
+    /// # Errors
+    /// As [`End::tell`].
+    pub fn queue(&self, outbox: &mut Outbox<Out>, message: &Out::Message<'_>) -> Result<(), ChannelError> {
+        if outbox.push(message)? {
+            return Ok(());
+        }
+        self.flush(outbox)?;
+        // Any message has room in an empty frame.
+        outbox.push(message).map(|_| ())
     }
 
     /// Sends a frame of messages put together with [`Outbox`].
@@ -235,15 +259,17 @@ impl<Out> fmt::Debug for Outbox<Out> {
 
 impl<Out> Default for Outbox<Out> {
     fn default() -> Self {
-        Self { frame: Frame::new(), direction: PhantomData }
+        Self { frame: Frame::default(), direction: PhantomData }
     }
 }
 
 impl<Out: Direction> Outbox<Out> {
-    /// Adds a message. False when the frame is full: flush, then add again.
-    #[must_use]
-    pub fn push(&mut self, message: &Out::Message<'_>) -> bool {
-        self.frame.push(message)
+    /// Adds a message. False when there is no room for it: flush, then add again.
+    ///
+    /// # Errors
+    /// [`ChannelError::Unsendable`].
+    pub fn push(&mut self, message: &Out::Message<'_>) -> Result<bool, ChannelError> {
+        self.frame.push(message).map_err(ChannelError::Unsendable)
     }
 
     /// Octets that a message of one byte string can still hold.

@@ -1,8 +1,8 @@
 //! What a checked configuration says.
 
 use crate::profile::Profile;
-use gatepost_policy::net::Network;
 use gatepost_smtp::server::Leniency;
+use gatepost_wire::network::Network;
 use gatepost_wire::slice::{Dialect, Identity, TlsMode};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;

@@ -2,8 +2,8 @@
 
 use crate::facts::Connect;
 use crate::fault::Wrong;
-use gatepost_policy::net::{Network, NetworkFault};
 use gatepost_policy::relay::{DomainFault, check_domain, check_entry};
+use gatepost_wire::network::{Network, NetworkFault};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;

@@ -19,10 +19,10 @@ pub(crate) fn from_file(path: &Path) -> Result<Plan, String> {
         pairs: config.tls.pairs.into_iter().map(pair).collect(),
         tls_required: config.tls.required,
         tls13_only: config.tls.minimum == config::TlsVersion::V1_3,
-        leniency: config.smtp.to_bits(),
+        leniency: config.smtp,
         domains: config.relay.domains,
         any_domain: false,
-        clients: config.relay.clients.iter().map(ToString::to_string).collect(),
+        clients: config.relay.clients,
         relax: Relax {
             namespaces: relaxed(config::Relax::Namespaces),
             landlock: relaxed(config::Relax::Landlock),

@@ -63,7 +63,7 @@ fn plan(args: &TryArgs) -> Result<Plan, String> {
         pairs: vec![PairSource::Memory { certificate, key }],
         tls_required: false,
         tls13_only: false,
-        leniency: Leniency::default().to_bits(),
+        leniency: Leniency::default(),
         domains: Vec::new(),
         any_domain: true,
         clients: Vec::new(),

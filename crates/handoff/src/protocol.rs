@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn p6_asks_in_vain_are_counted_until_a_message_is_accepted() {
-        let reset = Frame::of(&Ask::Reset);
+        let reset = Frame::of(&Ask::Reset).unwrap();
         for accepted in [false, true] {
             let mut protocol = Protocol::new(Allowance::new(1 << 20));
             for _ in 0..FRUITLESS_MAX {

@@ -39,6 +39,8 @@ pub enum Offence {
     Budget,
     /// It asked for something that is not signed; or, [`SignError::Failed`], it is not to blame.
     Sign(SignError),
+    /// The signature cannot be sent: the key is larger than is provided for.
+    Unsendable(WireError),
     /// It does not read its answers.
     Deaf,
 }
@@ -47,7 +49,7 @@ impl Offence {
     /// True when the fault is ours.
     #[must_use]
     pub fn is_ours(&self) -> bool {
-        matches!(self, Self::Sign(SignError::Failed))
+        matches!(self, Self::Sign(SignError::Failed) | Self::Unsendable(_))
     }
 }
 
@@ -58,6 +60,7 @@ impl fmt::Display for Offence {
             Self::Descriptors(n) => write!(f, "{n} descriptors beside a question"),
             Self::Budget => write!(f, "more than {SIGNATURES_PER_SESSION} signatures"),
             Self::Sign(e) => e.fmt(f),
+            Self::Unsendable(e) => write!(f, "the signature cannot be sent: {e}"),
             Self::Deaf => f.write_str("does not read its answers"),
         }
     }

@@ -149,13 +149,14 @@ impl Keyholder {
                 Ok(signature) => end.tell(&Signature(&signature)).map_err(|e| match e {
                     // As many answers as a session may have always fit.
                     ChannelError::Timeout => Some(Offence::Deaf),
+                    ChannelError::Unsendable(e) => Some(Offence::Unsendable(e)),
                     _ => None,
                 }),
                 Err(offence) => Err(Some(offence)),
             },
             Err(ChannelError::Timeout) => Ok(()),
             Err(ChannelError::Hostile(e)) => Err(Some(Offence::Frame(e))),
-            Err(ChannelError::Closed | ChannelError::Io(_)) => Err(None),
+            Err(ChannelError::Closed | ChannelError::Io(_) | ChannelError::Unsendable(_)) => Err(None),
         };
         let Err(offence) = answered else { return };
         let Some((seat, end)) = self.sessions.remove(&token) else { return };

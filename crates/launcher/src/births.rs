@@ -25,7 +25,7 @@ pub(crate) fn memory(role: Role, plan: &Plan, fitness: &Fitness) -> Result<Owned
     let failed = |e: io::Error| format!("cannot hand it what it needs: {e}");
     let mut file = process::memory().map_err(failed)?;
     apart(|| {
-        let bytes = of(role, plan, fitness)?.to_bytes();
+        let bytes = octets(&of(role, plan, fitness)?)?;
         // Once more from the start, if it has to be done twice.
         file.rewind().and_then(|()| file.write_all(&bytes)).map(|()| String::new()).map_err(failed)
     })?;
@@ -133,26 +133,28 @@ fn connect_ports(role: Role, plan: &Plan) -> Vec<u16> {
 
 fn slice_of(role: Role, plan: &Plan, fitness: &Fitness) -> Result<Vec<u8>, String> {
     let modes: Vec<TlsMode> = plan.listen.iter().map(|l| l.tls).collect();
-    Ok(match role {
-        Role::Listener => ListenerSlice {
+    match role {
+        Role::Listener => octets(&ListenerSlice {
             listeners: modes,
             hostname: plan.hostname.clone(),
             sessions: plan.limits.sessions,
             sessions_per_address: plan.limits.sessions_per_address,
             offences: plan.limits.offences,
-        }
-        .to_bytes(),
-        Role::Nursery => nursery(plan, modes)?.to_bytes(),
-        Role::Keyholder => keyholder(plan)?,
-        Role::Handoff => handoff(plan).to_bytes(),
-        Role::Receiver => ReceiverSlice {
+        }),
+        Role::Nursery => octets(&nursery(plan, modes)?),
+        Role::Keyholder => octets(&keyholder(plan)?),
+        Role::Handoff => octets(&handoff(plan)),
+        Role::Receiver => octets(&ReceiverSlice {
             maildir: "/mail".to_owned(),
             socket_dir: "/lmtp".to_owned(),
             hostname: plan.hostname.clone(),
-        }
-        .to_bytes(),
-        Role::Queue => queue(plan, fitness).to_bytes(),
-    })
+        }),
+        Role::Queue => octets(&queue(plan, fitness)),
+    }
+}
+
+fn octets(slice: &impl Slice) -> Result<Vec<u8>, String> {
+    slice.to_bytes().map_err(|e| e.to_string())
 }
 
 /// A session waits for its message, so there are no more at once than sessions.
@@ -197,9 +199,9 @@ fn chains(plan: &Plan) -> Result<Vec<Chain>, String> {
     loaded.collect()
 }
 
-fn keyholder(plan: &Plan) -> Result<Vec<u8>, String> {
+fn keyholder(plan: &Plan) -> Result<KeyholderSlice, String> {
     let keys = plan.pairs.iter().map(|pair| Ok(load_pair(pair)?.1)).collect::<Result<_, String>>()?;
-    Ok(KeyholderSlice { keys }.to_bytes())
+    Ok(KeyholderSlice { keys })
 }
 
 fn handoff(plan: &Plan) -> HandoffSlice {

@@ -1,6 +1,8 @@
 //! What is to be run: the checked facts of a configuration, or of `gatepost try`.
 
 pub use gatepost_config::{Queue, QueueUser};
+use gatepost_smtp::server::Leniency;
+use gatepost_wire::network::Network;
 use gatepost_wire::slice::{Dialect, Identity, TlsMode};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,14 +24,14 @@ pub struct Plan {
     pub tls_required: bool,
     /// TLS 1.3 only.
     pub tls13_only: bool,
-    /// Where sessions are lenient, as `gatepost_smtp::server::Leniency` has it in bits.
-    pub leniency: u16,
+    /// Where sessions are lenient.
+    pub leniency: Leniency,
     /// Relay domains.
     pub domains: Vec<String>,
     /// Any domain: `try` only.
     pub any_domain: bool,
     /// Networks that may relay anywhere.
-    pub clients: Vec<String>,
+    pub clients: Vec<Network>,
     /// The MTA behind.
     pub backend: Backend,
     /// Limits.

@@ -7,6 +7,5 @@
 
 pub mod admission;
 pub mod local_part;
-pub mod net;
 pub mod relay;
 pub mod share;

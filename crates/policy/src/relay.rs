@@ -1,7 +1,7 @@
 //! Relay: which domains mail is taken for, and from whom it is taken for any domain.
 
 use crate::local_part::{self, Danger};
-use crate::net::Network;
+use gatepost_wire::network::Network;
 use std::fmt;
 use std::net::IpAddr;
 

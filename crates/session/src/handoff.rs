@@ -4,8 +4,8 @@ use crate::HandoffEnd;
 use gatepost_channel::{ChannelError, Inbox, Outbox};
 use gatepost_smtp::envelope::{CloseReason, Offer, Reason, Verdict};
 use gatepost_sys::wait;
-use gatepost_wire::SessionToHandoff;
 use gatepost_wire::session::{Answer, Ask, CONTENT_MAX, Mail, Rcpt};
+use gatepost_wire::{HandoffToSession, SessionToHandoff};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -14,8 +14,6 @@ use std::time::Duration;
 
 /// Longest wait for an answer: longer than handoff gives the backend, so that the verdict is handoff's.
 const WAIT: Duration = Duration::from_secs(700);
-/// Octets of the longest answer, with room to spare.
-const ANSWER_MAX: usize = 256;
 /// Buffer in front of the content file: small pieces are put together, large ones pass.
 const FILE_BUFFER: usize = 8 * 1024;
 
@@ -84,7 +82,7 @@ impl Handoff {
         Self {
             end,
             outbox: Outbox::default(),
-            inbox: Inbox::new(ANSWER_MAX),
+            inbox: Inbox::of::<HandoffToSession>(),
             inline_max: 0,
             offered: false,
             state: State::Idle,
@@ -201,9 +199,10 @@ impl Handoff {
         while !octets.is_empty() {
             let room = self.outbox.room().min(CONTENT_MAX);
             let (now, later) = octets.split_at_checked(room).unwrap_or((octets, &[]));
-            if now.is_empty() || !self.outbox.push(&Ask::Content(now)) {
+            if now.is_empty() {
                 self.end.flush(&mut self.outbox)?;
-                continue;
+            } else {
+                self.push(&Ask::Content(now))?;
             }
             octets = later;
         }
@@ -211,14 +210,7 @@ impl Handoff {
     }
 
     fn push(&mut self, ask: &Ask<'_>) -> Result<(), HandoffError> {
-        if !self.outbox.push(ask) {
-            self.end.flush(&mut self.outbox)?;
-            if !self.outbox.push(ask) {
-                // Nothing that the engine lets through is as large as a frame.
-                return Err(HandoffError::Untimely);
-            }
-        }
-        Ok(())
+        Ok(self.end.queue(&mut self.outbox, ask)?)
     }
 
     fn verdict(&mut self) -> Result<Verdict, HandoffError> {

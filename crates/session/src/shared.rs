@@ -1,7 +1,7 @@
 //! What all sessions of a nursery share: made once, before the first fork, and never written again.
 
 use gatepost_shell::{Patience, Signer, Times};
-use gatepost_smtp::server::{Leniency, Limits, Settings};
+use gatepost_smtp::server::{Limits, Settings};
 use gatepost_tls::{ServerConfig, TlsError};
 use gatepost_wire::link::SessionId;
 use gatepost_wire::slice::{NurserySlice, TlsMode};
@@ -45,7 +45,7 @@ impl Shared {
             message_size: slice.message_size,
             recipients: slice.recipients,
             tls_required: slice.tls_required,
-            leniency: Leniency::from_bits(slice.leniency),
+            leniency: slice.leniency,
             ..Settings::default()
         };
         Ok(Self {

@@ -50,14 +50,16 @@ pub enum Framing {
     Length,
 }
 
-/// What to do with a bare LF.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum BareLf {
-    /// It makes the content impure.
-    #[default]
-    Refuse,
-    /// It ends a line of content as CRLF would, but is never part of what ends the content.
-    Normalize,
+crate::enumeration! {
+    /// What to do with a bare LF.
+    #[derive(Default)]
+    pub enum BareLf {
+        /// It makes the content impure.
+        #[default]
+        Refuse,
+        /// It ends a line of content as CRLF would, but is never part of what ends the content.
+        Normalize,
+    }
 }
 
 /// What [`Scanner::scan`] found.

@@ -15,6 +15,7 @@
 pub mod address;
 pub mod client;
 pub mod data;
+mod enumeration;
 pub mod envelope;
 pub mod header;
 pub mod received;

@@ -24,7 +24,7 @@ const LAYERS: &[&[Row]] = &[
     ],
     &[
         ("channel", "wire sys", "tokio"),
-        ("policy", "", ""),
+        ("policy", "wire", ""),
         ("program", "sys", ""),
         ("qmail", "smtp", "memchr base64 regex-lite zeroize"),
     ],
@@ -41,7 +41,7 @@ const LAYERS: &[&[Row]] = &[
     &[
         ("handoff", "smtp wire channel sys jail role policy qmail", "tokio tracing"),
         ("keyholder", "wire channel sys jail role tls", "tracing"),
-        ("launcher", "wire channel sys jail role tls config", "sd-notify tracing"),
+        ("launcher", "smtp wire channel sys jail role tls config", "sd-notify tracing"),
         ("listener", "smtp wire channel sys jail role policy", "tokio tracing"),
         // The one role without a jail: what it runs, it runs by `program`.
         ("queue", "wire channel sys jail role qmail program", "tracing"),

@@ -1,21 +1,23 @@
-//! The frame and its fields. Integers are little-endian; byte strings carry a length of two or four octets.
+//! The frame, and what a value is made of. Integers are little-endian; octets, text and lists carry their length.
 
 use crate::{FRAME_MAX, VERSION};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Why a frame was refused. Always the sender's fault.
+/// Why a frame or a slice cannot be read, or a value cannot be written. Always the fault of who wrote it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WireError {
     /// The frame or a field ends early.
     Short,
     /// The frame does not begin with [`VERSION`].
     Version,
-    /// No message of this direction has that tag.
+    /// No message of this direction, or no variant of this field, has that tag.
     Tag(u8),
-    /// A field holds a value outside its set.
+    /// This field holds a value outside its set.
     Value(&'static str),
-    /// Bytes are left after the last field of a message.
+    /// This field is longer than its bound.
+    Long(&'static str),
+    /// Octets are left after the last field of a message.
     Trailing,
     /// More than one message where one was due, or none.
     Count,
@@ -26,9 +28,10 @@ impl fmt::Display for WireError {
         match self {
             Self::Short => f.write_str("frame ends early"),
             Self::Version => f.write_str("frame has another version"),
-            Self::Tag(tag) => write!(f, "no message with tag {tag} in this direction"),
+            Self::Tag(tag) => write!(f, "no message or variant with tag {tag}"),
             Self::Value(field) => write!(f, "value out of range in field {field}"),
-            Self::Trailing => f.write_str("bytes left after the message"),
+            Self::Long(field) => write!(f, "field {field} is too long"),
+            Self::Trailing => f.write_str("octets left after the message"),
             Self::Count => f.write_str("wrong number of messages in the frame"),
         }
     }
@@ -36,17 +39,282 @@ impl fmt::Display for WireError {
 
 impl std::error::Error for WireError {}
 
-/// A message that can be written into a frame and read from one.
-pub trait Message<'a>: Sized {
-    /// The tag that tells this message from the others of its direction.
-    fn tag(&self) -> u8;
-    /// Writes the fields.
-    fn write(&self, w: &mut Writer<'_>);
-    /// Reads the fields of the message with `tag`; must consume all of `r`.
+/// What travels between processes: a message, a slice, or a field of one.
+pub trait Value<'a>: Sized {
+    /// Octets of the largest one; `usize::MAX`: there is no bound, and no message may hold it.
+    const MAX: usize;
+    /// Appends it to `out`. `field` is its name, for errors.
+    ///
+    /// # Errors
+    /// [`WireError`] for what its reader would refuse. `out` is then of no use.
+    fn write(&self, out: &mut Vec<u8>, field: &'static str) -> Result<(), WireError>;
+    /// Reads one, and leaves the rest in `r`.
     ///
     /// # Errors
     /// [`WireError`] for an unknown tag, a short body or a value outside its set.
-    fn read(tag: u8, r: &mut Reader<'a>) -> Result<Self, WireError>;
+    fn read(r: &mut Reader<'a>, field: &'static str) -> Result<Self, WireError>;
+}
+
+/// Another way to write a `T` than its own, chosen where a field is declared: `field: T as Coding`.
+#[allow(missing_docs)] // As in [`Value`].
+pub trait Coding<'a, T> {
+    const MAX: usize;
+    #[allow(clippy::missing_errors_doc)]
+    fn write(value: &T, out: &mut Vec<u8>, field: &'static str) -> Result<(), WireError>;
+    #[allow(clippy::missing_errors_doc)]
+    fn read(r: &mut Reader<'a>, field: &'static str) -> Result<T, WireError>;
+}
+
+/// As [`Value`] has it.
+#[derive(Debug)]
+pub enum Plain {}
+/// At most `MAX` octets.
+#[derive(Debug)]
+pub enum Octets<const MAX: usize> {}
+/// At most `MAX` octets, none of them NUL: it may become a part of an environment or an envelope, where NUL ends a string.
+#[derive(Debug)]
+pub enum NoNul<const MAX: usize> {}
+/// A presence octet, then by `C`.
+#[derive(Debug)]
+pub struct Maybe<C>(std::marker::PhantomData<C>);
+/// As [`Value`] has it, but no larger than `MAX` octets.
+#[derive(Debug)]
+pub enum Within<const MAX: usize> {}
+
+impl<'a, T: Value<'a>> Coding<'a, T> for Plain {
+    const MAX: usize = T::MAX;
+    fn write(value: &T, out: &mut Vec<u8>, field: &'static str) -> Result<(), WireError> {
+        value.write(out, field)
+    }
+    fn read(r: &mut Reader<'a>, field: &'static str) -> Result<T, WireError> {
+        T::read(r, field)
+    }
+}
+
+impl<'a, const MAX: usize> Coding<'a, &'a [u8]> for Octets<MAX> {
+    const MAX: usize = 2 + MAX;
+    fn write(value: &&'a [u8], out: &mut Vec<u8>, field: &'static str) -> Result<(), WireError> {
+        let length = u16::try_from(value.len()).map_err(|_| WireError::Long(field))?;
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(value);
+        if value.len() > MAX { Err(WireError::Long(field)) } else { Ok(()) }
+    }
+    fn read(r: &mut Reader<'a>, field: &'static str) -> Result<&'a [u8], WireError> {
+        let length = usize::from(u16::read(r, field)?);
+        if length > MAX { Err(WireError::Long(field)) } else { r.take(length) }
+    }
+}
+
+impl<'a, const MAX: usize> Coding<'a, &'a [u8]> for NoNul<MAX> {
+    const MAX: usize = <Octets<MAX> as Coding<'a, &'a [u8]>>::MAX;
+    fn write(value: &&'a [u8], out: &mut Vec<u8>, field: &'static str) -> Result<(), WireError> {
+        if value.contains(&0) { Err(WireError::Value(field)) } else { Octets::<MAX>::write(value, out, field) }
+    }
+    fn read(r: &mut Reader<'a>, field: &'static str) -> Result<&'a [u8], WireError> {
+        let octets = Octets::<MAX>::read(r, field)?;
+        if octets.contains(&0) { Err(WireError::Value(field)) } else { Ok(octets) }
+    }
+}
+
+impl<'a, T, C: Coding<'a, T>> Coding<'a, Option<T>> for Maybe<C> {
+    const MAX: usize = C::MAX.saturating_add(1);
+    fn write(value: &Option<T>, out: &mut Vec<u8>, field: &'static str) -> Result<(), WireError> {
+        value.is_some().write(out, field)?;
+        value.as_ref().map_or(Ok(()), |value| C::write(value, out, field))
+    }
+    fn read(r: &mut Reader<'a>, field: &'static str) -> Result<Option<T>, WireError> {
+        if bool::read(r, field)? { C::read(r, field).map(Some) } else { Ok(None) }
+    }
+}
+
+impl<'a, T: Value<'a>, const MAX: usize> Coding<'a, T> for Within<MAX> {
+    const MAX: usize = MAX;
+    fn write(value: &T, out: &mut Vec<u8>, field: &'static str) -> Result<(), WireError> {
+        let before = out.len();
+        value.write(out, field)?;
+        if out.len().saturating_sub(before) > MAX { Err(WireError::Long(field)) } else { Ok(()) }
+    }
+    fn read(r: &mut Reader<'a>, field: &'static str) -> Result<T, WireError> {
+        let before = r.0.len();
+        let value = T::read(r, field)?;
+        if before.saturating_sub(r.0.len()) > MAX { Err(WireError::Long(field)) } else { Ok(value) }
+    }
+}
+
+macro_rules! integers {
+    ($($type:ty)*) => {$(
+        impl Value<'_> for $type {
+            const MAX: usize = size_of::<$type>();
+            fn write(&self, out: &mut Vec<u8>, _: &'static str) -> Result<(), WireError> {
+                out.extend_from_slice(&self.to_le_bytes());
+                Ok(())
+            }
+            fn read(r: &mut Reader<'_>, _: &'static str) -> Result<Self, WireError> {
+                Ok(Self::from_le_bytes(r.array()?))
+            }
+        }
+    )*};
+}
+
+integers! { u8 u16 u32 u64 }
+
+/// 0 or 1, nothing else.
+impl Value<'_> for bool {
+    const MAX: usize = 1;
+    fn write(&self, out: &mut Vec<u8>, field: &'static str) -> Result<(), WireError> {
+        u8::from(*self).write(out, field)
+    }
+    fn read(r: &mut Reader<'_>, field: &'static str) -> Result<Self, WireError> {
+        match u8::read(r, field)? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(WireError::Value(field)),
+        }
+    }
+}
+
+impl<'a, T: Value<'a>> Value<'a> for Option<T> {
+    const MAX: usize = <Maybe<Plain> as Coding<'a, Option<T>>>::MAX;
+    fn write(&self, out: &mut Vec<u8>, field: &'static str) -> Result<(), WireError> {
+        Maybe::<Plain>::write(self, out, field)
+    }
+    fn read(r: &mut Reader<'a>, field: &'static str) -> Result<Self, WireError> {
+        Maybe::<Plain>::read(r, field)
+    }
+}
+
+/// Four octets for their number, then one after the other.
+impl<'a, T: Value<'a>> Value<'a> for Vec<T> {
+    const MAX: usize = usize::MAX;
+    fn write(&self, out: &mut Vec<u8>, field: &'static str) -> Result<(), WireError> {
+        u32::try_from(self.len()).map_err(|_| WireError::Long(field))?.write(out, field)?;
+        self.iter().try_for_each(|item| item.write(out, field))
+    }
+    fn read(r: &mut Reader<'a>, field: &'static str) -> Result<Self, WireError> {
+        let count = u32::read(r, field)?;
+        (0..count).map(|_| T::read(r, field)).collect()
+    }
+}
+
+/// UTF-8.
+impl Value<'_> for String {
+    const MAX: usize = usize::MAX;
+    fn write(&self, out: &mut Vec<u8>, field: &'static str) -> Result<(), WireError> {
+        u32::try_from(self.len()).map_err(|_| WireError::Long(field))?.write(out, field)?;
+        out.extend_from_slice(self.as_bytes());
+        Ok(())
+    }
+    fn read(r: &mut Reader<'_>, field: &'static str) -> Result<Self, WireError> {
+        let length = u32::read(r, field)?;
+        let octets = r.take(usize::try_from(length).map_err(|_| WireError::Short)?)?;
+        Ok(std::str::from_utf8(octets).map_err(|_| WireError::Value(field))?.to_owned())
+    }
+}
+
+impl<'a, A: Value<'a>, B: Value<'a>, C: Value<'a>> Value<'a> for (A, B, C) {
+    const MAX: usize = sum(&[A::MAX, B::MAX, C::MAX]);
+    fn write(&self, out: &mut Vec<u8>, field: &'static str) -> Result<(), WireError> {
+        self.0.write(out, field)?;
+        self.1.write(out, field)?;
+        self.2.write(out, field)
+    }
+    fn read(r: &mut Reader<'a>, field: &'static str) -> Result<Self, WireError> {
+        Ok((A::read(r, field)?, B::read(r, field)?, C::read(r, field)?))
+    }
+}
+
+/// 4 or 6, then its octets.
+impl Value<'_> for IpAddr {
+    const MAX: usize = 1 + 16;
+    fn write(&self, out: &mut Vec<u8>, _: &'static str) -> Result<(), WireError> {
+        match self {
+            IpAddr::V4(ip) => {
+                out.push(4);
+                out.extend_from_slice(&ip.octets());
+            }
+            IpAddr::V6(ip) => {
+                out.push(6);
+                out.extend_from_slice(&ip.octets());
+            }
+        }
+        Ok(())
+    }
+    fn read(r: &mut Reader<'_>, field: &'static str) -> Result<Self, WireError> {
+        match u8::read(r, field)? {
+            4 => Ok(IpAddr::V4(Ipv4Addr::from(r.array::<4>()?))),
+            6 => Ok(IpAddr::V6(Ipv6Addr::from(r.array::<16>()?))),
+            _ => Err(WireError::Value(field)),
+        }
+    }
+}
+
+/// Its address and port; scope and flow of IPv6 stay behind.
+impl Value<'_> for SocketAddr {
+    const MAX: usize = IpAddr::MAX + 2;
+    fn write(&self, out: &mut Vec<u8>, field: &'static str) -> Result<(), WireError> {
+        self.ip().write(out, field)?;
+        self.port().write(out, field)
+    }
+    fn read(r: &mut Reader<'_>, field: &'static str) -> Result<Self, WireError> {
+        Ok(SocketAddr::new(IpAddr::read(r, field)?, u16::read(r, field)?))
+    }
+}
+
+/// The octets of all parts together.
+pub(crate) const fn sum(parts: &[usize]) -> usize {
+    match parts {
+        [] => 0,
+        [first, rest @ ..] => first.saturating_add(sum(rest)),
+    }
+}
+
+/// The octets of the largest part.
+pub(crate) const fn largest(parts: &[usize]) -> usize {
+    match parts {
+        [] => 0,
+        [first, rest @ ..] => {
+            let others = largest(rest);
+            if *first > others { *first } else { others }
+        }
+    }
+}
+
+/// What is left of a frame or slice to be read.
+#[derive(Debug)]
+pub struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, n: usize) -> Result<&'a [u8], WireError> {
+        let (head, tail) = self.0.split_at_checked(n).ok_or(WireError::Short)?;
+        self.0 = tail;
+        Ok(head)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
+        self.take(N)?.try_into().map_err(|_| WireError::Short)
+    }
+}
+
+/// The value that `octets` are, all of them.
+///
+/// # Errors
+/// As [`Value::read`]; [`WireError::Trailing`] when something is left.
+pub fn read_all<'a, T: Value<'a>>(octets: &'a [u8]) -> Result<T, WireError> {
+    let mut r = Reader(octets);
+    let value = T::read(&mut r, "value")?;
+    if r.0.is_empty() { Ok(value) } else { Err(WireError::Trailing) }
+}
+
+/// Octets of a message's length.
+const LENGTH: usize = 2;
+/// Octets of the largest message: one in a frame of its own.
+pub const MESSAGE_MAX: usize = FRAME_MAX - 1 - LENGTH;
+const _: () = assert!(MESSAGE_MAX <= u16::MAX as usize);
+
+/// Octets of the largest frame with one `T`: enough for a channel whose frames hold one message each.
+#[must_use]
+pub const fn frame_max<'a, T: Value<'a>>() -> usize {
+    sum(&[1, LENGTH, T::MAX])
 }
 
 /// A frame being put together. Reusable: its buffer is kept between frames.
@@ -57,42 +325,41 @@ pub struct Frame {
 
 impl Default for Frame {
     fn default() -> Self {
-        Self::new()
+        Self { bytes: vec![VERSION] }
     }
 }
 
 impl Frame {
-    /// An empty frame: the version byte alone.
-    #[must_use]
-    pub fn new() -> Self {
-        Self { bytes: vec![VERSION] }
-    }
-
     /// A frame that holds one message.
-    #[must_use]
-    pub fn of<'a>(message: &impl Message<'a>) -> Self {
-        let mut frame = Self::new();
-        frame.push(message);
-        frame
+    ///
+    /// # Errors
+    /// [`WireError`] for a message that its receiver would refuse.
+    pub fn of<'a>(message: &impl Value<'a>) -> Result<Self, WireError> {
+        let mut frame = Self::default();
+        // No message is larger than an empty frame has room for.
+        frame.push(message)?;
+        Ok(frame)
     }
 
-    /// Appends a message. False, and the frame unchanged, when it would outgrow [`FRAME_MAX`].
-    pub fn push<'a>(&mut self, message: &impl Message<'a>) -> bool {
+    /// Appends a message. False, and the frame unchanged, when there is no room for it behind the others.
+    ///
+    /// # Errors
+    /// [`WireError`], and the frame unchanged, for a message that its receiver would refuse.
+    pub fn push<'a, T: Value<'a>>(&mut self, message: &T) -> Result<bool, WireError> {
         let start = self.bytes.len();
-        self.bytes.push(message.tag());
-        self.bytes.extend_from_slice(&[0; 4]);
+        self.bytes.extend_from_slice(&[0; LENGTH]);
         let body = self.bytes.len();
-        message.write(&mut Writer(&mut self.bytes));
-        let length = self.bytes.len().saturating_sub(body);
-        if self.bytes.len() > FRAME_MAX {
-            self.bytes.truncate(start);
-            return false;
+        let written = message.write(&mut self.bytes, "message");
+        let length = u16::try_from(self.bytes.len().saturating_sub(body)).map_err(|_| WireError::Long("message"));
+        let fits = self.bytes.len() <= FRAME_MAX;
+        match (written.and(length), self.bytes.get_mut(start..body)) {
+            (Ok(length), Some(field)) if fits => field.copy_from_slice(&length.to_le_bytes()),
+            (result, _) => {
+                self.bytes.truncate(start);
+                return result.map(|_| false);
+            }
         }
-        let length = u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
-        if let Some(field) = self.bytes.get_mut(start.saturating_add(1)..body) {
-            field.copy_from_slice(&length);
-        }
-        true
+        Ok(true)
     }
 
     /// True while no message has been added.
@@ -101,10 +368,10 @@ impl Frame {
         self.bytes.len() <= 1
     }
 
-    /// Octets that a `Content`-like message of one byte string can still hold.
+    /// Octets that a message of a tag and one byte string can still hold.
     #[must_use]
     pub fn room(&self) -> usize {
-        FRAME_MAX.saturating_sub(self.bytes.len()).saturating_sub(1 + 4 + 4)
+        FRAME_MAX.saturating_sub(self.bytes.len()).saturating_sub(LENGTH + 1 + 2)
     }
 
     /// The octets to send.
@@ -127,7 +394,7 @@ pub struct Messages<'a, M> {
     kind: std::marker::PhantomData<M>,
 }
 
-impl<'a, M: Message<'a>> Messages<'a, M> {
+impl<'a, M: Value<'a>> Messages<'a, M> {
     /// Reads `frame` as a sequence of `M`.
     #[must_use]
     pub fn of(frame: &'a [u8]) -> Self {
@@ -154,16 +421,14 @@ impl<'a, M: Message<'a>> Messages<'a, M> {
 
     fn message(&mut self) -> Result<M, WireError> {
         let mut r = Reader(self.rest);
-        let tag = r.u8()?;
-        let body = r.bytes32()?;
+        let length = u16::read(&mut r, "length")?;
+        let body = r.take(usize::from(length))?;
         self.rest = r.0;
-        let mut body = Reader(body);
-        let message = M::read(tag, &mut body)?;
-        if body.0.is_empty() { Ok(message) } else { Err(WireError::Trailing) }
+        read_all(body)
     }
 }
 
-impl<'a, M: Message<'a>> Iterator for Messages<'a, M> {
+impl<'a, M: Value<'a>> Iterator for Messages<'a, M> {
     type Item = Result<M, WireError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -179,146 +444,5 @@ impl<'a, M: Message<'a>> Iterator for Messages<'a, M> {
             self.rest = &[];
         }
         Some(item)
-    }
-}
-
-/// Appends fields to a buffer.
-#[derive(Debug)]
-pub struct Writer<'a>(pub &'a mut Vec<u8>);
-
-impl Writer<'_> {
-    /// One octet.
-    pub fn u8(&mut self, v: u8) {
-        self.0.push(v);
-    }
-    /// A truth value as 0 or 1.
-    pub fn bool(&mut self, v: bool) {
-        self.u8(u8::from(v));
-    }
-    /// Two octets.
-    pub fn u16(&mut self, v: u16) {
-        self.0.extend_from_slice(&v.to_le_bytes());
-    }
-    /// Four octets.
-    pub fn u32(&mut self, v: u32) {
-        self.0.extend_from_slice(&v.to_le_bytes());
-    }
-    /// Eight octets.
-    pub fn u64(&mut self, v: u64) {
-        self.0.extend_from_slice(&v.to_le_bytes());
-    }
-    /// A byte string of at most 65 535 octets; a longer one is cut, which its reader's own checks then refuse.
-    pub fn bytes16(&mut self, v: &[u8]) {
-        let length = u16::try_from(v.len()).unwrap_or(u16::MAX);
-        self.u16(length);
-        self.0.extend_from_slice(v.get(..usize::from(length)).unwrap_or(v));
-    }
-    /// A byte string with a length of four octets.
-    pub fn bytes32(&mut self, v: &[u8]) {
-        self.u32(u32::try_from(v.len()).unwrap_or(u32::MAX));
-        self.0.extend_from_slice(v);
-    }
-    /// A presence octet, then the value.
-    pub fn option<T>(&mut self, v: Option<T>, write: impl FnOnce(&mut Self, T)) {
-        self.bool(v.is_some());
-        if let Some(v) = v {
-            write(self, v);
-        }
-    }
-    /// One octet: the value's place among `all`.
-    pub fn code<T: PartialEq>(&mut self, all: &[T], v: T) {
-        let place = all.iter().position(|one| *one == v).unwrap_or(usize::MAX);
-        self.u8(u8::try_from(place).unwrap_or(u8::MAX));
-    }
-    /// An address and port.
-    pub fn socket_addr(&mut self, v: SocketAddr) {
-        match v.ip() {
-            IpAddr::V4(ip) => {
-                self.u8(4);
-                self.0.extend_from_slice(&ip.octets());
-            }
-            IpAddr::V6(ip) => {
-                self.u8(6);
-                self.0.extend_from_slice(&ip.octets());
-            }
-        }
-        self.u16(v.port());
-    }
-}
-
-/// Takes fields from a body. Every method fails with [`WireError::Short`] when the body ends early.
-#[derive(Debug)]
-pub struct Reader<'a>(pub &'a [u8]);
-
-#[allow(clippy::missing_errors_doc)] // Said once, above.
-impl<'a> Reader<'a> {
-    fn take(&mut self, n: usize) -> Result<&'a [u8], WireError> {
-        let (head, tail) = self.0.split_at_checked(n).ok_or(WireError::Short)?;
-        self.0 = tail;
-        Ok(head)
-    }
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
-        self.take(N)?.try_into().map_err(|_| WireError::Short)
-    }
-    /// True when nothing is left.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-    /// One octet.
-    pub fn u8(&mut self) -> Result<u8, WireError> {
-        Ok(u8::from_le_bytes(self.array()?))
-    }
-    /// 0 or 1, nothing else.
-    pub fn bool(&mut self) -> Result<bool, WireError> {
-        match self.u8()? {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(WireError::Value("bool")),
-        }
-    }
-    /// Two octets.
-    pub fn u16(&mut self) -> Result<u16, WireError> {
-        Ok(u16::from_le_bytes(self.array()?))
-    }
-    /// Four octets.
-    pub fn u32(&mut self) -> Result<u32, WireError> {
-        Ok(u32::from_le_bytes(self.array()?))
-    }
-    /// Eight octets.
-    pub fn u64(&mut self) -> Result<u64, WireError> {
-        Ok(u64::from_le_bytes(self.array()?))
-    }
-    /// A byte string with a length of two octets.
-    pub fn bytes16(&mut self) -> Result<&'a [u8], WireError> {
-        let n = self.u16()?;
-        self.take(usize::from(n))
-    }
-    /// A byte string with a length of four octets.
-    pub fn bytes32(&mut self) -> Result<&'a [u8], WireError> {
-        let n = self.u32()?;
-        self.take(usize::try_from(n).map_err(|_| WireError::Short)?)
-    }
-    /// UTF-8 text with a length of two octets.
-    pub fn text16(&mut self) -> Result<String, WireError> {
-        let bytes = self.bytes16()?;
-        Ok(std::str::from_utf8(bytes).map_err(|_| WireError::Value("text"))?.to_owned())
-    }
-    /// A value behind a presence octet.
-    pub fn option<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, WireError>) -> Result<Option<T>, WireError> {
-        if self.bool()? { read(self).map(Some) } else { Ok(None) }
-    }
-    /// A value of `all` by its place in it.
-    pub fn code<T: Copy>(&mut self, all: &[T], field: &'static str) -> Result<T, WireError> {
-        all.get(usize::from(self.u8()?)).copied().ok_or(WireError::Value(field))
-    }
-    /// An address and port.
-    pub fn socket_addr(&mut self) -> Result<SocketAddr, WireError> {
-        let ip = match self.u8()? {
-            4 => IpAddr::V4(Ipv4Addr::from(self.array::<4>()?)),
-            6 => IpAddr::V6(Ipv6Addr::from(self.array::<16>()?)),
-            _ => return Err(WireError::Value("address family")),
-        };
-        Ok(SocketAddr::new(ip, self.u16()?))
     }
 }

@@ -1,6 +1,7 @@
 //! Every message between processes, both directions: bounded, typed, versioned.
 //!
-//! A frame is one datagram of a `SOCK_SEQPACKET` pair: a version byte, then messages, each a tag, a length and a body.
+//! A frame is one datagram of a `SOCK_SEQPACKET` pair: a version octet, then messages, each behind its length. Messages, slices
+//! and codes are declared by the macros of `declare`; what is written and what is read follow from that.
 //! Descriptors travel beside a frame, never inside it. A frame that does not decode to the last byte is hostile: the
 //! receiver drops the channel, which ends the sender's session and nothing else.
 //!
@@ -24,19 +25,23 @@
 
 pub mod codec;
 pub mod control;
+mod declare;
 pub mod door;
 pub mod link;
+pub mod network;
 pub mod queue;
 pub mod session;
 pub mod sign;
 pub mod slice;
 
-pub use codec::{Frame, Message, Messages, Reader, WireError, Writer};
+pub use codec::{Frame, Messages, Value, WireError};
 
 /// One direction of a channel: the set of messages that may be sent along it.
 pub trait Direction {
     /// What travels in this direction, borrowed from the frame it came in.
-    type Message<'a>: Message<'a>;
+    type Message<'a>: Value<'a>;
+    /// Octets of the largest frame with one message, which is what a receiver needs unless frames hold several.
+    const FRAME_MAX: usize = codec::frame_max::<Self::Message<'static>>();
 }
 
 /// Largest frame, in bytes, version byte included. One receive buffer of this size serves any channel.
@@ -53,6 +58,7 @@ macro_rules! directions {
         impl Direction for $name {
             type Message<'a> = $message;
         }
+        const _: () = assert!(<$name as Direction>::FRAME_MAX <= FRAME_MAX, "a field of its messages has no bound, or too large a one");
     )*};
 }
 

@@ -5,7 +5,7 @@ use crate::facts::Relay;
 use crate::fault::{Page, Wrong, utf8};
 use crate::section::{Section, plain};
 use crate::value;
-use gatepost_policy::net::Network;
+use gatepost_wire::network::Network;
 use std::io;
 use std::path::{Path, PathBuf};
 use toml::Spanned;

@@ -70,7 +70,7 @@ impl Scene {
             hostname: "mx.ok.test".to_owned(),
             domains: vec!["ok.test".to_owned()],
             any_domain: false,
-            clients: vec!["198.51.100.0/24".to_owned()],
+            clients: vec!["198.51.100.0/24".parse().unwrap()],
             dialect: Dialect::Smtp,
             identity: Identity::Xclient,
             connect: vec![Connect::Unix(directory.join("mta").to_str().unwrap().to_owned())],
@@ -176,7 +176,7 @@ impl Session {
     fn say(&self, asks: &[Ask<'_>]) {
         let mut outbox = Outbox::default();
         for ask in asks {
-            assert!(outbox.push(ask));
+            assert!(outbox.push(ask).unwrap());
         }
         self.frames.flush(&mut outbox).unwrap();
     }

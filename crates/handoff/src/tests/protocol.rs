@@ -26,9 +26,9 @@ proptest! {
         let mut protocol = Protocol::new(Allowance::new(1 << 20));
         let mut accepted = 0;
         for (asks, good) in frames {
-            let mut frame = Frame::new();
+            let mut frame = Frame::default();
             for number in &asks {
-                prop_assert!(frame.push(&ask(*number)));
+                prop_assert!(frame.push(&ask(*number)).unwrap());
                 if matches!(number % 8, 0 | 5 | 7) {
                     accepted = 0;
                 }

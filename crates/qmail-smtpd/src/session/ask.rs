@@ -3,16 +3,14 @@
 use crate::DoorEnd;
 use gatepost_channel::{ChannelError, Inbox, Outbox};
 use gatepost_smtp::envelope::{CloseReason, Then};
-use gatepost_wire::SessionToDoor;
 use gatepost_wire::door::{Answer, Ask, CONTENT_MAX, LINES_MAX, PAIRS_MAX};
 use gatepost_wire::slice::Chain;
+use gatepost_wire::{DoorToSession, SessionToDoor};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// Longest wait for an answer. A queue program may take its time; qmail-queue gives itself a day.
 const WAIT: Duration = Duration::from_secs(24 * 3600);
-/// Largest chain that fits an answer: a frame.
-const ANSWER_MAX: usize = gatepost_wire::FRAME_MAX;
 
 /// The door is of no more use: gone, or it answered what was not asked. Ours, never the client's fault.
 #[derive(Debug)]
@@ -61,12 +59,7 @@ impl Door {
     /// Says what is not answered; it travels with the next question.
     pub(crate) fn tell(&mut self, ask: &Ask<'_>) -> Result<(), DoorLost> {
         self.hand_over()?;
-        if self.outbox.push(ask) {
-            return Ok(());
-        }
-        self.end.flush(&mut self.outbox)?;
-        // Nothing that the engine lets through is as large as a frame.
-        if self.outbox.push(ask) { Ok(()) } else { Err(DoorLost) }
+        Ok(self.end.queue(&mut self.outbox, ask)?)
     }
 
     /// Says what is not answered and is to be heard at once, not with the next question: that may never come.
@@ -105,7 +98,7 @@ impl Door {
         self.tell(&Ask::StartTls)?;
         self.end.flush(&mut self.outbox)?;
         let mut chains = Vec::new();
-        let mut inbox = Inbox::new(ANSWER_MAX);
+        let mut inbox = Inbox::of::<DoorToSession>();
         loop {
             let (answer, fds) = self.end.recv_with(&mut inbox)?;
             match (answer, <[_; 1]>::try_from(fds)) {

@@ -289,7 +289,7 @@ mod tests {
     fn p6_the_longest_line_that_may_be_asked_for_is_no_offence() {
         for length in [0, ARGUMENT_MAX, ARGUMENT_MAX + 1, usize::try_from(LINE_MAX).unwrap()] {
             let name = vec![b'x'; length];
-            let frame = Frame::of(&Ask::Helo(sayable(&name)));
+            let frame = Frame::of(&Ask::Helo(sayable(&name))).unwrap();
             let heard = Messages::<Ask<'_>>::one(frame.bytes()).unwrap();
             assert_eq!(heard, Ask::Helo(&name[..length.min(ARGUMENT_MAX)]));
         }

@@ -282,8 +282,8 @@ fn p6_under_stress_the_second_mistake_is_the_last() {
 
 #[test]
 fn each_leniency_of_the_slice_reaches_the_engine() {
-    for (bits, reply) in [(Leniency::default().to_bits(), "250 "), (Leniency::strict().to_bits(), "501 5.1.7 ")] {
-        let rig = Rig::with(NurserySlice { leniency: bits, ..slice(TlsMode::Off) }, Manners::default());
+    for (leniency, reply) in [(Leniency::default(), "250 "), (Leniency::strict(), "501 5.1.7 ")] {
+        let rig = Rig::with(NurserySlice { leniency, ..slice(TlsMode::Off) }, Manners::default());
         let mut client = client(&rig);
         client.hear("220 ");
         client.expect("HELO client.example", "250 ");

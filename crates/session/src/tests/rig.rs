@@ -225,7 +225,7 @@ pub(crate) fn slice(mode: TlsMode) -> NurserySlice {
         data: 1 << 20,
         message_size: 50 << 20,
         recipients: 100,
-        leniency: Leniency::default().to_bits(),
+        leniency: Leniency::default(),
         command_timeout: 300,
         content_timeout: 300,
         minimum_rate: 100,

@@ -103,7 +103,7 @@ impl Default for Leniency {
 /// A leniency's place in the struct.
 type Place = fn(&mut Leniency) -> &mut bool;
 
-/// The leniencies that are on or off, under the names they have in a configuration; the order is that of their bits.
+/// The leniencies that are on or off, under the names they have in a configuration.
 const SWITCHES: [(&str, Place); 14] = [
     ("extra_spaces", |leniency| &mut leniency.extra_spaces),
     ("no_brackets", |leniency| &mut leniency.no_brackets),
@@ -120,8 +120,6 @@ const SWITCHES: [(&str, Place); 14] = [
     ("lf_in_commands", |leniency| &mut leniency.lf_in_commands),
     ("drain_impure", |leniency| &mut leniency.drain_impure),
 ];
-/// Bits behind the switches: a bare LF is normalized in DATA, in BDAT.
-const NORMALIZE: [u16; 2] = [1 << SWITCHES.len(), 1 << (SWITCHES.len() + 1)];
 
 impl Leniency {
     /// The names of the leniencies that are on or off.
@@ -132,27 +130,6 @@ impl Leniency {
     /// The leniency of this name, if there is one.
     pub fn switch(&mut self, name: &str) -> Option<&mut bool> {
         SWITCHES.iter().find(|(known, _)| *known == name).map(|(_, place)| place(self))
-    }
-
-    /// All of it as one number, for another process of the same build.
-    #[must_use]
-    pub fn to_bits(mut self) -> u16 {
-        let normalize = |choice, bit| if choice == BareLf::Normalize { bit } else { 0 };
-        let [data, chunks] = NORMALIZE;
-        let lf = normalize(self.lf_in_data, data) | normalize(self.lf_in_chunks, chunks);
-        (0_u16..).zip(SWITCHES).fold(lf, |bits, (n, (_, place))| bits | u16::from(*place(&mut self)) << n)
-    }
-
-    /// What [`Leniency::to_bits`] made a number of. Any number is a leniency.
-    #[must_use]
-    pub fn from_bits(bits: u16) -> Self {
-        let mut leniency = Self::strict();
-        for (n, (_, place)) in (0_u16..).zip(SWITCHES) {
-            *place(&mut leniency) = bits >> n & 1 == 1;
-        }
-        let choice = |bit| if bits & bit == 0 { BareLf::Refuse } else { BareLf::Normalize };
-        [leniency.lf_in_data, leniency.lf_in_chunks] = NORMALIZE.map(choice);
-        leniency
     }
 
     /// None at all: the letter of the RFCs.
@@ -256,21 +233,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_leniency_has_a_bit_and_a_name() {
-        for leniency in [Leniency::default(), Leniency::strict()] {
-            assert_eq!(Leniency::from_bits(leniency.to_bits()), leniency);
+    fn every_name_is_that_of_a_leniency_of_its_own() {
+        let mut all = Leniency::strict();
+        for name in Leniency::names() {
+            let switch = all.switch(name).unwrap();
+            assert!(!std::mem::replace(switch, true), "{name}");
         }
-        assert_eq!(Leniency::strict().to_bits(), 0);
-        // Each bit of the number is taken: the next leniency needs a longer one.
-        assert_eq!(Leniency::from_bits(u16::MAX).to_bits(), u16::MAX);
-        for bit in 0..u16::BITS {
-            assert_eq!(Leniency::from_bits(1 << bit).to_bits(), 1 << bit);
-        }
-        for (n, name) in Leniency::names().enumerate() {
-            let mut leniency = Leniency::strict();
-            *leniency.switch(name).unwrap() = true;
-            assert_eq!(leniency.to_bits(), 1 << n, "{name}");
-        }
+        let lenient = Leniency { no_helo: false, lf_in_commands: false, lf_in_chunks: BareLf::Normalize, ..all };
+        assert_eq!(lenient, Leniency::default());
         assert_eq!(Leniency::strict().switch("lf_in_data"), None);
     }
 }

@@ -35,9 +35,11 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     ("send the keyholder a frame that is too long", |p, _| frame(&p.keyholder, &vec![1; FRAME_MAX + 1])),
     ("send the keyholder an empty frame", |p, _| frame(&p.keyholder, &[])),
     ("send the keyholder another version", |p, _| frame(&p.keyholder, &[9, 1, 0, 0, 0, 0])),
-    ("open a session at the keyholder", |p, _| frame(&p.keyholder, Frame::of(&OpenKey { id: SessionId(1) }).bytes())),
-    ("ask the keyholder what handoff is asked", |p, _| frame(&p.keyholder, Frame::of(&Ask::Spool).bytes())),
-    ("answer the keyholder", |p, _| frame(&p.keyholder, Frame::of(&Signature(&[7; 64])).bytes())),
+    ("open a session at the keyholder", |p, _| {
+        frame(&p.keyholder, Frame::of(&OpenKey { id: SessionId(1) }).unwrap().bytes())
+    }),
+    ("ask the keyholder what handoff is asked", |p, _| frame(&p.keyholder, Frame::of(&Ask::Spool).unwrap().bytes())),
+    ("answer the keyholder", |p, _| frame(&p.keyholder, Frame::of(&Signature(&[7; 64])).unwrap().bytes())),
     ("send the keyholder descriptors", |p, count| descriptors(p, count)),
     ("send the keyholder its own channel", own_channel),
 ];
@@ -72,13 +74,16 @@ fn frame(channel: &Seq, frame: &[u8]) -> Outcome {
     }
 }
 
+/// A [`Sign`] whose message may be longer than one of ours can be.
 fn sign(prisoner: &mut Prisoner, scheme: u16, message: &[u8]) -> Outcome {
-    frame(&prisoner.keyholder, Frame::of(&Sign { pair: 0, scheme, message }).bytes())
+    let two = |n: usize| u16::try_from(n).expect("a short message").to_le_bytes();
+    let head = [&[1][..], &two(1 + 2 + 2 + message.len()), &[0], &scheme.to_le_bytes(), &two(message.len())].concat();
+    frame(&prisoner.keyholder, &[&head, message].concat())
 }
 
 fn no_such_key(prisoner: &mut Prisoner, _: &str) -> Outcome {
     let message = verify(CONTEXT, 32);
-    frame(&prisoner.keyholder, Frame::of(&Sign { pair: 9, scheme: ECDSA_P256, message: &message }).bytes())
+    frame(&prisoner.keyholder, Frame::of(&Sign { pair: 9, scheme: ECDSA_P256, message: &message }).unwrap().bytes())
 }
 
 fn thrice(prisoner: &mut Prisoner, _: &str) -> Outcome {
@@ -89,8 +94,8 @@ fn thrice(prisoner: &mut Prisoner, _: &str) -> Outcome {
 fn twice_at_once(prisoner: &mut Prisoner, _: &str) -> Outcome {
     let message = verify(CONTEXT, 32);
     let sign = Sign { pair: 0, scheme: ECDSA_P256, message: &message };
-    let mut both = Frame::of(&sign);
-    assert!(both.push(&sign));
+    let mut both = Frame::of(&sign).unwrap();
+    assert!(both.push(&sign).unwrap());
     frame(&prisoner.keyholder, both.bytes())
 }
 
@@ -103,7 +108,7 @@ fn garbage(prisoner: &mut Prisoner) -> Outcome {
 fn descriptors(prisoner: &mut Prisoner, count: &str) -> Outcome {
     let count: usize = count.parse().expect("a number");
     let message = verify(CONTEXT, 32);
-    let question = Frame::of(&Sign { pair: 0, scheme: ECDSA_P256, message: &message });
+    let question = Frame::of(&Sign { pair: 0, scheme: ECDSA_P256, message: &message }).unwrap();
     let fds = vec![prisoner.client.as_fd(); count];
     match prisoner.keyholder.send(question.bytes(), &fds) {
         Ok(()) => hear(&prisoner.keyholder),

@@ -82,7 +82,7 @@ fn serve(directory: &Path, backend: &str, honest: &str, hostile: &str) -> ExitCo
         }],
         tls_required: false,
         tls13_only: false,
-        leniency: Leniency::default().to_bits(),
+        leniency: Leniency::default(),
         domains: vec!["ok.test".to_owned()],
         any_domain: false,
         clients: Vec::new(),

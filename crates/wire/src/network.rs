@@ -1,5 +1,6 @@
-//! Networks, as `address/prefix`.
+//! Networks, as `address/prefix`. Here, because slices name them: policy decides by them, and imports `wire`.
 
+use crate::codec::{Reader, Value, WireError};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -68,6 +69,18 @@ impl Network {
     #[must_use]
     pub fn prefix(&self) -> u8 {
         self.prefix
+    }
+}
+
+impl Value<'_> for Network {
+    const MAX: usize = IpAddr::MAX + 1;
+    fn write(&self, out: &mut Vec<u8>, field: &'static str) -> Result<(), WireError> {
+        self.base.write(out, field)?;
+        self.prefix.write(out, field)
+    }
+    fn read(r: &mut Reader<'_>, field: &'static str) -> Result<Self, WireError> {
+        let read = Self { base: IpAddr::read(r, field)?, prefix: u8::read(r, field)? };
+        if Self::around(read.base, read.prefix) == read { Ok(read) } else { Err(WireError::Value(field)) }
     }
 }
 

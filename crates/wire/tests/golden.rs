@@ -1,0 +1,421 @@
+//! The octets of every message and every slice, and what becomes of one that is too long, too short or otherwise wrong.
+//!
+//! Launcher and roles are one binary, so the octets may change; but they change here too, to be seen by a reader.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use gatepost_smtp::envelope::{
+    Abandoned, Body, CloseReason, ENVID_MAX, HELO_MAX, MailParameters, Mechanism, Notify, ORCPT_MAX, Offer,
+    RcptParameters, Reason, Ret, Then, Tls, Verdict,
+};
+use gatepost_smtp::server::Leniency;
+use gatepost_wire::codec::{MESSAGE_MAX, read_all};
+use gatepost_wire::control::{Order, Report, Role};
+use gatepost_wire::link::{self, Ended, Open, OpenKey, SessionId, Start};
+use gatepost_wire::network::Network;
+use gatepost_wire::queue::{self, Class, Done, Submit};
+use gatepost_wire::session::{Answer, Ask, CONTENT_MAX, Mail, PATH_MAX, Rcpt};
+use gatepost_wire::sign::{SIGNATURE_MAX, Sign, Signature, TO_SIGN_MAX};
+use gatepost_wire::slice::{
+    Birth, Chain, Connect, Dialect, Ground, HandoffSlice, Identity, KeyholderSlice, ListenerSlice, NurserySlice,
+    QueueSlice, ReceiverSlice, TlsMode,
+};
+use gatepost_wire::{FRAME_MAX, Frame, Messages, Value, WireError, door};
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+
+fn hex(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+fn written<'a, T: Value<'a>>(value: &T) -> Result<Vec<u8>, WireError> {
+    let mut out = Vec::new();
+    value.write(&mut out, "value").map(|()| out)
+}
+
+/// `value` is these octets, which are `value`; less of them, or more, are not.
+fn golden<T: Value<'static> + PartialEq + Debug>(value: &T, octets: &str) {
+    let found: &'static [u8] = written(value).unwrap().leak();
+    assert_eq!(hex(found), octets.split_whitespace().collect::<String>(), "{value:?}");
+    assert!(found.len() <= T::MAX, "{value:?}");
+    assert_eq!(read_all::<T>(found).as_ref(), Ok(value));
+    for cut in 0..found.len() {
+        assert!(read_all::<T>(&found[..cut]).is_err(), "{value:?} cut at {cut}");
+    }
+    let longer: &'static [u8] = [found, &[0]].concat().leak();
+    assert_eq!(read_all::<T>(longer), Err(WireError::Trailing), "{value:?}");
+}
+
+/// As [`golden`], for messages in a frame: the rows name every tag, and no other is read.
+fn messages<T: Value<'static> + PartialEq + Debug>(tags: &[u8], rows: &[(T, &str)]) {
+    let mut seen = BTreeSet::new();
+    for (message, octets) in rows {
+        golden(message, octets);
+        let frame = Frame::of(message).unwrap().bytes().to_vec().leak();
+        seen.insert(frame[3]);
+        assert_eq!(Messages::<T>::one(frame).as_ref(), Ok(message));
+    }
+    assert_eq!(seen, tags.iter().copied().collect(), "a message without a row");
+    for tag in (0..=u8::MAX).filter(|tag| !tags.contains(tag)) {
+        assert_eq!(read_all::<T>(vec![tag].leak()), Err(WireError::Tag(tag)));
+    }
+}
+
+const TLS: Tls = Tls { version: 0x0304, suite: 0x1301 };
+const NONE: MailParameters<&[u8]> = MailParameters::NONE;
+
+#[test]
+fn session_and_handoff() {
+    let mail = Mail { helo: b"h", esmtp: false, tls: None, reverse_path: b"", parameters: NONE };
+    let all = MailParameters {
+        size: Some(7),
+        body: Body::EightBit,
+        smtputf8: true,
+        ret: Some(Ret::Full),
+        envid: Some(&b"e"[..]),
+    };
+    let notify = Some(Notify { success: true, failure: false, delay: true });
+    messages(
+        Ask::TAGS,
+        &[
+            (Ask::Mail(mail), "01 0100 68 00 00 0000 00 00 00 00 00"),
+            (
+                Ask::Mail(Mail { helo: b"", esmtp: true, tls: Some(TLS), reverse_path: b"a@b", parameters: all }),
+                "01 0000 01 01 0403 0113 0300 614062 01 0700000000000000 02 01 01 01 01 0100 65",
+            ),
+            (Ask::Rcpt(Rcpt { forward_path: b"c", parameters: RcptParameters::NONE }), "02 0100 63 00 00"),
+            (
+                Ask::Rcpt(Rcpt { forward_path: b"c", parameters: RcptParameters { notify, orcpt: Some(b"o") } }),
+                "02 0100 63 01 01 00 01 01 0100 6f",
+            ),
+            (Ask::Content(b"a\r\n"), "03 0300 610d0a"),
+            (Ask::Spool, "04"),
+            (Ask::Commit { length: 258 }, "05 0201000000000000"),
+            (Ask::Reset, "06"),
+            (Ask::Bye(CloseReason::Timeout), "07 02"),
+        ],
+    );
+    let offer = Offer { size: 1 << 20, eight_bit: true, smtputf8: false, dsn: true, recipients: 100 };
+    let verdict = Verdict { code: 550, enhanced: (5, 7, 1), reason: Reason::RelayDenied };
+    messages(
+        Answer::TAGS,
+        &[
+            (Answer::Offer { offer, inline_max: 65536 }, "01 0000100000000000 01 00 01 6400 00000100"),
+            (Answer::Verdict(verdict), "02 2602 05 0700 0100 01"),
+            (Answer::Spool, "03"),
+        ],
+    );
+}
+
+#[test]
+fn session_and_keyholder() {
+    golden(&Sign { pair: 1, scheme: 0x0403, message: b"m" }, "01 0304 0100 6d");
+    golden(&Signature(b"s"), "0100 73");
+}
+
+#[test]
+fn session_and_door() {
+    use door::{Answer, Ask, Auth};
+    let auth = Auth { mechanism: Mechanism::CramMd5, user: b"u", password: b"p", challenge: b"<1@h>" };
+    messages(
+        Ask::TAGS,
+        &[
+            (Ask::Helo(b"h"), "01 0100 68"),
+            (Ask::Mail(b""), "02 0000"),
+            (Ask::Rcpt(b"c d"), "03 0300 632064"),
+            (Ask::Data, "04"),
+            (Ask::Content(b"a\0\n"), "05 0300 61000a"),
+            (Ask::Commit { length: 4 }, "06 0400000000000000"),
+            (Ask::Abandon(Abandoned::Loop), "07 00"),
+            (Ask::Abandon(Abandoned::TooLarge), "07 01"),
+            (Ask::Reset, "08"),
+            (Ask::Challenge, "09"),
+            (Ask::Auth(auth), "0a 02 0100 75 0100 70 0500 3c3140683e"),
+            (Ask::StartTls, "0b"),
+            (Ask::Encrypted(None), "0c 00"),
+            (Ask::Encrypted(Some(TLS)), "0c 01 0403 0113"),
+            (Ask::Bye(CloseReason::BareLf), "0d 08"),
+            (Ask::Jail { entered: true, text: b"t" }, "0e 01 0100 74"),
+        ],
+    );
+    let chain = Chain { names: vec!["mx".to_owned()], certificates: vec![vec![1, 2], vec![3]] };
+    messages(
+        Answer::TAGS,
+        &[
+            (Answer::Reply { lines: b"2\r\n", then: Then::Leave }, "01 0300 320d0a 03"),
+            (Answer::Chain(chain), "02 01000000 02000000 6d78 02000000 02000000 0102 01000000 03"),
+            (Answer::Sign, "03"),
+        ],
+    );
+}
+
+#[test]
+fn handoff_and_queue() {
+    let (client, local) = ("192.0.2.9:4713".parse().unwrap(), "[2001:db8::1]:25".parse().unwrap());
+    messages(
+        Submit::TAGS,
+        &[
+            (
+                Submit::Begin { ticket: 7, client, local, sender: b"s" },
+                "01 07000000 04 c0000209 6912 06 20010db8000000000000000000000001 1900 0100 73",
+            ),
+            (Submit::Recipient(b"a@b"), "02 0300 614062"),
+            (Submit::Commit, "03"),
+        ],
+    );
+    messages(
+        queue::End::TAGS,
+        &[
+            (queue::End::Exit(31), "00 1f"),
+            (queue::End::Signal(9), "01 09"),
+            (queue::End::Late, "02"),
+            (queue::End::Unknown, "03"),
+            (queue::End::NotRun, "04"),
+        ],
+    );
+    let done = |class, end| Done { ticket: u32::MAX, class, end, pid: 258 };
+    golden(&done(Class::Accepted, queue::End::Exit(0)), "ffffffff 00 00 00 02010000");
+    golden(&done(Class::Permanent, queue::End::Late), "ffffffff 02 02 02010000");
+}
+
+#[test]
+fn listener_and_those_who_serve() {
+    let id = SessionId(258);
+    golden(&Start { id, listener: 3, tls: true, stress: false }, "0201000000000000 03 01 00");
+    messages(link::End::TAGS, &[(link::End::Exit(3), "00 03"), (link::End::Signal(11), "01 0b")]);
+    golden(&Ended { id, how: link::End::Signal(11) }, "0201000000000000 01 0b");
+    let (client, local) = ("192.0.2.9:4713".parse().unwrap(), "[2001:db8::1]:25".parse().unwrap());
+    golden(
+        &Open { id, client, local, listener: 1 },
+        "0201000000000000 04 c0000209 6912 06 20010db8000000000000000000000001 1900 01",
+    );
+    golden(&OpenKey { id }, "0201000000000000");
+}
+
+#[test]
+fn launcher_and_roles() {
+    messages(
+        Order::TAGS,
+        &[(Order::Peer(Role::Handoff), "01 03"), (Order::Socket(2), "02 02"), (Order::Go, "03"), (Order::Drain, "04")],
+    );
+    for (report, octets) in [(Report::Jailed, "00"), (Report::Ready, "01"), (Report::SessionCrashed, "02")] {
+        golden(&report, octets);
+    }
+    assert_eq!(Report::MAX, 1);
+}
+
+#[test]
+fn slices() {
+    let text = |text: &str| text.to_owned();
+    golden(
+        &ListenerSlice {
+            listeners: vec![TlsMode::StartTls, TlsMode::Implicit],
+            hostname: text("h"),
+            sessions: 1,
+            sessions_per_address: 2,
+            offences: 3,
+        },
+        "02000000 01 02 01000000 68 01000000 02000000 03000000",
+    );
+    golden(
+        &NurserySlice {
+            listeners: vec![TlsMode::Off],
+            hostname: text("h"),
+            chains: vec![Chain { names: Vec::new(), certificates: vec![vec![9]] }],
+            tls_required: true,
+            tls13_only: false,
+            sessions: 1,
+            data: 2,
+            message_size: 3,
+            recipients: 4,
+            leniency: Leniency::default(),
+            command_timeout: 5,
+            content_timeout: 6,
+            minimum_rate: 7,
+            session_time: 8,
+        },
+        "01000000 00 01000000 68 01000000 00000000 01000000 01000000 09 01 00 01000000 0200000000000000
+         0300000000000000 0400 01 01 01 00 01 01 01 01 01 01 01 01 00 01 00 01
+         05000000 06000000 07000000 08000000",
+    );
+    golden(&KeyholderSlice { keys: vec![b"k".to_vec()] }, "01000000 01000000 6b");
+    golden(
+        &HandoffSlice {
+            hostname: text("h"),
+            domains: vec![text("d"), text(".e")],
+            any_domain: false,
+            clients: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
+            dialect: Dialect::Lmtp,
+            identity: Identity::ProxyV2,
+            connect: vec![Connect::Unix(text("/s")), Connect::Tcp("127.0.0.1:25".parse().unwrap())],
+            relay_proof: true,
+            reply_timeout: 540,
+            message_size: 1,
+            recipients: 2,
+            hops: 3,
+            spool: text("/c"),
+        },
+        "01000000 68 02000000 01000000 64 02000000 2e65 00 02000000 04 c0000200 18
+         06 20010db8000000000000000000000000 20 01 02 02000000 00 02000000 2f73 01 04 7f000001 1900
+         01 1c020000 0100000000000000 0200 03000000 02000000 2f63",
+    );
+    golden(
+        &ReceiverSlice { maildir: text("/m"), socket_dir: text("/l"), hostname: text("h") },
+        "02000000 2f6d 02000000 2f6c 01000000 68",
+    );
+    golden(
+        &QueueSlice { program: text("/q"), home: text("/"), real_uid: 7, at_once: 8 },
+        "02000000 2f71 01000000 2f 07000000 08000000",
+    );
+    golden(
+        &Birth {
+            ground: Ground::User,
+            namespaces: true,
+            landlock: false,
+            data: 1,
+            open_files: 2,
+            processes: 3,
+            file_size: 4,
+            uid: 5,
+            gid: 6,
+            groups: vec![7],
+            anchor: text("/"),
+            binds: vec![(text("/o"), text("i"), true)],
+            connect_ports: vec![25],
+            slice: vec![0xff],
+        },
+        "01 01 00 0100000000000000 0200000000000000 0300000000000000 0400000000000000 05000000 06000000
+         01000000 07000000 01000000 2f 01000000 02000000 2f6f 01000000 69 01 01000000 1900 01000000 ff",
+    );
+}
+
+/// A message at the bound of its field is sent, and one octet more is the sender's error. A sender that does not check is
+/// refused by the receiver.
+fn bounded<T: Value<'static> + PartialEq + Debug>(
+    max: usize,
+    field: &'static str,
+    before: &str,
+    of: fn(&'static [u8]) -> T,
+) {
+    let filled = |length: usize| -> &'static [u8] { vec![b'x'; length].leak() };
+    let largest = of(filled(max));
+    let frame = Frame::of(&largest).unwrap().bytes().to_vec().leak();
+    assert_eq!(Messages::<T>::one(frame), Ok(largest), "{field}");
+    assert_eq!(Frame::of(&of(filled(max + 1))).unwrap_err(), WireError::Long(field));
+    let raw: Vec<u8> =
+        (0..before.len()).step_by(2).map(|at| u8::from_str_radix(&before[at..at + 2], 16).unwrap()).collect();
+    let raw = [&raw[..], &u16::try_from(max + 1).unwrap().to_le_bytes(), filled(max + 1), &[0; 32]].concat();
+    assert_eq!(read_all::<T>(raw.leak()), Err(WireError::Long(field)));
+}
+
+#[test]
+fn p6_a_field_beyond_its_bound_is_the_senders_error() {
+    const MAIL: Mail<'_> = Mail { helo: b"", esmtp: false, tls: None, reverse_path: b"", parameters: NONE };
+    const RCPT: Rcpt<'_> = Rcpt { forward_path: b"", parameters: RcptParameters::NONE };
+    bounded(HELO_MAX, "helo", "01", |helo| Ask::Mail(Mail { helo, ..MAIL }));
+    bounded(PATH_MAX, "reverse_path", "0100000000", |reverse_path| Ask::Mail(Mail { reverse_path, ..MAIL }));
+    bounded(ENVID_MAX, "envid", "010000000000000000000001", |envid| {
+        Ask::Mail(Mail { parameters: MailParameters { envid: Some(envid), ..NONE }, ..MAIL })
+    });
+    bounded(PATH_MAX, "forward_path", "02", |forward_path| Ask::Rcpt(Rcpt { forward_path, ..RCPT }));
+    bounded(ORCPT_MAX, "orcpt", "0200000001", |orcpt| {
+        Ask::Rcpt(Rcpt { parameters: RcptParameters { notify: None, orcpt: Some(orcpt) }, ..RCPT })
+    });
+    bounded(CONTENT_MAX, "content", "03", Ask::Content);
+    bounded(TO_SIGN_MAX, "message", "000304", |message| Sign { pair: 0, scheme: 0x0403, message });
+    bounded(SIGNATURE_MAX, "0", "", Signature);
+    bounded(door::ARGUMENT_MAX, "argument", "01", door::Ask::Helo);
+    bounded(door::ARGUMENT_MAX, "address", "02", door::Ask::Mail);
+    bounded(door::ARGUMENT_MAX, "address", "03", door::Ask::Rcpt);
+    bounded(door::CONTENT_MAX, "content", "05", door::Ask::Content);
+    bounded(door::CREDENTIAL_MAX, "user", "0a00", |user| {
+        door::Ask::Auth(door::Auth { mechanism: Mechanism::Login, user, password: b"", challenge: b"" })
+    });
+    bounded(door::LINES_MAX, "lines", "01", |lines| door::Answer::Reply { lines, then: Then::Go });
+    bounded(PATH_MAX, "recipient", "02", Submit::Recipient);
+}
+
+#[test]
+fn p6_a_chain_that_fills_no_frame_is_the_senders_error() {
+    let chain = |octets: usize| door::Answer::Chain(Chain { names: Vec::new(), certificates: vec![vec![0; octets]] });
+    let most = door::CHAIN_MAX - 12;
+    let frame = Frame::of(&chain(most)).unwrap();
+    assert_eq!(frame.bytes().len(), FRAME_MAX);
+    assert_eq!(Messages::<door::Answer<'_>>::one(frame.bytes()), Ok(chain(most)));
+    for octets in [most + 1, 1 << 16, 1 << 20] {
+        assert_eq!(Frame::of(&chain(octets)).unwrap_err(), WireError::Long("chain"));
+    }
+    assert_eq!(<door::Answer<'_> as Value<'_>>::MAX, MESSAGE_MAX);
+}
+
+#[test]
+fn p11_no_argument_ends_a_string_in_an_environment_or_envelope() {
+    let auth = |user, password| door::Auth { mechanism: Mechanism::Plain, user, password, challenge: b"" };
+    let makers: [fn(&'static [u8], door::Auth<'static>) -> door::Ask<'static>; 5] = [
+        |text, _| door::Ask::Helo(text),
+        |text, _| door::Ask::Mail(text),
+        |text, _| door::Ask::Rcpt(text),
+        |text, _| door::Ask::Jail { entered: false, text },
+        |_, auth| door::Ask::Auth(auth),
+    ];
+    for maker in makers {
+        for auth_of in [|text| (text, &b""[..]), |text| (&b""[..], text)] {
+            let ask = |text| {
+                maker(text, {
+                    let (user, password) = auth_of(text);
+                    auth(user, password)
+                })
+            };
+            assert!(matches!(written(&ask(b"a\0b")), Err(WireError::Value(_))));
+            let mut raw = written(&ask(b"aXb")).unwrap();
+            for octet in raw.iter_mut().filter(|octet| **octet == b'X') {
+                *octet = 0;
+            }
+            assert!(matches!(read_all::<door::Ask<'_>>(&raw), Err(WireError::Value(_))));
+        }
+    }
+}
+
+#[test]
+fn a_verdict_that_contradicts_itself_is_neither_sent_nor_read() {
+    for (code, class) in [(550, 4), (450, 5), (354, 3), (250, 0), (600, 6), (0, 0)] {
+        let verdict = Verdict { code, enhanced: (class, 0, 0), reason: Reason::Ok };
+        assert_eq!(written(&Answer::Verdict(verdict)), Err(WireError::Value("verdict")));
+        let raw = [&[2][..], &written(&verdict).unwrap()].concat();
+        assert_eq!(read_all::<Answer>(&raw), Err(WireError::Value("verdict")));
+    }
+}
+
+#[test]
+fn values_outside_their_set_are_refused() {
+    assert_eq!(read_all::<bool>(&[2]), Err(WireError::Value("value")));
+    assert_eq!(read_all::<Role>(&[6]), Err(WireError::Value("value")));
+    assert_eq!(read_all::<String>(&[1, 0, 0, 0, 0xff]), Err(WireError::Value("value")));
+    assert_eq!(read_all::<Ask<'_>>(&[7, 255]), Err(WireError::Value("reason")));
+    assert_eq!(read_all::<Open>(&[0, 0, 0, 0, 0, 0, 0, 0, 5]), Err(WireError::Value("client")));
+    // Bits beyond the prefix.
+    assert_eq!(read_all::<Network>(&[4, 192, 0, 2, 1, 24]), Err(WireError::Value("value")));
+}
+
+#[test]
+fn frames_hold_what_fits_and_are_unchanged_by_what_does_not() {
+    let mut frame = Frame::default();
+    assert!(frame.is_empty());
+    let content = [b'x'; CONTENT_MAX];
+    assert_eq!(frame.push(&Ask::Content(&content)), Ok(true));
+    let room = frame.room();
+    assert_eq!(frame.push(&Ask::Content(&content[..room + 1])), Ok(false));
+    assert_eq!(frame.push(&Ask::Content(&[b'x'; CONTENT_MAX + 1])), Err(WireError::Long("content")));
+    assert_eq!(frame.push(&Ask::Content(&content[..room])), Ok(true));
+    assert_eq!((frame.bytes().len(), frame.room()), (FRAME_MAX, 0));
+    let lengths = Messages::<Ask<'_>>::of(frame.bytes()).map(|ask| match ask {
+        Ok(Ask::Content(octets)) => octets.len(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(lengths.collect::<Vec<_>>(), [CONTENT_MAX, room]);
+    assert_eq!(Messages::<Ask<'_>>::one(frame.bytes()), Err(WireError::Count));
+    for (frame, error) in
+        [(&[][..], WireError::Short), (&[2], WireError::Version), (&[1, 255, 255, 4], WireError::Short)]
+    {
+        assert_eq!(Messages::<Ask<'_>>::of(frame).collect::<Vec<_>>(), [Err(error)]);
+    }
+}
