@@ -68,7 +68,8 @@ fn p5_the_key_is_in_the_keyholder_and_nowhere_else() {
     let needles = room.key_needles();
     let order = format!("scan the memory: {}", secret::masked(&needles));
     assert_eq!(room.order(&order).said, format!("found 0 of {}", needles.len()));
-    // Seen from outside, too, with root's eyes.
+    // Seen from outside, too, with root's eyes, once that session is gone.
+    room.wait_whole();
     for (role, pid) in room.roles() {
         let found = secret::found_in(pid, &needles);
         assert_eq!(found > 0, role == "gp-keyholder", "{role} has {found} of {} needles", needles.len());
@@ -103,6 +104,7 @@ fn p8_no_session_outlives_its_nursery() {
         room.roles().iter().any(|(role, pid)| role == "gp-nursery" && *pid != nursery)
     });
     // Nor does one outlive gatepost, whatever it does when it is told to drain.
+    room.wait_said("serves again role=\"nursery\"");
     room.wait_whole();
     let _staying = room.stay("stay");
     room.close();

@@ -92,6 +92,11 @@ impl Room {
         });
     }
 
+    /// Waits until gatepost has written this to its log.
+    pub(crate) fn wait_said(&mut self, words: &str) {
+        self.gatepost.wait_said(words, wait::SOON);
+    }
+
     /// A connection from an address that none has come from before: a crash earns its client a penalty.
     pub(crate) fn connect(&mut self, to: &str) -> (TcpStream, SocketAddr) {
         self.clients += 1;
