@@ -6,6 +6,7 @@
 use crate::command::Command;
 use gatepost_smtp::address::{ForwardPath, ReversePath};
 use gatepost_smtp::data::{BareLf, Framing, Piece, Scanner};
+use gatepost_smtp::lines::{Found, Lines, Rules};
 
 /// Longest command line with its CRLF, octets: the longest path and every parameter fit.
 pub const LINE_MAX: usize = 2048;
@@ -117,10 +118,7 @@ pub struct Receiver {
     greeted: bool,
     draining: bool,
     errors: u32,
-    /// The beginning of a line that came in pieces.
-    held: Vec<u8>,
-    /// Octets of the line so far, those that were not kept because it is too long included.
-    length: usize,
+    lines: Lines,
     out: Vec<u8>,
 }
 
@@ -134,8 +132,7 @@ impl Receiver {
             greeted: false,
             draining: false,
             errors: 0,
-            held: Vec::new(),
-            length: 0,
+            lines: Lines::default(),
             out: Vec::new(),
         };
         receiver.reply(&format!("220 {hostname} LMTP"));
@@ -273,33 +270,27 @@ impl Receiver {
 
     /// Takes up to one line and obeys it.
     fn line<'i>(&mut self, input: &'i [u8]) -> (usize, Option<Event<'i>>) {
-        let end = input.iter().position(|octet| *octet == b'\n').map(|at| at.saturating_add(1));
-        let piece = input.get(..end.unwrap_or(input.len())).unwrap_or(input);
-        self.length = self.length.saturating_add(piece.len());
-        if self.length <= LINE_MAX {
-            self.held.extend_from_slice(piece);
-        } else if self.length > ENDLESS {
-            self.close(replies::TOO_MANY_ERRORS);
-        }
-        if self.is_closed() {
-            return (piece.len(), None);
-        }
-        if end.is_none() {
-            return (piece.len(), Some(Event::Starved));
-        }
-        let mut line = std::mem::take(&mut self.held);
-        let whole = self.length <= LINE_MAX;
-        self.length = 0;
-        let event = match line.strip_suffix(b"\r\n") {
-            Some(text) if whole => self.obey(text),
-            _ => {
+        let rules = Rules { longest: LINE_MAX, endless: ENDLESS, bare_lf: false };
+        let (taken, found) = self.lines.next(input, &rules);
+        let event = match found {
+            Found::Starved => Some(Event::Starved),
+            Found::Line(line) => self.obey(line),
+            Found::Held => {
+                let line = self.lines.take_held();
+                let event = self.obey(&line);
+                self.lines.give_back(line);
+                event
+            }
+            Found::TooLong | Found::BareLf => {
                 self.refuse(replies::BAD_LINE);
                 None
             }
+            Found::Endless => {
+                self.close(replies::TOO_MANY_ERRORS);
+                None
+            }
         };
-        line.clear();
-        self.held = line;
-        (piece.len(), event)
+        (taken, event)
     }
 
     fn obey<'i>(&mut self, line: &[u8]) -> Option<Event<'i>> {

@@ -7,6 +7,7 @@
 //! | [`envelope`] | the words for an envelope, a verdict and the end of a session |
 //! | [`address`] | paths and mailboxes, RFC 5321 §4.1.2 and §4.1.3, RFC 6531 |
 //! | [`data`] | the one reading of content, and its canonical writing |
+//! | [`lines`] | lines out of a stream, bounded |
 //! | [`client`] | what a backend answers, read as hostile input |
 //! | [`xtext`] | RFC 3461 §4 |
 //! | [`header`], [`received`] | the header duties of a relay: hops, forged results, one `Received` |
@@ -18,6 +19,7 @@ pub mod data;
 mod enumeration;
 pub mod envelope;
 pub mod header;
+pub mod lines;
 pub mod received;
 pub mod replies;
 pub mod server;

@@ -29,7 +29,6 @@ mod content;
 pub mod data;
 mod events;
 mod hops;
-mod lines;
 mod settings;
 mod tallies;
 mod verbs;
@@ -46,7 +45,7 @@ use crate::replies::{self, Reply};
 use crate::split;
 use auth::{Credentials, Due};
 use content::Reception;
-use lines::{Found, Kind, Lines};
+use gatepost_smtp::lines::{Found, Lines, Rules};
 use tallies::Tallies;
 
 /// Replies are held back from growing beyond this: [`Event::Flush`].
@@ -197,8 +196,12 @@ impl Engine {
     }
 
     fn read_line<'i>(&mut self, due: Option<Due>, rest: &mut &'i [u8]) -> Option<Turn<'i>> {
-        let kind = if due.is_some() { Kind::Response } else { Kind::Command };
-        let (taken, found) = self.lines.next(rest, kind, &self.settings.limits);
+        let Limits { line, auth_line, long_line, .. } = self.settings.limits;
+        // AUTH may bring a response along, and be as long.
+        let auth = due.is_some() || self.lines.begins_with(b"AUTH ", rest);
+        let longest = if auth { line.max(auth_line) } else { line };
+        let rules = Rules { longest, endless: long_line, bare_lf: true };
+        let (taken, found) = self.lines.next(rest, &rules);
         *rest = split(rest, taken).1;
         let turn = match found {
             Found::Starved => None,
@@ -209,7 +212,8 @@ impl Engine {
                 self.lines.give_back(line);
                 turn
             }
-            Found::TooLong => {
+            // These rules know no bare LF.
+            Found::TooLong | Found::BareLf => {
                 self.state = State::Command;
                 self.refuse(if due.is_some() { replies::AUTH_MALFORMED } else { replies::LINE_TOO_LONG })
             }

@@ -20,7 +20,6 @@
 
 mod commands;
 mod content;
-mod lines;
 mod parameters;
 mod settings;
 mod transaction;
@@ -31,9 +30,9 @@ pub use settings::{Leniency, Limits, Settings};
 use std::io::Write as _;
 
 use crate::envelope::{CloseReason, Mail, Offer, Rcpt, Reason, Tls, Verdict};
+use crate::lines::{Found, Lines, Rules};
 use crate::replies::{self, Reply};
 use crate::split;
-use lines::{Found, Lines};
 use transaction::Transaction;
 
 /// Replies are held back from growing beyond this: [`Event::Flush`].
@@ -205,7 +204,9 @@ impl Engine {
         if !std::mem::replace(&mut self.spoken, true) && is_tls_hello(rest) {
             return self.close(replies::FOREIGN, CloseReason::Abuse);
         }
-        let (taken, found) = self.lines.next(rest, &self.settings.leniency, &self.settings.limits);
+        let Settings { limits, leniency, .. } = &self.settings;
+        let rules = Rules { longest: limits.line, endless: limits.long_line, bare_lf: leniency.lf_in_commands };
+        let (taken, found) = self.lines.next(rest, &rules);
         *rest = split(rest, taken).1;
         match found {
             Found::Starved => Step::On,

@@ -181,7 +181,7 @@ pub struct Limits {
     /// Longest command line, octets with its CRLF (RFC 5321 §4.5.3.1.4 and the extensions that lengthen it).
     pub line: usize,
     /// Octets of a command line that is too long, until its end, before it is 421.
-    pub long_line: u64,
+    pub long_line: usize,
     /// Longest line of content, octets; `None`: any, since nothing here keeps a line.
     pub content_line: Option<u64>,
     /// Longest local part, octets. RFC 5321 §4.5.3.1.1 has 64; return paths of lists and forwarders are longer.
