@@ -1,4 +1,4 @@
-//! A scripted SMTP client: it says exactly what it is told, in the pieces it is told, and reads replies strictly.
+//! A scripted SMTP client: it sends exactly the octets that a test gives, in the pieces that it gives, and reads replies strictly.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a read waits before the test is told that no reply came.
+/// How long a read waits before the test fails because no reply came.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A reply: its code and its lines, without code and line ends.
@@ -49,8 +49,8 @@ enum Transport {
     Tls(Box<StreamOwned<ClientConnection, Records>>),
 }
 
-/// The connection under TLS, which gives rustls nothing but records: it is not to see anything else once it has said
-/// farewell, and Exim goes on in clear then.
+/// The connection under TLS, which gives rustls nothing but TLS records. After a close_notify Exim goes on without TLS, and
+/// rustls must not see those octets.
 struct Records {
     tcp: TcpStream,
     /// What has been read of a record's first five octets: its type, version and length.
@@ -112,7 +112,7 @@ impl Write for Records {
 pub struct Client {
     transport: Transport,
     unread: Vec<u8>,
-    /// What came inside TLS was no TLS.
+    /// Octets that are no TLS record came where TLS was due.
     broken: bool,
 }
 
@@ -138,7 +138,7 @@ impl Client {
     /// Connects to a unix socket.
     ///
     /// # Errors
-    /// The system's.
+    /// connect(2)'s.
     pub fn unix(path: &Path) -> io::Result<Client> {
         let stream = UnixStream::connect(path)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -284,10 +284,10 @@ impl Client {
         }
         let n = match stream.read(&mut some) {
             Ok(n) => n,
-            // A socket with a time limit says so after a stop, without any handler (signal(7)).
+            // A read with a time limit also ends with EINTR after SIGSTOP and SIGCONT, without a handler (signal(7)).
             Err(e) if e.kind() == ErrorKind::Interrupted => return self.fill(),
             Err(e) => {
-                // rustls is not to be asked again after octets that are no TLS.
+                // After octets that are no TLS rustls must not be read again.
                 self.broken = e.kind() == ErrorKind::InvalidData;
                 return Err(e);
             }
@@ -343,9 +343,9 @@ impl Client {
         }
     }
 
-    /// Has nothing more to say: closes its direction of the connection and goes on listening.
+    /// Closes its direction of the connection and goes on reading.
     pub fn finish(&mut self) {
-        // A peer that is gone already has no need of the news.
+        // It fails when the peer is gone already, which is no failure of the test.
         let _ = match &mut self.transport {
             Transport::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Transport::Unix(stream) => stream.shutdown(Shutdown::Write),

@@ -24,9 +24,9 @@ pub struct Row {
     pub steps: Vec<Vec<u8>>,
     /// Exactly these come.
     pub replies: Vec<Expected>,
-    /// The server hangs up.
+    /// The server closes the connection.
     pub closes: bool,
-    /// What the engine makes of it, octets beyond ASCII escaped as Rust does; none: not looked at.
+    /// The engine's events, octets beyond ASCII escaped as Rust does; none: not compared.
     pub events: Option<Vec<String>>,
 }
 
@@ -77,12 +77,12 @@ impl Expected {
     }
 }
 
-/// What came of a row.
+/// What a server did with a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heard {
     /// Every reply, those to the prelude not counted.
     pub replies: Vec<Reply>,
-    /// The server hung up, though the client had not.
+    /// The server closed the connection first.
     pub closed: bool,
 }
 
@@ -283,8 +283,8 @@ pub fn speak(client: &mut Client, row: &Row, hostname: &str) -> Result<Heard, St
     Ok(heard)
 }
 
-/// As [`speak`], for a server that need not part as we do: what it does when it has heard that the client has no more to
-/// say is only looked at for further replies.
+/// As [`speak`], for a server that may close otherwise than ours: once the client has closed its direction, only further
+/// replies count.
 ///
 /// # Errors
 /// As [`speak`].
@@ -313,7 +313,7 @@ fn converse(client: &mut Client, row: &Row, hostname: &str) -> Result<Heard, Str
 }
 
 fn drain(client: &mut Client, row: &Row, heard: &mut Heard) -> Result<(), String> {
-    // What is still to come comes before the end of the connection: ours, unless it ends theirs.
+    // All further replies come before the end of the connection. The client closes first, unless the server has to.
     if !row.closes {
         client.finish();
     }
@@ -337,7 +337,7 @@ fn say(client: &mut Client, row: &Row, hostname: &str, heard: &mut Heard) -> Res
         }
     }
     for (number, step) in row.steps.iter().enumerate() {
-        // A server that has had enough need not take the rest.
+        // A server that has closed the connection does not take the rest.
         let _ = client.try_write(step);
         let Some(awaited) = Awaited::behind(step).filter(|_| number + 1 < row.steps.len()) else { continue };
         // It may not come: then there is a reply to each line all the same.
@@ -349,7 +349,7 @@ fn say(client: &mut Client, row: &Row, hostname: &str, heard: &mut Heard) -> Res
                     heard.closed = true;
                     return Ok(());
                 }
-                // Who expects nothing goes on without it.
+                // Without an expectation the client goes on.
                 Err(_) if row.replies.is_empty() => break,
                 Err(why) => return Err(why),
             }
@@ -369,7 +369,7 @@ fn say(client: &mut Client, row: &Row, hostname: &str, heard: &mut Heard) -> Res
 }
 
 /// Speaks a row as [`speak`] does, expecting nothing: all the replies that come, none being later than the client's
-/// patience, and whether the server hung up by itself.
+/// patience, and whether the server closed the connection by itself.
 #[must_use]
 pub fn overhear(client: &mut Client, row: &Row, hostname: &str) -> Option<Heard> {
     let endless = Row { replies: Vec::new(), closes: false, ..row.clone() };

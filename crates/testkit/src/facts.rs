@@ -1,4 +1,4 @@
-//! What `/proc` says about a process, read by hand: the second opinion beside `gatepost audit`.
+//! What `/proc` says about a process, read without gatepost's code: a second opinion beside `gatepost audit`.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -39,8 +39,8 @@ pub struct Host {
     pid1: u32,
 }
 
-/// A host for the test called `test`, with all programs that it `needs`; or none, with a loud word about it. In CI
-/// (`CI` is set) there must be one.
+/// A host for the test called `test`, with all programs that it `needs`; or none, and a line on standard error that says why.
+/// In CI (`CI` is set) there must be one.
 ///
 /// # Panics
 /// In CI, when namespaces or a program cannot be had.
@@ -54,10 +54,10 @@ pub fn for_test(test: &str, needs: &[&str]) -> Option<Host> {
     made.map_err(|Skip(why)| skipped(test, &why)).ok()
 }
 
-/// Says aloud that a test was skipped; in CI that is a failure.
+/// Writes on standard error that a test was skipped; in CI that is a failure.
 pub(crate) fn skipped(test: &str, why: &str) {
     assert!(std::env::var_os("CI").is_none(), "{test}: cannot be skipped in CI: {why}");
-    // Past the test runner's capture, which takes the macros only: a skipped test must not look like a passed one.
+    // Not by `eprintln!`, which the test runner hides: a skipped test must not look like a passed one.
     let _ = writeln!(std::io::stderr(), "\n*** SKIPPED {test}: {why}");
 }
 
@@ -188,7 +188,7 @@ impl Host {
         Process::carried_by(carrier, log)
     }
 
-    /// Runs `visit` on a thread that stands on the host's network.
+    /// Runs `visit` on a thread in the host's network namespace.
     ///
     /// # Panics
     /// When `visit` does.

@@ -1,7 +1,7 @@
 //! Tests only: a scripted client, an MTA that misbehaves on command, throw-away hosts with real MTAs on them.
 //!
-//! Whatever goes wrong here ends the test that asked for it: constructors and helpers panic with a sentence that says
-//! what was expected, so that tests read as stories and not as error handling.
+//! A failure here ends the test: constructors and helpers panic with a sentence that says
+//! what was expected, so that tests contain no error handling.
 #![forbid(unsafe_code)]
 // A test says "this must not happen" by panicking; the crate is never part of the binary.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::missing_panics_doc)]

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-/// EHLO keywords of a server that can honour everything that we can offer, CHUNKING excepted: content comes by DATA.
+/// EHLO keywords of a server that supports everything that we can offer, CHUNKING excepted: content comes by DATA.
 pub const EVERYTHING: &[&str] =
     &["PIPELINING", "SIZE 1000000000", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES"];
 
@@ -33,7 +33,7 @@ struct State {
     over: bool,
 }
 
-/// A running one. Ends when dropped; connections that stand then end with their clients.
+/// A running server. Ends when dropped; connections that are open then end with their clients.
 #[derive(Debug)]
 pub struct Obliging {
     state: Arc<Mutex<State>>,
@@ -59,7 +59,7 @@ impl Obliging {
                     break;
                 }
                 let (Ok(stream), state) = (stream, Arc::clone(&ours)) else { continue };
-                // Its end, however it comes, is the end of that connection alone.
+                // A panic ends that connection alone.
                 std::thread::spawn(move || Dialogue::serve(&state, stream));
             }
         });
@@ -187,7 +187,7 @@ impl Dialogue<'_> {
         let mut content = Vec::new();
         loop {
             let before = content.len();
-            // Lines as the strictest of readers takes them: the end is CRLF, and nothing else is.
+            // Lines end with CRLF and with nothing else.
             loop {
                 if self.reader.read_until(b'\n', &mut content)? == 0 {
                     return Err(ErrorKind::UnexpectedEof.into());

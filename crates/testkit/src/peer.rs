@@ -1,5 +1,5 @@
-//! Other people's SMTP servers, as Debian packages them, on a throw-away host: they are spoken to with the same table as
-//! ours, which proves the table.
+//! SMTP servers of others, as Debian packages them, on a throw-away host. The same table of dialogues is spoken to them as to
+//! ours, which shows that the table is right.
 //!
 //! Only one of them can be installed on a machine. Postfix is; the others lie unpacked in `target/peers/NAME`, where
 //! `.ci/run` puts them, and run from there.
@@ -63,7 +63,7 @@ impl Peer {
         lacking.iter().copied().find(|extension| needs(extension))
     }
 
-    /// True when it is there; a loud word, and in CI a failure, when it is not.
+    /// True when it is there; otherwise standard error says so, and in CI it is a failure.
     ///
     /// # Panics
     /// In CI, when it is not there.
@@ -105,7 +105,7 @@ impl Peer {
     #[must_use]
     pub fn start(self, host: &Host) -> Option<Process> {
         accounts(host);
-        // Some think less of a client without a name.
+        // Some treat a client without a name worse.
         host.write("/etc/hosts", &format!("127.0.0.1 localhost\n{AWAY} client.test\n{HERE} mx.ok.test\n"));
         let pair = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=mx.ok.test \
                     -keyout /etc/peer.key -out /etc/peer.pem && chmod 600 /etc/peer.key";
@@ -124,7 +124,7 @@ impl Peer {
     }
 }
 
-/// Whom their programs want to run as, and the users of the dialogues. Their jails and logs need no more than these.
+/// The users that their programs run as, and the users of the dialogues.
 pub(crate) fn accounts(host: &Host) {
     let mut accounts = host.read("/etc/passwd");
     let mut groups = host.read("/etc/group");
@@ -150,7 +150,7 @@ fn types_ahead(row: &Row) -> bool {
     })
 }
 
-/// Ends with its host.
+/// A server that ends with its host.
 fn postfix(host: &Host) -> Option<Process> {
     let mut aliases = String::new();
     for user in USERS {
@@ -167,7 +167,7 @@ smtpd_peername_lookup = no"
     );
     let _ = Postfix::start_with(host, &more);
     let master = host.read("/etc/postfix/master.cf");
-    // As strict as it can be made: who has a front end needs no leniency.
+    // As strict as it can be configured: behind a front end no leniency is needed.
     let strict = "smtpd_forbid_bare_newline=reject -o smtpd_forbid_bare_newline_exclusions=";
     host.write("/etc/postfix/master.cf", &format!("{HERE}:25 inet n - n - - smtpd -o {strict}\n{master}"));
     host.shell("postfix reload").expect_ok("postfix reload");

@@ -23,7 +23,7 @@ pub enum Speaks {
     Lmtp,
 }
 
-/// Where in a session a deed is done: instead of the reply that is due there.
+/// Where in a session it misbehaves, in place of the reply that is due there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// The greeting.
@@ -40,7 +40,7 @@ pub enum Stage {
     Rcpt,
     /// DATA, or the first BDAT.
     Data,
-    /// In the midst of the content, after its first octets.
+    /// Within the content, after its first octets.
     Content,
     /// The end of the content: the message is complete.
     End,
@@ -200,7 +200,7 @@ impl Mta {
         Mta { shared, thread: Some(thread) }
     }
 
-    /// From now on it does `deed` at `stage`, each time, on connections that stand too.
+    /// From now on it does `deed` at `stage`, each time, on open connections too.
     pub fn misbehave(&self, stage: Stage, deed: Deed) {
         self.shared.lock().deeds.insert(stage, deed);
     }
@@ -210,7 +210,7 @@ impl Mta {
         self.shared.lock().deeds.clear();
     }
 
-    /// Closes all connections that stand, in the midst of whatever they are about.
+    /// Closes all open connections at once, whatever is under way on them.
     pub fn hang_up(&self) {
         self.shared.lock().streams.drain(..).for_each(|stream| stream.shutdown());
     }

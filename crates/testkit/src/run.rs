@@ -32,7 +32,7 @@ impl Ended {
         format!("{}{}", self.stdout, self.stderr)
     }
 
-    /// Itself, when the program ended well.
+    /// Itself, when the program ended with status 0.
     ///
     /// # Panics
     /// With all it said otherwise.
@@ -97,8 +97,7 @@ impl Drain {
         Drain { octets, thread }
     }
 
-    /// All of it, the writer having ended. A daemon that it left behind may hold the pipe open for ever: what has come
-    /// a second later is all.
+    /// All of it, after the writer's end. A daemon that it left may keep the pipe open for ever, so reading ends after a second.
     fn text(self) -> String {
         wait::poll(Duration::from_secs(1), &mut || self.thread.is_finished().then_some(()));
         String::from_utf8_lossy(&self.octets.lock().unwrap()).into_owned()
@@ -132,7 +131,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Wraps a started `carrier` whose only child is the program itself.
+    /// Wraps a started process, `carrier`, whose only child is the program itself.
     pub(crate) fn carried_by(mut carrier: Child, log: std::path::PathBuf) -> Self {
         let pid = wait::until("the program to start", wait::SOON, || {
             // A program that has ended already is reported by its status, not by its pid.

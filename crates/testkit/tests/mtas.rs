@@ -1,4 +1,4 @@
-//! The real MTAs, without anything in front of them: what later tests take for granted.
+//! The real MTAs, without anything in front of them: what later tests rely on.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use gatepost_testkit::client::Client;

@@ -129,7 +129,7 @@ pub fn block_signals() -> io::Result<()> {
 /// Makes a system call as 32-bit programs do (`int 0x80`), where the numbers are others: asks for the pid.
 #[cfg(target_arch = "x86_64")]
 #[must_use]
-pub fn enter_by_32_bit_door() -> i64 {
+pub fn call_as_32_bit_program() -> i64 {
     let mut result: i64 = 20;
     // SAFETY: getpid of the i386 table takes no arguments and touches no memory; r8 to r11 may be clobbered.
     unsafe {

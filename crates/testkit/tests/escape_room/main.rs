@@ -68,7 +68,7 @@ fn p5_the_key_is_in_the_keyholder_and_nowhere_else() {
     let needles = room.key_needles();
     let order = format!("scan the memory: {}", secret::masked(&needles));
     assert_eq!(room.order(&order).said, format!("found 0 of {}", needles.len()));
-    // Seen from outside, too, with root's eyes, once that session is gone.
+    // Seen from outside, too, as root, once that session is gone.
     room.wait_whole();
     for (role, pid) in room.roles() {
         let found = secret::found_in(pid, &needles);

@@ -23,8 +23,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("rt_sigprocmask", "fork of newer C libraries"),
 ];
 
-/// Lines whose calls are made before strace can look: when the listener gets its sockets. It may not be started under its
-/// eyes, the launcher lets no role serve that is traced. And one for another backend than these.
+/// Lines whose calls are made before strace can look: when the listener gets its sockets. It may not be started under
+/// strace: the launcher lets no role serve that is traced. And one for another backend than these.
 const UNSEEN: &[(&str, &str)] = &[("ACCEPT", "setsockopt"), ("BACKEND", "shutdown")];
 
 /// Whom each table is for; the receiver's child is a session like the nursery's.
@@ -78,7 +78,7 @@ fn uses(call: &Call, seen: &Seen) -> bool {
         }
 }
 
-/// Lets `traffic` pass under strace's eyes, and reads what it saw.
+/// Lets `traffic` pass while strace watches, and reads what it saw.
 pub(crate) fn watch(mut room: Room, traffic: fn(&mut Room)) -> Vec<Seen> {
     let roles: BTreeMap<u32, String> = room.roles().into_iter().skip(1).map(|(name, pid)| (pid, name)).collect();
     let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("strace-{}", std::process::id()));
@@ -116,7 +116,7 @@ fn traffic(room: &mut Room) {
             client.ask("QUIT", 221);
         }
     }
-    // One that gets a last reply unasked, and is listened to for a while.
+    // One that gets a last reply without having asked, and whose octets are still read for a while.
     let mut client = Client::over(room.connect(HONEST).0);
     client.write(b"\x16\x03\x01\r\n");
     client.rest();

@@ -21,7 +21,7 @@ const HOSTILE_ANYWHERE: &str = "0.0.0.0:2526";
 /// Owner of the receiver's directories.
 const RECEIVER: u32 = 61_005;
 const HONEST_SENDER: &str = "honest@road.test";
-/// Nobody's order takes longer.
+/// No order takes longer.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What came of an order.
@@ -143,7 +143,7 @@ impl Room {
         let mut said = String::new();
         match BufReader::new(&stream).read_line(&mut said) {
             Ok(_) => {}
-            // A killed process's unread octets make a reset of its end.
+            // When a process is killed with octets unread, its connection ends with a reset.
             Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => {}
             Err(e) => panic!("{order}: {e}"),
         }
@@ -222,14 +222,14 @@ impl Room {
             let received = message.content.split("\r\n").next().unwrap();
             let shown = format!("[{client}]");
             assert!(received.starts_with("Received: from ") && received.contains(&shown), "{what}: {received}");
-            // What is claimed may be told as told, in a comment, and never where the address stands.
+            // A claimed address may appear in a comment, as what the client said, and never in place of the real one.
             let claim = received.replace("(helo", "");
             assert!(!claim.contains("([198.51.100.66])"), "{what}: {received}");
             assert!(loose || !message.content.contains("DOES NOT END"), "{what}");
         }
     }
 
-    /// No command at the backend says what only an owned session could have wished.
+    /// No command at the backend has text that only an owned session could have put there.
     fn check_lines(&self, what: &str, lines: &[String]) {
         for line in lines {
             assert!(!line.contains("INJECTED"), "{what}: the backend was told {line:?}");
@@ -244,7 +244,7 @@ impl Room {
         secret::needles_of(&self.key.serialize_pem(), &self.key.serialize_der())
     }
 
-    /// Tells gatepost to end, twice when it has guests that do not want to, and sees that nothing is left.
+    /// Tells gatepost to end, twice when there are sessions that do not end, and checks that nothing is left.
     pub(crate) fn close(mut self) {
         assert!(self.gatepost.signal("TERM"));
         wait::holds("draining", wait::SOON, || self.gatepost.said().contains("draining"));

@@ -3,10 +3,10 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 
-/// As in the escape room: so that neither the order nor the search brings the needle with it.
+/// As in the escape room: neither the order nor the search may contain the text that is looked for.
 const MASK: u8 = 0xa5;
 
-/// Needles as the order to scan takes them.
+/// The texts to look for, as the order to scan takes them.
 pub(crate) fn masked(needles: &[Vec<u8>]) -> String {
     let hex = |needle: &Vec<u8>| needle.iter().map(|octet| format!("{:02x}", octet ^ MASK)).collect::<String>();
     needles.iter().map(hex).collect::<Vec<_>>().join(" ")
@@ -22,7 +22,7 @@ pub(crate) fn needles_of(pem: &str, der: &[u8]) -> Vec<Vec<u8>> {
     text.skip(1).chain([der[at..at + 32].to_vec()]).collect()
 }
 
-/// How many of the needles the memory of a process holds, as root sees it.
+/// How many of the texts are in the memory of a process, as root sees it.
 pub(crate) fn found_in(pid: u32, needles: &[Vec<u8>]) -> usize {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("root may look");
     let memory = fs::File::open(format!("/proc/{pid}/mem")).expect("root may look");

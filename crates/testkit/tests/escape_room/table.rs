@@ -28,9 +28,9 @@ pub(crate) struct Row {
 
 const SYS: &[u8] = &[31];
 pub(crate) const KILLED: Expect = Expect::Killed(SYS);
-/// The fault itself, or what the standard library does about it, which no session may.
+/// The fault itself, or what the standard library calls after it, which no session may call.
 const OVERFLOW: Expect = Expect::Killed(&[11, 31]);
-/// A kernel without 32-bit programs has no such door: it faults.
+/// A kernel without 32-bit programs answers by a fault.
 const KILLED_OR_FAULT: Expect = Expect::Killed(&[31, 11]);
 const DROPPED: Expect = Expect::Says("dropped");
 const DENIED: Expect = Expect::Says("550 RelayDenied");
@@ -70,7 +70,7 @@ pub(crate) const ROWS: &[Row] = &[
     with("signals to a sister by the channel to handoff", "2", KILLED),
     with("signals to a sister by the client's socket", "1", KILLED),
     #[cfg(target_arch = "x86_64")]
-    row("enter by the 32-bit door", KILLED_OR_FAULT),
+    row("call as a 32-bit program", KILLED_OR_FAULT),
     #[cfg(target_arch = "x86_64")]
     row("call by an x32 number", KILLED),
     row("become deaf to signals", KILLED),
@@ -150,7 +150,7 @@ pub(crate) const ROWS: &[Row] = &[
     delivers("claim an address in Received by helo", TAKEN),
     delivers("claim an address by a literal for a helo", TAKEN),
     delivers("claim TLS of a kind that is not", TAKEN),
-    // P9: one reading, and no words in handoff's mouth.
+    // P9: one reading, and nothing injected.
     row("inject by helo", DROPPED),
     row("inject by the reverse-path", DROPPED),
     row("inject by the envelope id", DROPPED),

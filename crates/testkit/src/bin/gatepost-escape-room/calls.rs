@@ -1,5 +1,5 @@
 //! Every line of every system call list lets its call through, and whatever no line names ends the process: tried for each
-//! number that a system call can have, under each role's own filter, in a process that is thrown away.
+//! number that a system call can have, under each role's own filter, in a process made for it.
 
 use gatepost_jail::calls::{Call, FORK};
 use gatepost_jail::profile::{ALONE_CALLS, PROFILES};
@@ -13,10 +13,10 @@ use std::process::ExitCode;
 const NUMBERS: i64 = 700;
 /// Where the x32 table of x86_64 begins.
 const X32: i64 = 0x4000_0000;
-/// uretprobe and uprobe of x86_64, which newer kernels let through whatever a filter says: they serve the kernel's own
-/// probes, and fail or kill everywhere but in the page that the kernel maps for those.
+/// uretprobe and uprobe of x86_64, which newer kernels permit whatever a filter says. They belong to the kernel's own probes; called
+/// from anywhere but the page that the kernel maps for those, they fail or kill.
 const KERNELS_OWN: [i64; 2] = if cfg!(target_arch = "x86_64") { [335, 336] } else { [-1, -1] };
-/// In no line's set of values.
+/// An argument that no line permits.
 const NO_VALUE: i64 = 0x7f00_00f0;
 
 const PROT_EXEC: i64 = 4;

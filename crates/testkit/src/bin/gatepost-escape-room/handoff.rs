@@ -1,4 +1,4 @@
-//! Attempts on handoff: to relay, to be somebody else, to put words into its mouth, to exhaust it.
+//! Attempts on handoff: to relay, to pass as another client, to inject commands, to exhaust it.
 
 use crate::hostile::{Attempt, Outcome, Prisoner};
 use gatepost_smtp::envelope::{CloseReason, MailParameters, Notify, RcptParameters, Ret, Tls, Verdict};
@@ -25,7 +25,7 @@ const FOREIGN: Rcpt<'_> = Rcpt { forward_path: b"victim@elsewhere.test", ..ALICE
 const CONTENT: &[u8] = b"Subject: s\r\n\r\nof an owned session\r\n";
 const LENGTH: u64 = CONTENT.len() as u64;
 const COMMIT: Ask<'_> = Ask::Commit { length: LENGTH };
-/// Words that must never be heard by the backend as a command.
+/// Text that must never reach the backend as a command.
 const INJECTED: &[u8] = b"x\r\nMAIL FROM:<INJECTED@road.test>\r\nRCPT TO:<bob@ok.test>";
 /// An address that no client here has.
 const ANOTHER: &[u8] = b"198.51.100.66";
@@ -70,7 +70,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
         frames.extend([&[Ask::Content(&[b'x'; CONTENT_MAX])][..]; 6]);
         script(p, &frames)
     }),
-    // Being somebody else.
+    // Passing as another client.
     ("open a session as another client", |p, _| bare(p, Frame::of(&another()).unwrap().bytes())),
     ("claim an address by helo", |p, _| {
         let helo = [b"road.test ADDR=", ANOTHER, b" NAME=trusted.test"].concat();
@@ -91,7 +91,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     ("claim TLS of a kind that is not", |p, _| {
         commit(p, Mail { tls: Some(Tls { version: 0x0d0a, suite: 0x0d0a }), ..MAIL }, CONTENT)
     }),
-    // Words in its mouth.
+    // Injecting commands and header fields.
     ("inject by helo", |p, _| commit(p, Mail { helo: INJECTED, ..MAIL }, CONTENT)),
     ("inject by the reverse-path", |p, _| commit(p, Mail { reverse_path: INJECTED, ..MAIL }, CONTENT)),
     ("inject by the envelope id", |p, _| {
@@ -272,7 +272,7 @@ fn garbage(prisoner: &mut Prisoner) -> Outcome {
 /// A wait for room after which a channel is taken to be full.
 const FULL: Duration = Duration::from_millis(50);
 
-/// The same ask again and again, in frames of their own, its answers heard or not. How many could be sent, and the last
+/// The same ask again and again, each in a frame of its own, its answers read or not. How many could be sent, and the last
 /// answer.
 fn flood(prisoner: &mut Prisoner, count: &str, ask: &Ask<'_>, hearing: bool) -> Outcome {
     begin(prisoner);
@@ -283,7 +283,7 @@ fn flood(prisoner: &mut Prisoner, count: &str, ask: &Ask<'_>, hearing: bool) -> 
         return Outcome::Dropped;
     }
     if !hearing {
-        // No call is left that makes a descriptor non-blocking.
+        // No permitted call makes a descriptor non-blocking.
         channel.set_timeout(FULL).expect("our own channel");
     }
     for sent in 0..count {

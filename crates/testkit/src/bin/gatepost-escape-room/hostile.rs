@@ -1,4 +1,4 @@
-//! The life of an owned session: it hears one order of its client, makes the attempt, says what came of it, and ends.
+//! An owned session: it reads one order of its client, makes the attempt, reports the result, and ends.
 //!
 //! An order is a line `NAME` or `NAME ARGUMENT`, with the name of an attempt in one of the tables. What came of it is a
 //! line, too; the test knows which one must come. No line at all: the process did not survive the attempt.
@@ -47,7 +47,7 @@ impl<T: fmt::Debug> From<io::Result<T>> for Outcome {
     }
 }
 
-/// All that an owned session holds.
+/// Everything that an owned session has.
 #[derive(Debug)]
 pub(crate) struct Prisoner {
     pub(crate) client: File,
@@ -56,7 +56,7 @@ pub(crate) struct Prisoner {
 }
 
 impl Prisoner {
-    /// Reads what the client says, once it says something: no call is left that could make its socket block.
+    /// Reads what the client says, once it says something: no permitted call makes its socket block.
     pub(crate) fn hear(&mut self, octets: &mut [u8]) -> io::Result<usize> {
         wait::ready(&[(self.client.as_fd(), Want::Read)], None)?;
         self.client.read(octets)
@@ -66,7 +66,7 @@ impl Prisoner {
 /// An attempt: its name, and what it does with its argument.
 pub(crate) type Attempt = (&'static str, fn(&mut Prisoner, &str) -> Outcome);
 
-/// A session's life after its jail has closed.
+/// What a session does once it is jailed.
 pub(crate) fn life(jailed: JailedSession, birth: SessionBirth, drained: PipeReader, shared: &Shared) -> CloseReason {
     if birth.listener == HONEST {
         return gatepost_session::serve(jailed, birth, drained, shared);

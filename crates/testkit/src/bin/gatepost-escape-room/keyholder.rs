@@ -116,7 +116,7 @@ fn descriptors(prisoner: &mut Prisoner, count: &str) -> Outcome {
     }
 }
 
-/// A channel in flight within itself is for the kernel's collector to find.
+/// Sends a channel over itself: only the kernel's garbage collector for sockets finds that.
 fn own_channel(prisoner: &mut Prisoner, _: &str) -> Outcome {
     let own = prisoner.keyholder.as_fd();
     match prisoner.keyholder.send(&[1], &[own, prisoner.handoff.as_fd()]) {

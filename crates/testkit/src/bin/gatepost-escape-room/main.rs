@@ -1,5 +1,5 @@
 //! The escape room: gatepost with sessions that turn hostile on command. Jail, roles and wiring are those of the real
-//! binary; only what a session does once it is jailed is another's will.
+//! binary; only what a session does once it is jailed differs.
 //!
 //! `serve DIRECTORY BACKEND HONEST HOSTILE` runs it, with `cert.pem`, `key.pem` and `spool` in the directory. Who
 //! connects to HONEST gets an ordinary session, who connects to HOSTILE an owned one, see [`hostile`]. BACKEND is an

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::{SocketAddr, UnixStream};
 
 const MIB: usize = 1 << 20;
-/// What the needles of a scan are masked with, so that neither the order nor the search puts them into memory.
+/// The texts to look for are masked with this, so that neither the order nor the search puts them into memory.
 const MASK: u8 = 0xa5;
 
 pub(crate) const ATTEMPTS: &[Attempt] = &[
@@ -31,7 +31,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     ("signals to a sister by the client's socket", |p, pid| signals(p.client.as_fd(), pid)),
     ("signals to a sister by the channel to handoff", |p, pid| signals(p.handoff.as_fd(), pid)),
     #[cfg(target_arch = "x86_64")]
-    ("enter by the 32-bit door", |_, _| Outcome::Says(format!("done {}", escape::enter_by_32_bit_door()))),
+    ("call as a 32-bit program", |_, _| Outcome::Says(format!("done {}", escape::call_as_32_bit_program()))),
     #[cfg(target_arch = "x86_64")]
     ("call by an x32 number", |_, _| escape::call_by_x32_number().into()),
     ("allocate 100 MB", |_, _| allocate(100 * MIB)),
@@ -128,7 +128,7 @@ fn write_everywhere(prisoner: &mut Prisoner, _: &str) -> Outcome {
     Outcome::Says(taken.join(" "))
 }
 
-/// Looks for needles, masked and in hexadecimal, in all memory that can be read.
+/// Looks for texts, given masked and in hexadecimal, in all memory that can be read.
 fn scan(_: &mut Prisoner, needles: &str) -> Outcome {
     let needles: Vec<Vec<u8>> = needles.split(' ').map(unhex).collect();
     let longest = needles.iter().map(Vec::len).max().unwrap_or_default();
