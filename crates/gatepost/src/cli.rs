@@ -3,6 +3,7 @@
 use crate::{log, plan, trial};
 use clap::{Args, Parser, Subcommand};
 use gatepost_jail::audit::{self, Expectations};
+use gatepost_launcher::LauncherError;
 use gatepost_launcher::fitness::{Fitness, Level};
 use gatepost_launcher::plan::Plan;
 use gatepost_wire::slice::Dialect;
@@ -170,10 +171,15 @@ fn check(path: &std::path::Path) -> ExitCode {
             (_, true) => "refuses to relay for a stranger",
             (_, false) => "not asked: relay_proof = false",
         };
+        let jails = "entered, proved from inside, seen from outside";
         match gatepost_launcher::rehearse(plan) {
             Ok(()) => {
-                row(Level::Good, "jails", "entered, proved from inside, seen from outside");
+                row(Level::Good, "jails", jails);
                 row(Level::Good, "backend", proof);
+            }
+            Err(e @ LauncherError::Unproved) => {
+                row(Level::Good, "jails", jails);
+                row(Level::Look, "backend", &format!("{e} Until it can be, clients are told to come again (451)"));
             }
             Err(e) => row(Level::Fault, "rehearsal in the jails", &e.to_string()),
         }

@@ -1,5 +1,6 @@
 //! Orders from the launcher, new sessions from the listener, one task for each session.
 
+use crate::backend::Failure;
 use crate::session;
 use crate::shared::Shared;
 use crate::{ListenerEnd, SessionEnd};
@@ -13,17 +14,18 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
-/// Longest wait for a backend to answer when we start.
-pub(crate) const START: Duration = Duration::from_secs(30);
-/// First and longest pause between two attempts to reach it.
+/// Longest wait for the backend's proof before sessions may come without it, to be refused temporarily.
+const START: Duration = Duration::from_secs(1);
+/// First and longest pause between two attempts to have the backend prove that it does not relay.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// What can happen.
 enum Event {
-    /// The backend has passed its proof, or not.
-    Proved(Result<(), RoleError>),
+    /// The backend was asked for its proof, after this pause.
+    Asked(Duration, Result<(), Failure>),
+    /// It has been asked for [`START`].
+    Slow,
     /// A new session, or the end of a link.
     Opened(ListenerEnd, Result<(Open, Vec<OwnedFd>), ChannelError>),
     /// The queue role is gone, or is linked anew.
@@ -39,6 +41,8 @@ struct Handoff {
     events: JoinSet<Event>,
     /// Links that are not read yet.
     links: Vec<ListenerEnd>,
+    /// Links are read: sessions may come.
+    open: bool,
     sessions: usize,
 }
 
@@ -48,7 +52,7 @@ struct Handoff {
 /// [`RoleError`].
 pub(crate) async fn serve(control: ControlEnd, shared: Arc<Shared>) -> Result<(), RoleError> {
     let control = AsyncControl::new(Role::Handoff, control)?;
-    let mut handoff = Handoff { shared, control, events: JoinSet::new(), links: Vec::new(), sessions: 0 };
+    let mut handoff = Handoff { shared, control, events: JoinSet::new(), links: Vec::new(), open: false, sessions: 0 };
     while !(handoff.control.phase() == Phase::Draining && handoff.sessions == 0) {
         let event = async {
             match handoff.events.join_next().await {
@@ -58,10 +62,8 @@ pub(crate) async fn serve(control: ControlEnd, shared: Arc<Shared>) -> Result<()
         };
         match handoff.control.order_or(event).await? {
             Heard::Order(step) => handoff.follow(step)?,
-            Heard::Other(Ok(Event::Proved(proved))) => {
-                proved?;
-                handoff.begin().await?;
-            }
+            Heard::Other(Ok(Event::Asked(pause, proved))) => handoff.asked(pause, proved).await?,
+            Heard::Other(Ok(Event::Slow)) => handoff.wait_for("it has not answered yet").await?,
             Heard::Other(Ok(Event::Opened(link, opened))) => handoff.opened(link, opened),
             Heard::Other(Ok(Event::Unlinked)) => {}
             Heard::Other(Ok(Event::Ended) | Err(_)) => handoff.sessions = handoff.sessions.saturating_sub(1),
@@ -85,27 +87,59 @@ impl Handoff {
             }
             Step::Link(_, fd) => {
                 let link = ListenerEnd::from_fd(fd).map_err(watching)?;
-                if matches!(self.control.phase(), Phase::Waiting | Phase::Starting) {
-                    self.links.push(link);
-                } else {
+                if self.open {
                     self.events.spawn(next_open(link));
+                } else {
+                    self.links.push(link);
                 }
             }
             Step::Begin => {
-                self.events.spawn(prove(self.shared.clone()));
+                self.events.spawn(ask(self.shared.clone(), Duration::ZERO));
+                self.events.spawn(async {
+                    tokio::time::sleep(START).await;
+                    Event::Slow
+                });
             }
             Step::Drain | Step::Socket(..) => {}
         }
         Ok(())
     }
 
-    /// The backend has passed its proof: sessions may come.
-    async fn begin(&mut self) -> Result<(), RoleError> {
-        self.control.ready().await?;
+    /// What came of asking the backend to prove that it does not relay. Until it has, no session gets a connection to it.
+    async fn asked(&mut self, pause: Duration, proved: Result<(), Failure>) -> Result<(), RoleError> {
+        match proved {
+            Ok(()) => {
+                self.control.ready().await?;
+                self.begin();
+            }
+            Err(failure) if failure.is_final() => return Err(RoleError::Backend(failure.to_string())),
+            Err(failure) => {
+                self.wait_for(&failure.to_string()).await?;
+                let (first, longest) = PAUSE;
+                self.events.spawn(ask(self.shared.clone(), pause.saturating_mul(2).clamp(first, longest)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sessions may come, but until the backend has passed its proof they hear that they are to come again.
+    async fn wait_for(&mut self, why: &str) -> Result<(), RoleError> {
+        if !self.open && self.control.phase() == Phase::Starting {
+            tracing::warn!(
+                "the backend cannot be asked yet whether it relays for strangers, so clients are told to come again (451): {why}"
+            );
+            self.control.waiting().await?;
+            self.begin();
+        }
+        Ok(())
+    }
+
+    /// Sessions may come.
+    fn begin(&mut self) {
+        self.open = true;
         for link in self.links.drain(..) {
             self.events.spawn(next_open(link));
         }
-        Ok(())
     }
 
     fn opened(&mut self, link: ListenerEnd, opened: Result<(Open, Vec<OwnedFd>), ChannelError>) {
@@ -137,27 +171,9 @@ async fn next_open(link: ListenerEnd) -> Event {
     Event::Opened(link, opened)
 }
 
-/// Has the backend prove that it does not relay, and waits for it when it does not answer yet.
-async fn prove(shared: Arc<Shared>) -> Event {
-    let deadline = Instant::now() + START;
-    let (mut pause, longest) = PAUSE;
-    let mut told = false;
-    loop {
-        let failure = match shared.route.prove().await {
-            Ok(()) => return Event::Proved(Ok(())),
-            Err(failure) => failure,
-        };
-        if failure.is_final() {
-            return Event::Proved(Err(RoleError::Backend(failure.to_string())));
-        }
-        if Instant::now() + pause >= deadline {
-            let why = format!("no backend could be asked within {} s whether it relays: {failure}", START.as_secs());
-            return Event::Proved(Err(RoleError::Backend(why)));
-        }
-        if !std::mem::replace(&mut told, true) {
-            tracing::warn!("waiting up to {} s for a backend: {failure}", START.as_secs());
-        }
-        tokio::time::sleep(pause).await;
-        pause = pause.saturating_mul(2).min(longest);
-    }
+/// Has the backend prove that it does not relay, after a pause.
+async fn ask(shared: Arc<Shared>, pause: Duration) -> Event {
+    tokio::time::sleep(pause).await;
+    let proved = shared.route.prove().await;
+    Event::Asked(pause, proved)
 }

@@ -115,9 +115,11 @@ fn enhanced(reply: &Reply, class: u8, otherwise: (u16, u16)) -> (u8, u16, u16) {
 /// The verdict when the backend could not be asked. Always temporary: the mail is not at fault.
 pub(crate) fn of_failure(failure: &Failure) -> Verdict {
     match failure {
-        Failure::Connect(_) | Failure::Unasked(_) | Failure::Garbage(_) | Failure::Unexpected(_) => {
-            verdict(451, (4, 3, 0), Reason::BackendDown)
-        }
+        Failure::Connect(_)
+        | Failure::Unproved
+        | Failure::Unasked(_)
+        | Failure::Garbage(_)
+        | Failure::Unexpected(_) => verdict(451, (4, 3, 0), Reason::BackendDown),
         Failure::Closing(_) => verdict(451, (4, 3, 2), Reason::BackendDown),
         Failure::Timeout(Wait::Connect | Wait::Greeting) => verdict(451, (4, 4, 1), Reason::BackendTimeout),
         Failure::Timeout(_) => verdict(451, (4, 4, 2), Reason::BackendTimeout),

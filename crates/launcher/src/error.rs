@@ -18,6 +18,8 @@ pub enum LauncherError {
     Weak(Role, Vec<String>),
     /// The system refused something that it should never refuse.
     System(&'static str, io::Error),
+    /// The backend could not be asked whether it relays for strangers.
+    Unproved,
     /// Told to stop while the roles were starting: nobody's mistake.
     Stopped,
 }
@@ -64,6 +66,10 @@ impl fmt::Display for LauncherError {
                  (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns); start as root"
             ),
             Self::System(what, e) => write!(f, "cannot {what}: {e}"),
+            Self::Unproved => f.write_str(
+                "the backend cannot be asked now whether it relays for strangers, see the message above: is it running, and \
+                 does backend.connect say where?",
+            ),
             Self::Stopped => f.write_str("told to stop while starting"),
         }
     }

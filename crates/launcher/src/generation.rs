@@ -23,7 +23,7 @@ type RoleEnd = End<LauncherToRole, RoleToLauncher>;
 
 /// Longest wait for a role to enter its jail.
 const JAIL_DEADLINE: Duration = Duration::from_secs(10);
-/// Longest wait for a role's own tests: handoff waits this long for a backend that is still starting.
+/// Longest wait for a role's own tests.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
 /// First delay before a role that never got ready is started again; doubled each time.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
@@ -38,8 +38,19 @@ enum Phase {
     Born,
     /// Jailed, seen from outside, linked, told to go.
     Going,
+    /// Serving, by temporary refusals alone: the backend has not passed its proof.
+    Waiting,
     /// Serving.
     Ready,
+}
+
+/// What becomes of a start whose backend cannot be asked yet whether it relays for strangers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// It serves, by temporary refusals until the backend has passed.
+    Later,
+    /// It fails when the backend has not passed so long after handoff gave up waiting for it.
+    Within(Duration),
 }
 
 #[derive(Debug)]
@@ -53,11 +64,24 @@ struct Child {
 }
 
 /// What a role may report in which phase; a nursery's crash reports besides. Anything else ends it (P2).
-const PERMITTED: [(Phase, Report); 2] = [(Phase::Born, Report::Jailed), (Phase::Going, Report::Ready)];
+const PERMITTED: [(Phase, Report); 4] = [
+    (Phase::Born, Report::Jailed),
+    (Phase::Going, Report::Ready),
+    (Phase::Going, Report::Waiting),
+    (Phase::Waiting, Report::Ready),
+];
 
 fn permits(role: Role, phase: Phase, report: Report) -> bool {
-    PERMITTED.contains(&(phase, report))
-        || (report == Report::SessionCrashed && role == Role::Nursery && phase != Phase::Born)
+    match report {
+        Report::SessionCrashed => role == Role::Nursery && phase != Phase::Born,
+        Report::Waiting if role != Role::Handoff => false,
+        _ => PERMITTED.contains(&(phase, report)),
+    }
+}
+
+/// Longest wait for a role to leave a phase.
+fn deadline(phase: Phase) -> Duration {
+    if phase == Phase::Born { JAIL_DEADLINE } else { READY_DEADLINE }
 }
 
 #[derive(Debug)]
@@ -82,12 +106,17 @@ pub(crate) struct Generation {
     serving: bool,
     /// The spool is ours as long as this generation serves or drains.
     in_use: Option<InUse>,
+    /// A backend has passed its proof since the start.
+    proved: bool,
+    /// None has, and one has failed it: how handoff ended.
+    refused: Option<process::End>,
     draining: bool,
     inbox: Inbox,
 }
 
 impl Generation {
-    /// Starts every role and waits until all are ready to serve. The listener does not have its sockets yet.
+    /// Starts every role and waits until all are ready to serve, the backend's proof as `proof` says. The listener does not
+    /// have its sockets yet.
     ///
     /// # Errors
     /// The first role that fails, or `told_to_stop` meanwhile; everything that was started is ended again.
@@ -96,6 +125,7 @@ impl Generation {
         fitness: Fitness,
         program: Rc<OwnedFd>,
         sockets: Vec<Socket>,
+        proof: Proof,
         told_to_stop: &dyn Fn() -> bool,
     ) -> Result<Self, LauncherError> {
         let mut generation = Self {
@@ -109,17 +139,20 @@ impl Generation {
             failures: Vec::new(),
             serving: false,
             in_use: None,
+            proved: false,
+            refused: None,
             draining: false,
             inbox: Inbox::new(64),
         };
-        let started = generation.start_all(told_to_stop);
+        let started = generation.start_all(proof, told_to_stop);
         if started.is_err() {
             generation.end_now();
         }
         started.map(|()| generation)
     }
 
-    fn start_all(&mut self, told_to_stop: &dyn Fn() -> bool) -> Result<(), LauncherError> {
+    fn start_all(&mut self, proof: Proof, told_to_stop: &dyn Fn() -> bool) -> Result<(), LauncherError> {
+        let serves = |phase| phase == Phase::Ready || (phase == Phase::Waiting && proof == Proof::Later);
         // These are backends: they must be there before handoff looks for one.
         for stage in
             [&[Role::Receiver, Role::Queue][..], &[Role::Keyholder, Role::Handoff, Role::Nursery], &[Role::Listener]]
@@ -129,10 +162,17 @@ impl Generation {
                     self.spawn(*role)?;
                 }
             }
-            while let Some(slow) = self.children.iter().find(|c| c.phase != Phase::Ready) {
-                let limit = if slow.phase == Phase::Born { JAIL_DEADLINE } else { READY_DEADLINE };
-                if slow.since.elapsed() > limit {
-                    return Err(LauncherError::NotReady(slow.role, format!("nothing heard for {limit:?}")));
+            while let Some(slow) = self.children.iter().find(|c| !serves(c.phase)) {
+                match (slow.phase, proof, slow.since.elapsed()) {
+                    (Phase::Waiting, Proof::Within(limit), waited) if waited >= limit => {
+                        return Err(LauncherError::Unproved);
+                    }
+                    (Phase::Waiting, _, _) => {}
+                    (phase, _, waited) if waited > deadline(phase) => {
+                        let why = format!("nothing heard for {:?}", deadline(phase));
+                        return Err(LauncherError::NotReady(slow.role, why));
+                    }
+                    _ => {}
                 }
                 if told_to_stop() {
                     return Err(LauncherError::Stopped);
@@ -205,6 +245,7 @@ impl Generation {
                 self.end_one(pid);
             }
             Ok(Report::Jailed) => return self.go(role, pid),
+            Ok(Report::Waiting) => self.set_phase(role, Phase::Waiting),
             Ok(Report::Ready) => self.ready(role),
             Ok(Report::SessionCrashed) => self.replace_nursery(),
             Err(ChannelError::Closed) => child.control = None,
@@ -281,6 +322,7 @@ impl Generation {
 
     fn ready(&mut self, role: Role) {
         self.set_phase(role, Phase::Ready);
+        self.proved |= role == Role::Handoff;
         self.failures.retain(|(r, _)| *r != role);
         if self.serving {
             tracing::info!(role = role.name(), "serves again");
@@ -344,6 +386,10 @@ impl Generation {
         if self.draining {
             return None;
         }
+        // It could not be asked at the start, and when it could it did not pass: what would have kept us from starting then.
+        if child.phase == Phase::Waiting && !self.proved && matches!(end, process::End::Exit(_)) {
+            self.refused = Some(end);
+        }
         if child.phase == Phase::Ready {
             self.failures.retain(|(role, _)| *role != child.role);
         } else {
@@ -396,11 +442,10 @@ impl Generation {
     /// A role that never gets ready is ended, to be tried again.
     fn end_stuck(&self) {
         for child in &self.children {
-            let limit = match child.phase {
-                Phase::Born => JAIL_DEADLINE,
-                Phase::Going => READY_DEADLINE,
-                Phase::Ready => continue,
-            };
+            if matches!(child.phase, Phase::Waiting | Phase::Ready) {
+                continue;
+            }
+            let limit = deadline(child.phase);
             if child.since.elapsed() > limit && self.serving {
                 tracing::error!(role = child.role.name(), "not ready after {limit:?}; ending it");
                 let _ = process::kill(child.pid, Signal::Kill);
@@ -432,6 +477,17 @@ impl Generation {
                 self.tell(role, Order::Drain, &[]);
             }
         }
+    }
+
+    /// True when a backend has passed its proof, or none has to.
+    pub(crate) fn is_proved(&self) -> bool {
+        !self.children.iter().any(|c| c.phase == Phase::Waiting)
+    }
+
+    /// The backend could not be asked at the start, and has failed its proof since.
+    pub(crate) fn refusal(&self) -> Option<LauncherError> {
+        let why = |end| LauncherError::NotReady(Role::Handoff, format!("{}; see its message above", ended(end)));
+        self.refused.map(why)
     }
 
     /// True while clients come here.

@@ -22,7 +22,7 @@ use gatepost_sys::limits::{self, Limit};
 use gatepost_sys::process;
 use gatepost_sys::signal::{Notice, Signals};
 use gatepost_wire::slice::Ground;
-use generation::Generation;
+use generation::{Generation, Proof};
 use plan::Plan;
 use sockets::Socket;
 use std::cell::Cell;
@@ -46,6 +46,15 @@ pub const KEPT: &[Capability] = &[
 /// Longest wait for sessions to end by themselves after TERM.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(60);
 
+/// Longest wait of a reload, and of a rehearsal, for a backend that cannot be asked at once whether it relays.
+const RELOAD_PROOF: Duration = Duration::from_secs(10);
+const REHEARSAL_PROOF: Duration = Duration::from_secs(3);
+
+/// What the service manager shows of us.
+const PROVED: &str = "Serving.";
+const UNPROVED: &str = "Serving, but the backend cannot be asked yet whether it relays for strangers: clients are told to \
+                        come again (451).";
+
 /// Reads the configuration again. The sentence says what is wrong with it.
 pub type Reload<'a> = &'a dyn Fn() -> Result<Plan, String>;
 
@@ -61,14 +70,13 @@ pub fn run(plan: Plan, reload: Reload<'_>, started: Started<'_>) -> Result<(), L
     let program = process::own_program().map_err(|e| LauncherError::System("open my own program file", e))?;
     let inherited = sockets::inherited()?;
     let stop = Cell::new(false);
-    let mut launcher = Launcher { signals, stop, program: Rc::new(program), generations: Vec::new() };
+    let mut launcher = Launcher { signals, stop, program: Rc::new(program), generations: Vec::new(), proved: true };
     match launcher.begin(plan, inherited, started) {
         // Nothing has been served, so nothing is to be drained.
         Err(LauncherError::Stopped) => return Ok(()),
         begun => begun?,
     }
-    launcher.serve(reload);
-    Ok(())
+    launcher.serve(reload)
 }
 
 /// Starts everything as [`run`] does, in its jails and with its proofs, but takes no client; then ends it again. For
@@ -86,7 +94,8 @@ pub fn rehearse(plan: Plan) -> Result<(), LauncherError> {
     drop_what_is_not_needed(&fitness)?;
     // Told to stop, it dies of the signal and its roles with it.
     let never = || false;
-    Generation::start(plan, fitness, Rc::new(program), Vec::new(), &never).map(|mut generation| generation.end_now())
+    Generation::start(plan, fitness, Rc::new(program), Vec::new(), Proof::Within(REHEARSAL_PROOF), &never)
+        .map(|mut generation| generation.end_now())
 }
 
 #[derive(Debug)]
@@ -97,6 +106,8 @@ struct Launcher {
     program: Rc<OwnedFd>,
     /// The last one serves; those before it are draining.
     generations: Vec<Generation>,
+    /// What the service manager was told last: that the backend has passed its proof.
+    proved: bool,
 }
 
 impl Launcher {
@@ -106,16 +117,32 @@ impl Launcher {
         let in_use = prepare(&plan, &fitness)?;
         drop_what_is_not_needed(&fitness)?;
         let program = Rc::clone(&self.program);
-        let mut generation = Generation::start(plan, fitness.clone(), program, sockets, &|| self.told_to_stop())?;
+        let told = || self.told_to_stop();
+        let mut generation = Generation::start(plan, fitness.clone(), program, sockets, Proof::Later, &told)?;
         generation.serve(in_use);
         self.generations.push(generation);
         started(&fitness);
         tracing::info!("ready");
-        notify(&[sd_notify::NotifyState::Ready]);
+        self.tell_status(true);
         Ok(())
     }
 
-    fn serve(&mut self, reload: Reload<'_>) {
+    /// Tells the service manager what clients get, and whether that makes us ready.
+    fn tell_status(&mut self, ready: bool) {
+        let proved = self.generations.last().is_none_or(Generation::is_proved);
+        let status = if proved { PROVED } else { UNPROVED };
+        let status = sd_notify::NotifyState::Status(status);
+        if ready {
+            notify(&[sd_notify::NotifyState::Ready, status]);
+        } else if self.proved != proved {
+            notify(&[status]);
+        }
+        self.proved = proved;
+    }
+
+    /// # Errors
+    /// The backend could not be asked at the start, and failed its proof when it could. Nothing has been handed to it.
+    fn serve(&mut self, reload: Reload<'_>) -> Result<(), LauncherError> {
         let mut drain_until: Option<Instant> = None;
         loop {
             self.wait(drain_until);
@@ -134,12 +161,16 @@ impl Launcher {
                 drain_until = Some(self.drain());
             }
             self.tend();
+            if let Some(refusal) = self.generations.iter().find_map(Generation::refusal) {
+                self.generations.iter_mut().for_each(Generation::end_now);
+                return Err(refusal);
+            }
             if let Some(deadline) = drain_until {
                 if Instant::now() >= deadline {
                     self.generations.iter_mut().for_each(Generation::end_now);
                 }
                 if self.generations.iter().all(Generation::is_over) {
-                    return;
+                    return Ok(());
                 }
             }
         }
@@ -169,6 +200,7 @@ impl Launcher {
             generation.drain_helpers_if_draining();
         }
         self.generations.retain(|g| !g.is_over() || g.is_serving());
+        self.tell_status(false);
     }
 
     fn drain(&mut self) -> Instant {
@@ -190,7 +222,7 @@ impl Launcher {
             }
             Err(why) => tracing::error!("not reloaded, the old configuration stays in force: {why}"),
         }
-        notify(&[sd_notify::NotifyState::Ready]);
+        self.tell_status(true);
     }
 
     fn next_generation(&self, plan: Plan) -> Result<Generation, String> {
@@ -200,7 +232,9 @@ impl Launcher {
         let kept = kept.map_err(|e| LauncherError::System("copy the listening sockets", e).to_string())?;
         let sockets = sockets::open(&plan.listen, kept).map_err(|e| e.to_string())?;
         let program = Rc::clone(&self.program);
-        let next = Generation::start(plan, fitness, program, sockets, &|| self.told_to_stop());
+        // What serves is not to be replaced by what may never serve.
+        let proof = Proof::Within(RELOAD_PROOF);
+        let next = Generation::start(plan, fitness, program, sockets, proof, &|| self.told_to_stop());
         let mut next = next.map_err(|e| e.to_string())?;
         next.serve(in_use);
         Ok(next)

@@ -75,6 +75,14 @@ impl AsyncControl {
         .await
     }
 
+    /// Sessions may come, but until the role is ready they get nothing but temporary refusals. Only handoff says so.
+    ///
+    /// # Errors
+    /// The launcher is gone.
+    pub async fn waiting(&mut self) -> Result<(), RoleError> {
+        if self.phase() == Phase::Starting { Ok(self.end.tell(&Report::Waiting).await?) } else { Ok(()) }
+    }
+
     /// The role can serve.
     ///
     /// # Errors

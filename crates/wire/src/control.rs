@@ -25,6 +25,9 @@ enumeration! {
         Ready,
         /// A session died by a signal (from the nursery): replace the nursery by a freshly executed one.
         SessionCrashed,
+        /// From handoff, before `Ready`: sessions may come, but the backend has not passed its proof, and until it has they get
+        /// nothing but temporary refusals.
+        Waiting,
     }
 }
 

@@ -197,7 +197,9 @@ fn launcher_and_roles() {
         Order::TAGS,
         &[(Order::Peer(Role::Handoff), "01 03"), (Order::Socket(2), "02 02"), (Order::Go, "03"), (Order::Drain, "04")],
     );
-    for (report, octets) in [(Report::Jailed, "00"), (Report::Ready, "01"), (Report::SessionCrashed, "02")] {
+    for (report, octets) in
+        [(Report::Jailed, "00"), (Report::Ready, "01"), (Report::SessionCrashed, "02"), (Report::Waiting, "03")]
+    {
         golden(&report, octets);
     }
     assert_eq!(Report::MAX, 1);

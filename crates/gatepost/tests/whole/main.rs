@@ -8,6 +8,7 @@ mod delivery;
 mod drain;
 mod gate;
 mod kill;
+mod late_backend;
 mod mistakes;
 mod qmail_queue;
 mod qmqp;

@@ -19,6 +19,8 @@ const DOUBT: Duration = Duration::from_secs(10);
 pub(super) struct Backend {
     pub(super) connect: Connect,
     known: Mutex<Known>,
+    /// Held by the one who asks it whether it relays.
+    pub(super) asking: tokio::sync::Mutex<()>,
 }
 
 /// What is known of a backend.
@@ -43,7 +45,12 @@ impl Backends {
     /// `proved`: none has to prove that it does not relay.
     pub(super) fn new(places: &[Connect], proved: bool) -> Self {
         let known = Known { proved, ..Known::default() };
-        Self(places.iter().map(|place| Backend { connect: place.clone(), known: Mutex::new(known) }).collect())
+        let backend = |place: &Connect| Backend {
+            connect: place.clone(),
+            known: Mutex::new(known),
+            asking: tokio::sync::Mutex::default(),
+        };
+        Self(places.iter().map(backend).collect())
     }
 
     /// Has each prove that it can be used.

@@ -123,6 +123,8 @@ pub(crate) enum Failure {
     Unwelcome(String),
     /// It refuses whoever connects, temporarily.
     Deferred(String),
+    /// It is being asked whether it relays, so it is not known yet.
+    Unproved,
     /// It relays for a stranger: never to be used (P7).
     Relays(String),
 }
@@ -157,6 +159,7 @@ impl fmt::Display for Failure {
                     Wait::End => "to the end of content",
                 })
             }
+            Self::Unproved => f.write_str("the backend is being asked whether it relays for strangers"),
             Self::Lost(None) => f.write_str("the backend closed the connection"),
             Self::Lost(Some(e)) => write!(f, "the connection to the backend broke: {e}"),
             Self::Closing(r) => reply(f, "closes with", r),

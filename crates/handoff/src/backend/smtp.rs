@@ -75,6 +75,8 @@ impl Smtp {
     }
 
     async fn prove_one(&self, backend: &Backend) -> Result<(), Failure> {
+        // Whoever else needs the proof meanwhile is told to come again, instead of waiting or of asking a second time.
+        let _asking = backend.asking.try_lock().map_err(|_| Failure::Unproved)?;
         let proved = backend.known().proved;
         let listed = if proved {
             proof::learn(backend, &self.facts).await?
