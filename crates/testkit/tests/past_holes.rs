@@ -17,12 +17,12 @@ const SECTIONS: [(&str, usize); 5] = [
 /// What covers a hole without a test: that it can't be here, or the word that nothing does.
 const WORDS: [&str; 2] = ["**argument:**", "**open:**"];
 
-fn rooms() -> PathBuf {
+fn crates() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
 fn page() -> String {
-    std::fs::read_to_string(rooms().join("past-holes.md")).unwrap()
+    std::fs::read_to_string(crates().join("past-holes.md")).unwrap()
 }
 
 /// All files below, but for what was built.
@@ -56,33 +56,33 @@ fn tests_in(text: &str) -> Vec<String> {
     names
 }
 
-/// What the page may refer to.
-struct House {
-    /// `room::test`, and `fuzz::target`.
+/// What a page may refer to.
+struct Known {
+    /// `crate::test`, and `fuzz::target`.
     tests: HashSet<String>,
     /// Files with rows: dialogues, and the tables of tests.
     texts: HashMap<PathBuf, String>,
 }
 
-impl House {
+impl Known {
     fn read() -> Self {
-        let top = rooms();
+        let top = crates();
         let mut all = Vec::new();
         files(&top, &mut all);
-        let mut house = Self { tests: HashSet::new(), texts: HashMap::new() };
+        let mut known = Self { tests: HashSet::new(), texts: HashMap::new() };
         for path in all.iter().filter(|path| path.extension().is_some_and(|kind| kind == "rs" || kind == "txt")) {
             let text = std::fs::read_to_string(path).unwrap();
             let inside = path.strip_prefix(&top).unwrap();
-            let room = inside.iter().next().unwrap().to_str().unwrap();
+            let package = inside.iter().next().unwrap().to_str().unwrap();
             if inside.starts_with("fuzz/src/bin") {
-                house.tests.insert(format!("{room}::{}", path.file_stem().unwrap().to_str().unwrap()));
+                known.tests.insert(format!("{package}::{}", path.file_stem().unwrap().to_str().unwrap()));
             }
-            house.tests.extend(tests_in(&text).iter().map(|name| format!("{room}::{name}")));
+            known.tests.extend(tests_in(&text).iter().map(|name| format!("{package}::{name}")));
             if inside.iter().any(|part| part == "tests") {
-                house.texts.insert(inside.to_owned(), text);
+                known.texts.insert(inside.to_owned(), text);
             }
         }
-        house
+        known
     }
 
     /// What is wrong with a name or a citation of the page.
@@ -132,15 +132,15 @@ fn holes(page: &str) -> Vec<(&str, [&str; 3])> {
 
 #[test]
 fn every_test_and_row_named_for_a_past_hole_is_there() {
-    let house = House::read();
+    let known = Known::read();
     let page = page();
     let beside = |text: &&str| text.contains("::");
     let around = page.lines().filter(|line| !line.starts_with('|')).flat_map(names).filter(beside);
     let cited = holes(&page).into_iter().flat_map(|(_, [.., covered])| names(covered));
     // The two that say how names are written.
-    let forms = ["room::test", "fuzz::target"];
+    let forms = ["crate::test", "fuzz::target"];
     let complaints: Vec<String> =
-        around.chain(cited).filter(|name| !forms.contains(name)).filter_map(|name| house.complaint(name)).collect();
+        around.chain(cited).filter(|name| !forms.contains(name)).filter_map(|name| known.complaint(name)).collect();
     assert!(complaints.is_empty(), "past-holes.md is out of date:\n{}", complaints.join("\n"));
 }
 
@@ -163,17 +163,17 @@ fn no_past_hole_is_without_a_test_or_a_word() {
 
 #[test]
 fn every_position_in_security_md_has_tests_and_they_are_there() {
-    let house = House::read();
-    let page = std::fs::read_to_string(rooms().parent().unwrap().join("SECURITY.md")).unwrap();
+    let known = Known::read();
+    let page = std::fs::read_to_string(crates().parent().unwrap().join("SECURITY.md")).unwrap();
     let rows = rows(&page);
     assert!(rows.len() >= 10, "{} positions", rows.len());
     for row in rows {
         let [position, .., shown] = row.as_slice() else { panic!("{row:?}") };
         assert!(row.len() == 4 && names(shown).count() > 0, "nothing shows what stops him: {position}");
-        let complaints: Vec<String> = names(shown).filter_map(|name| house.complaint(name)).collect();
+        let complaints: Vec<String> = names(shown).filter_map(|name| known.complaint(name)).collect();
         assert!(complaints.is_empty(), "SECURITY.md is out of date, {position}:\n{}", complaints.join("\n"));
     }
     let around = page.lines().filter(|line| !line.starts_with('|')).flat_map(names);
     let cited = around.filter(|name| name.contains("::") && *name != "crate::test");
-    assert_eq!(cited.filter_map(|name| house.complaint(name)).collect::<Vec<_>>(), Vec::<String>::new());
+    assert_eq!(cited.filter_map(|name| known.complaint(name)).collect::<Vec<_>>(), Vec::<String>::new());
 }

@@ -285,7 +285,7 @@ pub fn rows(all: Vec<Facts>, expectations: &Expectations) -> Vec<Row> {
     for row in &mut rows {
         let (Some(role), Ground::Root, uid) = (row.facts.role, row.facts.ground(), row.facts.uid()) else { continue };
         if let Some((other, _)) =
-            users.iter().find(|(other, user)| *user == uid && household(*other) != household(role))
+            users.iter().find(|(other, user)| *user == uid && account_role(*other) != account_role(role))
         {
             let found = format!("{uid}, the {other}'s too");
             row.findings.push(Finding { what: "Uid", expected: "a user of its own".into(), found });
@@ -295,7 +295,7 @@ pub fn rows(all: Vec<Facts>, expectations: &Expectations) -> Vec<Row> {
 }
 
 /// Sessions are their nursery's children and have its user.
-fn household(role: RoleName) -> RoleName {
+fn account_role(role: RoleName) -> RoleName {
     if role == RoleName::Session { RoleName::Nursery } else { role }
 }
 
