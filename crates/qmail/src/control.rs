@@ -97,6 +97,11 @@ pub enum Warning {
         /// From 1.
         line: usize,
     },
+    /// An entry of badmailfrom that the qregex patch would read as a pattern.
+    NoPattern {
+        /// From 1.
+        line: usize,
+    },
     /// No digit at the start; the default is kept.
     NotANumber {
         /// Name below `control/`.
@@ -182,6 +187,11 @@ impl fmt::Display for Warning {
             Self::LongLine { file, line } => {
                 write!(f, "control/{file}: line {line} is longer than any address and matches nothing; cut it")
             }
+            Self::NoPattern { line } => write!(
+                f,
+                "control/badmailfrom: line {line} looks like a pattern and is compared as an address, as qmail-smtpd does; if it \
+                 is for the qregex patch, set GATEPOST_QREGEX"
+            ),
             Self::NotANumber { file, kept } => {
                 write!(
                     f,

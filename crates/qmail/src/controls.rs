@@ -11,7 +11,7 @@ use crate::patterns::{self, Subject};
 use crate::rcpthosts::RcptHosts;
 use crate::recipients::{Tarpit, ValidRcptTo};
 use crate::replies::{self, Reply};
-use crate::senders;
+use crate::senders::{self, Reading};
 use crate::spp::Plugins;
 use crate::switches::Switches;
 
@@ -50,6 +50,8 @@ pub struct Controls {
     pub certificate: bool,
     /// qmail-spp's plugins; `None` when there are none or NOSPP is set.
     pub plugins: Option<Plugins>,
+    /// badmailfrom's; the twin is the qregex patch's own.
+    reading: Reading,
     senders: Twins,
     helos: Twins,
     recipients: Twins,
@@ -112,10 +114,12 @@ impl Controls {
             valid_rcpt_to: reader.valid_rcpt_to()?,
             certificate: home.exists("servercert.pem"),
             plugins: reader.plugins()?,
+            reading: if switches.qregex { Reading::Patterns } else { Reading::Plain },
             senders: if environment.has("DISABLE_BADMAILFROM") {
                 Twins::default()
             } else {
-                Twins { everyone: reader.senders("badmailfrom")?, strangers: reader.senders("badmailfromnorelay")? }
+                let everyone = if switches.qregex { reader.senders("badmailfrom")? } else { reader.addresses()? };
+                Twins { everyone, strangers: reader.senders("badmailfromnorelay")? }
             },
             helos: if environment.has("NOBADHELO") {
                 Twins::default()
@@ -135,12 +139,15 @@ impl Controls {
     /// # Errors
     /// A list that can't be read any more. The same of all that follow.
     pub fn judge_sender(&self, home: &dyn Home, sender: &[u8], relay: bool) -> io::Result<Option<Reply>> {
-        for list in self.senders.of(relay) {
-            if let Some(reply) = senders::judge(list, home, sender)? {
-                return Ok(Some(reply));
-            }
+        if let Some(list) = &self.senders.everyone
+            && let Some(reply) = senders::judge(list, self.reading, home, sender)?
+        {
+            return Ok(Some(reply));
         }
-        Ok(None)
+        match &self.senders.strangers {
+            Some(list) if !relay => senders::judge(list, Reading::Patterns, home, sender),
+            _ => Ok(None),
+        }
     }
 
     /// badhelo: what is to be said to who gave this argument to HELO or EHLO.
@@ -275,7 +282,19 @@ impl Reader<'_> {
         octets.map_err(|error| ControlError::Unreadable { file, error })
     }
 
-    /// badmailfrom and its twin: addresses, and patterns.
+    /// badmailfrom as qmail-smtpd reads it.
+    fn addresses(&mut self) -> Result<Option<List>, ControlError> {
+        let mut first = None;
+        let list = self.list("badmailfrom", &mut |line, entry| {
+            if first.is_none() && !patterns::is_plain(entry.strip_prefix(b"!").unwrap_or(entry)) {
+                first = Some(line);
+            }
+        })?;
+        self.warnings.extend(first.map(|line| Warning::NoPattern { line }));
+        Ok(list)
+    }
+
+    /// badmailfrom as the qregex patch reads it, and its twin: addresses, and patterns.
     fn senders(&mut self, file: &'static str) -> Result<Option<List>, ControlError> {
         self.checked(file, |entry| !patterns::is_plain(entry))
     }
@@ -479,6 +498,22 @@ mod tests {
         let (controls, _) = read(files, &[("NOBADHELO", ""), ("DISABLE_BADMAILFROM", "1")]).unwrap();
         assert_eq!(controls.judge_helo(&home(files), b"bad", false).unwrap(), None);
         assert_eq!(controls.judge_sender(&home(files), b"x@stranger.example", false).unwrap(), None);
+    }
+
+    #[test]
+    fn issue_10_badmailfrom_is_qmails_unless_a_switch_or_the_patchs_own_file_says_otherwise() {
+        let pattern: &[u8] = b"!bang@x\n^spam";
+        for (file, switch, denied, warned) in [
+            ("badmailfrom", None, false, 1),
+            ("badmailfrom", Some(("GATEPOST_QREGEX", "")), true, 0),
+            ("badmailfromnorelay", None, true, 0),
+        ] {
+            let files: &Files0 = &[ME, HOSTS, (file, pattern)];
+            let (controls, warnings) = read(files, switch.as_slice()).unwrap();
+            let said = controls.judge_sender(&home(files), b"a@b", false).unwrap();
+            assert_eq!((said, warnings.len()), (denied.then_some(replies::SENDER_DENIED), warned), "{file} {switch:?}");
+        }
+        assert_eq!(read(&[ME, HOSTS, ("badmailfrom", b"!bang@x\nuser+tag@x")], &[]).unwrap().1, []);
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub struct Switch {
 }
 
 /// All of them.
-pub const TABLE: [Switch; 10] = [
+pub const TABLE: [Switch; 11] = [
     Switch {
         name: "GATEPOST_OPENRELAY",
         default: "without control/rcpthosts every address with a domain is refused, as with an empty file",
@@ -38,6 +38,13 @@ pub const TABLE: [Switch; 10] = [
         does: "repair: a bare LF in content becomes a line end, and is never part of the end of the message; \
                ALLOW_BARELF of the liberal-lf patch means this too",
         why: "fixcrio and liberal-lf let LF.LF end a message, and what follows is run as commands: smuggling",
+    },
+    Switch {
+        name: "GATEPOST_QREGEX",
+        default: "an entry of control/badmailfrom is an address or an @host, as in qmail-smtpd without patches",
+        does: "set, even to nothing: an entry that holds a character with a meaning in patterns, .+, or ! in front is a pattern of the \
+               qregex patch, as it always is in control/badmailfromnorelay, badhelo and badrcptto, which only that patch has",
+        why: "!bang@x in an old list would refuse everyone else",
     },
     Switch {
         name: "GATEPOST_LINE",
@@ -105,6 +112,8 @@ pub struct Switches {
     pub databytes_any: bool,
     /// GATEPOST_BARELF, ALLOW_BARELF.
     pub bare_lf: BareLf,
+    /// GATEPOST_QREGEX.
+    pub qregex: bool,
     /// GATEPOST_LINE, octets with the line end, [`LINE_MAX`] at most.
     pub line: u32,
     /// GATEPOST_RECIPIENTS.
@@ -127,6 +136,7 @@ impl Default for Switches {
             open_relay: false,
             databytes_any: false,
             bare_lf: BareLf::Refuse,
+            qregex: false,
             line: 2048,
             recipients: Some(10_000),
             errors: Some(20),
@@ -181,6 +191,7 @@ impl Switches {
             open_relay: environment.has("GATEPOST_OPENRELAY"),
             databytes_any: environment.has("GATEPOST_DATABYTES_ANY"),
             bare_lf,
+            qregex: environment.has("GATEPOST_QREGEX"),
             line,
             recipients,
             errors,
@@ -204,7 +215,7 @@ mod tests {
 
     #[test]
     fn every_switch_of_the_table_is_heeded() {
-        for (switch, value) in TABLE.iter().zip(["", "", "repair", "9", "9", "9", "9", "9", "", "off"]) {
+        for (switch, value) in TABLE.iter().zip(["", "", "repair", "", "9", "9", "9", "9", "9", "", "off"]) {
             let (switches, warned) = read(&[(switch.name, value)]);
             assert_ne!(switches, Switches::default(), "{}", switch.name);
             assert_eq!(warned, 0, "{}", switch.name);
