@@ -128,6 +128,7 @@ fn begin(mut client: Client, mut door: Door, switches: &Switches, checker: Optio
     let prelude = match door.plugins.ask(Phase::Connection, Facts::Nothing, &mut door.environment, &door.programs) {
         Ok(passed) => passed.printed,
         Err(stopped) => {
+            stopped.warning.iter().for_each(|why| door.record.warn(why));
             client.say(&stopped.lines);
             door.record.refusal(&stopped.lines);
             door.record.close(&door.environment, End::Refused);

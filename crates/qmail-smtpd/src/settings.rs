@@ -24,7 +24,8 @@ pub(crate) fn terms(door: &Door, switches: &Switches) -> Terms {
     // s/qmail's word about TLS: `-` none, `!` nothing without it.
     let word = environment.get("UCSPITLS").unwrap_or_default();
     let possible = controls.certificate || superserver.is_some();
-    let starttls = possible && !implicit_tls && word != b"-";
+    // The TLS patches of toasters have a variable of their own for none.
+    let starttls = possible && !implicit_tls && word != b"-" && !environment.has("DISABLETLS");
     let tls_first = word.starts_with(b"!");
     let (forced, clear) = match environment.get("FORCETLS") {
         None => (false, switches.auth_clear),
@@ -100,6 +101,22 @@ fn superserver(environment: &Environment) -> Option<Superserver> {
 mod tests {
     use super::*;
     use crate::door::tests::door;
+
+    #[test]
+    fn issue_10_disabletls_and_its_kin_offer_no_starttls() {
+        for (variables, offered) in [
+            (&[][..], true),
+            (&[("UCSPITLS", "")], true),
+            (&[("DISABLETLS", "")], false),
+            (&[("DISABLETLS", "1")], false),
+            (&[("UCSPITLS", "-")], false),
+            (&[("SMTPS", "1")], false),
+        ] {
+            let mut door = door(variables, "");
+            door.controls.certificate = true;
+            assert_eq!(terms(&door, &Switches::default()).settings.starttls, offered, "{variables:?}");
+        }
+    }
 
     #[test]
     fn p7_without_a_certificate_nothing_that_needs_tls_goes_in_clear() {

@@ -224,7 +224,7 @@ impl fmt::Display for Warning {
                 "control/rcpthosts: missing, mail to any domain is accepted (GATEPOST_OPENRELAY); write the file",
             ),
             Self::NoRcpthosts { open: false } => f.write_str(
-                "control/rcpthosts: missing, mail to any domain is refused; write the file, or set GATEPOST_OPENRELAY",
+                "control/rcpthosts: missing, mail to any domain is put off with 451; write the file, or set GATEPOST_OPENRELAY",
             ),
         }
     }

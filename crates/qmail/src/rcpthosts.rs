@@ -4,6 +4,7 @@ use std::io;
 
 use crate::control::Home;
 use crate::list::List;
+use crate::replies::{self, Reply};
 use crate::text::domain;
 
 /// Asked about a domain when rcpthosts, which must be there, has it not.
@@ -21,6 +22,15 @@ pub enum RcptHosts {
 }
 
 impl RcptHosts {
+    /// What is said to a recipient that mail is not taken for.
+    #[must_use]
+    pub fn refusal(&self) -> Reply {
+        match self {
+            Self::Missing => replies::NO_RCPTHOSTS,
+            Self::Any | Self::Listed(_) => replies::NOT_IN_RCPTHOSTS,
+        }
+    }
+
     /// Whether mail is taken for `recipient`, by its last `@`; without any it always is. The list is asked about the whole
     /// domain and each suffix that begins with a dot, then the database.
     ///

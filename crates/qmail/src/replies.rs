@@ -78,8 +78,8 @@ replies! {
     FLUSHED = "250 flushed";
     /// VRFY: says nothing about anyone.
     VRFY = "252 send some mail, i'll try my best";
-    /// HELP. Names the dialect, not the program.
-    HELP = "214 notqmail home page: https://notqmail.org";
+    /// HELP. qmail-smtpd names itself here; P10: no reply names a product.
+    HELP = "214 see RFC 5321 (#2.0.0)";
     /// DATA, begun.
     GO_AHEAD = "354 go ahead";
     /// Any verb that is not spoken, or not now.
@@ -118,6 +118,8 @@ replies! {
     BAD_MAIL_FROM = "553 sorry, your envelope sender is in my badmailfrom list (#5.7.1)";
     /// rcpthosts.
     NOT_IN_RCPTHOSTS = "553 sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)";
+    /// No rcpthosts, which is a slip of the admin's. Ours: qmail-smtpd relays then. Not 553: mail waits until the file is back.
+    NO_RCPTHOSTS = "451 unable to read controls (#4.3.0)";
     /// badmailfrom as patterns.
     SENDER_DENIED = "553 sorry, your envelope sender has been denied (#5.7.1)";
     /// badrcptto.
@@ -142,6 +144,9 @@ replies! {
     NO_CHECK = "421 unable to execute recipient check (#4.3.0)";
     /// RCPTCHECK, no process to be had.
     NO_FORK = "421 unable to fork (#4.3.0)";
+
+    /// A plugin that could not be run or did not end well. The patch names itself and the plugin's path here; the log does.
+    PLUGIN_FAILURE = "451 plugin failure (#4.3.0)";
 
     // The end of a message.
     /// More octets than databytes.
@@ -232,4 +237,19 @@ replies! {
     TLS_UNAVAILABLE = "454 TLS not available (#4.3.0)";
     /// UCSPITLS=!.
     TLS_FIRST = "530 Must issue a STARTTLS command first (#5.7.0)";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p10_issue_10_no_reply_names_a_product() {
+        for (name, reply) in ALL {
+            let line = reply.line().to_ascii_lowercase();
+            // Its page, to which senders' admins are led, is the text that mail servers and monitors know.
+            let known = *name == "STRAY_NEWLINE";
+            assert!(known || ["qmail", "gatepost", "http", "spp"].iter().all(|word| !line.contains(word)), "{line}");
+        }
+    }
 }

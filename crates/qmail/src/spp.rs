@@ -11,7 +11,7 @@ use crate::environment::Environment;
 use crate::literal::fits;
 use crate::program::Ended;
 use crate::replies::Reply;
-use crate::text::{VALUE_MAX, clean};
+use crate::text::{VALUE_MAX, clean, shown};
 
 /// Octets of a plugin's output that are read; more is a failure.
 pub const OUTPUT_MAX: usize = 16_384;
@@ -258,6 +258,8 @@ pub enum Outcome {
     Bypass,
     /// It fails with this.
     Fail(Reply),
+    /// It fails with [`replies::PLUGIN_FAILURE`], because of this, which is for the log.
+    Broken(String),
     /// The connection ends with exit 0, with this as its last word or with none.
     Close(Option<Reply>),
 }
@@ -297,7 +299,7 @@ impl<'s> Run<'s> {
             Ended::Exited(_) => None,
         };
         if let Some(why) = why {
-            return ControlFlow::Break(Outcome::Fail(failure(plugin, why)));
+            return ControlFlow::Break(Outcome::Broken(failure(plugin, why)));
         }
         for line in output.split(|octet| *octet == b'\n') {
             if let Some(word) = Word::parse(line) {
@@ -351,10 +353,8 @@ fn capped<T>(list: &mut Vec<T>, item: T) {
     }
 }
 
-fn failure(plugin: &Plugin, why: &str) -> Reply {
-    let name = plugin.name();
-    let name = name.get(..name.len().min(160)).unwrap_or_default();
-    Reply::quoting(451, &[b"qmail-spp failure: ", name, b": ", why.as_bytes(), b" (#4.3.0)"].concat())
+fn failure(plugin: &Plugin, why: &str) -> String {
+    format!("plugin {}: {why}", shown(plugin.name(), 200))
 }
 
 #[cfg(test)]

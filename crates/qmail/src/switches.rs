@@ -22,9 +22,9 @@ pub struct Switch {
 pub const TABLE: [Switch; 11] = [
     Switch {
         name: "GATEPOST_OPENRELAY",
-        default: "without control/rcpthosts every address with a domain is refused, as with an empty file",
+        default: "without control/rcpthosts every address with a domain is put off with 451",
         does: "set, even to nothing: without control/rcpthosts every address is accepted, as by qmail-smtpd",
-        why: "a file lost in a migration must not make an open relay",
+        why: "a file lost in a migration must not make an open relay, and must not bounce mail",
     },
     Switch {
         name: "GATEPOST_DATABYTES_ANY",

@@ -119,7 +119,7 @@ impl Door {
         let passed = self.plugins_on_rcpt(&recipient, accepted, allowed)?;
         // A plugin's rewriting is the admin's word and is not judged again, as in qmail-spp.
         if !allowed && !passed.bypass && !self.may_relay() {
-            return Err(Say::refused(&replies::NOT_IN_RCPTHOSTS));
+            return Err(Say::refused(&self.controls.rcpthosts.refusal()));
         }
         let recipient = passed.address.unwrap_or(recipient);
         let denied = self.controls.judge_recipient(&*self.home, &recipient, self.may_relay());

@@ -2,7 +2,7 @@
 
 use super::{Door, Programs, Say};
 use gatepost_qmail::environment::Environment;
-use gatepost_qmail::replies::Reply;
+use gatepost_qmail::replies::{self, Reply};
 use gatepost_qmail::spp::{self, Facts, Outcome, Phase, Plugin, Plugins, Run};
 use gatepost_smtp::envelope::Then;
 use std::ops::ControlFlow;
@@ -32,12 +32,8 @@ pub(crate) struct Passed {
 pub(crate) struct Stopped {
     pub(crate) lines: Vec<u8>,
     pub(crate) then: Then,
-}
-
-impl From<Stopped> for Say {
-    fn from(stopped: Stopped) -> Self {
-        Say { lines: stopped.lines, then: stopped.then }
-    }
+    /// What is wrong with a plugin, for the log.
+    pub(crate) warning: Option<String>,
 }
 
 impl Phases {
@@ -57,7 +53,7 @@ impl Phases {
         spp::variables(facts, environment);
         if let [first, rest @ ..] = self.session.put_off(phase).as_slice() {
             let lines = lines(rest.iter().chain([first]));
-            return Err(Stopped { lines, then: Then::Refused });
+            return Err(Stopped { lines, then: Then::Refused, warning: None });
         }
         if !self.session.is_running() {
             return Ok(Passed::default());
@@ -78,11 +74,14 @@ impl Phases {
         let printed = lines(run.printed.iter());
         let stopped = |reply: Option<&Reply>, then| {
             let lines = [printed.clone(), lines(reply.into_iter())].concat();
-            Err(Stopped { lines, then })
+            Stopped { lines, then, warning: None }
         };
-        match &outcome {
-            Outcome::Fail(reply) => stopped(Some(reply), Then::Refused),
-            Outcome::Close(reply) => stopped(reply.as_ref(), Then::Leave),
+        match outcome {
+            Outcome::Fail(reply) => Err(stopped(Some(&reply), Then::Refused)),
+            Outcome::Broken(why) => {
+                Err(Stopped { warning: Some(why), ..stopped(Some(&replies::PLUGIN_FAILURE), Then::Refused) })
+            }
+            Outcome::Close(reply) => Err(stopped(reply.as_ref(), Then::Leave)),
             Outcome::Pass | Outcome::Bypass => {
                 Ok(Passed { printed, address: run.address, bypass: outcome == Outcome::Bypass })
             }
@@ -102,7 +101,10 @@ fn lines<'a>(replies: impl Iterator<Item = &'a Reply>) -> Vec<u8> {
 
 impl Door {
     fn ask_about(&mut self, phase: Phase, facts: Facts<'_>) -> Result<Passed, Say> {
-        Ok(self.plugins.ask(phase, facts, &mut self.environment, &self.programs)?)
+        self.plugins.ask(phase, facts, &mut self.environment, &self.programs).map_err(|stopped| {
+            stopped.warning.iter().for_each(|why| self.record.warn(why));
+            Say { lines: stopped.lines, then: stopped.then }
+        })
     }
 
     pub(super) fn ask_plugins(&mut self, phase: Phase) -> Result<Passed, Say> {

@@ -91,7 +91,7 @@ fn a1_a18_commands() {
         row("A3", "qUiT |", "CLOSE Quit", "221 mx.example.org|"),
         row("A4", "HELO x|", "HELO x", "250 mx.example.org|"),
         row("A5", "EHLO|", "EHLO ", "250-mx.example.org|250-PIPELINING|250 8BITMIME|"),
-        row("A6", "HELP|", "", "214 notqmail home page: https://notqmail.org|"),
+        row("A6", "HELP|", "", "214 see RFC 5321 (#2.0.0)|"),
         row("A7", "NOOP foo|VRFY a|EXPN b|", "", &format!("250 ok|252 send some mail, i'll try my best|{UNKNOWN}")),
         row("A8", "| HELO x|MAIL\tFROM:<a>|MAIL:FROM:<a>|", "", &UNKNOWN.repeat(4)),
         row("A8 others", "AUTH PLAIN|STARTTLS|BDAT 1 LAST|ETRN x|", "", &UNKNOWN.repeat(4)),

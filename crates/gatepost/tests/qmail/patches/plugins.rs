@@ -133,15 +133,15 @@ fn a_plugin_is_told_what_has_been_said() {
 
 #[test]
 fn a_plugin_that_fails_refuses_what_it_was_asked_about() {
-    let (_home, mut client, _session) = at_rcpt("missing", "[rcpt]\n/nonexistent/plugin\n");
-    let reply = client.ask("RCPT TO:<c@d>", 451).to_string();
-    assert!(
-        reply.starts_with("451 qmail-spp failure: /nonexistent/plugin: ") && reply.ends_with(" (#4.3.0)"),
-        "{reply}"
-    );
-    let (_home, mut client, _session) = at_rcpt("crash", "[rcpt]\n:kill -9 $$\n");
-    let reply = client.ask("RCPT TO:<c@d>", 451).to_string();
-    assert!(reply.starts_with("451 qmail-spp failure: "), "{reply}");
+    // Neither the patch nor a path of ours is the client's business; both are in the log.
+    for (name, plugin, why) in [
+        ("missing", "/nonexistent/plugin", "plugin /nonexistent/plugin: can't execute"),
+        ("crash", ":kill -9 $$", "plugin kill?-9?$$: child crashed"),
+    ] {
+        let (home, mut client, _session) = at_rcpt(name, &format!("[rcpt]\n{plugin}\n"));
+        told(&mut client, "RCPT TO:<c@d>", "451 plugin failure (#4.3.0)");
+        assert!(home.log().contains(why), "{}", home.log());
+    }
 }
 
 #[test]

@@ -3,6 +3,9 @@
 use super::{ENVELOPE, Over, Row, mail, rcpt, sender, talk};
 
 const EHLO: &str = "250-mx.example.org|250-PIPELINING|250 8BITMIME";
+/// qmail-smtpd names itself and its home page.
+const HELP: &str = "214 see RFC 5321 (#2.0.0)";
+const NO_NAME: &str = "no reply names a product, P10";
 const QUIT: &str = "221 mx.example.org";
 
 pub(super) fn rows() -> Vec<Row> {
@@ -19,8 +22,8 @@ fn replies() -> Vec<Row> {
         talk("A4", "HELO x|", "250 mx.example.org"),
         talk("A5", "EHLO|", EHLO),
         talk("A5", "EHLO a.road.test|", EHLO).case("with a name"),
-        talk("A6", "HELP|", "214 notqmail home page: https://notqmail.org"),
-        talk("A6", "HELP me|", "214 notqmail home page: https://notqmail.org").case("with an argument"),
+        talk("A6", "HELP|", HELP).decided(NO_NAME),
+        talk("A6", "HELP me|", HELP).case("with an argument").decided(NO_NAME),
         talk("A7", "NOOP foo|VRFY a|EXPN b|", "OK|252 send some mail, i'll try my best|502"),
         talk("A7", "AUTH PLAIN|STARTTLS|BDAT 1|ETRN x|XCLIENT|", "502|502|502|502|502").case("other verbs"),
         talk("A8", r"| HELO x|MAIL\tFROM:<a>|MAIL:FROM:<a>|", "502|502|502|502"),
