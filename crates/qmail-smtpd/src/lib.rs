@@ -11,6 +11,7 @@
 //! | file | what |
 //! |---|---|
 //! | `run.rs` | from the start to the fork, and the end |
+//! | `help.rs` | what `--help` says |
 //! | `settings.rs` | what the session is told |
 //! | `record.rs` | the line in the log |
 //! | `home.rs` | control files and tables |
@@ -19,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 mod door;
+mod help;
 mod home;
 mod record;
 mod run;

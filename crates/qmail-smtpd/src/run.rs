@@ -4,7 +4,7 @@ use crate::door::{Door, Offence, Programs};
 use crate::home::Control;
 use crate::record::Record;
 use crate::session::{self, Birth};
-use crate::{SessionEnd, settings};
+use crate::{SessionEnd, help, settings};
 use gatepost_channel::{ChannelError, End as Channel, Inbox};
 use gatepost_program::Inherited;
 use gatepost_qmail::auth::{Checker, SmtpAuth};
@@ -16,12 +16,13 @@ use gatepost_qmail::spp::{Facts, Phase};
 use gatepost_qmail::switches::Switches;
 use gatepost_shell::Ends;
 use gatepost_smtp::envelope::{CloseReason, Then};
+use gatepost_sys::limits::{self, Limit};
 use gatepost_sys::process::{self, Fork, ProcessId, Signal};
 use gatepost_sys::wait::{self, Want};
 use gatepost_sys::{fds, net};
 use std::ffi::{CString, OsString};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -29,6 +30,8 @@ use std::time::{Duration, Instant};
 
 /// Where qmail lives unless QMAILHOME says otherwise.
 const HOME: &str = "/var/qmail";
+/// Descriptors that a process of ours has at most, all programs included.
+const OPEN_FILES: u64 = 64;
 /// Longest wait of the door for a client that does not read.
 const LAST_WORD_TIME: Duration = Duration::from_secs(1);
 
@@ -37,8 +40,13 @@ const FAREWELL_TIME: Duration = Duration::from_secs(5);
 
 /// Serves the one connection on descriptors 0 and 1 as qmail-smtpd would; gives its exit status: 0 after QUIT, else 1.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
-    let Ok(mut client) = Client::take() else { return 1 };
     let arguments: Vec<Vec<u8>> = arguments.map(OsStringExt::into_vec).collect();
+    if let [only] = arguments.as_slice()
+        && let Some(text) = help::asked(only)
+    {
+        return u8::from(io::stdout().write_all(text.as_bytes()).is_err());
+    }
+    let Ok(mut client) = Client::take() else { return 1 };
     let variables = std::env::vars_os().map(|(name, value)| (name.into_vec(), value.into_vec()));
     let mut environment: Environment = variables.collect();
     if let Some((local, remote)) = net::connection(client.input.as_fd()) {
@@ -48,7 +56,8 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
     }
     let mut warnings = Vec::new();
     let switches = Switches::read(&environment, &mut warnings);
-    let record = Record::new(switches.log && !client.hears_stderr);
+    let log = switches.log.unwrap_or_else(|| !io::stderr().is_terminal());
+    let record = Record::new(log && !client.hears_stderr);
     warnings.iter().for_each(|warning| record.warn(warning));
     let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
     let checker = Checker::from_arguments(&arguments);
@@ -102,25 +111,30 @@ fn open(
     let control = Control::new();
     let (controls, warnings) = Controls::read(&control, environment, switches).map_err(|e| e.to_string())?;
     warnings.iter().for_each(|warning| record.warn(warning));
-    Ok((control, controls, programs(client, &home, checker, record)?))
+    Ok((control, controls, programs(client, &home, checker)?))
 }
 
 /// The programs run with limits of their own: as we were started, but with memory as far as it goes.
-fn programs(client: &Client, home: &Path, checker: Option<&Checker<'_>>, record: &Record) -> Result<Programs, String> {
+fn programs(client: &Client, home: &Path, checker: Option<&Checker<'_>>) -> Result<Programs, String> {
     let mut limits = Inherited::read().map_err(|e| format!("cannot read resource limits: {e}"))?;
     let stay = limits.raise_memory(u64::MAX).map_err(|e| format!("cannot set resource limits: {e}"))?;
-    for (limit, octets) in stay {
-        record.warn(&format_args!(
-            "{limit:?} stays at {octets} octets for the queue program too, because it was set as a hard limit (ulimit \
-             without -S); sessions are limited without it, so it can go"
-        ));
-    }
+    enough_files(&limits).map_err(|e| format!("cannot set resource limits: {e}"))?;
     let directory = CString::new(home.as_os_str().as_bytes()).map_err(|e| e.to_string())?;
     let nothing = || File::options().write(true).open("/dev/null").map_err(|e| format!("/dev/null: {e}"));
     let stderr = if client.hears_stderr { Some(nothing()?) } else { None };
     let auth_host = checker.and_then(|checker| checker.host).map(<[u8]>::to_vec);
     let checker = checker.map(|c| [c.program].iter().chain(&c.arguments).map(|word| word.to_vec()).collect());
-    Ok(Programs { directory, limits, stderr, checker: checker.unwrap_or_default(), auth_host })
+    let checker = checker.unwrap_or_default();
+    Ok(Programs { directory, limits, stay, stderr, checker, auth_host })
+}
+
+/// Raises our own soft limit of open files, where a `softlimit -o` has one that is too low for the pipes of a queue program
+/// and its two custom errors. Programs have it as it was.
+fn enough_files(limits: &Inherited) -> io::Result<()> {
+    match limits.of(Limit::OpenFiles) {
+        Some((soft, hard)) if soft < OPEN_FILES => limits::set_soft(Limit::OpenFiles, OPEN_FILES.min(hard)),
+        _ => Ok(()),
+    }
 }
 
 /// Plugins have the first word; then the session is forked, and the two of them serve.
@@ -137,22 +151,28 @@ fn begin(mut client: Client, mut door: Door, switches: &Switches, checker: Optio
     };
     door.offer = SmtpAuth::read(&door.environment, checker);
     let terms = settings::terms(&door, switches);
+    door.look_at_programs();
+    door.offers_tls = terms.settings.starttls && terms.superserver.is_none();
     let forked = Channel::pair().and_then(|(theirs, ours)| {
         let last = client.output.try_clone()?;
-        match process::fork()? {
-            Fork::Child => {
-                let client = Ends::new(client.input.into(), client.output.into());
-                // This memory is a copy of the door's, and the admin's variables are nothing for who parses the client.
-                door.environment.forget();
-                // Leaves by exit: nothing of the door's is dropped twice.
-                process::exit(session::begin(Birth { client, door: theirs, terms, prelude }))
-            }
-            Fork::Parent(pid) => Ok((ours, pid, last)),
-        }
+        Ok((theirs, ours, last, process::fork()?))
     });
     match forked {
-        Ok((session, pid, last)) => Serving { door, session, pid, last }.attend(),
+        Ok((theirs, _, _, Fork::Child)) => {
+            let client = Ends::new(client.input.into(), client.output.into());
+            // This memory is a copy of the door's, and the admin's variables are nothing for who parses the client.
+            door.environment.forget();
+            // Leaves by exit: nothing of the door's is dropped twice.
+            process::exit(session::begin(Birth { client, door: theirs, terms, prelude }))
+        }
+        Ok((theirs, session, last, Fork::Parent(pid))) => {
+            // Or their ends would never be seen: the session's of the channel, and the client's.
+            drop((theirs, terms, client.input, client.output));
+            Serving { door, session, pid, last }.attend()
+        }
         Err(e) => {
+            client.say(format!("{}\r\n", replies::INTERNAL).as_bytes());
+            door.record.refusal(replies::INTERNAL.line().as_bytes());
             door.record.warn(&format_args!("cannot fork the session: {e}"));
             door.record.close(&door.environment, End::Internal);
             1
@@ -179,17 +199,20 @@ impl Serving {
             let _ = process::kill(self.pid, Signal::Kill);
         }
         drop(self.session);
-        let status = match process::await_end(self.pid) {
-            // An owned session ends with what it likes.
-            process::End::Exit(status) => u8::from(status != 0),
-            process::End::Signal(signal) => {
-                self.door.record.warn(&format_args!("the session was killed by signal {signal}"));
-                if self.door.farewell().is_none() && self.door.in_clear() {
-                    last_word(&mut self.last, &format!("{}\r\n", replies::INTERNAL));
-                }
-                1
-            }
-        };
+        let died = matches!(attended, Err(Offence::Died(_)));
+        let ended = process::await_end(self.pid);
+        if let process::End::Signal(signal) = ended
+            && !died
+        {
+            self.door.record.warn(&format_args!("the session was killed by signal {signal}"));
+        }
+        let killed = died || matches!(ended, process::End::Signal(_));
+        if killed && self.door.farewell().is_none() && self.door.in_clear() {
+            self.door.record.refusal(replies::INTERNAL.line().as_bytes());
+            last_word(&mut self.last, &format!("{}\r\n", replies::INTERNAL));
+        }
+        // An owned session ends with what it likes.
+        let status = u8::from(killed || ended != process::End::Exit(0));
         self.door.record.close(&self.door.environment, end(&attended, self.door.farewell()));
         status
     }

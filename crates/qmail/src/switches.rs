@@ -84,9 +84,9 @@ pub const TABLE: [Switch; 11] = [
     },
     Switch {
         name: "GATEPOST_LOG",
-        default: "on: one line a session on fd 2, unless that is the client",
-        does: "off: none",
-        why: "qmail-smtpd says nothing, and missing logs are what its users miss most",
+        default: "one line a session on fd 2, unless that is the client or a terminal",
+        does: "on: on a terminal too; off: none",
+        why: "qmail-smtpd says nothing, and a log is what its users miss most; but an init script's fd 2 is the console",
     },
 ];
 
@@ -126,8 +126,8 @@ pub struct Switches {
     pub minimum_rate: Option<u32>,
     /// GATEPOST_AUTH_CLEAR.
     pub auth_clear: bool,
-    /// GATEPOST_LOG.
-    pub log: bool,
+    /// GATEPOST_LOG; `None`: where no terminal is.
+    pub log: Option<bool>,
 }
 
 impl Default for Switches {
@@ -143,7 +143,7 @@ impl Default for Switches {
             session_time: Some(86_400),
             minimum_rate: None,
             auth_clear: false,
-            log: true,
+            log: None,
         }
     }
 }
@@ -180,11 +180,12 @@ impl Switches {
             }
         };
         let log = match environment.get("GATEPOST_LOG") {
-            None | Some(b"on") => true,
-            Some(b"off") => false,
+            None => None,
+            Some(b"on") => Some(true),
+            Some(b"off") => Some(false),
             Some(value) => {
                 warnings.push(odd_switch("GATEPOST_LOG", value));
-                true
+                None
             }
         };
         Self {

@@ -52,6 +52,21 @@ pub fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Makes descriptor 2 another name of `fd`.
+///
+/// # Errors
+/// EMFILE where descriptor 2 is beyond the limit.
+pub fn make_stderr(fd: impl AsFd) -> io::Result<()> {
+    Ok(nix::unistd::dup2_stderr(fd)?)
+}
+
+/// Whether set-id files have no effect where `path` is, statvfs(3)'s ST_NOSUID. False where that can't be found out.
+#[must_use]
+pub fn on_nosuid_mount(path: &Path) -> bool {
+    use nix::sys::statvfs::{FsFlags, statvfs};
+    statvfs(path).is_ok_and(|system| system.flags().contains(FsFlags::ST_NOSUID))
+}
+
 /// Whether the descriptor leads to a regular file.
 #[must_use]
 pub fn is_file(fd: impl AsFd) -> bool {

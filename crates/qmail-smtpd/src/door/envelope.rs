@@ -146,11 +146,16 @@ impl Door {
     }
 
     /// RCPTCHECK.
-    fn checked(&self, sender: &[u8], recipient: &[u8]) -> Result<(), Say> {
+    fn checked(&mut self, sender: &[u8], recipient: &[u8]) -> Result<(), Say> {
         let Some(program) = rcptcheck::program(&self.environment) else { return Ok(()) };
         let asking = rcptcheck::asking(&self.environment, sender, recipient);
         match rcptcheck::verdict(self.programs.check(program, &asking)) {
-            Some(refusal) => Err(turned_down(&refusal)),
+            Some(refusal) => {
+                if refusal.reply == replies::NO_CHECK {
+                    self.suspect_limits();
+                }
+                Err(turned_down(&refusal))
+            }
             None => Ok(()),
         }
     }

@@ -27,9 +27,20 @@ impl Door {
                 return Ok(refusal);
             }
         };
-        let Ok(mut queue) = self.programs.queue(self.environment.queue_program(), &self.environment) else {
+        let program = self.environment.queue_program();
+        // It would fail, or leave files that nobody may send on.
+        if let Some(why) = self.programs.ids_lost(program) {
+            self.record.warn(&format_args!("queue program {}: {why}", shown(program, 200)));
             self.forget_transaction();
-            return Ok(Say::refused(&replies::QQT_FAILURE));
+            return Ok(Say::refused(&replies::QQ_EXEC));
+        }
+        let mut queue = match self.programs.queue(program, &self.environment) {
+            Ok(queue) => queue,
+            Err(e) => {
+                self.record.warn(&format_args!("queue program {} cannot be started: {e}", shown(program, 200)));
+                self.forget_transaction();
+                return Ok(Say::refused(&replies::QQT_FAILURE));
+            }
         };
         let mut front = Vec::new();
         self.received().write(&mut front);
@@ -95,6 +106,8 @@ impl Door {
         self.record.message(length, &reply, Some(pid));
         if reply.is_positive() {
             self.allowance.delivered();
+        } else if reply.line().starts_with('4') {
+            self.suspect_limits();
         }
         Ok(answer(&reply))
     }

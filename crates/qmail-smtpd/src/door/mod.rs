@@ -23,12 +23,16 @@ use gatepost_qmail::auth::SmtpAuth;
 use gatepost_qmail::control::Home;
 use gatepost_qmail::controls::Controls;
 use gatepost_qmail::environment::Environment;
+use gatepost_qmail::rcptcheck;
 use gatepost_qmail::replies::{self, Reply};
+use gatepost_qmail::text::shown;
 use gatepost_smtp::envelope::Tls;
 use gatepost_smtp::envelope::{CloseReason, Then};
 use gatepost_sys::wait;
-use gatepost_wire::FRAME_MAX;
+use gatepost_tls::sign::Keys;
 use gatepost_wire::door::{Answer, Ask, LINES_MAX};
+use gatepost_wire::slice::Chain;
+use gatepost_wire::{FRAME_MAX, WireError};
 use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
@@ -46,6 +50,8 @@ pub(crate) enum Offence {
     Untimely,
     /// It stays although its client has gone: an owned session.
     Deserted,
+    /// Its last words, which are no message: memory ran out, or a mistake of ours.
+    Died(String),
 }
 
 impl fmt::Display for Offence {
@@ -54,6 +60,7 @@ impl fmt::Display for Offence {
             Self::Channel(e) => e.fmt(f),
             Self::Untimely => f.write_str("the session said what it must not say now"),
             Self::Deserted => f.write_str("the session did not end with its client"),
+            Self::Died(words) => f.write_str(words),
         }
     }
 }
@@ -107,6 +114,25 @@ impl Say {
     }
 }
 
+/// Longest text of [`Offence::Died`], octets.
+const LAST_WORDS_MAX: usize = 400;
+/// Messages that are looked at for it: the standard library writes in pieces.
+const LAST_WORDS_PIECES: usize = 16;
+
+/// What a session said on its descriptor 2, which is the channel, beginning with what is in `inbox`. It ends then.
+fn last_words(session: &SessionEnd, mut inbox: Inbox) -> String {
+    let mut words = inbox.bytes().to_vec();
+    for _ in 0..LAST_WORDS_PIECES {
+        if words.len() >= LAST_WORDS_MAX || session.fill(&mut inbox).is_err() {
+            break;
+        }
+        words.extend_from_slice(inbox.bytes());
+    }
+    words.truncate(LAST_WORDS_MAX);
+    let printable = |octet: &u8| if (b' '..=b'~').contains(octet) { char::from(*octet) } else { ' ' };
+    words.iter().map(printable).collect::<String>().trim().to_owned()
+}
+
 /// What holds for the one connection.
 #[derive(Debug)]
 pub(crate) struct Door {
@@ -120,9 +146,15 @@ pub(crate) struct Door {
     pub(crate) record: Record,
     /// AUTH as it is offered; None: it is not.
     pub(crate) offer: Option<SmtpAuth>,
+    /// TLS is to be offered, and the key is ours: set before the session is forked.
+    pub(crate) offers_tls: bool,
+    /// Chains and keys, read once the session was forked, until they are used.
+    pairs: Option<(Vec<Chain>, Keys)>,
     helo: Option<Vec<u8>>,
     tls: Option<Tls>,
     encrypted: bool,
+    /// A handshake has begun.
+    shaking: bool,
     user: Option<Vec<u8>>,
     challenge: Vec<u8>,
     transaction: Option<Transaction>,
@@ -152,9 +184,12 @@ impl Door {
             programs,
             record,
             offer: None,
+            offers_tls: false,
+            pairs: None,
             helo: None,
             tls: None,
             encrypted: false,
+            shaking: false,
             user: None,
             challenge: Vec::new(),
             transaction: None,
@@ -185,7 +220,11 @@ impl Door {
                 Err(e) => return Err(e.into()),
             }
             for ask in messages::<gatepost_wire::SessionToDoor>(&inbox) {
-                let ask = ask.map_err(ChannelError::from)?;
+                let ask = match ask {
+                    // No frame begins so: what the standard library says of an end.
+                    Err(WireError::Version) => return Err(Offence::Died(last_words(session, inbox))),
+                    ask => ask.map_err(ChannelError::from)?,
+                };
                 if self.hear(session, ask)? {
                     return Ok(());
                 }
@@ -217,12 +256,12 @@ impl Door {
                 return Err(Offence::Untimely);
             }
             Ask::Jail { entered, text } => {
-                if entered {
-                    self.record.without(text);
-                } else {
+                if !entered {
                     self.record.warn(&format_args!("session not begun: {}", String::from_utf8_lossy(text)));
+                    return Ok(false);
                 }
-                return Ok(false);
+                self.record.without(text);
+                Say { lines: Vec::new(), then: if self.prepare_tls() { Then::Go } else { Then::Refused } }
             }
             Ask::Helo(name) => self.helo(name),
             Ask::Mail(address) => self.mail(address)?,
@@ -253,10 +292,31 @@ impl Door {
         self.farewell
     }
 
+    /// Warns of programs that can't do what they are there for, before the first mail comes.
+    pub(crate) fn look_at_programs(&self) {
+        let checker = self.programs.checker.first().map(Vec::as_slice);
+        let all = [Some(self.environment.queue_program()), rcptcheck::program(&self.environment), checker];
+        for program in all.into_iter().flatten() {
+            if let Some(why) = self.programs.ids_lost(program) {
+                self.record.warn(&format_args!("{} is set-id and runs without its ids: {why}", shown(program, 200)));
+            }
+        }
+    }
+
+    /// A program failed, perhaps because of the limits that it has from a wrapper: told, once.
+    fn suspect_limits(&mut self) {
+        for (limit, octets) in std::mem::take(&mut self.programs.stay) {
+            self.record.warn(&format_args!(
+                "{limit:?} stays at {octets} octets for programs too, because it was set as a hard limit (ulimit without \
+                 -S); sessions are limited without it, so it can go"
+            ));
+        }
+    }
+
     /// The line to the client is in clear, so that the door may have a last word when the session cannot.
     pub(crate) fn in_clear(&self) -> bool {
         // With a superserver the line may have moved to other descriptors before the session could say so.
-        !self.encrypted && !self.environment.has("SSLCTLFD")
+        !self.shaking && !self.encrypted && !self.environment.has("SSLCTLFD")
     }
 
     /// The transaction is over; what plugins said for it too.

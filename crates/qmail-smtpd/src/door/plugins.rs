@@ -102,7 +102,10 @@ fn lines<'a>(replies: impl Iterator<Item = &'a Reply>) -> Vec<u8> {
 impl Door {
     fn ask_about(&mut self, phase: Phase, facts: Facts<'_>) -> Result<Passed, Say> {
         self.plugins.ask(phase, facts, &mut self.environment, &self.programs).map_err(|stopped| {
-            stopped.warning.iter().for_each(|why| self.record.warn(why));
+            if let Some(why) = stopped.warning {
+                self.record.warn(&why);
+                self.suspect_limits();
+            }
             Say { lines: stopped.lines, then: stopped.then }
         })
     }

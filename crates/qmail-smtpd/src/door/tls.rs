@@ -1,5 +1,5 @@
-//! STARTTLS: the door is the keyholder. Keys are read when they are needed, after the session has left: no page of its memory
-//! has ever held one (P5).
+//! STARTTLS: the door is the keyholder. Keys are read after the session has been forked: no page of its memory has ever held
+//! one (P5).
 
 use super::{Door, Offence, Say};
 use crate::SessionEnd;
@@ -49,9 +49,22 @@ impl fmt::Display for Unavailable {
 }
 
 impl Door {
+    /// Reads the pairs, if TLS is to be offered: what can't be used must not be offered, or a sender that insists on TLS comes
+    /// back for ever. False: it can't be had.
+    pub(super) fn prepare_tls(&mut self) -> bool {
+        if !self.offers_tls {
+            return true;
+        }
+        match self.pairs() {
+            Ok(pairs) => self.pairs = Some(pairs),
+            Err(why) => self.record.warn(&format_args!("{why}; STARTTLS is not offered")),
+        }
+        self.pairs.is_some()
+    }
+
     /// Hands out the chains and signs until the handshake is over, one way or the other.
     pub(super) fn start_tls(&mut self, session: &SessionEnd) -> Result<(), Offence> {
-        let (chains, keys) = match self.pairs() {
+        let (chains, keys) = match self.pairs.take().map_or_else(|| self.pairs(), Ok) {
             Ok(pairs) => pairs,
             Err(why) => {
                 self.record.warn(&why);
@@ -65,6 +78,8 @@ impl Door {
             session.tell(&Answer::Chain(chain))?;
         }
         let (ours, theirs) = End::<KeyholderToSession, SessionToKeyholder>::pair().map_err(ChannelError::from)?;
+        // From here on the client expects records of TLS.
+        self.shaking = true;
         session.tell_with(&Answer::Sign, &[theirs.as_fd()])?;
         drop(theirs);
         self.sign(&ours, keys)

@@ -12,10 +12,10 @@ use gatepost_shell::{
 };
 use gatepost_smtp::envelope::{CloseReason, Then};
 use gatepost_sys::fds;
-use gatepost_sys::process::ProcessId;
+use gatepost_sys::process::{self, ProcessId};
 use gatepost_wire::door::{ARGUMENT_MAX, Ask, Auth};
 use std::fs::File;
-use std::io::Write;
+use std::io::{Stderr, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -65,8 +65,8 @@ pub(crate) struct Birth {
 }
 
 impl Birth {
-    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        let mut all = vec![self.door.as_fd()];
+    fn descriptors<'a>(&'a self, stderr: &'a Stderr) -> Vec<BorrowedFd<'a>> {
+        let mut all = vec![self.door.as_fd(), stderr.as_fd()];
         all.extend(self.client.descriptors());
         let superserver = self.terms.superserver.iter();
         all.extend(superserver.flat_map(|s| [s.control.as_fd()].into_iter().chain(s.inside.descriptors())));
@@ -91,7 +91,15 @@ struct Qmail {
 
 /// The forked child from its first moment to its exit status.
 pub(crate) fn begin(birth: Birth) -> u8 {
-    let keep = birth.descriptors();
+    // What the standard library says before it ends a process, of memory that has run out, is no message and is logged.
+    let _ = fds::make_stderr(&birth.door);
+    std::panic::set_hook(Box::new(|panic| {
+        let _ = writeln!(std::io::stderr(), "{panic}");
+        // Not abort(3): the system call filter would kill us in it.
+        process::exit(1)
+    }));
+    let stderr = std::io::stderr();
+    let keep = birth.descriptors(&stderr);
     let alone = Alone {
         parent: birth.terms.door,
         keep: &keep,
@@ -104,9 +112,7 @@ pub(crate) fn begin(birth: Birth) -> u8 {
         Ok((jailed, unmet)) => {
             // One word each: the log line parts its words by spaces.
             let walls: Vec<String> = unmet.iter().map(|wall| wall.what.replace(' ', "-")).collect();
-            let text = walls.join(",");
-            let _ = birth.door.tell(&Ask::Jail { entered: true, text: text.as_bytes() });
-            serve(jailed, birth)
+            serve(jailed, birth, walls.join(",").as_bytes())
         }
         Err(e) => {
             let _ = birth.door.tell(&Ask::Jail { entered: false, text: e.to_string().as_bytes() });
@@ -118,17 +124,21 @@ pub(crate) fn begin(birth: Birth) -> u8 {
     }
 }
 
-/// Serves one client to the end; gives the exit status that qmail-smtpd would have.
-fn serve(_: JailedSession, birth: Birth) -> u8 {
+/// Serves one client to the end; gives the exit status that qmail-smtpd would have. `without`: what the jail could not have.
+fn serve(_: JailedSession, birth: Birth, without: &[u8]) -> u8 {
     let Birth { client, door, terms, prelude } = birth;
     let mut shell = Shell::new(client, terms.times, Monotonic, None);
-    let mut qmail = Qmail {
-        engine: Engine::new(terms.settings),
-        door: Door::new(door),
-        superserver: terms.superserver,
-        implicit_tls: terms.implicit_tls,
-        length: 0,
-    };
+    let mut door = Door::new(door);
+    let begun = door.ask(&Ask::Jail { entered: true, text: without }).map(|(_, then)| then);
+    let mut settings = terms.settings;
+    // Everything but the offer stays as it would be with TLS: SIZE is said, and no password goes in clear.
+    settings.patched |= settings.starttls;
+    settings.starttls &= matches!(begun, Ok(Then::Go));
+    let mut engine = Engine::new(settings);
+    if begun.is_err() {
+        engine.fail();
+    }
+    let mut qmail = Qmail { engine, door, superserver: terms.superserver, implicit_tls: terms.implicit_tls, length: 0 };
     let waits = !terms.greet_delay.is_zero() && !terms.implicit_tls;
     let early = waits && shell.speaks_within(terms.greet_delay) && terms.drop_early;
     let closed = talk(&mut shell, &mut qmail, &prelude, early);

@@ -70,13 +70,6 @@ fn without_a_certificate_there_is_no_starttls() {
     let (mut client, _session) = home.serve(&mut home.command());
     assert!(!has(&client.hello("road.test"), "STARTTLS"));
     told(&mut client, "STARTTLS", "502 unimplemented (#5.5.1)");
-    home.control("servercert.pem", "no certificate\n");
-    let (mut client, _session) = home.serve(&mut home.command());
-    client.hello("road.test");
-    // Refused before it begins, or not offered: mail in clear goes on.
-    let reply = client.try_ask("STARTTLS").unwrap();
-    assert!(reply.code == 454 || reply.code == 502, "{reply}");
-    client.deliver("a@b", "c@d", "x\r\n");
 }
 
 #[test]
