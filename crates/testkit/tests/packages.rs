@@ -146,6 +146,18 @@ fn every_package_is_in_the_map() {
 }
 
 #[test]
+fn every_file_that_the_map_names_is_there() {
+    let crates = top().join("crates");
+    let map = std::fs::read_to_string(crates.join("README.md")).unwrap();
+    let quoted = map.split('`').skip(1).step_by(2);
+    let paths: Vec<&str> =
+        quoted.filter(|text| text.contains('/') && !text.contains([' ', '<']) && *text != "crates/").collect();
+    assert!(paths.len() > 50, "{} paths", paths.len());
+    let missing: Vec<&&str> = paths.iter().filter(|path| !crates.join(path).exists()).collect();
+    assert!(missing.is_empty(), "crates/README.md names what is not there: {missing:?}");
+}
+
+#[test]
 fn unsafe_lives_in_sys_alone() {
     for package in packages() {
         let name = short(&package);
