@@ -36,7 +36,7 @@ impl From<qmqp::Answer> for Outcome {
 impl From<Done> for Outcome {
     fn from(done: Done) -> Self {
         let text = format!("qp {} {:?}", done.pid, done.end);
-        Self { text: Some(text), ..verdict::of_queue(done.class).into() }
+        Self { text: Some(text), ..verdict::of_class(done.class).into() }
     }
 }
 

@@ -1,10 +1,8 @@
 //! What the client is told: codes and classes, as tables. A backend's text is never passed on.
 
 use crate::backend::{Failure, Wait};
-use gatepost_qmail::qmqp::Class;
 use gatepost_smtp::client::Reply;
-use gatepost_smtp::envelope::{Reason, Verdict};
-use gatepost_wire::queue;
+use gatepost_smtp::envelope::{Class, Reason, Verdict};
 
 const fn verdict(code: u16, enhanced: (u8, u16, u16), reason: Reason) -> Verdict {
     Verdict { code, enhanced, reason }
@@ -86,16 +84,7 @@ pub(crate) fn of_reply(stage: Stage, reply: &Reply) -> Verdict {
     verdict(code, enhanced(reply, u8::try_from(class).unwrap_or(4), subject), reason)
 }
 
-/// The verdict for the end of a queue program: its class and nothing else.
-pub(crate) fn of_queue(class: queue::Class) -> Verdict {
-    of_class(match class {
-        queue::Class::Accepted => Class::Accepted,
-        queue::Class::Temporary => Class::Temporary,
-        queue::Class::Permanent => Class::Permanent,
-    })
-}
-
-/// The verdict for the answer of a QMQP server: its class and nothing else.
+/// The verdict for the answer of a QMQP server or the end of a queue program: its class and nothing else.
 pub(crate) fn of_class(class: Class) -> Verdict {
     match class {
         Class::Accepted => verdict(250, (2, 0, 0), Reason::Ok),

@@ -1,9 +1,10 @@
 //! What the door remembers of its session, for the one line in the log.
 
 use gatepost_qmail::environment::Environment;
-use gatepost_qmail::log::{End, Line, Transaction};
+use gatepost_qmail::log::{Line, Transaction};
 use gatepost_qmail::replies::Reply;
 use gatepost_qmail::text::shown;
+use gatepost_smtp::envelope::CloseReason;
 use std::fmt::Display;
 use std::time::Instant;
 
@@ -108,7 +109,7 @@ impl Record {
     }
 
     /// The line.
-    pub(crate) fn close(&self, environment: &Environment, end: End) {
+    pub(crate) fn close(&self, environment: &Environment, end: CloseReason) {
         if !self.speaks {
             return;
         }

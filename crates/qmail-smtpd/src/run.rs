@@ -10,7 +10,6 @@ use gatepost_program::Inherited;
 use gatepost_qmail::auth::{Checker, SmtpAuth};
 use gatepost_qmail::controls::Controls;
 use gatepost_qmail::environment::Environment;
-use gatepost_qmail::log::End;
 use gatepost_qmail::replies;
 use gatepost_qmail::spp::{Facts, Phase};
 use gatepost_qmail::switches::Switches;
@@ -69,7 +68,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
         Err(why) => {
             record.warn(&why);
             client.say(format!("{}\r\n", replies::CONTROLS).as_bytes());
-            record.close(&environment, End::Controls);
+            record.close(&environment, CloseReason::Configuration);
             1
         }
     }
@@ -145,7 +144,7 @@ fn begin(mut client: Client, mut door: Door, switches: &Switches, checker: Optio
             stopped.warning.iter().for_each(|why| door.record.warn(why));
             client.say(&stopped.lines);
             door.record.refusal(&stopped.lines);
-            door.record.close(&door.environment, End::Refused);
+            door.record.close(&door.environment, CloseReason::Refused);
             return u8::from(stopped.then != Then::Leave);
         }
     };
@@ -174,7 +173,7 @@ fn begin(mut client: Client, mut door: Door, switches: &Switches, checker: Optio
             client.say(format!("{}\r\n", replies::INTERNAL).as_bytes());
             door.record.refusal(replies::INTERNAL.line().as_bytes());
             door.record.warn(&format_args!("cannot fork the session: {e}"));
-            door.record.close(&door.environment, End::Internal);
+            door.record.close(&door.environment, CloseReason::Internal);
             1
         }
     }
@@ -232,17 +231,8 @@ fn last_word(client: &mut File, line: &str) {
     }
 }
 
-fn end(attended: &Result<(), Offence>, farewell: Option<CloseReason>) -> End {
-    match (attended, farewell) {
-        (Ok(()), Some(CloseReason::Quit | CloseReason::Dismissed)) => End::Quit,
-        (Ok(()), Some(CloseReason::ClientGone)) => End::Gone,
-        (Ok(()), Some(CloseReason::Timeout)) => End::Timeout,
-        (Ok(()), Some(CloseReason::Limit | CloseReason::Abuse)) => End::Limit,
-        (Ok(()), Some(CloseReason::BareLf)) => End::BareLf,
-        (Ok(()), Some(CloseReason::TlsFailed)) => End::Tls,
-        (Ok(()), Some(CloseReason::Refused)) => End::Refused,
-        (Ok(()), Some(CloseReason::Internal | CloseReason::Drained) | None) | (Err(_), _) => End::Internal,
-    }
+fn end(attended: &Result<(), Offence>, told: Option<CloseReason>) -> CloseReason {
+    attended.as_ref().ok().and(told).unwrap_or(CloseReason::Internal)
 }
 
 #[cfg(test)]

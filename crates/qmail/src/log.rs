@@ -1,53 +1,28 @@
 //! The session's one line: what qmail-smtpd never says. Words of `key=value` in a fixed order, hostile text cleaned, of
 //! bounded length; beside what qmail's log tools expect, not instead.
 
-use std::fmt;
-
 use crate::text::shown;
+use gatepost_smtp::envelope::CloseReason;
+use std::fmt;
 
 /// Octets of a name or an address that are shown.
 const NAME_MAX: usize = 128;
 /// Recipients that are shown.
 const RECIPIENTS_MAX: usize = 3;
 
-/// Why a session has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// QUIT.
-    Quit,
-    /// The client went away.
-    Gone,
-    /// The client said nothing, or read nothing, for too long.
-    Timeout,
-    /// A limit of ours.
-    Limit,
-    /// A bare LF.
-    BareLf,
-    /// The handshake failed.
-    Tls,
-    /// Control files can't be read.
-    Controls,
-    /// A list, a plugin or a check closed it.
-    Refused,
-    /// Something inside failed.
-    Internal,
-}
-
-impl End {
-    /// The word in the line.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Quit => "quit",
-            Self::Gone => "gone",
-            Self::Timeout => "timeout",
-            Self::Limit => "limit",
-            Self::BareLf => "bare-lf",
-            Self::Tls => "tls",
-            Self::Controls => "controls",
-            Self::Refused => "refused",
-            Self::Internal => "internal",
-        }
+/// The word for it in the line.
+#[must_use]
+pub fn word(reason: CloseReason) -> &'static str {
+    match reason {
+        CloseReason::Quit | CloseReason::Dismissed => "quit",
+        CloseReason::ClientGone => "gone",
+        CloseReason::Timeout => "timeout",
+        CloseReason::Limit | CloseReason::Abuse => "limit",
+        CloseReason::BareLf => "bare-lf",
+        CloseReason::TlsFailed => "tls",
+        CloseReason::Configuration => "controls",
+        CloseReason::Refused => "refused",
+        CloseReason::Internal | CloseReason::Drained => "internal",
     }
 }
 
@@ -92,7 +67,7 @@ pub struct Line<'a> {
     /// What could not be had of its jail: cleaned words with commas between.
     pub without: &'a str,
     /// Why it ended.
-    pub end: End,
+    pub end: CloseReason,
     /// Milliseconds from the connection to its end.
     pub duration: u64,
 }
@@ -122,7 +97,7 @@ impl fmt::Display for Line<'_> {
         }
         // The verdict has spaces, so it is quoted; a quote within it would end it early.
         let verdict: String = self.verdict.chars().filter(|c| (' '..='~').contains(c) && *c != '"').take(260).collect();
-        let (end, messages, duration) = (self.end.word(), self.messages, self.duration);
+        let (end, messages, duration) = (word(self.end), self.messages, self.duration);
         write!(f, " verdict=\"{verdict}\" messages={messages} end={end} ms={duration}")?;
         if self.without.is_empty() { Ok(()) } else { write!(f, " without={}", self.without) }
     }
@@ -145,7 +120,7 @@ mod tests {
             messages: 1,
             transaction: None,
             verdict: "250 ok 1 qp 2",
-            end: End::Quit,
+            end: CloseReason::Quit,
             duration: 12,
         }
     }
@@ -160,7 +135,7 @@ mod tests {
              to=<b@x> to=<c@x> accepted=40 refused=1 octets=1234 qp=2 verdict=\"250 ok 1 qp 2\" messages=1 end=quit ms=12"
         );
         assert_eq!(
-            Line { host: None, helo: None, tls: None, verdict: "", end: End::Gone, ..line() }.to_string(),
+            Line { host: None, helo: None, tls: None, verdict: "", end: CloseReason::ClientGone, ..line() }.to_string(),
             "gatepost: session 4711 ip=192.0.2.7 verdict=\"\" messages=1 end=gone ms=12"
         );
     }

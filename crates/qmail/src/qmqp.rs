@@ -2,6 +2,7 @@
 //! so that it is streamed between [`Request::head`] and [`Request::tail`].
 
 use crate::text::clean;
+use gatepost_smtp::envelope::Class;
 use std::fmt;
 
 /// Octets of one address that qmail-qmqpd takes.
@@ -40,21 +41,10 @@ impl Request {
     }
 }
 
-/// What the server decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// `K`: it has taken responsibility.
-    Accepted,
-    /// `Z`: not now.
-    Temporary,
-    /// `D`: never.
-    Permanent,
-}
-
 /// A server's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// Its letter.
+    /// Its letter: `K`, `Z` or `D`.
     pub class: Class,
     /// Its text, without control octets, at most 254 octets.
     pub text: Vec<u8>,

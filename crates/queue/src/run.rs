@@ -5,7 +5,8 @@ use gatepost_program::{Inherited, Patience, QueueProgram, Surroundings, Verdict}
 use gatepost_qmail::environment::Environment;
 use gatepost_qmail::program::Ended;
 use gatepost_qmail::queue::{self, CustomText};
-use gatepost_wire::queue::{Class, Done, End};
+use gatepost_smtp::envelope::Class;
+use gatepost_wire::queue::{Done, End};
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{ErrorKind, Read};

@@ -9,10 +9,8 @@
 //! | `shared.rs`, `warm.rs` | what is made and done once, before the first fork |
 //! | `serve.rs` | a session's life: what the engine asks, and who answers it |
 //! | `handoff.rs` | asking handoff |
-//! | `exit.rs` | exit statuses |
 #![forbid(unsafe_code)]
 
-pub mod exit;
 mod handoff;
 mod nursery;
 mod serve;

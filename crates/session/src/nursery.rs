@@ -5,7 +5,7 @@
 
 use crate::serve::SessionBirth;
 use crate::shared::Shared;
-use crate::{exit, serve, warm};
+use crate::{serve, warm};
 use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_jail::{JailError, JailedSession, Newborn};
 use gatepost_role::{Control, Phase, RoleError, SHORT_FRAME, Step};
@@ -181,7 +181,7 @@ impl Nursery {
         };
         let birth = SessionBirth::of(start, fds);
         if birth.is_none() {
-            self.tell(number, start.id, link::End::Exit(exit::INTERNAL));
+            self.tell(number, start.id, link::End::Exit(link::exit_status(CloseReason::Internal)));
         }
         birth
     }
@@ -201,7 +201,7 @@ impl Nursery {
             None => {}
         }
         birth.turn_away(&self.hostname);
-        self.tell(number, id, link::End::Exit(exit::INTERNAL));
+        self.tell(number, id, link::End::Exit(link::exit_status(CloseReason::Internal)));
         None
     }
 

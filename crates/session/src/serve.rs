@@ -1,8 +1,8 @@
 //! A session's life: what the engine asks of its shell, of handoff and of the keyholder.
 
+use crate::HandoffEnd;
 use crate::handoff::{Handoff, HandoffError};
 use crate::shared::Shared;
-use crate::{HandoffEnd, exit};
 use gatepost_jail::{JailedSession, SessionSeal};
 use gatepost_shell::{Clock, Dialogue, Ends, Interruption, KeyholderEnd, Lost, Monotonic, Next, Output, Shell, Signer};
 use gatepost_smtp::envelope::CloseReason;
@@ -80,7 +80,7 @@ pub(crate) fn live(
             // The only line that a session ever logs: it has not read an octet yet.
             tracing::error!(session = %birth.id, %failure, "session not begun");
             birth.turn_away(shared.hostname());
-            exit::INTERNAL
+            exit_status(CloseReason::Internal)
         }
     }
 }

@@ -65,6 +65,18 @@ enumeration! {
         Refused,
         /// As [`CloseReason::Refused`], but counted as if the client had said QUIT.
         Dismissed,
+        /// The configuration cannot be read (a single connection only: a running gatepost has read its own).
+        Configuration,
+    }
+
+    /// What a program or a server that takes whole messages has made of one.
+    pub enum Class {
+        /// It is responsible for the message now.
+        Accepted,
+        /// Not now.
+        Temporary,
+        /// Never.
+        Permanent,
     }
 
     /// How a client authenticates: SASL mechanisms, RFC 4954.

@@ -44,7 +44,7 @@ const LAYERS: &[&[Row]] = &[
         ("launcher", "smtp wire channel sys jail role tls config", "sd-notify tracing"),
         ("listener", "smtp wire channel sys jail role policy", "tokio tracing"),
         // The one role without a jail: what it runs, it runs by `program`.
-        ("queue", "wire channel sys jail role qmail program", "tracing"),
+        ("queue", "smtp wire channel sys jail role qmail program", "tracing"),
         ("receiver", "smtp wire sys jail role", "tracing"),
         // No tokio: this process reads strangers.
         ("session", "smtp wire channel sys jail role tls shell", "tracing"),

@@ -4,7 +4,7 @@
 use crate::codec::Octets;
 use crate::declare::{codes, fields, tagged};
 use crate::session::PATH_MAX;
-use gatepost_smtp::enumeration;
+use gatepost_smtp::envelope::Class;
 use std::net::SocketAddr;
 
 tagged! {
@@ -51,24 +51,12 @@ fields! {
     pub struct Done {
         /// Which message.
         pub ticket: u32,
-        /// What that means for it.
+        /// What that means for it, by qmail's table of exit statuses.
         pub class: Class,
         /// How the program ended, for the log.
         pub end: End,
         /// The program's process id, qmail's `qp`; 0: there was no process.
         pub pid: u32,
-    }
-}
-
-enumeration! {
-    /// What a queue program's end means, by qmail's table of exit statuses.
-    pub enum Class {
-        /// It has the message.
-        Accepted,
-        /// Not now.
-        Temporary,
-        /// Never.
-        Permanent,
     }
 }
 

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use gatepost_smtp::envelope::{
-    Abandoned, Body, CloseReason, ENVID_MAX, HELO_MAX, MailParameters, Mechanism, Notify, ORCPT_MAX, Offer,
+    Abandoned, Body, Class, CloseReason, ENVID_MAX, HELO_MAX, MailParameters, Mechanism, Notify, ORCPT_MAX, Offer,
     RcptParameters, Reason, Ret, Then, Tls, Verdict,
 };
 use gatepost_smtp::server::Leniency;
@@ -12,7 +12,7 @@ use gatepost_wire::codec::{MESSAGE_MAX, read_all};
 use gatepost_wire::control::{Order, Report, Role};
 use gatepost_wire::link::{self, Ended, Open, OpenKey, SessionId, Start};
 use gatepost_wire::network::Network;
-use gatepost_wire::queue::{self, Class, Done, Submit};
+use gatepost_wire::queue::{self, Done, Submit};
 use gatepost_wire::session::{Answer, Ask, CONTENT_MAX, Mail, PATH_MAX, Rcpt};
 use gatepost_wire::sign::{SIGNATURE_MAX, Sign, Signature, TO_SIGN_MAX};
 use gatepost_wire::slice::{

@@ -12,8 +12,9 @@ use crate::content::ContentError;
 use crate::deadline::later;
 use crate::transaction::Transaction;
 pub(crate) use gatepost_qmail::qmqp::Answer;
-use gatepost_qmail::qmqp::{self, Class, Progress, Request};
+use gatepost_qmail::qmqp::{self, Progress, Request};
 use gatepost_smtp::client::Extensions;
+use gatepost_smtp::envelope::Class;
 use gatepost_wire::slice::Connect;
 use tokio::time::Instant;
 

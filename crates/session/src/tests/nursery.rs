@@ -2,10 +2,11 @@
 
 use super::rig::{PATIENCE, alone};
 use crate::nursery::{Nursery, Tools};
-use crate::{HandoffEnd, SessionBirth, exit};
+use crate::{HandoffEnd, SessionBirth};
 use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_role::Control;
 use gatepost_shell::KeyholderEnd;
+use gatepost_smtp::envelope::CloseReason;
 use gatepost_sys::process::{self, Fork, Signal};
 use gatepost_sys::{fds, wait};
 use gatepost_wire::control::{Order, Report, Role};
@@ -15,6 +16,9 @@ use std::io::{PipeReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
+
+/// How a session ends that could not begin.
+const INTERNAL: link::End = link::End::Exit(link::exit_status(CloseReason::Internal));
 
 type Listener = End<ListenerToNursery, NurseryToListener>;
 
@@ -35,7 +39,7 @@ fn live(birth: SessionBirth, mut drained: PipeReader) -> u8 {
         b'c' => client.write_all(std::fs::read_to_string("/proc/self/comm").unwrap().as_bytes()).unwrap(),
         status => return status,
     }
-    exit::QUIT
+    0
 }
 
 /// A nursery in a process of its own, and its launcher.
@@ -130,7 +134,7 @@ fn p8_each_connection_is_a_process_and_its_end_is_told() {
         let mut both = [ended(&listener), ended(&listener)];
         both.sort_by_key(|(id, _)| *id);
         assert_eq!(both, [(1, link::End::Exit(0)), (2, link::End::Exit(0))]);
-        for status in [exit::CLIENT_GONE, exit::TIMEOUT, exit::ABUSE, exit::INTERNAL - 1] {
+        for status in [1, 2, 3, 110] {
             order(&mut start(&listener, 3), status);
             assert_eq!(ended(&listener), (3, link::End::Exit(status)));
         }
@@ -175,7 +179,7 @@ fn p6_no_more_sessions_than_allowed() {
         let mut said = String::new();
         start(&listener, 3).read_to_string(&mut said).unwrap();
         assert!(said.starts_with("421 4.3.0 mx.example.org "), "{said:?}");
-        assert_eq!(ended(&listener), (3, link::End::Exit(exit::INTERNAL)));
+        assert_eq!(ended(&listener), (3, INTERNAL));
         order(&mut first, 0);
         assert_eq!(ended(&listener), (1, link::End::Exit(0)));
         assert_eq!(order(&mut start(&listener, 4), b'p').len(), 4);
@@ -191,7 +195,7 @@ fn a_start_that_does_not_fit_its_descriptors_begins_nothing() {
         for (tls, descriptors) in [(false, 0), (false, 1), (false, 3), (true, 2), (true, 4)] {
             let start = Start { id: SessionId(7), listener: 0, tls, stress: false };
             listener.tell_with(&start, &vec![end.as_fd(); descriptors]).unwrap();
-            assert_eq!(ended(&listener), (7, link::End::Exit(exit::INTERNAL)), "{tls} {descriptors}");
+            assert_eq!(ended(&listener), (7, INTERNAL), "{tls} {descriptors}");
         }
         // What is no message at all ends the link; the nursery stays for the next listener.
         listener.seq().send(b"\x01\x09", &[]).unwrap();
@@ -216,7 +220,7 @@ fn drain_tells_the_sessions_and_ends_with_the_last() {
         let mut said = String::new();
         start(&listener, 3).read_to_string(&mut said).unwrap();
         assert!(said.starts_with("421 "), "{said:?}");
-        assert_eq!(ended(&listener), (3, link::End::Exit(exit::INTERNAL)));
+        assert_eq!(ended(&listener), (3, INTERNAL));
         assert!(house.lives());
         order(&mut stays, 0);
         assert_eq!(ended(&listener), (1, link::End::Exit(0)));
