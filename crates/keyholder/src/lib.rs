@@ -6,7 +6,7 @@
 //! the channel it asked along.
 #![forbid(unsafe_code)]
 
-pub mod desk;
+mod offence;
 mod serve;
 
 use gatepost_jail::Newborn;

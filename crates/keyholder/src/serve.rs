@@ -1,10 +1,10 @@
 //! The loop: one thread, one epoll, one frame at a time.
 
-use crate::desk::{Complaints, Desk, Line, Offence, Seat};
+use crate::offence::{Complaints, Line, Offence};
 use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_role::{Control, Phase, RoleError, Step};
 use gatepost_sys::epoll::Epoll;
-use gatepost_tls::sign::Keys;
+use gatepost_tls::sign::{Budget, Keys};
 use gatepost_wire::link::SessionId;
 use gatepost_wire::sign::Signature;
 use gatepost_wire::{KeyholderToSession, ListenerToKeyholder, Nothing, SessionToKeyholder};
@@ -28,7 +28,8 @@ pub(crate) fn serve(control: Control, keys: Keys, epoll: Epoll, most: usize) -> 
     let mut keyholder = Keyholder {
         control,
         epoll,
-        desk: Desk::new(keys),
+        keys,
+        signed: 0,
         links: BTreeMap::new(),
         sessions: BTreeMap::new(),
         most,
@@ -41,12 +42,21 @@ pub(crate) fn serve(control: Control, keys: Keys, epoll: Epoll, most: usize) -> 
     keyholder.run()
 }
 
+/// A session that may ask.
+struct Asker {
+    id: SessionId,
+    end: SessionEnd,
+    budget: Budget,
+}
+
 struct Keyholder {
     control: Control,
     epoll: Epoll,
-    desk: Desk,
+    keys: Keys,
+    /// Signatures made so far.
+    signed: u64,
     links: BTreeMap<u64, Link>,
-    sessions: BTreeMap<u64, (Seat, SessionEnd)>,
+    sessions: BTreeMap<u64, Asker>,
     most: usize,
     last: u64,
     inbox: Inbox,
@@ -64,14 +74,14 @@ impl Keyholder {
             let timeout = last_look.then_some(Duration::ZERO);
             self.epoll.wait(timeout, &mut ready).map_err(RoleError::system("wait for channels"))?;
             if last_look && ready.is_empty() {
-                tracing::info!(signatures = self.desk.signed(), "keyholder drained");
+                tracing::info!(signatures = self.signed, "keyholder drained");
                 return Ok(());
             }
             for token in &ready {
                 match *token {
                     CONTROL => self.obey()?,
                     token if self.links.contains_key(&token) => self.hear(token),
-                    token => self.attend(token),
+                    token => self.answer(token),
                 }
             }
         }
@@ -136,33 +146,36 @@ impl Keyholder {
         let token = self.next();
         let watched = end.seq().set_nonblocking(true).and_then(|()| self.epoll.add(end.as_fd(), token));
         match watched {
-            Ok(()) => drop(self.sessions.insert(token, (Seat::new(id), end))),
+            Ok(()) => drop(self.sessions.insert(token, Asker { id, end, budget: Budget::default() })),
             Err(e) => self.complain(id, &format!("cannot be watched: {e}"), true),
         }
     }
 
     /// One question of a session. It may be owned: whatever is wrong costs it the channel, and nobody else anything.
-    fn attend(&mut self, token: u64) {
-        let Some((seat, end)) = self.sessions.get_mut(&token) else { return };
+    fn answer(&mut self, token: u64) {
+        let Some(Asker { end, budget, .. }) = self.sessions.get_mut(&token) else { return };
         let answered = match end.recv_with(&mut self.inbox) {
-            Ok((sign, fds)) => match self.desk.answer(seat, &sign, fds.len()) {
-                Ok(signature) => end.tell(&Signature(&signature)).map_err(|e| match e {
-                    // As many answers as a session may have always fit.
-                    ChannelError::Timeout => Some(Offence::Deaf),
-                    ChannelError::Unsendable(e) => Some(Offence::Unsendable(e)),
-                    _ => None,
-                }),
-                Err(offence) => Err(Some(offence)),
+            Ok((sign, fds)) => match self.keys.answer(budget, &sign, fds.len()) {
+                Ok(signature) => {
+                    self.signed = self.signed.saturating_add(1);
+                    end.tell(&Signature(&signature)).map_err(|e| match e {
+                        // As many answers as a session may have always fit.
+                        ChannelError::Timeout => Some(Offence::Deaf),
+                        ChannelError::Unsendable(e) => Some(Offence::Unsendable(e)),
+                        _ => None,
+                    })
+                }
+                Err(error) => Err(Some(Offence::Sign(error))),
             },
             Err(ChannelError::Timeout) => Ok(()),
             Err(ChannelError::Hostile(e)) => Err(Some(Offence::Frame(e))),
             Err(ChannelError::Closed | ChannelError::Io(_) | ChannelError::Unsendable(_)) => Err(None),
         };
         let Err(offence) = answered else { return };
-        let Some((seat, end)) = self.sessions.remove(&token) else { return };
+        let Some(Asker { id, end, .. }) = self.sessions.remove(&token) else { return };
         let _ = self.epoll.remove(end.as_fd());
         if let Some(offence) = offence {
-            self.complain(seat.id(), &offence.to_string(), offence.is_ours());
+            self.complain(id, &offence.to_string(), offence.is_ours());
         }
     }
 

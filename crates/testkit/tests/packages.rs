@@ -49,9 +49,9 @@ const LAYERS: &[&[Row]] = &[
         // No tokio: this process reads strangers.
         ("session", "smtp wire channel sys jail role tls shell", "tracing"),
     ],
-    // Two roles in one for a single connection: handoff and keyholder in the parent, the session in the child.
+    // For a single connection: handoff and keyholder in one, the parent, and the session in the child. Imports no role.
     &[
-        ("qmail-smtpd", "smtp wire channel sys jail tls qmail program shell keyholder", ""),
+        ("qmail-smtpd", "smtp wire channel sys jail tls qmail program shell", ""),
     ],
     &[
         ("gatepost", "smtp wire sys jail role config launcher listener session keyholder handoff queue receiver qmail-smtpd", "clap rcgen tracing tracing-subscriber"),

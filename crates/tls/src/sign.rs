@@ -4,6 +4,7 @@ use crate::error::TlsError;
 use crate::kind::KeyKind;
 use crate::pair;
 use crate::recognise::{self, Refused};
+use gatepost_wire::sign::{SIGNATURES_PER_SESSION, Sign};
 use rustls::SignatureScheme;
 use rustls::sign::SigningKey;
 use std::fmt;
@@ -28,6 +29,10 @@ pub enum SignError {
     Pair(u8),
     /// Not something that is signed: the asker's fault.
     Refused(Refused),
+    /// As many descriptors beside the question, and there is nothing to do with one: the asker's fault.
+    Descriptors(usize),
+    /// It has had all the signatures that a handshake needs: the asker's fault.
+    Budget,
     /// The key could not sign: ours. Out of randomness, or a damaged key.
     Failed,
 }
@@ -37,12 +42,24 @@ impl fmt::Display for SignError {
         match self {
             Self::Pair(pair) => write!(f, "there is no certificate pair {pair}"),
             Self::Refused(why) => why.fmt(f),
+            Self::Descriptors(n) => write!(f, "{n} descriptors beside a question"),
+            Self::Budget => write!(f, "more than {SIGNATURES_PER_SESSION} signatures"),
             Self::Failed => f.write_str("the key could not sign"),
         }
     }
 }
 
 impl std::error::Error for SignError {}
+
+/// Signatures that one session may still have.
+#[derive(Debug)]
+pub struct Budget(u8);
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self(SIGNATURES_PER_SESSION)
+    }
+}
 
 impl Keys {
     /// Reads keys from PEM, in the order of their pairs, and wipes the texts.
@@ -68,6 +85,19 @@ impl Keys {
         self.keys.is_empty()
     }
 
+    /// Answers one question of a session, with `descriptors` beside it.
+    ///
+    /// # Errors
+    /// [`SignError`]: there is no answer, and the session is not to be heard again.
+    pub fn answer(&self, budget: &mut Budget, sign: &Sign<'_>, descriptors: usize) -> Result<Vec<u8>, SignError> {
+        if descriptors > 0 {
+            return Err(SignError::Descriptors(descriptors));
+        }
+        // Paid before the look: a question that is refused costs a signature too.
+        budget.0 = budget.0.checked_sub(1).ok_or(SignError::Budget)?;
+        self.sign(sign.pair, sign.scheme, sign.message)
+    }
+
     /// Signs `message` with the key of `pair`, if it is the part of a TLS handshake that [`recognise`] knows.
     ///
     /// # Errors
@@ -77,5 +107,50 @@ impl Keys {
         recognise::check(scheme, message, *kind).map_err(SignError::Refused)?;
         let signer = key.choose_scheme(&[SignatureScheme::from(scheme)]).ok_or(SignError::Failed)?;
         signer.sign(message).map_err(|_| SignError::Failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys() -> Keys {
+        let pem = rcgen::KeyPair::generate().unwrap().serialize_pem();
+        Keys::load(vec![pem.into_bytes()]).unwrap()
+    }
+
+    fn verify() -> Vec<u8> {
+        [&[0x20; 64][..], b"TLS 1.3, server CertificateVerify\0", &[7; 32]].concat()
+    }
+
+    #[test]
+    fn p5_two_signatures_a_session_and_no_more() {
+        let (keys, message) = (keys(), verify());
+        let sign = Sign { pair: 0, scheme: 0x0403, message: &message };
+        for _ in 0..3 {
+            let mut budget = Budget::default();
+            for _ in 0..SIGNATURES_PER_SESSION {
+                assert!(keys.answer(&mut budget, &sign, 0).is_ok());
+            }
+            for _ in 0..300 {
+                assert_eq!(keys.answer(&mut budget, &sign, 0), Err(SignError::Budget));
+            }
+        }
+    }
+
+    #[test]
+    fn p5_a_refused_question_is_paid_for() {
+        let (keys, message) = (keys(), verify());
+        let mut budget = Budget::default();
+        let good = Sign { pair: 0, scheme: 0x0403, message: &message };
+        let rows = [
+            (Sign { message: b"a letter", ..good }, SignError::Refused(Refused::Shape)),
+            (Sign { pair: 1, ..good }, SignError::Pair(1)),
+            (good, SignError::Budget),
+        ];
+        for (sign, expected) in rows {
+            assert_eq!(keys.answer(&mut budget, &sign, 0), Err(expected));
+        }
+        assert_eq!(keys.answer(&mut Budget::default(), &good, 1), Err(SignError::Descriptors(1)));
     }
 }

@@ -5,14 +5,12 @@ use super::{Door, Offence, Say};
 use crate::SessionEnd;
 use crate::home::{self, Control};
 use gatepost_channel::{ChannelError, End, Inbox};
-use gatepost_keyholder::desk::{Desk, Seat};
 use gatepost_qmail::replies;
 use gatepost_smtp::envelope::Tls;
 use gatepost_tls::TlsError;
 use gatepost_tls::pair::Pair;
-use gatepost_tls::sign::Keys;
+use gatepost_tls::sign::{Budget, Keys};
 use gatepost_wire::door::{Answer, PAIRS_MAX};
-use gatepost_wire::link::SessionId;
 use gatepost_wire::sign::{Signature, TO_SIGN_MAX};
 use gatepost_wire::slice::Chain;
 use gatepost_wire::{FRAME_MAX, KeyholderToSession, SessionToKeyholder};
@@ -82,11 +80,11 @@ impl Door {
         self.shaking = true;
         session.tell_with(&Answer::Sign, &[theirs.as_fd()])?;
         drop(theirs);
-        self.sign(&ours, keys)
+        self.sign(&ours, &keys)
     }
 
-    fn sign(&mut self, session: &End<KeyholderToSession, SessionToKeyholder>, keys: Keys) -> Result<(), Offence> {
-        let (mut desk, mut seat) = (Desk::new(keys), Seat::new(SessionId(0)));
+    fn sign(&mut self, session: &End<KeyholderToSession, SessionToKeyholder>, keys: &Keys) -> Result<(), Offence> {
+        let mut budget = Budget::default();
         session.seq().set_timeout(HANDSHAKE_TIME).map_err(ChannelError::from)?;
         let mut inbox = Inbox::new(TO_SIGN_MAX.saturating_add(64));
         loop {
@@ -96,10 +94,10 @@ impl Door {
                 Err(ChannelError::Closed) => return Ok(()),
                 Err(e) => return Err(e.into()),
             };
-            match desk.answer(&mut seat, &sign, fds.len()) {
+            match keys.answer(&mut budget, &sign, fds.len()) {
                 Ok(signature) => session.tell(&Signature(&signature))?,
-                Err(offence) => {
-                    self.record.warn(&offence);
+                Err(error) => {
+                    self.record.warn(&error);
                     return Ok(());
                 }
             }
