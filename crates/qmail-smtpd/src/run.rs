@@ -32,10 +32,10 @@ const HOME: &str = "/var/qmail";
 /// Descriptors that a process of ours has at most, all programs included.
 const OPEN_FILES: u64 = 64;
 /// Longest wait of the door for a client that does not read.
-const LAST_WORD_TIME: Duration = Duration::from_secs(1);
+const LAST_REPLY_TIME: Duration = Duration::from_secs(1);
 
-/// Longest wait for a session that has said farewell.
-const FAREWELL_TIME: Duration = Duration::from_secs(5);
+/// Longest wait for the exit of a session that has said why it ends.
+const EXIT_TIME: Duration = Duration::from_secs(5);
 
 /// Serves the one connection on descriptors 0 and 1 as qmail-smtpd would; gives its exit status: 0 after QUIT, else 1.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
@@ -90,7 +90,7 @@ impl Client {
         Ok(Self { input: input.into(), output: output.into(), hears_stderr })
     }
 
-    /// A last word, by whoever is left to say it.
+    /// A last reply, by whoever is left to say it.
     fn say(&mut self, lines: &[u8]) {
         let _ = self.output.write_all(lines);
     }
@@ -167,7 +167,7 @@ fn begin(mut client: Client, mut door: Door, switches: &Switches, checker: Optio
         Ok((theirs, session, last, Fork::Parent(pid))) => {
             // Or their ends would never be seen: the session's of the channel, and the client's.
             drop((theirs, terms, client.input, client.output));
-            Serving { door, session, pid, last }.attend()
+            Serving { door, session, pid, last }.serve()
         }
         Err(e) => {
             client.say(format!("{}\r\n", replies::INTERNAL).as_bytes());
@@ -184,21 +184,21 @@ struct Serving {
     door: Door,
     session: SessionEnd,
     pid: ProcessId,
-    /// The client, for a last word in the place of a session that died.
+    /// The client, for a last reply in the place of a session that died.
     last: File,
 }
 
 impl Serving {
-    fn attend(mut self) -> u8 {
-        let attended = self.door.attend(&self.session, self.last.as_fd());
-        if let Err(offence) = &attended {
+    fn serve(mut self) -> u8 {
+        let served = self.door.serve(&self.session, self.last.as_fd());
+        if let Err(offence) = &served {
             self.door.record.warn(&format_args!("session ended: {offence}"));
         }
-        if attended.is_err() || !self.has_left() {
+        if served.is_err() || !self.has_left() {
             let _ = process::kill(self.pid, Signal::Kill);
         }
         drop(self.session);
-        let died = matches!(attended, Err(Offence::Died(_)));
+        let died = matches!(served, Err(Offence::Died(_)));
         let ended = process::await_end(self.pid);
         if let process::End::Signal(signal) = ended
             && !died
@@ -206,33 +206,33 @@ impl Serving {
             self.door.record.warn(&format_args!("the session was killed by signal {signal}"));
         }
         let killed = died || matches!(ended, process::End::Signal(_));
-        if killed && self.door.farewell().is_none() && self.door.in_clear() {
+        if killed && self.door.close_reason().is_none() && self.door.in_clear() {
             self.door.record.refusal(replies::INTERNAL.line().as_bytes());
-            last_word(&mut self.last, &format!("{}\r\n", replies::INTERNAL));
+            last_reply(&mut self.last, &format!("{}\r\n", replies::INTERNAL));
         }
         // An owned session ends with what it likes.
         let status = u8::from(killed || ended != process::End::Exit(0));
-        self.door.record.close(&self.door.environment, end(&attended, self.door.farewell()));
+        self.door.record.close(&self.door.environment, end(&served, self.door.close_reason()));
         status
     }
 
-    /// Whether the session ends now that it has said farewell, as it does at once unless it is owned.
+    /// Whether the session ends now that it has said why, as it does at once unless it is owned.
     fn has_left(&self) -> bool {
-        let waits = self.session.seq().set_timeout(FAREWELL_TIME).is_ok();
+        let waits = self.session.seq().set_timeout(EXIT_TIME).is_ok();
         waits && matches!(self.session.fill(&mut Inbox::new(64)), Err(ChannelError::Closed))
     }
 }
 
 /// Says `line` if there is room for it. A session may have left a pipe behind that is full and that nobody reads.
-fn last_word(client: &mut File, line: &str) {
-    let until = Instant::now().checked_add(LAST_WORD_TIME);
+fn last_reply(client: &mut File, line: &str) {
+    let until = Instant::now().checked_add(LAST_REPLY_TIME);
     if wait::ready(&[(client.as_fd(), Want::Write)], until).is_ok_and(|ready| ready.contains(&true)) {
         let _ = client.write_all(line.as_bytes());
     }
 }
 
-fn end(attended: &Result<(), Offence>, told: Option<CloseReason>) -> CloseReason {
-    attended.as_ref().ok().and(told).unwrap_or(CloseReason::Internal)
+fn end(served: &Result<(), Offence>, told: Option<CloseReason>) -> CloseReason {
+    served.as_ref().ok().and(told).unwrap_or(CloseReason::Internal)
 }
 
 #[cfg(test)]
@@ -249,7 +249,7 @@ mod tests {
         fds::set_nonblocking(full.as_fd(), false).unwrap();
         let (done, told) = mpsc::channel();
         std::thread::spawn(move || {
-            last_word(&mut full, "421\r\n");
+            last_reply(&mut full, "421\r\n");
             done.send(()).unwrap();
         });
         told.recv_timeout(Duration::from_secs(60)).unwrap();

@@ -161,7 +161,7 @@ pub(crate) struct Door {
     unknown: gatepost_qmail::recipients::Unknown,
     /// RCPTs in this session, granted or not.
     rcpts: u32,
-    farewell: Option<CloseReason>,
+    close_reason: Option<CloseReason>,
     allowance: Allowance,
     /// The environment before AUTH: TLS forgets who the client was in clear.
     before_auth: Option<Environment>,
@@ -195,18 +195,18 @@ impl Door {
             transaction: None,
             unknown: gatepost_qmail::recipients::Unknown::default(),
             rcpts: 0,
-            farewell: None,
+            close_reason: None,
             allowance: Allowance::default(),
             before_auth: None,
             silence: SILENCE,
         }
     }
 
-    /// Hears the session until it says farewell or is gone.
+    /// Hears the session until it says why it ends, or is gone.
     ///
     /// # Errors
     /// [`Offence`]: a broken channel, or an owned session. Nothing of it is queued.
-    pub(crate) fn attend(&mut self, session: &SessionEnd, client: BorrowedFd<'_>) -> Result<(), Offence> {
+    pub(crate) fn serve(&mut self, session: &SessionEnd, client: BorrowedFd<'_>) -> Result<(), Offence> {
         let mut inbox = Inbox::new(FRAME_MAX);
         session.seq().set_timeout(self.silence).map_err(ChannelError::from)?;
         // A superserver may drop the line in clear while the one in TLS goes on.
@@ -242,9 +242,9 @@ impl Door {
             Ask::Content(octets) => return self.content(octets).map(|()| false),
             Ask::Commit { length } => self.commit(length)?,
             Ask::Abandon(why) => return self.abandon(why).map(|()| false),
-            Ask::Bye(farewell) => {
-                self.farewell = Some(farewell);
-                if farewell == CloseReason::BareLf {
+            Ask::Bye(close_reason) => {
+                self.close_reason = Some(close_reason);
+                if close_reason == CloseReason::BareLf {
                     self.record.refusal(replies::STRAY_NEWLINE.line().as_bytes());
                 }
                 return Ok(true);
@@ -288,8 +288,8 @@ impl Door {
     }
 
     /// What the session said at its end; None when it never did.
-    pub(crate) fn farewell(&self) -> Option<CloseReason> {
-        self.farewell
+    pub(crate) fn close_reason(&self) -> Option<CloseReason> {
+        self.close_reason
     }
 
     /// Warns of programs that can't do what they are there for, before the first mail comes.

@@ -105,8 +105,8 @@ fn p3_an_owned_session_does_not_outlive_its_client() {
     owned.door.silence = Duration::from_millis(1);
     let (client, door) = UnixStream::pair().unwrap();
     drop(client);
-    let attended = owned.door.attend(&owned.ours, door.as_fd());
-    assert!(matches!(attended, Err(Offence::Deserted)), "{attended:?}");
+    let served = owned.door.serve(&owned.ours, door.as_fd());
+    assert!(matches!(served, Err(Offence::Deserted)), "{served:?}");
 }
 
 #[test]

@@ -111,8 +111,8 @@ impl Door {
     }
 
     /// The session is over. What was said before it is heard first; content of a message that has no end is dropped.
-    pub(crate) fn bye(&mut self, farewell: CloseReason) {
+    pub(crate) fn bye(&mut self, close_reason: CloseReason) {
         self.content.clear();
-        let _ = self.tell_now(&Ask::Bye(farewell));
+        let _ = self.tell_now(&Ask::Bye(close_reason));
     }
 }

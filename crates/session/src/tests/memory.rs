@@ -84,8 +84,8 @@ fn p6_a_flooded_session_ends_by_a_reply() {
             let name = flood.name;
             assert!(heard.lines().any(|l| flood.ends.iter().any(|end| l.starts_with(end))), "{name}: {heard}");
             drop(sender);
-            let farewell = rig.end().farewell;
-            assert!(matches!(farewell, CloseReason::Abuse | CloseReason::Quit), "{name}: {farewell:?}");
+            let reason = rig.end().reason;
+            assert!(matches!(reason, CloseReason::Abuse | CloseReason::Quit), "{name}: {reason:?}");
         }
     });
 }
@@ -102,9 +102,9 @@ fn p6_a_flooded_session_in_tls_stays_as_small() {
             stream.sock.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
             pour(&mut stream, flood);
             drop(stream);
-            let farewell = rig.end().farewell;
-            let calm = matches!(farewell, CloseReason::Abuse | CloseReason::Quit | CloseReason::ClientGone);
-            assert!(calm, "{}: {farewell:?}", flood.name);
+            let reason = rig.end().reason;
+            let calm = matches!(reason, CloseReason::Abuse | CloseReason::Quit | CloseReason::ClientGone);
+            assert!(calm, "{}: {reason:?}", flood.name);
         }
     });
 }
@@ -123,6 +123,6 @@ fn p6_a_client_that_never_reads_is_not_read_without_end() {
         // All of it would be 120 MB. What was taken lies in the sockets.
         assert!(taken < 500, "{taken} times 60 kB");
         drop(stream);
-        assert_eq!(rig.end().farewell, CloseReason::ClientGone);
+        assert_eq!(rig.end().reason, CloseReason::ClientGone);
     });
 }

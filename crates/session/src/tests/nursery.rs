@@ -43,13 +43,13 @@ fn live(birth: SessionBirth, mut drained: PipeReader) -> u8 {
 }
 
 /// A nursery in a process of its own, and its launcher.
-struct House {
+struct Fixture {
     launcher: End<LauncherToRole, RoleToLauncher>,
     /// Open descriptors before anything was made.
     base: usize,
 }
 
-impl House {
+impl Fixture {
     fn new(limit: u32) -> Self {
         let base = fds::census(256).len();
         let (launcher, control) = End::<LauncherToRole, RoleToLauncher>::pair().unwrap();
@@ -61,10 +61,10 @@ impl House {
                 Nursery::new(Control::new(Role::Nursery, control), tools, limit, "mx.example.org".to_owned()).run(live);
             process::exit(u8::from(ended.is_err()));
         }
-        let house = Self { launcher, base };
-        house.launcher.tell(&Order::Go).unwrap();
-        assert_eq!(house.report(), Report::Ready);
-        house
+        let nursery = Self { launcher, base };
+        nursery.launcher.tell(&Order::Go).unwrap();
+        assert_eq!(nursery.report(), Report::Ready);
+        nursery
     }
 
     fn report(&self) -> Report {
@@ -125,8 +125,8 @@ fn order(client: &mut UnixStream, order: u8) -> Vec<u8> {
 #[test]
 fn p8_each_connection_is_a_process_and_its_end_is_told() {
     alone("nursery::p8_each_connection_is_a_process_and_its_end_is_told", || {
-        let house = House::new(10);
-        let listener = house.listener();
+        let nursery = Fixture::new(10);
+        let listener = nursery.listener();
         let (mut a, mut b) = (start(&listener, 1), start(&listener, 2));
         let (first, second) = (order(&mut b, b'p'), order(&mut a, b'p'));
         assert_ne!(first, second);
@@ -145,36 +145,36 @@ fn p8_each_connection_is_a_process_and_its_end_is_told() {
 #[test]
 fn p3_a_session_has_the_descriptors_it_was_born_with_and_no_others() {
     alone("nursery::p3_a_session_has_the_descriptors_it_was_born_with_and_no_others", || {
-        let house = House::new(10);
-        let (_listener, listener) = (house.listener(), house.listener());
+        let nursery = Fixture::new(10);
+        let (_listener, listener) = (nursery.listener(), nursery.listener());
         // Other sessions are under way.
         let _others = [start(&listener, 1), start(&listener, 2)];
         // Client, handoff, keyholder, drain.
-        assert_eq!(order(&mut start(&listener, 3), b'f'), [u8::try_from(house.base + 4).unwrap()]);
+        assert_eq!(order(&mut start(&listener, 3), b'f'), [u8::try_from(nursery.base + 4).unwrap()]);
     });
 }
 
 #[test]
 fn p8_a_crash_is_told_to_the_listener_each_time_and_to_the_launcher_once() {
     alone("nursery::p8_a_crash_is_told_to_the_listener_each_time_and_to_the_launcher_once", || {
-        let house = House::new(10);
-        let listener = house.listener();
+        let nursery = Fixture::new(10);
+        let listener = nursery.listener();
         for id in 1..4 {
             order(&mut start(&listener, id), b'k');
             assert_eq!(ended(&listener), (id, link::End::Signal(9)));
         }
-        assert_eq!(house.report(), Report::SessionCrashed);
-        house.launcher.tell(&Order::Drain).unwrap();
+        assert_eq!(nursery.report(), Report::SessionCrashed);
+        nursery.launcher.tell(&Order::Drain).unwrap();
         // Its channel ends without another report.
-        assert_eq!(house.outcome(), CLEAN);
+        assert_eq!(nursery.outcome(), CLEAN);
     });
 }
 
 #[test]
 fn p6_no_more_sessions_than_allowed() {
     alone("nursery::p6_no_more_sessions_than_allowed", || {
-        let house = House::new(2);
-        let listener = house.listener();
+        let nursery = Fixture::new(2);
+        let listener = nursery.listener();
         let (mut first, _second) = (start(&listener, 1), start(&listener, 2));
         let mut said = String::new();
         start(&listener, 3).read_to_string(&mut said).unwrap();
@@ -189,8 +189,8 @@ fn p6_no_more_sessions_than_allowed() {
 #[test]
 fn a_start_that_does_not_fit_its_descriptors_begins_nothing() {
     alone("nursery::a_start_that_does_not_fit_its_descriptors_begins_nothing", || {
-        let house = House::new(2);
-        let listener = house.listener();
+        let nursery = Fixture::new(2);
+        let listener = nursery.listener();
         let (end, _) = HandoffEnd::pair().unwrap();
         for (tls, descriptors) in [(false, 0), (false, 1), (false, 3), (true, 2), (true, 4)] {
             let start = Start { id: SessionId(7), listener: 0, tls, stress: false };
@@ -200,7 +200,7 @@ fn a_start_that_does_not_fit_its_descriptors_begins_nothing() {
         // What is no message at all ends the link; the nursery stays for the next listener.
         listener.seq().send(b"\x01\x09", &[]).unwrap();
         assert!(matches!(listener.recv(&mut Inbox::new(64)), Err(ChannelError::Closed)));
-        let listener = house.listener();
+        let listener = nursery.listener();
         assert_eq!(order(&mut start(&listener, 8), b'p').len(), 4);
     });
 }
@@ -208,35 +208,35 @@ fn a_start_that_does_not_fit_its_descriptors_begins_nothing() {
 #[test]
 fn drain_tells_the_sessions_and_ends_with_the_last() {
     alone("nursery::drain_tells_the_sessions_and_ends_with_the_last", || {
-        let house = House::new(10);
-        let listener = house.listener();
+        let nursery = Fixture::new(10);
+        let listener = nursery.listener();
         let mut stays = start(&listener, 1);
         let mut told = start(&listener, 2);
         told.write_all(b"d").unwrap();
         assert!(!wait::readable(&[told.as_fd()], Some(Duration::ZERO)).unwrap()[0]);
-        house.launcher.tell(&Order::Drain).unwrap();
+        nursery.launcher.tell(&Order::Drain).unwrap();
         assert_eq!(ended(&listener), (2, link::End::Exit(0)));
         // Whoever still comes is sent away.
         let mut said = String::new();
         start(&listener, 3).read_to_string(&mut said).unwrap();
         assert!(said.starts_with("421 "), "{said:?}");
         assert_eq!(ended(&listener), (3, INTERNAL));
-        assert!(house.lives());
+        assert!(nursery.lives());
         order(&mut stays, 0);
         assert_eq!(ended(&listener), (1, link::End::Exit(0)));
-        assert_eq!(house.outcome(), CLEAN);
+        assert_eq!(nursery.outcome(), CLEAN);
     });
 }
 
 #[test]
 fn an_idle_nursery_drains_at_once_and_one_without_a_launcher_ends() {
     alone("nursery::an_idle_nursery_drains_at_once_and_one_without_a_launcher_ends", || {
-        let house = House::new(10);
-        house.launcher.tell(&Order::Drain).unwrap();
-        assert_eq!(house.outcome(), CLEAN);
-        let house = House::new(10);
-        let listener = house.listener();
-        let House { launcher, .. } = house;
+        let nursery = Fixture::new(10);
+        nursery.launcher.tell(&Order::Drain).unwrap();
+        assert_eq!(nursery.outcome(), CLEAN);
+        let nursery = Fixture::new(10);
+        let listener = nursery.listener();
+        let Fixture { launcher, .. } = nursery;
         drop(launcher);
         assert!(matches!(listener.recv(&mut Inbox::new(64)), Err(ChannelError::Closed)));
     });
@@ -245,8 +245,8 @@ fn an_idle_nursery_drains_at_once_and_one_without_a_launcher_ends() {
 #[test]
 fn a_replaced_nursery_ends_with_its_last_session() {
     alone("nursery::a_replaced_nursery_ends_with_its_last_session", || {
-        let house = House::new(10);
-        let listener = house.listener();
+        let nursery = Fixture::new(10);
+        let listener = nursery.listener();
         let (mut first, mut second) = (start(&listener, 1), start(&listener, 2));
         // Both have begun, so that the nursery hears the next thing before it reaps either.
         for client in [&mut first, &mut second] {
@@ -257,28 +257,28 @@ fn a_replaced_nursery_ends_with_its_last_session() {
         listener.seq().finish().unwrap();
         order(&mut first, 0);
         assert_eq!(ended(&listener), (1, link::End::Exit(0)));
-        assert!(house.lives());
+        assert!(nursery.lives());
         order(&mut second, b'k');
         assert_eq!(ended(&listener), (2, link::End::Signal(9)));
         // A crash in a nursery that has been replaced replaces nothing.
-        assert_eq!(house.outcome(), CLEAN);
+        assert_eq!(nursery.outcome(), CLEAN);
     });
 }
 
 #[test]
 fn a_nursery_outlives_its_listener() {
     alone("nursery::a_nursery_outlives_its_listener", || {
-        let house = House::new(10);
-        let old = house.listener();
+        let nursery = Fixture::new(10);
+        let old = nursery.listener();
         let mut client = start(&old, 1);
         drop(old);
-        let new = house.listener();
+        let new = nursery.listener();
         order(&mut client, b'k');
-        assert_eq!(house.report(), Report::SessionCrashed);
+        assert_eq!(nursery.report(), Report::SessionCrashed);
         assert_eq!(order(&mut start(&new, 2), b'p').len(), 4);
         // The end of a session that the old listener began is not told to the new one.
         assert_eq!(ended(&new), (2, link::End::Exit(0)));
-        assert!(house.lives());
+        assert!(nursery.lives());
     });
 }
 
@@ -286,9 +286,9 @@ fn a_nursery_outlives_its_listener() {
 fn orders_that_make_no_sense_end_the_nursery() {
     alone("nursery::orders_that_make_no_sense_end_the_nursery", || {
         for order in [Order::Peer(Role::Listener), Order::Peer(Role::Handoff), Order::Socket(0)] {
-            let house = House::new(1);
-            house.launcher.tell(&order).unwrap();
-            assert_eq!(house.outcome(), process::End::Exit(1), "{order:?}");
+            let nursery = Fixture::new(1);
+            nursery.launcher.tell(&order).unwrap();
+            assert_eq!(nursery.outcome(), process::End::Exit(1), "{order:?}");
         }
     });
 }

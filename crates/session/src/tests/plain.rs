@@ -32,9 +32,9 @@ fn p1_a_message_goes_through_and_is_told_in_few_frames() {
     client.expect("QUIT", "221 ");
     client.closed();
     let outcome = rig.end();
-    assert_eq!(outcome.farewell, CloseReason::Quit);
+    assert_eq!(outcome.reason, CloseReason::Quit);
     assert_eq!(outcome.heard, [mail(), rcpt(), inline(UNSTUFFED), Heard::Bye(CloseReason::Quit)]);
-    // MAIL with RCPT; content with its end; the farewell.
+    // MAIL with RCPT; content with its end; why it ends.
     assert_eq!(outcome.frames, 3);
 }
 
@@ -111,7 +111,7 @@ fn the_backends_class_reaches_the_client() {
         // The session goes on either way.
         client.expect("MAIL FROM:<a@client.example>", "250 ");
         client.expect("QUIT", "221 ");
-        assert_eq!(rig.end().farewell, CloseReason::Quit, "{reply}");
+        assert_eq!(rig.end().reason, CloseReason::Quit, "{reply}");
     }
 }
 
@@ -222,7 +222,7 @@ fn p1_without_handoff_the_client_hears_421_and_never_250() {
         }
         client.closed();
         drop(client);
-        assert_eq!(rig.end().farewell, CloseReason::Internal, "{flaw:?}");
+        assert_eq!(rig.end().reason, CloseReason::Internal, "{flaw:?}");
     }
 }
 
@@ -234,7 +234,7 @@ fn a_handoff_that_dies_before_its_offer_is_a_421() {
     client.expect("EHLO client.example", "421 4.3.0 mx.example.org ");
     client.closed();
     drop(client);
-    assert_eq!(rig.end().farewell, CloseReason::Internal);
+    assert_eq!(rig.end().reason, CloseReason::Internal);
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn p9_the_end_of_the_connection_is_no_end_of_content() {
     drop(client);
     let outcome = rig.end();
     assert_eq!(outcome.heard, [mail(), rcpt(), Heard::Bye(CloseReason::ClientGone)]);
-    assert_eq!(outcome.farewell, CloseReason::ClientGone);
+    assert_eq!(outcome.reason, CloseReason::ClientGone);
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn p6_a_flood_of_commands_ends_in_421_and_is_not_hoarded() {
     assert!(last.starts_with("421 4.7.0 mx.example.org "), "{last:?}");
     client.closed();
     drop(client);
-    assert_eq!(rig.end().farewell, CloseReason::Abuse);
+    assert_eq!(rig.end().reason, CloseReason::Abuse);
 }
 
 #[test]
@@ -275,8 +275,8 @@ fn p6_under_stress_the_second_mistake_is_the_last() {
             client.hear(reply);
         }
         client.closed();
-        let farewell = if stressed { CloseReason::Abuse } else { CloseReason::Quit };
-        assert_eq!(rig.end().farewell, farewell);
+        let reason = if stressed { CloseReason::Abuse } else { CloseReason::Quit };
+        assert_eq!(rig.end().reason, reason);
     }
 }
 
@@ -302,7 +302,7 @@ fn drain_ends_an_idle_session_now_and_a_busy_one_after_its_message() {
     idle.hear("421 4.3.2 mx.example.org ");
     idle.closed();
     drop(idle);
-    assert_eq!(rig.end().farewell, CloseReason::Drained);
+    assert_eq!(rig.end().reason, CloseReason::Drained);
 
     let mut rig = Rig::new(TlsMode::Off, Manners::default());
     let mut busy = client(&rig);

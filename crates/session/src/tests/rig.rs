@@ -163,7 +163,7 @@ impl Play {
                 end.tell(&Answer::Verdict(self.manners.commit)).unwrap();
             }
             Ask::Reset => self.heard.push(Heard::Reset),
-            Ask::Bye(farewell) => self.heard.push(Heard::Bye(farewell)),
+            Ask::Bye(reason) => self.heard.push(Heard::Bye(reason)),
         }
         true
     }
@@ -245,7 +245,7 @@ pub(crate) struct Rig {
 /// All that is known of a session when it is over.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    pub(crate) farewell: CloseReason,
+    pub(crate) reason: CloseReason,
     pub(crate) heard: Vec<Heard>,
     pub(crate) frames: usize,
     pub(crate) signatures: usize,
@@ -323,10 +323,10 @@ impl Rig {
     pub(crate) fn end(self) -> Outcome {
         let Self { client, drain, session, handoff, keyholder } = self;
         drop(client);
-        let farewell = session();
+        let reason = session();
         drop(drain);
         let (heard, frames) = handoff.join().unwrap();
-        Outcome { farewell, heard, frames, signatures: keyholder.join().unwrap() }
+        Outcome { reason, heard, frames, signatures: keyholder.join().unwrap() }
     }
 }
 

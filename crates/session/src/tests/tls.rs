@@ -60,7 +60,7 @@ fn p5_starttls_with_a_key_that_is_elsewhere() {
         secret.closed();
         drop(secret);
         let outcome = rig.end();
-        assert_eq!(outcome.farewell, CloseReason::Quit);
+        assert_eq!(outcome.reason, CloseReason::Quit);
         assert_eq!(outcome.signatures, 1);
         let facts = tls_facts(&outcome).expect("told of TLS");
         assert_eq!(facts.version, expected);
@@ -81,7 +81,7 @@ fn implicit_tls_greets_inside() {
     secret.expect("QUIT", "221 ");
     drop(secret);
     let outcome = rig.end();
-    assert_eq!((outcome.farewell, outcome.signatures), (CloseReason::Quit, 1));
+    assert_eq!((outcome.reason, outcome.signatures), (CloseReason::Quit, 1));
     assert!(tls_facts(&outcome).is_some());
 }
 
@@ -94,7 +94,7 @@ fn tls_1_3_only_refuses_1_2() {
     assert!(old.read(&mut [0; 16]).is_err());
     drop(old);
     let outcome = rig.end();
-    assert_eq!((outcome.farewell, outcome.signatures), (CloseReason::TlsFailed, 0));
+    assert_eq!((outcome.reason, outcome.signatures), (CloseReason::TlsFailed, 0));
     assert_eq!(outcome.heard, [Heard::Bye(CloseReason::TlsFailed)]);
 }
 
@@ -138,7 +138,7 @@ fn starttls_injection_in_the_same_segment_closes() {
         clear.closed();
         drop(clear);
         let outcome = rig.end();
-        assert_eq!(outcome.farewell, CloseReason::Abuse);
+        assert_eq!(outcome.reason, CloseReason::Abuse);
         assert_eq!(outcome.heard, [Heard::Bye(CloseReason::Abuse)]);
     }
 }
@@ -153,7 +153,7 @@ fn starttls_injection_in_a_second_segment_is_no_command() {
     clear.send("MAIL FROM:<evil@client.example>\r\nRCPT TO:<b@example.org>\r\n");
     drop(clear);
     let outcome = rig.end();
-    assert_eq!(outcome.farewell, CloseReason::TlsFailed);
+    assert_eq!(outcome.reason, CloseReason::TlsFailed);
     assert_eq!(outcome.heard, [Heard::Bye(CloseReason::TlsFailed)]);
 }
 
@@ -174,13 +174,13 @@ fn p9_tls_cut_off_is_no_end_of_content() {
         stream.sock.shutdown(std::net::Shutdown::Write).unwrap();
         drop(stream);
         let outcome = rig.end();
-        assert_eq!(outcome.farewell, CloseReason::ClientGone, "{notify}");
+        assert_eq!(outcome.reason, CloseReason::ClientGone, "{notify}");
         assert!(!outcome.heard.iter().any(|heard| matches!(heard, Heard::Commit { .. })));
     }
 }
 
 #[test]
-fn a_farewell_in_tls_ends_by_close_notify() {
+fn the_last_reply_in_tls_ends_by_close_notify() {
     let rig = Rig::new(TlsMode::Implicit, Manners::default());
     let mut secret = tls(rig.client.try_clone().unwrap(), &BOTH);
     secret.hear("220 ");
@@ -204,5 +204,5 @@ fn p5_without_a_signature_there_is_no_tls() {
     // A client that offers no scheme that the key can sign by: the resolver has no answer.
     clear.send(b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00");
     drop(clear);
-    assert_eq!(rig.end().farewell, CloseReason::TlsFailed);
+    assert_eq!(rig.end().reason, CloseReason::TlsFailed);
 }
