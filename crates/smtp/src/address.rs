@@ -1,7 +1,7 @@
 //! Mailboxes and paths: RFC 5321 §4.1.2 and §4.1.3, with RFC 6531 §3.3.
 //!
-//! What is accepted is kept as it was written, octet for octet, so that what was judged is what is forwarded. Where two
-//! parsers could disagree (comments, controls, invisible characters, a second `@`) the address is refused.
+//! An accepted address is kept as it was written, octet for octet, so that what was checked is what is forwarded. An address
+//! that two parsers could read differently (comments, controls, invisible characters, a second `@`) is refused.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -41,7 +41,8 @@ impl std::error::Error for BadAddress {}
 pub struct Rules {
     /// RFC 6531: UTF-8 may stand where ASCII letters may.
     pub smtputf8: bool,
-    /// Dots doubled or last in an unquoted local part (`a..b@`, `a.@`): old mobile carriers issued such. Never first.
+    /// Two dots in a row, or a last dot, in an unquoted local part (`a..b@`, `a.@`): mobile carriers issued such addresses. A dot
+    /// at the start is never accepted.
     pub odd_dots: bool,
     /// `_` in a domain.
     pub underscores: bool,
@@ -54,7 +55,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The widest reading: all that any setting of a session passes on. What a session mends is not in it.
+    /// Everything that a session may pass on, whatever its settings. What a session corrects itself is not accepted here.
     #[must_use]
     pub const fn widest(smtputf8: bool) -> Self {
         Self { smtputf8, odd_dots: true, underscores: true, final_dot: false, local_part_max: 1024, path_max: 1024 }
@@ -71,10 +72,10 @@ pub enum Domain<'a> {
 }
 
 impl<'a> Domain<'a> {
-    /// Reads one domain or literal, and nothing behind it.
+    /// Reads one domain or literal, which must be all of the text.
     ///
     /// # Errors
-    /// It isn't one.
+    /// It is not one.
     pub fn parse(text: &'a [u8], rules: &Rules) -> Result<Self, BadAddress> {
         if text.len() > DOMAIN_MAX {
             return Err(BadAddress::TooLong);
@@ -108,13 +109,13 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// Reads one mailbox, and nothing around it.
+    /// Reads one mailbox, which must be all of the text.
     ///
     /// # Errors
-    /// It isn't one.
+    /// It is not one.
     pub fn parse(text: &[u8], rules: &Rules) -> Result<Self, BadAddress> {
         let at = local_part_len(text, rules)?;
-        // Not behind a literal, which has no root.
+        // Not after a literal: only a domain name can end in a dot.
         let dotted = rules.final_dot && text.ends_with(b".") && !text.ends_with(b"].");
         let text = text.strip_suffix(b".").filter(|_| dotted).unwrap_or(text);
         let domain = match text.get(at) {
@@ -162,7 +163,7 @@ pub enum ReversePath {
 }
 
 impl ReversePath {
-    /// Reads what stands between the brackets of MAIL, by the widest reading.
+    /// Reads what is between the brackets of MAIL, by [`Rules::widest`].
     ///
     /// # Errors
     /// It is neither empty nor a mailbox.
@@ -182,7 +183,7 @@ impl ReversePath {
         Ok(ReversePath::Mailbox(Mailbox::parse(without_route(path, rules)?, rules)?))
     }
 
-    /// As it goes between brackets: empty for the null reverse-path.
+    /// The path without its brackets; empty for the null reverse-path.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         match self {
@@ -195,14 +196,14 @@ impl ReversePath {
 /// Where the message goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ForwardPath {
-    /// `<postmaster>`, in the case it was written in: the host's own, RFC 5321 §4.5.1.
+    /// `<postmaster>`, upper and lower case as written: the postmaster of this host, RFC 5321 §4.5.1.
     Postmaster([u8; 10]),
     /// A mailbox.
     Mailbox(Mailbox),
 }
 
 impl ForwardPath {
-    /// Reads what stands between the brackets of RCPT, by the widest reading.
+    /// Reads what is between the brackets of RCPT, by [`Rules::widest`].
     ///
     /// # Errors
     /// It is neither a mailbox nor `postmaster`.
@@ -222,7 +223,7 @@ impl ForwardPath {
         Ok(ForwardPath::Mailbox(Mailbox::parse(without_route(path, rules)?, rules)?))
     }
 
-    /// As it goes between brackets.
+    /// The path without its brackets.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         match self {
@@ -241,7 +242,7 @@ impl ForwardPath {
     }
 }
 
-/// Finds the end of a bracketed path at the start of `text`, which begins with `<`: what is inside, what is behind.
+/// Splits `text`, which begins with `<`, at the end of the bracketed path: what is inside the brackets, and what follows them.
 /// A `>` inside quotes doesn't end it.
 #[must_use]
 pub fn split_brackets(text: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -261,8 +262,8 @@ pub fn split_brackets(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((path, rest.get(1..)?))
 }
 
-/// What no rule lets through, wherever it stands: controls, bad UTF-8, characters that can't be seen or that another
-/// parser may fold into `.`, `@` or a bracket.
+/// What is refused by every set of rules, anywhere in an address: controls, invalid UTF-8, invisible characters, and characters
+/// that another parser may convert to `.`, `@` or a bracket.
 fn check_characters(path: &[u8], rules: &Rules) -> Result<(), BadAddress> {
     if path.is_ascii() {
         return Ok(());
@@ -288,7 +289,7 @@ fn without_route<'a>(path: &'a [u8], rules: &Rules) -> Result<&'a [u8], BadAddre
     if path.first() != Some(&b'@') {
         return Ok(path);
     }
-    // A literal holds colons of its own.
+    // A literal contains colons, too.
     let mut literal = false;
     let colon = path.iter().position(|&octet| {
         match octet {
@@ -331,7 +332,7 @@ fn quoted_len(text: &[u8], rules: &Rules) -> Result<usize, BadAddress> {
         let plain = matches!(octet, b' '..=b'~') || rules.smtputf8 && !octet.is_ascii();
         match octet {
             _ if !plain => return Err(BadAddress::Syntax),
-            // RFC 5321 quotes ASCII only: half a character can't be escaped.
+            // A backslash may quote ASCII only (RFC 5321): before other characters it would quote a part of one.
             _ if escaped && !octet.is_ascii() => return Err(BadAddress::Syntax),
             _ if escaped => escaped = false,
             b'\\' => escaped = true,
@@ -349,7 +350,7 @@ fn is_label(label: &[u8], rules: &Rules) -> bool {
             || octet == b'_' && rules.underscores
             || !octet.is_ascii() && rules.smtputf8
     };
-    // The limit is one of the A-label, which isn't known of a U-label; the domain as a whole is bounded.
+    // The limit applies to the A-label, whose length is not known from a U-label; the domain as a whole is bounded.
     let fits = label.len() <= LABEL_MAX || !label.is_ascii();
     fits && !label.is_empty()
         && label.iter().all(|&octet| inside(octet))

@@ -1,4 +1,4 @@
-//! What a backend answers, read as hostile input: bounded, framed by CRLF alone, cleaned before anyone sees it.
+//! The replies of a backend, read as hostile input: bounded, lines ended by CRLF only, text cleaned before it is used.
 
 pub use crate::xtext;
 
@@ -6,17 +6,17 @@ use memchr::memchr;
 
 use crate::split;
 
-/// Longest line of a reply, octets with its CRLF. RFC 5321 §4.5.3.1.5 has 512; some backends say more.
+/// Longest line of a reply, octets with its CRLF. RFC 5321 §4.5.3.1.5 has 512; some backends send longer ones.
 pub const LINE_MAX: usize = 1024;
 /// Lines of one reply.
 pub const LINES_MAX: usize = 64;
 /// Octets of one reply.
 pub const REPLY_MAX: usize = 8 * 1024;
 
-/// Why what a backend said isn't a reply. After it, nothing else it says can be trusted.
+/// Why what a backend sent is not a reply. Nothing that it sends after this can be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadReply {
-    /// No three digits from 200 to 599 with space, hyphen or line end behind them.
+    /// The line does not begin with a number from 200 to 599 that is followed by a space, a hyphen or the line end.
     Code,
     /// Lines of one reply with different codes.
     Mixed,
@@ -46,7 +46,7 @@ pub struct Reply {
     pub code: u16,
     /// RFC 2034, when it is there and its class agrees with the code.
     pub enhanced: Option<(u8, u16, u16)>,
-    /// The text of each line, at least one: printable ASCII, all else became `?`.
+    /// The text of each line, at least one. Printable ASCII; any other octet is replaced by `?`.
     pub lines: Vec<String>,
 }
 
@@ -92,11 +92,11 @@ impl ReplyReader {
         Self::default()
     }
 
-    /// Reads on, up to the end of one reply: octets consumed, and the reply if it is complete. What is left over then
-    /// came without being asked for, unless commands were pipelined.
+    /// Reads up to the end of one reply: octets consumed, and the reply if it is complete. Octets left over are then an
+    /// unsolicited reply, unless commands were pipelined.
     ///
     /// # Errors
-    /// It isn't a reply: hang up.
+    /// It is not a reply: close the connection.
     pub fn push(&mut self, input: &[u8]) -> Result<(usize, Option<Reply>), BadReply> {
         let mut rest = input;
         while !rest.is_empty() {
@@ -117,7 +117,7 @@ impl ReplyReader {
         Ok((input.len(), None))
     }
 
-    /// A reply has begun and isn't complete.
+    /// A reply has begun and is not complete.
     #[must_use]
     pub fn is_midway(&self) -> bool {
         self.size > 0
@@ -184,7 +184,7 @@ fn enhanced(text: &str, code: u16) -> Option<(u8, u16, u16)> {
     whole.then_some((u8::try_from(class).ok()?, subject, detail))
 }
 
-/// What XCLIENT can be told, by name.
+/// The attributes of XCLIENT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Attribute {
@@ -236,7 +236,7 @@ impl Attributes {
     }
 }
 
-/// What a backend offers, from its reply to EHLO or LHLO. What it doesn't list must not be used.
+/// The extensions of a backend, from its reply to EHLO or LHLO. An extension that it does not list must not be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Extensions {
     /// SIZE; `Some(0)` where it states no limit.

@@ -1,16 +1,16 @@
-//! Content: the one reading of it, whatever state the session is in, and its canonical writing.
+//! Content: one scanner that reads it in every state of a session, and one writer that makes it canonical.
 //!
-//! Only CRLF.CRLF ends it (RFC 5321 §4.1.1.4). A bare CR, a bare LF or a NUL never ends a line and never passes: where
-//! two parsers would disagree about such an octet, a second message could hide behind it.
+//! Only CRLF.CRLF ends it (RFC 5321 §4.1.1.4). A bare CR, a bare LF or a NUL never ends a line and is never passed on: if two
+//! parsers read such an octet differently, a second message can be smuggled in after it.
 
 use memchr::memchr3;
 
 use crate::{octets, split};
 
-/// What makes content impure, and where the first such octet lies.
+/// What makes content impure, and the position of the first such octet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Impure {
-    /// What it is.
+    /// The kind.
     pub kind: Impurity,
     /// Octets before it, as the peer sent them.
     pub offset: u64,
@@ -41,12 +41,12 @@ impl std::fmt::Display for Impure {
 
 impl std::error::Error for Impure {}
 
-/// What frames the content.
+/// How the end of the content is marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// DATA: a line of one dot ends it, other leading dots lose one.
+    /// DATA: a line of one dot ends it; of other leading dots one is removed.
     Dots,
-    /// BDAT: the chunk sizes; dots mean nothing.
+    /// BDAT: by the sizes of the chunks; dots have no meaning.
     Length,
 }
 
@@ -67,35 +67,35 @@ crate::enumeration! {
 pub enum Piece<'i> {
     /// Canonical octets of content. To be thrown away once [`Scanner::impure`] says so.
     Content(&'i [u8]),
-    /// The end of it, in [`Framing::Dots`] only.
+    /// The end of the content, in [`Framing::Dots`] only.
     End,
     /// The input is used up.
     Starved,
 }
 
-/// How far into a line the stream is. Optimistic: an octet that may still turn out impure is already handed out.
+/// Where in a line the stream is. An octet that may still turn out to be impure has been passed on already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     LineStart,
     Line,
     /// After a CR that must be followed by LF.
     Cr,
-    /// After a leading dot, swallowed.
+    /// After a leading dot, which was removed.
     Dot,
-    /// After a leading dot, swallowed, and a CR, held.
+    /// After a leading dot, which was removed, and a CR, which is held.
     DotCr,
-    /// A bare LF was swallowed; the CRLF in its place is due.
+    /// A bare LF was removed; the CRLF that replaces it comes next.
     CrlfDue,
 }
 
-/// Reads content in any segmentation, without copying it and without keeping any.
+/// Reads content in any segmentation, without copying or storing it.
 #[derive(Debug, Clone)]
 pub struct Scanner {
     framing: Framing,
     bare_lf: BareLf,
     line_max: u64,
     state: State,
-    /// The line before ended in CRLF, not in a normalized LF. Content can end at such a line start only.
+    /// The line before ended in CRLF, not in a normalized LF. Only after such a line can the content end.
     strict: bool,
     /// Octets read so far.
     offset: u64,
@@ -143,14 +143,14 @@ impl Scanner {
         self.piece
     }
 
-    /// The last line was completed by a CRLF that the peer didn't send.
+    /// Records that the last line was completed by a CRLF that the peer did not send.
     pub(crate) fn complete_line(&mut self) {
         self.state = State::LineStart;
     }
 
-    /// Reads on: octets consumed, and what was found. To be called again with the rest until it is starved.
+    /// Reads on: octets consumed, and what was found. Call it again with the rest until it is starved.
     ///
-    /// Once [`Scanner::impure`] answers, pieces are to be thrown away.
+    /// Once [`Scanner::impure`] is `Some`, pieces must be discarded.
     pub fn scan<'i>(&mut self, input: &'i [u8]) -> (usize, Piece<'i>) {
         let mut at = 0;
         loop {
@@ -169,7 +169,7 @@ impl Scanner {
                     self.offset = self.offset.saturating_add(1);
                     self.end_line(self.offset, true);
                     self.piece = self.offset;
-                    // Behind a normalized LF a lone dot is an empty line, never the end.
+                    // After a normalized LF a line of one dot is an empty line, never the end.
                     return (at + 1, if end { Piece::End } else { Piece::Content(CRLF) });
                 }
                 (State::DotCr, _) => {
@@ -192,7 +192,7 @@ impl Scanner {
         }
     }
 
-    /// Ends length-framed content. True when its last line lacks its CRLF.
+    /// Ends length-framed content. True when its last line has no CRLF.
     ///
     /// # Errors
     /// It was impure, or ends in a bare CR.
@@ -206,8 +206,8 @@ impl Scanner {
         }
     }
 
-    /// One run of plain content from a non-empty `text`: how much of it to keep, how much is taken. Stops before the
-    /// next leading dot when `dots` matter, so that a run is as long as the input is ordinary.
+    /// One run of plain content from a non-empty `text`: octets to keep, and octets consumed. With `dots` it stops before the next
+    /// leading dot; otherwise it goes as far as the input is pure.
     fn run(&mut self, text: &[u8], dots: bool) -> (usize, usize) {
         let base = self.offset;
         if self.state == State::Cr && text.first() != Some(&b'\n') {
@@ -216,7 +216,7 @@ impl Scanner {
         let mut after_cr = if self.state == State::Cr { Some(0) } else { None };
         let mut start = false;
         let mut at = 0;
-        // Where lines may be of any length, nobody needs to know where they begin.
+        // The start of a line is needed only where the length of lines is limited.
         if after_cr.is_none() && self.line_max == u64::MAX {
             at = plain_prefix(text, dots);
             let before = at.checked_sub(1).and_then(|last| text.get(last));
@@ -266,7 +266,7 @@ impl Scanner {
         (kept, at)
     }
 
-    /// A line is too long even before its end is seen, or a cut would decide what is wrong first.
+    /// A line is reported as too long before its end is seen: the first impurity must not depend on the segmentation.
     fn watch_line(&mut self) {
         let read = self.offset.saturating_sub(self.line);
         let length = match self.state {
@@ -288,7 +288,7 @@ impl Scanner {
         (self.line, self.strict, self.state) = (next, strict, State::LineStart);
     }
 
-    /// Takes note of the first impurity. A line that was too long before it counts first, however it was segmented.
+    /// Records the first impurity. A line that was too long before it comes first, whatever the segmentation.
     fn spoil(&mut self, kind: Impurity, offset: u64) {
         let impure = if offset.saturating_sub(self.line) > self.line_max {
             Impure { kind: Impurity::LongLine, offset: self.line.saturating_add(self.line_max) }
@@ -299,14 +299,14 @@ impl Scanner {
     }
 }
 
-/// Octets that are looked at together: few enough that an odd one costs little, enough for the compiler's vectors.
+/// Octets that are checked together: few, so that one unusual octet costs little, and enough for vector instructions.
 const BLOCK: usize = 256;
 
-/// How many octets of `text`, in whole blocks, are beyond doubt: each CR before an LF, each LF behind a CR, no NUL, and,
-/// when `dots` matter, no dot behind a line end. The octet behind them is looked at as well, so there always is one, and
-/// it is beyond doubt too. Without branches, so that it runs at the speed of memory.
+/// Octets of `text`, in whole blocks, that are certainly pure: each CR is before an LF, each LF after a CR, there is no NUL, and
+/// with `dots` no dot at the start of a line. The octet after the last block is checked as well, so there always is one, and it
+/// is pure too. Without branches, so that the compiler can vectorize it.
 fn plain_prefix(text: &[u8], dots: bool) -> usize {
-    // An LF behind an LF is odd anyway: then there is nothing more to look for.
+    // An LF after an LF is impure: then nothing else needs to be checked.
     let dot = if dots { b'.' } else { b'\n' };
     if matches!(text.first(), None | Some(b'\n' | 0)) {
         return 0;
@@ -324,7 +324,7 @@ fn plain_prefix(text: &[u8], dots: bool) -> usize {
     at
 }
 
-/// Writes content as canonical DATA towards a backend: every leading dot doubled, one lone dot behind it all.
+/// Writes content as canonical DATA for a backend: every leading dot is doubled, a line of one dot ends it.
 #[derive(Debug, Clone)]
 pub struct Stuffer {
     scanner: Scanner,
@@ -343,10 +343,10 @@ impl Stuffer {
         Self { scanner: Scanner::new(Framing::Length, BareLf::Refuse, None) }
     }
 
-    /// Appends `chunk` to `out`, stuffed. State is carried over chunks.
+    /// Appends `chunk` to `out` with dots doubled. A chunk may end anywhere in a line.
     ///
     /// # Errors
-    /// The content isn't canonical. What `out` holds by then must not be sent on.
+    /// The content is not canonical. What `out` holds by then must not be sent on.
     pub fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), Impure> {
         out.reserve(chunk.len());
         let mut rest = chunk;
@@ -365,7 +365,7 @@ impl Stuffer {
         Ok(())
     }
 
-    /// Appends what ends the content: a CRLF if its last line lacks one, then the lone dot.
+    /// Appends the end of the content: a CRLF if its last line has none, then the line of one dot.
     ///
     /// # Errors
     /// The content ends in a bare CR.
@@ -378,7 +378,7 @@ impl Stuffer {
     }
 }
 
-/// Checks content that goes to a backend framed by length, as it is.
+/// Checks content that is sent to a backend unchanged, framed by its length.
 #[derive(Debug, Clone)]
 pub struct Purity {
     scanner: Scanner,
@@ -400,7 +400,7 @@ impl Purity {
     /// Looks at the next chunk.
     ///
     /// # Errors
-    /// The content isn't canonical.
+    /// The content is not canonical.
     pub fn push(&mut self, chunk: &[u8]) -> Result<(), Impure> {
         if !chunk.is_empty() {
             self.scanner.run(chunk, false);
@@ -408,7 +408,7 @@ impl Purity {
         self.scanner.impure.map_or(Ok(()), Err)
     }
 
-    /// True when the last line lacks its CRLF.
+    /// True when the last line has no CRLF.
     ///
     /// # Errors
     /// The content ends in a bare CR.

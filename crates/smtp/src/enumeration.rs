@@ -1,4 +1,4 @@
-//! Enums that are lists of words.
+//! Enums of plain variants, with the list of all.
 
 /// Declares enums of plain variants, each with `ALL`: every variant in the order of declaration. A variant's place in it is
 /// its code between processes.

@@ -19,7 +19,7 @@ enumeration! {
     #[allow(missing_docs)]
     pub enum Ret { Headers, Full }
 
-    /// Why a verdict is what it is. Chooses the text of the reply: a backend's own text never reaches a client.
+    /// The reason of a verdict. It determines the text of the reply: a backend's own text never reaches a client.
     #[allow(missing_docs)]
     pub enum Reason {
         Ok,
@@ -69,9 +69,9 @@ enumeration! {
         Configuration,
     }
 
-    /// What a program or a server that takes whole messages has made of one.
+    /// What became of a message that was given to a program or server as a whole.
     pub enum Class {
-        /// It is responsible for the message now.
+        /// It has taken responsibility for the message.
         Accepted,
         /// Not now.
         Temporary,
@@ -249,6 +249,6 @@ pub struct Verdict {
     pub code: u16,
     /// RFC 3463 class, subject, detail; the class agrees with `code`.
     pub enhanced: (u8, u16, u16),
-    /// Chooses the text.
+    /// Determines the text.
     pub reason: Reason,
 }

@@ -1,14 +1,14 @@
-//! The header duties of a relay, as a stream: count the hops, remove forged results, leave every other octet alone.
+//! What a relay does with a header, as a stream: it counts the hops, removes forged results and changes no other octet.
 //!
-//! An `Authentication-Results` that bears our own authserv-id didn't come from us, or it would not come from outside
-//! (RFC 8601 §5). A DKIM signature over anything else still verifies.
+//! An `Authentication-Results` field from outside with our own authserv-id is forged (RFC 8601 §5). DKIM signatures over all other
+//! fields still verify.
 
 use memchr::memchr;
 
 use crate::{octets, split};
 
-/// Octets of a field that are held until it is clear what becomes of it. Only white space and comments can fill them: a
-/// result that hides its authserv-id behind more is removed.
+/// Octets of a field that are held until it is known whether it stays. Only white space and comments can be so long: a result with
+/// more of them before its authserv-id is removed.
 const HELD_MAX: usize = 1024;
 
 const RESULTS: &[u8] = b"authentication-results";
@@ -28,11 +28,11 @@ impl std::error::Error for TooLong {}
 
 #[derive(Debug)]
 enum State {
-    /// Within what may be the name of a field that matters, held.
+    /// Within what may be the name of a field that is looked for; held.
     Name,
-    /// Within a result, held until it is clear whose it is.
+    /// Within a result; held until its authserv-id is known.
     Results(AuthservId),
-    /// Within a field that passes.
+    /// Within a field that stays.
     Pass,
     /// Within a field that is removed.
     Drop,
@@ -87,7 +87,7 @@ impl Filter {
         matches!(self.state, State::Body)
     }
 
-    /// Appends what stays of the header in `chunk` to `out`, and gives back what lies behind the header: it follows `out`.
+    /// Appends what stays of the header in `chunk` to `out`, and returns what follows the header: it is to be sent after `out`.
     ///
     /// # Errors
     /// The header is longer than its limit.
@@ -106,13 +106,13 @@ impl Filter {
         Ok(rest)
     }
 
-    /// The content ends: appends what is still held.
+    /// Ends the content: appends what is still held.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         self.end_field(out);
         self.state = State::Body;
     }
 
-    /// Takes a piece of one line: all of it, or up to a cut between chunks.
+    /// Takes a piece of one line: all of it, or up to the end of a chunk.
     fn take(&mut self, piece: &[u8], out: &mut Vec<u8>) {
         let continues = matches!(piece.first(), Some(b' ' | b'\t'));
         if std::mem::replace(&mut self.line_start, piece.last() == Some(&b'\n')) && !continues {
@@ -153,7 +153,7 @@ impl Filter {
         }
     }
 
-    /// Looks at the name of the field as far as it is there.
+    /// Checks the part of the field's name that has arrived.
     fn read_name(&mut self, out: &mut Vec<u8>) {
         if self.held == b"\r\n" {
             out.append(&mut self.held);
@@ -161,11 +161,11 @@ impl Filter {
             return;
         }
         let colon = memchr(b':', &self.held);
-        // RFC 5322 §4.5 lets white space stand before the colon.
+        // White space may come before the colon, RFC 5322 §4.5.
         let name = split(&self.held, colon.unwrap_or(self.held.len())).0.trim_ascii_end();
         let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         let begins = |known: &[u8]| known.get(..name.len()).is_some_and(is);
-        // Where the name is padded beyond what is held, the cut between chunks must not decide.
+        // A name with more white space than is held: the result must not depend on the segmentation.
         let padded = colon.unwrap_or(self.held.len()) > HELD_MAX;
         match colon {
             _ if padded => {
@@ -202,15 +202,15 @@ impl Filter {
 enum Whose {
     Ours,
     Other,
-    /// Not to be read by RFC 8601: each parser will find another id in it.
+    /// Not in the grammar of RFC 8601: parsers will disagree about its id.
     Nobody,
 }
 
-/// Reads `[CFWS] authserv-id`, RFC 8601 §2.2: a token or a quoted string, compared as it comes.
+/// Reads `[CFWS] authserv-id`, RFC 8601 §2.2: a token or a quoted string, compared octet by octet.
 #[derive(Debug, Clone, Copy, Default)]
 struct AuthservId {
     place: Place,
-    /// Octets read behind the colon.
+    /// Octets read after the colon.
     read: usize,
     /// Comments open.
     depth: u32,
@@ -218,7 +218,7 @@ struct AuthservId {
     escaped: bool,
     /// Octets of the id so far.
     length: usize,
-    /// One of them isn't ours.
+    /// One of them differs from ours.
     differs: bool,
 }
 
@@ -261,7 +261,7 @@ impl AuthservId {
                 _ if escaped => self.compare(octet, own),
                 b'\\' => self.escaped = true,
                 b'"' => return Some(self.whose(own)),
-                // Folding is no part of what is quoted.
+                // Folding is not part of a quoted string.
                 b'\r' | b'\n' => {}
                 _ => self.compare(octet, own),
             },
@@ -269,7 +269,7 @@ impl AuthservId {
         None
     }
 
-    /// The field ends here. True if it is ours, or not to be read.
+    /// Ends the field. True if its id is ours, or it is not in the grammar.
     fn end(&self, own: &[u8]) -> bool {
         self.place != Place::Token || self.whose(own) == Whose::Ours
     }
@@ -310,7 +310,7 @@ mod tests {
 
     const REST: &str = "Subject: x\r\n y\r\nDKIM-Signature: v=1\r\n\r\nAuthentication-Results: mx.example.org; a=b\r\n";
 
-    /// What stands behind the colon, and whether the field goes.
+    /// What follows the colon, and whether the field is removed.
     const RESULTS_TABLE: &[(&str, bool)] = &[
         (" mx.example.org; spf=pass", true),
         ("mx.example.org;spf=pass", true),

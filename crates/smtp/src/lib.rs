@@ -1,4 +1,4 @@
-//! RFC 5321 as a sans-IO engine: bytes in, events and replies out. No descriptor, no clock, no tokio.
+//! RFC 5321 as a sans-IO engine: octets in, events and replies out. No descriptor, no clock, no tokio.
 //!
 //! | module | charter |
 //! |---|---|
@@ -6,11 +6,11 @@
 //! | [`verbs`], [`replies`] | every verb and every reply, as tables |
 //! | [`envelope`] | the words for an envelope, a verdict and the end of a session |
 //! | [`address`] | paths and mailboxes, RFC 5321 §4.1.2 and §4.1.3, RFC 6531 |
-//! | [`data`] | the one reading of content, and its canonical writing |
-//! | [`lines`] | lines out of a stream, bounded |
-//! | [`client`] | what a backend answers, read as hostile input |
+//! | [`data`] | content: one scanner, and writers that make it canonical |
+//! | [`lines`] | lines of bounded length from a stream |
+//! | [`client`] | the replies of a backend, read as hostile input |
 //! | [`xtext`] | RFC 3461 §4 |
-//! | [`header`], [`received`] | the header duties of a relay: hops, forged results, one `Received` |
+//! | [`header`], [`received`] | what a relay does with a header: hops, forged results, one `Received` |
 #![forbid(unsafe_code)]
 
 pub mod address;

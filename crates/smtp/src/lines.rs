@@ -1,4 +1,4 @@
-//! Lines out of a stream that comes in pieces, each with a bound. Whole ones are not copied.
+//! Lines of bounded length from a stream that arrives in pieces. A line that arrives in one piece is not copied.
 
 use crate::split;
 use memchr::memchr;
@@ -8,16 +8,16 @@ use memchr::memchr;
 pub struct Rules {
     /// Octets of the longest line, its end included.
     pub longest: usize,
-    /// Octets of a line that is too long after which its end is not waited for.
+    /// Octets of a line that is too long after which the search for its end is given up.
     pub endless: usize,
-    /// A LF without a CR before it ends a line, too.
+    /// An LF without a CR before it ends a line, too.
     pub bare_lf: bool,
 }
 
-/// What the next octets hold.
+/// What was found in the input.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found<'i> {
-    /// No end yet. All is taken.
+    /// No line end. All input is consumed.
     Starved,
     /// A line, its end cut off: LF and one CR before it.
     Line(&'i [u8]),
@@ -25,7 +25,7 @@ pub enum Found<'i> {
     Held,
     /// The end of a line that is too long.
     TooLong,
-    /// A line that is too long by far. Whoever sends one speaks something else: do not read on.
+    /// A line of more than [`Rules::endless`] octets. The client does not speak SMTP: do not read on.
     Endless,
     /// A line that ends in a bare LF, though [`Rules::bare_lf`] forbids it.
     BareLf,
@@ -98,7 +98,7 @@ impl Lines {
         self.held = room;
     }
 
-    /// Forgets what was begun.
+    /// Discards the line that has begun.
     pub fn clear(&mut self) {
         *self = Self::default();
     }

@@ -1,10 +1,10 @@
-//! One `Received` field, RFC 5321 §4.4: what this hop knows, and no product name.
+//! One `Received` field, RFC 5321 §4.4, without a product name.
 
 use std::net::IpAddr;
 
 use crate::address::{Domain, Rules};
 
-/// Lines are folded before they grow beyond this, RFC 5322 §2.1.1.
+/// Longest line before it is folded, octets, RFC 5322 §2.1.1.
 const LINE_MAX: usize = 78;
 
 /// The protocol, RFC 3848 and RFC 6531 §4.3.
@@ -19,7 +19,7 @@ pub enum With {
 }
 
 impl With {
-    /// What a session amounts to. HELO under TLS has no keyword of its own; ESMTPS says the more important half.
+    /// The keyword for a session. HELO within TLS has none; ESMTPS names the more important of the two.
     #[must_use]
     pub fn new(esmtp: bool, tls: bool, smtputf8: bool) -> Self {
         match (esmtp, tls, smtputf8) {
@@ -53,9 +53,9 @@ pub struct Received<'a> {
     pub address: IpAddr,
     /// Its name, if it is known and verified.
     pub name: Option<&'a str>,
-    /// Us.
+    /// Our host name.
     pub by: &'a str,
-    /// How.
+    /// The protocol.
     pub with: With,
     /// TLS version and cipher suite code points, for a comment.
     pub tls: Option<(u16, u16)>,
@@ -85,7 +85,7 @@ impl Received<'_> {
             field.first(&format!("Received: from {helo}"));
             field.word(&info);
         } else {
-            // What isn't a domain can't stand where a domain must.
+            // Where the grammar has a domain, only a domain is written.
             field.first(&format!("Received: from {literal}"));
             field.word(&info);
             field.word(&format!("(helo {})", if helo.is_empty() { "none" } else { helo.as_str() }));
@@ -109,7 +109,7 @@ impl Received<'_> {
         field.out.extend_from_slice(b"\r\n");
     }
 
-    /// A recipient is shown if it can't be mistaken for anything else: no controls, UTF-8 only where the header may be.
+    /// A recipient is written only if it is unambiguous: no controls, and UTF-8 only in a header that may be UTF-8.
     fn may_show(&self, recipient: &[u8]) -> bool {
         let utf8 = matches!(self.with, With::Utf8Smtp | With::Utf8Smtps) && std::str::from_utf8(recipient).is_ok();
         !recipient.is_empty() && !recipient.iter().any(u8::is_ascii_control) && (recipient.is_ascii() || utf8)
@@ -122,7 +122,7 @@ struct Fold<'o> {
 }
 
 impl Fold<'_> {
-    /// However long: a field name alone on its line is legal and yet trips readers.
+    /// Of any length: a field name alone on its line is legal, but some parsers fail on it.
     fn first(&mut self, text: &str) {
         self.out.extend_from_slice(text.as_bytes());
         self.column = text.len();
@@ -144,7 +144,7 @@ impl Fold<'_> {
     }
 }
 
-/// Text that can end neither a comment nor a field nor a word.
+/// Text without octets that could end a comment, a field or a word.
 fn cleaned(text: &[u8]) -> String {
     let safe = |octet: u8| octet.is_ascii_alphanumeric() || b"-._:[]+=@/".contains(&octet);
     text.iter().take(255).map(|&octet| if safe(octet) { char::from(octet) } else { '?' }).collect()
@@ -201,7 +201,7 @@ pub fn date(seconds: u64) -> String {
 
 /// Year, month from 1 and day from 1 of a day counted from 1970-01-01.
 fn civil(days: u64) -> (u64, u64, u64) {
-    // Years begin on 1 March here, so that the odd day comes last; 719468 days lie between 0000-03-01 and 1970-01-01.
+    // Years begin on 1 March here, so that the leap day is the last day; there are 719468 days from 0000-03-01 to 1970-01-01.
     let days = days.saturating_add(719_468);
     let (era, of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;

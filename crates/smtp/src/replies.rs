@@ -1,6 +1,6 @@
-//! Every reply text there is, in one file: stable words, no client data, no product.
+//! Every reply text, in one table: constant text, no data of the client, no product name.
 //!
-//! Refusals end in the session id, so that the one who complains can be found in the log.
+//! Refusals end in the session id, by which a sender's complaint can be found in the log.
 
 use crate::envelope::Reason;
 
@@ -11,20 +11,20 @@ pub struct Reply {
     pub code: u16,
     /// RFC 3463; empty where RFC 2034 has none (220, 354).
     pub enhanced: &'static str,
-    /// Constant words.
+    /// The text, constant.
     pub text: &'static str,
 }
 
 macro_rules! replies {
     ($($name:ident: $code:literal $enhanced:literal $text:literal;)*) => {
         $(#[allow(missing_docs)] pub const $name: Reply = Reply { code: $code, enhanced: $enhanced, text: $text };)*
-        /// All of them, by name, for whoever checks or lists them.
+        /// All of them, by name, for tests and lists.
         pub const ALL: &[(&str, Reply)] = &[$((stringify!($name), $name)),*];
     };
 }
 
 replies! {
-    // Before these two the host name is put, RFC 5321 §4.2.2.
+    // The host name comes before the text of these two, RFC 5321 §4.2.2.
     GREETING: 220 "" "ESMTP";
     BYE: 221 "2.0.0" "closing connection";
 
@@ -85,7 +85,7 @@ impl Reply {
 }
 
 impl Reason {
-    /// The words for a client.
+    /// The text for a client.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! The table of verbs: what each is called, what argument it takes, and which tally it costs.
+//! The table of verbs: the name of each, the argument it takes, and the limit it counts against.
 
 /// What a command line asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum Verb {
     Auth,
     /// Known to RFCs, never served here.
     Disabled,
-    /// Another protocol's: a browser or a cross-protocol attack is talking.
+    /// A verb of another protocol: the client is a browser, or this is a cross-protocol attack.
     Foreign,
 }
 
@@ -47,7 +47,7 @@ const fn row(name: &'static str, verb: Verb, argument: Argument) -> Row {
     Row { name, verb, argument }
 }
 
-/// Every verb that isn't simply unknown. Frequent ones first. XCLIENT and XFORWARD are unknown to clients on purpose.
+/// Every known verb, frequent ones first. XCLIENT and XFORWARD are unknown to clients on purpose.
 pub const TABLE: &[Row] = &[
     row("RCPT", Verb::Rcpt, Argument::Required),
     row("MAIL", Verb::Mail, Argument::Required),
@@ -83,7 +83,7 @@ pub const TABLE: &[Row] = &[
     row("PROXY", Verb::Foreign, Argument::Any),
 ];
 
-/// The row of `word`, in any case.
+/// The row of `word`, in upper or lower case.
 #[must_use]
 pub fn find(word: &[u8]) -> Option<&'static Row> {
     TABLE.iter().find(|row| row.name.as_bytes().eq_ignore_ascii_case(word))

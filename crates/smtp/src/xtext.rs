@@ -1,4 +1,4 @@
-//! xtext, RFC 3461 §4: how ENVID, ORCPT and XCLIENT carry any octet in one word.
+//! xtext, RFC 3461 §4: the encoding of arbitrary octets in ENVID, ORCPT and XCLIENT.
 
 /// Appends `plain` in xtext: `+`, `=` and all outside 0x21..=0x7E become `+` and two upper-case hex digits.
 pub fn encode(plain: &[u8], out: &mut Vec<u8>) {
@@ -13,7 +13,7 @@ pub fn encode(plain: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// The octets that `coded` stands for; `None` when it isn't xtext. Lower-case hex digits are refused, as by the grammar.
+/// The octets that `coded` stands for; `None` when it isn't xtext. Lower-case hex digits are refused, as in the grammar.
 #[must_use]
 pub fn decode(coded: &[u8]) -> Option<Vec<u8>> {
     let nibble = |digit: u8| hex(digit).filter(|_| !digit.is_ascii_lowercase());
@@ -30,9 +30,10 @@ pub fn decode(coded: &[u8]) -> Option<Vec<u8>> {
     Some(plain)
 }
 
-/// The octets that senders mean who write xtext loosely; `None` for octets outside 0x21..=0x7E. Hex digits may be in lower
-/// case where they make printable ASCII; `=`, and any other `+`, stand for themselves: `user+be` is an address with a tag more
-/// often than an octet. What is xtext means what [`decode`] reads in it.
+/// The octets that a sender most likely meant by `coded`, where it is not quite xtext; `None` if it has octets outside
+/// 0x21..=0x7E. Hex digits may be in lower case if they stand for printable ASCII. `=`, and a `+` without two such digits, stand
+/// for themselves, because `user+be` is more often an address with a tag than an encoded octet. What is xtext is read as by
+/// [`decode`].
 #[must_use]
 pub fn decode_loose(coded: &[u8]) -> Option<Vec<u8>> {
     let mut plain = Vec::with_capacity(coded.len());

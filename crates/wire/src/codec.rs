@@ -1,4 +1,4 @@
-//! The frame, and what a value is made of. Integers are little-endian; octets, text and lists carry their length.
+//! Frames, and the encoding of values. Integers are little-endian; octets, text and lists have their length before them.
 
 use crate::{FRAME_MAX, VERSION};
 use std::fmt;
@@ -39,9 +39,9 @@ impl fmt::Display for WireError {
 
 impl std::error::Error for WireError {}
 
-/// What travels between processes: a message, a slice, or a field of one.
+/// What can be sent between processes: a message, a slice, or a field of one.
 pub trait Value<'a>: Sized {
-    /// Octets of the largest one; `usize::MAX`: there is no bound, and no message may hold it.
+    /// Octets of the largest one; `usize::MAX`: no bound, so it cannot be part of a message.
     const MAX: usize;
     /// Appends it to `out`. `field` is its name, for errors.
     ///
@@ -55,7 +55,7 @@ pub trait Value<'a>: Sized {
     fn read(r: &mut Reader<'a>, field: &'static str) -> Result<Self, WireError>;
 }
 
-/// Another way to write a `T` than its own, chosen where a field is declared: `field: T as Coding`.
+/// An encoding of a `T` that a field names in its declaration, `field: T as Coding`, instead of the type's own.
 #[allow(missing_docs)] // As in [`Value`].
 pub trait Coding<'a, T> {
     const MAX: usize;
@@ -65,19 +65,19 @@ pub trait Coding<'a, T> {
     fn read(r: &mut Reader<'a>, field: &'static str) -> Result<T, WireError>;
 }
 
-/// As [`Value`] has it.
+/// The encoding of [`Value`].
 #[derive(Debug)]
 pub enum Plain {}
 /// At most `MAX` octets.
 #[derive(Debug)]
 pub enum Octets<const MAX: usize> {}
-/// At most `MAX` octets, none of them NUL: it may become a part of an environment or an envelope, where NUL ends a string.
+/// At most `MAX` octets without NUL: they may become a part of an environment or an envelope, where NUL ends a string.
 #[derive(Debug)]
 pub enum NoNul<const MAX: usize> {}
-/// A presence octet, then by `C`.
+/// A presence octet, then the encoding `C`.
 #[derive(Debug)]
 pub struct Maybe<C>(std::marker::PhantomData<C>);
-/// As [`Value`] has it, but no larger than `MAX` octets.
+/// The encoding of [`Value`], of at most `MAX` octets.
 #[derive(Debug)]
 pub enum Within<const MAX: usize> {}
 
@@ -183,7 +183,7 @@ impl<'a, T: Value<'a>> Value<'a> for Option<T> {
     }
 }
 
-/// Four octets for their number, then one after the other.
+/// Their number in four octets, then one after the other.
 impl<'a, T: Value<'a>> Value<'a> for Vec<T> {
     const MAX: usize = usize::MAX;
     fn write(&self, out: &mut Vec<u8>, field: &'static str) -> Result<(), WireError> {
@@ -248,7 +248,7 @@ impl Value<'_> for IpAddr {
     }
 }
 
-/// Its address and port; scope and flow of IPv6 stay behind.
+/// Address and port; scope and flow of IPv6 are not sent.
 impl Value<'_> for SocketAddr {
     const MAX: usize = IpAddr::MAX + 2;
     fn write(&self, out: &mut Vec<u8>, field: &'static str) -> Result<(), WireError> {
@@ -279,7 +279,7 @@ pub(crate) const fn largest(parts: &[usize]) -> usize {
     }
 }
 
-/// What is left of a frame or slice to be read.
+/// What has not been read yet of a frame or slice.
 #[derive(Debug)]
 pub struct Reader<'a>(&'a [u8]);
 
@@ -307,11 +307,11 @@ pub fn read_all<'a, T: Value<'a>>(octets: &'a [u8]) -> Result<T, WireError> {
 
 /// Octets of a message's length.
 const LENGTH: usize = 2;
-/// Octets of the largest message: one in a frame of its own.
+/// Octets of the largest message, which is one that fills a frame.
 pub const MESSAGE_MAX: usize = FRAME_MAX - 1 - LENGTH;
 const _: () = assert!(MESSAGE_MAX <= u16::MAX as usize);
 
-/// Octets of the largest frame with one `T`: enough for a channel whose frames hold one message each.
+/// Octets of the largest frame with one `T`.
 #[must_use]
 pub const fn frame_max<'a, T: Value<'a>>() -> usize {
     sum(&[1, LENGTH, T::MAX])
@@ -336,7 +336,6 @@ impl Frame {
     /// [`WireError`] for a message that its receiver would refuse.
     pub fn of<'a>(message: &impl Value<'a>) -> Result<Self, WireError> {
         let mut frame = Self::default();
-        // No message is larger than an empty frame has room for.
         frame.push(message)?;
         Ok(frame)
     }
@@ -368,7 +367,7 @@ impl Frame {
         self.bytes.len() <= 1
     }
 
-    /// Octets that a message of a tag and one byte string can still hold.
+    /// The longest byte string that still fits, in a message of a tag and nothing else.
     #[must_use]
     pub fn room(&self) -> usize {
         FRAME_MAX.saturating_sub(self.bytes.len()).saturating_sub(LENGTH + 1 + 2)

@@ -34,7 +34,7 @@ enumeration! {
 codes! { Role Report }
 
 impl Role {
-    /// The word used in arguments, logs and account names.
+    /// The name in arguments, logs and account names.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -58,13 +58,13 @@ tagged! {
     /// What the launcher tells a role.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum Order {
-        /// One descriptor: this role's end of a new channel with that role. Replaces an earlier channel with it; the earlier
-        /// one is finished, not cut: a nursery that is being replaced ends when its last session has.
+        /// One descriptor: this role's end of a new channel with that role. It replaces an earlier channel with that role,
+        /// which is closed for sending only: a nursery that is being replaced ends when its last session has ended.
         1 => Peer(role: Role),
         /// One descriptor: a listening socket, that of the `[[listen]]` with this index in the configuration. To the listener
         /// only.
         2 => Socket(index: u8),
-        /// The jail was found as it should be and all channels are there: begin.
+        /// The jail was checked from outside and all channels have been sent: begin.
         3 => Go,
         /// Take no new work, finish what is under way, then exit 0.
         4 => Drain,

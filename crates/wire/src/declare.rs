@@ -1,4 +1,5 @@
-//! The macros that declare what travels: from one declaration follow the type, its writing, its reading and its largest size.
+//! The macros that declare messages, slices and codes. From one declaration follow the type, its writing, its reading and its
+//! largest size.
 //!
 //! | macro | declares | on the wire |
 //! |---|---|---|
@@ -7,7 +8,7 @@
 //! | `tagged!` | `pub enum Answer { 1 => Offer(offer: Offer), 2 => Spool, 3 => Past { octets: u64, }, }` | the tag, then the variant's fields |
 //! | `codes!` | `Body Ret`, enums of [`gatepost_smtp::enumeration!`] | one octet: the place in `ALL` |
 //!
-//! `as` gives a field a [`crate::codec::Coding`] of its own, which says the bound that its type doesn't have.
+//! `as` names the [`crate::codec::Coding`] of a field, which has the bound that its type lacks.
 
 /// The coding that a field names, or the type's own.
 macro_rules! coding {

@@ -1,9 +1,9 @@
-//! Every message between processes, both directions: bounded, typed, versioned.
+//! Every message between processes, in both directions: bounded, typed, versioned.
 //!
-//! A frame is one datagram of a `SOCK_SEQPACKET` pair: a version octet, then messages, each behind its length. Messages, slices
-//! and codes are declared by the macros of `declare`; what is written and what is read follow from that.
-//! Descriptors travel beside a frame, never inside it. A frame that does not decode to the last byte is hostile: the
-//! receiver drops the channel, which ends the sender's session and nothing else.
+//! A frame is one datagram of a `SOCK_SEQPACKET` pair: a version octet, then messages, each behind its length. Messages,
+//! slices and codes are declared by the macros in `declare.rs`, from which their writing, reading and largest size follow.
+//! Descriptors are sent beside a frame, never inside it. A frame that cannot be read to its last octet is hostile: the
+//! receiver closes the channel, which ends the sender's session and nothing else.
 //!
 //! | channel | direction | messages | descriptors |
 //! |---|---|---|---|
@@ -38,16 +38,16 @@ pub use codec::{Frame, Messages, Value, WireError};
 
 /// One direction of a channel: the set of messages that may be sent along it.
 pub trait Direction {
-    /// What travels in this direction, borrowed from the frame it came in.
+    /// The messages of this direction, borrowed from the frame.
     type Message<'a>: Value<'a>;
-    /// Octets of the largest frame with one message, which is what a receiver needs unless frames hold several.
+    /// Octets of the largest frame with one message. A receiver needs a larger buffer only if frames may hold several.
     const FRAME_MAX: usize = codec::frame_max::<Self::Message<'static>>();
 }
 
-/// Largest frame, in bytes, version byte included. One receive buffer of this size serves any channel.
+/// Largest frame, octets, version octet included. A receive buffer of this size is enough for any channel.
 pub const FRAME_MAX: usize = 32 * 1024;
 
-/// First byte of each frame. Both ends are the same binary, so a mismatch is a bug or an attack.
+/// First octet of each frame. Both ends are the same binary, so a mismatch is a bug or an attack.
 pub const VERSION: u8 = 1;
 
 macro_rules! directions {
@@ -58,7 +58,7 @@ macro_rules! directions {
         impl Direction for $name {
             type Message<'a> = $message;
         }
-        const _: () = assert!(<$name as Direction>::FRAME_MAX <= FRAME_MAX, "a field of its messages has no bound, or too large a one");
+        const _: () = assert!(<$name as Direction>::FRAME_MAX <= FRAME_MAX, "a field has no bound, or one that is too large");
     )*};
 }
 

@@ -1,12 +1,12 @@
-//! Listener and the roles that serve sessions. Who the client is is said here and nowhere else (P4): no message that a
-//! session can send carries an address.
+//! Listener and the roles that serve sessions. These messages, and no others, tell who the client is (P4): a session can send no
+//! message with an address.
 
 use crate::declare::{fields, foreign, tagged};
 use gatepost_smtp::envelope::CloseReason;
 use std::fmt;
 use std::net::SocketAddr;
 
-/// Names a session in logs, replies and between processes. Unique while gatepost runs.
+/// Identifies a session in logs, in replies and between processes. Unique while gatepost runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionId(pub u64);
 
@@ -25,11 +25,11 @@ fields! {
     pub struct Start {
         /// The new session.
         pub id: SessionId,
-        /// Index of the `[[listen]]` it came in by.
+        /// Index of the `[[listen]]` through which the client came.
         pub listener: u8,
-        /// A keyholder end is among the descriptors.
+        /// The descriptors include a keyholder end.
         pub tls: bool,
-        /// Slots are scarce: the session is to have little patience.
+        /// Slots are scarce: the session has lower limits and shorter timeouts.
         pub stress: bool,
     }
 }
@@ -56,7 +56,7 @@ tagged! {
     }
 }
 
-/// The exit status of a session that was closed for `reason`; what fails before it has a reason has that of
+/// The exit status of a session that was closed for `reason`. A session that fails before it has begun exits with that of
 /// [`CloseReason::Internal`].
 #[must_use]
 pub const fn exit_status(reason: CloseReason) -> u8 {
@@ -83,7 +83,7 @@ fields! {
         pub client: SocketAddr,
         /// The address it came to.
         pub local: SocketAddr,
-        /// Index of the `[[listen]]` it came in by.
+        /// Index of the `[[listen]]` through which the client came.
         pub listener: u8,
     }
 }

@@ -1,4 +1,5 @@
-//! Networks, as `address/prefix`. Here, because slices name them: policy decides by them, and imports `wire`.
+//! Networks, as `address/prefix`. They are part of this crate because slices contain them; `policy`, which decides by them, imports
+//! `wire`.
 
 use crate::codec::{Reader, Value, WireError};
 use std::fmt;
@@ -12,17 +13,17 @@ pub struct Network {
     prefix: u8,
 }
 
-/// Why a text is no network.
+/// Why a text is not a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NetworkFault {
-    /// What stands before the slash is no address.
+    /// What is before the slash is not an address.
     Address,
-    /// What stands after the slash is no number, or exceeds the `max` of this family.
+    /// What is after the slash is not a number, or exceeds the `max` of this family.
     Prefix {
         /// 32 or 128.
         max: u8,
     },
-    /// Bits are set beyond the prefix; this network is probably meant.
+    /// Bits are set after the prefix; this network is probably meant.
     HostBits(Network),
 }
 
@@ -58,14 +59,14 @@ impl Network {
         }
     }
 
-    /// True when `ip` lies in this network. Never true across families.
+    /// True when `ip` is in this network. Never true for an address of the other family.
     #[must_use]
     pub fn contains(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         ip.is_ipv4() == self.base.is_ipv4() && Self::around(ip, self.prefix) == *self
     }
 
-    /// Bits that are fixed.
+    /// Length of the prefix, bits.
     #[must_use]
     pub fn prefix(&self) -> u8 {
         self.prefix
@@ -112,7 +113,7 @@ impl FromStr for Network {
         let mapped = ip.is_ipv6() && ip.to_canonical().is_ipv4();
         let network = match (mapped, prefix.checked_sub(MAPPED_BITS)) {
             (true, Some(prefix)) => Self::around(ip, prefix),
-            // ::ffff:0.0.0.0/90 spans mapped and unmapped space: no one network says that.
+            // ::ffff:0.0.0.0/90 contains mapped and other addresses: it is not one network here.
             (true, None) => return Err(NetworkFault::Prefix { max }),
             (false, _) => Self::around(ip, prefix),
         };

@@ -1,5 +1,5 @@
-//! Handoff and the queue role: whole messages for a queue program, and what became of them. The queue role runs the program,
-//! so it decides nothing: what it is told is complete, judged and written by handoff.
+//! Handoff and the queue role: whole messages for a queue program, and what became of them. The queue role runs the program and
+//! decides nothing: what it is sent is complete, checked and written by handoff.
 
 use crate::codec::Octets;
 use crate::declare::{codes, fields, tagged};
@@ -13,7 +13,7 @@ tagged! {
     pub enum Submit<'a> {
         /// A message begins.
         1 => Begin {
-            /// Names the message in [`Done`].
+            /// Identifies the message in [`Done`].
             ticket: u32,
             /// The client, for the program's environment.
             client: SocketAddr,
@@ -51,7 +51,7 @@ fields! {
     pub struct Done {
         /// Which message.
         pub ticket: u32,
-        /// What that means for it, by qmail's table of exit statuses.
+        /// What that means for the message, by qmail's table of exit statuses.
         pub class: Class,
         /// How the program ended, for the log.
         pub end: End,

@@ -8,7 +8,7 @@
 //! | content | `Content`, `Spool`, `Commit` | as above |
 //! | any but idle | `Reset`, `Bye` | nothing |
 //!
-//! After `Commit` or `Reset` the channel is idle again, whatever the verdict. Handoff speaks first: an `Offer`.
+//! After `Commit` or `Reset` the channel is idle again, whatever the verdict. The first message is handoff's `Offer`.
 
 use crate::codec::{Coding, Maybe, Octets, Reader, Value, WireError};
 use crate::declare::{codes, fields, foreign, tagged};
@@ -43,27 +43,27 @@ foreign! {
 }
 
 fields! {
-    /// The reverse-path and all that was said with MAIL and before it.
+    /// The reverse-path, the parameters of MAIL, and what the client said before it.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct Mail<'a> {
         /// The argument of the last HELO or EHLO, as the client sent it.
         pub helo: &'a [u8] as Octets<HELO_MAX>,
         /// EHLO rather than HELO.
         pub esmtp: bool,
-        /// Inside TLS, and which.
+        /// TLS, if the session is encrypted.
         pub tls: Option<Tls>,
         /// The reverse-path without its brackets; empty for the null reverse-path.
         pub reverse_path: &'a [u8] as Octets<PATH_MAX>,
-        /// What was said with it.
+        /// Its parameters.
         pub parameters: MailParameters<&'a [u8]>,
     }
 
-    /// A forward-path and all that was said with RCPT.
+    /// A forward-path and the parameters of RCPT.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct Rcpt<'a> {
         /// The forward-path without its brackets and source route.
         pub forward_path: &'a [u8] as Octets<PATH_MAX>,
-        /// What was said with it.
+        /// Its parameters.
         pub parameters: RcptParameters<&'a [u8]>,
     }
 }
@@ -95,7 +95,7 @@ tagged! {
     /// Handoff to session.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum Answer {
-        /// Sent once, before anything is asked.
+        /// Sent once, before the first `Ask`.
         1 => Offer {
             /// What can be honoured to the end.
             offer: Offer,

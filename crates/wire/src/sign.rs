@@ -1,17 +1,17 @@
-//! Session and keyholder: two signatures at most, each over something that looks like a TLS handshake (P5).
+//! Session and keyholder: at most two signatures, each over octets that are recognised as part of a TLS handshake (P5).
 
 use crate::codec::Octets;
 use crate::declare::{fields, foreign};
 
-/// Signatures that a session may ask for: one handshake takes one; the other is slack.
+/// Signatures that a session may ask for. A handshake needs one.
 pub const SIGNATURES_PER_SESSION: u8 = 2;
 /// Longest message that may be offered for signing: a TLS 1.2 ServerKeyExchange with its randoms is far below.
 pub const TO_SIGN_MAX: usize = 512;
-/// Longest signature: RSA-4096 with room to spare.
+/// Longest signature: twice that of RSA-4096.
 pub const SIGNATURE_MAX: usize = 1024;
 
 fields! {
-    /// Sign this with that key.
+    /// Asks for a signature.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct Sign<'a> {
         /// Index of the certificate pair.

@@ -1,5 +1,5 @@
-//! What each role is told at birth: its slice of the configuration and nothing more. Written by the launcher into a
-//! sealed memory file, read once before the jail closes, trusted because root wrote it.
+//! What each role is given when it starts: its slice of the configuration and nothing else. Written by the launcher into a
+//! sealed memory file, read once before the jail is entered, trusted because root wrote it.
 
 use crate::codec::{Reader, Value, WireError, read_all};
 use crate::declare::{codes, fields, foreign, tagged};
@@ -48,9 +48,9 @@ enumeration! {
     pub enum Dialect {
         Smtp,
         Lmtp,
-        /// One message there, one answer back; nothing can be asked before.
+        /// One message is sent and one answer comes back; nothing can be asked before.
         Qmqp,
-        /// Nothing: messages go to the queue role, which runs a program.
+        /// No protocol: messages go to the queue role, which runs a program.
         Queue,
     }
 
@@ -62,11 +62,11 @@ enumeration! {
         ProxyV2,
     }
 
-    /// How far confinement could go when the process was made.
+    /// How far a process can be confined.
     pub enum Ground {
-        /// Started by root: an own uid each, all namespaces.
+        /// gatepost was started by root: a uid for each role, all namespaces.
         Root,
-        /// Started by an ordinary user: one uid, everything inside user namespaces.
+        /// gatepost was started by an ordinary user: one uid, everything inside user namespaces.
         User,
     }
 }
@@ -125,7 +125,7 @@ impl std::fmt::Debug for KeyholderSlice {
 }
 
 fields! {
-    /// For the listener: how much of each to admit.
+    /// For the listener: what to admit.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct ListenerSlice {
         /// TLS mode of each `[[listen]]`, by index.
@@ -170,7 +170,7 @@ fields! {
         pub message_size: u64,
         /// Recipients in one transaction.
         pub recipients: u16,
-        /// Where to be lenient.
+        /// What deviations from the grammar are accepted.
         pub leniency: Leniency,
         /// Wait for a command, seconds.
         pub command_timeout: u32,
@@ -182,7 +182,7 @@ fields! {
         pub session_time: u32,
     }
 
-    /// For handoff: what may be relayed, and to whom it goes.
+    /// For handoff: what may be relayed, and the backend.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct HandoffSlice {
         /// Our name: towards the backend and in Received.
@@ -195,7 +195,7 @@ fields! {
         pub clients: Vec<Network>,
         /// What the backend speaks.
         pub dialect: Dialect,
-        /// How it learns who the client is.
+        /// How it is told who the client is.
         pub identity: Identity,
         /// Where it is, tried in order.
         pub connect: Vec<Connect>,
@@ -231,16 +231,16 @@ fields! {
         pub program: String,
         /// Where it runs: the qmail home.
         pub home: String,
-        /// Its real user, by whom qmail-queue knows mail from the network.
+        /// Its real user, by which qmail-queue recognises mail from the network.
         pub real_uid: u32,
         /// Messages at once.
         pub at_once: u32,
     }
 
-    /// What every role is told about itself before its own slice.
+    /// What every role is given about itself, with its own slice.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Birth {
-        /// What it is confined by.
+        /// How far it can be confined.
         pub ground: Ground,
         /// It was made in namespaces of its own. False only when the configuration relaxes it.
         pub namespaces: bool,
@@ -260,9 +260,9 @@ fields! {
         pub gid: u32,
         /// Supplementary groups it keeps: the backend's socket directory may need one. Usually none.
         pub groups: Vec<u32>,
-        /// A directory to mount the new root on; any will do.
+        /// A directory to mount the new root on.
         pub anchor: String,
-        /// Directories shown inside the new root: `(outside path, name inside, writable)`. None: the root is empty.
+        /// Directories that are mounted inside the new root: `(outside path, name inside, writable)`. None: the root is empty.
         pub binds: Vec<(String, String, bool)>,
         /// TCP port that the role may connect to, for landlock.
         pub connect_ports: Vec<u16>,

@@ -7,7 +7,7 @@ use gatepost_smtp::envelope::{
     Abandoned, Body, Class, CloseReason, ENVID_MAX, HELO_MAX, MailParameters, Mechanism, Notify, ORCPT_MAX, Offer,
     RcptParameters, Reason, Ret, Then, Tls, Verdict,
 };
-use gatepost_smtp::server::Leniency;
+use gatepost_smtp::server::{BareLf, Leniency};
 use gatepost_wire::codec::{MESSAGE_MAX, read_all};
 use gatepost_wire::control::{Order, Report, Role};
 use gatepost_wire::link::{self, Ended, Open, OpenKey, SessionId, Start};
@@ -58,6 +58,42 @@ fn messages<T: Value<'static> + PartialEq + Debug>(tags: &[u8], rows: &[(T, &str
     for tag in (0..=u8::MAX).filter(|tag| !tags.contains(tag)) {
         assert_eq!(read_all::<T>(vec![tag].leak()), Err(WireError::Tag(tag)));
     }
+}
+
+/// The codes of an enum are the places of its variants.
+fn codes<T: Value<'static> + PartialEq + Debug>(all: &[T], names: &str) {
+    assert_eq!(all.iter().map(|value| format!("{value:?}")).collect::<Vec<_>>(), names.split(' ').collect::<Vec<_>>());
+    for (code, value) in (0..=u8::MAX).zip(all) {
+        golden(value, &format!("{code:02x}"));
+    }
+    let beyond = u8::try_from(all.len()).unwrap();
+    assert_eq!(read_all::<T>(vec![beyond].leak()), Err(WireError::Value("value")));
+}
+
+#[test]
+fn codes_are_places_in_a_list() {
+    codes(&Body::ALL, "Unstated SevenBit EightBit");
+    codes(&Ret::ALL, "Headers Full");
+    codes(
+        &Reason::ALL,
+        "Ok RelayDenied SenderRefused RecipientRefused TooManyRecipients ContentRefused TooLarge LoopDetected BadContent \
+         BackendDown BackendTimeout BackendLost IdentityRefused ClientRefused NoSpace Draining Internal",
+    );
+    codes(
+        &CloseReason::ALL,
+        "Quit ClientGone Timeout Abuse TlsFailed Drained Internal Limit BareLf Refused Dismissed Configuration",
+    );
+    codes(&Mechanism::ALL, "Login Plain CramMd5");
+    codes(&Abandoned::ALL, "Loop TooLarge");
+    codes(&Then::ALL, "Go Refused Close Leave");
+    codes(&Class::ALL, "Accepted Temporary Permanent");
+    codes(&Role::ALL, "Receiver Queue Keyholder Handoff Nursery Listener");
+    codes(&Report::ALL, "Jailed Ready SessionCrashed Waiting");
+    codes(&TlsMode::ALL, "Off StartTls Implicit");
+    codes(&Dialect::ALL, "Smtp Lmtp Qmqp Queue");
+    codes(&Identity::ALL, "None Xclient ProxyV2");
+    codes(&Ground::ALL, "Root User");
+    codes(&BareLf::ALL, "Refuse Normalize");
 }
 
 const TLS: Tls = Tls { version: 0x0304, suite: 0x1301 };
@@ -202,6 +238,7 @@ fn launcher_and_roles() {
     {
         golden(&report, octets);
     }
+    // P2: whatever a role sends to the launcher is one octet of a known set.
     assert_eq!(Report::MAX, 1);
 }
 

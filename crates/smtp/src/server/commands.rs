@@ -9,13 +9,13 @@ use crate::replies::{self, Reply};
 use crate::split;
 use crate::verbs::{self, Argument, Verb};
 
-/// A RCPTMAX that any sender keeps to by itself, RFC 5321 §4.5.3.1.8.
+/// Every sender may send this many recipients, so a larger RCPTMAX is not stated, RFC 5321 §4.5.3.1.8.
 const RCPTMAX_COMMON: u16 = 100;
 
 impl Engine {
-    /// Obeys one command line, its CRLF cut off. `more`: input was read behind it.
+    /// Carries out one command line, given without its CRLF. `more`: input follows it.
     pub(super) fn command<'i>(&mut self, line: &[u8], more: bool) -> Step<'i> {
-        // A NUL or a bare CR may end the line for another parser on the way: what follows can't be trusted.
+        // For another parser on the way a NUL or a bare CR may end the line: what follows cannot be trusted.
         if memchr::memchr2(0, b'\r', line).is_some() {
             return self.close(replies::BARE_IN_LINE, CloseReason::Abuse);
         }
@@ -30,7 +30,7 @@ impl Engine {
         let argument = argument.get(1..).unwrap_or_default();
         let argument = if leniency.extra_spaces { argument.trim_ascii_start() } else { argument };
         let Some(row) = verbs::find(word) else {
-            // A header line: HTTP through a browser, or content whose DATA was refused.
+            // A header line: HTTP from a browser, or content after a refused DATA.
             return if word.ends_with(b":") {
                 self.close(replies::FOREIGN, CloseReason::Abuse)
             } else {
@@ -50,8 +50,8 @@ impl Engine {
             Verb::Data => self.data(),
             Verb::Bdat => self.bdat(argument),
             Verb::Rset => self.rset(),
-            Verb::Noop => self.idle_talk(replies::OK),
-            Verb::Help => self.idle_talk(replies::HELP),
+            Verb::Noop => self.no_operation(replies::OK),
+            Verb::Help => self.no_operation(replies::HELP),
             Verb::Vrfy => self.vrfy(argument),
             Verb::Quit => self.close(replies::BYE, CloseReason::Quit),
             Verb::StartTls => self.start_tls(more),
@@ -61,7 +61,7 @@ impl Engine {
         }
     }
 
-    /// Drops the transaction, if any: the shell must know only if there was one.
+    /// Drops the transaction, if there is one, and only then tells the shell.
     fn drop_transaction<'i>(&mut self) -> Step<'i> {
         match self.transaction.take() {
             Some(_) => Step::Yield(Event::Reset),
@@ -98,7 +98,7 @@ impl Engine {
         self.finish_reply(false);
     }
 
-    /// RFC 5321 §4.1.1.1. What isn't always there comes before what is.
+    /// RFC 5321 §4.1.1.1. Extensions that depend on the backend come first, those that are always there last.
     fn say_extensions(&mut self) {
         self.say_hostname(b'-');
         let Terms { size_max, eight_bit, smtputf8, dsn, .. } = self.terms();
@@ -208,7 +208,7 @@ impl Engine {
         Step::Yield(Event::Rcpt)
     }
 
-    /// RFC 5321 §4.5.3.1.10: not an error, real senders send the rest again. Only without end it is abuse.
+    /// RFC 5321 §4.5.3.1.10: not an error, since senders send the rest in another transaction. It is abuse only beyond a limit.
     fn surplus_recipient<'i>(&mut self) -> Step<'i> {
         self.tallies.surplus_recipients = self.tallies.surplus_recipients.saturating_add(1);
         if self.tallies.surplus_recipients > self.settings.limits.surplus_recipients {
@@ -228,7 +228,7 @@ impl Engine {
     }
 
     /// A command that changes nothing.
-    fn idle_talk<'i>(&mut self, reply: Reply) -> Step<'i> {
+    fn no_operation<'i>(&mut self, reply: Reply) -> Step<'i> {
         self.tallies.noops = self.tallies.noops.saturating_add(1);
         if self.tallies.noops > self.settings.limits.noops {
             return self.close(replies::TOO_MANY_ERRORS, CloseReason::Abuse);
@@ -237,10 +237,10 @@ impl Engine {
         Step::On
     }
 
-    /// RFC 5321 §3.5.3 and §7.3: the same for everyone, so that it tells nothing. Never touches the transaction.
+    /// RFC 5321 §3.5.3 and §7.3: the same reply to everyone, so that it reveals nothing. The transaction stays as it is.
     fn vrfy<'i>(&mut self, argument: &[u8]) -> Step<'i> {
         let declared = argument.to_ascii_uppercase().ends_with(b" SMTPUTF8") && self.terms().smtputf8;
-        if argument.is_ascii() || declared { self.idle_talk(replies::VRFY) } else { self.refuse(replies::NOT_UTF8) }
+        if argument.is_ascii() || declared { self.no_operation(replies::VRFY) } else { self.refuse(replies::NOT_UTF8) }
     }
 
     fn start_tls<'i>(&mut self, more: bool) -> Step<'i> {
@@ -254,7 +254,7 @@ impl Engine {
             return self.refuse(replies::TLS_IN_TRANSACTION);
         }
         if more {
-            // CVE-2011-0411: what was typed ahead in clear would be obeyed as if it had come through TLS.
+            // CVE-2011-0411: commands sent in clear after STARTTLS would be carried out as if they had come through TLS.
             return self.close(replies::TLS_TYPED_AHEAD, CloseReason::Abuse);
         }
         self.say(replies::START_TLS);

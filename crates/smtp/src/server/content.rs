@@ -1,4 +1,4 @@
-//! DATA and BDAT: content is checked by one scanner, handed out as it comes, and drained when it is refused.
+//! DATA and BDAT: content is checked by one scanner, passed on as it arrives, and read to its end and discarded when it is refused.
 
 use super::parameters;
 use super::transaction::Content;
@@ -8,9 +8,9 @@ use crate::envelope::CloseReason;
 use crate::replies::{self, Reply};
 use crate::{octets, split};
 
-/// A chunk below this many octets, unless the last, costs more than it brings.
+/// A chunk of fewer octets, unless it is the last, counts against [`super::Limits::tiny_chunks`].
 const TINY_CHUNK: u64 = 512;
-/// For so many octets one more chunk is allowed than [`super::Limits::chunks`] says.
+/// For each so many octets of content one chunk more than [`super::Limits::chunks`] is allowed.
 const OCTETS_PER_CHUNK: u64 = 4096;
 
 /// A chunk being read, RFC 3030 §2.
@@ -18,7 +18,7 @@ const OCTETS_PER_CHUNK: u64 = 4096;
 pub(super) struct Chunk {
     left: u64,
     last: bool,
-    /// It is read and thrown away; this is what will be said.
+    /// It is read and discarded; this reply will follow.
     refused: Option<Reply>,
 }
 
@@ -32,7 +32,7 @@ impl Engine {
             return self.refuse(replies::CHUNKS_BEGUN);
         }
         if transaction.accepted == 0 {
-            // Typed-ahead content behind this is read as commands, RFC 2920 §3.1.
+            // Content that was pipelined after this is read as commands, RFC 2920 §3.1.
             return if transaction.tried {
                 self.end_refused(replies::NO_RECIPIENTS)
             } else {
@@ -45,7 +45,7 @@ impl Engine {
         Step::On
     }
 
-    /// Refuses what would have been the end of the transaction, and drops it.
+    /// Refuses the command that would have ended the transaction, and drops the transaction.
     fn end_refused<'i>(&mut self, reply: Reply) -> Step<'i> {
         let dropped = self.transaction.take().is_some();
         match self.refuse(reply) {
@@ -54,8 +54,8 @@ impl Engine {
         }
     }
 
-    /// Reads content up to its end: handed out while all is well, else thrown away by the same reading, so that what
-    /// ends a refused message is what ends any.
+    /// Reads content up to its end. Once it is refused it is discarded, but read by the same scanner, so that a refused
+    /// message ends where an accepted one would.
     pub(super) fn read_data<'i>(&mut self, rest: &mut &'i [u8]) -> Step<'i> {
         let size_max = self.size_max();
         let Some(content) = self.transaction.as_mut().and_then(|transaction| transaction.content.as_mut()) else {
@@ -89,9 +89,9 @@ impl Engine {
         }
     }
 
-    /// BDAT, RFC 3030 §2. The octets that it announces are read whatever becomes of them: they must not be taken for commands.
+    /// BDAT, RFC 3030 §2. The octets that it announces are read even if they are refused: they must not be read as commands.
     pub(super) fn bdat<'i>(&mut self, argument: &[u8]) -> Step<'i> {
-        // Where the chunk ends isn't known: what follows would be content read as commands.
+        // The end of the chunk is not known: content would be read as commands.
         let Some((size, last)) = parameters::bdat(argument) else {
             return self.close(replies::BAD_CHUNK, CloseReason::Abuse);
         };
@@ -117,7 +117,7 @@ impl Engine {
         Step::On
     }
 
-    /// Why a chunk of `size` octets must be thrown away, if so.
+    /// Why a chunk of `size` octets must be discarded, if it must.
     fn begin_chunk(&mut self, size: u64) -> Option<Reply> {
         let size_max = self.size_max();
         let leniency = self.settings.leniency;
@@ -133,7 +133,7 @@ impl Engine {
         (content.length.saturating_add(size) > size_max).then_some(replies::TOO_LARGE)
     }
 
-    /// Reads on in a chunk. What lies behind its last octet is a command again.
+    /// Reads on in a chunk. After its last octet comes a command.
     pub(super) fn read_chunk<'i>(&mut self, chunk: Chunk, rest: &mut &'i [u8]) -> Step<'i> {
         if chunk.left == 0 {
             return self.end_chunk(chunk);
@@ -169,7 +169,7 @@ impl Engine {
         }
     }
 
-    /// The chunk is read: its reply, and after the last one the end of the content.
+    /// Ends a chunk: its reply, and after the last one the end of the content.
     fn end_chunk<'i>(&mut self, chunk: Chunk) -> Step<'i> {
         if let Some(reply) = chunk.refused {
             self.state = State::Command;
@@ -190,7 +190,7 @@ impl Engine {
                 self.state = State::Chunk(Chunk { refused: Some(reply_to(impure)), ..chunk });
                 Step::On
             }
-            // The last line lacks its CRLF, which a message sent on by DATA must have.
+            // The last line has no CRLF, which it needs if the message is sent on by DATA.
             Ok(true) => {
                 let piece = content.complete();
                 if content.length > size_max {
@@ -209,7 +209,7 @@ impl Engine {
 }
 
 impl Content {
-    /// Reads on, and notices what makes it refused: whichever comes first in the stream, however it is cut.
+    /// Reads on, and records the first reason in the stream to refuse it, whatever the segmentation.
     fn take<'i>(&mut self, input: &'i [u8], size_max: u64) -> (usize, Piece<'i>) {
         let (taken, piece) = self.scanner.scan(input);
         if self.refused.is_some() {
@@ -230,7 +230,7 @@ impl Content {
         (taken, piece)
     }
 
-    /// The CRLF that the last line lacks.
+    /// The CRLF that is missing from the last line.
     fn complete(&mut self) -> &'static [u8] {
         const CRLF: &[u8] = b"\r\n";
         self.length = self.length.saturating_add(octets(CRLF.len()));

@@ -35,12 +35,12 @@ use crate::replies::{self, Reply};
 use crate::split;
 use transaction::Transaction;
 
-/// Replies are held back from growing beyond this: [`Event::Flush`].
+/// Octets of replies after which the shell must send them first: [`Event::Flush`].
 const OUTPUT_MAX: usize = 4096;
 const HOSTNAME_MAX: usize = 255;
 const ID_MAX: usize = 64;
 
-/// What the octets mean to the shell.
+/// What the shell is to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'i> {
     /// All input is consumed: flush the output, then read more. While an answer is due nothing is consumed.
@@ -66,10 +66,10 @@ pub enum Event<'i> {
     Close(CloseReason),
 }
 
-/// What the session waits for: the shell's timeouts go by it.
+/// What the session waits for. The shell's timeouts depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Nothing is said yet: any input is early talk.
+    /// The greeting: any input before it is early talk.
     Greeting,
     /// A command.
     Command,
@@ -83,7 +83,7 @@ pub enum Phase {
     Closed,
 }
 
-/// What is being read. The answer-due states hold nothing back: whatever is typed ahead waits in the shell.
+/// What is being read. In the states where an answer is due nothing is read: pipelined input stays in the shell.
 #[derive(Debug)]
 enum State {
     Greeting,
@@ -96,7 +96,7 @@ enum State {
     Closed(CloseReason),
 }
 
-/// What one command line, or one piece of content, came to.
+/// The result of one command line or one piece of content.
 enum Step<'i> {
     /// Go on reading.
     On,
@@ -130,7 +130,7 @@ pub struct Engine {
     tallies: Tallies,
     /// 421 at the next safe point.
     draining: bool,
-    /// A first octet came: what came first tells other protocols apart.
+    /// The first octet has come. Only the first can be that of another protocol.
     spoken: bool,
     impure: Option<Impure>,
     output: Vec<u8>,
@@ -165,7 +165,7 @@ impl Engine {
         }
     }
 
-    /// Queues 220 and starts to listen. After the handshake, if TLS is implicit.
+    /// Queues 220 and begins to read commands. Call it after the handshake if TLS is implicit.
     pub fn greet(&mut self) {
         if matches!(self.state, State::Greeting) {
             self.say(replies::GREETING);
@@ -178,7 +178,7 @@ impl Engine {
         self.offer = Some(offer);
     }
 
-    /// Reads on: octets consumed, and what they mean. To be called again with the rest until it is starved.
+    /// Reads on: octets consumed, and what to do. Call it again with the rest until it is starved.
     pub fn read<'i>(&mut self, input: &'i [u8]) -> (usize, Event<'i>) {
         let mut rest = input;
         loop {
@@ -241,7 +241,7 @@ impl Engine {
         &self.helo
     }
 
-    /// It was EHLO.
+    /// The last of HELO and EHLO was EHLO.
     #[must_use]
     pub fn esmtp(&self) -> bool {
         self.esmtp
@@ -288,7 +288,7 @@ impl Engine {
                 self.state = State::Command;
                 self.transaction = None;
                 if accepted {
-                    // What real senders do wrong in each message adds up over a long session, and is no abuse.
+                    // An error that a sender makes in each message adds up in a long session, but is no abuse.
                     self.tallies = Tallies::default();
                     return self.say(replies::OK);
                 }
@@ -345,7 +345,7 @@ impl Engine {
         let _: Step<'_> = self.close(replies::TIMEOUT, CloseReason::Timeout);
     }
 
-    /// The service ends: 421 4.3.2 now between commands, else at the next command, after a due answer.
+    /// gatepost is being stopped: 421 4.3.2, at once between commands, else after the answer or content that is due.
     pub fn drain(&mut self) {
         match self.state {
             State::Greeting | State::Command => {
@@ -355,7 +355,7 @@ impl Engine {
         }
     }
 
-    /// Something of ours broke: 421 4.3.0. The next read yields [`Event::Close`].
+    /// A failure of ours: 421 4.3.0. The next read yields [`Event::Close`].
     pub fn fail(&mut self) {
         let _: Step<'_> = self.close(replies::FAILED, CloseReason::Internal);
     }
@@ -383,12 +383,12 @@ impl Engine {
         self.transaction = None;
     }
 
-    /// Says a last word and ends.
+    /// Queues the last reply and ends the session.
     fn close<'i>(&mut self, reply: Reply, reason: CloseReason) -> Step<'i> {
         if let State::Closed(reason) = self.state {
             return Step::Yield(Event::Close(reason));
         }
-        // In the handshake the other side expects TLS records: our clear text would only confuse it.
+        // During the handshake the client expects TLS records, not a reply in clear.
         if !matches!(self.state, State::Handshake) {
             self.say(reply);
         }
@@ -396,7 +396,7 @@ impl Engine {
         Step::Yield(Event::Close(reason))
     }
 
-    /// Refuses a command for what it is, and counts it.
+    /// Refuses a command, and counts it as an error.
     fn refuse<'i>(&mut self, reply: Reply) -> Step<'i> {
         self.tallies.errors = self.tallies.errors.saturating_add(1);
         if self.tallies.errors > self.settings.limits.errors {
@@ -439,7 +439,7 @@ impl Engine {
     }
 
     fn append(&mut self, text: std::fmt::Arguments<'_>) {
-        // Writing to memory can't fail.
+        // Writing to memory cannot fail.
         let _ = self.output.write_fmt(text);
     }
 
@@ -453,12 +453,12 @@ impl Engine {
     }
 }
 
-/// A TLS record, handshake, version 3: someone skipped the SMTP part.
+/// The first octet of a TLS handshake record: the client has not begun with SMTP.
 fn is_tls_hello(input: &[u8]) -> bool {
     input.first() == Some(&0x16)
 }
 
-/// A verdict that any client can understand: 2yz is 250, the enhanced class is the code's.
+/// The verdict with a code that any client understands: 2yz becomes 250, and the enhanced class is that of the code.
 fn sound(verdict: &Verdict) -> Verdict {
     let class = verdict.code / 100;
     let agrees = u16::from(verdict.enhanced.0) == class;

@@ -7,10 +7,10 @@ use crate::replies::{self, Reply};
 use crate::{split, xtext};
 use std::borrow::Cow;
 
-/// Longest decimal number, digits: always fits an `u64`.
+/// Longest decimal number, digits: it always fits into a `u64`.
 const DIGITS_MAX: usize = 19;
 
-/// What may be said in this session.
+/// What this session accepts.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Terms<'a> {
     pub(super) leniency: &'a Leniency,
@@ -106,12 +106,12 @@ fn refusal(bad: BadAddress, syntax: Reply) -> Reply {
     }
 }
 
-/// A space, or a tab: where tabs are not accepted, a line with one does not get so far.
+/// A space or a tab. Where tabs are not accepted, a line with one has been refused before.
 pub(super) fn is_blank(octet: &u8) -> bool {
     matches!(octet, b' ' | b'\t')
 }
 
-/// Cuts `FROM:<path> parameters`, where `word` is `FROM`, into path and parameters.
+/// Splits `FROM:<path> parameters`, where `word` is `FROM`, into path and parameters.
 fn path<'l>(argument: &'l [u8], word: &[u8], bad: Reply, terms: &Terms<'_>) -> Result<(&'l [u8], &'l [u8]), Reply> {
     let leniency = terms.leniency;
     let trimmed = |text: &'l [u8]| if leniency.extra_spaces { text.trim_ascii_start() } else { text };
@@ -133,7 +133,7 @@ fn path<'l>(argument: &'l [u8], word: &[u8], bad: Reply, terms: &Terms<'_>) -> R
 
 type Parameter<'l> = (&'l [u8], Option<&'l [u8]>);
 
-/// Cuts parameters apart, RFC 5321 §4.1.2.
+/// Splits parameters, RFC 5321 §4.1.2.
 fn parameters<'l>(rest: &'l [u8], terms: &Terms<'_>) -> Result<impl Iterator<Item = Parameter<'l>>, Reply> {
     let rest = rest.get(1..).unwrap_or_default();
     let words = move || rest.split(is_blank).filter(|word| !word.is_empty());
@@ -200,7 +200,7 @@ impl Keyword {
     }
 }
 
-/// Which keywords came already: none may come twice.
+/// The keywords so far: none may be given twice.
 #[derive(Default)]
 struct Seen(u8);
 
@@ -247,12 +247,12 @@ fn ret(value: &[u8]) -> Result<Ret, Reply> {
     }
 }
 
-/// What was read; where leniency has it, nothing instead of a refusal.
+/// What was read. With this leniency what cannot be read is left out, not refused.
 fn or_none(value: Option<Box<[u8]>>, terms: &Terms<'_>) -> Result<Option<Box<[u8]>>, Reply> {
     if value.is_some() || terms.leniency.odd_xtext { Ok(value) } else { Err(replies::BAD_PARAMETER) }
 }
 
-/// What `value` stands for, and `value` as RFC 3461 §4 writes it: as it came if it is xtext.
+/// The octets that `value` stands for, and `value` in xtext (RFC 3461 §4): as it came, if it is xtext.
 fn read_xtext<'v>(value: &'v [u8], terms: &Terms<'_>) -> Option<(Vec<u8>, Cow<'v, [u8]>)> {
     if let Some(plain) = xtext::decode(value) {
         return Some((plain, Cow::Borrowed(value)));
@@ -278,7 +278,7 @@ fn original_recipient(value: &[u8], smtputf8: bool, terms: &Terms<'_>) -> Option
     let named = !kind.is_empty() && kind.iter().all(|&octet| octet.is_ascii_alphanumeric() || octet == b'-');
     let unicode = smtputf8 && kind.eq_ignore_ascii_case(b"utf-8") && std::str::from_utf8(address).is_ok();
     let (plain, written) = if unicode && !address.is_ascii() {
-        // What is plain UTF-8 is left out of the look: the rest must be xtext.
+        // UTF-8 is not checked here: the rest must be xtext.
         let ascii: Vec<u8> = address.iter().copied().filter(u8::is_ascii).collect();
         (xtext::decode(&ascii)?, Cow::Borrowed(address))
     } else {

@@ -1,4 +1,4 @@
-//! What a session is told before it starts: settings, the offer of the backend, leniencies, limits.
+//! The settings of a session, its leniencies and its limits.
 
 use crate::data::BareLf;
 
@@ -17,9 +17,9 @@ pub struct Settings {
     pub starttls: bool,
     /// 530 to MAIL before TLS.
     pub tls_required: bool,
-    /// Where to be lenient.
+    /// The leniencies.
     pub leniency: Leniency,
-    /// Where it ends.
+    /// The limits.
     pub limits: Limits,
 }
 
@@ -38,14 +38,14 @@ impl Default for Settings {
     }
 }
 
-/// Framing is strict, cosmetics are lenient: the one table of leniencies, each with its default.
+/// Deviations from the grammar that are accepted, each with its default. None of them changes where a command or content ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Leniency {
     /// Accept more than one space after the verb and any beside the colon (`MAIL FROM: <a@b>`). Default true: real senders do so.
     pub extra_spaces: bool,
     /// Accept a path without `<` and `>`. Default true: appliances do so, and nothing in it is ambiguous.
     pub no_brackets: bool,
-    /// Accept any printable ASCII as argument of HELO and EHLO. Default true: half of all hosts are misnamed.
+    /// Accept any printable ASCII as argument of HELO and EHLO. Default true: many hosts give no valid name.
     pub odd_helo: bool,
     /// Accept MAIL before any HELO. Default false.
     pub no_helo: bool,
@@ -59,7 +59,7 @@ pub struct Leniency {
     pub tabs: bool,
     /// Accept spaces before the verb. Default true: hand-made clients send them.
     pub leading_spaces: bool,
-    /// Accept spaces between the brackets and the path (`< a@b >`). Default true: they are no part of it, and are left out.
+    /// Accept spaces between the brackets and the path (`< a@b >`). Default true: they are not part of it, and are left out.
     pub spaces_in_brackets: bool,
     /// Accept one dot behind the domain (`<a@b.>`). Default true: it names the same domain, and is left out.
     pub final_dot: bool,
@@ -100,7 +100,7 @@ impl Default for Leniency {
     }
 }
 
-/// A leniency's place in the struct.
+/// The field of a leniency.
 type Place = fn(&mut Leniency) -> &mut bool;
 
 /// The leniencies that are on or off, under the names they have in a configuration.
@@ -132,7 +132,7 @@ impl Leniency {
         SWITCHES.iter().find(|(known, _)| *known == name).map(|(_, place)| place(self))
     }
 
-    /// None at all: the letter of the RFCs.
+    /// None: the grammar of the RFCs.
     #[must_use]
     pub fn strict() -> Self {
         Self {
@@ -156,11 +156,11 @@ impl Leniency {
     }
 }
 
-/// Where a session ends: everything that a client can repeat is counted, from one accepted message to the next. The one
-/// beyond a limit is answered 421. A client that delivers may stay; one that does not has what is allowed here and no more.
+/// How often a client may do what it can repeat, counted from one accepted message to the next. What exceeds a limit is answered
+/// by 421, and the session ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Commands refused for what they are: unknown, malformed, out of sequence.
+    /// Commands that are refused as unknown, malformed or out of sequence.
     pub errors: u32,
     /// NOOP, HELP and VRFY.
     pub noops: u32,
@@ -168,21 +168,21 @@ pub struct Limits {
     pub resets: u32,
     /// HELO and EHLO.
     pub ehlos: u32,
-    /// Recipients refused for good.
+    /// Recipients refused by 5yz.
     pub refused_recipients: u32,
-    /// Recipients beyond the most in one transaction, or refused for now.
+    /// Recipients beyond [`Settings::recipients`], or refused by 4yz.
     pub surplus_recipients: u32,
     /// Chunks in one message, to which one is added for each 4096 octets so far.
     pub chunks: u32,
     /// Chunks below 512 octets, those with LAST not counted.
     pub tiny_chunks: u32,
-    /// Octets of refused content read and thrown away.
+    /// Octets of refused content that are read and discarded.
     pub discard: u64,
     /// Longest command line, octets with its CRLF (RFC 5321 §4.5.3.1.4 and the extensions that lengthen it).
     pub line: usize,
-    /// Octets of a command line that is too long, until its end, before it is 421.
+    /// Octets of a command line that is too long after which its end is not waited for: 421.
     pub long_line: usize,
-    /// Longest line of content, octets; `None`: any, since nothing here keeps a line.
+    /// Longest line of content, octets; `None`: any, since no line is stored.
     pub content_line: Option<u64>,
     /// Longest local part, octets. RFC 5321 §4.5.3.1.1 has 64; return paths of lists and forwarders are longer.
     pub local_part: usize,
@@ -212,7 +212,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// For a server under stress: little patience with anyone.
+    /// For a server under stress: low limits.
     #[must_use]
     pub fn stress() -> Self {
         Self {

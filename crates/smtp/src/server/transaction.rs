@@ -1,18 +1,18 @@
-//! One transaction: a reverse-path, the recipients, content under way. Dropped at every end, good or bad.
+//! One transaction: a reverse-path, the recipients, and content while it is read. Dropped when it ends, whatever the result.
 
 use crate::data::Scanner;
 use crate::envelope::{Mail, Rcpt};
 use crate::replies::Reply;
 
-/// Content under way.
+/// Content that is being read.
 #[derive(Debug)]
 pub(super) struct Content {
     pub(super) scanner: Scanner,
-    /// Octets handed out.
+    /// Octets passed on.
     pub(super) length: u64,
     /// Chunks begun.
     pub(super) chunks: u32,
-    /// Why it can't be accepted any more, and at which octet that became so.
+    /// Why it cannot be accepted any more, and the octet that is the reason.
     pub(super) refused: Option<(Reply, u64)>,
 }
 
