@@ -258,7 +258,7 @@ pub enum Outcome {
     Bypass,
     /// It fails with this.
     Fail(Reply),
-    /// It fails with [`replies::PLUGIN_FAILURE`], because of this, which is for the log.
+    /// It fails with [`crate::replies::PLUGIN_FAILURE`], because of this, which is for the log.
     Broken(String),
     /// The connection ends with exit 0, with this as its last word or with none.
     Close(Option<Reply>),

@@ -32,7 +32,7 @@ pub enum Want {
     Write,
 }
 
-/// Waits until one of `fds` is ready for its [`For`], or has been hung up, or `until` has passed. True at the index of each that
+/// Waits until one of `fds` is ready for its [`Want`], or has been hung up, or `until` has passed. True at the index of each that
 /// is ready; all false when `until` has passed.
 ///
 /// # Errors
