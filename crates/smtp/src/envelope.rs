@@ -59,7 +59,7 @@ enumeration! {
         Internal,
         /// The client passed a limit of the qmail dialect.
         Limit,
-        /// The client sent a bare LF in content, which the qmail dialect answers by closing.
+        /// The client ended a line in a bare LF: in a command before EHLO, or in content of the qmail dialect.
         BareLf,
         /// Policy refused the client and asked to close.
         Refused,

@@ -5,6 +5,7 @@ mod conformance;
 #[allow(dead_code, reason = "the other tests of the binary need more of it")]
 #[path = "../whole/gate.rs"]
 mod gate;
+mod honest;
 mod memory;
 mod peers;
 mod relay;

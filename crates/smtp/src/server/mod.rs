@@ -219,7 +219,11 @@ impl Engine {
             }
             Found::TooLong => self.refuse(replies::LONG_LINE),
             Found::Endless => self.close(replies::TOO_MANY_ERRORS, CloseReason::Abuse),
-            Found::BareLf => self.close(replies::BARE_IN_LINE, CloseReason::Abuse),
+            Found::BareLf => {
+                // Before EHLO it is a health check (`echo QUIT | nc`), which asks for nothing: no abuse, however often it comes.
+                let reason = if self.helo.is_empty() { CloseReason::BareLf } else { CloseReason::Abuse };
+                self.close(replies::BARE_IN_LINE, reason)
+            }
         }
     }
 
