@@ -20,6 +20,8 @@ mod line;
 mod patience;
 mod shell;
 mod signer;
+#[cfg(test)]
+mod tests;
 
 pub use clock::{Clock, Monotonic};
 pub use ends::Ends;

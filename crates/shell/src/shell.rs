@@ -286,6 +286,11 @@ impl<C: Clock> Shell<C> {
         matches!(self.wait(Want::Read, false, until), Ok(Woken::Client))
     }
 
+    #[cfg(test)]
+    pub(crate) fn clock_mut(&mut self) -> &mut C {
+        &mut self.clock
+    }
+
     /// Closes after the last reply. `linger`: the client has not asked for it, and may be in the midst of sending.
     pub fn close(&mut self, linger: bool) {
         let deadline = later(&self.clock, LINGER_TIME);
