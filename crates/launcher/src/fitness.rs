@@ -60,6 +60,7 @@ impl Fitness {
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
         let mut fitness = Self::unseen();
+        fitness.look_at_name(plan);
         fitness.look_at_users(plan);
         fitness.look_at_spool(plan);
         fitness.look_at_pairs(plan);
@@ -127,6 +128,15 @@ impl Fitness {
 
     fn add(&mut self, subject: impl Into<String>, level: Level, text: impl Into<String>) {
         self.findings.push(Finding { subject: subject.into(), text: text.into(), level });
+    }
+
+    /// `localhost` is for a gatepost that nobody else reaches.
+    fn look_at_name(&mut self, plan: &Plan) {
+        let reached = plan.listen.iter().any(|listen| !listen.address.ip().is_loopback());
+        if plan.hostname == "localhost" && reached && !plan.trial {
+            let text = "is every machine's name: write the one that this machine's address has in DNS, such as \"mx.example.org\"";
+            self.add("hostname localhost", Level::Look, text);
+        }
     }
 
     fn look_at_users(&mut self, plan: &Plan) {

@@ -88,6 +88,15 @@ impl Pair {
         leaf.valid_dns_names().map(str::to_ascii_lowercase).collect()
     }
 
+    /// True when the chain is the leaf alone, and another certificate has signed it: whoever has not got that one already
+    /// cannot verify the leaf.
+    #[must_use]
+    pub fn is_leaf_alone(&self) -> bool {
+        let [der] = self.chain.certificates.as_slice() else { return false };
+        let der = CertificateDer::from_slice(der);
+        EndEntityCert::try_from(&der).is_ok_and(|leaf| leaf.issuer() != leaf.subject())
+    }
+
     /// True when the leaf is valid for `host`: a client that verifies names would accept it.
     #[must_use]
     pub fn certifies(&self, host: &str) -> bool {

@@ -106,6 +106,19 @@ fn dated_pair(host: &Host, name: &str, years: (i32, i32)) {
     host.write_with(KEY, &key.serialize_pem(), 0o600);
 }
 
+/// A certificate of our name by an authority that is not in the file.
+fn signed_pair(host: &Host) {
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    authority.distinguished_name.push(rcgen::DnType::CommonName, "an authority");
+    let authority = rcgen::Issuer::new(authority, authority_key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec![HOSTNAME.to_owned()]).unwrap();
+    host.write(CERTIFICATE, &params.signed_by(&key, &authority).unwrap().pem());
+    host.write_with(KEY, &key.serialize_pem(), 0o600);
+}
+
 /// A self-signed certificate of our name, made as these options of `openssl req` say.
 fn openssl(host: &Host, options: &str) {
     host.shell(&format!(
@@ -182,6 +195,34 @@ const CASES: &[Case] = &[
             with_line(config, "connect", "connect = \"unix:/var/spool/postfix/private/gatepost\"")
         },
         words: &["FAULT", "/var/spool/postfix/private is closed to handoff", "n in the third column"],
+        status: 1,
+    },
+    Case {
+        name: "a name that every machine has",
+        make: |host, config| {
+            dated_pair(host, "localhost", (2020, 2051));
+            with_line(config, "hostname", "hostname = \"localhost\"")
+        },
+        words: &["LOOK", "hostname localhost", "mx.example.org"],
+        status: 2,
+    },
+    Case {
+        name: "a certificate without the one that signed it",
+        make: |host, config| {
+            signed_pair(host);
+            same(config)
+        },
+        words: &["note", CERTIFICATE, "fullchain.pem"],
+        status: 0,
+    },
+    Case {
+        name: "a backend that is gatepost itself",
+        make: |_, config| {
+            let wide = config.replace("203.0.113.25:465", "[::]:2600");
+            let tcp = with_line(&wide, "connect", "connect = \"tcp:203.0.113.26:2600\"");
+            with_line(&tcp, "profile", "profile = \"smtp\"")
+        },
+        words: &["FAULT", "backend tcp:203.0.113.26:2600", "in circles"],
         status: 1,
     },
     Case {

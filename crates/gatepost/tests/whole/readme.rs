@@ -115,6 +115,12 @@ fn issue_10_the_readme_word_for_word_brings_ipv4_and_ipv6_mail_in() {
     holds("Postfix has queued both", SOON, || {
         host.host.read("/var/log/mail.log").matches("from=<root@example.org>, size=").count() == 2
     });
+    // The same lines do not hide a Postfix that lets everybody relay.
+    host.shell("postconf -e mynetworks=0.0.0.0/0 && postfix reload").expect_ok("postfix reload");
+    holds("the proof finds an open relay", SOON, || {
+        let checked = host.shell("gatepost check");
+        checked.status.code() == Some(1) && checked.said().contains("relays for a stranger")
+    });
 }
 
 #[test]

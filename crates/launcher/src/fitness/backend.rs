@@ -1,17 +1,21 @@
 //! The way to the backend: can handoff reach its socket, and can the clients that may relay do so?
 
 use super::{Fitness, Level, apart};
-use crate::plan::{Connect, Plan};
-use gatepost_sys::confine;
+use crate::plan::{Connect, Listen, Plan};
+use gatepost_sys::{confine, net};
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::{Dialect, Ground, Identity};
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 impl Fitness {
     pub(super) fn look_at_backend(&mut self, connect: &Connect, plan: &Plan) {
-        let Connect::Unix(path) = connect else { return };
+        let path = match connect {
+            Connect::Unix(path) => path,
+            Connect::Tcp(to) => return self.look_at_circle(*to, plan),
+        };
         let found = if plan.relax.namespaces && !path.starts_with(&plan.spool) {
             Err(format!(
                 "without namespaces handoff sees the spool only: let the MTA listen below {}, or use tcp:",
@@ -21,6 +25,18 @@ impl Fitness {
             self.reach(path)
         };
         self.note(format!("backend unix:{}", path.display()), found);
+    }
+
+    /// The configuration tells its own addresses by their text; which ones a wide listener hears, this machine knows.
+    fn look_at_circle(&mut self, to: SocketAddr, plan: &Plan) {
+        let wide = |listen: &&Listen| listen.address.ip().is_unspecified() && listen.address.port() == to.port();
+        let heard = |listen: &&Listen| to.is_ipv4() == listen.address.is_ipv4() || (to.is_ipv4() && !listen.v6only);
+        // Any port of it: only an address of this machine can be bound.
+        let here = || net::can_bind(SocketAddr::new(to.ip(), 0), false).is_ok();
+        if let Some(own) = plan.listen.iter().filter(wide).find(heard).filter(|_| here()) {
+            let text = format!("gatepost itself listens there ({}): mail would go in circles", own.address);
+            self.add(format!("backend tcp:{to}"), Level::Fault, text);
+        }
     }
 
     /// Those that may relay, by our word alone: the backend must know them to let them.

@@ -60,11 +60,16 @@ impl Fitness {
             self.add(subject.clone(), Level::Good, "belongs to its key and is valid now, for the names it is used for");
         }
         for complaint in complaints {
-            self.add(subject.clone(), Level::Look, complaint);
+            let level = if complaint == LEAF_ALONE { Level::Note } else { Level::Look };
+            self.add(subject.clone(), level, complaint);
         }
         kind.map(|(kind, _)| *kind)
     }
 }
+
+/// A small authority of one's own has no intermediate certificate; all public ones have.
+const LEAF_ALONE: &str = "is alone in its file, without the certificate that signed it: senders that verify may not find that \
+                          one; a public authority's file with the whole chain is often called fullchain.pem";
 
 const KINDS: [(KeyKind, &str); 4] =
     [(KeyKind::P256, "ecdsa-256"), (KeyKind::P384, "ecdsa-384"), (KeyKind::Ed25519, "ed25519"), (KeyKind::Rsa, "rsa")];
@@ -91,7 +96,8 @@ fn complaints(pair: &Pair, for_all: Option<&str>, now: u64) -> Vec<String> {
         let names = if names.is_empty() { "no DNS name".to_owned() } else { names.join(", ") };
         format!("is for {names}, not for {name}: senders that verify will not use it")
     });
-    term.into_iter().chain(missing).map(|text| text.replace('\n', " ")).collect()
+    let alone = pair.is_leaf_alone().then(|| LEAF_ALONE.to_owned());
+    term.into_iter().chain(missing).chain(alone).map(|text| text.replace('\n', " ")).collect()
 }
 
 /// Which senders that still exist find no cipher suite or no version in common with these pairs. They send in clear then.
