@@ -1,4 +1,4 @@
-//! What the door remembers of its session, for the one line in the log.
+//! What the parent remembers of its session, for the one line in the log.
 
 use gatepost_qmail::environment::Environment;
 use gatepost_qmail::log::{Line, Transaction};

@@ -1,7 +1,7 @@
 //! From the start to the fork, and the end.
 
-use crate::door::{Door, Offence, Programs};
 use crate::home::Control;
+use crate::parent::{Offence, Parent, Programs};
 use crate::record::Record;
 use crate::session::{self, Birth};
 use crate::{SessionEnd, help, settings};
@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 const HOME: &str = "/var/qmail";
 /// Descriptors that a process of ours has at most, all programs included.
 const OPEN_FILES: u64 = 64;
-/// Longest wait of the door for a client that does not read.
+/// Longest wait of the parent for a client that does not read.
 const LAST_REPLY_TIME: Duration = Duration::from_secs(1);
 
 /// Longest wait for the exit of a session that has said why it ends.
@@ -62,8 +62,8 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
     let checker = Checker::from_arguments(&arguments);
     match open(&client, &environment, &switches, checker.as_ref(), &record) {
         Ok((control, controls, programs)) => {
-            let door = Door::new(control, controls, environment, programs, record);
-            begin(client, door, &switches, checker.as_ref())
+            let parent = Parent::new(control, controls, environment, programs, record);
+            begin(client, parent, &switches, checker.as_ref())
         }
         Err(why) => {
             record.warn(&why);
@@ -137,21 +137,22 @@ fn enough_files(limits: &Inherited) -> io::Result<()> {
 }
 
 /// Plugins have the first word; then the session is forked, and the two of them serve.
-fn begin(mut client: Client, mut door: Door, switches: &Switches, checker: Option<&Checker<'_>>) -> u8 {
-    let prelude = match door.plugins.ask(Phase::Connection, Facts::Nothing, &mut door.environment, &door.programs) {
+fn begin(mut client: Client, mut parent: Parent, switches: &Switches, checker: Option<&Checker<'_>>) -> u8 {
+    let prelude = match parent.plugins.ask(Phase::Connection, Facts::Nothing, &mut parent.environment, &parent.programs)
+    {
         Ok(passed) => passed.printed,
         Err(stopped) => {
-            stopped.warning.iter().for_each(|why| door.record.warn(why));
+            stopped.warning.iter().for_each(|why| parent.record.warn(why));
             client.say(&stopped.lines);
-            door.record.refusal(&stopped.lines);
-            door.record.close(&door.environment, CloseReason::Refused);
+            parent.record.refusal(&stopped.lines);
+            parent.record.close(&parent.environment, CloseReason::Refused);
             return u8::from(stopped.then != Then::Leave);
         }
     };
-    door.offer = SmtpAuth::read(&door.environment, checker);
-    let terms = settings::terms(&door, switches);
-    door.look_at_programs();
-    door.offers_tls = terms.settings.starttls && terms.superserver.is_none();
+    parent.offer = SmtpAuth::read(&parent.environment, checker);
+    let terms = settings::terms(&parent, switches);
+    parent.look_at_programs();
+    parent.offers_tls = terms.settings.starttls && terms.superserver.is_none();
     let forked = Channel::pair().and_then(|(theirs, ours)| {
         let last = client.output.try_clone()?;
         Ok((theirs, ours, last, process::fork()?))
@@ -159,29 +160,29 @@ fn begin(mut client: Client, mut door: Door, switches: &Switches, checker: Optio
     match forked {
         Ok((theirs, _, _, Fork::Child)) => {
             let client = Ends::new(client.input.into(), client.output.into());
-            // This memory is a copy of the door's, and the admin's variables are nothing for who parses the client.
-            door.environment.forget();
-            // Leaves by exit: nothing of the door's is dropped twice.
-            process::exit(session::begin(Birth { client, door: theirs, terms, prelude }))
+            // This memory is a copy of the parent's, and the admin's variables are nothing for who parses the client.
+            parent.environment.forget();
+            // Leaves by exit: nothing of the parent's is dropped twice.
+            process::exit(session::begin(Birth { client, parent: theirs, terms, prelude }))
         }
         Ok((theirs, session, last, Fork::Parent(pid))) => {
             // Or their ends would never be seen: the session's of the channel, and the client's.
             drop((theirs, terms, client.input, client.output));
-            Serving { door, session, pid, last }.serve()
+            Serving { parent, session, pid, last }.serve()
         }
         Err(e) => {
             client.say(format!("{}\r\n", replies::INTERNAL).as_bytes());
-            door.record.refusal(replies::INTERNAL.line().as_bytes());
-            door.record.warn(&format_args!("cannot fork the session: {e}"));
-            door.record.close(&door.environment, CloseReason::Internal);
+            parent.record.refusal(replies::INTERNAL.line().as_bytes());
+            parent.record.warn(&format_args!("cannot fork the session: {e}"));
+            parent.record.close(&parent.environment, CloseReason::Internal);
             1
         }
     }
 }
 
-/// The door with its session.
+/// The parent with its session.
 struct Serving {
-    door: Door,
+    parent: Parent,
     session: SessionEnd,
     pid: ProcessId,
     /// The client, for a last reply in the place of a session that died.
@@ -190,9 +191,9 @@ struct Serving {
 
 impl Serving {
     fn serve(mut self) -> u8 {
-        let served = self.door.serve(&self.session, self.last.as_fd());
+        let served = self.parent.serve(&self.session, self.last.as_fd());
         if let Err(offence) = &served {
-            self.door.record.warn(&format_args!("session ended: {offence}"));
+            self.parent.record.warn(&format_args!("session ended: {offence}"));
         }
         if served.is_err() || !self.has_left() {
             let _ = process::kill(self.pid, Signal::Kill);
@@ -203,16 +204,16 @@ impl Serving {
         if let process::End::Signal(signal) = ended
             && !died
         {
-            self.door.record.warn(&format_args!("the session was killed by signal {signal}"));
+            self.parent.record.warn(&format_args!("the session was killed by signal {signal}"));
         }
         let killed = died || matches!(ended, process::End::Signal(_));
-        if killed && self.door.close_reason().is_none() && self.door.in_clear() {
-            self.door.record.refusal(replies::INTERNAL.line().as_bytes());
+        if killed && self.parent.close_reason().is_none() && self.parent.in_clear() {
+            self.parent.record.refusal(replies::INTERNAL.line().as_bytes());
             last_reply(&mut self.last, &format!("{}\r\n", replies::INTERNAL));
         }
         // An owned session ends with what it likes.
         let status = u8::from(killed || ended != process::End::Exit(0));
-        self.door.record.close(&self.door.environment, end(&served, self.door.close_reason()));
+        self.parent.record.close(&self.parent.environment, end(&served, self.parent.close_reason()));
         status
     }
 
@@ -241,7 +242,7 @@ mod tests {
     use std::sync::mpsc;
 
     #[test]
-    fn p3_a_session_that_dies_behind_a_full_pipe_does_not_hold_the_door() {
+    fn p3_a_session_that_dies_behind_a_full_pipe_does_not_hold_the_parent() {
         let (_nobody_reads, full) = io::pipe().unwrap();
         let mut full = File::from(std::os::fd::OwnedFd::from(full));
         fds::set_nonblocking(full.as_fd(), true).unwrap();

@@ -1,6 +1,6 @@
 //! What the session is told: control files and variables, put into the terms of the dialect's engine.
 
-use crate::door::Door;
+use crate::parent::Parent;
 use crate::session::{Superserver, Terms};
 use gatepost_qmail::engine::{self, AuthOffer, Settings};
 use gatepost_qmail::environment::Environment;
@@ -16,9 +16,9 @@ const HANDSHAKE_TIME: Duration = Duration::from_secs(300);
 /// A session without a limit of its own still ends.
 const LONGEST_LIFE: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// What holds for the session that `door` is about to fork.
-pub(crate) fn terms(door: &Door, switches: &Switches) -> Terms {
-    let (controls, environment) = (&door.controls, &door.environment);
+/// What holds for the session that `parent` is about to fork.
+pub(crate) fn terms(parent: &Parent, switches: &Switches) -> Terms {
+    let (controls, environment) = (&parent.controls, &parent.environment);
     let superserver = superserver(environment);
     let implicit_tls = environment.has("SMTPS");
     // s/qmail's word about TLS: `-` none, `!` nothing without it.
@@ -32,9 +32,9 @@ pub(crate) fn terms(door: &Door, switches: &Switches) -> Terms {
         Some(value) => (value != b"0", switches.auth_clear || value == b"0"),
     };
     if (tls_first || forced) && !possible {
-        door.record.warn(&"TLS is required, but there is no control/servercert.pem: what waits for it is refused");
+        parent.record.warn(&"TLS is required, but there is no control/servercert.pem: what waits for it is refused");
     }
-    let auth = door.offer.map(|auth| AuthOffer {
+    let auth = parent.offer.map(|auth| AuthOffer {
         plain_login: auth.plain,
         cram_md5: auth.cram,
         mandatory: auth.mandatory,
@@ -62,7 +62,7 @@ pub(crate) fn terms(door: &Door, switches: &Switches) -> Terms {
         times: times(seconds(controls.timeout), switches),
         greet_delay: seconds(controls.greet_delay),
         drop_early: controls.drop_early_talker,
-        door: ProcessId::try_from(std::process::id()).unwrap_or_default(),
+        parent: ProcessId::try_from(std::process::id()).unwrap_or_default(),
     }
 }
 
@@ -100,7 +100,7 @@ fn superserver(environment: &Environment) -> Option<Superserver> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::door::tests::door;
+    use crate::parent::tests::parent;
 
     #[test]
     fn issue_10_disabletls_and_its_kin_offer_no_starttls() {
@@ -112,9 +112,9 @@ mod tests {
             (&[("UCSPITLS", "-")], false),
             (&[("SMTPS", "1")], false),
         ] {
-            let mut door = door(variables, "");
-            door.controls.certificate = true;
-            assert_eq!(terms(&door, &Switches::default()).settings.starttls, offered, "{variables:?}");
+            let mut parent = parent(variables, "");
+            parent.controls.certificate = true;
+            assert_eq!(terms(&parent, &Switches::default()).settings.starttls, offered, "{variables:?}");
         }
     }
 
@@ -128,7 +128,7 @@ mod tests {
             (&[("UCSPITLS", "")], false, false),
         ] {
             let engine::Settings { starttls, tls_first, auth, .. } =
-                terms(&door(variables, ""), &Switches::default()).settings;
+                terms(&parent(variables, ""), &Switches::default()).settings;
             assert!(!starttls);
             assert_eq!(tls_first, mail_waits, "{variables:?}");
             // `tls_first` implies that AUTH waits, too.

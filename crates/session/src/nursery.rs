@@ -54,7 +54,7 @@ pub fn run_nursery_with(
         .run(|birth, drained| serve::live(&shared, birth, drained, &seal, life))
 }
 
-/// What must be made before the last door closes.
+/// What the nursery makes before its jail is complete.
 pub(crate) struct Tools {
     deaths: Signals,
     /// Every session has the reading end. Closing ours tells them all to drain.

@@ -19,16 +19,16 @@
 //! | [`QueueToHandoff`] | queue → handoff | [`queue::Done`] | – |
 //! | [`SessionToKeyholder`] | session → keyholder | [`sign::Sign`] | – |
 //! | [`KeyholderToSession`] | keyholder → session | [`sign::Signature`] | – |
-//! | [`SessionToDoor`] | session → door | [`door::Ask`] | – |
-//! | [`DoorToSession`] | door → session | [`door::Answer`] | `Sign`: 1 |
+//! | [`SessionToParent`] | session → parent | [`parent::Ask`] | – |
+//! | [`ParentToSession`] | parent → session | [`parent::Answer`] | `Sign`: 1 |
 #![forbid(unsafe_code)]
 
 pub mod codec;
 pub mod control;
 mod declare;
-pub mod door;
 pub mod link;
 pub mod network;
+pub mod parent;
 pub mod queue;
 pub mod session;
 pub mod sign;
@@ -87,10 +87,10 @@ directions! {
     SessionToKeyholder => sign::Sign<'a>;
     /// Keyholder to session.
     KeyholderToSession => sign::Signature<'a>;
-    /// Session to door: one connection, no launcher.
-    SessionToDoor => door::Ask<'a>;
-    /// Door to session.
-    DoorToSession => door::Answer<'a>;
+    /// Session to parent: one connection, no launcher.
+    SessionToParent => parent::Ask<'a>;
+    /// Parent to session.
+    ParentToSession => parent::Answer<'a>;
     /// A direction in which nothing may be sent.
     Nothing => control::Never;
 }

@@ -19,7 +19,7 @@ use gatepost_wire::slice::{
     Birth, Chain, Connect, Dialect, Ground, HandoffSlice, Identity, KeyholderSlice, ListenerSlice, NurserySlice,
     QueueSlice, ReceiverSlice, TlsMode,
 };
-use gatepost_wire::{FRAME_MAX, Frame, Messages, Value, WireError, door};
+use gatepost_wire::{FRAME_MAX, Frame, Messages, Value, WireError, parent};
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
@@ -149,8 +149,8 @@ fn session_and_keyholder() {
 }
 
 #[test]
-fn session_and_door() {
-    use door::{Answer, Ask, Auth};
+fn session_and_parent() {
+    use parent::{Answer, Ask, Auth};
     let auth = Auth { mechanism: Mechanism::CramMd5, user: b"u", password: b"p", challenge: b"<1@h>" };
     messages(
         Ask::TAGS,
@@ -362,39 +362,39 @@ fn p6_a_field_beyond_its_bound_is_the_senders_error() {
     bounded(CONTENT_MAX, "content", "03", Ask::Content);
     bounded(TO_SIGN_MAX, "message", "000304", |message| Sign { pair: 0, scheme: 0x0403, message });
     bounded(SIGNATURE_MAX, "0", "", Signature);
-    bounded(door::ARGUMENT_MAX, "argument", "01", door::Ask::Helo);
-    bounded(door::ARGUMENT_MAX, "address", "02", door::Ask::Mail);
-    bounded(door::ARGUMENT_MAX, "address", "03", door::Ask::Rcpt);
-    bounded(door::CONTENT_MAX, "content", "05", door::Ask::Content);
-    bounded(door::CREDENTIAL_MAX, "user", "0a00", |user| {
-        door::Ask::Auth(door::Auth { mechanism: Mechanism::Login, user, password: b"", challenge: b"" })
+    bounded(parent::ARGUMENT_MAX, "argument", "01", parent::Ask::Helo);
+    bounded(parent::ARGUMENT_MAX, "address", "02", parent::Ask::Mail);
+    bounded(parent::ARGUMENT_MAX, "address", "03", parent::Ask::Rcpt);
+    bounded(parent::CONTENT_MAX, "content", "05", parent::Ask::Content);
+    bounded(parent::CREDENTIAL_MAX, "user", "0a00", |user| {
+        parent::Ask::Auth(parent::Auth { mechanism: Mechanism::Login, user, password: b"", challenge: b"" })
     });
-    bounded(door::LINES_MAX, "lines", "01", |lines| door::Answer::Reply { lines, then: Then::Go });
+    bounded(parent::LINES_MAX, "lines", "01", |lines| parent::Answer::Reply { lines, then: Then::Go });
     bounded(PATH_MAX, "recipient", "02", Submit::Recipient);
 }
 
 #[test]
 fn p6_a_chain_that_fills_no_frame_is_the_senders_error() {
-    let chain = |octets: usize| door::Answer::Chain(Chain { names: Vec::new(), certificates: vec![vec![0; octets]] });
-    let most = door::CHAIN_MAX - 12;
+    let chain = |octets: usize| parent::Answer::Chain(Chain { names: Vec::new(), certificates: vec![vec![0; octets]] });
+    let most = parent::CHAIN_MAX - 12;
     let frame = Frame::of(&chain(most)).unwrap();
     assert_eq!(frame.bytes().len(), FRAME_MAX);
-    assert_eq!(Messages::<door::Answer<'_>>::one(frame.bytes()), Ok(chain(most)));
+    assert_eq!(Messages::<parent::Answer<'_>>::one(frame.bytes()), Ok(chain(most)));
     for octets in [most + 1, 1 << 16, 1 << 20] {
         assert_eq!(Frame::of(&chain(octets)).unwrap_err(), WireError::Long("chain"));
     }
-    assert_eq!(<door::Answer<'_> as Value<'_>>::MAX, MESSAGE_MAX);
+    assert_eq!(<parent::Answer<'_> as Value<'_>>::MAX, MESSAGE_MAX);
 }
 
 #[test]
 fn p11_no_argument_ends_a_string_in_an_environment_or_envelope() {
-    let auth = |user, password| door::Auth { mechanism: Mechanism::Plain, user, password, challenge: b"" };
-    let makers: [fn(&'static [u8], door::Auth<'static>) -> door::Ask<'static>; 5] = [
-        |text, _| door::Ask::Helo(text),
-        |text, _| door::Ask::Mail(text),
-        |text, _| door::Ask::Rcpt(text),
-        |text, _| door::Ask::Jail { entered: false, text },
-        |_, auth| door::Ask::Auth(auth),
+    let auth = |user, password| parent::Auth { mechanism: Mechanism::Plain, user, password, challenge: b"" };
+    let makers: [fn(&'static [u8], parent::Auth<'static>) -> parent::Ask<'static>; 5] = [
+        |text, _| parent::Ask::Helo(text),
+        |text, _| parent::Ask::Mail(text),
+        |text, _| parent::Ask::Rcpt(text),
+        |text, _| parent::Ask::Jail { entered: false, text },
+        |_, auth| parent::Ask::Auth(auth),
     ];
     for maker in makers {
         for auth_of in [|text| (text, &b""[..]), |text| (&b""[..], text)] {
@@ -409,7 +409,7 @@ fn p11_no_argument_ends_a_string_in_an_environment_or_envelope() {
             for octet in raw.iter_mut().filter(|octet| **octet == b'X') {
                 *octet = 0;
             }
-            assert!(matches!(read_all::<door::Ask<'_>>(&raw), Err(WireError::Value(_))));
+            assert!(matches!(read_all::<parent::Ask<'_>>(&raw), Err(WireError::Value(_))));
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use gatepost_wire::session::{Answer, Ask};
 use gatepost_wire::sign::{Sign, Signature};
-use gatepost_wire::{Frame, Messages, Value, control, door, link, queue};
+use gatepost_wire::{Frame, Messages, Value, control, parent, link, queue};
 use libfuzzer_sys::fuzz_target;
 
 fn round<'a, M: Value<'a>>(input: &'a [u8]) {
@@ -25,7 +25,7 @@ fuzz_target!(|input: &[u8]| {
     round::<link::OpenKey>(input);
     round::<queue::Submit<'_>>(input);
     round::<queue::Done>(input);
-    round::<door::Ask<'_>>(input);
-    round::<door::Answer<'_>>(input);
+    round::<parent::Ask<'_>>(input);
+    round::<parent::Answer<'_>>(input);
     Messages::<Ask<'_>>::of(input).for_each(drop);
 });

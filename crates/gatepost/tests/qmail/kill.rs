@@ -1,4 +1,4 @@
-//! P1 for the drop-in: session, door and queue program are killed at any octet of the dialogue. Never does a queue program
+//! P1 for the drop-in: session, parent and queue program are killed at any octet of the dialogue. Never does a queue program
 //! see a whole envelope of a message whose end was not sent, never does a client hear 250 of a queue program that has not
 //! ended well.
 
@@ -58,7 +58,7 @@ impl Dice {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Target {
     Session,
-    Door,
+    Parent,
     Queue,
 }
 
@@ -93,27 +93,27 @@ fn envelope(number: usize) -> Vec<u8> {
 }
 
 /// The process to kill: the one that was started, the one it has for the session, or the queue program of the moment.
-fn find(target: Target, door: u32, dice: &mut Dice) -> Option<u32> {
-    if target == Target::Door {
-        return Some(door);
+fn find(target: Target, top: u32, dice: &mut Dice) -> Option<u32> {
+    if target == Target::Parent {
+        return Some(top);
     }
     let line = |pid: u32| command_line_in(Path::new("/proc"), pid);
     // What it forks has its command line for a moment.
-    let is_queue = |pid: u32| parent(pid) == Some(door) && line(pid).is_some_and(|line| line.contains("qmail-queue"));
+    let is_queue = |pid: u32| parent(pid) == Some(top) && line(pid).is_some_and(|line| line.contains("qmail-queue"));
     let is_ours = |pid: u32| {
         std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|path| path.to_string_lossy().ends_with("/gatepost"))
     };
-    let below = tree(door).into_iter().filter(|pid| *pid != door);
+    let below = tree(top).into_iter().filter(|pid| *pid != top);
     let all: Vec<u32> =
         below.filter(|pid| if target == Target::Queue { is_queue(*pid) } else { is_ours(*pid) }).collect();
     (!all.is_empty()).then(|| all[dice.below(all.len())])
 }
 
 /// What a process and all below it wait for.
-fn whereabouts(door: u32) -> String {
+fn whereabouts(top: u32) -> String {
     let of = |pid: u32, name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
     let line = |pid: u32| command_line_in(Path::new("/proc"), pid).unwrap_or_default();
-    tree(door)
+    tree(top)
         .iter()
         .map(|pid| format!("\n{pid} {}: in {}, {}", line(*pid), of(*pid, "wchan"), of(*pid, "syscall")))
         .collect()
@@ -152,8 +152,8 @@ fn hear(mut stream: &TcpStream) -> String {
 
 fn trial(seed: u64, number: usize) -> (Target, Result<Tally, String>) {
     let mut dice = Dice::of(seed, number);
-    let target = [Target::Session, Target::Door, Target::Queue][number % 3];
-    // Of its own: a queue program whose door was killed may come late, and must not be taken for another trial's.
+    let target = [Target::Session, Target::Parent, Target::Queue][number % 3];
+    // Of its own: a queue program whose parent was killed may come late, and must not be taken for another trial's.
     let home = Home::new(&format!("kill/{number}"));
     let dialogue = dialogue(&mut dice);
     let (ours, theirs) = tcp_pair();
@@ -163,7 +163,7 @@ fn trial(seed: u64, number: usize) -> (Target, Result<Tally, String>) {
     command.stdin(theirs.try_clone().unwrap()).stdout(theirs).stderr(home.log_file());
     let mut session = Session::of(command.spawn().unwrap());
     drop(command);
-    let door = session.pid();
+    let top = session.pid();
     let cut = cut(target, &dialogue, &mut dice);
     let goes_on = dice.below(2) == 0;
     let mut killed = false;
@@ -173,8 +173,8 @@ fn trial(seed: u64, number: usize) -> (Target, Result<Tally, String>) {
         let _ = (&ours).write_all(&dialogue.octets[..cut]);
         std::thread::park_timeout(Duration::from_micros(dice.below(8000) as u64));
         // A queue program may not be there yet, or no more; then another moment is this trial's.
-        let found = poll(Duration::from_millis(200), &mut || find(target, door, &mut dice));
-        everybody = tree(door);
+        let found = poll(Duration::from_millis(200), &mut || find(target, top, &mut dice));
+        everybody = tree(top);
         killed = found.is_some_and(|pid| signal(pid, "KILL"));
         if goes_on {
             let _ = (&ours).write_all(&dialogue.octets[cut..]);
@@ -187,7 +187,7 @@ fn trial(seed: u64, number: usize) -> (Target, Result<Tally, String>) {
     let gone = poll(SOON, &mut || everybody.iter().all(|pid| !is_alive(*pid)).then_some(()));
     let records = home.records();
     let judged = judge(&dialogue, sent, &heard, &records).and_then(|tally| match (ended, gone) {
-        (None, _) => Err(format!("the session does not end: {}", whereabouts(door))),
+        (None, _) => Err(format!("the session does not end: {}", whereabouts(top))),
         (_, None) => Err(format!("of {everybody:?}, somebody lives on")),
         _ => Ok(Tally { killed: killed.into(), ..tally }),
     });
@@ -294,11 +294,11 @@ fn a_session_that_is_killed_tells_its_client() {
     let (mut client, mut session) = home.serve(&mut home.command());
     client.hello("road.test");
     client.ask("MAIL FROM:<a@b>", 250);
-    let door = session.pid();
+    let top = session.pid();
     let mut dice = Dice(1);
-    let pid = find(Target::Session, door, &mut dice).expect("a session");
+    let pid = find(Target::Session, top, &mut dice).expect("a session");
     assert!(signal(pid, "KILL"));
-    // The door is still there, and has the connection.
+    // The parent is still there, and has the connection.
     assert!(client.rest().starts_with("421 "), "{}", home.log());
     session.ends(1);
     holds("nothing to be delivered", SOON, || home.records().is_empty());

@@ -1,9 +1,9 @@
-//! The jailed session: octets between client and engine, questions between engine and door.
+//! The jailed session: octets between client and engine, questions between engine and parent.
 
 mod ask;
 
-use crate::DoorEnd;
-use ask::{Door, DoorLost, Tls};
+use crate::ParentEnd;
+use ask::{Parent, ParentLost, Tls};
 use gatepost_jail::{Alone, JailedSession};
 use gatepost_qmail::engine::{Answer, AuthAsk, Engine, Event, Phase, Settings, exit_status};
 use gatepost_qmail::replies;
@@ -13,7 +13,7 @@ use gatepost_shell::{
 use gatepost_smtp::envelope::{CloseReason, Then};
 use gatepost_sys::fds;
 use gatepost_sys::process::{self, ProcessId};
-use gatepost_wire::door::{ARGUMENT_MAX, Ask, Auth};
+use gatepost_wire::parent::{ARGUMENT_MAX, Ask, Auth};
 use std::fs::File;
 use std::io::{Stderr, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -41,8 +41,8 @@ pub(crate) struct Superserver {
 /// What holds for a session from its first octet to its last.
 #[derive(Debug)]
 pub(crate) struct Terms {
-    /// The door's process.
-    pub(crate) door: ProcessId,
+    /// The parent's process.
+    pub(crate) parent: ProcessId,
     pub(crate) settings: Settings,
     /// TLS from the first octet on.
     pub(crate) implicit_tls: bool,
@@ -58,7 +58,7 @@ pub(crate) struct Terms {
 #[derive(Debug)]
 pub(crate) struct Birth {
     pub(crate) client: Ends,
-    pub(crate) door: DoorEnd,
+    pub(crate) parent: ParentEnd,
     pub(crate) terms: Terms,
     /// Said before the greeting, by plugins.
     pub(crate) prelude: Vec<u8>,
@@ -66,7 +66,7 @@ pub(crate) struct Birth {
 
 impl Birth {
     fn descriptors<'a>(&'a self, stderr: &'a Stderr) -> Vec<BorrowedFd<'a>> {
-        let mut all = vec![self.door.as_fd(), stderr.as_fd()];
+        let mut all = vec![self.parent.as_fd(), stderr.as_fd()];
         all.extend(self.client.descriptors());
         let superserver = self.terms.superserver.iter();
         all.extend(superserver.flat_map(|s| [s.control.as_fd()].into_iter().chain(s.inside.descriptors())));
@@ -82,7 +82,7 @@ impl Birth {
 /// The engine, and those who answer it.
 struct Qmail {
     engine: Engine,
-    door: Door,
+    parent: Parent,
     superserver: Option<Superserver>,
     implicit_tls: bool,
     /// Octets of content given so far.
@@ -92,7 +92,7 @@ struct Qmail {
 /// The forked child from its first moment to its exit status.
 pub(crate) fn begin(birth: Birth) -> u8 {
     // What the standard library says before it ends a process, of memory that has run out, is no message and is logged.
-    let _ = fds::make_stderr(&birth.door);
+    let _ = fds::make_stderr(&birth.parent);
     std::panic::set_hook(Box::new(|panic| {
         let _ = writeln!(std::io::stderr(), "{panic}");
         // Not abort(3): the system call filter would kill us in it.
@@ -101,7 +101,7 @@ pub(crate) fn begin(birth: Birth) -> u8 {
     let stderr = std::io::stderr();
     let keep = birth.descriptors(&stderr);
     let alone = Alone {
-        parent: birth.terms.door,
+        parent: birth.terms.parent,
         keep: &keep,
         account: Some(NOBODY),
         data: DATA,
@@ -115,7 +115,7 @@ pub(crate) fn begin(birth: Birth) -> u8 {
             serve(jailed, birth, walls.join(",").as_bytes())
         }
         Err(e) => {
-            let _ = birth.door.tell(&Ask::Jail { entered: false, text: e.to_string().as_bytes() });
+            let _ = birth.parent.tell(&Ask::Jail { entered: false, text: e.to_string().as_bytes() });
             let times = Times { write: REFUSAL_TIME, ..birth.terms.times };
             let mut shell = Shell::new(birth.client, times, Monotonic, None);
             let _ = shell.send(&mut format!("{}\r\n", replies::INTERNAL).as_bytes());
@@ -126,10 +126,10 @@ pub(crate) fn begin(birth: Birth) -> u8 {
 
 /// Serves one client to the end; gives the exit status that qmail-smtpd would have. `without`: what the jail could not have.
 fn serve(_: JailedSession, birth: Birth, without: &[u8]) -> u8 {
-    let Birth { client, door, terms, prelude } = birth;
+    let Birth { client, parent, terms, prelude } = birth;
     let mut shell = Shell::new(client, terms.times, Monotonic, None);
-    let mut door = Door::new(door);
-    let begun = door.ask(&Ask::Jail { entered: true, text: without }).map(|(_, then)| then);
+    let mut parent = Parent::new(parent);
+    let begun = parent.ask(&Ask::Jail { entered: true, text: without }).map(|(_, then)| then);
     let mut settings = terms.settings;
     // Everything but the offer stays as it would be with TLS: SIZE is said, and no password goes in clear.
     settings.patched |= settings.starttls;
@@ -138,7 +138,8 @@ fn serve(_: JailedSession, birth: Birth, without: &[u8]) -> u8 {
     if begun.is_err() {
         engine.fail();
     }
-    let mut qmail = Qmail { engine, door, superserver: terms.superserver, implicit_tls: terms.implicit_tls, length: 0 };
+    let mut qmail =
+        Qmail { engine, parent, superserver: terms.superserver, implicit_tls: terms.implicit_tls, length: 0 };
     let waits = !terms.greet_delay.is_zero() && !terms.implicit_tls;
     let early = waits && shell.speaks_within(terms.greet_delay) && terms.drop_early;
     let closed = talk(&mut shell, &mut qmail, &prelude, early);
@@ -146,7 +147,7 @@ fn serve(_: JailedSession, birth: Birth, without: &[u8]) -> u8 {
         shell.close(reason != CloseReason::Quit);
     }
     let (Ok(reason) | Err(reason)) = closed;
-    qmail.door.bye(reason);
+    qmail.parent.bye(reason);
     // The process ends with all it has: taking it apart first would only cost time.
     std::mem::forget((shell, qmail));
     exit_status(reason)
@@ -181,7 +182,7 @@ impl Dialogue for Qmail {
     fn advance(&mut self, input: &[u8]) -> (usize, Next) {
         macro_rules! ask {
             ($ask:expr) => {
-                self.door.ask(&$ask).map(|(lines, then)| {
+                self.parent.ask(&$ask).map(|(lines, then)| {
                     self.engine.answer(&Answer { lines, then });
                 })
             };
@@ -198,14 +199,14 @@ impl Dialogue for Qmail {
                 Event::Content(octets) => {
                     let length = u64::try_from(octets.len()).unwrap_or(u64::MAX);
                     self.length = self.length.saturating_add(length);
-                    self.door.content(octets)
+                    self.parent.content(octets)
                 }
                 Event::Abandon(why) => {
                     self.length = 0;
-                    self.door.tell_now(&Ask::Abandon(why))
+                    self.parent.tell_now(&Ask::Abandon(why))
                 }
-                Event::Reset => self.door.tell(&Ask::Reset),
-                Event::Auth(AuthAsk::Challenge) => self.door.ask(&Ask::Challenge).map(|(text, then)| match then {
+                Event::Reset => self.parent.tell(&Ask::Reset),
+                Event::Auth(AuthAsk::Challenge) => self.parent.ask(&Ask::Challenge).map(|(text, then)| match then {
                     Then::Go => self.engine.challenge(text),
                     refused => self.engine.answer(&Answer { lines: text, then: refused }),
                 }),
@@ -244,7 +245,7 @@ impl Dialogue for Qmail {
                 shell.move_to(superserver.inside);
                 None
             }
-            None => match self.door.start_tls()? {
+            None => match self.parent.start_tls()? {
                 Tls::Refused(_) if self.implicit_tls => return Err(CloseReason::TlsFailed),
                 Tls::Refused(lines) => {
                     self.engine.answer(&Answer { lines: &lines, then: Then::Refused });
@@ -256,14 +257,14 @@ impl Dialogue for Qmail {
                     signer.connect(KeyholderEnd::from_fd(end));
                     let config = gatepost_tls::server::config(&chains, false, Box::new(signer.clone()));
                     let negotiated = shell.handshake(config.map_err(|_| CloseReason::TlsFailed)?);
-                    // The door waits for the end of this channel before it hears anything else.
+                    // The parent waits for the end of this channel before it hears anything else.
                     signer.disconnect();
                     Some(negotiated?)
                 }
             },
         };
-        // At once: until the door knows it, its last word for a session that dies would go out in clear.
-        self.door.tell_now(&Ask::Encrypted(negotiated))?;
+        // At once: until the parent knows it, its last word for a session that dies would go out in clear.
+        self.parent.tell_now(&Ask::Encrypted(negotiated))?;
         self.engine.tls_established();
         Ok(())
     }
@@ -278,13 +279,13 @@ impl Qmail {
     }
 }
 
-impl From<DoorLost> for Lost {
-    fn from(_: DoorLost) -> Self {
+impl From<ParentLost> for Lost {
+    fn from(_: ParentLost) -> Self {
         CloseReason::Internal
     }
 }
 
-/// What of a name the door hears: GATEPOST_LINE may let a longer one in, and nobody looks at that much of it.
+/// What of a name the parent hears: GATEPOST_LINE may let a longer one in, and nobody looks at that much of it.
 fn sayable(name: &[u8]) -> &[u8] {
     name.get(..ARGUMENT_MAX).unwrap_or(name)
 }

@@ -1,4 +1,4 @@
-//! The dialogue of AUTH, RFC 4954 §4, in the words of the patched builds. What it finds out, the door checks.
+//! The dialogue of AUTH, RFC 4954 §4, in the words of the patched builds. What it finds out, the parent checks.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

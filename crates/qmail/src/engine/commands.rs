@@ -130,7 +130,7 @@ impl Engine {
         }
     }
 
-    /// The door must know only if there was something to drop.
+    /// The parent must know only if there was something to drop.
     fn rset<'i>(&mut self) -> Option<Turn<'i>> {
         let limit = self.settings.limits.resets;
         if self.tallies.resets.one_more(limit) {

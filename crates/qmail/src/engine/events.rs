@@ -1,9 +1,9 @@
-//! What the engine says to the shell and to the door, and what the door says back.
+//! What the engine says to the shell and to the parent, and what the parent says back.
 
 use super::AuthAsk;
 use gatepost_smtp::envelope::{Abandoned, CloseReason, Then};
 
-/// What the octets mean to the shell and to the door.
+/// What the octets mean to the shell and to the parent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// All input is consumed: flush the output, then read more. While an answer is due nothing is consumed.
@@ -70,7 +70,7 @@ pub enum Phase {
     Closed,
 }
 
-/// What the door says to what it was asked.
+/// What the parent says to what it was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer<'a> {
     /// The reply, one or more lines with their CRLF. Empty: the usual one, which exists for [`Then::Go`] (but not to

@@ -1,5 +1,5 @@
 //! qmail-smtpd's dialect of SMTP: octets in, events and replies out. It parses, and decides nothing about anyone: the
-//! process beside it, the door, does, and runs the queue program.
+//! process beside it, the parent, does, and runs the queue program.
 //!
 //! ```text
 //! greeting ─► HELO? ─► MAIL? RCPT?… ─► DATA? ─► Content ─► Commit? ──► command …
@@ -51,7 +51,7 @@ use tallies::Tallies;
 /// Replies are held back from growing beyond this: [`Event::Flush`].
 const OUTPUT_MAX: usize = 4096;
 
-/// What the door was asked.
+/// What the parent was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Question {
     Greeting,
@@ -320,7 +320,7 @@ impl Engine {
         }
     }
 
-    /// TLS is up: everything the client said in clear is forgotten, RFC 3207 §4.2, AUTH too. The door must forget as well.
+    /// TLS is up: everything the client said in clear is forgotten, RFC 3207 §4.2, AUTH too. The parent must forget as well.
     /// Before the greeting if TLS is implicit.
     pub fn tls_established(&mut self) {
         self.tls = true;

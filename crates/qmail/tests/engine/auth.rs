@@ -63,7 +63,7 @@ fn auth_is_offered_and_spoken() {
 }
 
 #[test]
-fn the_door_refuses_credentials() {
+fn the_parent_refuses_credentials() {
     check([
         row("no", &format!("{PLAIN}MAIL|"), &format!("{CHECK}; MAIL "), "535 authentication failed (#5.7.1)|250 ok|")
             .told(&[(CHECK, "", Then::Refused)])

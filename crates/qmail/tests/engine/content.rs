@@ -4,7 +4,7 @@ use gatepost_qmail::engine::data::{Piece, Scanner};
 use gatepost_qmail::engine::{AuthOffer, BareLf, Settings};
 use proptest::prelude::*;
 
-use crate::door::run;
+use crate::parent::run;
 use crate::reference::{self, Ending};
 
 fn scan(input: &[u8], cuts: &[usize], bare_lf: BareLf) -> (Vec<u8>, Ending) {

@@ -3,7 +3,7 @@
 use gatepost_qmail::engine::{Answer, Engine, Event, Limits, Phase, Settings, exit_status};
 use gatepost_smtp::envelope::{CloseReason, Then};
 
-use crate::door::{Session, run};
+use crate::parent::{Session, run};
 
 fn text(output: &[u8]) -> String {
     String::from_utf8_lossy(output).into_owned()

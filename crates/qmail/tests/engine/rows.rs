@@ -6,7 +6,7 @@ use gatepost_qmail::engine::{Answer, BareLf, Engine, Event, Phase, Settings, exi
 use gatepost_qmail::replies;
 use gatepost_smtp::envelope::{CloseReason, Then};
 
-use crate::door::{Record, Told, run};
+use crate::parent::{Record, Told, run};
 
 pub(crate) struct Row {
     vector: &'static str,
@@ -237,7 +237,7 @@ fn a84_everything_in_one_write() {
 }
 
 #[test]
-fn the_door_decides() {
+fn the_parent_decides() {
     const NO: &str = "553 sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)\r\n";
     check([
         row(

@@ -1,9 +1,9 @@
-//! Session and door, when one connection is all there is: `gatepost qmail-smtpd` under tcpserver, inetd or systemd.
+//! Session and parent, when one connection is all there is: `gatepost qmail-smtpd` under tcpserver, inetd or systemd.
 //!
-//! The door is the process that was started: it decides by qmail's control files, runs the queue program and holds the
-//! key. The session is its forked, jailed child: it parses, and sends the client what the door says, octet for octet.
+//! The parent is the process that was started: it decides by qmail's control files, runs the queue program and holds the
+//! key. The session is its forked, jailed child: it parses, and sends the client what the parent says, octet for octet.
 //!
-//! | in state | the session may send | the door answers |
+//! | in state | the session may send | the parent answers |
 //! |---|---|---|
 //! | newborn | `Jail` | `Reply`, unless the jail was not entered: [`Then::Refused`] means that TLS can't be had |
 //! | any but content | `Helo`, `Challenge`, `Auth`, `Reset`, `Bye` | `Reply`, `Reply`, `Reply`, –, – |
@@ -48,7 +48,7 @@ fields! {
 }
 
 tagged! {
-    /// Session to door.
+    /// Session to parent.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum Ask<'a> {
         /// HELO or EHLO, with the argument as sent.
@@ -89,7 +89,7 @@ tagged! {
         },
     }
 
-    /// Door to session.
+    /// Parent to session.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum Answer<'a> {
         /// Lines for the client, each with its CRLF, and what then.

@@ -1,6 +1,6 @@
 //! HELO, MAIL and RCPT: who may send to whom, in qmail-smtpd's order.
 
-use super::{Door, Offence, Say};
+use super::{Offence, Parent, Say};
 use gatepost_program::QueueProgram;
 use gatepost_qmail::queue::{Envelope, EnvelopeError};
 use gatepost_qmail::recipients::{Refusal, max_rcpt};
@@ -35,7 +35,7 @@ pub(super) struct Content {
     pub(super) length: u64,
 }
 
-impl Door {
+impl Parent {
     pub(super) fn helo(&mut self, name: &[u8]) -> Say {
         self.forget_transaction();
         self.helo = Some(name.to_vec());

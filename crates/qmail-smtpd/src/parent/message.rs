@@ -1,7 +1,7 @@
 //! DATA to its end: the queue program at work, and the one place where an envelope becomes complete.
 
 use super::envelope::Content;
-use super::{Door, Offence, Say};
+use super::{Offence, Parent, Say};
 use gatepost_program::Verdict;
 use gatepost_qmail::program::Ended;
 use gatepost_qmail::queue::{self, CustomText};
@@ -11,7 +11,7 @@ use gatepost_qmail::text::shown;
 use gatepost_smtp::envelope::Abandoned;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-impl Door {
+impl Parent {
     pub(super) fn in_content(&self) -> bool {
         self.transaction.as_ref().is_some_and(|t| t.content.is_some())
     }

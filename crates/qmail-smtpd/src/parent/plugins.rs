@@ -1,6 +1,6 @@
 //! qmail-spp: the admin's plugins at each step.
 
-use super::{Door, Programs, Say};
+use super::{Parent, Programs, Say};
 use gatepost_qmail::environment::Environment;
 use gatepost_qmail::replies::{self, Reply};
 use gatepost_qmail::spp::{self, Facts, Outcome, Phase, Plugin, Plugins, Run};
@@ -99,7 +99,7 @@ fn lines<'a>(replies: impl Iterator<Item = &'a Reply>) -> Vec<u8> {
     replies.flat_map(|reply| format!("{reply}\r\n").into_bytes()).collect()
 }
 
-impl Door {
+impl Parent {
     fn ask_about(&mut self, phase: Phase, facts: Facts<'_>) -> Result<Passed, Say> {
         self.plugins.ask(phase, facts, &mut self.environment, &self.programs).map_err(|stopped| {
             if let Some(why) = stopped.warning {

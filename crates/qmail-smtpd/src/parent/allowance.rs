@@ -1,7 +1,7 @@
 //! What a session may ask for. The engine's own limits keep every client far below; only a session that an attacker controls
 //! gets there, and it must not run programs, have signatures made or fill a log without end.
 
-use gatepost_wire::door::Ask;
+use gatepost_wire::parent::Ask;
 
 /// Questions that may start programs or read tables, HELO, MAIL, RCPT, DATA and their like, since the last message that the
 /// queue program accepted. Not in all: a client may send any number of messages in one connection.
@@ -67,7 +67,7 @@ fn take(left: &mut u32) -> bool {
 mod tests {
     use super::*;
     use gatepost_smtp::envelope::Mechanism;
-    use gatepost_wire::door::Auth;
+    use gatepost_wire::parent::Auth;
 
     const JAIL: Ask<'_> = Ask::Jail { entered: true, text: b"" };
     const AUTH: Ask<'_> = Ask::Auth(Auth { mechanism: Mechanism::Plain, user: b"u", password: b"p", challenge: b"" });

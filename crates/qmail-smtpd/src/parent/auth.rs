@@ -1,15 +1,15 @@
 //! AUTH: the checker that the admin named says yes or no.
 
 use super::message::now;
-use super::{Door, Offence, Say};
+use super::{Offence, Parent, Say};
 use gatepost_qmail::auth::{self, REFUSAL_DELAY};
 use gatepost_qmail::replies;
 use gatepost_qmail::spp::Phase;
 use gatepost_smtp::envelope::{Mechanism, Then};
-use gatepost_wire::door::Auth;
+use gatepost_wire::parent::Auth;
 use std::time::Duration;
 
-impl Door {
+impl Parent {
     /// A challenge for CRAM-MD5. Kept here: what the session says it was is not believed.
     pub(super) fn challenge(&mut self) -> Result<Say, Offence> {
         if !self.takes(Mechanism::CramMd5) {

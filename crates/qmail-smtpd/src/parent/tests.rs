@@ -1,8 +1,8 @@
-//! What an owned session can make of the door: nothing that its client could not have had.
+//! What an owned session can make of the parent: nothing that its client could not have had.
 
-use super::{Door, Offence, Programs};
+use super::{Offence, Parent, Programs};
 use crate::record::Record;
-use crate::{DoorEnd, SessionEnd};
+use crate::{ParentEnd, SessionEnd};
 use gatepost_channel::{End, Inbox};
 use gatepost_program::Inherited;
 use gatepost_qmail::auth::{Checker, SmtpAuth};
@@ -12,7 +12,7 @@ use gatepost_qmail::controls::Controls;
 use gatepost_qmail::environment::Environment;
 use gatepost_qmail::switches::Switches;
 use gatepost_smtp::envelope::Mechanism;
-use gatepost_wire::door::{Answer, Ask, Auth};
+use gatepost_wire::parent::{Answer, Ask, Auth};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -45,8 +45,8 @@ impl Home for Files {
     }
 }
 
-/// A door whose checker says yes to everything.
-pub(crate) fn door(variables: &[(&str, &str)], plugins: &'static str) -> Door {
+/// A parent whose checker says yes to everything.
+pub(crate) fn parent(variables: &[(&str, &str)], plugins: &'static str) -> Parent {
     let environment: Environment = variables.iter().copied().collect();
     let controls = Controls::read(&Files(plugins), &environment, &Switches::default()).unwrap().0;
     let checker = Checker { program: b"/bin/true", arguments: Vec::new(), host: None };
@@ -58,28 +58,28 @@ pub(crate) fn door(variables: &[(&str, &str)], plugins: &'static str) -> Door {
         checker: vec![checker.program.to_vec()],
         auth_host: None,
     };
-    let mut door = Door::new(Files(plugins), controls, environment, programs, Record::new(false));
-    door.offer = SmtpAuth::read(&door.environment, Some(&checker));
-    door
+    let mut parent = Parent::new(Files(plugins), controls, environment, programs, Record::new(false));
+    parent.offer = SmtpAuth::read(&parent.environment, Some(&checker));
+    parent
 }
 
 struct Owned {
-    door: Door,
+    parent: Parent,
     ours: SessionEnd,
-    theirs: DoorEnd,
+    theirs: ParentEnd,
 }
 
 impl Owned {
     fn new(variables: &[(&str, &str)], plugins: &'static str) -> Self {
         let (ours, theirs) = End::pair().unwrap();
-        let mut owned = Self { door: door(variables, plugins), ours, theirs };
+        let mut owned = Self { parent: parent(variables, plugins), ours, theirs };
         assert_eq!(owned.says(Ask::Jail { entered: true, text: b"" }), "-");
         owned
     }
 
-    /// Says it, and hears the reply's code; `-` for the usual one, `!` when the door has closed instead.
+    /// Says it, and hears the reply's code; `-` for the usual one, `!` when the parent has closed instead.
     fn says(&mut self, ask: Ask<'_>) -> String {
-        match self.door.hear(&self.ours, ask) {
+        match self.parent.hear(&self.ours, ask) {
             Err(Offence::Untimely) => return "!".into(),
             Err(other) => panic!("{other}"),
             Ok(_) => {}
@@ -102,10 +102,10 @@ const fn login(mechanism: Mechanism, user: &'static [u8], password: &'static [u8
 #[test]
 fn p3_an_owned_session_does_not_outlive_its_client() {
     let mut owned = Owned::new(&[], "");
-    owned.door.silence = Duration::from_millis(1);
-    let (client, door) = UnixStream::pair().unwrap();
+    owned.parent.silence = Duration::from_millis(1);
+    let (client, parent) = UnixStream::pair().unwrap();
     drop(client);
-    let served = owned.door.serve(&owned.ours, door.as_fd());
+    let served = owned.parent.serve(&owned.ours, parent.as_fd());
     assert!(matches!(served, Err(Offence::Deserted)), "{served:?}");
 }
 
@@ -136,7 +136,7 @@ fn p4_auth_is_what_the_admin_offers_and_nothing_is_empty() {
     ] {
         let mut owned = Owned::new(&[("SMTPAUTH", offer)], "");
         assert_eq!(owned.says(ask), said, "SMTPAUTH={offer} {ask:?}");
-        assert_eq!(owned.door.may_relay(), said == "-", "SMTPAUTH={offer} {ask:?}");
+        assert_eq!(owned.parent.may_relay(), said == "-", "SMTPAUTH={offer} {ask:?}");
     }
     let mut owned = Owned::new(&[("SMTPAUTH", "cram")], "");
     assert!(owned.says(Ask::Challenge).starts_with('<'));

@@ -1,4 +1,4 @@
-//! A door that says what it is told to say, and writes down what it was asked.
+//! A parent that says what it is told to say, and writes down what it was asked.
 
 use gatepost_qmail::engine::{Answer, AuthAsk, Engine, Event, Phase, Settings};
 use gatepost_smtp::envelope::Then;

@@ -1,7 +1,7 @@
-//! STARTTLS: the door is the keyholder. Keys are read after the session has been forked: no page of its memory has ever held
+//! STARTTLS: the parent is the keyholder. Keys are read after the session has been forked: no page of its memory has ever held
 //! one (P5).
 
-use super::{Door, Offence, Say};
+use super::{Offence, Parent, Say};
 use crate::SessionEnd;
 use crate::home::{self, Control};
 use gatepost_channel::{ChannelError, End, Inbox};
@@ -10,7 +10,7 @@ use gatepost_smtp::envelope::Tls;
 use gatepost_tls::TlsError;
 use gatepost_tls::pair::Pair;
 use gatepost_tls::sign::{Budget, Keys};
-use gatepost_wire::door::{Answer, PAIRS_MAX};
+use gatepost_wire::parent::{Answer, PAIRS_MAX};
 use gatepost_wire::sign::{Signature, TO_SIGN_MAX};
 use gatepost_wire::slice::Chain;
 use gatepost_wire::{FRAME_MAX, KeyholderToSession, SessionToKeyholder};
@@ -46,7 +46,7 @@ impl fmt::Display for Unavailable {
     }
 }
 
-impl Door {
+impl Parent {
     /// Reads the pairs, if TLS is to be offered: what can't be used must not be offered, or a sender that insists on TLS comes
     /// back for ever. False: it can't be had.
     pub(super) fn prepare_tls(&mut self) -> bool {

@@ -1,4 +1,4 @@
-//! The door: the process that was started. It decides by qmail's control files and runs qmail's programs; of what the client
+//! The parent: the process that was started. It decides by qmail's control files and runs qmail's programs; of what the client
 //! says it hears what the session tells, in bounded, typed messages, and holds each against the state it is in.
 
 mod allowance;
@@ -30,18 +30,18 @@ use gatepost_smtp::envelope::Tls;
 use gatepost_smtp::envelope::{CloseReason, Then};
 use gatepost_sys::wait;
 use gatepost_tls::sign::Keys;
-use gatepost_wire::door::{Answer, Ask, LINES_MAX};
+use gatepost_wire::parent::{Answer, Ask, LINES_MAX};
 use gatepost_wire::slice::Chain;
 use gatepost_wire::{FRAME_MAX, WireError};
 use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-/// After so much silence of the session the door looks whether there still is a client: an owned session could otherwise
+/// After so much silence of the session the parent looks whether there still is a client: an owned session could otherwise
 /// keep a place of tcpserver's for as long as a session may last.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// Why the door has closed the channel. Whatever the session was about to say is not heard.
+/// Why the parent has closed the channel. Whatever the session was about to say is not heard.
 #[derive(Debug)]
 pub(crate) enum Offence {
     /// The channel broke, or brought what is no message.
@@ -135,7 +135,7 @@ fn last_words(session: &SessionEnd, mut inbox: Inbox) -> String {
 
 /// What holds for the one connection.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct Parent {
     /// Where the lists lie.
     home: Box<dyn Home>,
     pub(crate) controls: Controls,
@@ -168,7 +168,7 @@ pub(crate) struct Door {
     silence: Duration,
 }
 
-impl Door {
+impl Parent {
     pub(crate) fn new(
         home: impl Home + 'static,
         controls: Controls,
@@ -219,7 +219,7 @@ impl Door {
                 Err(ChannelError::Closed) => return Ok(()),
                 Err(e) => return Err(e.into()),
             }
-            for ask in messages::<gatepost_wire::SessionToDoor>(&inbox) {
+            for ask in messages::<gatepost_wire::SessionToParent>(&inbox) {
                 let ask = match ask {
                     // No frame begins so: what the standard library says of an end.
                     Err(WireError::Version) => return Err(Offence::Died(last_words(session, inbox))),
@@ -313,7 +313,7 @@ impl Door {
         }
     }
 
-    /// The line to the client is in clear, so that the door may have a last word when the session cannot.
+    /// The line to the client is in clear, so that the parent may have a last word when the session cannot.
     pub(crate) fn in_clear(&self) -> bool {
         // With a superserver the line may have moved to other descriptors before the session could say so.
         !self.shaking && !self.encrypted && !self.environment.has("SSLCTLFD")
