@@ -3,7 +3,7 @@
 use crate::profile::Profile;
 use gatepost_smtp::server::Leniency;
 use gatepost_wire::network::Network;
-use gatepost_wire::slice::{Dialect, Identity, TlsMode};
+use gatepost_wire::slice::{Connect, Dialect, Identity, TlsMode};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -128,6 +128,22 @@ pub struct Backend {
     pub reply_timeout: Duration,
 }
 
+impl Backend {
+    /// What stands at `connect`, by what its profile says of it.
+    #[must_use]
+    pub fn new(profile: Profile, connect: Connect) -> Self {
+        Self {
+            profile,
+            dialect: profile.dialect(),
+            identity: profile.identities(&connect).first().copied().unwrap_or(Identity::None),
+            connect: vec![connect],
+            queue: None,
+            relay_proof: profile.can_be_asked(),
+            reply_timeout: REPLY_TIMEOUT,
+        }
+    }
+}
+
 /// A queue program and by whom it is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Queue {
@@ -150,15 +166,6 @@ pub enum QueueUser {
     Account(String),
     /// This id, user and group alike; never 0.
     Id(u32),
-}
-
-/// Where a backend listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Connect {
-    /// A unix socket; absolute, 107 octets at most.
-    Unix(PathBuf),
-    /// An address and port.
-    Tcp(SocketAddr),
 }
 
 /// `[limits]`.

@@ -1,6 +1,6 @@
 //! Backend profiles: what each kind of MTA speaks and how it can be told who the client is.
 
-use crate::facts::Connect;
+use crate::Connect;
 use gatepost_wire::slice::{Dialect, Identity};
 
 /// What stands behind us.

@@ -1,6 +1,6 @@
 //! Values that are written as text: sizes, durations, names, paths, where a backend listens.
 
-use crate::facts::Connect;
+use crate::Connect;
 use crate::fault::Wrong;
 use gatepost_policy::relay::{DomainFault, check_domain, check_entry};
 use gatepost_wire::network::{Network, NetworkFault};

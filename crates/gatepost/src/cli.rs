@@ -1,14 +1,15 @@
 //! The command line: names that scripts and other programs use.
 
-use crate::{log, plan, trial};
+use crate::{log, trial};
 use clap::{Args, Parser, Subcommand};
+use gatepost_config::Config;
 use gatepost_jail::audit::{self, Expectations};
 use gatepost_launcher::LauncherError;
 use gatepost_launcher::fitness::{Fitness, Level};
 use gatepost_launcher::plan::Plan;
 use gatepost_wire::slice::Dialect;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// A privilege-separated SMTP front end: stands between port 25 and your mail server.
@@ -101,10 +102,15 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-fn serve(path: &std::path::Path) -> ExitCode {
+/// Reads a configuration. The error is the whole list of its mistakes, ready to be shown.
+fn plan_of(path: &Path) -> Result<Plan, String> {
+    Config::load(path).map(Plan::from).map_err(|faults| faults.to_string())
+}
+
+fn serve(path: &Path) -> ExitCode {
     log::begin();
-    match plan::from_file(path) {
-        Ok(plan) => launch(plan, &|| plan::from_file(path), &|_| {}),
+    match plan_of(path) {
+        Ok(plan) => launch(plan, &|| plan_of(path), &|_| {}),
         Err(faults) => fail(&faults),
     }
 }
@@ -141,8 +147,8 @@ pub(crate) fn fail(why: &str) -> ExitCode {
 
 /// What can be known before serving, of which what only a start can tell is told by a start without clients. Changes
 /// nothing. Exit status 0: ready; 1: will not serve; 2: serves, but somebody should look.
-fn check(path: &std::path::Path) -> ExitCode {
-    let plan = match plan::from_file(path) {
+fn check(path: &Path) -> ExitCode {
+    let plan = match plan_of(path) {
         Ok(plan) => plan,
         Err(faults) => return fail(&faults),
     };
@@ -164,7 +170,7 @@ fn check(path: &std::path::Path) -> ExitCode {
     }
     // Where the system does not fit the configuration no role would get far.
     if fitness.faults().is_empty() {
-        let proof = match (plan.backend.dialect, plan.backend.relay_proof) {
+        let proof = match (plan.config.backend.dialect, plan.config.backend.relay_proof) {
             (Dialect::Qmqp, _) => {
                 "takes messages from us, for whomever they are: what may pass is said by [relay] alone"
             }
@@ -221,9 +227,9 @@ fn audit(args: &AuditArgs) -> ExitCode {
             }
         }
     }
-    let expected = match args.config.as_deref().map(plan::from_file) {
+    let expected = match args.config.as_deref().map(plan_of) {
         None => Expectations::default(),
-        Some(Ok(plan)) => Expectations::default().with_session_data(plan.limits.data),
+        Some(Ok(plan)) => Expectations::default().with_session_data(plan.config.limits.data),
         Some(Err(faults)) => return fail(&faults),
     };
     let rows = audit::rows(facts, &expected);

@@ -4,7 +4,6 @@
 mod cli;
 mod log;
 mod names;
-mod plan;
 mod roles;
 mod trial;
 

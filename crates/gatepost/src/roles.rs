@@ -1,13 +1,13 @@
 //! A role begins here, executed by the launcher as `gatepost role NAME`.
 
-use gatepost_jail::Newborn;
+use gatepost_jail::Unjailed;
 use gatepost_role::RoleError;
 use gatepost_wire::control::Role;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// A role's whole life.
-fn life(role: Role) -> fn(Newborn) -> Result<(), RoleError> {
+fn life(role: Role) -> fn(Unjailed) -> Result<(), RoleError> {
     match role {
         Role::Listener => gatepost_listener::run,
         Role::Nursery => gatepost_session::run_nursery,
@@ -22,7 +22,7 @@ fn life(role: Role) -> fn(Newborn) -> Result<(), RoleError> {
 pub(crate) fn run(name: Option<OsString>) -> ExitCode {
     crate::log::begin();
     match gatepost_role::begin(name.as_deref()) {
-        Ok((role, newborn)) => match life(role)(newborn) {
+        Ok((role, unjailed)) => match life(role)(unjailed) {
             Ok(()) => ExitCode::SUCCESS,
             Err(why) => fail(role.name(), &why),
         },

@@ -1,11 +1,12 @@
 //! `gatepost try`: the main job at once, with nothing prepared.
 
 use crate::cli::{TryArgs, fail};
+use gatepost_config::{Backend, Config, Connect, Jail, Limits, Listen, Profile, Relay, Tls, TlsMode, Users};
 use gatepost_launcher::fitness::Fitness;
-use gatepost_launcher::plan::{Backend, Connect, Limits, Listen, PairSource, Plan, Receiver, Relax, Users};
+use gatepost_launcher::plan::{Plan, Receiver, Trial};
 use gatepost_smtp::server::Leniency;
 use gatepost_sys::process;
-use gatepost_wire::slice::{Dialect, Ground, Identity, TlsMode};
+use gatepost_wire::slice::Ground;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -55,38 +56,20 @@ fn plan(args: &TryArgs) -> Result<Plan, String> {
         }
     };
     let (certificate, key) = self_signed()?;
-    Ok(Plan {
+    let config = Config {
         hostname: HOSTNAME.to_owned(),
         spool,
         users: Users::From(FIRST_ID),
         listen: vec![Listen { address: args.listen, v6only: false, tls: TlsMode::StartTls }],
-        pairs: vec![PairSource::Memory { certificate, key }],
-        tls_required: false,
-        tls13_only: false,
-        leniency: Leniency::default(),
-        domains: Vec::new(),
-        any_domain: true,
-        clients: Vec::new(),
+        tls: Tls::default(),
+        relay: Relay::default(),
         backend,
-        limits: Limits {
-            data: 1 << 20,
-            sessions: 100,
-            sessions_per_address: 100,
-            // Whoever tries what abuse comes to is not to be locked out.
-            offences: 0,
-            message_size: 50 << 20,
-            recipients: 1000,
-            hops: 100,
-            command_timeout: 300,
-            content_timeout: 300,
-            minimum_rate: 100,
-            session_time: 3600,
-        },
-        relax: Relax::default(),
-        receiver,
-        trial: true,
-        rehearsal: false,
-    })
+        smtp: Leniency::default(),
+        // Whoever tries what abuse comes to is not to be locked out.
+        limits: Limits { sessions: 100, sessions_per_address: 100, offences: 0, ..Limits::default() },
+        jail: Jail::default(),
+    };
+    Ok(Plan { config, trial: Some(Trial { certificate, key }), receiver, rehearsal: false })
 }
 
 fn make(path: &Path, mode: u32) -> Result<(), String> {
@@ -121,14 +104,8 @@ fn maildir_backend(dir: &Path) -> Result<(Backend, Receiver), String> {
             std::os::unix::fs::lchown(path, Some(id), Some(id)).map_err(|e| format!("{}: {e}", path.display()))?;
         }
     }
-    let backend = Backend {
-        dialect: Dialect::Lmtp,
-        identity: Identity::None,
-        connect: vec![Connect::Unix(socket_dir.join("lmtp"))],
-        relay_proof: false,
-        queue: None,
-        reply_timeout: 60,
-    };
+    let connect = Connect::Unix(socket_dir.join("lmtp"));
+    let backend = Backend { relay_proof: false, ..Backend::new(Profile::Lmtp, connect) };
     Ok((backend, Receiver { maildir, socket_dir }))
 }
 
@@ -142,14 +119,7 @@ fn smtp_backend(text: &str, relay_proof: bool) -> Result<Backend, String> {
         ),
         _ => return Err(format!("--smtp {text}: write unix:/absolute/path or tcp:ADDRESS:PORT")),
     };
-    Ok(Backend {
-        dialect: Dialect::Smtp,
-        identity: Identity::None,
-        connect: vec![connect],
-        relay_proof,
-        queue: None,
-        reply_timeout: 540,
-    })
+    Ok(Backend { relay_proof, ..Backend::new(Profile::Smtp, connect) })
 }
 
 fn self_signed() -> Result<(Vec<u8>, Vec<u8>), String> {

@@ -37,7 +37,7 @@ mod tests;
 
 use backend::Timeouts;
 use gatepost_channel::AsyncEnd;
-use gatepost_jail::Newborn;
+use gatepost_jail::Unjailed;
 use gatepost_role::RoleError;
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::HandoffSlice;
@@ -55,11 +55,11 @@ type SessionEnd = AsyncEnd<HandoffToSession, SessionToHandoff>;
 ///
 /// # Errors
 /// [`RoleError`].
-pub fn run(newborn: Newborn) -> Result<(), RoleError> {
-    let slice: HandoffSlice = newborn.slice()?;
+pub fn run(unjailed: Unjailed) -> Result<(), RoleError> {
+    let slice: HandoffSlice = unjailed.slice()?;
     let timeouts = Timeouts::new(Duration::from_secs(slice.reply_timeout.into()));
     let shared = Shared::new(&slice, timeouts)?;
-    let entered = newborn.enter(Role::Handoff)?;
+    let entered = unjailed.enter(Role::Handoff)?;
     if !slice.spool.is_empty() {
         shared.prepare_spool()?;
     }

@@ -5,11 +5,11 @@ use crate::prove;
 use crate::{ControlEnd, JailError};
 use gatepost_sys::confine::{self, Bind};
 use gatepost_sys::filter::Filter;
-use gatepost_sys::landlock::{self, Enforced, Trial};
+use gatepost_sys::landlock::{self, Enforced, Trial, Use};
 use gatepost_sys::limits::{self, Limit};
 use gatepost_sys::{fds, process, signal, wait};
 use gatepost_wire::control::{Report, Role};
-use gatepost_wire::slice::{Birth, Ground, Slice};
+use gatepost_wire::slice::{Access, Ground, Setup, Slice};
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -17,31 +17,32 @@ use std::time::Duration;
 
 /// The descriptor number of the channel to the launcher in a role that was just started.
 pub const CONTROL_FD: i32 = 3;
-/// The descriptor number of the role's slice of the configuration.
-pub const BIRTH_FD: i32 = 4;
+/// The descriptor number of its [`Setup`].
+pub const SETUP_FD: i32 = 4;
 
 /// A role process that was just started: it has given up nothing yet but what the launcher took.
 #[derive(Debug)]
-pub struct Newborn {
+pub struct Unjailed {
     pub(crate) control: ControlEnd,
-    pub(crate) birth: Birth,
+    pub(crate) setup: Setup,
 }
 
-impl Newborn {
+impl Unjailed {
     /// The first act of a role: every descriptor that is not in the plan is closed, what it is told is read.
     ///
     /// # Errors
     /// When not started by the launcher.
     pub fn take() -> Result<Self, JailError> {
-        let born = |step| move |e| JailError::Step { step, cause: e };
-        fds::close_from(BIRTH_FD.unsigned_abs() + 1).map_err(born("close the descriptors that are not in the plan"))?;
+        let failed = |step| move |e| JailError::Step { step, cause: e };
+        fds::close_from(SETUP_FD.unsigned_abs() + 1)
+            .map_err(failed("close the descriptors that are not in the plan"))?;
         let mut bytes = Vec::new();
-        let memory = fds::inherited(BIRTH_FD).map_err(|_| JailError::NotLaunched)?;
+        let memory = fds::inherited(SETUP_FD).map_err(|_| JailError::NotLaunched)?;
         std::fs::File::from(memory).read_to_end(&mut bytes).map_err(|_| JailError::NotLaunched)?;
         let control = fds::inherited(CONTROL_FD).map_err(|_| JailError::NotLaunched)?;
-        let birth = Birth::from_bytes(&bytes).map_err(|_| JailError::NotLaunched)?;
+        let setup = Setup::from_bytes(&bytes).map_err(|_| JailError::NotLaunched)?;
         process::set_umask(0o077);
-        Ok(Self { control: ControlEnd::from_fd(control), birth })
+        Ok(Self { control: ControlEnd::from_fd(control), setup })
     }
 
     /// The role's slice of the configuration.
@@ -49,7 +50,7 @@ impl Newborn {
     /// # Errors
     /// [`JailError::NotLaunched`]: it was made for another role.
     pub fn slice<S: Slice>(&self) -> Result<S, JailError> {
-        S::from_bytes(&self.birth.slice).map_err(|_| JailError::NotLaunched)
+        S::from_bytes(&self.setup.slice).map_err(|_| JailError::NotLaunched)
     }
 
     /// Enters the jail of `role` and proves it: all but the system call filter, so that a runtime can still be made.
@@ -58,12 +59,12 @@ impl Newborn {
     /// The step that failed, or the proof that did not hold.
     pub fn enter(self, role: Role) -> Result<Entered, JailError> {
         let profile = profile::of(role);
-        let birth = &self.birth;
-        set_limits(birth)?;
-        leave_the_file_tree(birth)?;
+        let setup = &self.setup;
+        set_limits(setup)?;
+        leave_the_file_tree(setup)?;
         step("empty the bounding and ambient sets", confine::drop_bounding())?;
-        if birth.ground == Ground::Root {
-            let user = confine::become_user(birth.uid, birth.gid, &birth.groups);
+        if setup.ground == Ground::Root {
+            let user = confine::become_user(setup.uid, setup.gid, &setup.groups);
             step("become the role's user", user)?;
         }
         step("give up all capabilities", confine::drop_permitted())?;
@@ -72,9 +73,9 @@ impl Newborn {
         process::refuse_exec_gain();
         step("ask to die with the parent", process::die_with_parent())?;
         check_parent(&self.control)?;
-        restrict_by_landlock(profile, birth)?;
-        prove::all(profile, birth)?;
-        Ok(Entered { control: self.control, profile, data: birth.data })
+        restrict_by_landlock(setup)?;
+        prove::all(profile, setup)?;
+        Ok(Entered { control: self.control, profile, data: setup.data })
     }
 }
 
@@ -87,27 +88,27 @@ pub struct Outside {
     pub control: ControlEnd,
 }
 
-impl Newborn {
+impl Unjailed {
     /// Gives up what the queue role can, proves it, and asks the launcher to look. Needs root to have started it. `real` is its real user; the effective
-    /// one and the group are those of its birth.
+    /// one and the group are those of its setup.
     ///
     /// # Errors
     /// The step that failed, or the proof that did not hold.
     pub fn stay_outside(self, real: u32) -> Result<Outside, JailError> {
-        let birth = &self.birth;
+        let setup = &self.setup;
         for (limit, value) in
-            [(Limit::OpenFiles, birth.open_files), (Limit::FileSize, birth.file_size), (Limit::Core, 0)]
+            [(Limit::OpenFiles, setup.open_files), (Limit::FileSize, setup.file_size), (Limit::Core, 0)]
         {
             step("set resource limits", limits::set(limit, value))?;
         }
         step("empty the bounding and ambient sets", confine::drop_bounding())?;
-        step("become the queue's users", confine::become_users(real, birth.uid, birth.gid))?;
+        step("become the queue's users", confine::become_users(real, setup.uid, setup.gid))?;
         step("give up all capabilities", confine::drop_permitted())?;
         step("set no_new_privs", process::set_no_new_privs())?;
         step("become undumpable", process::set_undumpable())?;
         step("ask to die with the parent", process::die_with_parent())?;
         check_parent(&self.control)?;
-        prove::outside(birth, real)?;
+        prove::outside(setup, real)?;
         self.control.tell(&Report::Jailed).map_err(|_| JailError::NotLaunched)?;
         Ok(Outside { control: self.control })
     }
@@ -117,13 +118,13 @@ pub(crate) fn step<T>(step: &'static str, result: std::io::Result<T>) -> Result<
     result.map_err(|cause| JailError::Step { step, cause })
 }
 
-fn set_limits(birth: &Birth) -> Result<(), JailError> {
+fn set_limits(setup: &Setup) -> Result<(), JailError> {
     step("ignore SIGXFSZ", signal::ignore_file_size())?;
     for (limit, value) in [
-        (Limit::Data, birth.data),
-        (Limit::OpenFiles, birth.open_files),
-        (Limit::Processes, birth.processes),
-        (Limit::FileSize, birth.file_size),
+        (Limit::Data, setup.data),
+        (Limit::OpenFiles, setup.open_files),
+        (Limit::Processes, setup.processes),
+        (Limit::FileSize, setup.file_size),
         (Limit::Core, 0),
     ] {
         step("set resource limits", limits::set(limit, value))?;
@@ -131,17 +132,17 @@ fn set_limits(birth: &Birth) -> Result<(), JailError> {
     Ok(())
 }
 
-fn leave_the_file_tree(birth: &Birth) -> Result<(), JailError> {
-    let anchor = Path::new(&birth.anchor);
-    if !birth.namespaces {
-        return step("change the root directory", confine::change_root(anchor));
+fn leave_the_file_tree(setup: &Setup) -> Result<(), JailError> {
+    if !setup.namespaces {
+        return step("change the root directory", confine::change_root(&setup.anchor));
     }
-    let binds: Vec<Bind<'_>> = birth
-        .binds
-        .iter()
-        .map(|(outside, inside, writable)| Bind { outside: Path::new(outside), inside, writable: *writable })
-        .collect();
-    step("replace the file tree by an empty root", confine::empty_root(anchor, &binds))
+    let binds = setup.directories.iter().map(|directory| Bind {
+        outside: &directory.outside,
+        inside: &directory.inside,
+        writable: directory.access != Access::Sockets,
+    });
+    let binds: Vec<Bind<'_>> = binds.collect();
+    step("replace the file tree by an empty root", confine::empty_root(&setup.anchor, &binds))
 }
 
 /// The signal for a parent's end is sent only for an end after it was asked for. A closed channel tells of an earlier one.
@@ -153,14 +154,24 @@ fn check_parent(control: &ControlEnd) -> Result<(), JailError> {
 }
 
 /// Landlock, complete and proved; or what the kernel has of it, where the configuration relaxes it.
-fn restrict_by_landlock(profile: &Profile, birth: &Birth) -> Result<(), JailError> {
-    let present: Vec<_> = profile.directories.iter().filter(|(path, _)| Path::new(path).is_dir()).copied().collect();
+fn restrict_by_landlock(setup: &Setup) -> Result<(), JailError> {
+    let inside = setup.directories.iter().map(|d| (Path::new("/").join(&d.inside), purpose(d.access)));
+    // Where the configuration relaxes namespaces the root is the spool, and holds no more than that has.
+    let present: Vec<_> = inside.filter(|(path, _)| path.is_dir()).collect();
     let trial = step("make a socket to try landlock with", Trial::prepare())?;
-    let enforced = step("restrict files and network by landlock", landlock::restrict(&present, &birth.connect_ports))?;
+    let enforced = step("restrict files and network by landlock", landlock::restrict(&present, &setup.connect_ports))?;
     match enforced {
-        Enforced::Fully => prove::landlock(&trial, &birth.connect_ports),
-        Enforced::Partly | Enforced::Not if birth.landlock => Err(JailError::Landlock(enforced)),
+        Enforced::Fully => prove::landlock(&trial, &setup.connect_ports),
+        Enforced::Partly | Enforced::Not if setup.landlock => Err(JailError::Landlock(enforced)),
         Enforced::Partly | Enforced::Not => Ok(()),
+    }
+}
+
+fn purpose(access: Access) -> Use {
+    match access {
+        Access::Files => Use::Files,
+        Access::Sockets => Use::Sockets,
+        Access::FilesAndSockets => Use::FilesAndSockets,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What each role may do, as data; doing it; proving it; auditing a running one.
 //!
-//! The steps of a role: [`Newborn::take`] → read what must be read → [`Newborn::enter`] → make the runtime →
+//! The steps of a role: [`Unjailed::take`] → read what must be read → [`Unjailed::enter`] → make the runtime →
 //! [`Entered::seal`] → serve with [`Jailed`]. The launcher looks from outside (`audit`) before it says `Go`.
 //! A session that serves the only connection of its parent has no launcher and enters by [`Alone::enter`].
 #![forbid(unsafe_code)]
@@ -20,8 +20,8 @@ mod prove;
 
 pub use alone::{Alone, Unmet};
 pub use enter::{
-    BIRTH_FD, CONTROL_FD, Entered, Jailed, JailedSession, Newborn, Outside, SESSION_ADDRESS_SPACE, SESSION_CPU_SECONDS,
-    SESSION_STACK, SessionSeal,
+    CONTROL_FD, Entered, Jailed, JailedSession, Outside, SESSION_ADDRESS_SPACE, SESSION_CPU_SECONDS, SESSION_STACK,
+    SETUP_FD, SessionSeal, Unjailed,
 };
 
 /// A role's end towards the launcher.

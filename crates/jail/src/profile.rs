@@ -2,7 +2,6 @@
 
 use crate::calls::{ACCEPT, BACKEND, BASE, Call, EPOLL, FORK, MAILDIR, SPOOL, TALK, WAIT};
 use gatepost_sys::filter::{Allowed, Filter};
-use gatepost_sys::landlock::Use;
 use gatepost_sys::process::Namespaces;
 use gatepost_wire::control::Role;
 use std::io;
@@ -31,8 +30,6 @@ pub struct Profile {
     pub writes_files: bool,
     /// May fork: RLIMIT_NPROC is the number of sessions instead of 0.
     pub forks: bool,
-    /// Directories inside its root that landlock lets it use.
-    pub directories: &'static [(&'static str, Use)],
     /// Its system calls.
     pub calls: &'static [&'static [Call]],
 }
@@ -53,7 +50,6 @@ pub const PROFILES: [Profile; 6] = [
         open_files: (256, 0),
         writes_files: false,
         forks: false,
-        directories: &[],
         calls: &[BASE, EPOLL, ACCEPT],
     },
     Profile {
@@ -65,7 +61,6 @@ pub const PROFILES: [Profile; 6] = [
         open_files: (32, 0),
         writes_files: true,
         forks: true,
-        directories: &[],
         calls: &[BASE, WAIT, TALK, FORK],
     },
     Profile {
@@ -77,7 +72,6 @@ pub const PROFILES: [Profile; 6] = [
         open_files: (64, 1),
         writes_files: false,
         forks: false,
-        directories: &[],
         calls: &[BASE, WAIT, EPOLL],
     },
     Profile {
@@ -89,7 +83,6 @@ pub const PROFILES: [Profile; 6] = [
         open_files: (128, 4),
         writes_files: true,
         forks: false,
-        directories: &[("/content", Use::Files), ("/backend0", Use::Sockets), ("/backend1", Use::Sockets)],
         calls: &[BASE, EPOLL, BACKEND, SPOOL],
     },
     Profile {
@@ -101,20 +94,18 @@ pub const PROFILES: [Profile; 6] = [
         open_files: (64, 2),
         writes_files: true,
         forks: false,
-        directories: &[("/mail", Use::FilesAndSockets), ("/lmtp", Use::FilesAndSockets)],
         calls: &[BASE, WAIT, EPOLL, SPOOL, MAILDIR],
     },
     Profile {
         role: Role::Queue,
         account: "queue",
         number: 6,
-        // What it runs needs the system as it is, and would inherit all of these: see `Newborn::stay_outside`.
+        // What it runs needs the system as it is, and would inherit all of these: see `Unjailed::stay_outside`.
         namespaces: NONE,
         data: u64::MAX,
         open_files: (64, 2),
         writes_files: true,
         forks: true,
-        directories: &[],
         calls: &[],
     },
 ];

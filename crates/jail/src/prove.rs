@@ -6,13 +6,13 @@ use gatepost_sys::landlock::{self, Trial};
 use gatepost_sys::limits::{self, Limit};
 use gatepost_sys::process::{self, Fork};
 use gatepost_sys::{confine, fds};
-use gatepost_wire::slice::{Birth, Ground};
+use gatepost_wire::slice::{Ground, Setup};
 use std::io::ErrorKind;
 use std::net::UdpSocket;
 
 struct Proof {
     claim: &'static str,
-    holds: fn(&Profile, &Birth) -> bool,
+    holds: fn(&Profile, &Setup) -> bool,
 }
 
 /// What must hold in every jail, in the order in which it is tried.
@@ -36,8 +36,8 @@ const PROOFS: &[Proof] = &[
 ///
 /// # Errors
 /// [`JailError::NotProved`] with the first claim that does not hold.
-pub(crate) fn all(profile: &Profile, birth: &Birth) -> Result<(), JailError> {
-    match PROOFS.iter().find(|proof| !(proof.holds)(profile, birth)) {
+pub(crate) fn all(profile: &Profile, setup: &Setup) -> Result<(), JailError> {
+    match PROOFS.iter().find(|proof| !(proof.holds)(profile, setup)) {
         None => Ok(()),
         Some(failed) => Err(JailError::NotProved { claim: failed.claim }),
     }
@@ -59,22 +59,22 @@ pub(crate) fn landlock(trial: &Trial, ports: &[u16]) -> Result<(), JailError> {
 }
 
 /// A claim about the queue role, and how it is checked: by how the role was started and its real user.
-type OutsideProof = (&'static str, fn(&Birth, u32) -> bool);
+type OutsideProof = (&'static str, fn(&Setup, u32) -> bool);
 
 /// What must hold for the role that has no jail.
 const OUTSIDE: &[OutsideProof] = &[
-    ("no user or group id is root's", |birth, real| ![real, birth.uid, birth.gid].contains(&0)),
+    ("no user or group id is root's", |setup, real| ![real, setup.uid, setup.gid].contains(&0)),
     ("there is no way back to root", |_, _| !confine::can_regain_root()),
     ("all five capability sets are empty", |_, _| confine::has_no_capability()),
     ("no capability can be taken back", |_, _| !confine::can_regain_capability()),
     ("no_new_privs is set", |_, _| process::no_new_privs()),
     ("the process cannot be dumped or traced", |_, _| !process::dumpable()),
     ("root directory and mounts cannot be changed", |_, _| !confine::can_change_root()),
-    ("resource limits are set and cannot be raised", |birth, _| {
-        is(Limit::FileSize, birth.file_size)
-            && is(Limit::OpenFiles, birth.open_files)
+    ("resource limits are set and cannot be raised", |setup, _| {
+        is(Limit::FileSize, setup.file_size)
+            && is(Limit::OpenFiles, setup.open_files)
             && is(Limit::Core, 0)
-            && limits::set(Limit::FileSize, birth.file_size.saturating_add(1)).is_err()
+            && limits::set(Limit::FileSize, setup.file_size.saturating_add(1)).is_err()
     }),
     ("only the planned descriptors are open", |_, _| fds::census(1024) == [0, 1, 2, 3]),
 ];
@@ -83,47 +83,49 @@ const OUTSIDE: &[OutsideProof] = &[
 ///
 /// # Errors
 /// As [`all`].
-pub(crate) fn outside(birth: &Birth, real: u32) -> Result<(), JailError> {
-    match OUTSIDE.iter().find(|(_, holds)| !holds(birth, real)) {
+pub(crate) fn outside(setup: &Setup, real: u32) -> Result<(), JailError> {
+    match OUTSIDE.iter().find(|(_, holds)| !holds(setup, real)) {
         None => Ok(()),
         Some((claim, _)) => Err(JailError::NotProved { claim }),
     }
 }
 
-fn ids_are_own(_: &Profile, birth: &Birth) -> bool {
-    match birth.ground {
-        Ground::Root => birth.uid != 0 && confine::is_wholly(birth.uid, birth.gid),
+fn ids_are_own(_: &Profile, setup: &Setup) -> bool {
+    match setup.ground {
+        Ground::Root => setup.uid != 0 && confine::is_wholly(setup.uid, setup.gid),
         // In a user namespace the one mapped user shows as 0; outside it is the user that started us.
         Ground::User => confine::is_wholly(0, 0),
     }
 }
 
-fn root_is_out_of_reach(_: &Profile, birth: &Birth) -> bool {
-    birth.ground == Ground::User || !confine::can_regain_root()
+fn root_is_out_of_reach(_: &Profile, setup: &Setup) -> bool {
+    setup.ground == Ground::User || !confine::can_regain_root()
 }
 
-fn root_is_as_planned(_: &Profile, birth: &Birth) -> bool {
+fn root_is_as_planned(_: &Profile, setup: &Setup) -> bool {
     let Ok(entries) = std::fs::read_dir("/") else {
         return true; // Landlock does not let us look, so there is nothing to see either.
     };
-    entries.flatten().all(|entry| birth.binds.iter().any(|(_, inside, _)| entry.file_name() == inside.as_str()))
+    entries
+        .flatten()
+        .all(|entry| setup.directories.iter().any(|directory| entry.file_name() == directory.inside.as_str()))
 }
 
-fn limits_hold(profile: &Profile, birth: &Birth) -> bool {
-    is(Limit::Data, birth.data)
-        && is(Limit::OpenFiles, birth.open_files)
-        && is(Limit::FileSize, birth.file_size)
+fn limits_hold(profile: &Profile, setup: &Setup) -> bool {
+    is(Limit::Data, setup.data)
+        && is(Limit::OpenFiles, setup.open_files)
+        && is(Limit::FileSize, setup.file_size)
         && is(Limit::Core, 0)
-        && is(Limit::Processes, birth.processes)
-        && (profile.forks || birth.processes == 0)
-        && limits::set(Limit::Data, birth.data.saturating_add(4096)).is_err()
+        && is(Limit::Processes, setup.processes)
+        && (profile.forks || setup.processes == 0)
+        && limits::set(Limit::Data, setup.data.saturating_add(4096)).is_err()
 }
 
 pub(crate) fn is(limit: Limit, value: u64) -> bool {
     limits::get(limit).is_ok_and(|(soft, hard)| soft == value && hard == value)
 }
 
-fn cannot_fork(profile: &Profile, _: &Birth) -> bool {
+fn cannot_fork(profile: &Profile, _: &Setup) -> bool {
     if profile.forks {
         return true; // The nursery must; each of its sessions gives it up, see SessionSeal.
     }
@@ -138,8 +140,8 @@ pub(crate) fn fork_fails() -> bool {
     }
 }
 
-fn network_is_as_planned(profile: &Profile, birth: &Birth) -> bool {
-    if !profile.namespaces.net || !birth.namespaces {
+fn network_is_as_planned(profile: &Profile, setup: &Setup) -> bool {
+    if !profile.namespaces.net || !setup.namespaces {
         return true;
     }
     // In an empty network even the loopback is down: there is no address and no route.

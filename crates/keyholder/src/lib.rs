@@ -9,7 +9,7 @@
 mod offence;
 mod serve;
 
-use gatepost_jail::Newborn;
+use gatepost_jail::Unjailed;
 use gatepost_role::{Control, RoleError};
 use gatepost_sys::epoll::Epoll;
 use gatepost_sys::limits::{self, Limit};
@@ -29,10 +29,10 @@ const BATCH: usize = 64;
 ///
 /// # Errors
 /// [`RoleError`].
-pub fn run(newborn: Newborn) -> Result<(), RoleError> {
-    let slice: KeyholderSlice = newborn.slice()?;
+pub fn run(unjailed: Unjailed) -> Result<(), RoleError> {
+    let slice: KeyholderSlice = unjailed.slice()?;
     let keys = Keys::load(slice.keys).map_err(RoleError::given("private keys"))?;
-    let entered = newborn.enter(Role::Keyholder)?;
+    let entered = unjailed.enter(Role::Keyholder)?;
     // Both need system calls that the filter takes away.
     let (descriptors, _) = limits::get(Limit::OpenFiles).map_err(RoleError::system("read the limit of open files"))?;
     let epoll = Epoll::new(BATCH).map_err(RoleError::system("make an epoll"))?;

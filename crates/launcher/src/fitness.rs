@@ -8,8 +8,10 @@ mod spool;
 
 pub(crate) use pair::{apart, load_pair};
 
-use crate::plan::{Plan, Queue, QueueUser, Users};
-use gatepost_jail::profile::{PROFILES, Profile};
+use crate::plan::Plan;
+use crate::roles;
+use gatepost_config::{Queue, QueueUser, Relax, Users};
+use gatepost_jail::profile::{self, Profile};
 use gatepost_sys::process;
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::Ground;
@@ -64,11 +66,11 @@ impl Fitness {
         fitness.look_at_users(plan);
         fitness.look_at_spool(plan);
         fitness.look_at_pairs(plan);
-        if let Some(queue) = &plan.backend.queue {
+        if let Some(queue) = &plan.config.backend.queue {
             fitness.look_at_queue(queue);
         }
         if plan.receiver.is_none() {
-            for connect in &plan.backend.connect {
+            for connect in &plan.config.backend.connect {
                 fitness.look_at_backend(connect, plan);
             }
         }
@@ -80,7 +82,7 @@ impl Fitness {
     #[must_use]
     pub fn before_start(plan: &Plan) -> Self {
         let mut fitness = Self::of(plan);
-        for listen in &plan.listen {
+        for listen in &plan.config.listen {
             fitness.look_at_address(listen);
         }
         fitness
@@ -132,8 +134,8 @@ impl Fitness {
 
     /// `localhost` is for a gatepost that nobody else reaches.
     fn look_at_name(&mut self, plan: &Plan) {
-        let reached = plan.listen.iter().any(|listen| !listen.address.ip().is_loopback());
-        if plan.hostname == "localhost" && reached && !plan.trial {
+        let reached = plan.config.listen.iter().any(|listen| !listen.address.ip().is_loopback());
+        if plan.config.hostname == "localhost" && reached && plan.trial.is_none() {
             let text = "is every machine's name: write the one that this machine's address has in DNS, such as \"mx.example.org\"";
             self.add("hostname localhost", Level::Look, text);
         }
@@ -145,28 +147,21 @@ impl Fitness {
             return;
         }
         let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-        for profile in &PROFILES {
-            let found = match (profile.role, &plan.backend.queue) {
-                (Role::Receiver, _) if plan.receiver.is_none() => continue,
-                (Role::Queue, None) => continue,
-                (Role::Queue, Some(queue)) => self.queue_ids(plan, queue, &passwd),
-                _ => own_ids(profile, &plan.users, &passwd),
+        for role in roles::needed(plan).map(|row| row.role) {
+            let found = match &plan.config.backend.queue {
+                Some(queue) if role == Role::Queue => self.queue_ids(plan, queue, &passwd),
+                _ => own_ids(profile::of(role), &plan.config.users, &passwd),
             };
-            match found {
-                Ok((0, _) | (_, 0)) => self.note(
-                    format!("user of the {}", profile.role.name()),
-                    Err("is root; every role needs an ordinary user of its own".into()),
-                ),
-                Ok(ids) => {
-                    self.ids.insert(profile.role.name(), ids);
-                }
-                Err(fault) => self.note(format!("user of the {}", profile.role.name()), Err(fault)),
+            let root = Err("is root; every role needs an ordinary user of its own".to_owned());
+            match found.and_then(|ids| if ids.0 == 0 || ids.1 == 0 { root } else { Ok(ids) }) {
+                Ok(ids) => drop(self.ids.insert(role.name(), ids)),
+                Err(fault) => self.note(format!("user of the {}", role.name()), Err(fault)),
             }
         }
         let mut uids: Vec<u32> = self.ids.values().map(|(uid, _)| *uid).collect();
         uids.sort_unstable();
         let distinct = uids.windows(2).all(|w| w.first() != w.last());
-        if distinct || plan.relax.distinct_users {
+        if distinct || plan.relaxes(Relax::DistinctUsers) {
             self.note("users", Ok(format!("{uids:?}")));
         } else {
             self.note("users", Err(format!("two roles share a uid ({uids:?}); give each role its own")));
@@ -176,7 +171,7 @@ impl Fitness {
     /// The owner's user and the caller's group, as qmail-queue has them behind qmail-smtpd; the caller's user is noted.
     fn queue_ids(&mut self, plan: &Plan, queue: &Queue, passwd: &str) -> Result<(u32, u32), String> {
         let ids = |user: &QueueUser| match user {
-            QueueUser::Own => own_ids(gatepost_jail::profile::of(Role::Queue), &plan.users, passwd),
+            QueueUser::Own => own_ids(profile::of(Role::Queue), &plan.config.users, passwd),
             QueueUser::Id(id) => Ok((*id, *id)),
             QueueUser::Account(name) => account_line(passwd, name)
                 .ok_or_else(|| format!("there is no account {name} in /etc/passwd; name another in [backend]")),
@@ -237,6 +232,6 @@ fn account_line(passwd: &str, name: &str) -> Option<(u32, u32)> {
 fn own_ids(profile: &Profile, users: &Users, passwd: &str) -> Result<(u32, u32), String> {
     match users {
         Users::From(base) => Ok((base.saturating_add(profile.number), base.saturating_add(profile.number))),
-        Users::Accounts(prefix) => account(passwd, &format!("{prefix}-{}", profile.account)),
+        Users::Named(prefix) => account(passwd, &format!("{prefix}-{}", profile.account)),
     }
 }

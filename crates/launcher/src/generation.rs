@@ -1,13 +1,15 @@
 //! One generation of roles: started together, linked to each other, restarted one by one when they die, drained together.
 
-use crate::births;
 use crate::error::LauncherError;
 use crate::fitness::Fitness;
 use crate::plan::Plan;
+use crate::roles::{self, Stage};
+use crate::setup;
 use crate::sockets::Socket;
 use crate::spool::InUse;
 use gatepost_channel::{ChannelError, End, Inbox};
-use gatepost_jail::{BIRTH_FD, CONTROL_FD, profile};
+use gatepost_config::Relax;
+use gatepost_jail::{CONTROL_FD, SETUP_FD, profile};
 use gatepost_sys::process::{self, Namespaces, ProcessId, Signal, Spawn};
 use gatepost_sys::seq::Seq;
 use gatepost_wire::control::{Order, Report, Role};
@@ -153,14 +155,9 @@ impl Generation {
 
     fn start_all(&mut self, proof: Proof, told_to_stop: &dyn Fn() -> bool) -> Result<(), LauncherError> {
         let serves = |phase| phase == Phase::Ready || (phase == Phase::Waiting && proof == Proof::Later);
-        // These are backends: they must be there before handoff looks for one.
-        for stage in
-            [&[Role::Receiver, Role::Queue][..], &[Role::Keyholder, Role::Handoff, Role::Nursery], &[Role::Listener]]
-        {
-            for role in stage {
-                if self.needs(*role) {
-                    self.spawn(*role)?;
-                }
+        for stage in Stage::ALL {
+            for row in roles::needed(&self.plan).filter(|row| row.stage == stage).collect::<Vec<_>>() {
+                self.spawn(row.role)?;
             }
             while let Some(slow) = self.children.iter().find(|c| !serves(c.phase)) {
                 match (slow.phase, proof, slow.since.elapsed()) {
@@ -184,15 +181,6 @@ impl Generation {
             }
         }
         Ok(())
-    }
-
-    fn needs(&self, role: Role) -> bool {
-        match role {
-            Role::Receiver => self.plan.receiver.is_some(),
-            Role::Queue => self.plan.backend.queue.is_some(),
-            Role::Keyholder => self.plan.speaks_tls(),
-            Role::Listener | Role::Nursery | Role::Handoff => true,
-        }
     }
 
     /// Hands the listener its sockets: from here on clients are served.
@@ -354,18 +342,18 @@ impl Generation {
     }
 
     fn birth(&self, role: Role) -> Result<Child, LauncherError> {
-        let memory = births::memory(role, &self.plan, &self.fitness);
+        let memory = setup::memory(role, &self.plan, &self.fitness);
         let memory = memory.map_err(|why| LauncherError::NotReady(role, why))?;
         let system = |e| LauncherError::System("start a role", e);
         let (control, theirs) = RoleEnd::pair().map_err(system)?;
         control.seq().set_timeout(ORDER_DEADLINE).map_err(system)?;
-        let data = births::data(role, &self.plan);
+        let data = setup::data(role, &self.plan);
         let pid = spawn_program(&self.program, role, self.namespaces(role), data, &theirs, &memory).map_err(system)?;
         Ok(Child { role, pid, control: Some(control), phase: Phase::Born, since: Instant::now() })
     }
 
     fn namespaces(&self, role: Role) -> Namespaces {
-        if self.plan.relax.namespaces {
+        if self.plan.relaxes(Relax::Namespaces) {
             return Namespaces::default();
         }
         Namespaces { user: self.fitness.ground == Ground::User, ..profile::of(role).namespaces }
@@ -529,7 +517,7 @@ fn spawn_program(
     namespaces: Namespaces,
     data: u64,
     control: &End<RoleToLauncher, LauncherToRole>,
-    birth: &OwnedFd,
+    setup: &OwnedFd,
 ) -> io::Result<ProcessId> {
     let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
     let stderr = io::stderr();
@@ -544,7 +532,7 @@ fn spawn_program(
             (1, null.as_fd()),
             (2, log),
             (CONTROL_FD, control.as_fd()),
-            (BIRTH_FD, birth.as_fd()),
+            (SETUP_FD, setup.as_fd()),
         ],
         namespaces,
         data,

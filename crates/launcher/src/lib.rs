@@ -5,18 +5,21 @@
 //! configuration, and fixed-size reports of its roles (P2). No runtime: one loop over descriptors.
 #![forbid(unsafe_code)]
 
-mod births;
 mod error;
 pub mod fitness;
 mod generation;
 mod look;
 pub mod plan;
+mod roles;
+mod setup;
+mod slices;
 mod sockets;
 mod spool;
 
 pub use error::LauncherError;
 
 use fitness::Fitness;
+use gatepost_config::Relax;
 use gatepost_sys::confine::{self, Capability};
 use gatepost_sys::limits::{self, Limit};
 use gatepost_sys::process;
@@ -113,7 +116,7 @@ struct Launcher {
 impl Launcher {
     fn begin(&mut self, plan: Plan, inherited: Vec<Socket>, started: Started<'_>) -> Result<(), LauncherError> {
         let fitness = fit(&plan)?;
-        let sockets = sockets::open(&plan.listen, inherited)?;
+        let sockets = sockets::open(&plan.config.listen, inherited)?;
         let in_use = prepare(&plan, &fitness)?;
         drop_what_is_not_needed(&fitness)?;
         let program = Rc::clone(&self.program);
@@ -230,7 +233,7 @@ impl Launcher {
         let in_use = prepare(&plan, &fitness).map_err(|e| format!("{e}; this change needs a restart"))?;
         let kept = self.generations.last().map_or_else(|| Ok(Vec::new()), Generation::copy_sockets);
         let kept = kept.map_err(|e| LauncherError::System("copy the listening sockets", e).to_string())?;
-        let sockets = sockets::open(&plan.listen, kept).map_err(|e| e.to_string())?;
+        let sockets = sockets::open(&plan.config.listen, kept).map_err(|e| e.to_string())?;
         let program = Rc::clone(&self.program);
         // What serves is not to be replaced by what may never serve.
         let proof = Proof::Within(RELOAD_PROOF);
@@ -270,7 +273,8 @@ fn prepare(plan: &Plan, fitness: &Fitness) -> Result<spool::InUse, LauncherError
 
 /// Roles need as many descriptors as their profiles say; hard limits cannot be raised once capabilities are gone.
 fn raise_open_files(plan: &Plan) -> Result<(), LauncherError> {
-    let most = gatepost_jail::profile::PROFILES.iter().map(|p| p.open_files(plan.limits.sessions)).max().unwrap_or(0);
+    let most =
+        gatepost_jail::profile::PROFILES.iter().map(|p| p.open_files(plan.config.limits.sessions)).max().unwrap_or(0);
     let system = |e| LauncherError::System("set RLIMIT_NOFILE", e);
     let (_, hard) = limits::get(Limit::OpenFiles).map_err(system)?;
     if hard >= most {
@@ -282,17 +286,17 @@ fn raise_open_files(plan: &Plan) -> Result<(), LauncherError> {
     }
     Err(LauncherError::Unfit(vec![format!(
         "limits.sessions = {} needs {most} descriptors, but the hard limit is {got}; raise it (ulimit -Hn, LimitNOFILE=) or lower limits.sessions",
-        plan.limits.sessions
+        plan.config.limits.sessions
     )]))
 }
 
 fn log_relaxed(plan: &Plan, fitness: &Fitness) {
     let relaxed = [
-        (plan.relax.namespaces, "namespaces: roles are only chrooted"),
-        (plan.relax.landlock, "landlock: may be missing, or an older part of it"),
-        (plan.relax.distinct_users, "distinct-users: roles may share a uid"),
+        (plan.relaxes(Relax::Namespaces), "namespaces: roles are only chrooted"),
+        (plan.relaxes(Relax::Landlock), "landlock: may be missing, or an older part of it"),
+        (plan.relaxes(Relax::DistinctUsers), "distinct-users: roles may share a uid"),
         (
-            !plan.backend.relay_proof && plan.receiver.is_none(),
+            !plan.config.backend.relay_proof && plan.receiver.is_none(),
             "relay_proof: the backend is not tested for open relaying",
         ),
         (fitness.ground == Ground::User, "not started by root: all roles run under one uid, in user namespaces"),

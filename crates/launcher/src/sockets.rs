@@ -4,7 +4,7 @@
 //! for ever. So every inherited socket must be one of the configuration, or nothing starts.
 
 use crate::error::LauncherError;
-use crate::plan::Listen;
+use gatepost_config::Listen;
 use gatepost_sys::{fds, net};
 use std::io;
 use std::net::SocketAddr;

@@ -3,6 +3,7 @@
 use crate::error::LauncherError;
 use crate::fitness::Fitness;
 use crate::plan::Plan;
+use gatepost_config::Relax;
 use gatepost_sys::fds::{self, Lock};
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::Ground;
@@ -13,12 +14,12 @@ use std::path::{Path, PathBuf};
 
 /// The directory of content files.
 pub(crate) fn content(plan: &Plan) -> PathBuf {
-    plan.spool.join("content")
+    plan.config.spool.join("content")
 }
 
 /// The directory that is the root of roles when the configuration relaxes namespaces.
 pub(crate) fn empty(plan: &Plan) -> PathBuf {
-    plan.spool.join("empty")
+    plan.config.spool.join("empty")
 }
 
 /// Held as long as a launcher serves with a spool, so that no other takes the directory of content files away from it.
@@ -34,7 +35,7 @@ pub(crate) struct InUse {
 /// That, or the system's refusal.
 pub(crate) fn prepare(plan: &Plan, fitness: &Fitness) -> Result<InUse, LauncherError> {
     let failed = |e| LauncherError::System("make the directory of content files in the spool", e);
-    if plan.relax.namespaces {
+    if plan.relaxes(Relax::Namespaces) {
         make(&empty(plan), 0o555).map_err(failed)?;
     }
     let content = content(plan);

@@ -19,7 +19,7 @@ mod tests;
 
 use gate::Gate;
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
-use gatepost_jail::{ControlEnd, Newborn};
+use gatepost_jail::{ControlEnd, Unjailed};
 use gatepost_role::{AsyncControl, RoleError, SHORT_FRAME, Step};
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::ListenerSlice;
@@ -36,9 +36,9 @@ type KeyholderLink = AsyncEnd<ListenerToKeyholder, Nothing>;
 ///
 /// # Errors
 /// [`RoleError`].
-pub fn run(newborn: Newborn) -> Result<(), RoleError> {
-    let slice: ListenerSlice = newborn.slice()?;
-    let entered = newborn.enter(Role::Listener)?;
+pub fn run(unjailed: Unjailed) -> Result<(), RoleError> {
+    let slice: ListenerSlice = unjailed.slice()?;
+    let entered = unjailed.enter(Role::Listener)?;
     let runtime = gatepost_role::runtime()?;
     let jailed = entered.seal()?;
     LocalSet::new().block_on(&runtime, serve(jailed.control, slice))

@@ -15,7 +15,7 @@ mod desk;
 mod run;
 mod serve;
 
-use gatepost_jail::Newborn;
+use gatepost_jail::Unjailed;
 use gatepost_role::RoleError;
 use gatepost_wire::slice::QueueSlice;
 
@@ -23,8 +23,8 @@ use gatepost_wire::slice::QueueSlice;
 ///
 /// # Errors
 /// [`RoleError`].
-pub fn run(newborn: Newborn) -> Result<(), RoleError> {
-    let slice: QueueSlice = newborn.slice()?;
-    let outside = newborn.stay_outside(slice.real_uid)?;
+pub fn run(unjailed: Unjailed) -> Result<(), RoleError> {
+    let slice: QueueSlice = unjailed.slice()?;
+    let outside = unjailed.stay_outside(slice.real_uid)?;
     serve::serve(outside, &slice)
 }

@@ -16,7 +16,7 @@ pub mod lmtp;
 pub mod maildir;
 mod serve;
 
-use gatepost_jail::Newborn;
+use gatepost_jail::Unjailed;
 use gatepost_role::{Control, RoleError};
 use gatepost_sys::limits::{self, Limit};
 use gatepost_wire::control::Role;
@@ -33,9 +33,9 @@ const OTHER_DESCRIPTORS: u64 = 16;
 ///
 /// # Errors
 /// [`RoleError`].
-pub fn run(newborn: Newborn) -> Result<(), RoleError> {
-    let slice: ReceiverSlice = newborn.slice()?;
-    let entered = newborn.enter(Role::Receiver)?;
+pub fn run(unjailed: Unjailed) -> Result<(), RoleError> {
+    let slice: ReceiverSlice = unjailed.slice()?;
+    let entered = unjailed.enter(Role::Receiver)?;
     // From here on paths are the jail's; what makes directories and sockets comes before the filter that forbids it.
     let maildir =
         Maildir::open(Path::new(&slice.maildir), &slice.hostname).map_err(RoleError::system("open the Maildir"))?;

@@ -21,7 +21,7 @@ pub use orders::{LINKS, Orders, Phase, Step, Unordered, peers};
 #[cfg(feature = "tokio")]
 pub use runtime::{AsyncControl, Heard, runtime};
 
-use gatepost_jail::{JailError, Newborn};
+use gatepost_jail::{JailError, Unjailed};
 use gatepost_wire::control::Role;
 use std::ffi::{CString, OsStr};
 
@@ -30,11 +30,11 @@ use std::ffi::{CString, OsStr};
 ///
 /// # Errors
 /// There is no such role, or the process was not started by the launcher.
-pub fn begin(name: Option<&OsStr>) -> Result<(Role, Newborn), RoleError> {
+pub fn begin(name: Option<&OsStr>) -> Result<(Role, Unjailed), RoleError> {
     let role = name.and_then(OsStr::to_str).and_then(Role::named).ok_or(JailError::NotLaunched)?;
-    let newborn = Newborn::take()?;
+    let unjailed = Unjailed::take()?;
     gatepost_sys::process::set_comm(&CString::new(format!("gp-{}", role.name())).unwrap_or_default());
-    Ok((role, newborn))
+    Ok((role, unjailed))
 }
 
 /// Octets of the longest frame that the launcher, the listener or the nursery sends.

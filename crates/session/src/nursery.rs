@@ -7,7 +7,7 @@ use crate::serve::SessionBirth;
 use crate::shared::Shared;
 use crate::{serve, warm};
 use gatepost_channel::{ChannelError, End, Inbox};
-use gatepost_jail::{JailError, JailedSession, Newborn};
+use gatepost_jail::{JailError, JailedSession, Unjailed};
 use gatepost_role::{Control, Phase, RoleError, SHORT_FRAME, Step};
 use gatepost_smtp::envelope::CloseReason;
 use gatepost_sys::process::{self, Fork, ProcessId};
@@ -28,8 +28,8 @@ type ListenerEnd = End<NurseryToListener, ListenerToNursery>;
 ///
 /// # Errors
 /// [`RoleError`].
-pub fn run_nursery(newborn: Newborn) -> Result<(), RoleError> {
-    run_nursery_with(newborn, serve::serve)
+pub fn run_nursery(unjailed: Unjailed) -> Result<(), RoleError> {
+    run_nursery_with(unjailed, serve::serve)
 }
 
 /// As [`run_nursery`], with another life for its sessions: what they do, jailed just as ours, is up to `life`. The escape
@@ -38,11 +38,11 @@ pub fn run_nursery(newborn: Newborn) -> Result<(), RoleError> {
 /// # Errors
 /// [`RoleError`].
 pub fn run_nursery_with(
-    newborn: Newborn,
+    unjailed: Unjailed,
     life: impl FnOnce(JailedSession, SessionBirth, PipeReader, &Shared) -> CloseReason,
 ) -> Result<(), RoleError> {
-    let slice: NurserySlice = newborn.slice()?;
-    let entered = newborn.enter(Role::Nursery)?;
+    let slice: NurserySlice = unjailed.slice()?;
+    let entered = unjailed.enter(Role::Nursery)?;
     let (limit, hostname) = (slice.sessions, slice.hostname.clone());
     let shared = Shared::new(slice).map_err(RoleError::given("certificates"))?;
     warm::up(&shared);

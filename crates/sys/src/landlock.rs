@@ -11,6 +11,7 @@ use nix::sys::socket::{
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
 
 /// What a directory may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +39,7 @@ pub enum Enforced {
 ///
 /// # Errors
 /// A directory that does not exist, or the kernel's refusal.
-pub fn restrict(directories: &[(&str, Use)], connect_ports: &[u16]) -> io::Result<Enforced> {
+pub fn restrict(directories: &[(PathBuf, Use)], connect_ports: &[u16]) -> io::Result<Enforced> {
     let abi = ABI::V6;
     let build = || -> Result<RulesetStatus, Box<dyn std::error::Error + Send + Sync>> {
         let mut rules = Ruleset::default()

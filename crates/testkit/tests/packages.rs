@@ -58,7 +58,7 @@ const LAYERS: &[&[Row]] = &[
     ],
     // Tests and measurements: nothing that is installed imports these.
     &[
-        ("testkit", "smtp wire sys jail role launcher listener session keyholder handoff receiver", "rustls tracing tracing-subscriber"),
+        ("testkit", "smtp wire sys jail role config launcher listener session keyholder handoff receiver", "rustls tracing tracing-subscriber"),
     ],
     &[
         ("benches", "smtp testkit", ""),

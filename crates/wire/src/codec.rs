@@ -3,6 +3,7 @@
 use crate::{FRAME_MAX, VERSION};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
 /// Why a frame or a slice cannot be read, or a value cannot be written. Always the fault of who wrote it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -208,6 +209,17 @@ impl Value<'_> for String {
         let length = u32::read(r, field)?;
         let octets = r.take(usize::try_from(length).map_err(|_| WireError::Short)?)?;
         Ok(std::str::from_utf8(octets).map_err(|_| WireError::Value(field))?.to_owned())
+    }
+}
+
+/// Its octets, UTF-8 as in the configuration.
+impl Value<'_> for PathBuf {
+    const MAX: usize = usize::MAX;
+    fn write(&self, out: &mut Vec<u8>, field: &'static str) -> Result<(), WireError> {
+        self.to_str().ok_or(WireError::Value(field))?.to_owned().write(out, field)
+    }
+    fn read(r: &mut Reader<'_>, field: &'static str) -> Result<Self, WireError> {
+        String::read(r, field).map(Self::from)
     }
 }
 

@@ -8,6 +8,7 @@ use gatepost_smtp::data::BareLf;
 use gatepost_smtp::enumeration;
 use gatepost_smtp::server::Leniency;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// A value that the launcher writes and one role reads. Of any size.
 pub trait Slice: for<'a> Value<'a> {
@@ -69,17 +70,27 @@ enumeration! {
         /// gatepost was started by an ordinary user: one uid, everything inside user namespaces.
         User,
     }
+
+    /// What a directory may be used for, inside a jail.
+    pub enum Access {
+        /// Making, writing, reading and removing files.
+        Files,
+        /// Reaching sockets in it; nothing can be written.
+        Sockets,
+        /// Files and sockets, made, renamed and removed.
+        FilesAndSockets,
+    }
 }
 
-codes! { BareLf Dialect Ground Identity TlsMode }
+codes! { Access BareLf Dialect Ground Identity TlsMode }
 
 tagged! {
-    /// Where a backend listens, as handoff sees it from inside its jail.
+    /// Where a backend listens.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum Connect {
-        /// A path inside handoff's root.
-        0 => Unix(path: String),
-        /// An address.
+        /// A unix socket's absolute path, 107 octets at most: in the configuration on the host, in a slice in the role's root.
+        0 => Unix(path: PathBuf),
+        /// An address and port.
         1 => Tcp(address: SocketAddr),
     }
 }
@@ -224,7 +235,7 @@ fields! {
         pub hostname: String,
     }
 
-    /// For the queue role. Its effective user and its group are those of its birth.
+    /// For the queue role. Its effective user and its group are those of its [`Setup`].
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct QueueSlice {
         /// The queue program's absolute path.
@@ -237,9 +248,20 @@ fields! {
         pub at_once: u32,
     }
 
+    /// A directory of the host that a role sees in its root.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Directory {
+        /// Where it is on the host.
+        pub outside: PathBuf,
+        /// Its name in the role's root: one component.
+        pub inside: String,
+        /// What it may be used for.
+        pub access: Access,
+    }
+
     /// What every role is given about itself, with its own slice.
     #[derive(Debug, Clone, PartialEq, Eq)]
-    pub struct Birth {
+    pub struct Setup {
         /// How far it can be confined.
         pub ground: Ground,
         /// It was made in namespaces of its own. False only when the configuration relaxes it.
@@ -261,9 +283,9 @@ fields! {
         /// Supplementary groups it keeps: the backend's socket directory may need one. Usually none.
         pub groups: Vec<u32>,
         /// A directory to mount the new root on.
-        pub anchor: String,
-        /// Directories that are mounted inside the new root: `(outside path, name inside, writable)`. None: the root is empty.
-        pub binds: Vec<(String, String, bool)>,
+        pub anchor: PathBuf,
+        /// Directories that are mounted inside the new root. None: the root is empty.
+        pub directories: Vec<Directory>,
         /// TCP port that the role may connect to, for landlock.
         pub connect_ports: Vec<u16>,
         /// The role's own slice, still encoded.

@@ -16,8 +16,8 @@ use gatepost_wire::queue::{self, Done, Submit};
 use gatepost_wire::session::{Answer, Ask, CONTENT_MAX, Mail, PATH_MAX, Rcpt};
 use gatepost_wire::sign::{SIGNATURE_MAX, Sign, Signature, TO_SIGN_MAX};
 use gatepost_wire::slice::{
-    Birth, Chain, Connect, Dialect, Ground, HandoffSlice, Identity, KeyholderSlice, ListenerSlice, NurserySlice,
-    QueueSlice, ReceiverSlice, TlsMode,
+    Access, Chain, Connect, Dialect, Directory, Ground, HandoffSlice, Identity, KeyholderSlice, ListenerSlice,
+    NurserySlice, QueueSlice, ReceiverSlice, Setup, TlsMode,
 };
 use gatepost_wire::{FRAME_MAX, Frame, Messages, Value, WireError, parent};
 use std::collections::BTreeSet;
@@ -285,7 +285,7 @@ fn slices() {
             clients: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
             dialect: Dialect::Lmtp,
             identity: Identity::ProxyV2,
-            connect: vec![Connect::Unix(text("/s")), Connect::Tcp("127.0.0.1:25".parse().unwrap())],
+            connect: vec![Connect::Unix("/s".into()), Connect::Tcp("127.0.0.1:25".parse().unwrap())],
             relay_proof: true,
             reply_timeout: 540,
             message_size: 1,
@@ -306,7 +306,7 @@ fn slices() {
         "02000000 2f71 01000000 2f 07000000 08000000",
     );
     golden(
-        &Birth {
+        &Setup {
             ground: Ground::User,
             namespaces: true,
             landlock: false,
@@ -317,8 +317,8 @@ fn slices() {
             uid: 5,
             gid: 6,
             groups: vec![7],
-            anchor: text("/"),
-            binds: vec![(text("/o"), text("i"), true)],
+            anchor: "/".into(),
+            directories: vec![Directory { outside: "/o".into(), inside: text("i"), access: Access::Sockets }],
             connect_ports: vec![25],
             slice: vec![0xff],
         },

@@ -2,7 +2,8 @@
 
 use super::USER_IDS;
 use super::listen::{Listener, takes};
-use crate::facts::{Backend, Connect, Listen, Queue, QueueUser, REPLY_TIMEOUT};
+use crate::Connect;
+use crate::facts::{Backend, Listen, Queue, QueueUser, REPLY_TIMEOUT};
 use crate::fault::{Page, Wrong};
 use crate::profile::{IDENTITIES, Profile, identity_name};
 use crate::section::{self, Section, plain};

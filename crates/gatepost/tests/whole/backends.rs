@@ -207,3 +207,28 @@ fn p4_each_clients_address_is_told_before_its_mail() {
     }
     gate.stop();
 }
+
+/// Issue 10, 16, too: a jail has as many directories as there are unix backends.
+#[test]
+fn issue_8_three_unix_backends_serve() {
+    let Some(host) = host::for_test("issue_8_three_unix_backends_serve", &["openssl"]) else { return };
+    let mtas = ["one", "two", "three"].map(|name| {
+        let directory = format!("/run/{name}");
+        host.directory(&directory, 0, 0o755);
+        Mta::unix(&host.path(&format!("{directory}/smtp")), Speaks::Smtp)
+    });
+    let connect = r#"connect = ["unix:/run/one/smtp", "unix:/run/two/smtp", "unix:/run/three/smtp"]"#;
+    let gate = Gate::start(&host, &config(&format!("profile = \"postfix\"\n{connect}"), ""));
+    let _ = gate.audit(&[]).expect_ok("audit");
+    // Each has its message when those before it fail.
+    for (index, mta) in mtas.iter().enumerate() {
+        let mut client = gate.client();
+        client.hello("road.test");
+        assert_eq!(deliver(&mut client, "three").code, 250, "backend {index}");
+        assert_eq!(mta.count(), 1, "backend {index}");
+        mta.misbehave(Stage::Greeting, Deed::Close);
+        mta.hang_up();
+    }
+    drop(mtas);
+    gate.stop();
+}

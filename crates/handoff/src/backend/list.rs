@@ -143,7 +143,7 @@ impl Backend {
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.connect {
-            Connect::Unix(path) => write!(f, "unix:{path}"),
+            Connect::Unix(path) => write!(f, "unix:{}", path.display()),
             Connect::Tcp(address) => write!(f, "tcp:{address}"),
         }
     }

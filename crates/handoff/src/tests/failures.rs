@@ -147,7 +147,7 @@ fn the_next_backend_is_tried_when_the_first_is_down() {
     let mta = scene.mta();
     let scene = scene.with(|slice| {
         let nowhere = slice.spool.clone() + "/nobody";
-        slice.connect.insert(0, Connect::Unix(nowhere));
+        slice.connect.insert(0, Connect::Unix(nowhere.into()));
     });
     play(async {
         let shared = scene.shared();
@@ -201,7 +201,7 @@ fn p1_a_backend_that_uses_up_every_wait_does_not_outlast_the_client() {
 fn a_backend_that_has_just_failed_is_asked_last() {
     let scene = Scene::new().timeouts(|timeouts| timeouts.greeting = SHORT);
     let slow = Mta::unix(&scene.directory.join("slow"), Speaks::Smtp);
-    let slow_socket = Connect::Unix(scene.directory.join("slow").display().to_string());
+    let slow_socket = Connect::Unix(scene.directory.join("slow"));
     let scene = scene.with(|slice| slice.connect.insert(0, slow_socket));
     let good = scene.mta();
     slow.misbehave(Stage::Greeting, Deed::Hang);

@@ -73,7 +73,7 @@ impl Scene {
             clients: vec!["198.51.100.0/24".parse().unwrap()],
             dialect: Dialect::Smtp,
             identity: Identity::Xclient,
-            connect: vec![Connect::Unix(directory.join("mta").to_str().unwrap().to_owned())],
+            connect: vec![Connect::Unix(directory.join("mta"))],
             relay_proof: false,
             reply_timeout: 540,
             message_size: 1_000_000,

@@ -99,8 +99,7 @@ fn without_proof_only_the_extensions_are_asked_for() {
 fn p7_a_backend_that_was_down_at_start_proves_before_its_first_mail() {
     for relays in [false, true] {
         let scene = proving();
-        let (second, late) =
-            (scene.directory.join("second"), Connect::Unix(scene.directory.join("second").display().to_string()));
+        let (second, late) = (scene.directory.join("second"), Connect::Unix(scene.directory.join("second")));
         let scene = scene.with(|slice| slice.connect.push(late));
         let mta = scene.mta();
         play(async {

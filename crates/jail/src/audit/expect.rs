@@ -22,13 +22,29 @@ pub enum UserRule {
 
 /// What the root directory may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RootRule {
+pub enum RootRule<'a> {
     /// Whatever the host has.
     Any,
     /// Nothing, and read-only.
     Empty,
-    /// At most these names, and read-only itself.
-    Only(&'static [&'static str]),
+    /// At most these names, and read-only itself. A `#` at the end of one stands for any number.
+    Only(&'a [&'a str]),
+}
+
+impl RootRule<'_> {
+    /// Whether that name may be there.
+    #[must_use]
+    pub fn permits(&self, name: &str) -> bool {
+        let number = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+        match self {
+            Self::Any => true,
+            Self::Empty => false,
+            Self::Only(names) => names.iter().any(|only| match only.strip_suffix('#') {
+                Some(stem) => name.strip_prefix(stem).is_some_and(number),
+                None => *only == name,
+            }),
+        }
+    }
 }
 
 /// What network the process may reach.
@@ -53,7 +69,7 @@ pub enum Bound {
 
 /// What a process must look like. A `bool` says that the thing is demanded; false asks nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Expect {
+pub struct Expect<'a> {
     /// Who it is.
     pub user: UserRule,
     /// Capabilities that may be in its five sets, a bit each (capabilities(7)).
@@ -65,7 +81,7 @@ pub struct Expect {
     /// Threads at most; 0: any number.
     pub threads: u32,
     /// Its root directory.
-    pub root: RootRule,
+    pub root: RootRule<'a>,
     /// Namespaces that must be its own.
     pub own: &'static [Ns],
     /// Its network.
@@ -91,7 +107,7 @@ pub struct Expect {
     pub named_files: Option<usize>,
 }
 
-impl Expect {
+impl Expect<'_> {
     /// The limit on one resource.
     #[must_use]
     pub fn bound(&self, resource: Resource) -> Bound {
@@ -127,7 +143,7 @@ const SOME: u64 = 1 << 16;
 const LARGEST_MESSAGE: Bound = Bound::AtMost(1 << 40);
 
 /// What the confined roles have in common; each line of [`EXPECT`] says where it differs.
-const CONFINED: Expect = Expect {
+const CONFINED: Expect<'static> = Expect {
     user: UserRule::Own { groups: 0 },
     capabilities: 0,
     no_new_privs: true,
@@ -154,7 +170,7 @@ const LAUNCHER: u64 =
     (1 << 2) | (1 << 5) | (1 << 6) | (1 << 7) | (1 << 8) | (1 << 10) | (1 << 18) | (1 << 19) | (1 << 21);
 
 /// What each role's process must look like when root started gatepost.
-pub const EXPECT: [(RoleName, Expect); 8] = [
+pub const EXPECT: [(RoleName, Expect<'static>); 8] = [
     (
         RoleName::Launcher,
         Expect {
@@ -196,7 +212,7 @@ pub const EXPECT: [(RoleName, Expect); 8] = [
         // A group may open the backend's socket directory to it.
         Expect {
             user: UserRule::Own { groups: 8 },
-            root: RootRule::Only(&["content", "backend0", "backend1"]),
+            root: RootRule::Only(&["content", "backend#"]),
             own: &[Ns::Mount, Ns::Pid, Ns::Ipc, Ns::Uts],
             network: NetRule::Host,
             data: Bound::AtMost(256 * MIB),
@@ -235,23 +251,23 @@ pub const EXPECT: [(RoleName, Expect); 8] = [
 
 /// [`EXPECT`], adjusted to the configuration that is in force.
 #[derive(Debug, Clone)]
-pub struct Expectations([(RoleName, Expect); 8]);
+pub struct Expectations<'a>([(RoleName, Expect<'a>); 8]);
 
-impl Default for Expectations {
+impl Default for Expectations<'_> {
     fn default() -> Self {
         Self(EXPECT)
     }
 }
 
-impl Expectations {
+impl<'a> Expectations<'a> {
     /// What is expected of a role.
     #[must_use]
-    pub fn of(&self, role: RoleName) -> Expect {
+    pub fn of(&self, role: RoleName) -> Expect<'a> {
         self.0.iter().find(|(name, _)| *name == role).map_or(CONFINED, |(_, expect)| *expect)
     }
 
-    /// Changes what is expected of a role: `[limits] data`, names in handoff's root.
-    pub fn adjust(&mut self, role: RoleName, change: impl FnOnce(&mut Expect)) {
+    /// Changes what is expected of a role: `[limits] data`, the names in its root.
+    pub fn adjust(&mut self, role: RoleName, change: impl FnOnce(&mut Expect<'a>)) {
         if let Some((_, expect)) = self.0.iter_mut().find(|(name, _)| *name == role) {
             change(expect);
         }

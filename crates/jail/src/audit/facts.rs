@@ -12,8 +12,8 @@ use std::path::PathBuf;
 
 /// Octets read of any one file of /proc: far above what a gatepost process has, a bound on what a foreign one costs.
 const TEXT_MAX: u64 = 1 << 22;
-/// Names of the root directory kept for show; all are counted.
-const NAMES_MAX: usize = 24;
+/// Names of the root directory that are read; all are counted. A jail's root has no room for more.
+const NAMES_MAX: usize = 64;
 /// How many ancestors are looked at to find a launcher: a session's is its grandparent.
 const ANCESTORS: usize = 4;
 

@@ -53,7 +53,7 @@ impl Verdict {
 
 /// Everything about a process that is weaker than expected; empty: it is confined as it must be.
 #[must_use]
-pub fn judge(facts: &Facts, expect: &Expect) -> Vec<Finding> {
+pub fn judge(facts: &Facts, expect: &Expect<'_>) -> Vec<Finding> {
     let mut verdict = Verdict::default();
     judge_identity(facts, expect, &mut verdict);
     judge_privilege(facts, expect, &mut verdict);
@@ -63,7 +63,7 @@ pub fn judge(facts: &Facts, expect: &Expect) -> Vec<Finding> {
     verdict.0
 }
 
-fn judge_identity(facts: &Facts, expect: &Expect, verdict: &mut Verdict) {
+fn judge_identity(facts: &Facts, expect: &Expect<'_>, verdict: &mut Verdict) {
     let status = &facts.status;
     for (what, ids) in [("Uid", status.uids), ("Gid", status.gids)] {
         let root = ids.contains(&0);
@@ -89,7 +89,7 @@ fn judge_identity(facts: &Facts, expect: &Expect, verdict: &mut Verdict) {
     verdict.known("exe", "no set-id bit", facts.set_id_file, |set| set.then(|| "one".into()));
 }
 
-fn judge_privilege(facts: &Facts, expect: &Expect, verdict: &mut Verdict) {
+fn judge_privilege(facts: &Facts, expect: &Expect<'_>, verdict: &mut Verdict) {
     let status = &facts.status;
     for ((_, set), what) in
         status.capabilities.sets().into_iter().zip(["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"])
@@ -139,21 +139,20 @@ fn words(set: u64) -> String {
     (0..u64::BITS).filter(|bit| set & (1 << bit) != 0).map(name).collect::<Vec<_>>().join(" ")
 }
 
-fn judge_surroundings(facts: &Facts, expect: &Expect, verdict: &mut Verdict) {
+fn judge_surroundings(facts: &Facts, expect: &Expect<'_>, verdict: &mut Verdict) {
     for kind in expect.own {
         verdict.known(namespace_label(*kind), "of its own", facts.owns(*kind), |own| {
             (!own).then(|| "shared with the host or the launcher".into())
         });
     }
-    let allowed: Option<&[&str]> = match expect.root {
+    let expected = match expect.root {
         RootRule::Any => None,
-        RootRule::Empty => Some(&[]),
-        RootRule::Only(names) => Some(names),
+        RootRule::Empty | RootRule::Only([]) => Some("empty".to_owned()),
+        RootRule::Only(names) => Some(format!("only {}", names.join(", "))),
     };
-    if let Some(allowed) = allowed {
-        let expected = if allowed.is_empty() { "empty".to_owned() } else { format!("only {}", allowed.join(", ")) };
+    if let Some(expected) = expected {
         verdict.known("root directory", expected, facts.root.as_ref(), |root| {
-            let planned = root.count == root.names.len() && root.names.iter().all(|n| allowed.contains(&n.as_str()));
+            let planned = root.count == root.names.len() && root.names.iter().all(|name| expect.root.permits(name));
             (!planned).then(|| format!("{} names: {}", root.count, root.names.join(", ")))
         });
         verdict.known("mount of the root directory", "read-only", facts.mounts, |mounts| match mounts.root_read_only {
@@ -161,8 +160,10 @@ fn judge_surroundings(facts: &Facts, expect: &Expect, verdict: &mut Verdict) {
             Some(false) => Some("writable".into()),
             None => Some("not a mount of its own".into()),
         });
-        verdict.known("mounts", format_args!("{} at most", allowed.len().saturating_add(1)), facts.mounts, |mounts| {
-            (mounts.count > allowed.len().saturating_add(1)).then(|| mounts.count.to_string())
+        // The root itself, and each name in it at most.
+        let most = facts.root.as_ref().map_or(0, |root| root.count).saturating_add(1);
+        verdict.known("mounts", format_args!("{most} at most"), facts.mounts, |mounts| {
+            (mounts.count > most).then(|| mounts.count.to_string())
         });
     }
     if expect.network == NetRule::Empty {
@@ -192,7 +193,7 @@ fn namespace_label(kind: super::parse::Ns) -> &'static str {
     }
 }
 
-fn judge_limits(facts: &Facts, expect: &Expect, verdict: &mut Verdict) {
+fn judge_limits(facts: &Facts, expect: &Expect<'_>, verdict: &mut Verdict) {
     for resource in Resource::ALL {
         let limit = facts.limits.get(resource);
         let bound = match expect.bound(resource) {
@@ -226,7 +227,7 @@ pub(super) fn show_limit(limit: Limit) -> String {
     }
 }
 
-fn judge_memory(facts: &Facts, expect: &Expect, verdict: &mut Verdict) {
+fn judge_memory(facts: &Facts, expect: &Expect<'_>, verdict: &mut Verdict) {
     // In a user namespace the owner is the same either way; the role proves it from inside.
     let undecidable = facts.dumpable.is_none() && facts.ground() == Ground::User;
     if expect.undumpable && !undecidable {
@@ -260,7 +261,7 @@ pub struct Row {
 impl Row {
     /// Compares a process with its role's profile; one without a role with the session's.
     #[must_use]
-    pub fn of(facts: Facts, expectations: &Expectations) -> Self {
+    pub fn of(facts: Facts, expectations: &Expectations<'_>) -> Self {
         let expect = expectations.of(facts.role.unwrap_or(RoleName::Session)).on(facts.ground());
         Self { findings: judge(&facts, &expect), facts }
     }
@@ -278,7 +279,7 @@ impl Row {
 
 /// Judges processes together: each by its profile, and all of them for users that two roles share.
 #[must_use]
-pub fn rows(all: Vec<Facts>, expectations: &Expectations) -> Vec<Row> {
+pub fn rows(all: Vec<Facts>, expectations: &Expectations<'_>) -> Vec<Row> {
     let users: Vec<(RoleName, u32)> =
         all.iter().filter_map(|f| (f.ground() == Ground::Root).then_some((f.role?, f.uid()))).collect();
     let mut rows: Vec<Row> = all.into_iter().map(|facts| Row::of(facts, expectations)).collect();
@@ -307,7 +308,7 @@ pub fn verify(
     pid: u32,
     role: impl Into<RoleName>,
     ground: Ground,
-    expectations: &Expectations,
+    expectations: &Expectations<'_>,
 ) -> Result<(), Vec<Finding>> {
     let facts = Facts::read(pid).map_err(|e| vec![unreadable(&e)])?;
     let findings = judge(&facts, &expectations.of(role.into()).on(ground));

@@ -2,7 +2,7 @@
 
 use super::{Fitness, Level};
 use crate::error::LauncherError;
-use crate::plan::Listen;
+use gatepost_config::Listen;
 use gatepost_jail::audit;
 use gatepost_sys::{net, process};
 use std::io;

@@ -1,7 +1,8 @@
 //! The way to the backend: can handoff reach its socket, and can the clients that may relay do so?
 
 use super::{Fitness, Level, apart};
-use crate::plan::{Connect, Listen, Plan};
+use crate::plan::Plan;
+use gatepost_config::{Connect, Listen, Relax};
 use gatepost_sys::{confine, net};
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::{Dialect, Ground, Identity};
@@ -16,10 +17,10 @@ impl Fitness {
             Connect::Unix(path) => path,
             Connect::Tcp(to) => return self.look_at_circle(*to, plan),
         };
-        let found = if plan.relax.namespaces && !path.starts_with(&plan.spool) {
+        let found = if plan.relaxes(Relax::Namespaces) && !path.starts_with(&plan.config.spool) {
             Err(format!(
                 "without namespaces handoff sees the spool only: let the MTA listen below {}, or use tcp:",
-                plan.spool.display()
+                plan.config.spool.display()
             ))
         } else {
             self.reach(path)
@@ -33,7 +34,7 @@ impl Fitness {
         let heard = |listen: &&Listen| to.is_ipv4() == listen.address.is_ipv4() || (to.is_ipv4() && !listen.v6only);
         // Any port of it: only an address of this machine can be bound.
         let here = || net::can_bind(SocketAddr::new(to.ip(), 0), false).is_ok();
-        if let Some(own) = plan.listen.iter().filter(wide).find(heard).filter(|_| here()) {
+        if let Some(own) = plan.config.listen.iter().filter(wide).find(heard).filter(|_| here()) {
             let text = format!("gatepost itself listens there ({}): mail would go in circles", own.address);
             self.add(format!("backend tcp:{to}"), Level::Fault, text);
         }
@@ -41,9 +42,9 @@ impl Fitness {
 
     /// Those that may relay, by our word alone: the backend must know them to let them.
     pub(super) fn look_at_relay_clients(&mut self, plan: &Plan) {
-        let backend = &plan.backend;
+        let backend = &plan.config.backend;
         let unknown = backend.dialect == Dialect::Smtp && backend.identity == Identity::None;
-        if !plan.clients.is_empty() && unknown && backend.relay_proof {
+        if !plan.config.relay.clients.is_empty() && unknown && backend.relay_proof {
             self.add(
                 "relay.clients",
                 Level::Look,

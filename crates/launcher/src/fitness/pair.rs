@@ -2,6 +2,7 @@
 
 use super::{Fitness, Level};
 use crate::plan::{PairSource, Plan};
+use gatepost_config::TlsVersion;
 use gatepost_sys::process;
 use gatepost_tls::KeyKind;
 use gatepost_tls::pair::{Pair, Term};
@@ -20,19 +21,19 @@ impl Fitness {
             return;
         }
         let mut kinds = Vec::new();
-        for (index, source) in plan.pairs.iter().enumerate() {
+        for (index, source) in plan.pairs().into_iter().enumerate() {
             // The first is for all who ask for no other, by our own name therefore.
-            let for_all = if index == 0 { Some(plan.hostname.as_str()) } else { None };
+            let for_all = if index == 0 { Some(plan.config.hostname.as_str()) } else { None };
             kinds.extend(self.look_at_pair(source, for_all));
         }
-        if let Some(advice) = old_senders(&kinds, plan.tls13_only) {
+        if let Some(advice) = old_senders(&kinds, plan.config.tls.minimum == TlsVersion::V1_3) {
             self.add("TLS with old senders", Level::Note, advice);
         }
     }
 
     /// The kind of its key, if it can be used.
-    fn look_at_pair(&mut self, source: &PairSource, for_all: Option<&str>) -> Option<KeyKind> {
-        let PairSource::Files { certificate, key, .. } = source else {
+    fn look_at_pair(&mut self, source: PairSource<'_>, for_all: Option<&str>) -> Option<KeyKind> {
+        let PairSource::Files(gatepost_config::Pair { certificate, key, .. }) = source else {
             self.add("certificate", Level::Good, "self-signed, made for this run");
             return None;
         };
@@ -147,10 +148,10 @@ pub(crate) type LoadedPair = (Pair, Vec<u8>);
 
 /// Reads a pair and makes sure that its halves belong together. To be called [`apart`]: readers of PEM leave pieces of a
 /// key behind in memory.
-pub(crate) fn load_pair(source: &PairSource) -> Result<LoadedPair, String> {
+pub(crate) fn load_pair(source: PairSource<'_>) -> Result<LoadedPair, String> {
     let (names, certificate, key, what) = match source {
-        PairSource::Memory { certificate, key } => (Vec::new(), certificate.clone(), key.clone(), String::new()),
-        PairSource::Files { names, certificate, key } => {
+        PairSource::Memory(trial) => (Vec::new(), trial.certificate.clone(), trial.key.clone(), String::new()),
+        PairSource::Files(gatepost_config::Pair { names, certificate, key }) => {
             let read = |path: &Path| std::fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()));
             let what = format!(" (certificate {}, key {})", certificate.display(), key.display());
             (names.clone(), read(certificate)?, read(key)?, what)

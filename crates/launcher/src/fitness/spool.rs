@@ -11,10 +11,12 @@ use std::path::Path;
 
 impl Fitness {
     pub(super) fn look_at_spool(&mut self, plan: &Plan) {
-        let subject = format!("spool {}", plan.spool.display());
-        let (level, text) = match trusted_directory(&plan.spool) {
+        let subject = format!("spool {}", plan.config.spool.display());
+        let (level, text) = match trusted_directory(&plan.config.spool) {
             Ok(()) => (Level::Good, "writable by its owner only".to_owned()),
-            Err(why) if plan.trial => (Level::Good, format!("good enough to try; serve would refuse it: {why}")),
+            Err(why) if plan.trial.is_some() => {
+                (Level::Good, format!("good enough to try; serve would refuse it: {why}"))
+            }
             Err(why) => (Level::Fault, why),
         };
         self.add(subject, level, text);

@@ -14,14 +14,17 @@ mod hostile;
 mod keyholder;
 mod system;
 
-use gatepost_launcher::plan::{Backend, Connect, Limits, Listen, PairSource, Plan, Receiver, Relax, Users};
+use gatepost_config::{
+    Backend, Config, Connect, Identity, Jail, Limits, Listen, Pair, Profile, Relay, Tls, TlsMode, Users,
+};
+use gatepost_launcher::plan::{Plan, Receiver};
 use gatepost_smtp::server::Leniency;
 use gatepost_wire::control::Role;
-use gatepost_wire::slice::{Dialect, Identity, TlsMode};
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Largest message, octets: small, so that filling a content file takes a moment only.
 const MESSAGE_SIZE: u64 = 4 << 20;
@@ -49,12 +52,12 @@ fn fail(why: &dyn Display) -> ExitCode {
 }
 
 fn role(name: &str) -> ExitCode {
-    let ended = gatepost_role::begin(Some(name.as_ref())).and_then(|(role, newborn)| match role {
-        Role::Listener => gatepost_listener::run(newborn),
-        Role::Nursery => gatepost_session::run_nursery_with(newborn, hostile::life),
-        Role::Keyholder => gatepost_keyholder::run(newborn),
-        Role::Handoff => gatepost_handoff::run(newborn),
-        Role::Receiver => gatepost_receiver::run(newborn),
+    let ended = gatepost_role::begin(Some(name.as_ref())).and_then(|(role, unjailed)| match role {
+        Role::Listener => gatepost_listener::run(unjailed),
+        Role::Nursery => gatepost_session::run_nursery_with(unjailed, hostile::life),
+        Role::Keyholder => gatepost_keyholder::run(unjailed),
+        Role::Handoff => gatepost_handoff::run(unjailed),
+        Role::Receiver => gatepost_receiver::run(unjailed),
         _ => panic!("the escape room has no {name}"),
     });
     match ended {
@@ -70,41 +73,27 @@ fn serve(directory: &Path, backend: &str, honest: &str, hostile: &str) -> ExitCo
         "receiver" => (lmtp(directory), Some(receiver(directory))),
         tcp => (smtp(address(tcp)), None),
     };
-    let plan = Plan {
+    let (certificate, key) = (directory.join("cert.pem"), directory.join("key.pem"));
+    let config = Config {
         hostname: "escape.test".to_owned(),
         spool: directory.join("spool"),
         users: Users::From(FIRST_ID),
         listen: vec![listen(honest), listen(hostile)],
-        pairs: vec![PairSource::Files {
-            names: Vec::new(),
-            certificate: directory.join("cert.pem"),
-            key: directory.join("key.pem"),
-        }],
-        tls_required: false,
-        tls13_only: false,
-        leniency: Leniency::default(),
-        domains: vec!["ok.test".to_owned()],
-        any_domain: false,
-        clients: Vec::new(),
+        tls: Tls { pairs: vec![Pair { names: Vec::new(), certificate, key }], ..Tls::default() },
+        relay: Relay { domains: vec!["ok.test".to_owned()], ..Relay::default() },
         backend,
+        smtp: Leniency::default(),
         limits: Limits {
-            data: 1 << 20,
             sessions: 100,
             sessions_per_address: 10,
             offences: 0,
             message_size: MESSAGE_SIZE,
             recipients: RECIPIENTS,
-            hops: 100,
-            command_timeout: 300,
-            content_timeout: 300,
-            minimum_rate: 100,
-            session_time: 3600,
+            ..Limits::default()
         },
-        relax: Relax::default(),
-        receiver,
-        trial: false,
-        rehearsal: false,
+        jail: Jail::default(),
     };
+    let plan = Plan { receiver, ..Plan::from(config) };
     match gatepost_launcher::run(plan, &|| Err("the escape room is not furnished anew".to_owned()), &|_| ()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => fail(&why),
@@ -112,25 +101,14 @@ fn serve(directory: &Path, backend: &str, honest: &str, hostile: &str) -> ExitCo
 }
 
 fn smtp(address: SocketAddr) -> Backend {
-    Backend {
-        dialect: Dialect::Smtp,
-        identity: Identity::Xclient,
-        connect: vec![Connect::Tcp(address)],
-        relay_proof: true,
-        queue: None,
-        reply_timeout: 60,
-    }
+    let reply_timeout = Duration::from_secs(60);
+    let backend = Backend::new(Profile::Smtp, Connect::Tcp(address));
+    Backend { identity: Identity::Xclient, reply_timeout, ..backend }
 }
 
 fn lmtp(directory: &Path) -> Backend {
-    Backend {
-        dialect: Dialect::Lmtp,
-        identity: Identity::None,
-        connect: vec![Connect::Unix(directory.join("lmtp/lmtp"))],
-        relay_proof: false,
-        queue: None,
-        reply_timeout: 60,
-    }
+    let connect = Connect::Unix(directory.join("lmtp/lmtp"));
+    Backend { relay_proof: false, ..Backend::new(Profile::Lmtp, connect) }
 }
 
 fn receiver(directory: &Path) -> Receiver {

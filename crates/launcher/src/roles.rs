@@ -1,0 +1,115 @@
+//! The table of roles: in which stage each is started, when it is needed, what of the configuration it is told, and what of
+//! the system it reaches. Start order, restart and drain order follow from it; who is linked with whom is in
+//! [`gatepost_role::LINKS`], what each may do in [`gatepost_jail::profile`].
+
+use crate::fitness::Fitness;
+use crate::plan::Plan;
+use crate::{slices, spool};
+use gatepost_wire::control::Role;
+use gatepost_wire::slice::{Access, Connect, Directory};
+use std::path::Path;
+
+/// Roles of one stage start together, when all of the stage before are ready, and are drained together, when all of the
+/// stage after have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// Backends of our own: there before handoff looks for one.
+    Backends,
+    /// What sessions ask.
+    Services,
+    /// Those that take clients.
+    Sessions,
+}
+
+impl Stage {
+    /// All of them, in the order in which roles start.
+    pub(crate) const ALL: [Self; 3] = [Self::Backends, Self::Services, Self::Sessions];
+}
+
+/// What a role sees of the file tree and the network. Nothing, unless the table says so.
+#[derive(Debug, Default)]
+pub(crate) struct Reach {
+    /// Directories in its root.
+    pub(crate) directories: Vec<Directory>,
+    /// TCP ports that it may connect to.
+    pub(crate) ports: Vec<u16>,
+    /// Supplementary groups that it keeps.
+    pub(crate) groups: Vec<u32>,
+}
+
+/// A row of the table.
+pub(crate) struct Row {
+    pub(crate) role: Role,
+    pub(crate) stage: Stage,
+    /// Whether this plan has work for it.
+    pub(crate) needed: fn(&Plan) -> bool,
+    /// Its slice of the configuration, encoded. A sentence when a certificate or key cannot be read.
+    pub(crate) slice: fn(&Plan, &Fitness) -> Result<Vec<u8>, String>,
+    pub(crate) reach: fn(&Plan, &Fitness) -> Reach,
+}
+
+fn always(_: &Plan) -> bool {
+    true
+}
+
+fn nothing(_: &Plan, _: &Fitness) -> Reach {
+    Reach::default()
+}
+
+#[rustfmt::skip] // One line a role.
+const ROLES: [Row; 6] = [
+    Row { role: Role::Receiver, stage: Stage::Backends, needed: |plan| plan.receiver.is_some(), slice: slices::receiver, reach: receiver },
+    Row { role: Role::Queue, stage: Stage::Backends, needed: |plan| plan.config.backend.queue.is_some(), slice: slices::queue, reach: nothing },
+    Row { role: Role::Keyholder, stage: Stage::Services, needed: Plan::speaks_tls, slice: slices::keyholder, reach: nothing },
+    Row { role: Role::Handoff, stage: Stage::Services, needed: always, slice: slices::handoff, reach: handoff },
+    Row { role: Role::Nursery, stage: Stage::Sessions, needed: always, slice: slices::nursery, reach: nothing },
+    Row { role: Role::Listener, stage: Stage::Sessions, needed: always, slice: slices::listener, reach: nothing },
+];
+
+/// The row of `role`.
+pub(crate) fn of(role: Role) -> &'static Row {
+    // One row for each role, which a test holds; the first one stands in for the impossible.
+    let [first, ..] = &ROLES;
+    ROLES.iter().find(|row| row.role == role).unwrap_or(first)
+}
+
+/// The rows of the roles that this plan needs.
+pub(crate) fn needed(plan: &Plan) -> impl Iterator<Item = &'static Row> {
+    ROLES.iter().filter(|row| (row.needed)(plan))
+}
+
+fn directory(outside: &Path, inside: impl Into<String>, access: Access) -> Directory {
+    Directory { outside: outside.to_owned(), inside: inside.into(), access }
+}
+
+fn receiver(plan: &Plan, _: &Fitness) -> Reach {
+    let seen = |r: &crate::plan::Receiver| {
+        vec![
+            directory(&r.maildir, "mail", Access::FilesAndSockets),
+            directory(&r.socket_dir, "lmtp", Access::FilesAndSockets),
+        ]
+    };
+    Reach { directories: plan.receiver.as_ref().map(seen).unwrap_or_default(), ..Reach::default() }
+}
+
+fn handoff(plan: &Plan, fitness: &Fitness) -> Reach {
+    let mut reach = Reach { groups: fitness.backend_groups.clone(), ..Reach::default() };
+    if !plan.rehearsal {
+        reach.directories.push(directory(&spool::content(plan), "content", Access::Files));
+    }
+    for (index, connect) in plan.config.backend.connect.iter().enumerate() {
+        match connect {
+            Connect::Tcp(address) => reach.ports.push(address.port()),
+            Connect::Unix(path) => {
+                let outside = path.parent().unwrap_or(Path::new("/"));
+                reach.directories.push(directory(outside, backend(index), Access::Sockets));
+            }
+        }
+    }
+    reach
+}
+
+/// Where handoff sees the directory of its `index`-th backend socket.
+pub(crate) fn backend(index: usize) -> String {
+    format!("backend{index}")
+}

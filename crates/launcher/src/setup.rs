@@ -1,0 +1,83 @@
+//! What each role is set up with: its ids, its limits, its directories and its slice.
+
+use crate::fitness::{Fitness, apart};
+use crate::plan::Plan;
+use crate::slices::octets;
+use crate::{roles, spool};
+use gatepost_config::Relax;
+use gatepost_jail::profile::{self, Profile};
+use gatepost_sys::process;
+use gatepost_wire::control::Role;
+use gatepost_wire::slice::Setup;
+use std::io::{self, Seek, Write};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+/// Octets that a message may grow by on its way into a content file.
+const CONTENT_SLACK: u64 = 64 * 1024;
+
+/// What `role` is set up with, in sealed memory. Put together in a process of its own: keys are in no other memory than
+/// the keyholder's when that has ended (P5).
+///
+/// # Errors
+/// A sentence: a certificate or key that cannot be read any more, or the system's refusal.
+pub(crate) fn memory(role: Role, plan: &Plan, fitness: &Fitness) -> Result<OwnedFd, String> {
+    let failed = |e: io::Error| format!("cannot hand it what it needs: {e}");
+    let mut file = process::memory().map_err(failed)?;
+    apart(|| {
+        let bytes = octets(&of(role, plan, fitness)?)?;
+        // Once more from the start, if it has to be done twice.
+        file.rewind().and_then(|()| file.write_all(&bytes)).map(|()| String::new()).map_err(failed)
+    })?;
+    process::seal(file).map_err(failed)
+}
+
+/// RLIMIT_DATA of `role`, octets.
+pub(crate) fn data(role: Role, plan: &Plan) -> u64 {
+    if role == Role::Nursery { plan.config.limits.data } else { profile::of(role).data }
+}
+
+/// RLIMIT_NOFILE of `role`.
+pub(crate) fn open_files(role: Role, plan: &Plan) -> u64 {
+    profile::of(role).open_files(plan.config.limits.sessions)
+}
+
+fn of(role: Role, plan: &Plan, fitness: &Fitness) -> Result<Setup, String> {
+    let (row, profile) = (roles::of(role), profile::of(role));
+    let (uid, gid) = fitness.ids_of(role);
+    let reach = (row.reach)(plan, fitness);
+    Ok(Setup {
+        ground: fitness.ground,
+        namespaces: !plan.relaxes(Relax::Namespaces),
+        landlock: !plan.relaxes(Relax::Landlock),
+        data: data(role, plan),
+        open_files: open_files(role, plan),
+        processes: if profile.forks { u64::from(plan.config.limits.sessions).saturating_add(8) } else { 0 },
+        file_size: file_size(profile, plan),
+        uid,
+        gid,
+        anchor: anchor(plan, reach.directories.is_empty()),
+        groups: reach.groups,
+        directories: reach.directories,
+        connect_ports: reach.ports,
+        slice: (row.slice)(plan, fitness)?,
+    })
+}
+
+fn file_size(profile: &Profile, plan: &Plan) -> u64 {
+    if profile.writes_files {
+        plan.config.limits.message_size.saturating_add(CONTENT_SLACK)
+    } else if gatepost_sys::fds::is_file(std::io::stderr()) {
+        profile::LOG_FILE_SIZE
+    } else {
+        0
+    }
+}
+
+/// What the jail is built on; without namespaces, what it is: the spool for a role that reaches something in it, else a
+/// directory that stays empty. Before the first start there is no such directory, and a rehearsal makes none.
+fn anchor(plan: &Plan, reaches_nothing: bool) -> PathBuf {
+    let empty = spool::empty(plan);
+    let chrooted = plan.relaxes(Relax::Namespaces) && reaches_nothing;
+    if chrooted && (!plan.rehearsal || empty.is_dir()) { empty } else { plan.config.spool.clone() }
+}

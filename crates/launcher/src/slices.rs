@@ -1,0 +1,123 @@
+//! What each role is told of the configuration: its slice and nothing more.
+
+use crate::fitness::{Fitness, load_pair};
+use crate::plan::Plan;
+use crate::roles;
+use gatepost_config::{Relax, TlsMode, TlsVersion};
+use gatepost_wire::slice::{
+    Chain, Connect, HandoffSlice, KeyholderSlice, ListenerSlice, NurserySlice, QueueSlice, ReceiverSlice, Slice,
+};
+use std::path::Path;
+use std::time::Duration;
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
+}
+
+pub(crate) fn octets(slice: &impl Slice) -> Result<Vec<u8>, String> {
+    slice.to_bytes().map_err(|e| e.to_string())
+}
+
+fn modes(plan: &Plan) -> Vec<TlsMode> {
+    plan.config.listen.iter().map(|l| l.tls).collect()
+}
+
+pub(crate) fn listener(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
+    let limits = &plan.config.limits;
+    octets(&ListenerSlice {
+        listeners: modes(plan),
+        hostname: plan.config.hostname.clone(),
+        sessions: limits.sessions,
+        sessions_per_address: limits.sessions_per_address,
+        offences: limits.offences,
+    })
+}
+
+pub(crate) fn nursery(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
+    let (tls, limits) = (&plan.config.tls, &plan.config.limits);
+    octets(&NurserySlice {
+        listeners: modes(plan),
+        hostname: plan.config.hostname.clone(),
+        chains: if plan.speaks_tls() { chains(plan)? } else { Vec::new() },
+        tls_required: tls.required,
+        tls13_only: tls.minimum == TlsVersion::V1_3,
+        sessions: limits.sessions,
+        data: limits.data,
+        message_size: limits.message_size,
+        recipients: limits.recipients,
+        leniency: plan.config.smtp,
+        command_timeout: seconds(limits.command_timeout),
+        content_timeout: seconds(limits.content_timeout),
+        minimum_rate: limits.minimum_rate,
+        session_time: seconds(limits.session_time),
+    })
+}
+
+/// The first pair is for all who ask for no other; a later one without names is for those that it certifies.
+fn chains(plan: &Plan) -> Result<Vec<Chain>, String> {
+    let loaded = plan.pairs().into_iter().enumerate().map(|(index, source)| {
+        let (pair, _) = load_pair(source)?;
+        let unnamed = index > 0 && pair.chain.names.is_empty();
+        let names = if unnamed { pair.certified_names() } else { pair.chain.names };
+        Ok(Chain { names, ..pair.chain })
+    });
+    loaded.collect()
+}
+
+pub(crate) fn keyholder(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
+    let keys = plan.pairs().into_iter().map(|pair| Ok(load_pair(pair)?.1)).collect::<Result<_, String>>()?;
+    octets(&KeyholderSlice { keys })
+}
+
+pub(crate) fn handoff(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
+    let (relay, backend, limits) = (&plan.config.relay, &plan.config.backend, &plan.config.limits);
+    octets(&HandoffSlice {
+        hostname: plan.config.hostname.clone(),
+        domains: relay.domains.clone(),
+        any_domain: plan.trial.is_some(),
+        clients: relay.clients.clone(),
+        dialect: backend.dialect,
+        identity: backend.identity,
+        connect: backend.connect.iter().enumerate().map(|(index, connect)| inside(plan, index, connect)).collect(),
+        relay_proof: backend.relay_proof,
+        reply_timeout: seconds(backend.reply_timeout),
+        message_size: limits.message_size,
+        recipients: limits.recipients,
+        hops: limits.hops,
+        spool: if plan.rehearsal { String::new() } else { "/content".to_owned() },
+    })
+}
+
+/// The `index`-th backend as handoff sees it from inside its jail.
+fn inside(plan: &Plan, index: usize, connect: &Connect) -> Connect {
+    let root = Path::new("/");
+    match connect {
+        Connect::Unix(path) if plan.relaxes(Relax::Namespaces) => {
+            Connect::Unix(root.join(path.strip_prefix(&plan.config.spool).unwrap_or(path)))
+        }
+        Connect::Unix(path) => {
+            Connect::Unix(root.join(roles::backend(index)).join(path.file_name().unwrap_or_default()))
+        }
+        Connect::Tcp(address) => Connect::Tcp(*address),
+    }
+}
+
+pub(crate) fn receiver(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
+    let hostname = plan.config.hostname.clone();
+    octets(&ReceiverSlice { maildir: "/mail".to_owned(), socket_dir: "/lmtp".to_owned(), hostname })
+}
+
+/// A session waits for its message, so there are no more at once than sessions.
+pub(crate) fn queue(plan: &Plan, fitness: &Fitness) -> Result<Vec<u8>, String> {
+    let queue = plan.config.backend.queue.as_ref();
+    octets(&QueueSlice {
+        program: queue.map(|queue| text(&queue.program)).unwrap_or_default(),
+        home: queue.map(|queue| text(&queue.home)).unwrap_or_default(),
+        real_uid: fitness.queue_user,
+        at_once: plan.config.limits.sessions,
+    })
+}
