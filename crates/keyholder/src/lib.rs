@@ -22,8 +22,6 @@ pub const SESSIONS_MAX: usize = 8192;
 /// Descriptors that are not sessions' channels: the standard ones, launcher, epoll, links, and those that a hostile
 /// frame may bring along until it is refused.
 const OTHER_DESCRIPTORS: u64 = 24;
-/// Descriptors that are looked at between two system calls that wait.
-const BATCH: usize = 64;
 
 /// The keyholder, from birth to its end. Returns when it has been drained.
 ///
@@ -35,8 +33,9 @@ pub fn run(unjailed: Unjailed) -> Result<(), RoleError> {
     let entered = unjailed.enter(Role::Keyholder)?;
     // Both need system calls that the filter takes away.
     let (descriptors, _) = limits::get(Limit::OpenFiles).map_err(RoleError::system("read the limit of open files"))?;
-    let epoll = Epoll::new(BATCH).map_err(RoleError::system("make an epoll"))?;
-    let most = usize::try_from(descriptors.saturating_sub(OTHER_DESCRIPTORS)).unwrap_or(usize::MAX);
+    let most = usize::try_from(descriptors.saturating_sub(OTHER_DESCRIPTORS)).unwrap_or(usize::MAX).min(SESSIONS_MAX);
+    // Every session that asks is seen at once: whose turn it is depends on all of them.
+    let epoll = Epoll::new(most).map_err(RoleError::system("make an epoll"))?;
     let jailed = entered.seal()?;
-    serve::serve(Control::new(Role::Keyholder, jailed.control), keys, epoll, most.min(SESSIONS_MAX))
+    serve::serve(Control::new(Role::Keyholder, jailed.control), keys, epoll, most)
 }

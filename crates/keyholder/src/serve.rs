@@ -2,10 +2,12 @@
 
 use crate::offence::{Complaints, Line, Offence};
 use gatepost_channel::{ChannelError, End, Inbox};
+use gatepost_policy::share::Origin;
+use gatepost_policy::turns::Turns;
 use gatepost_role::{Control, Phase, RoleError, Step};
 use gatepost_sys::epoll::Epoll;
 use gatepost_tls::sign::{Budget, Keys};
-use gatepost_wire::link::SessionId;
+use gatepost_wire::link::{OpenKey, SessionId};
 use gatepost_wire::sign::Signature;
 use gatepost_wire::{KeyholderToSession, ListenerToKeyholder, Nothing, SessionToKeyholder};
 use std::collections::BTreeMap;
@@ -36,6 +38,7 @@ pub(crate) fn serve(control: Control, keys: Keys, epoll: Epoll, most: usize) -> 
         last: CONTROL,
         inbox: Inbox::new(INBOX),
         complaints: Complaints::default(),
+        turns: Turns::new(),
         begun: Instant::now(),
     };
     keyholder.watch(keyholder.control.as_fd(), CONTROL)?;
@@ -45,6 +48,7 @@ pub(crate) fn serve(control: Control, keys: Keys, epoll: Epoll, most: usize) -> 
 /// A session that may ask.
 struct Asker {
     id: SessionId,
+    client: Origin,
     end: SessionEnd,
     budget: Budget,
 }
@@ -61,6 +65,7 @@ struct Keyholder {
     last: u64,
     inbox: Inbox,
     complaints: Complaints,
+    turns: Turns,
     begun: Instant,
 }
 
@@ -81,10 +86,29 @@ impl Keyholder {
                 match *token {
                     CONTROL => self.obey()?,
                     token if self.links.contains_key(&token) => self.hear(token),
-                    token => self.answer(token),
+                    _ => {}
                 }
             }
+            self.serve_one(&ready);
         }
+    }
+
+    /// Answers one of the sessions that ask: of all that wait the one whose network has used least. The others are
+    /// reported again at once, so a newcomer waits for one signature whoever keeps this process busy (P13).
+    fn serve_one(&mut self, ready: &[u64]) {
+        let asking = ready.iter().filter_map(|token| {
+            let client = self.sessions.get(token)?.client;
+            Some(((*token, client), client))
+        });
+        let Some((token, client)) = self.turns.next(asking, self.now()) else { return };
+        let started = Instant::now();
+        self.answer(token);
+        let used = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.turns.spend(client, used, self.now());
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     fn watch(&self, end: BorrowedFd<'_>, token: u64) -> Result<(), RoleError> {
@@ -117,7 +141,7 @@ impl Keyholder {
         let Some(link) = self.links.get(&token) else { return };
         match link.recv_with(&mut self.inbox) {
             Ok((open, mut fds)) => match (fds.pop(), fds.is_empty()) {
-                (Some(fd), true) => self.admit(open.id, fd),
+                (Some(fd), true) => self.admit(open, fd),
                 _ => self.forget(token, Some("a session without its one descriptor")),
             },
             // Its end is no news when it was replaced, and the launcher's to see when it was not.
@@ -138,7 +162,7 @@ impl Keyholder {
     }
 
     /// A session that is not admitted finds its channel closed and does without TLS.
-    fn admit(&mut self, id: SessionId, fd: OwnedFd) {
+    fn admit(&mut self, OpenKey { id, client }: OpenKey, fd: OwnedFd) {
         if self.sessions.len() >= self.most {
             return self.complain(id, "all places taken", false);
         }
@@ -146,7 +170,9 @@ impl Keyholder {
         let token = self.next();
         let watched = end.seq().set_nonblocking(true).and_then(|()| self.epoll.add(end.as_fd(), token));
         match watched {
-            Ok(()) => drop(self.sessions.insert(token, Asker { id, end, budget: Budget::default() })),
+            Ok(()) => drop(
+                self.sessions.insert(token, Asker { id, client: Origin::of(client), end, budget: Budget::default() }),
+            ),
             Err(e) => self.complain(id, &format!("cannot be watched: {e}"), true),
         }
     }

@@ -79,7 +79,11 @@ fn link(launcher: &Launcher) -> Announce {
 
 fn announce(link: &Announce, id: u64) -> Asker {
     let (near, far) = Asker::pair().unwrap();
-    link.tell_with(&gatepost_wire::link::OpenKey { id: SessionId(id) }, &[far.as_fd()]).unwrap();
+    link.tell_with(
+        &gatepost_wire::link::OpenKey { id: SessionId(id), client: std::net::Ipv4Addr::LOCALHOST.into() },
+        &[far.as_fd()],
+    )
+    .unwrap();
     near.seq().set_timeout(PATIENCE).unwrap();
     near
 }
@@ -216,7 +220,11 @@ fn p5_a_session_that_asks_without_listening_blocks_nobody() {
 fn a_channel_is_done_with_even_while_another_process_holds_a_copy() {
     let (house, link) = House::serving(8);
     let (asker, copy) = Asker::pair().unwrap();
-    link.tell_with(&gatepost_wire::link::OpenKey { id: SessionId(1) }, &[copy.as_fd()]).unwrap();
+    link.tell_with(
+        &gatepost_wire::link::OpenKey { id: SessionId(1), client: std::net::Ipv4Addr::LOCALHOST.into() },
+        &[copy.as_fd()],
+    )
+    .unwrap();
     is_served(&asker);
     drop(asker);
     house.drained();

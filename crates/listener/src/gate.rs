@@ -205,7 +205,7 @@ impl Gate {
         let (session_end, handoff_end) = End::<SessionToHandoff, HandoffToSession>::pair()?;
         tell(&handoff, &Open { id, client: pass.client, local, listener }, &[handoff_end.as_fd()]).await?;
         drop(handoff_end);
-        let key_end = if tls == TlsMode::Off { None } else { Some(self.key_channel(id).await?) };
+        let key_end = if tls == TlsMode::Off { None } else { Some(self.key_channel(id, pass.client).await?) };
 
         let stress = self.admission.borrow().is_stressed();
         let start = Start { id, listener, tls: key_end.is_some(), stress };
@@ -217,10 +217,14 @@ impl Gate {
         Ok(())
     }
 
-    async fn key_channel(&self, id: SessionId) -> Result<End<SessionToKeyholder, KeyholderToSession>, Mishap> {
+    async fn key_channel(
+        &self,
+        id: SessionId,
+        client: SocketAddr,
+    ) -> Result<End<SessionToKeyholder, KeyholderToSession>, Mishap> {
         let keyholder = self.links.borrow().keyholder.clone().ok_or(Mishap::Away)?;
         let (session_end, keyholder_end) = End::pair()?;
-        tell(&keyholder, &OpenKey { id }, &[keyholder_end.as_fd()]).await?;
+        tell(&keyholder, &OpenKey { id, client: client.ip() }, &[keyholder_end.as_fd()]).await?;
         Ok(session_end)
     }
 

@@ -149,7 +149,7 @@ fn p4_handoff_learns_from_the_listener_who_the_client_is() {
 
         if tls {
             let (key, key_fds) = keyholder.recv_with(&mut Inbox::new(64)).unwrap();
-            assert_eq!(key, OpenKey { id: open.id });
+            assert_eq!(key, OpenKey { id: open.id, client: open.client.ip() });
             let keys = End::<KeyholderToSession, SessionToKeyholder>::from_fd(key_fds.into_iter().next().unwrap());
             let session = End::<SessionToKeyholder, KeyholderToSession>::from_fd(fds.next().unwrap());
             session.tell(&sign::Sign { pair: 0, scheme: 0x0403, message: b"m" }).unwrap();

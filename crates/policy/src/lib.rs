@@ -9,3 +9,4 @@ pub mod admission;
 pub mod local_part;
 pub mod relay;
 pub mod share;
+pub mod turns;

@@ -16,9 +16,9 @@
 mod origin;
 mod tree;
 
+pub(crate) use origin::Network;
 pub use origin::Origin;
 
-use origin::Network;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tree::Tree;
 

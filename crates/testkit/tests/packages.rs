@@ -40,7 +40,7 @@ const LAYERS: &[&[Row]] = &[
     // One package a role. No role imports a role: they are in one layer.
     &[
         ("handoff", "smtp wire channel sys jail role policy qmail", "tokio tracing"),
-        ("keyholder", "wire channel sys jail role tls", "tracing"),
+        ("keyholder", "wire channel sys jail role policy tls", "tracing"),
         ("launcher", "smtp wire channel sys jail role tls config", "sd-notify tracing"),
         ("listener", "smtp wire channel sys jail role policy", "tokio tracing"),
         // The one role without a jail: what it runs, it runs by `program`.

@@ -4,7 +4,7 @@
 use crate::declare::{fields, foreign, tagged};
 use gatepost_smtp::envelope::CloseReason;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Identifies a session in logs, in replies and between processes. Unique while gatepost runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -94,5 +94,7 @@ fields! {
     pub struct OpenKey {
         /// The new session.
         pub id: SessionId,
+        /// Its client, among whose network's sessions it waits for its turn.
+        pub client: IpAddr,
     }
 }

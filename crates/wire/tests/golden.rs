@@ -224,7 +224,7 @@ fn listener_and_those_who_serve() {
         &Open { id, client, local, listener: 1 },
         "0201000000000000 04 c0000209 6912 06 20010db8000000000000000000000001 1900 01",
     );
-    golden(&OpenKey { id }, "0201000000000000");
+    golden(&OpenKey { id, client: "192.0.2.9".parse().unwrap() }, "0201000000000000 04 c0000209");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 /// The leading bits of an address, the rest zero. The families and the three levels never mix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Network {
+pub(crate) struct Network {
     level: u8,
     v6: bool,
     bits: u64,
@@ -41,7 +41,7 @@ impl Origin {
     }
 
     /// The networks around the client, the widest first.
-    pub(super) const fn path(self) -> [Network; 3] {
+    pub(crate) const fn path(self) -> [Network; 3] {
         self.0
     }
 }

@@ -36,7 +36,10 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     ("send the keyholder an empty frame", |p, _| frame(&p.keyholder, &[])),
     ("send the keyholder another version", |p, _| frame(&p.keyholder, &[9, 1, 0, 0, 0, 0])),
     ("open a session at the keyholder", |p, _| {
-        frame(&p.keyholder, Frame::of(&OpenKey { id: SessionId(1) }).unwrap().bytes())
+        frame(
+            &p.keyholder,
+            Frame::of(&OpenKey { id: SessionId(1), client: std::net::Ipv4Addr::LOCALHOST.into() }).unwrap().bytes(),
+        )
     }),
     ("ask the keyholder what handoff is asked", |p, _| frame(&p.keyholder, Frame::of(&Ask::Spool).unwrap().bytes())),
     ("answer the keyholder", |p, _| frame(&p.keyholder, Frame::of(&Signature(&[7; 64])).unwrap().bytes())),

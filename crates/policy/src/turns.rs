@@ -1,0 +1,152 @@
+//! Whose turn it is when several want one thing that only one can have at a time: the keyholder's processor (P13).
+//!
+//! [`Turns`] remembers what each network has used lately and serves the one that used least, from the widest networks to
+//! addresses, as [`crate::share`] does for what is held. Whoever keeps it busy waits behind everybody who does not, for no
+//! longer than one piece of work, and nobody is refused. What was used is forgotten by halves, one a second.
+//!
+//! Pure: the caller says the time, in milliseconds of a clock that does not go back. Memory is bounded by [`NETWORKS_MAX`].
+
+use crate::share::{Network, Origin};
+use std::collections::BTreeMap;
+
+/// Networks remembered at once. When there would be more, those that used least are forgotten.
+pub const NETWORKS_MAX: usize = 12 * 1024;
+/// Time after which half of what was used is forgotten, milliseconds.
+pub const HALF_LIFE: u64 = 1000;
+
+#[derive(Debug, Clone, Copy)]
+struct Used {
+    amount: u64,
+    at: u64,
+}
+
+impl Used {
+    fn now(self, now: u64) -> u64 {
+        let halves = now.saturating_sub(self.at) / HALF_LIFE;
+        u32::try_from(halves).ok().and_then(|halves| self.amount.checked_shr(halves)).unwrap_or(0)
+    }
+}
+
+/// What each network has used lately.
+#[derive(Debug, Default)]
+pub struct Turns {
+    used: BTreeMap<Network, Used>,
+}
+
+impl Turns {
+    /// Nobody has used anything.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Of those that wait, the one whose networks have used least; of equals the first. None when nobody waits.
+    pub fn next<K>(&self, waiting: impl IntoIterator<Item = (K, Origin)>, now: u64) -> Option<K> {
+        let used = |network| self.used.get(&network).map_or(0, |used| used.now(now));
+        waiting.into_iter().min_by_key(|(_, origin)| origin.path().map(used)).map(|(id, _)| id)
+    }
+
+    /// A client at `origin` has used `amount`, in any unit, at `now`.
+    pub fn spend(&mut self, origin: Origin, amount: u64, now: u64) {
+        for network in origin.path() {
+            let before = self.used.get(&network).map_or(0, |used| used.now(now));
+            self.used.insert(network, Used { amount: before.saturating_add(amount), at: now });
+        }
+        if self.used.len() > NETWORKS_MAX {
+            self.forget(now);
+        }
+    }
+
+    /// Networks remembered.
+    #[must_use]
+    pub fn remembered(&self) -> usize {
+        self.used.len()
+    }
+
+    /// Makes room for as many networks again as stay: forgetting costs a look at all of them.
+    fn forget(&mut self, now: u64) {
+        let mut amounts: Vec<u64> = self.used.values().map(|used| used.now(now)).collect();
+        let middle = amounts.len() / 2;
+        let (_, least, _) = amounts.select_nth_unstable(middle);
+        let least = *least;
+        let mut room = NETWORKS_MAX / 2;
+        self.used.retain(|_, used| {
+            let keep = used.now(now) > least || (used.now(now) == least && least > 0 && room > 0);
+            room = room.saturating_sub(usize::from(keep));
+            keep
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    fn origin(text: &str) -> Origin {
+        Origin::of(text.parse().unwrap())
+    }
+
+    #[test]
+    fn p13_whoever_used_least_is_served_first_on_each_level() {
+        let mut turns = Turns::new();
+        turns.spend(origin("10.0.0.1"), 3000, 0);
+        turns.spend(origin("10.0.0.2"), 100, 0);
+        turns.spend(origin("10.1.0.1"), 2000, 0);
+        for (waiting, expected) in [
+            (&["10.0.0.1", "10.1.0.1"][..], "10.1.0.1"),
+            (&["10.0.0.1", "10.0.0.2"], "10.0.0.2"),
+            (&["10.1.0.9", "2001:db8::1"], "2001:db8::1"),
+            (&["10.0.1.1", "10.0.0.2"], "10.0.1.1"),
+            (&["192.0.2.1", "198.51.100.1"], "192.0.2.1"),
+            (&["10.0.0.1"], "10.0.0.1"),
+        ] {
+            let waiting = waiting.iter().map(|text| (*text, origin(text)));
+            assert_eq!(turns.next(waiting, 0), Some(expected));
+        }
+        assert_eq!(turns.next::<u8>([], 0), None);
+    }
+
+    #[test]
+    fn p13_what_was_used_is_forgotten_by_halves() {
+        let mut turns = Turns::new();
+        turns.spend(origin("10.0.0.1"), 1024, 0);
+        turns.spend(origin("10.1.0.1"), 600, 0);
+        let both = || [("first", origin("10.0.0.1")), ("second", origin("10.1.0.1"))];
+        assert_eq!(turns.next(both(), 0), Some("second"));
+        turns.spend(origin("10.1.0.1"), 400, HALF_LIFE);
+        assert_eq!(turns.next(both(), HALF_LIFE), Some("first"), "512 against 700");
+        assert_eq!(turns.next(both(), 100 * HALF_LIFE), Some("first"), "both nothing");
+    }
+
+    #[test]
+    fn p13_a_newcomer_waits_for_one_piece_of_work_whoever_attacks() {
+        // A thousand addresses of 100 networks ask all the time; each piece of work is worth 3000.
+        let mut turns = Turns::new();
+        let crowd: Vec<Origin> = (0..1000_u32)
+            .map(|n| Origin::of(IpAddr::V4(Ipv4Addr::from_bits((10 << 24) | ((n % 100) << 16) | n))))
+            .collect();
+        for step in 0..600 {
+            let now = step * 3;
+            let served = turns.next(crowd.iter().map(|origin| (*origin, *origin)), now).unwrap();
+            turns.spend(served, 3000, now);
+            let newcomer = (origin("192.0.2.1"), origin("192.0.2.1"));
+            if step > 100 {
+                let waiting = crowd.iter().map(|origin| (*origin, *origin)).chain([newcomer]);
+                assert_eq!(turns.next(waiting, now), Some(newcomer.0), "step {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn p6_what_is_remembered_is_bounded_and_the_heaviest_stay() {
+        let mut turns = Turns::new();
+        turns.spend(origin("192.0.2.1"), 1 << 40, 0);
+        for n in 0..100_000_u32 {
+            turns.spend(Origin::of(IpAddr::V4(Ipv4Addr::from_bits((10 << 24) | (n << 4)))), 3000, 0);
+            assert!(turns.remembered() <= NETWORKS_MAX);
+        }
+        let waiting = [("heavy", origin("192.0.2.1")), ("light", origin("10.0.0.0"))];
+        assert_eq!(turns.next(waiting, 0), Some("light"));
+    }
+}
