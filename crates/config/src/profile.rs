@@ -88,7 +88,7 @@ impl Profile {
     }
 
     /// Which MTA understands what where. A profile that knows a hand-over does not offer to go without: an MTA that
-    /// takes each client for a neighbour relays for each. Who wants that has the plain profile `smtp`.
+    /// takes each client for its own machine relays for each. Who wants that has the plain profile `smtp`.
     fn facts(self) -> Facts {
         use Dialect::{Lmtp, Qmqp, Queue, Smtp};
         let row = |name, dialect, tcp, unix| Facts { name, dialect, tcp, unix };

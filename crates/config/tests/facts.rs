@@ -419,3 +419,24 @@ fn issue_10_one_listener_takes_both_families_and_two_have_one_each() {
         assert_eq!(found, expected, "{listen}");
     }
 }
+
+#[test]
+fn issue_10_the_examples_and_the_socket_unit_listen_where_the_default_does() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let default = parse(LEAST).listen[0].address.to_string();
+    let mut examples = 0;
+    for entry in std::fs::read_dir(top.join("examples")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let listen = parse(&std::fs::read_to_string(&path).unwrap()).listen;
+            let found: Vec<(String, bool)> = listen.iter().map(|l| (l.address.to_string(), l.v6only)).collect();
+            assert_eq!(found, [(default.clone(), false)], "{}", path.display());
+            examples += 1;
+        }
+    }
+    assert!(examples > 3, "{examples} examples");
+    let unit = std::fs::read_to_string(top.join("systemd/gatepost.socket")).unwrap();
+    let streams: Vec<&str> = unit.lines().filter_map(|line| line.strip_prefix("ListenStream=")).collect();
+    assert_eq!(streams, [default.as_str()]);
+    assert!(unit.lines().any(|line| line == "BindIPv6Only=both"), "{unit}");
+}

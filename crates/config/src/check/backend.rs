@@ -121,7 +121,7 @@ fn places(page: &mut Page<'_>, section: &Section<'_>, connect: &[Spanned<Connect
             listen.address.port() == to.port() && near && takes(listen, to.ip())
         };
         if let Some(own) = listeners.iter().find(|own| own.sure && ours(&own.listen)) {
-            let what = format!("gatepost itself listens at {}: mail would go in circles", own.listen.address);
+            let what = format!("gatepost itself listens at {}: mail would loop", own.listen.address);
             section.fault(page, "connect", place, Wrong::new(what, "write where the backend listens"));
         }
     }
@@ -151,7 +151,7 @@ fn hand_over(
         let what = format!("{} cannot be told by \"{}\" there", profile.name(), identity_name(*given.get_ref()));
         let advice = match profile {
             Profile::Postfix | Profile::Exim | Profile::OpenSmtpd if *given.get_ref() == Identity::None => format!(
-                "write \"{}\": without it {} takes every client for a neighbour and relays",
+                "write \"{}\": without it {} takes every client for its own machine and relays",
                 identity_name(default),
                 profile.name()
             ),

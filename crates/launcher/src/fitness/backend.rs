@@ -15,7 +15,7 @@ impl Fitness {
     pub(super) fn look_at_backend(&mut self, connect: &Connect, plan: &Plan) {
         let path = match connect {
             Connect::Unix(path) => path,
-            Connect::Tcp(to) => return self.look_at_circle(*to, plan),
+            Connect::Tcp(to) => return self.look_at_loop(*to, plan),
         };
         let found = if plan.relaxes(Relax::Namespaces) && !path.starts_with(&plan.config.spool) {
             Err(format!(
@@ -29,13 +29,13 @@ impl Fitness {
     }
 
     /// The configuration tells its own addresses by their text; which ones a wide listener hears, this machine knows.
-    fn look_at_circle(&mut self, to: SocketAddr, plan: &Plan) {
+    fn look_at_loop(&mut self, to: SocketAddr, plan: &Plan) {
         let wide = |listen: &&Listen| listen.address.ip().is_unspecified() && listen.address.port() == to.port();
         let heard = |listen: &&Listen| to.is_ipv4() == listen.address.is_ipv4() || (to.is_ipv4() && !listen.v6only);
         // Any port of it: only an address of this machine can be bound.
         let here = || net::can_bind(SocketAddr::new(to.ip(), 0), false).is_ok();
         if let Some(own) = plan.config.listen.iter().filter(wide).find(heard).filter(|_| here()) {
-            let text = format!("gatepost itself listens there ({}): mail would go in circles", own.address);
+            let text = format!("gatepost itself listens there ({}): mail would loop", own.address);
             self.add(format!("backend tcp:{to}"), Level::Fault, text);
         }
     }
