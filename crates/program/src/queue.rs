@@ -33,13 +33,13 @@ pub struct Patience {
     /// After the commit, for its exit status.
     pub verdict: Duration,
     /// After an abandonment, for its end.
-    pub farewell: Duration,
+    pub exit: Duration,
 }
 
 impl Default for Patience {
     /// RFC 5321 §4.5.3.2.6 lets a client wait 10 minutes for the reply after its content.
     fn default() -> Self {
-        Self { progress: Duration::from_secs(300), verdict: Duration::from_secs(570), farewell: Duration::from_secs(5) }
+        Self { progress: Duration::from_secs(300), verdict: Duration::from_secs(570), exit: Duration::from_secs(5) }
     }
 }
 
@@ -150,7 +150,7 @@ impl QueueProgram {
     }
 
     /// Lets go of it without a commit: it finds the envelope incomplete and queues nothing. Waits for its end for
-    /// [`Patience::farewell`], then leaves it to itself; never kills it, for it cleans up what it has written.
+    /// [`Patience::exit`], then leaves it to itself; never kills it, for it cleans up what it has written.
     pub fn abandon(mut self) {
         self.let_go();
     }
@@ -204,7 +204,7 @@ impl QueueProgram {
     fn let_go(&mut self) {
         (self.message, self.envelope) = (None, None);
         if let Some(mut running) = self.running.take() {
-            let until = Instant::now().checked_add(self.patience.farewell);
+            let until = Instant::now().checked_add(self.patience.exit);
             wait_draining(&mut running, &mut self.texts, until);
         }
     }

@@ -16,7 +16,7 @@ const RECORD: &str = r#"cat > "$OUT/message"; cat <&1 > "$OUT/envelope""#;
 
 fn patience() -> Patience {
     let long = Duration::from_secs(60);
-    Patience { progress: long, verdict: long, farewell: long }
+    Patience { progress: long, verdict: long, exit: long }
 }
 
 fn start(place: &Place) -> QueueProgram {
@@ -227,7 +227,7 @@ fn q4_a_program_that_takes_nothing_does_not_hold_us() {
     let place = Place::new("read x <&2; exit 0", &[]);
     let around = gatepost_program::Surroundings { stderr: Some(std::os::fd::AsFd::as_fd(&hold)), ..place.around() };
     let short = Duration::from_millis(50);
-    let hurry = Patience { progress: short, verdict: short, farewell: short };
+    let hurry = Patience { progress: short, verdict: short, exit: short };
     let mut program = QueueProgram::start(&obliging(), &around, hurry).unwrap();
     program.write_message(&vec![b'x'; 1 << 20]);
     assert!(!program.is_whole());

@@ -16,7 +16,7 @@ const NAMES: usize = 3;
 pub(crate) struct Record {
     begun: Instant,
     /// Where lines go; nowhere when descriptor 2 is the client, or GATEPOST_LOG=off.
-    speaks: bool,
+    logs: bool,
     helo: Option<Vec<u8>>,
     user: Option<Vec<u8>>,
     tls: Option<String>,
@@ -33,10 +33,10 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    pub(crate) fn new(speaks: bool) -> Self {
+    pub(crate) fn new(logs: bool) -> Self {
         Self {
             begun: Instant::now(),
-            speaks,
+            logs,
             helo: None,
             user: None,
             tls: None,
@@ -97,20 +97,20 @@ impl Record {
     }
 
     /// What the session's jail is without: words with commas between.
-    pub(crate) fn without(&mut self, walls: &[u8]) {
-        self.without = shown(walls, 200);
+    pub(crate) fn without(&mut self, parts: &[u8]) {
+        self.without = shown(parts, 200);
     }
 
     /// Something that the admin should know.
     pub(crate) fn warn(&self, what: &dyn Display) {
-        if self.speaks {
+        if self.logs {
             say(&format_args!("gatepost: {what}"));
         }
     }
 
     /// The line.
     pub(crate) fn close(&self, environment: &Environment, end: CloseReason) {
-        if !self.speaks {
+        if !self.logs {
             return;
         }
         let to: Vec<&[u8]> = self.to.iter().map(Vec::as_slice).collect();

@@ -3,7 +3,7 @@
 use crate::home::Control;
 use crate::parent::{Offence, Parent, Programs};
 use crate::record::Record;
-use crate::session::{self, Birth};
+use crate::session::{self, Start};
 use crate::{SessionEnd, help, settings};
 use gatepost_channel::{ChannelError, End as Channel, Inbox};
 use gatepost_program::Inherited;
@@ -163,7 +163,7 @@ fn begin(mut client: Client, mut parent: Parent, switches: &Switches, checker: O
             // This memory is a copy of the parent's, and the admin's variables are nothing for who parses the client.
             parent.environment.forget();
             // Leaves by exit: nothing of the parent's is dropped twice.
-            process::exit(session::begin(Birth { client, parent: theirs, terms, prelude }))
+            process::exit(session::begin(Start { client, parent: theirs, terms, prelude }))
         }
         Ok((theirs, session, last, Fork::Parent(pid))) => {
             // Or their ends would never be seen: the session's of the channel, and the client's.

@@ -251,7 +251,7 @@ impl Reader<'_> {
                 let name = below_control(path).map_err(unreadable)?;
                 let list =
                     List::find(self.home, FILE, &name, &mut self.warnings, &mut |_, _| {}).map_err(unreadable)?;
-                // One that was named and is not there is a slip, and would let everyone pass.
+                // One that was named and is not there is a mistake, and would let everyone pass.
                 Some(list.ok_or_else(|| unreadable(io::ErrorKind::NotFound.into()))?)
             }
             _ => self.list(FILE, &mut |_, _| {})?,
@@ -267,7 +267,7 @@ impl Reader<'_> {
         }
         let octets =
             match self.environment.get("SPPCONFFILE") {
-                // A file that was named and is not there is a slip, and plugins are there to refuse.
+                // A file that was named and is not there is a mistake, and plugins are there to refuse.
                 Some(path) if !path.is_empty() => Some(self.named(FILE, path)?.ok_or_else(|| {
                     ControlError::Unreadable { file: FILE, error: std::io::ErrorKind::NotFound.into() }
                 })?),

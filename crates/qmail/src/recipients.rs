@@ -65,7 +65,7 @@ impl ValidRcptTo {
 pub struct Refusal {
     /// What is said.
     pub reply: Reply,
-    /// Whether it is the last word.
+    /// Whether it is the last reply.
     pub close: bool,
 }
 

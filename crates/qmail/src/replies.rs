@@ -95,7 +95,7 @@ replies! {
     /// More recipients than one message may have. Ours: qmail-smtpd takes them until memory ends.
     TOO_MANY_RECIPIENTS = "452 too many recipients (#4.5.3)";
 
-    // The last word of a session.
+    // The last reply of a session.
     /// The client said nothing for too long.
     TIMEOUT = "451 timeout (#4.4.2)";
     /// A limit is reached: where qmail-smtpd's memory ended, ours ends by rule.
@@ -118,7 +118,7 @@ replies! {
     BAD_MAIL_FROM = "553 sorry, your envelope sender is in my badmailfrom list (#5.7.1)";
     /// rcpthosts.
     NOT_IN_RCPTHOSTS = "553 sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)";
-    /// No rcpthosts, which is a slip of the admin's. Ours: qmail-smtpd relays then. Not 553: mail waits until the file is back.
+    /// No rcpthosts, which is a mistake of the admin's. Ours: qmail-smtpd relays then. Not 553: mail waits until the file is back.
     NO_RCPTHOSTS = "451 unable to read controls (#4.3.0)";
     /// badmailfrom as patterns.
     SENDER_DENIED = "553 sorry, your envelope sender has been denied (#5.7.1)";

@@ -260,7 +260,7 @@ pub enum Outcome {
     Fail(Reply),
     /// It fails with [`crate::replies::PLUGIN_FAILURE`], because of this, which is for the log.
     Broken(String),
-    /// The connection ends with exit 0, with this as its last word or with none.
+    /// The connection ends with exit 0, with this as its last reply or with none.
     Close(Option<Reply>),
 }
 

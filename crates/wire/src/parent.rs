@@ -5,7 +5,7 @@
 //!
 //! | in state | the session may send | the parent answers |
 //! |---|---|---|
-//! | newborn | `Jail` | `Reply`, unless the jail was not entered: [`Then::Refused`] means that TLS can't be had |
+//! | just started | `Jail` | `Reply`, unless the jail was not entered: [`Then::Refused`] means that TLS can't be had |
 //! | any but content | `Helo`, `Challenge`, `Auth`, `Reset`, `Bye` | `Reply`, `Reply`, `Reply`, –, – |
 //! | any but content, in clear | `StartTls`, then `Encrypted` | `Chain`s and `Sign`, or `Reply`; – |
 //! | the same, behind a TLS superserver | `Encrypted` | – |

@@ -14,7 +14,7 @@ const HANDSHAKES: u32 = 4;
 /// What is left of it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Allowance {
-    newborn: bool,
+    first: bool,
     questions: u32,
     auths: u32,
     handshakes: u32,
@@ -23,14 +23,14 @@ pub(super) struct Allowance {
 
 impl Default for Allowance {
     fn default() -> Self {
-        Self { newborn: true, questions: QUESTIONS, auths: AUTHS, handshakes: HANDSHAKES, encrypted: false }
+        Self { first: true, questions: QUESTIONS, auths: AUTHS, handshakes: HANDSHAKES, encrypted: false }
     }
 }
 
 impl Allowance {
     /// Takes its part for `ask`. False: there is none left, or it must not be said now.
     pub(super) fn spend(&mut self, ask: &Ask<'_>) -> bool {
-        let first = std::mem::replace(&mut self.newborn, false);
+        let first = std::mem::replace(&mut self.first, false);
         match ask {
             Ask::Jail { .. } => first,
             _ if first => false,

@@ -50,7 +50,7 @@ pub(crate) enum Offence {
     Untimely,
     /// It stays although its client has gone: an owned session.
     Deserted,
-    /// Its last words, which are no message: memory ran out, or a mistake of ours.
+    /// It ended itself: what the standard library said of memory that ran out, or of a mistake of ours.
     Died(String),
 }
 
@@ -60,7 +60,7 @@ impl fmt::Display for Offence {
             Self::Channel(e) => e.fmt(f),
             Self::Untimely => f.write_str("the session said what it must not say now"),
             Self::Deserted => f.write_str("the session did not end with its client"),
-            Self::Died(words) => f.write_str(words),
+            Self::Died(text) => f.write_str(text),
         }
     }
 }
@@ -115,20 +115,20 @@ impl Say {
 }
 
 /// Longest text of [`Offence::Died`], octets.
-const LAST_WORDS_MAX: usize = 400;
+const DEATH_TEXT_MAX: usize = 400;
 /// Messages that are looked at for it: the standard library writes in pieces.
-const LAST_WORDS_PIECES: usize = 16;
+const DEATH_TEXT_PIECES: usize = 16;
 
 /// What a session said on its descriptor 2, which is the channel, beginning with what is in `inbox`. It ends then.
-fn last_words(session: &SessionEnd, mut inbox: Inbox) -> String {
+fn death_text(session: &SessionEnd, mut inbox: Inbox) -> String {
     let mut words = inbox.bytes().to_vec();
-    for _ in 0..LAST_WORDS_PIECES {
-        if words.len() >= LAST_WORDS_MAX || session.fill(&mut inbox).is_err() {
+    for _ in 0..DEATH_TEXT_PIECES {
+        if words.len() >= DEATH_TEXT_MAX || session.fill(&mut inbox).is_err() {
             break;
         }
         words.extend_from_slice(inbox.bytes());
     }
-    words.truncate(LAST_WORDS_MAX);
+    words.truncate(DEATH_TEXT_MAX);
     let printable = |octet: &u8| if (b' '..=b'~').contains(octet) { char::from(*octet) } else { ' ' };
     words.iter().map(printable).collect::<String>().trim().to_owned()
 }
@@ -222,7 +222,7 @@ impl Parent {
             for ask in messages::<gatepost_wire::SessionToParent>(&inbox) {
                 let ask = match ask {
                     // No frame begins so: what the standard library says of an end.
-                    Err(WireError::Version) => return Err(Offence::Died(last_words(session, inbox))),
+                    Err(WireError::Version) => return Err(Offence::Died(death_text(session, inbox))),
                     ask => ask.map_err(ChannelError::from)?,
                 };
                 if self.hear(session, ask)? {
@@ -313,7 +313,7 @@ impl Parent {
         }
     }
 
-    /// The line to the client is in clear, so that the parent may have a last word when the session cannot.
+    /// The line to the client is in clear, so that the parent may have a last reply when the session cannot.
     pub(crate) fn in_clear(&self) -> bool {
         // With a superserver the line may have moved to other descriptors before the session could say so.
         !self.shaking && !self.encrypted && !self.environment.has("SSLCTLFD")

@@ -54,9 +54,9 @@ pub(crate) struct Terms {
     pub(crate) drop_early: bool,
 }
 
-/// What a session is born with.
+/// What a session starts with.
 #[derive(Debug)]
-pub(crate) struct Birth {
+pub(crate) struct Start {
     pub(crate) client: Ends,
     pub(crate) parent: ParentEnd,
     pub(crate) terms: Terms,
@@ -64,7 +64,7 @@ pub(crate) struct Birth {
     pub(crate) prelude: Vec<u8>,
 }
 
-impl Birth {
+impl Start {
     fn descriptors<'a>(&'a self, stderr: &'a Stderr) -> Vec<BorrowedFd<'a>> {
         let mut all = vec![self.parent.as_fd(), stderr.as_fd()];
         all.extend(self.client.descriptors());
@@ -90,34 +90,34 @@ struct Qmail {
 }
 
 /// The forked child from its first moment to its exit status.
-pub(crate) fn begin(birth: Birth) -> u8 {
+pub(crate) fn begin(start: Start) -> u8 {
     // What the standard library says before it ends a process, of memory that has run out, is no message and is logged.
-    let _ = fds::make_stderr(&birth.parent);
+    let _ = fds::make_stderr(&start.parent);
     std::panic::set_hook(Box::new(|panic| {
         let _ = writeln!(std::io::stderr(), "{panic}");
         // Not abort(3): the system call filter would kill us in it.
         process::exit(1)
     }));
     let stderr = std::io::stderr();
-    let keep = birth.descriptors(&stderr);
+    let keep = start.descriptors(&stderr);
     let alone = Alone {
-        parent: birth.terms.parent,
+        parent: start.terms.parent,
         keep: &keep,
         account: Some(NOBODY),
         data: DATA,
-        file_size: birth.file_size(),
-        life: birth.terms.times.session.saturating_add(GRACE),
+        file_size: start.file_size(),
+        life: start.terms.times.session.saturating_add(GRACE),
     };
     match alone.enter() {
         Ok((jailed, unmet)) => {
             // One word each: the log line parts its words by spaces.
-            let walls: Vec<String> = unmet.iter().map(|wall| wall.what.replace(' ', "-")).collect();
-            serve(jailed, birth, walls.join(",").as_bytes())
+            let lacking: Vec<String> = unmet.iter().map(|part| part.what.replace(' ', "-")).collect();
+            serve(jailed, start, lacking.join(",").as_bytes())
         }
         Err(e) => {
-            let _ = birth.parent.tell(&Ask::Jail { entered: false, text: e.to_string().as_bytes() });
-            let times = Times { write: REFUSAL_TIME, ..birth.terms.times };
-            let mut shell = Shell::new(birth.client, times, Monotonic, None);
+            let _ = start.parent.tell(&Ask::Jail { entered: false, text: e.to_string().as_bytes() });
+            let times = Times { write: REFUSAL_TIME, ..start.terms.times };
+            let mut shell = Shell::new(start.client, times, Monotonic, None);
             let _ = shell.send(&mut format!("{}\r\n", replies::INTERNAL).as_bytes());
             1
         }
@@ -125,8 +125,8 @@ pub(crate) fn begin(birth: Birth) -> u8 {
 }
 
 /// Serves one client to the end; gives the exit status that qmail-smtpd would have. `without`: what the jail could not have.
-fn serve(_: JailedSession, birth: Birth, without: &[u8]) -> u8 {
-    let Birth { client, parent, terms, prelude } = birth;
+fn serve(_: JailedSession, start: Start, without: &[u8]) -> u8 {
+    let Start { client, parent, terms, prelude } = start;
     let mut shell = Shell::new(client, terms.times, Monotonic, None);
     let mut parent = Parent::new(parent);
     let begun = parent.ask(&Ask::Jail { entered: true, text: without }).map(|(_, then)| then);
@@ -263,7 +263,7 @@ impl Dialogue for Qmail {
                 }
             },
         };
-        // At once: until the parent knows it, its last word for a session that dies would go out in clear.
+        // At once: until the parent knows it, its last reply for a session that dies would go out in clear.
         self.parent.tell_now(&Ask::Encrypted(negotiated))?;
         self.engine.tls_established();
         Ok(())

@@ -158,7 +158,7 @@ impl Engine {
 
     fn turn<'i>(&mut self, rest: &mut &'i [u8]) -> Option<Turn<'i>> {
         match self.state {
-            State::Closed(farewell) => Some(Turn::Close(farewell)),
+            State::Closed(reason) => Some(Turn::Close(reason)),
             // CVE-2011-0411: what was typed ahead in clear would be obeyed as if it had come through TLS.
             State::Asked(Question::StartTls) | State::Handshake => {
                 *rest = &[];
@@ -191,7 +191,7 @@ impl Engine {
                 Event::Auth(AuthAsk::Check { mechanism: *mechanism, user, pass, challenge })
             }
             Turn::StartTls => Event::StartTls,
-            Turn::Close(farewell) => Event::Close(farewell),
+            Turn::Close(reason) => Event::Close(reason),
         }
     }
 
@@ -366,22 +366,22 @@ impl Engine {
         }
     }
 
-    fn end(&mut self, farewell: CloseReason) {
-        self.state = State::Closed(farewell);
+    fn end(&mut self, reason: CloseReason) {
+        self.state = State::Closed(reason);
         self.transaction = None;
     }
 
-    /// Says a last word and ends.
-    fn close<'i>(&mut self, reply: Reply, farewell: CloseReason) -> Option<Turn<'i>> {
-        if let State::Closed(farewell) = self.state {
-            return Some(Turn::Close(farewell));
+    /// Says a last reply and ends.
+    fn close<'i>(&mut self, reply: Reply, reason: CloseReason) -> Option<Turn<'i>> {
+        if let State::Closed(reason) = self.state {
+            return Some(Turn::Close(reason));
         }
         // In the handshake the other side expects TLS records: our clear text would only confuse it.
         if !matches!(self.state, State::Handshake) {
             self.say(reply);
         }
-        self.end(farewell);
-        Some(Turn::Close(farewell))
+        self.end(reason);
+        Some(Turn::Close(reason))
     }
 
     fn close_for_abuse<'i>(&mut self) -> Option<Turn<'i>> {
