@@ -111,7 +111,7 @@ fn audit_fails_when_anything_is_weaker_than_its_profile() {
         return;
     };
     let (_mta, backend) = rogue(&host, Speaks::Smtp);
-    let gate = Gate::start(&host, &config(&backend, ""));
+    let mut gate = Gate::start(&host, &config(&backend, ""));
     let mut client = gate.client();
     client.hello("road.test");
     let session = gate.sessions()[0];
@@ -130,7 +130,7 @@ fn audit_fails_when_anything_is_weaker_than_its_profile() {
     // Sessions end with their nursery; some still say so.
     let rest = client.rest();
     assert!(rest.is_empty() || rest.starts_with("421 "), "{rest}");
-    holds("another nursery", SOON, || gate.roles().get("gp-nursery").is_some_and(|pid| *pid != nursery));
+    gate.process.wait_said("serves again role=\"nursery\"", SOON);
     drop(gate.client().hello("road.test"));
     let _ = gate.audit(&[]).expect_ok("audit of what is whole again");
     // A process that is no gatepost at all can be held beside it, and is found wanting.
