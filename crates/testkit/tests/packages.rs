@@ -202,3 +202,20 @@ fn every_package_keeps_the_workspace_lints() {
         assert!(manifest.contains("[lints]\nworkspace = true"), "{}", package["name"]);
     }
 }
+
+/// What reads strangers has no runtime: not by a crate in between either, nor by a feature of one.
+#[test]
+fn issue_8_no_session_links_a_runtime() {
+    for package in ["gatepost-session", "gatepost-qmail-smtpd"] {
+        let output = Command::new(env!("CARGO"))
+            .args(["tree", "--offline", "--edges", "normal", "--prefix", "none", "--package", package])
+            .current_dir(top())
+            .output()
+            .unwrap();
+        let tree = String::from_utf8_lossy(&output.stdout);
+        assert!(tree.contains("gatepost-shell"), "{}", String::from_utf8_lossy(&output.stderr));
+        let runtime: Vec<&str> =
+            tree.lines().filter(|line| line.starts_with("tokio") || line.starts_with("mio ")).collect();
+        assert!(runtime.is_empty(), "{package} links {runtime:?}");
+    }
+}
