@@ -88,7 +88,7 @@ impl Fitness {
         fitness
     }
 
-    fn unseen() -> Self {
+    pub(crate) fn unseen() -> Self {
         let user = process::effective_ids().0;
         Self {
             ground: if user == 0 { Ground::Root } else { Ground::User },

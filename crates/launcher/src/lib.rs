@@ -10,6 +10,7 @@ pub mod fitness;
 mod generation;
 mod look;
 pub mod plan;
+mod processes;
 mod roles;
 mod setup;
 mod slices;
@@ -27,6 +28,7 @@ use gatepost_sys::signal::{Notice, Signals};
 use gatepost_wire::slice::Ground;
 use generation::{Generation, Proof};
 use plan::Plan;
+use processes::Children;
 use sockets::Socket;
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -97,8 +99,8 @@ pub fn rehearse(plan: Plan) -> Result<(), LauncherError> {
     drop_what_is_not_needed(&fitness)?;
     // Told to stop, it dies of the signal and its roles with it.
     let never = || false;
-    Generation::start(plan, fitness, Rc::new(program), Vec::new(), Proof::Within(REHEARSAL_PROOF), &never)
-        .map(|mut generation| generation.end_now())
+    let children = Children::new(plan, fitness, Rc::new(program), Vec::new());
+    Generation::begin(children, Proof::Within(REHEARSAL_PROOF), &never).map(|mut generation| generation.end_now())
 }
 
 #[derive(Debug)]
@@ -108,7 +110,7 @@ struct Launcher {
     stop: Cell<bool>,
     program: Rc<OwnedFd>,
     /// The last one serves; those before it are draining.
-    generations: Vec<Generation>,
+    generations: Vec<Generation<Children>>,
     /// What the service manager was told last: that the backend has passed its proof.
     proved: bool,
 }
@@ -119,10 +121,9 @@ impl Launcher {
         let sockets = sockets::open(&plan.config.listen, inherited)?;
         let in_use = prepare(&plan, &fitness)?;
         drop_what_is_not_needed(&fitness)?;
-        let program = Rc::clone(&self.program);
-        let told = || self.told_to_stop();
-        let mut generation = Generation::start(plan, fitness.clone(), program, sockets, Proof::Later, &told)?;
-        generation.serve(in_use);
+        let children = Children::new(plan, fitness.clone(), Rc::clone(&self.program), sockets);
+        let mut generation = Generation::begin(children, Proof::Later, &|| self.told_to_stop())?;
+        generation.open(in_use);
         self.generations.push(generation);
         started(&fitness);
         tracing::info!("ready");
@@ -181,7 +182,7 @@ impl Launcher {
 
     fn wait(&self, deadline: Option<Instant>) {
         let mut fds: Vec<BorrowedFd<'_>> = vec![self.signals.as_fd()];
-        fds.extend(self.generations.iter().flat_map(Generation::descriptors));
+        fds.extend(self.generations.iter().flat_map(|generation| generation.processes.descriptors()));
         let due = self.generations.iter().filter_map(Generation::next_due).chain(deadline).min();
         let longest = Duration::from_secs(5);
         let wait = due.map_or(longest, |due| due.saturating_duration_since(Instant::now()).min(longest));
@@ -190,17 +191,13 @@ impl Launcher {
         }
     }
 
-    /// Buries the dead, hears the living, restarts what is due.
+    /// Hears what has happened to the roles, and does what is due.
     fn tend(&mut self) {
         for generation in &mut self.generations {
-            for (role, end) in generation.reap() {
-                generation.restart(role, end);
-            }
             if let Err(e) = generation.hear() {
                 tracing::error!("{e}; it was ended and is started anew");
             }
-            generation.restart_due();
-            generation.drain_helpers_if_draining();
+            generation.tick(Instant::now());
         }
         self.generations.retain(|g| !g.is_over() || g.is_serving());
         self.tell_status(false);
@@ -228,18 +225,17 @@ impl Launcher {
         self.tell_status(true);
     }
 
-    fn next_generation(&self, plan: Plan) -> Result<Generation, String> {
+    fn next_generation(&self, plan: Plan) -> Result<Generation<Children>, String> {
         let fitness = fit(&plan).map_err(|e| e.to_string())?;
         let in_use = prepare(&plan, &fitness).map_err(|e| format!("{e}; this change needs a restart"))?;
-        let kept = self.generations.last().map_or_else(|| Ok(Vec::new()), Generation::copy_sockets);
+        let kept = self.generations.last().map_or_else(|| Ok(Vec::new()), |last| last.processes.copy_sockets());
         let kept = kept.map_err(|e| LauncherError::System("copy the listening sockets", e).to_string())?;
         let sockets = sockets::open(&plan.config.listen, kept).map_err(|e| e.to_string())?;
-        let program = Rc::clone(&self.program);
+        let children = Children::new(plan, fitness, Rc::clone(&self.program), sockets);
         // What serves is not to be replaced by what may never serve.
-        let proof = Proof::Within(RELOAD_PROOF);
-        let next = Generation::start(plan, fitness, program, sockets, proof, &|| self.told_to_stop());
+        let next = Generation::begin(children, Proof::Within(RELOAD_PROOF), &|| self.told_to_stop());
         let mut next = next.map_err(|e| e.to_string())?;
-        next.serve(in_use);
+        next.open(in_use);
         Ok(next)
     }
 

@@ -113,3 +113,32 @@ fn handoff(plan: &Plan, fitness: &Fitness) -> Reach {
 pub(crate) fn backend(index: usize) -> String {
     format!("backend{index}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Receiver;
+    use gatepost_config::Config;
+    use gatepost_jail::audit::{Expectations, RootRule};
+
+    /// Two tables, neither made from the other: what a role is given, and what the audit lets its root hold.
+    #[test]
+    fn issue_8_the_audit_expects_what_a_role_is_given() {
+        let text = "hostname = \"mx.ok.test\"\n[relay]\ndomains = [\"ok.test\"]\n[[listen]]\naddress = \"[::]:25\"\ntls = \"off\"\n\
+                    [backend]\nprofile = \"smtp\"\nconnect = [\"unix:/a/s\", \"unix:/b/s\", \"tcp:127.0.0.1:26\", \"unix:/c/s\"]\n";
+        let config = Config::parse(text, Path::new("test.toml")).unwrap();
+        let receiver = Some(Receiver { maildir: "/m".into(), socket_dir: "/l".into() });
+        let plan = Plan { receiver, ..Plan::from(config) };
+        let fitness = Fitness::unseen();
+        for role in Role::ALL {
+            let Reach { directories, ports, .. } = (of(role).reach)(&plan, &fitness);
+            let given: Vec<&str> = directories.iter().map(|directory| directory.inside.as_str()).collect();
+            let root = Expectations::default().of(role.into()).root;
+            assert!(given.iter().all(|name| root.permits(name)), "{role:?}: {given:?}, but {root:?}");
+            assert_eq!(given.is_empty(), !matches!(root, RootRule::Only(_)), "{role:?}");
+            if role == Role::Handoff {
+                assert_eq!((given, ports), (vec!["content", "backend0", "backend1", "backend3"], vec![26]));
+            }
+        }
+    }
+}

@@ -1,0 +1,428 @@
+//! Start, restart and drain, without root and without a clock: the processes are a fake that writes down what is done.
+
+use super::*;
+
+const NOW: Duration = Duration::from_secs(1);
+
+/// What is done to processes, a line each. A role's first process is its name, the second one has a 2 behind it.
+#[derive(Debug, Default)]
+struct Fake {
+    done: Vec<String>,
+    names: Vec<(ProcessId, String)>,
+    /// Cannot be executed.
+    broken: Option<Role>,
+    seen: Option<Seen>,
+}
+
+impl Fake {
+    fn name(&self, pid: ProcessId) -> &str {
+        self.names.iter().find(|(known, _)| *known == pid).map_or("", |(_, name)| name)
+    }
+}
+
+impl Processes for Fake {
+    fn start(&mut self, role: Role) -> Result<ProcessId, LauncherError> {
+        if self.broken == Some(role) {
+            return Err(LauncherError::NotReady(role, "broken".into()));
+        }
+        let before = self.names.iter().filter(|(_, name)| name.starts_with(role.name())).count();
+        let name = if before == 0 { role.name().to_owned() } else { format!("{}{}", role.name(), before + 1) };
+        self.done.push(format!("start {name}"));
+        let pid = ProcessId::try_from(self.names.len() + 1).unwrap();
+        self.names.push((pid, name));
+        Ok(pid)
+    }
+    fn look(&mut self, _: Role, pid: ProcessId) -> Seen {
+        self.done.push(format!("look {}", self.name(pid)));
+        self.seen.clone().unwrap_or(Seen::Confined)
+    }
+    fn link(&mut self, one: (Role, ProcessId), other: (Role, ProcessId)) {
+        self.done.push(format!("link {} {}", self.name(one.1), self.name(other.1)));
+    }
+    fn give_sockets(&mut self, pid: ProcessId) {
+        self.done.push(format!("sockets {}", self.name(pid)));
+    }
+    fn order(&mut self, pid: ProcessId, order: Order) {
+        self.done.push(format!("{} {}", format!("{order:?}").to_lowercase(), self.name(pid)));
+    }
+    fn kill(&mut self, pid: ProcessId) {
+        self.done.push(format!("kill {}", self.name(pid)));
+    }
+    fn close_sockets(&mut self) {
+        self.done.push("close sockets".into());
+    }
+}
+
+struct Scene {
+    generation: Generation<Fake>,
+    now: Instant,
+}
+
+impl Scene {
+    fn new(needed: &[Role], proof: Proof) -> Self {
+        Self { generation: Generation::new(Fake::default(), needed.to_vec(), proof), now: Instant::now() }
+    }
+
+    /// All roles are ready, and clients are served.
+    fn serving() -> Self {
+        let mut scene = Self::new(&Role::ALL, Proof::Later);
+        while !scene.generation.advance(scene.now).unwrap() {
+            let waiting: Vec<ProcessId> =
+                scene.generation.children.iter().filter(|c| c.phase != Phase::Ready).map(|c| c.pid).collect();
+            for pid in waiting {
+                for report in [Report::Jailed, Report::Ready] {
+                    scene.generation.take(pid, Event::Report(report), scene.now).unwrap();
+                }
+            }
+        }
+        scene.generation.serve();
+        scene.done();
+        scene
+    }
+
+    fn pid(&self, name: &str) -> ProcessId {
+        self.generation.processes.names.iter().find(|(_, known)| known == name).unwrap().0
+    }
+
+    fn happens(&mut self, name: &str, event: Event) -> Result<(), LauncherError> {
+        let pid = self.pid(name);
+        let taken = self.generation.take(pid, event, self.now);
+        if self.generation.serving {
+            self.generation.tick(self.now);
+        }
+        taken
+    }
+
+    fn reports(&mut self, name: &str, report: Report) {
+        self.happens(name, Event::Report(report)).unwrap();
+    }
+
+    fn ends(&mut self, names: &[&str]) {
+        for name in names {
+            self.happens(name, Event::Ended(End::Signal(9))).unwrap();
+        }
+    }
+
+    fn passes(&mut self, time: Duration) {
+        self.now += time;
+        self.generation.tick(self.now);
+    }
+
+    /// What was done since this was asked last.
+    fn done(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.generation.processes.done)
+    }
+}
+
+fn sorted(mut lines: Vec<String>) -> Vec<String> {
+    lines.sort();
+    lines
+}
+
+#[test]
+fn issue_8_a_stage_is_started_when_the_one_before_is_ready() {
+    let mut scene = Scene::new(&Role::ALL, Proof::Later);
+    let stages: [&[&str]; 3] = [&["receiver", "queue"], &["keyholder", "handoff"], &["nursery", "listener"]];
+    for stage in stages {
+        assert!(!scene.generation.advance(scene.now).unwrap());
+        let started: Vec<String> = stage.iter().map(|name| format!("start {name}")).collect();
+        assert_eq!(scene.done(), started);
+        for name in stage {
+            scene.reports(name, Report::Jailed);
+        }
+        let done = scene.done();
+        assert!(!done.contains(&"sockets listener".to_owned()), "no client before all are ready");
+        for name in stage {
+            let order = [format!("look {name}"), format!("go {name}")].map(|line| done.iter().position(|l| *l == line));
+            assert!(order[0].is_some() && order[0] < order[1], "{done:?}");
+        }
+        assert!(!scene.generation.advance(scene.now).unwrap(), "{stage:?} is not ready yet");
+        for name in stage {
+            scene.reports(name, Report::Ready);
+        }
+    }
+    assert!(scene.generation.advance(scene.now).unwrap());
+    assert_eq!(scene.done(), [""; 0]);
+    scene.generation.serve();
+    assert_eq!(scene.done(), ["sockets listener"]);
+}
+
+#[test]
+fn only_roles_that_are_needed_are_started() {
+    let mut scene = Scene::new(&[Role::Listener, Role::Handoff], Proof::Later);
+    assert!(!scene.generation.advance(scene.now).unwrap());
+    assert_eq!(scene.done(), ["start handoff"]);
+}
+
+#[test]
+fn issue_8_a_role_that_served_is_started_at_once_and_linked_with_its_peers() {
+    for (role, done) in [
+        ("queue", &["go queue2", "link queue2 handoff", "look queue2"][..]),
+        ("receiver", &["go receiver2", "look receiver2"]),
+        ("keyholder", &["go keyholder2", "link keyholder2 listener", "look keyholder2"]),
+        ("handoff", &["go handoff2", "link handoff2 listener", "link handoff2 queue", "look handoff2"]),
+        ("nursery", &["go nursery2", "link nursery2 listener", "look nursery2"]),
+        (
+            "listener",
+            &[
+                "go listener2",
+                "link listener2 handoff",
+                "link listener2 keyholder",
+                "link listener2 nursery",
+                "look listener2",
+                "sockets listener2",
+            ],
+        ),
+    ] {
+        let mut scene = Scene::serving();
+        scene.ends(&[role]);
+        assert_eq!(scene.done(), [format!("start {role}2")], "{role}");
+        scene.reports(&format!("{role}2"), Report::Jailed);
+        let linked = scene.done();
+        assert_eq!(linked.last().unwrap(), &format!("go {role}2"), "links come first");
+        assert_eq!(sorted(linked), done, "{role}");
+    }
+}
+
+#[test]
+fn issue_8_a_role_that_is_not_jailed_yet_is_linked_when_it_is() {
+    let mut scene = Scene::serving();
+    scene.ends(&["handoff", "queue"]);
+    scene.reports("queue2", Report::Jailed);
+    assert!(!scene.done().iter().any(|line| line.starts_with("link")), "its only peer is not there");
+    scene.reports("handoff2", Report::Jailed);
+    assert!(scene.done().contains(&"link handoff2 queue2".to_owned()));
+}
+
+#[test]
+fn issue_8_a_role_that_fails_to_get_ready_is_started_later_and_later() {
+    let mut scene = Scene::serving();
+    scene.ends(&["keyholder"]);
+    let mut last = "keyholder2".to_owned();
+    for (failures, delay) in
+        [(1, 200), (2, 400), (3, 800), (4, 1600), (5, 3200), (6, 6400), (7, 12800), (8, 25600), (9, 30000)]
+    {
+        scene.ends(&[&last]);
+        scene.done();
+        let delay = Duration::from_millis(delay);
+        assert_eq!(scene.generation.next_due(), Some(scene.now + delay), "{failures}");
+        scene.passes(delay - Duration::from_millis(1));
+        assert_eq!(scene.done(), [""; 0], "too early");
+        scene.passes(Duration::from_millis(1));
+        last = format!("keyholder{}", failures + 2);
+        assert_eq!(scene.done(), [format!("start {last}")]);
+    }
+    // Once it has served all is forgiven.
+    scene.reports(&last, Report::Jailed);
+    scene.reports(&last, Report::Ready);
+    scene.ends(&[&last]);
+    assert!(scene.done().contains(&"start keyholder12".to_owned()));
+}
+
+#[test]
+fn a_role_that_cannot_be_executed_is_tried_again() {
+    let mut scene = Scene::serving();
+    scene.generation.processes.broken = Some(Role::Handoff);
+    scene.ends(&["handoff"]);
+    assert_eq!(scene.done(), [""; 0]);
+    scene.generation.processes.broken = None;
+    scene.passes(NOW);
+    assert_eq!(scene.done(), ["start handoff2"]);
+}
+
+#[test]
+fn issue_8_a_drain_goes_backwards_and_starts_nothing_anew() {
+    let mut scene = Scene::serving();
+    scene.generation.drain();
+    assert_eq!(sorted(scene.done()), ["close sockets", "drain listener", "drain nursery"]);
+    // A second order to drain is none.
+    scene.generation.drain();
+    assert_eq!(scene.done(), ["close sockets"]);
+    scene.ends(&["listener"]);
+    assert_eq!(scene.done(), [""; 0], "sessions go on");
+    scene.ends(&["nursery"]);
+    assert_eq!(sorted(scene.done()), ["drain handoff", "drain keyholder"]);
+    scene.ends(&["keyholder"]);
+    assert_eq!(scene.done(), [""; 0]);
+    scene.ends(&["handoff"]);
+    assert_eq!(sorted(scene.done()), ["drain queue", "drain receiver"]);
+    assert!(!scene.generation.is_over());
+    scene.ends(&["queue", "receiver"]);
+    assert!(scene.generation.is_over());
+    scene.passes(NOW);
+    assert_eq!((scene.done(), scene.generation.next_due()), (Vec::new(), None));
+}
+
+#[test]
+fn a_role_that_is_started_anew_when_a_drain_begins_does_not_get_to_serve() {
+    let mut scene = Scene::serving();
+    scene.ends(&["handoff", "nursery"]);
+    scene.done();
+    scene.generation.drain();
+    assert_eq!(sorted(scene.done()), ["close sockets", "drain listener", "drain nursery2"]);
+    scene.reports("handoff2", Report::Jailed);
+    scene.reports("nursery2", Report::Jailed);
+    assert_eq!(scene.done(), [""; 0]);
+    scene.ends(&["listener", "nursery2"]);
+    assert_eq!(sorted(scene.done()), ["drain handoff2", "drain keyholder"]);
+}
+
+#[test]
+fn p8_a_crash_replaces_the_nursery_and_its_sessions_go_on() {
+    let mut scene = Scene::serving();
+    scene.reports("nursery", Report::SessionCrashed);
+    assert_eq!(scene.done(), ["start nursery2"]);
+    scene.reports("nursery2", Report::Jailed);
+    assert_eq!(scene.done(), ["look nursery2", "link nursery2 listener", "go nursery2"]);
+    scene.ends(&["listener"]);
+    scene.reports("listener2", Report::Jailed);
+    let links: Vec<String> = scene.done().into_iter().filter(|line| line.contains("nursery")).collect();
+    assert_eq!(links, ["link listener2 nursery2"]);
+    // What the old one reports changes nothing, and its end neither; but a drain waits for it.
+    scene.reports("nursery", Report::SessionCrashed);
+    assert_eq!(scene.done(), [""; 0]);
+    scene.generation.drain();
+    assert_eq!(sorted(scene.done()), ["close sockets", "drain listener2", "drain nursery", "drain nursery2"]);
+    scene.ends(&["listener2", "nursery2"]);
+    assert_eq!(scene.done(), [""; 0]);
+    scene.ends(&["nursery"]);
+    assert_eq!(sorted(scene.done()), ["drain handoff", "drain keyholder"]);
+    // One that cannot be replaced stays.
+    let mut scene = Scene::serving();
+    scene.generation.processes.broken = Some(Role::Nursery);
+    scene.reports("nursery", Report::SessionCrashed);
+    scene.generation.processes.broken = None;
+    scene.reports("nursery", Report::SessionCrashed);
+    scene.ends(&["nursery"]);
+    assert_eq!(scene.done(), ["start nursery2"]);
+}
+
+#[test]
+fn p2_what_is_not_to_be_reported_ends_the_role() {
+    let phases = [(Phase::Started, 0), (Phase::Going, 1), (Phase::Waiting, 2), (Phase::Ready, 3)];
+    let permitted: [(Report, &[(&str, Phase)]); 4] = [
+        (Report::Jailed, &[("handoff", Phase::Started), ("nursery", Phase::Started)]),
+        (
+            Report::Ready,
+            &[
+                ("handoff", Phase::Going),
+                ("handoff", Phase::Waiting),
+                ("nursery", Phase::Going),
+                ("nursery", Phase::Waiting),
+            ],
+        ),
+        (Report::Waiting, &[("handoff", Phase::Going)]),
+        (Report::SessionCrashed, &[("nursery", Phase::Going), ("nursery", Phase::Waiting), ("nursery", Phase::Ready)]),
+    ];
+    for (report, good) in permitted {
+        for name in ["handoff", "nursery"] {
+            for (phase, _) in phases {
+                let mut scene = Scene::serving();
+                let (pid, now) = (scene.pid(name), scene.now);
+                scene.generation.set_phase(pid, phase, now);
+                scene.reports(name, report);
+                let killed = scene.done().contains(&format!("kill {name}"));
+                assert_eq!(killed, !good.contains(&(name, phase)), "{name} {phase:?} {report:?}");
+            }
+        }
+    }
+    let mut scene = Scene::serving();
+    scene.happens("listener", Event::Broken("two messages".into())).unwrap();
+    assert_eq!(scene.done(), ["kill listener"]);
+}
+
+#[test]
+fn p7_a_role_that_is_confined_less_than_it_must_be_does_not_go() {
+    let weak = Seen::Weak(vec!["Uid must be not 0".into()]);
+    let mut scene = Scene::new(&[Role::Handoff], Proof::Later);
+    assert!(!scene.generation.advance(scene.now).unwrap());
+    scene.generation.processes.seen = Some(weak.clone());
+    let said = scene.happens("handoff", Event::Report(Report::Jailed)).unwrap_err();
+    assert!(matches!(said, LauncherError::Weak(Role::Handoff, _)), "{said}");
+    assert_eq!(scene.done(), ["start handoff", "look handoff", "kill handoff"]);
+    // One that was restarted is tried again; one that was killed while it was looked at is none of these.
+    let mut scene = Scene::serving();
+    scene.ends(&["handoff"]);
+    for (seen, is_error) in [(weak, true), (Seen::Gone, false)] {
+        scene.done();
+        scene.generation.processes.seen = Some(seen);
+        let last = scene.generation.processes.names.last().unwrap().1.clone();
+        assert_eq!(scene.happens(&last, Event::Report(Report::Jailed)).is_err(), is_error);
+        assert_eq!(scene.done(), [format!("look {last}"), format!("kill {last}")]);
+        scene.ends(&[&last]);
+        scene.passes(NOW);
+        assert!(scene.done().last().unwrap().starts_with("start handoff"));
+    }
+}
+
+#[test]
+fn a_start_fails_with_the_first_role_that_ends_or_is_late() {
+    let start = || {
+        let mut scene = Scene::new(&[Role::Keyholder], Proof::Later);
+        assert!(!scene.generation.advance(scene.now).unwrap());
+        scene
+    };
+    let mut scene = start();
+    let said = scene.happens("keyholder", Event::Ended(End::Exit(1))).unwrap_err().to_string();
+    assert!(said.contains("keyholder did not get ready: it ended with status 1"), "{said}");
+    for (jailed, limit) in [(false, JAIL_DEADLINE), (true, READY_DEADLINE)] {
+        let mut scene = start();
+        if jailed {
+            scene.reports("keyholder", Report::Jailed);
+        }
+        assert!(!scene.generation.advance(scene.now + limit).unwrap());
+        assert!(scene.generation.advance(scene.now + limit + NOW).is_err());
+    }
+    let mut scene = Scene::new(&[Role::Keyholder], Proof::Later);
+    scene.generation.processes.broken = Some(Role::Keyholder);
+    assert!(scene.generation.advance(scene.now).is_err());
+}
+
+#[test]
+fn a_role_that_is_stuck_is_ended_and_one_that_serves_is_not() {
+    let mut scene = Scene::serving();
+    scene.ends(&["handoff", "queue"]);
+    scene.reports("queue2", Report::Jailed);
+    scene.done();
+    scene.passes(JAIL_DEADLINE + NOW);
+    assert_eq!(scene.done(), ["kill handoff2"]);
+    scene.ends(&["handoff2"]);
+    scene.passes(READY_DEADLINE - JAIL_DEADLINE);
+    assert!(scene.done().contains(&"kill queue2".to_owned()));
+}
+
+#[test]
+fn issue_10_a_backend_that_cannot_be_asked_is_waited_for_or_not() {
+    let within = Duration::from_secs(3);
+    for (proof, serves) in [(Proof::Later, true), (Proof::Within(within), false)] {
+        let mut scene = Scene::new(&[Role::Handoff], proof);
+        assert!(!scene.generation.advance(scene.now).unwrap());
+        scene.reports("handoff", Report::Jailed);
+        scene.reports("handoff", Report::Waiting);
+        assert_eq!(scene.generation.advance(scene.now).unwrap(), serves);
+        assert!(!scene.generation.is_proved());
+        assert_eq!(scene.generation.advance(scene.now + within).is_err(), !serves);
+        scene.reports("handoff", Report::Ready);
+        assert!(scene.generation.advance(scene.now).unwrap() && scene.generation.is_proved());
+    }
+    for (end, refused) in [(End::Exit(1), true), (End::Signal(9), false)] {
+        let mut scene = Scene::new(&[Role::Handoff], Proof::Later);
+        assert!(!scene.generation.advance(scene.now).unwrap());
+        scene.reports("handoff", Report::Jailed);
+        scene.reports("handoff", Report::Waiting);
+        scene.generation.serve();
+        scene.happens("handoff", Event::Ended(end)).unwrap();
+        assert_eq!(scene.generation.refusal().is_some(), refused);
+    }
+}
+
+#[test]
+fn every_role_has_one_row_in_the_table() {
+    for role in Role::ALL {
+        assert_eq!(roles::of(role).role, role);
+    }
+    // A role is started no later than who needs it: a link leads to the same stage or an earlier one.
+    for (one, other) in gatepost_role::LINKS {
+        assert!(roles::of(*one).stage >= roles::of(*other).stage, "{one:?} {other:?}");
+    }
+}

@@ -1,0 +1,234 @@
+//! What a generation's decisions are done with: real processes, their channels, the listening sockets.
+
+use crate::error::LauncherError;
+use crate::fitness::Fitness;
+use crate::generation::{Event, Generation, Processes, Proof, Seen};
+use crate::plan::Plan;
+use crate::sockets::Socket;
+use crate::spool::InUse;
+use crate::{look, roles, setup};
+use gatepost_channel::{ChannelError, End, Inbox};
+use gatepost_config::Relax;
+use gatepost_jail::{CONTROL_FD, SETUP_FD, profile};
+use gatepost_sys::process::{self, Namespaces, ProcessId, Signal, Spawn};
+use gatepost_sys::seq::Seq;
+use gatepost_sys::wait;
+use gatepost_wire::control::{Order, Role};
+use gatepost_wire::slice::Ground;
+use gatepost_wire::{LauncherToRole, RoleToLauncher};
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+type RoleEnd = End<LauncherToRole, RoleToLauncher>;
+
+/// Longest wait for a role to take an order.
+const ORDER_DEADLINE: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+struct Child {
+    role: Role,
+    pid: ProcessId,
+    /// None once it has hung up or broken the rules: it is ending, and the reaping tells how.
+    control: Option<RoleEnd>,
+}
+
+/// The processes of one generation.
+#[derive(Debug)]
+pub(crate) struct Children {
+    plan: Plan,
+    fitness: Fitness,
+    program: Rc<OwnedFd>,
+    sockets: Vec<Socket>,
+    /// The spool is ours as long as this generation serves or drains.
+    in_use: Option<InUse>,
+    children: Vec<Child>,
+    inbox: Inbox,
+}
+
+impl Children {
+    pub(crate) fn new(plan: Plan, fitness: Fitness, program: Rc<OwnedFd>, sockets: Vec<Socket>) -> Self {
+        Self { plan, fitness, program, sockets, in_use: None, children: Vec::new(), inbox: Inbox::new(64) }
+    }
+
+    /// Descriptors to wait for.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.children.iter().filter_map(|child| child.control.as_ref()).map(AsFd::as_fd)
+    }
+
+    /// Copies of the listening sockets, for the next generation.
+    ///
+    /// # Errors
+    /// No descriptors left.
+    pub(crate) fn copy_sockets(&self) -> io::Result<Vec<Socket>> {
+        self.sockets.iter().map(Socket::try_clone).collect()
+    }
+
+    /// Everything that has happened. Who has ended is not heard any more. Reaped by pid: another generation's are its own to reap.
+    fn events(&mut self) -> Vec<(ProcessId, Event)> {
+        let ended = self.children.iter().filter_map(|child| Some((child.pid, process::reap_one(child.pid)?)));
+        let ended: Vec<_> = ended.collect();
+        self.children.retain(|child| !ended.iter().any(|(pid, _)| *pid == child.pid));
+        let mut events: Vec<_> = ended.into_iter().map(|(pid, end)| (pid, Event::Ended(end))).collect();
+        let fds: Vec<BorrowedFd<'_>> = self.descriptors().collect();
+        let ready = wait::readable(&fds, Some(Duration::ZERO)).unwrap_or_default();
+        let speaking = self.children.iter_mut().filter(|child| child.control.is_some()).zip(ready);
+        for (child, _) in speaking.filter(|(_, ready)| *ready) {
+            let Some(control) = &child.control else { continue };
+            match control.recv(&mut self.inbox) {
+                Ok(report) => events.push((child.pid, Event::Report(report))),
+                Err(ChannelError::Closed) => child.control = None,
+                Err(e) => events.push((child.pid, Event::Broken(e.to_string()))),
+            }
+        }
+        events
+    }
+
+    fn control(&self, pid: ProcessId) -> Option<(Role, &RoleEnd)> {
+        let child = self.children.iter().find(|child| child.pid == pid)?;
+        Some((child.role, child.control.as_ref()?))
+    }
+
+    fn tell(&self, pid: ProcessId, order: Order, fds: &[BorrowedFd<'_>]) {
+        if let Some((role, control)) = self.control(pid)
+            && let Err(e) = control.tell_with(&order, fds)
+        {
+            tracing::warn!(role = role.name(), ?order, "order not taken: {e}");
+        }
+    }
+
+    fn namespaces(&self, role: Role) -> Namespaces {
+        if self.plan.relaxes(Relax::Namespaces) {
+            return Namespaces::default();
+        }
+        Namespaces { user: self.fitness.ground == Ground::User, ..profile::of(role).namespaces }
+    }
+
+    fn spawn(&self, role: Role, control: BorrowedFd<'_>, setup: BorrowedFd<'_>) -> io::Result<ProcessId> {
+        let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+        let stderr = io::stderr();
+        // Sessions are forked from the nursery, and what an owned session writes must reach no log: it has no stderr.
+        let log = if role == Role::Nursery { null.as_fd() } else { stderr.as_fd() };
+        let name = CString::new(role.name()).unwrap_or_default();
+        process::spawn(&Spawn {
+            program: &self.program,
+            args: &[c"gatepost", c"role", &name],
+            fds: &[(0, null.as_fd()), (1, null.as_fd()), (2, log), (CONTROL_FD, control), (SETUP_FD, setup)],
+            namespaces: self.namespaces(role),
+            data: setup::data(role, &self.plan),
+        })
+    }
+}
+
+impl Processes for Children {
+    fn start(&mut self, role: Role) -> Result<ProcessId, LauncherError> {
+        let setup = setup::memory(role, &self.plan, &self.fitness);
+        let setup = setup.map_err(|why| LauncherError::NotReady(role, why))?;
+        let system = |e| LauncherError::System("start a role", e);
+        let (control, theirs) = RoleEnd::pair().map_err(system)?;
+        control.seq().set_timeout(ORDER_DEADLINE).map_err(system)?;
+        let pid = self.spawn(role, theirs.as_fd(), setup.as_fd()).map_err(system)?;
+        self.children.push(Child { role, pid, control: Some(control) });
+        Ok(pid)
+    }
+
+    fn look(&mut self, role: Role, pid: ProcessId) -> Seen {
+        match look::at(role, pid, &self.plan, &self.fitness) {
+            Ok(()) => Seen::Confined,
+            // One that was killed meanwhile looks weak too.
+            Err(_) if self.control(pid).is_none_or(|(_, control)| wait::hung_up(control.as_fd())) => Seen::Gone,
+            Err(findings) => Seen::Weak(findings),
+        }
+    }
+
+    fn link(&mut self, one: (Role, ProcessId), other: (Role, ProcessId)) {
+        let Ok((a, b)) = Seq::pair() else {
+            tracing::error!("no descriptors left to link {} and {}", one.0.name(), other.0.name());
+            return;
+        };
+        self.tell(one.1, Order::Peer(other.0), &[a.as_fd()]);
+        self.tell(other.1, Order::Peer(one.0), &[b.as_fd()]);
+    }
+
+    fn give_sockets(&mut self, pid: ProcessId) {
+        for (index, socket) in self.sockets.iter().enumerate() {
+            self.tell(pid, Order::Socket(u8::try_from(index).unwrap_or(u8::MAX)), &[socket.fd.as_fd()]);
+        }
+    }
+
+    fn order(&mut self, pid: ProcessId, order: Order) {
+        self.tell(pid, order, &[]);
+    }
+
+    fn kill(&mut self, pid: ProcessId) {
+        let _ = process::kill(pid, Signal::Kill);
+        for child in self.children.iter_mut().filter(|child| child.pid == pid) {
+            child.control = None;
+        }
+    }
+
+    fn close_sockets(&mut self) {
+        self.sockets.clear();
+    }
+}
+
+impl Generation<Children> {
+    /// Starts every role that the plan needs and waits until all are ready to serve, the backend's proof as `proof` says. The
+    /// listener does not have its sockets yet.
+    ///
+    /// # Errors
+    /// The first role that fails, or `told_to_stop` meanwhile; everything that was started is ended again.
+    pub(crate) fn begin(
+        processes: Children,
+        proof: Proof,
+        told_to_stop: &dyn Fn() -> bool,
+    ) -> Result<Self, LauncherError> {
+        let needed = roles::needed(&processes.plan).map(|row| row.role).collect();
+        let mut generation = Self::new(processes, needed, proof);
+        let begun = generation.begin_all(told_to_stop);
+        if begun.is_err() {
+            generation.end_now();
+        }
+        begun.map(|()| generation)
+    }
+
+    fn begin_all(&mut self, told_to_stop: &dyn Fn() -> bool) -> Result<(), LauncherError> {
+        while !self.advance(Instant::now())? {
+            if told_to_stop() {
+                return Err(LauncherError::Stopped);
+            }
+            let fds: Vec<BorrowedFd<'_>> = self.processes.descriptors().collect();
+            wait::readable(&fds, Some(Duration::from_millis(50))).map_err(|e| LauncherError::System("wait", e))?;
+            self.hear()?;
+        }
+        Ok(())
+    }
+
+    /// Takes clients. The spool is ours from here on.
+    pub(crate) fn open(&mut self, in_use: InUse) {
+        self.processes.in_use = Some(in_use);
+        self.serve();
+    }
+
+    /// Hears what has happened to the processes.
+    ///
+    /// # Errors
+    /// The first of [`Generation::take`].
+    pub(crate) fn hear(&mut self) -> Result<(), LauncherError> {
+        let (events, now) = (self.processes.events(), Instant::now());
+        let taken: Vec<_> = events.into_iter().map(|(pid, event)| self.take(pid, event, now)).collect();
+        taken.into_iter().collect()
+    }
+
+    /// Ends every process now and reaps it.
+    pub(crate) fn end_now(&mut self) {
+        self.kill_all();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !self.is_over() && Instant::now() < deadline {
+            let _ = self.hear();
+            let _ = wait::readable(&[], Some(Duration::from_millis(5)));
+        }
+    }
+}
