@@ -38,122 +38,83 @@ impl Default for Settings {
     }
 }
 
-/// Deviations from the grammar that are accepted, each with its default. None of them changes where a command or content ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Leniency {
-    /// Accept more than one space after the verb and any beside the colon (`MAIL FROM: <a@b>`). Default true: real senders do so.
-    pub extra_spaces: bool,
-    /// Accept a path without `<` and `>`. Default true: appliances do so, and nothing in it is ambiguous.
-    pub no_brackets: bool,
-    /// Accept any printable ASCII as argument of HELO and EHLO. Default true: many hosts give no valid name.
-    pub odd_helo: bool,
-    /// Accept MAIL before any HELO. Default false.
-    pub no_helo: bool,
-    /// Accept parameters of MAIL and RCPT after HELO. Default true.
-    pub parameters_after_helo: bool,
-    /// Accept `a..b@` and `a.@`. Default true: mobile carriers issued such addresses.
-    pub odd_dots: bool,
-    /// Accept `_` in domains. Default true.
-    pub underscores: bool,
-    /// Accept a tab where a space may stand. Default true: devices send `MAIL FROM:\t<a@b>`.
-    pub tabs: bool,
-    /// Accept spaces before the verb. Default true: hand-made clients send them.
-    pub leading_spaces: bool,
-    /// Accept spaces between the brackets and the path (`< a@b >`). Default true: they are not part of it, and are left out.
-    pub spaces_in_brackets: bool,
-    /// Accept one dot behind the domain (`<a@b.>`). Default true: it names the same domain, and is left out.
-    pub final_dot: bool,
-    /// Accept ENVID and ORCPT that are not quite xtext, RFC 3461 §4. Default true: they only matter to a report. Lower-case
-    /// hex digits, `=` and a lone `+` are written anew as the RFC has them; what can't be read is left out.
-    pub odd_xtext: bool,
-    /// Accept a command line that ends in a bare LF. Default false: 500 and close.
-    pub lf_in_commands: bool,
-    /// A bare LF in DATA. Default [`BareLf::Refuse`].
-    pub lf_in_data: BareLf,
-    /// A bare LF in BDAT. Default [`BareLf::Normalize`]: a chunk is framed by its length, so no line end can end the message,
-    /// and Microsoft 365 sends such content where CHUNKING is offered.
-    pub lf_in_chunks: BareLf,
-    /// Read to the end of impure content before refusing it. Default true; false: refuse at once and close.
-    pub drain_impure: bool,
+/// Declares [`Leniency`]: each leniency that is on or off by its name, which is also that in a configuration, and its default.
+macro_rules! leniencies {
+    ($($(#[$doc:meta])* $name:ident: $default:literal,)*) => {
+        /// Deviations from the grammar that are accepted. None of them changes where a command or content ends.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub struct Leniency {
+            $(
+                $(#[$doc])*
+                #[doc = concat!("Default: ", stringify!($default), ".")]
+                pub $name: bool,
+            )*
+            /// A bare LF in DATA. Default: [`BareLf::Refuse`].
+            pub lf_in_data: BareLf,
+            /// A bare LF in BDAT. Default: [`BareLf::Normalize`]. A chunk is framed by its length, so no line end can end the
+            /// message, and Microsoft 365 sends such content where CHUNKING is offered.
+            pub lf_in_chunks: BareLf,
+        }
+
+        impl Default for Leniency {
+            fn default() -> Self {
+                Self { $($name: $default,)* lf_in_data: BareLf::Refuse, lf_in_chunks: BareLf::Normalize }
+            }
+        }
+
+        impl Leniency {
+            /// None: the grammar of the RFCs.
+            #[must_use]
+            pub fn strict() -> Self {
+                Self { $($name: false,)* lf_in_data: BareLf::Refuse, lf_in_chunks: BareLf::Refuse }
+            }
+
+            /// The names of the leniencies that are on or off.
+            pub fn names() -> impl Iterator<Item = &'static str> {
+                [$(stringify!($name)),*].into_iter()
+            }
+
+            /// The leniency of this name, if there is one.
+            pub fn switch(&mut self, name: &str) -> Option<&mut bool> {
+                match name {
+                    $(stringify!($name) => Some(&mut self.$name),)*
+                    _ => None,
+                }
+            }
+        }
+    };
 }
 
-impl Default for Leniency {
-    fn default() -> Self {
-        Self {
-            extra_spaces: true,
-            no_brackets: true,
-            odd_helo: true,
-            no_helo: false,
-            parameters_after_helo: true,
-            odd_dots: true,
-            underscores: true,
-            tabs: true,
-            leading_spaces: true,
-            spaces_in_brackets: true,
-            final_dot: true,
-            odd_xtext: true,
-            lf_in_commands: false,
-            lf_in_data: BareLf::Refuse,
-            lf_in_chunks: BareLf::Normalize,
-            drain_impure: true,
-        }
-    }
-}
-
-/// The field of a leniency.
-type Place = fn(&mut Leniency) -> &mut bool;
-
-/// The leniencies that are on or off, under the names they have in a configuration.
-const SWITCHES: [(&str, Place); 14] = [
-    ("extra_spaces", |leniency| &mut leniency.extra_spaces),
-    ("no_brackets", |leniency| &mut leniency.no_brackets),
-    ("odd_helo", |leniency| &mut leniency.odd_helo),
-    ("no_helo", |leniency| &mut leniency.no_helo),
-    ("parameters_after_helo", |leniency| &mut leniency.parameters_after_helo),
-    ("odd_dots", |leniency| &mut leniency.odd_dots),
-    ("underscores", |leniency| &mut leniency.underscores),
-    ("tabs", |leniency| &mut leniency.tabs),
-    ("leading_spaces", |leniency| &mut leniency.leading_spaces),
-    ("spaces_in_brackets", |leniency| &mut leniency.spaces_in_brackets),
-    ("final_dot", |leniency| &mut leniency.final_dot),
-    ("odd_xtext", |leniency| &mut leniency.odd_xtext),
-    ("lf_in_commands", |leniency| &mut leniency.lf_in_commands),
-    ("drain_impure", |leniency| &mut leniency.drain_impure),
-];
-
-impl Leniency {
-    /// The names of the leniencies that are on or off.
-    pub fn names() -> impl Iterator<Item = &'static str> {
-        SWITCHES.iter().map(|(name, _)| *name)
-    }
-
-    /// The leniency of this name, if there is one.
-    pub fn switch(&mut self, name: &str) -> Option<&mut bool> {
-        SWITCHES.iter().find(|(known, _)| *known == name).map(|(_, place)| place(self))
-    }
-
-    /// None: the grammar of the RFCs.
-    #[must_use]
-    pub fn strict() -> Self {
-        Self {
-            extra_spaces: false,
-            no_brackets: false,
-            odd_helo: false,
-            no_helo: false,
-            parameters_after_helo: false,
-            odd_dots: false,
-            underscores: false,
-            tabs: false,
-            leading_spaces: false,
-            spaces_in_brackets: false,
-            final_dot: false,
-            odd_xtext: false,
-            lf_in_commands: false,
-            lf_in_data: BareLf::Refuse,
-            lf_in_chunks: BareLf::Refuse,
-            drain_impure: false,
-        }
-    }
+leniencies! {
+    /// Accept more than one space after the verb and any beside the colon (`MAIL FROM: <a@b>`): many senders do so.
+    extra_spaces: true,
+    /// Accept a path without `<` and `>`: appliances do so, and nothing in it is ambiguous.
+    no_brackets: true,
+    /// Accept any printable ASCII as argument of HELO and EHLO: many hosts give no valid name.
+    odd_helo: true,
+    /// Accept MAIL before any HELO.
+    no_helo: false,
+    /// Accept parameters of MAIL and RCPT after HELO.
+    parameters_after_helo: true,
+    /// Accept `a..b@` and `a.@`: mobile carriers issued such addresses.
+    odd_dots: true,
+    /// Accept `_` in domains.
+    underscores: true,
+    /// Accept a tab where a space may stand: devices send `MAIL FROM:\t<a@b>`.
+    tabs: true,
+    /// Accept spaces before the verb: hand-made clients send them.
+    leading_spaces: true,
+    /// Accept spaces between the brackets and the path (`< a@b >`): they are not part of it, and are left out.
+    spaces_in_brackets: true,
+    /// Accept one dot after the domain (`<a@b.>`): it names the same domain, and is left out.
+    final_dot: true,
+    /// Accept ENVID and ORCPT that are not quite xtext, RFC 3461 §4: they only matter to a report. Lower-case hex digits, `=` and
+    /// a lone `+` are written anew as the RFC has them; what cannot be read is left out.
+    odd_xtext: true,
+    /// Accept a command line that ends in a bare LF. If not: 500 and close.
+    lf_in_commands: false,
+    /// Read to the end of impure content before refusing it. If not: refuse at once and close.
+    drain_impure: true,
 }
 
 /// How often a client may do what it can repeat, counted from one accepted message to the next. What exceeds a limit is answered
@@ -233,14 +194,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_is_that_of_a_leniency_of_its_own() {
+    fn every_leniency_is_found_by_its_name() {
         let mut all = Leniency::strict();
         for name in Leniency::names() {
-            let switch = all.switch(name).unwrap();
-            assert!(!std::mem::replace(switch, true), "{name}");
+            assert!(!std::mem::replace(all.switch(name).unwrap(), true), "{name}");
         }
         let lenient = Leniency { no_helo: false, lf_in_commands: false, lf_in_chunks: BareLf::Normalize, ..all };
         assert_eq!(lenient, Leniency::default());
-        assert_eq!(Leniency::strict().switch("lf_in_data"), None);
+        assert_eq!(all.switch("lf_in_data"), None);
     }
 }
