@@ -1,4 +1,4 @@
-//! The drop, step by step, each step checked; then [`crate::prove`] checks all of it again.
+//! Entering a jail, step by step, each step checked; then [`crate::prove`] checks all of it again.
 
 use crate::profile::{self, Profile};
 use crate::prove;
@@ -28,7 +28,7 @@ pub struct Unjailed {
 }
 
 impl Unjailed {
-    /// The first act of a role: every descriptor that is not in the plan is closed, what it is told is read.
+    /// Must be the first thing that a role does: closes every descriptor that is not planned, and reads the role's [`Setup`].
     ///
     /// # Errors
     /// When not started by the launcher.
@@ -89,8 +89,8 @@ pub struct Outside {
 }
 
 impl Unjailed {
-    /// Gives up what the queue role can, proves it, and asks the launcher to look. Needs root to have started it. `real` is its real user; the effective
-    /// one and the group are those of its setup.
+    /// Gives up what the queue role can, proves it, and asks the launcher to check it from outside. Only when root started it. `real`
+    /// is its real user; the effective one and the group are those of its setup.
     ///
     /// # Errors
     /// The step that failed, or the proof that did not hold.

@@ -32,7 +32,7 @@ pub type ControlEnd = End<RoleToLauncher, LauncherToRole>;
 pub enum JailError {
     /// The process was not started by the launcher, or the launcher is gone.
     NotLaunched,
-    /// A step of the drop failed.
+    /// A step of entering the jail failed.
     Step {
         /// What was to be done.
         step: &'static str,

@@ -1,4 +1,4 @@
-//! The profiles: one table to audit what each role may do.
+//! The profiles: what each role may do, as one table.
 
 use crate::calls::{ACCEPT, BACKEND, BASE, Call, EPOLL, FORK, MAILDIR, SPOOL, TALK, WAIT};
 use gatepost_sys::filter::{Allowed, Filter};
@@ -110,13 +110,13 @@ pub const PROFILES: [Profile; 6] = [
     },
 ];
 
-/// The system calls of a session that is alone, see [`crate::Alone`].
+/// The system calls of a session without a launcher, see [`crate::Alone`].
 pub const ALONE_CALLS: &[&[Call]] = &[BASE, WAIT, TALK];
 
 /// The profile of `role`.
 #[must_use]
 pub fn of(role: Role) -> &'static Profile {
-    // One entry for each role, which a test holds; the first one stands in for the impossible.
+    // There is an entry for each role, which a test checks, so the first one is never used in place of another.
     let [first, ..] = &PROFILES;
     PROFILES.iter().find(|profile| profile.role == role).unwrap_or(first)
 }

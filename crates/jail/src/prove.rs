@@ -1,4 +1,4 @@
-//! The proof: every step of the drop is checked by trying to undo it, by code that did not do it.
+//! The proof: every step of entering a jail is checked by trying to undo it, by code that did not do it.
 
 use crate::JailError;
 use crate::profile::Profile;

@@ -121,8 +121,8 @@ impl Expect<'_> {
         }
     }
 
-    /// The same on other ground. Without root one user must do for all roles, and its groups cannot be given up
-    /// (user_namespaces(7)); all else stays demanded.
+    /// The same for that [`Ground`]. Without root all roles have one user, whose groups can't be given up
+    /// (user_namespaces(7)); everything else is demanded all the same.
     #[must_use]
     pub fn on(mut self, ground: Ground) -> Self {
         if ground == Ground::User {
@@ -137,7 +137,7 @@ impl Expect<'_> {
 }
 
 const MIB: u64 = 1 << 20;
-/// A number that is set on purpose and small beside what the host could bear.
+/// A number that was set on purpose: far below what the host could bear.
 const SOME: u64 = 1 << 16;
 /// `limits.message_size` is the administrator's; that there is a bound at all is ours.
 const LARGEST_MESSAGE: Bound = Bound::AtMost(1 << 40);
@@ -184,7 +184,7 @@ pub const EXPECT: [(RoleName, Expect<'static>); 8] = [
             processes: Bound::Any,
             file_size: Bound::Any,
             open_files: Bound::Any,
-            // It is undumpable, but the owner in /proc that would tell is root either way.
+            // It is undumpable, but that can't be seen: the owner in /proc is root either way.
             undumpable: false,
             named_files: None,
             ..CONFINED
