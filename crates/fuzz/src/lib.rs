@@ -1,6 +1,8 @@
 //! What the fuzz targets share: cutting one input into segments, and a transcript of a dialogue.
 #![forbid(unsafe_code)]
 
+use gatepost_smtp::address::{ForwardPath, ReversePath};
+use gatepost_smtp::data::Purity;
 use gatepost_smtp::envelope::{Offer, Reason, Verdict};
 use gatepost_smtp::server::{Engine, Event, Leniency, Limits, Settings};
 
@@ -63,13 +65,26 @@ pub fn play<'a>(settings: Settings, segments: impl IntoIterator<Item = &'a [u8]>
                     break;
                 }
                 Event::Content(octets) => content.extend_from_slice(octets),
-                Event::Mail => transcript.events.push(format!("mail {:?}", engine.mail())),
+                Event::Mail => {
+                    let mail = engine.mail().expect("MAIL was accepted");
+                    let path = ReversePath::parse(mail.reverse_path.as_bytes(), mail.parameters.smtputf8);
+                    assert_eq!(path.as_ref(), Ok(&mail.reverse_path), "what is passed on is canonical");
+                    assert!(mail.parameters.envid.as_deref().is_none_or(|envid| is_value(envid, false)));
+                    transcript.events.push(format!("mail {mail:?}"));
+                }
                 Event::Rcpt => {
+                    let rcpt = engine.rcpt().expect("an answer is due");
+                    let smtputf8 = engine.mail().expect("a transaction").parameters.smtputf8;
+                    let path = ForwardPath::parse(rcpt.forward_path.as_bytes(), smtputf8);
+                    assert_eq!(path.as_ref(), Ok(&rcpt.forward_path), "what is passed on is canonical");
+                    assert!(rcpt.parameters.orcpt.as_deref().is_none_or(|orcpt| is_value(orcpt, smtputf8)));
                     transcript.events.push(format!("rcpt {:?}", engine.rcpt()));
                     engine.answer(&verdict());
                 }
                 Event::ContentEnd { length } => {
                     assert_eq!(u64::try_from(content.len()), Ok(length));
+                    let mut purity = Purity::new();
+                    assert!(purity.push(&content).is_ok() && purity.finish() == Ok(false), "content is canonical");
                     transcript.content.append(&mut content);
                     transcript.events.push(format!("end {length}"));
                     engine.answer(&verdict());
@@ -90,6 +105,11 @@ pub fn play<'a>(settings: Settings, segments: impl IntoIterator<Item = &'a [u8]>
         }
     }
     transcript
+}
+
+/// A parameter's value that can stand in a command, RFC 5321 §4.1.2.
+fn is_value(octets: &[u8], smtputf8: bool) -> bool {
+    !octets.is_empty() && octets.iter().all(|b| b.is_ascii_graphic() && *b != b'=' || smtputf8 && *b >= 0x80)
 }
 
 fn drain(engine: &mut Engine, transcript: &mut Transcript) {

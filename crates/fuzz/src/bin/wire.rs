@@ -3,7 +3,7 @@
 
 use gatepost_wire::session::{Answer, Ask};
 use gatepost_wire::sign::{Sign, Signature};
-use gatepost_wire::{Frame, Messages, Value, control, parent, link, queue};
+use gatepost_wire::{Frame, Messages, Value, control, link, parent, queue};
 use libfuzzer_sys::fuzz_target;
 
 fn round<'a, M: Value<'a>>(input: &'a [u8]) {
