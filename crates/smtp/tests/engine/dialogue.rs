@@ -152,11 +152,11 @@ impl Transcript {
                     engine.tls_established(0x0304, 0x1301);
                     "starttls".to_owned()
                 }
-                Event::Close(farewell) => {
+                Event::Close(reason) => {
                     self.closed = true;
                     self.content.clear();
                     self.flush(engine);
-                    format!("close {farewell:?}").to_lowercase()
+                    format!("close {reason:?}").to_lowercase()
                 }
             };
             self.events.push(event);

@@ -177,7 +177,7 @@ fn p1_a_verdict_of_no_sense_never_accepts() {
 
 #[test]
 fn a_421_of_the_backend_ends_the_session() {
-    for (reason, farewell) in [
+    for (reason, close_reason) in [
         (Reason::Draining, CloseReason::Drained),
         (Reason::ClientRefused, CloseReason::Abuse),
         (Reason::BackendDown, CloseReason::Internal),
@@ -186,8 +186,8 @@ fn a_421_of_the_backend_ends_the_session() {
         engine.read(b"RCPT TO:<u@ok.test>\r\n");
         engine.answer(&Verdict { code: 421, enhanced: (4, 3, 2), reason });
         assert!(said(&mut engine).starts_with("421 4.3.2 mx.ok.test "));
-        assert_eq!(engine.read(b"NOOP\r\n"), (0, Event::Close(farewell)));
-        assert_eq!(engine.read(b"NOOP\r\n"), (0, Event::Close(farewell)));
+        assert_eq!(engine.read(b"NOOP\r\n"), (0, Event::Close(close_reason)));
+        assert_eq!(engine.read(b"NOOP\r\n"), (0, Event::Close(close_reason)));
         assert!(engine.output().is_empty());
     }
 }
