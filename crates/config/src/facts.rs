@@ -122,6 +122,8 @@ pub struct Backend {
     pub dialect: Dialect,
     /// How it learns who the client is: the profile's way unless given.
     pub identity: Identity,
+    /// TLS with it, if any.
+    pub tls: Option<BackendTls>,
     /// Prove at start that it refuses to relay for a stranger.
     pub relay_proof: bool,
     /// Wait for its answer to the end of content; below ten minutes.
@@ -138,10 +140,24 @@ impl Backend {
             identity: profile.identities(&connect).first().copied().unwrap_or(Identity::None),
             connect: vec![connect],
             queue: None,
+            tls: None,
             relay_proof: profile.can_be_asked(),
             reply_timeout: REPLY_TIMEOUT,
         }
     }
+}
+
+/// TLS with the backend. There is always a certificate that is verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendTls {
+    /// When it begins; never [`TlsMode::Off`].
+    pub mode: TlsMode,
+    /// PEM file of the authorities that the certificate must come from; absolute.
+    pub ca: PathBuf,
+    /// The name that the certificate must be for, lower case; none: the address that is connected to.
+    pub name: Option<String>,
+    /// Our own certificate, if the backend asks for one.
+    pub pair: Option<Pair>,
 }
 
 /// A queue program and by whom it is run.
@@ -217,6 +233,9 @@ impl Default for Limits {
 /// Default of `backend.reply_timeout`: an answer that comes later finds the client gone, and its second copy on the
 /// way (RFC 5321 §4.5.3.2.6 gives the client ten minutes).
 pub(crate) const REPLY_TIMEOUT: Duration = Duration::from_secs(540);
+
+/// Default of `backend.ca`: the system's own authorities, where Debian and its like have them.
+pub(crate) const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Default of `spool`.
 pub(crate) const SPOOL: &str = "/var/spool/gatepost";

@@ -16,7 +16,9 @@ mod section;
 mod syntax;
 mod value;
 
-pub use facts::{Backend, Config, Jail, Limits, Listen, Pair, Queue, QueueUser, Relax, Relay, Tls, TlsVersion, Users};
+pub use facts::{
+    Backend, BackendTls, Config, Jail, Limits, Listen, Pair, Queue, QueueUser, Relax, Relay, Tls, TlsVersion, Users,
+};
 pub use fault::{Fault, Faults};
 pub use gatepost_wire::slice::{Connect, Dialect, Identity, TlsMode};
 pub use profile::Profile;

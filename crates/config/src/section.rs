@@ -14,7 +14,24 @@ const KEYS: [(&str, &[&str]); 9] = [
     ("tls", &["certificate", "key", "pair", "required", "minimum"]),
     ("tls.pair", &["names", "certificate", "key"]),
     ("relay", &["domains", "domains_file", "domains_cdb", "clients"]),
-    ("backend", &["profile", "connect", "identity", "relay_proof", "reply_timeout", "home", "queue_user", "queue_as"]),
+    (
+        "backend",
+        &[
+            "profile",
+            "connect",
+            "identity",
+            "tls",
+            "ca",
+            "name",
+            "certificate",
+            "key",
+            "relay_proof",
+            "reply_timeout",
+            "home",
+            "queue_user",
+            "queue_as",
+        ],
+    ),
     // The switches of `Leniency`, and what becomes of a bare LF.
     (
         "smtp",

@@ -47,6 +47,7 @@ fn config_defaults_are_those_of_the_manual() {
     assert_eq!(config.backend.connect, [Connect::Unix(PathBuf::from("/run/mta.sock"))]);
     assert_eq!(config.backend.dialect, Dialect::Smtp);
     assert_eq!(config.backend.identity, Identity::Xclient);
+    assert_eq!(config.backend.tls, None);
     assert!(config.backend.relay_proof);
     assert_eq!(config.backend.reply_timeout, Duration::from_secs(540));
     assert_eq!(
@@ -176,6 +177,11 @@ clients = ["192.0.2.0/24", "2001:db8::/32", "127.0.0.1"]
 [backend]
 profile = "dovecot-lmtp"
 connect = ["tcp:127.0.0.1:24", "tcp:[::1]:24"]
+tls = "implicit"
+ca = "/ca.pem"
+name = "MTA.test"
+certificate = "/own.pem"
+key = "/own.key"
 relay_proof = false
 reply_timeout = "9m"
 [limits]
@@ -205,6 +211,10 @@ relax = ["distinct-users", "namespaces", "namespaces"]
         config.backend.connect,
         [Connect::Tcp("127.0.0.1:24".parse().unwrap()), Connect::Tcp("[::1]:24".parse().unwrap())]
     );
+    let tls = config.backend.tls.unwrap();
+    assert_eq!((tls.mode, tls.ca), (TlsMode::Implicit, PathBuf::from("/ca.pem")));
+    assert_eq!(tls.name.as_deref(), Some("mta.test"));
+    assert_eq!(tls.pair.map(|pair| (pair.certificate, pair.key)), Some(("/own.pem".into(), "/own.key".into())));
     assert!(!config.backend.relay_proof);
     assert_eq!(config.backend.reply_timeout, Duration::from_secs(540));
     assert_eq!(config.limits.data, 524_288);
@@ -378,7 +388,7 @@ fn config_every_example_is_sound() {
         if path.extension().is_some_and(|extension| extension == "toml") {
             let config = Config::parse(&text, &path).unwrap_or_else(|faults| panic!("{faults}"));
             let name = path.file_stem().unwrap().to_str().unwrap();
-            assert!(name == "minimal" || name == config.backend.profile.name(), "{name}");
+            assert!(["minimal", "remote-backend", config.backend.profile.name()].contains(&name), "{name}");
             files += 1;
         } else if path.extension().is_some_and(|extension| extension == "md") {
             for block in toml_blocks(&text).iter().filter(|block| block.contains("hostname =")) {
@@ -387,7 +397,7 @@ fn config_every_example_is_sound() {
             }
         }
     }
-    assert!(files >= 5 && blocks >= 1, "{files} files, {blocks} blocks");
+    assert!(files >= 6 && blocks >= 1, "{files} files, {blocks} blocks");
 }
 
 #[test]

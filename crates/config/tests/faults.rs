@@ -342,6 +342,32 @@ const ROWS: &[Row] = &[
         "unknown key \"hostname\" in [backend]",
         "the top of the file",
     ),
+    // TLS with the backend.
+    (
+        "identity = \"xclient\"",
+        "tls = \"starttl\"",
+        "\"starttl\"",
+        "\"starttl\" is not known",
+        "\"starttls\", \"implicit\"",
+    ),
+    ("identity = \"xclient\"", "tls = \"starttls\"", "\"starttls\"", "a unix socket does not leave", "\"tcp:...\""),
+    (
+        "identity = \"xclient\"",
+        "ca = \"/ca.pem\"",
+        "\"/ca.pem\"",
+        "there is no TLS with the backend",
+        "tls = \"starttls\"",
+    ),
+    ("identity = \"xclient\"", "name = \"mta.test\"", "\"mta.test\"", "there is no TLS", "tls = \"implicit\""),
+    ("identity = \"xclient\"", "tls = \"off\"\nca = \"ca.pem\"", "\"ca.pem\"", "not an absolute path", "slash"),
+    ("identity = \"xclient\"", "tls = \"off\"\nname = \"a b\"", "\"a b\"", "\"a b\"", "host name"),
+    (
+        "identity = \"xclient\"",
+        "tls = \"off\"\ncertificate = \"/c.pem\"",
+        "[backend]",
+        "backend.key is missing",
+        "that goes with the certificate",
+    ),
     ("\"540s\"", "\"10m\"", "\"10m\"", "10m is too much", "write 599s or less"),
     ("\"540s\"", "\"0s\"", "\"0s\"", "0s is too little", "write 1s or more"),
     ("\"540s\"", "540", "540", "540 has no unit", "write \"540s\""),
@@ -471,6 +497,18 @@ fn config_a_queue_program_is_named_by_its_path() {
     }
     let other = faults(&SOUND.replace("relay_proof = true", "queue_user = \"qmaild\""));
     assert!(other.to_string().contains("only a queue program has that"), "{other}");
+}
+
+#[test]
+fn issue_8_tls_is_for_backends_that_speak_it_and_has_authorities_of_its_own() {
+    let tcp = SOUND.replace("unix:/var/spool/postfix/public/gatepost", "tcp:192.0.2.5:587\"\ntls = \"starttls");
+    let tls = Config::parse(&tcp, Path::new("gatepost.toml")).unwrap().backend.tls.unwrap();
+    // The address is verified by the system's authorities.
+    assert_eq!((tls.name, tls.pair), (None, None));
+    assert_eq!(tls.ca, Path::new("/etc/ssl/certs/ca-certificates.crt"));
+    let qmqp = tcp.replace("profile = \"postfix\"", "profile = \"qmqp\"").replace("identity = \"xclient\"\n", "");
+    let shown = faults(&qmqp.replace("relay_proof = true\n", "")).to_string();
+    assert!(shown.contains("backend.tls: qmqp knows no TLS"), "{shown}");
 }
 
 #[test]

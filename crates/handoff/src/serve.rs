@@ -7,6 +7,7 @@ use crate::{ListenerEnd, SessionEnd};
 use gatepost_channel::{ChannelError, Inbox};
 use gatepost_jail::ControlEnd;
 use gatepost_role::{AsyncControl, Heard, Phase, RoleError, SHORT_FRAME, Step};
+use gatepost_shell::KeyholderEnd;
 use gatepost_wire::control::Role;
 use gatepost_wire::link::Open;
 use std::future::pending;
@@ -85,6 +86,7 @@ impl Handoff {
                     Event::Unlinked
                 });
             }
+            Step::Link(Role::Keyholder, fd) => self.shared.signer.connect(KeyholderEnd::from_fd(fd)),
             Step::Link(_, fd) => {
                 let link = ListenerEnd::from_fd(fd).map_err(watching)?;
                 if self.open {

@@ -6,9 +6,15 @@ use crate::spool::Spool;
 use gatepost_channel::Inbox;
 use gatepost_policy::relay::{Relay, RelayTable};
 use gatepost_role::RoleError;
+use gatepost_shell::Signer;
 use gatepost_smtp::envelope::Offer;
 use gatepost_wire::slice::HandoffSlice;
 use std::sync::Mutex;
+use std::time::Duration;
+
+/// Longest wait for a signature. All sessions wait meanwhile: the keyholder needs a few milliseconds, unless it is being
+/// started anew.
+const SIGNATURE_WAIT: Duration = Duration::from_millis(500);
 
 /// What all sessions share.
 #[derive(Debug)]
@@ -17,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) hostname: String,
     pub(crate) relay: Relay,
     pub(crate) route: Route,
+    /// Where the channel to the keyholder is, which has the key of our certificate for backends.
+    pub(crate) signer: Signer,
     pub(crate) spool: Spool,
     /// Largest message, octets.
     pub(crate) message_size: u64,
@@ -33,17 +41,19 @@ impl Shared {
     /// From our slice of the configuration.
     ///
     /// # Errors
-    /// A domain that is none.
+    /// A domain that is none; settings of TLS that can't be used.
     pub(crate) fn new(slice: &HandoffSlice, timeouts: Timeouts) -> Result<Self, RoleError> {
         let relay = Relay {
             domains: RelayTable::new(&slice.domains).map_err(RoleError::given("relay domain"))?,
             clients: slice.clients.clone(),
             any_domain: slice.any_domain,
         };
+        let signer = Signer::waiting(SIGNATURE_WAIT);
         Ok(Self {
             hostname: slice.hostname.clone(),
             relay,
-            route: Route::new(slice, timeouts),
+            route: Route::new(slice, timeouts, &signer).map_err(RoleError::given("TLS towards the backend"))?,
+            signer,
             spool: Spool::new(&slice.spool),
             message_size: slice.message_size,
             recipients: slice.recipients,

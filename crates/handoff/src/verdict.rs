@@ -116,7 +116,7 @@ pub(crate) fn of_failure(failure: &Failure) -> Verdict {
         Failure::Identity(_) | Failure::Relays(_) => verdict(451, (4, 3, 5), Reason::IdentityRefused),
         Failure::Client(reply) => of_reply(Stage::Client, reply),
         Failure::Missing(_) => CHANGED,
-        Failure::Unwelcome(_) => verdict(451, (4, 3, 5), Reason::BackendDown),
+        Failure::Tls(_) | Failure::Unwelcome(_) => verdict(451, (4, 3, 5), Reason::BackendDown),
         Failure::Deferred(_) => verdict(451, (4, 3, 2), Reason::BackendDown),
     }
 }

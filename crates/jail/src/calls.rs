@@ -109,7 +109,17 @@ pub const BACKEND: &[Call] = &[
     call("setsockopt", Args(&[(1, 6), (2, 1)]), "TCP_NODELAY"),
     call("sendto", Args(&[(3, NO_SIGNAL)]), "commands and content"),
     call("recvfrom", Always, "replies"),
-    call("shutdown", Args(&[(1, 1)]), "SHUT_WR: a QMQP server that is asked whether it takes connections"),
+    call(
+        "shutdown",
+        Args(&[(1, 1)]),
+        "SHUT_WR: the end of a connection; a QMQP server that is asked whether it takes any",
+    ),
+    call(
+        "setsockopt",
+        Args(&[(1, 1), (2, 20)]),
+        "SO_RCVTIMEO: the keyholder's signature for a backend that wants a certificate",
+    ),
+    call("setsockopt", Args(&[(1, 1), (2, 21)]), "SO_SNDTIMEO: the question to the keyholder for it"),
 ];
 
 /// Content files.

@@ -9,10 +9,13 @@
 mod offence;
 mod serve;
 
+use serve::PerAsker;
+
 use gatepost_jail::Unjailed;
 use gatepost_role::{Control, RoleError};
 use gatepost_sys::epoll::Epoll;
 use gatepost_sys::limits::{self, Limit};
+use gatepost_tls::recognise::Party;
 use gatepost_tls::sign::Keys;
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::KeyholderSlice;
@@ -29,7 +32,8 @@ const OTHER_DESCRIPTORS: u64 = 24;
 /// [`RoleError`].
 pub fn run(unjailed: Unjailed) -> Result<(), RoleError> {
     let slice: KeyholderSlice = unjailed.slice()?;
-    let keys = Keys::load(slice.keys).map_err(RoleError::given("private keys"))?;
+    let load = |party, pems| Keys::load(party, pems).map_err(RoleError::given("private keys"));
+    let keys = PerAsker { session: load(Party::Server, slice.keys)?, handoff: load(Party::Client, slice.client_keys)? };
     let entered = unjailed.enter(Role::Keyholder)?;
     // Both need system calls that the filter takes away.
     let (descriptors, _) = limits::get(Limit::OpenFiles).map_err(RoleError::system("read the limit of open files"))?;

@@ -6,9 +6,10 @@ use gatepost_policy::share::Origin;
 use gatepost_policy::turns::Turns;
 use gatepost_role::{Control, Phase, RoleError, Step};
 use gatepost_sys::epoll::Epoll;
-use gatepost_tls::sign::{Budget, Keys};
+use gatepost_tls::sign::{Budget, Keys, SignError};
+use gatepost_wire::control::Role;
 use gatepost_wire::link::{OpenKey, SessionId};
-use gatepost_wire::sign::Signature;
+use gatepost_wire::sign::{Sign, Signature};
 use gatepost_wire::{KeyholderToSession, ListenerToKeyholder, Nothing, SessionToKeyholder};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -26,7 +27,7 @@ const CONTROL: u64 = 0;
 const INBOX: usize = 1024;
 
 /// Serves until drained. `most`: sessions at once.
-pub(crate) fn serve(control: Control, keys: Keys, epoll: Epoll, most: usize) -> Result<(), RoleError> {
+pub(crate) fn serve(control: Control, keys: PerAsker, epoll: Epoll, most: usize) -> Result<(), RoleError> {
     let mut keyholder = Keyholder {
         control,
         epoll,
@@ -34,6 +35,7 @@ pub(crate) fn serve(control: Control, keys: Keys, epoll: Epoll, most: usize) -> 
         signed: 0,
         links: BTreeMap::new(),
         sessions: BTreeMap::new(),
+        handoff: None,
         most,
         last: CONTROL,
         inbox: Inbox::new(INBOX),
@@ -43,6 +45,12 @@ pub(crate) fn serve(control: Control, keys: Keys, epoll: Epoll, most: usize) -> 
     };
     keyholder.watch(keyholder.control.as_fd(), CONTROL)?;
     keyholder.run()
+}
+
+/// The keys that each may have signatures of.
+pub(crate) struct PerAsker {
+    pub(crate) session: Keys,
+    pub(crate) handoff: Keys,
 }
 
 /// A session that may ask.
@@ -56,11 +64,13 @@ struct Asker {
 struct Keyholder {
     control: Control,
     epoll: Epoll,
-    keys: Keys,
+    keys: PerAsker,
     /// Signatures made so far.
     signed: u64,
     links: BTreeMap<u64, Link>,
     sessions: BTreeMap<u64, Asker>,
+    /// Handoff's channel, for connections to a backend that asks for a certificate.
+    handoff: Option<(u64, SessionEnd)>,
     most: usize,
     last: u64,
     inbox: Inbox,
@@ -86,7 +96,7 @@ impl Keyholder {
                 match *token {
                     CONTROL => self.obey()?,
                     token if self.links.contains_key(&token) => self.hear(token),
-                    _ => {}
+                    token => self.serve_handoff(token),
                 }
             }
             self.serve_one(&ready);
@@ -118,6 +128,12 @@ impl Keyholder {
     /// Follows one order. Links that come before `Go` are kept, not heard.
     fn obey(&mut self) -> Result<(), RoleError> {
         match self.control.order()? {
+            Step::Link(Role::Handoff, fd) => {
+                let (token, end) = (self.next(), SessionEnd::from_fd(fd));
+                end.seq().set_nonblocking(true).map_err(RoleError::system("watch a channel"))?;
+                self.watch(end.as_fd(), token)?;
+                self.handoff = Some((token, end));
+            }
             Step::Link(_, fd) => {
                 let (token, link) = (self.next(), Link::from_fd(fd));
                 if self.control.phase() != Phase::Waiting {
@@ -180,28 +196,29 @@ impl Keyholder {
     /// One question of a session. It may be owned: whatever is wrong costs it the channel, and nobody else anything.
     fn answer(&mut self, token: u64) {
         let Some(Asker { end, budget, .. }) = self.sessions.get_mut(&token) else { return };
-        let answered = match end.recv_with(&mut self.inbox) {
-            Ok((sign, fds)) => match self.keys.answer(budget, &sign, fds.len()) {
-                Ok(signature) => {
-                    self.signed = self.signed.saturating_add(1);
-                    end.tell(&Signature(&signature)).map_err(|e| match e {
-                        // As many answers as a session may have always fit.
-                        ChannelError::Timeout => Some(Offence::Deaf),
-                        ChannelError::Unsendable(e) => Some(Offence::Unsendable(e)),
-                        _ => None,
-                    })
-                }
-                Err(error) => Err(Some(Offence::Sign(error))),
-            },
-            Err(ChannelError::Timeout) => Ok(()),
-            Err(ChannelError::Hostile(e)) => Err(Some(Offence::Frame(e))),
-            Err(ChannelError::Closed | ChannelError::Io(_) | ChannelError::Unsendable(_)) => Err(None),
-        };
-        let Err(offence) = answered else { return };
+        let keys = &self.keys.session;
+        let answered = answer(end, &mut self.inbox, |sign, fds| keys.answer(budget, sign, fds));
+        let Err(offence) = answered.map(|signed| self.signed = self.signed.saturating_add(signed)) else { return };
         let Some(Asker { id, end, .. }) = self.sessions.remove(&token) else { return };
         let _ = self.epoll.remove(end.as_fd());
         if let Some(offence) = offence {
             self.complain(id, &offence.to_string(), offence.is_ours());
+        }
+    }
+
+    /// One question of handoff, if it is handoff that asks. It may be owned, and loses its channel then.
+    fn serve_handoff(&mut self, token: u64) {
+        let Some((_, end)) = self.handoff.as_ref().filter(|(handoff, _)| *handoff == token) else { return };
+        let keys = &self.keys.handoff;
+        match answer(end, &mut self.inbox, |sign, fds| keys.answer_any(sign, fds)) {
+            Ok(signed) => self.signed = self.signed.saturating_add(signed),
+            Err(offence) => {
+                let _ = self.epoll.remove(end.as_fd());
+                self.handoff = None;
+                if let Some(offence) = offence {
+                    tracing::error!("handoff: no signature: {offence}");
+                }
+            }
         }
     }
 
@@ -220,6 +237,31 @@ impl Keyholder {
     fn next(&mut self) -> u64 {
         self.last = self.last.saturating_add(1);
         self.last
+    }
+}
+
+/// Reads a question, if there is one, and answers it. How many signatures that were.
+///
+/// # Errors
+/// Why the channel must be closed; none: it is closed.
+fn answer(
+    end: &SessionEnd,
+    inbox: &mut Inbox,
+    sign: impl FnOnce(&Sign<'_>, usize) -> Result<Vec<u8>, SignError>,
+) -> Result<u64, Option<Offence>> {
+    match end.recv_with(inbox) {
+        Ok((question, fds)) => {
+            let signature = sign(&question, fds.len()).map_err(|e| Some(Offence::Sign(e)))?;
+            end.tell(&Signature(&signature)).map(|()| 1).map_err(|e| match e {
+                // As many answers as a session may have always fit.
+                ChannelError::Timeout => Some(Offence::Deaf),
+                ChannelError::Unsendable(e) => Some(Offence::Unsendable(e)),
+                _ => None,
+            })
+        }
+        Err(ChannelError::Timeout) => Ok(0),
+        Err(ChannelError::Hostile(e)) => Err(Some(Offence::Frame(e))),
+        Err(ChannelError::Closed | ChannelError::Io(_) | ChannelError::Unsendable(_)) => Err(None),
     }
 }
 

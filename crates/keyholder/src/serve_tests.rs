@@ -3,6 +3,7 @@
 use super::*;
 use gatepost_jail::ControlEnd;
 use gatepost_tls::pair::Pair;
+use gatepost_tls::recognise::Party;
 use gatepost_tls::server::{AskSignature, config};
 use gatepost_wire::control::{Order, Report, Role};
 use gatepost_wire::sign::{SIGNATURES_PER_SESSION, Sign};
@@ -41,7 +42,8 @@ impl House {
         let cert = rcgen::CertificateParams::new(vec!["mx.example.org".to_owned()]).unwrap().self_signed(&key).unwrap();
         let pem = key.serialize_pem();
         let chain = Pair::load(cert.pem().as_bytes(), pem.as_bytes(), [""; 0]).unwrap().chain;
-        let keys = Keys::load(vec![pem.into_bytes()]).unwrap();
+        let load = |party| Keys::load(party, vec![pem.clone().into_bytes()]).unwrap();
+        let keys = PerAsker { session: load(Party::Server), handoff: load(Party::Client) };
         let (control, launcher) = ControlEnd::pair().unwrap();
         launcher.seq().set_timeout(PATIENCE).unwrap();
         orders(&launcher);
@@ -215,6 +217,31 @@ fn p5_a_session_that_asks_without_listening_blocks_nobody() {
     house.drained();
 }
 
+#[test]
+fn p5_handoff_gets_signatures_of_a_client_and_does_not_keep_the_keyholder_from_its_end() {
+    let (house, link) = House::serving(8);
+    let linked = || {
+        let (near, far) = Asker::pair().unwrap();
+        near.seq().set_timeout(PATIENCE).unwrap();
+        house.launcher.tell_with(&Order::Peer(Role::Handoff), &[far.as_fd()]).unwrap();
+        near
+    };
+    let client = [&[0x20; 64][..], b"TLS 1.3, client CertificateVerify\0", &[7; 32]].concat();
+    let handoff = linked();
+    for _ in 0..2 * SIGNATURES_PER_SESSION {
+        assert!(!ask(&handoff, &client).unwrap().is_empty());
+    }
+    // A handoff that is owned gets nothing for a server, and loses its channel; a session gets nothing for a client.
+    handoff.tell(&Sign { pair: 0, scheme: 0x0403, message: &verify() }).unwrap();
+    is_closed(&handoff, "a server's CertificateVerify");
+    let session = announce(&link, 1);
+    session.tell(&Sign { pair: 0, scheme: 0x0403, message: &client }).unwrap();
+    is_closed(&session, "a client's CertificateVerify");
+    is_served(&announce(&link, 2));
+    assert!(!ask(&linked(), &client).unwrap().is_empty());
+    house.drained();
+}
+
 /// The listener may still hold its copy of the keyholder's end: a closed descriptor then stays in an epoll.
 #[test]
 fn a_channel_is_done_with_even_while_another_process_holds_a_copy() {
@@ -333,7 +360,7 @@ fn a_keyholder_without_launcher_or_with_wrong_orders_ends() {
     let orders: [(&str, Option<Order>, bool); 6] = [
         ("launcher gone", None, false),
         ("a socket", Some(Order::Socket(0)), true),
-        ("a link with another role", Some(Order::Peer(Role::Handoff)), true),
+        ("a link with another role", Some(Order::Peer(Role::Nursery)), true),
         ("a link without descriptor", Some(Order::Peer(Role::Listener)), false),
         ("a descriptor with Go", Some(Order::Go), true),
         ("a descriptor with Drain", Some(Order::Drain), true),

@@ -6,7 +6,7 @@ mod backend;
 mod pair;
 mod spool;
 
-pub(crate) use pair::{apart, load_pair};
+pub(crate) use pair::{apart, load_authorities, load_pair};
 
 use crate::plan::Plan;
 use crate::roles;
@@ -74,6 +74,7 @@ impl Fitness {
                 fitness.look_at_backend(connect, plan);
             }
         }
+        fitness.look_at_backend_tls(plan);
         fitness.look_at_relay_clients(plan);
         fitness
     }

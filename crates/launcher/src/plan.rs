@@ -51,7 +51,13 @@ impl From<Config> for Plan {
 }
 
 impl Plan {
-    /// Whether any listener speaks TLS, so that a keyholder is needed.
+    /// Whether there is a key to sign with: a listener's, or that of our certificate for the backend.
+    #[must_use]
+    pub fn needs_keyholder(&self) -> bool {
+        self.speaks_tls() || self.client_pair().is_some()
+    }
+
+    /// Whether any listener speaks TLS.
     #[must_use]
     pub fn speaks_tls(&self) -> bool {
         self.config.listen.iter().any(|l| l.tls != TlsMode::Off)
@@ -60,6 +66,11 @@ impl Plan {
     /// Whether the configuration gives up a step of confinement (P7).
     pub(crate) fn relaxes(&self, step: Relax) -> bool {
         self.config.jail.relax.contains(&step)
+    }
+
+    /// The certificate by which handoff shows the backend who it is, with its key.
+    pub(crate) fn client_pair(&self) -> Option<PairSource<'_>> {
+        self.config.backend.tls.as_ref()?.pair.as_ref().map(PairSource::Files)
     }
 
     /// Certificates with their keys; the first is the default.

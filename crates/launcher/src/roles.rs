@@ -60,7 +60,7 @@ fn nothing(_: &Plan, _: &Fitness) -> Reach {
 const ROLES: [Row; 6] = [
     Row { role: Role::Receiver, stage: Stage::Backends, needed: |plan| plan.receiver.is_some(), slice: slices::receiver, reach: receiver },
     Row { role: Role::Queue, stage: Stage::Backends, needed: |plan| plan.config.backend.queue.is_some(), slice: slices::queue, reach: nothing },
-    Row { role: Role::Keyholder, stage: Stage::Services, needed: Plan::speaks_tls, slice: slices::keyholder, reach: nothing },
+    Row { role: Role::Keyholder, stage: Stage::Services, needed: Plan::needs_keyholder, slice: slices::keyholder, reach: nothing },
     Row { role: Role::Handoff, stage: Stage::Services, needed: always, slice: slices::handoff, reach: handoff },
     Row { role: Role::Nursery, stage: Stage::Sessions, needed: always, slice: slices::nursery, reach: nothing },
     Row { role: Role::Listener, stage: Stage::Sessions, needed: always, slice: slices::listener, reach: nothing },

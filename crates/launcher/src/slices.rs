@@ -1,11 +1,12 @@
 //! What each role is told of the configuration: its slice and nothing more.
 
-use crate::fitness::{Fitness, load_pair};
-use crate::plan::Plan;
+use crate::fitness::{Fitness, load_authorities, load_pair};
+use crate::plan::{PairSource, Plan};
 use crate::roles;
 use gatepost_config::{Relax, TlsMode, TlsVersion};
 use gatepost_wire::slice::{
-    Chain, Connect, HandoffSlice, KeyholderSlice, ListenerSlice, NurserySlice, QueueSlice, ReceiverSlice, Slice,
+    BackendTls, Chain, Connect, HandoffSlice, KeyholderSlice, ListenerSlice, NurserySlice, QueueSlice, ReceiverSlice,
+    Slice,
 };
 use std::path::Path;
 use std::time::Duration;
@@ -69,8 +70,10 @@ fn chains(plan: &Plan) -> Result<Vec<Chain>, String> {
 }
 
 pub(crate) fn keyholder(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
-    let keys = plan.pairs().into_iter().map(|pair| Ok(load_pair(pair)?.1)).collect::<Result<_, String>>()?;
-    octets(&KeyholderSlice { keys })
+    let keys = |pairs: Vec<PairSource<'_>>| {
+        pairs.into_iter().map(|pair| Ok(load_pair(pair)?.1)).collect::<Result<_, String>>()
+    };
+    octets(&KeyholderSlice { keys: keys(plan.pairs())?, client_keys: keys(plan.client_pair().into_iter().collect())? })
 }
 
 pub(crate) fn handoff(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
@@ -82,6 +85,7 @@ pub(crate) fn handoff(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
         clients: relay.clients.clone(),
         dialect: backend.dialect,
         identity: backend.identity,
+        tls: backend_tls(plan)?,
         connect: backend.connect.iter().enumerate().map(|(index, connect)| inside(plan, index, connect)).collect(),
         relay_proof: backend.relay_proof,
         reply_timeout: seconds(backend.reply_timeout),
@@ -89,6 +93,18 @@ pub(crate) fn handoff(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
         recipients: limits.recipients,
         hops: limits.hops,
         spool: if plan.rehearsal { String::new() } else { "/content".to_owned() },
+    })
+}
+
+/// TLS with the backend: the authorities are read here, because handoff sees no file.
+fn backend_tls(plan: &Plan) -> Result<BackendTls, String> {
+    let Some(tls) = &plan.config.backend.tls else { return Ok(BackendTls::OFF) };
+    let pair = plan.client_pair().map(load_pair).transpose()?;
+    Ok(BackendTls {
+        mode: tls.mode,
+        roots: load_authorities(&tls.ca)?,
+        name: tls.name.clone().unwrap_or_default(),
+        certificates: pair.map(|(pair, _)| pair.chain.certificates).unwrap_or_default(),
     })
 }
 

@@ -8,6 +8,7 @@ pub const LINKS: &[(Role, Role)] = &[
     (Role::Listener, Role::Handoff),
     (Role::Listener, Role::Nursery),
     (Role::Handoff, Role::Queue),
+    (Role::Handoff, Role::Keyholder),
 ];
 
 /// Roles that are given the listening sockets.
@@ -165,7 +166,7 @@ mod tests {
     #[test]
     fn each_role_is_linked_with_its_peers_and_no_other_in_any_phase() {
         let handoff: Vec<Role> = peers(Role::Handoff).collect();
-        assert_eq!(handoff, [Role::Listener, Role::Queue]);
+        assert_eq!(handoff, [Role::Listener, Role::Queue, Role::Keyholder]);
         for phase in PHASES {
             for role in Role::ALL {
                 for peer in Role::ALL {

@@ -12,14 +12,22 @@ use std::time::Duration;
 /// A session's end towards whoever holds the keys.
 pub type KeyholderEnd = End<SessionToKeyholder, KeyholderToSession>;
 
-/// Longest wait for a signature. The whole handshake has no more than three times this.
+/// Longest wait for a signature in a session, which has nobody else to serve. The whole handshake has no more than three
+/// times this.
 const WAIT: Duration = Duration::from_secs(10);
 
 /// Where a session's channel to the keyholder will be. The TLS configuration is made before the fork, the channel
 /// comes after it: one configuration serves all sessions.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Signer {
     end: Arc<Mutex<Option<KeyholderEnd>>>,
+    wait: Duration,
+}
+
+impl Default for Signer {
+    fn default() -> Self {
+        Self::waiting(WAIT)
+    }
 }
 
 /// No signature to be had.
@@ -28,14 +36,20 @@ struct NoKeyholder;
 
 impl fmt::Display for NoKeyholder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("this session has no channel to the keyholder")
+        f.write_str("there is no channel to the keyholder")
     }
 }
 
 impl Error for NoKeyholder {}
 
 impl Signer {
-    /// Gives this process's session its channel.
+    /// One that waits at most so long for a signature.
+    #[must_use]
+    pub fn waiting(wait: Duration) -> Self {
+        Self { end: Arc::default(), wait }
+    }
+
+    /// Gives this process its channel.
     pub fn connect(&self, end: KeyholderEnd) {
         *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
     }
@@ -50,7 +64,7 @@ impl AskSignature for Signer {
     fn sign(&self, pair: u8, scheme: u16, message: &[u8]) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
         let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         let end = end.as_ref().ok_or(NoKeyholder)?;
-        end.seq().set_timeout(WAIT)?;
+        end.seq().set_timeout(self.wait)?;
         end.tell(&Sign { pair, scheme, message })?;
         let mut inbox = Inbox::new(SIGNATURE_MAX.saturating_add(64));
         Ok(end.recv(&mut inbox)?.0.to_vec())

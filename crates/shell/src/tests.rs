@@ -194,7 +194,8 @@ impl AskSignature for Own {
 /// A server's configuration, and one of a client that trusts it.
 fn tls() -> (Arc<gatepost_tls::ServerConfig>, Arc<ClientConfig>) {
     let made = rcgen::generate_simple_self_signed(["mx.example.org".to_owned()]).unwrap();
-    let keys = Keys::load(vec![made.signing_key.serialize_pem().into_bytes()]).unwrap();
+    let keys = Keys::load(gatepost_tls::recognise::Party::Server, vec![made.signing_key.serialize_pem().into_bytes()])
+        .unwrap();
     let chain = Chain { names: Vec::new(), certificates: vec![made.cert.der().to_vec()] };
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(made.cert.der().to_vec())).unwrap();

@@ -4,6 +4,7 @@
 mod dialogue;
 pub mod qmqpd;
 
+use rustls::ServerConfig;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -30,6 +31,8 @@ pub enum Stage {
     Greeting,
     /// The first EHLO or LHLO.
     Hello,
+    /// STARTTLS.
+    StartTls,
     /// XCLIENT.
     Xclient,
     /// EHLO or LHLO after XCLIENT.
@@ -49,7 +52,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// All of them, in the order of a session.
+    /// All of a session in clear text, in its order.
     pub const ALL: [Stage; 10] = [
         Stage::Greeting,
         Stage::Hello,
@@ -106,6 +109,16 @@ struct State {
     connections: usize,
     streams: Vec<Stream>,
     over: bool,
+    tls: Option<(Tls, Arc<ServerConfig>)>,
+}
+
+/// When it speaks TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tls {
+    /// After STARTTLS, which it lists.
+    StartTls,
+    /// From the first octet, or from the first behind a PROXY v2 header.
+    Implicit,
 }
 
 /// The state as its threads share it. A thread that panicked has already said why: the lock stays usable.
@@ -172,6 +185,7 @@ impl Mta {
             connections: 0,
             streams: Vec::new(),
             over: false,
+            tls: None,
         })));
         let ours = shared.clone();
         let thread = std::thread::spawn(move || {
@@ -198,6 +212,11 @@ impl Mta {
             }
         });
         Mta { shared, thread: Some(thread) }
+    }
+
+    /// From now on it speaks TLS on new connections.
+    pub fn secure(&self, tls: Tls, config: Arc<ServerConfig>) {
+        self.shared.lock().tls = Some((tls, config));
     }
 
     /// From now on it does `deed` at `stage`, each time, on open connections too.
@@ -232,7 +251,7 @@ impl Mta {
         self.shared.lock().taken.len()
     }
 
-    /// Every command line so far, of all connections.
+    /// Every command line so far, of all connections; one that came by TLS begins with `tls: `.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         self.shared.lock().lines.clone()

@@ -39,7 +39,7 @@ const LAYERS: &[&[Row]] = &[
     ],
     // One package a role. No role imports a role: they are in one layer.
     &[
-        ("handoff", "smtp wire channel sys jail role policy qmail", "tokio tracing"),
+        ("handoff", "smtp wire channel sys jail role tls shell policy qmail", "tokio tokio-rustls tracing"),
         ("keyholder", "wire channel sys jail role policy tls", "tracing"),
         ("launcher", "smtp wire channel sys jail role tls config", "sd-notify tracing"),
         ("listener", "smtp wire channel sys jail role policy", "tokio tracing"),
@@ -58,7 +58,7 @@ const LAYERS: &[&[Row]] = &[
     ],
     // Tests and measurements: nothing that is installed imports these.
     &[
-        ("testkit", "smtp wire sys jail role config launcher listener session keyholder handoff receiver", "rustls tracing tracing-subscriber"),
+        ("testkit", "smtp wire sys jail role config launcher listener session keyholder handoff receiver", "rcgen rustls tracing tracing-subscriber"),
     ],
     &[
         ("benches", "smtp testkit", ""),

@@ -1,9 +1,13 @@
 //! The keyholder's own check of what it is asked to sign (P5).
 //!
-//! A session that is owned may ask for a signature over anything. These two shapes are all that is ever signed:
+//! A session that is owned may ask for a signature over anything. These two shapes are all that is ever signed with the key
+//! of a server:
 //!
 //! - TLS 1.3 (RFC 8446 §4.4.3): 64 spaces, the server's context string, 0, a transcript hash;
 //! - TLS 1.2 (RFC 8422 §5.4): client random, server random, named curve, public point.
+//!
+//! With the key of a client, which handoff shows to a backend, only the first is signed, with the client's context string. In
+//! TLS 1.2 a client signs the whole handshake, of which no part is known here.
 //!
 //! Nothing that another protocol signs with the same kind of key begins like the first. In the second, the server
 //! random must end with the mark that a server of TLS 1.3 sets when a client offers no better than 1.2 (RFC 8446
@@ -13,10 +17,28 @@
 use crate::kind::{KeyKind, Scheme};
 use std::fmt;
 
+/// Whose key is to sign: a key is for one of them only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Party {
+    Server,
+    Client,
+}
+
+impl Party {
+    /// The context string of its CertificateVerify, with the separator.
+    fn context(self) -> &'static [u8] {
+        match self {
+            Self::Server => b"TLS 1.3, server CertificateVerify\0",
+            Self::Client => b"TLS 1.3, client CertificateVerify\0",
+        }
+    }
+}
+
 /// What a message that may be signed is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// TLS 1.3 CertificateVerify of a server.
+    /// TLS 1.3 CertificateVerify.
     CertificateVerify,
     /// TLS 1.2 ServerKeyExchange parameters with the randoms before them.
     ServerKeyExchange,
@@ -33,7 +55,7 @@ pub enum Refused {
     SchemeOfTls12,
     /// Neither of the two shapes.
     Shape,
-    /// A CertificateVerify of another role: a client's, or of another protocol that borrowed the shape.
+    /// A CertificateVerify of the other party, or of another protocol that has the same shape.
     Context,
     /// A transcript hash of a length that no cipher suite of ours has.
     Hash,
@@ -65,8 +87,6 @@ impl std::error::Error for Refused {}
 
 /// What TLS 1.3 puts before the context string, so that no signature of TLS 1.2 is one of TLS 1.3.
 const PADDING: [u8; 64] = [0x20; 64];
-/// The context string of a server, with its separator.
-const CONTEXT: &[u8] = b"TLS 1.3, server CertificateVerify\0";
 /// Transcript hashes of our cipher suites: SHA-256 and SHA-384. The suite decides, not the signature scheme.
 const HASHES: [usize; 2] = [32, 48];
 /// Octets of each random.
@@ -90,24 +110,25 @@ const GROUPS: [Group; 3] = [
     Group { code: 0x0018, length: 97, form: Some(4) },
 ];
 
-/// Says what `message` is, when a key of `kind` may sign it with the scheme of code point `scheme`.
+/// Says what `message` is, when a key of `kind` may sign it for `party` with the scheme of code point `scheme`.
 ///
 /// # Errors
-/// [`Refused`]: the message or the scheme is not one that a session of ours needs.
-pub fn check(scheme: u16, message: &[u8], kind: KeyKind) -> Result<Kind, Refused> {
+/// [`Refused`]: the message or the scheme is not one that a process of ours needs.
+pub fn check(party: Party, scheme: u16, message: &[u8], kind: KeyKind) -> Result<Kind, Refused> {
     let scheme = Scheme::of(scheme).ok_or(Refused::Scheme(scheme))?;
     if scheme.kind != kind {
         return Err(Refused::Key);
     }
     match message.strip_prefix(&PADDING) {
-        Some(rest) if scheme.tls13 => certificate_verify(rest),
+        Some(rest) if scheme.tls13 => certificate_verify(party, rest),
         Some(_) => Err(Refused::SchemeOfTls12),
-        None => server_key_exchange(message),
+        None if party == Party::Server => server_key_exchange(message),
+        None => Err(Refused::Shape),
     }
 }
 
-fn certificate_verify(rest: &[u8]) -> Result<Kind, Refused> {
-    let hash = rest.strip_prefix(CONTEXT).ok_or(Refused::Context)?;
+fn certificate_verify(party: Party, rest: &[u8]) -> Result<Kind, Refused> {
+    let hash = rest.strip_prefix(party.context()).ok_or(Refused::Context)?;
     if HASHES.contains(&hash.len()) { Ok(Kind::CertificateVerify) } else { Err(Refused::Hash) }
 }
 

@@ -1,28 +1,17 @@
 //! The session's side: a TLS server without a private key.
 
 use crate::error::TlsError;
-use crate::kind::{KeyKind, Scheme};
+use crate::kind::KeyKind;
 use crate::pair;
+pub use crate::remote::AskSignature;
+use crate::remote::certified;
 use gatepost_wire::slice::Chain;
 use rustls::crypto::ring;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
-use rustls::sign::{CertifiedKey, Signer, SigningKey};
+use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{OtherError, ServerConfig, SignatureAlgorithm, SignatureScheme};
-use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
-use std::error::Error;
-use std::fmt::Debug;
+use rustls::{ServerConfig, SignatureScheme};
 use std::sync::Arc;
-
-/// Whoever has the keys. In a session: the channel to the keyholder.
-pub trait AskSignature: Send + Sync + Debug {
-    /// A signature with the key of `pair` by the scheme of code point `scheme` (RFC 8446 §4.2.3) over `message`, which
-    /// is not hashed. May block: a session serves one client, which waits for this.
-    ///
-    /// # Errors
-    /// Whatever keeps the answer away; it ends the handshake.
-    fn sign(&self, pair: u8, scheme: u16, message: &[u8]) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>>;
-}
 
 /// Nothing is registered for SMTP; these are what senders that use ALPN at all say.
 const ALPN: [&str; 2] = ["smtp", "esmtp"];
@@ -80,15 +69,8 @@ impl Certificates {
 impl Entry {
     fn new(index: usize, chain: &Chain, ask: &Arc<dyn AskSignature>) -> Result<Self, TlsError> {
         let pair = u8::try_from(index).map_err(|_| TlsError::ManyPairs(index))?;
-        let certificates: Vec<_> = chain.certificates.iter().map(|der| CertificateDer::from(der.clone())).collect();
-        let public = pair::public_key(certificates.first().ok_or(TlsError::NoCertificate)?, 0)?;
-        let kind = KeyKind::of_spki(&public).ok_or(TlsError::CertificateKind)?;
-        let key = Elsewhere { pair, kind, public, ask: Arc::clone(ask) };
-        Ok(Self {
-            names: chain.names.clone(),
-            kind,
-            certified: Arc::new(CertifiedKey::new(certificates, Arc::new(key))),
-        })
+        let (kind, certified) = certified(pair, &chain.certificates, ask)?;
+        Ok(Self { names: chain.names.clone(), kind, certified: Arc::new(certified) })
     }
 }
 
@@ -139,48 +121,6 @@ fn fit(names: &[String], asked: Option<&str>) -> Fit {
         Fit::Wildcard
     } else {
         Fit::Last
-    }
-}
-
-/// A private key that is somewhere else.
-#[derive(Debug)]
-struct Elsewhere {
-    pair: u8,
-    kind: KeyKind,
-    public: Vec<u8>,
-    ask: Arc<dyn AskSignature>,
-}
-
-impl SigningKey for Elsewhere {
-    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
-        let scheme = self.kind.choose(offered)?;
-        Some(Box::new(Asker { pair: self.pair, scheme, ask: Arc::clone(&self.ask) }))
-    }
-
-    fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
-        Some(SubjectPublicKeyInfoDer::from(self.public.as_slice()))
-    }
-
-    fn algorithm(&self) -> SignatureAlgorithm {
-        self.kind.algorithm()
-    }
-}
-
-#[derive(Debug)]
-struct Asker {
-    pair: u8,
-    scheme: Scheme,
-    ask: Arc<dyn AskSignature>,
-}
-
-impl Signer for Asker {
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
-        let answer = self.ask.sign(self.pair, self.scheme.code, message);
-        answer.map_err(|e| rustls::Error::Other(OtherError(Arc::from(e))))
-    }
-
-    fn scheme(&self) -> SignatureScheme {
-        SignatureScheme::from(self.scheme.code)
     }
 }
 

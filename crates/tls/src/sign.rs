@@ -3,7 +3,7 @@
 use crate::error::TlsError;
 use crate::kind::KeyKind;
 use crate::pair;
-use crate::recognise::{self, Refused};
+use crate::recognise::{self, Party, Refused};
 use gatepost_wire::sign::{SIGNATURES_PER_SESSION, Sign};
 use rustls::SignatureScheme;
 use rustls::sign::SigningKey;
@@ -11,8 +11,9 @@ use std::fmt;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// Private keys, each known by the index of its pair.
+/// Private keys of one party, each known by the index of its pair.
 pub struct Keys {
+    party: Party,
     keys: Vec<(KeyKind, Arc<dyn SigningKey>)>,
 }
 
@@ -66,11 +67,11 @@ impl Keys {
     ///
     /// # Errors
     /// [`TlsError`] about the first key that cannot be used.
-    pub fn load(pems: Vec<Vec<u8>>) -> Result<Self, TlsError> {
+    pub fn load(party: Party, pems: Vec<Vec<u8>>) -> Result<Self, TlsError> {
         // All of them are put where they are wiped before the first can fail.
         let pems: Vec<Zeroizing<Vec<u8>>> = pems.into_iter().map(Zeroizing::new).collect();
         let keys = pems.iter().map(|pem| pair::signing_key(pem)).collect::<Result<_, _>>()?;
-        Ok(Self { keys })
+        Ok(Self { party, keys })
     }
 
     /// Number of keys.
@@ -90,11 +91,19 @@ impl Keys {
     /// # Errors
     /// [`SignError`]: there is no answer, and the session is not to be heard again.
     pub fn answer(&self, budget: &mut Budget, sign: &Sign<'_>, descriptors: usize) -> Result<Vec<u8>, SignError> {
+        // Paid before the look: a question that is refused costs a signature too.
+        budget.0 = budget.0.checked_sub(1).ok_or(SignError::Budget)?;
+        self.answer_any(sign, descriptors)
+    }
+
+    /// Answers one question of handoff, which may have any number of signatures: one for each connection to a backend.
+    ///
+    /// # Errors
+    /// As [`Keys::answer`].
+    pub fn answer_any(&self, sign: &Sign<'_>, descriptors: usize) -> Result<Vec<u8>, SignError> {
         if descriptors > 0 {
             return Err(SignError::Descriptors(descriptors));
         }
-        // Paid before the look: a question that is refused costs a signature too.
-        budget.0 = budget.0.checked_sub(1).ok_or(SignError::Budget)?;
         self.sign(sign.pair, sign.scheme, sign.message)
     }
 
@@ -104,7 +113,7 @@ impl Keys {
     /// [`SignError`], which tells whose fault it is.
     pub fn sign(&self, pair: u8, scheme: u16, message: &[u8]) -> Result<Vec<u8>, SignError> {
         let (kind, key) = self.keys.get(usize::from(pair)).ok_or(SignError::Pair(pair))?;
-        recognise::check(scheme, message, *kind).map_err(SignError::Refused)?;
+        recognise::check(self.party, scheme, message, *kind).map_err(SignError::Refused)?;
         let signer = key.choose_scheme(&[SignatureScheme::from(scheme)]).ok_or(SignError::Failed)?;
         signer.sign(message).map_err(|_| SignError::Failed)
     }
@@ -116,7 +125,7 @@ mod tests {
 
     fn keys() -> Keys {
         let pem = rcgen::KeyPair::generate().unwrap().serialize_pem();
-        Keys::load(vec![pem.into_bytes()]).unwrap()
+        Keys::load(Party::Server, vec![pem.into_bytes()]).unwrap()
     }
 
     fn verify() -> Vec<u8> {

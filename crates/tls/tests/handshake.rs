@@ -7,6 +7,7 @@ mod common;
 use common::{KINDS, P256, P384, RSA, certificate};
 use gatepost_tls::ServerConfig;
 use gatepost_tls::pair::Pair;
+use gatepost_tls::recognise::Party;
 use gatepost_tls::server::{AskSignature, config};
 use gatepost_tls::sign::Keys;
 use gatepost_wire::slice::Chain;
@@ -53,7 +54,7 @@ fn server(pairs: &[(&str, &[&str])], tls13_only: bool, gone: bool) -> Server {
         roots.add(rustls::pki_types::CertificateDer::from_pem_slice(cert.as_bytes()).unwrap()).unwrap();
         chains.push(Pair::load(cert.as_bytes(), key.as_bytes(), *names).unwrap().chain);
     }
-    let keys = Keys::load(pairs.iter().map(|(key, _)| key.as_bytes().to_vec()).collect()).unwrap();
+    let keys = Keys::load(Party::Server, pairs.iter().map(|(key, _)| key.as_bytes().to_vec()).collect()).unwrap();
     let asked = Arc::default();
     let holder = Holder { keys: (!gone).then_some(keys), asked: Arc::clone(&asked) };
     Server { config: config(&chains, tls13_only, Box::new(holder)).unwrap(), asked, roots }
@@ -281,7 +282,7 @@ fn p5_without_a_keyholder_there_is_no_handshake() {
 
 #[test]
 fn p5_keys_sign_handshakes_and_nothing_else() {
-    let keys = Keys::load(vec![P256.into(), RSA.into()]).unwrap();
+    let keys = Keys::load(Party::Server, vec![P256.into(), RSA.into()]).unwrap();
     let verify = [&[0x20; 64][..], b"TLS 1.3, server CertificateVerify\0", &[7; 32]].concat();
     let client = [&[0x20; 64][..], b"TLS 1.3, client CertificateVerify\0", &[7; 32]].concat();
     let rows: [(u8, u16, &[u8], bool); 8] = [
@@ -301,7 +302,7 @@ fn p5_keys_sign_handshakes_and_nothing_else() {
 
 #[test]
 fn p5_printing_keys_prints_no_key() {
-    let keys = Keys::load(vec![P256.into(), RSA.into()]).unwrap();
+    let keys = Keys::load(Party::Server, vec![P256.into(), RSA.into()]).unwrap();
     assert_eq!(format!("{keys:?}"), "[P256, Rsa]");
-    assert!(Keys::load(vec![P256.into(), b"nothing".to_vec()]).is_err());
+    assert!(Keys::load(Party::Server, vec![P256.into(), b"nothing".to_vec()]).is_err());
 }

@@ -95,7 +95,7 @@ tagged! {
     }
 }
 
-foreign! { KeyholderSlice { keys: Vec<Vec<u8>>, } }
+foreign! { KeyholderSlice { keys: Vec<Vec<u8>>, client_keys: Vec<Vec<u8>>, } }
 
 /// The leniencies that are on or off, in the order of their names, then the two for a bare LF.
 impl Value<'_> for Leniency {
@@ -127,11 +127,13 @@ impl Value<'_> for Leniency {
 pub struct KeyholderSlice {
     /// PEM text of each key, in the order of the chains.
     pub keys: Vec<Vec<u8>>,
+    /// PEM text of the keys by which handoff shows who it is.
+    pub client_keys: Vec<Vec<u8>>,
 }
 
 impl std::fmt::Debug for KeyholderSlice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "KeyholderSlice({} keys)", self.keys.len())
+        write!(f, "KeyholderSlice({} keys)", self.keys.len().saturating_add(self.client_keys.len()))
     }
 }
 
@@ -193,6 +195,19 @@ fields! {
         pub session_time: u32,
     }
 
+    /// TLS towards the backend.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct BackendTls {
+        /// Whether and when.
+        pub mode: TlsMode,
+        /// The authorities that a certificate must come from, in DER.
+        pub roots: Vec<Vec<u8>>,
+        /// The name that it must be for; empty: the backend's address.
+        pub name: String,
+        /// A certificate of our own, in DER, the leaf first; none: an empty list. The keyholder has its key.
+        pub certificates: Vec<Vec<u8>>,
+    }
+
     /// For handoff: what may be relayed, and the backend.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct HandoffSlice {
@@ -208,6 +223,8 @@ fields! {
         pub dialect: Dialect,
         /// How it is told who the client is.
         pub identity: Identity,
+        /// TLS with it.
+        pub tls: BackendTls,
         /// Where it is, tried in order.
         pub connect: Vec<Connect>,
         /// Prove at start that it refuses to relay for a stranger.
@@ -291,4 +308,9 @@ fields! {
         /// The role's own slice, still encoded.
         pub slice: Vec<u8>,
     }
+}
+
+impl BackendTls {
+    /// No TLS.
+    pub const OFF: Self = Self { mode: TlsMode::Off, roots: Vec::new(), name: String::new(), certificates: Vec::new() };
 }

@@ -16,8 +16,8 @@ use gatepost_wire::queue::{self, Done, Submit};
 use gatepost_wire::session::{Answer, Ask, CONTENT_MAX, Mail, PATH_MAX, Rcpt};
 use gatepost_wire::sign::{SIGNATURE_MAX, Sign, Signature, TO_SIGN_MAX};
 use gatepost_wire::slice::{
-    Access, Chain, Connect, Dialect, Directory, Ground, HandoffSlice, Identity, KeyholderSlice, ListenerSlice,
-    NurserySlice, QueueSlice, ReceiverSlice, Setup, TlsMode,
+    Access, BackendTls, Chain, Connect, Dialect, Directory, Ground, HandoffSlice, Identity, KeyholderSlice,
+    ListenerSlice, NurserySlice, QueueSlice, ReceiverSlice, Setup, TlsMode,
 };
 use gatepost_wire::{FRAME_MAX, Frame, Messages, Value, WireError, parent};
 use std::collections::BTreeSet;
@@ -276,7 +276,10 @@ fn slices() {
          0300000000000000 0400 01 01 01 00 01 01 01 01 01 01 01 01 00 01 00 01
          05000000 06000000 07000000 08000000",
     );
-    golden(&KeyholderSlice { keys: vec![b"k".to_vec()] }, "01000000 01000000 6b");
+    golden(
+        &KeyholderSlice { keys: vec![b"k".to_vec()], client_keys: vec![b"c".to_vec()] },
+        "01000000 01000000 6b 01000000 01000000 63",
+    );
     golden(
         &HandoffSlice {
             hostname: text("h"),
@@ -285,6 +288,12 @@ fn slices() {
             clients: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
             dialect: Dialect::Lmtp,
             identity: Identity::ProxyV2,
+            tls: BackendTls {
+                mode: TlsMode::StartTls,
+                roots: vec![vec![8]],
+                name: text("n"),
+                certificates: vec![vec![9]],
+            },
             connect: vec![Connect::Unix("/s".into()), Connect::Tcp("127.0.0.1:25".parse().unwrap())],
             relay_proof: true,
             reply_timeout: 540,
@@ -294,7 +303,8 @@ fn slices() {
             spool: text("/c"),
         },
         "01000000 68 02000000 01000000 64 02000000 2e65 00 02000000 04 c0000200 18
-         06 20010db8000000000000000000000000 20 01 02 02000000 00 02000000 2f73 01 04 7f000001 1900
+         06 20010db8000000000000000000000000 20 01 02 01 01000000 01000000 08 01000000 6e 01000000 01000000 09
+         02000000 00 02000000 2f73 01 04 7f000001 1900
          01 1c020000 0100000000000000 0200 03000000 02000000 2f63",
     );
     golden(

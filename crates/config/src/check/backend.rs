@@ -1,14 +1,15 @@
 //! `[backend]`.
 
 use super::USER_IDS;
-use super::listen::{Listener, takes};
+use super::listen::{Listener, TLS_MODES, takes};
+use super::tls::pair;
 use crate::Connect;
-use crate::facts::{Backend, Listen, Queue, QueueUser, REPLY_TIMEOUT};
+use crate::facts::{Backend, BackendTls, Listen, Queue, QueueUser, REPLY_TIMEOUT, SYSTEM_CA};
 use crate::fault::{Page, Wrong};
 use crate::profile::{IDENTITIES, Profile, identity_name};
 use crate::section::{self, Section, plain};
 use crate::value;
-use gatepost_wire::slice::Identity;
+use gatepost_wire::slice::{Identity, TlsMode};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 use toml::Spanned;
@@ -46,6 +47,7 @@ pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>, listeners: &[Listen
         }
     }
     let relay_proof = relay_proof(page, &section, profile);
+    let tls = tls(page, &section, profile, &connect);
     let identity = match profile {
         Some(profile) if queue.is_none() => hand_over(page, &section, profile, &connect, identity),
         _ => Identity::None,
@@ -57,6 +59,7 @@ pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>, listeners: &[Listen
         queue,
         dialect: profile.dialect(),
         identity,
+        tls,
         relay_proof,
         reply_timeout,
     }
@@ -106,6 +109,47 @@ fn relay_proof(page: &mut Page<'_>, section: &Section<'_>, profile: Option<Profi
         value => section::truth(value),
     });
     given.is_some_and(Spanned::into_inner)
+}
+
+/// TLS with the backend, and what is verified.
+fn tls(
+    page: &mut Page<'_>,
+    section: &Section<'_>,
+    profile: Option<Profile>,
+    connect: &[Spanned<Connect>],
+) -> Option<BackendTls> {
+    let mode = section.word(page, "tls", &TLS_MODES).filter(|mode| *mode.get_ref() != TlsMode::Off);
+    let ca = section.text(page, "ca", value::path);
+    let name = section.text(page, "name", value::host);
+    let own = section.has("certificate") || section.has("key");
+    let pair = if own { pair(page, section, Vec::new()) } else { None };
+    let Some(mode) = mode else {
+        for key in ["ca", "name", "certificate", "key"].into_iter().filter(|_| !section.has("tls")) {
+            section.get(page, key, |_| -> Result<(), Wrong> {
+                Err(Wrong::new("there is no TLS with the backend", "write tls = \"starttls\" or tls = \"implicit\""))
+            });
+        }
+        return None;
+    };
+    let wrong = match profile {
+        Some(profile) if !profile.can_be_asked() => {
+            Some(Wrong::new(format!("{} knows no TLS", profile.name()), "take it out"))
+        }
+        _ if connect.iter().any(|place| matches!(place.get_ref(), Connect::Unix(_))) => Some(Wrong::new(
+            "a unix socket does not leave this machine and has no TLS",
+            "take it out, or connect by \"tcp:...\"",
+        )),
+        _ => None,
+    };
+    if let Some(wrong) = wrong {
+        section.fault(page, "tls", &mode, wrong);
+    }
+    Some(BackendTls {
+        mode: mode.into_inner(),
+        ca: ca.map_or_else(|| SYSTEM_CA.into(), Spanned::into_inner),
+        name: name.map(Spanned::into_inner),
+        pair,
+    })
 }
 
 /// Checks that there is a place to connect to, and that none of them is our own.

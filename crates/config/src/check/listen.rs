@@ -21,7 +21,8 @@ pub(super) struct Listener {
     pub(super) sure: bool,
 }
 
-const TLS_MODES: [(&str, TlsMode); 3] =
+/// The words of `tls`.
+pub(super) const TLS_MODES: [(&str, TlsMode); 3] =
     [("starttls", TlsMode::StartTls), ("implicit", TlsMode::Implicit), ("off", TlsMode::Off)];
 
 pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>) -> Vec<Listener> {

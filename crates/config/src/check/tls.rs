@@ -53,7 +53,7 @@ fn tls_fits(page: &mut Page<'_>, section: &Section<'_>, any_pair: bool, required
 }
 
 /// The certificate and key of a section; `None` when one is wrong or missing.
-fn pair(page: &mut Page<'_>, section: &Section<'_>, names: Vec<String>) -> Option<Pair> {
+pub(super) fn pair(page: &mut Page<'_>, section: &Section<'_>, names: Vec<String>) -> Option<Pair> {
     let certificate = section.text(page, "certificate", value::path);
     let key = section.text(page, "key", value::path);
     for (one, other) in [("certificate", "key"), ("key", "certificate")] {

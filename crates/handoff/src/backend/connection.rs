@@ -7,7 +7,7 @@ use crate::deadline::Deadline;
 use crate::identity::{self, Client};
 use crate::transaction::{Helo, Recipient, Transaction};
 use gatepost_smtp::client::{Extensions, Reply, ReplyReader};
-use gatepost_wire::slice::{Connect, Identity};
+use gatepost_wire::slice::{Connect, Identity, TlsMode};
 use tokio::time::Instant;
 
 /// Commands written before their replies are read, where the backend lists PIPELINING: few enough that not both sides
@@ -87,18 +87,32 @@ impl Connection {
             held: Held::Nothing,
             batch: Vec::new(),
         };
-        match facts.identity {
-            Identity::None => connection.greet(facts).await?,
-            Identity::Xclient => {
-                connection.greet(facts).await?;
-                connection.xclient(facts, client).await?;
-            }
-            Identity::ProxyV2 => {
-                connection.send(&identity::proxy_v2(client), Wait::Greeting).await?;
-                connection.greet(facts).await.map_err(after_proxy)?;
-            }
-        }
+        connection.begin(to, facts, client).await?;
         Ok(connection)
+    }
+
+    /// PROXY header, TLS, greeting and XCLIENT, in this order as far as they are configured; with STARTTLS the greeting comes
+    /// before TLS, and EHLO is repeated after it (RFC 3207 §4.2).
+    async fn begin(&mut self, place: &Connect, facts: &Facts, client: &Client<'_>) -> Result<(), Failure> {
+        if facts.identity == Identity::ProxyV2 {
+            self.send(&identity::proxy_v2(client), Wait::Greeting).await?;
+        }
+        if facts.tls.mode == TlsMode::Implicit {
+            self.stream.secure(&facts.tls, place).await?;
+        }
+        let greeted = self.greet(facts).await;
+        if facts.identity == Identity::ProxyV2 {
+            greeted.map_err(after_proxy)?
+        } else {
+            greeted?
+        }
+        if facts.tls.mode == TlsMode::StartTls {
+            self.starttls(place, facts).await?;
+        }
+        if facts.identity == Identity::Xclient {
+            self.xclient(facts, client).await?;
+        }
+        Ok(())
     }
 
     async fn greet(&mut self, facts: &Facts) -> Result<(), Failure> {
@@ -107,6 +121,23 @@ impl Connection {
             220 => self.ehlo(facts.words, facts.hostname.as_bytes()).await,
             _ => Err(Failure::Unexpected(greeting)),
         }
+    }
+
+    /// STARTTLS, or no connection: whoever is on the path could have removed it from the list.
+    async fn starttls(&mut self, place: &Connect, facts: &Facts) -> Result<(), Failure> {
+        if !self.extensions.starttls {
+            return Err(Failure::Tls("it does not offer STARTTLS".to_owned()));
+        }
+        let reply = self.ask(b"STARTTLS\r\n", Wait::Greeting).await?;
+        if reply.code != 220 {
+            return Err(Failure::Tls(format!("it answers {} to STARTTLS", reply.code)));
+        }
+        // What is behind the answer came in clear text, and would be taken for a reply within TLS.
+        if !self.unread.is_empty() {
+            return Err(Failure::Tls("more octets come behind its answer to STARTTLS".to_owned()));
+        }
+        self.stream.secure(&facts.tls, place).await?;
+        self.ehlo(facts.words, facts.hostname.as_bytes()).await
     }
 
     async fn ehlo(&mut self, words: &Words, name: &[u8]) -> Result<(), Failure> {

@@ -8,7 +8,7 @@
 //! | `qmqp` | QMQP servers, with `pieces` |
 //! | `queue` | the queue role, with `pieces` |
 //! | `list` | several backends in order, and what is known of each |
-//! | `stream` | one connection as octets |
+//! | `stream` | one connection as octets, with or without `tls` |
 
 mod connection;
 mod delivery;
@@ -21,6 +21,7 @@ mod queue;
 mod route;
 mod smtp;
 mod stream;
+mod tls;
 
 pub(crate) use connection::Connection;
 pub(crate) use delivery::{DeliveryError, Message};
@@ -117,6 +118,8 @@ pub(crate) enum Failure {
     Identity(String),
     /// Having been told who the client is, it refuses it.
     Client(Reply),
+    /// No connection by TLS, or none with a certificate that is valid for its name.
+    Tls(String),
     /// It no longer lists an extension that the client was offered.
     Missing(&'static str),
     /// It refuses whoever connects, permanently: a fault of the set-up and not of the mail.
@@ -168,6 +171,7 @@ impl fmt::Display for Failure {
             Self::Unexpected(r) => reply(f, "answers out of place:", r),
             Self::Identity(why) => write!(f, "the backend cannot be told who the client is: {why}"),
             Self::Client(r) => reply(f, "refuses the client:", r),
+            Self::Tls(what) => write!(f, "TLS with the backend: {what}"),
             Self::Missing(extension) => write!(f, "the backend no longer lists {extension}"),
             Self::Unwelcome(said) => write!(
                 f,

@@ -8,8 +8,10 @@ use crate::outcome::Outcome;
 use crate::spool::Spool;
 use crate::transaction::{Recipient, Transaction};
 use crate::verdict;
+use gatepost_shell::Signer;
 use gatepost_smtp::client::Extensions;
 use gatepost_smtp::envelope::Offer;
+use gatepost_tls::TlsError;
 use gatepost_wire::slice::{Dialect, HandoffSlice};
 use std::iter;
 
@@ -37,13 +39,16 @@ pub(crate) struct Asking<'a> {
 
 impl Route {
     /// The route that the configuration describes.
-    pub(crate) fn new(slice: &HandoffSlice, timeouts: Timeouts) -> Self {
-        match slice.dialect {
-            Dialect::Smtp => Self::Smtp(Smtp::new(slice, &smtp::SMTP, timeouts)),
-            Dialect::Lmtp => Self::Lmtp(Smtp::new(slice, &smtp::LMTP, timeouts)),
+    ///
+    /// # Errors
+    /// The settings of TLS can't be used.
+    pub(crate) fn new(slice: &HandoffSlice, timeouts: Timeouts, signer: &Signer) -> Result<Self, TlsError> {
+        Ok(match slice.dialect {
+            Dialect::Smtp => Self::Smtp(Smtp::new(slice, &smtp::SMTP, timeouts, signer)?),
+            Dialect::Lmtp => Self::Lmtp(Smtp::new(slice, &smtp::LMTP, timeouts, signer)?),
             Dialect::Qmqp => Self::Qmqp(Qmqp::new(&slice.connect, timeouts)),
             Dialect::Queue => Self::Queue(Queue::new(timeouts)),
-        }
+        })
     }
 
     /// Learns what each backend offers, and has each prove that it does not relay for a stranger, where it can be asked.

@@ -5,13 +5,16 @@ use super::delivery::{DeliveryError, Message};
 use super::idle::Idle;
 use super::list::{Backend, Backends};
 use super::route::Asking;
+use super::tls::Tls;
 use super::{Failure, Timeouts, proof};
 use crate::deadline::later;
 use crate::identity::Client;
 use crate::outcome::Outcome;
 use crate::transaction::{Recipient, Transaction};
 use crate::verdict::{self, Stage};
+use gatepost_shell::Signer;
 use gatepost_smtp::client::Extensions;
+use gatepost_tls::TlsError;
 use gatepost_wire::slice::{HandoffSlice, Identity};
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +45,7 @@ pub(crate) struct Facts {
     pub(crate) hostname: String,
     pub(crate) words: &'static Words,
     pub(crate) identity: Identity,
+    pub(crate) tls: Tls,
     pub(crate) timeouts: Timeouts,
 }
 
@@ -62,12 +66,20 @@ pub(super) enum Request<'a, 'm> {
 }
 
 impl Smtp {
-    pub(super) fn new(slice: &HandoffSlice, words: &'static Words, timeouts: Timeouts) -> Self {
-        Self {
+    /// # Errors
+    /// The settings of TLS can't be used.
+    pub(super) fn new(
+        slice: &HandoffSlice,
+        words: &'static Words,
+        timeouts: Timeouts,
+        signer: &Signer,
+    ) -> Result<Self, TlsError> {
+        let (hostname, tls) = (slice.hostname.clone(), Tls::new(&slice.tls, signer)?);
+        Ok(Self {
             backends: Backends::new(&slice.connect, !slice.relay_proof),
-            facts: Facts { hostname: slice.hostname.clone(), words, identity: slice.identity, timeouts },
+            facts: Facts { hostname, words, identity: slice.identity, tls, timeouts },
             idle: Arc::default(),
-        }
+        })
     }
 
     pub(super) async fn prove(&self) -> Result<(), Failure> {

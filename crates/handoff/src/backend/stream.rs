@@ -1,5 +1,6 @@
-//! A connection to a backend as a stream of octets: a unix socket or TCP. Every wait on it has an end.
+//! A connection to a backend as a stream of octets: a unix socket or TCP, with or without TLS. Every wait on it has an end.
 
+use super::tls::{Tls, broken};
 use super::{Failure, Timeouts, Wait};
 use crate::deadline::{Deadline, Elapsed};
 use gatepost_wire::slice::Connect;
@@ -16,7 +17,8 @@ use tokio::time::Instant;
 /// Pause before a unix socket whose backlog is full is tried again: it refuses at once, where TCP would wait.
 const BACKLOG_PAUSE: Duration = Duration::from_millis(20);
 
-trait Socket: AsyncRead + AsyncWrite + Send + Unpin + Debug {}
+/// What a stream can be made of.
+pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Unpin + Debug {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + Debug> Socket for T {}
 
 /// An open stream.
@@ -39,6 +41,17 @@ impl Stream {
         }
     }
 
+    /// Changes to TLS with the backend at `place`. The socket is lost with an error.
+    pub(super) async fn secure(&mut self, tls: &Tls, place: &Connect) -> Result<(), Failure> {
+        self.start(Wait::Greeting);
+        let socket = std::mem::replace(&mut self.socket, Box::new(tokio::io::empty()));
+        match self.deadline.bound(tls.connect(place, socket)).await {
+            Ok(socket) => self.socket = socket?,
+            Err(Elapsed) => return Err(Failure::Timeout(Wait::Greeting)),
+        }
+        Ok(())
+    }
+
     /// Reads octets that have come already; `None`: there are none.
     pub(super) async fn read_early(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Failure> {
         // The runtime learns what has come only when it asks the system, which it may not have done since the last read.
@@ -52,7 +65,7 @@ impl Stream {
             None => Ok(None),
             Some(Ok(())) if buffer.filled().is_empty() => Err(Failure::Lost(None)),
             Some(Ok(())) => Ok(Some(buffer.filled().len())),
-            Some(Err(e)) => Err(Failure::Lost(Some(e))),
+            Some(Err(e)) => Err(lost(e)),
         }
     }
 
@@ -66,7 +79,7 @@ impl Stream {
         match self.deadline.bound(self.socket.read(buffer)).await {
             Ok(Ok(0)) => Err(Failure::Lost(None)),
             Ok(Ok(n)) => Ok(n),
-            Ok(Err(e)) => Err(Failure::Lost(Some(e))),
+            Ok(Err(e)) => Err(lost(e)),
             Err(Elapsed) => Err(Failure::Timeout(wait)),
         }
     }
@@ -81,14 +94,14 @@ impl Stream {
         };
         match self.deadline.bound(written).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(e)) => Err(Failure::Lost(Some(e))),
+            Ok(Err(e)) => Err(lost(e)),
             Err(Elapsed) => Err(Failure::Timeout(wait)),
         }
     }
 
     /// Ends our half: nothing more will be written.
     pub(super) async fn finish(&mut self) -> Result<(), Failure> {
-        self.socket.shutdown().await.map_err(|e| Failure::Lost(Some(e)))
+        self.socket.shutdown().await.map_err(lost)
     }
 
     /// Closes, after writing as much of `octets` as can be written without waiting.
@@ -99,6 +112,10 @@ impl Stream {
             let _ = Pin::new(&mut *self.socket).poll_shutdown(&mut cx);
         }
     }
+}
+
+fn lost(e: io::Error) -> Failure {
+    broken(e, |e| Failure::Lost(Some(e)))
 }
 
 /// Waits for ever while a unix socket's backlog is full.

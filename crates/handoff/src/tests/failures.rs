@@ -66,7 +66,9 @@ fn rows() -> Vec<Row> {
 
 fn shortened(stage: Stage, timeouts: &mut Timeouts) {
     match stage {
-        Stage::Greeting | Stage::Hello | Stage::Xclient | Stage::HelloAgain => timeouts.greeting = SHORT,
+        Stage::Greeting | Stage::Hello | Stage::StartTls | Stage::Xclient | Stage::HelloAgain => {
+            timeouts.greeting = SHORT
+        }
         Stage::Mail | Stage::Rcpt | Stage::Reset => timeouts.envelope = SHORT,
         Stage::Data => timeouts.data = SHORT,
         // The next message has to be delivered within it too, on a busy machine.

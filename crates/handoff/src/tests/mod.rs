@@ -9,6 +9,7 @@ mod protocol;
 mod qmqp;
 mod scripted;
 mod serving;
+mod tls;
 
 use crate::backend::Timeouts;
 use crate::session;
@@ -18,7 +19,7 @@ use gatepost_smtp::envelope::{Body, CloseReason, MailParameters, Offer, RcptPara
 use gatepost_testkit::rogue::{Mta, Speaks};
 use gatepost_wire::link::{Open, SessionId};
 use gatepost_wire::session::{Answer, Ask, Mail, Rcpt};
-use gatepost_wire::slice::{Connect, Dialect, HandoffSlice, Identity};
+use gatepost_wire::slice::{BackendTls, Connect, Dialect, HandoffSlice, Identity};
 use gatepost_wire::{HandoffToSession, SessionToHandoff};
 use std::fs;
 use std::future::Future;
@@ -73,6 +74,7 @@ impl Scene {
             clients: vec!["198.51.100.0/24".parse().unwrap()],
             dialect: Dialect::Smtp,
             identity: Identity::Xclient,
+            tls: BackendTls::OFF,
             connect: vec![Connect::Unix(directory.join("mta"))],
             relay_proof: false,
             reply_timeout: 540,

@@ -31,6 +31,19 @@ impl Fitness {
         }
     }
 
+    /// What TLS with the backend is verified by, and our own certificate for it.
+    pub(super) fn look_at_backend_tls(&mut self, plan: &Plan) {
+        let Some(tls) = &plan.config.backend.tls else { return };
+        let found = load_authorities(&tls.ca).map(|roots| match roots.len() {
+            1 => "one authority".to_owned(),
+            n => format!("{n} authorities"),
+        });
+        self.note(format!("backend.ca {}", tls.ca.display()), found);
+        if let Some(pair) = plan.client_pair() {
+            self.look_at_pair(pair, None);
+        }
+    }
+
     /// The kind of its key, if it can be used.
     fn look_at_pair(&mut self, source: PairSource<'_>, for_all: Option<&str>) -> Option<KeyKind> {
         let PairSource::Files(gatepost_config::Pair { certificate, key, .. }) = source else {
@@ -141,6 +154,14 @@ fn secret_file(path: &Path) -> Result<(), String> {
         return Err(format!("may be changed by its group; run: chmod 0600 {}", path.display()));
     }
     Ok(())
+}
+
+/// The authorities in the PEM file at `path`, in DER.
+pub(crate) fn load_authorities(path: &Path) -> Result<Vec<Vec<u8>>, String> {
+    let advice =
+        "write backend.ca = \"...\", a PEM file of the authorities that the backend's certificate may come from";
+    let pem = std::fs::read(path).map_err(|e| format!("cannot read {}: {e}; {advice}", path.display()))?;
+    gatepost_tls::client::roots(&pem).map_err(|e| format!("{}; {advice}", e.about(&path.to_string_lossy(), "")))
 }
 
 /// A certificate chain, and the PEM text of its key.

@@ -9,6 +9,7 @@ use gatepost_qmail::replies;
 use gatepost_smtp::envelope::Tls;
 use gatepost_tls::TlsError;
 use gatepost_tls::pair::Pair;
+use gatepost_tls::recognise::Party;
 use gatepost_tls::sign::{Budget, Keys};
 use gatepost_wire::parent::{Answer, PAIRS_MAX};
 use gatepost_wire::sign::{Signature, TO_SIGN_MAX};
@@ -135,7 +136,7 @@ impl Parent {
                 self.record.warn(&why);
             }
         }
-        let keys = Keys::load(pems).map_err(|e| Unavailable::Pair(PEM.to_owned(), e))?;
+        let keys = Keys::load(Party::Server, pems).map_err(|e| Unavailable::Pair(PEM.to_owned(), e))?;
         Ok((chains, keys))
     }
 

@@ -8,6 +8,7 @@ use gatepost_smtp::envelope::{CloseReason, Offer, Reason, Tls, Verdict};
 use gatepost_smtp::server::Leniency;
 use gatepost_sys::limits::{self, Limit};
 use gatepost_sys::process::{self, Fork};
+use gatepost_tls::recognise::Party;
 use gatepost_tls::sign::Keys;
 use gatepost_wire::link::SessionId;
 use gatepost_wire::link::{close_reason, exit_status};
@@ -202,7 +203,7 @@ pub(crate) fn identity() -> &'static Identity {
 /// Plays the keyholder until the session is gone. Gives the number of signatures.
 fn keyholder(end: End<KeyholderToSession, SessionToKeyholder>) -> JoinHandle<usize> {
     std::thread::spawn(move || {
-        let keys = Keys::load(vec![identity().key.clone().into_bytes()]).unwrap();
+        let keys = Keys::load(Party::Server, vec![identity().key.clone().into_bytes()]).unwrap();
         let mut inbox = Inbox::new(2048);
         let mut count = 0;
         while let Ok(sign) = end.recv(&mut inbox) {

@@ -28,12 +28,20 @@ impl<'h> Dovecot<'h> {
     /// When Dovecot does not come up.
     #[must_use]
     pub fn start(host: &'h Host) -> Dovecot<'h> {
+        Self::start_with(host, "ssl = no")
+    }
+
+    /// As [`Dovecot::start`] with more lines for its configuration, one about `ssl` among them.
+    ///
+    /// # Panics
+    /// When Dovecot does not come up.
+    #[must_use]
+    pub fn start_with(host: &'h Host, more: &str) -> Dovecot<'h> {
         let config = format!(
             "protocols = lmtp
 base_dir = /run/dovecot-lmtp
 log_path = {}
 auth_verbose = yes
-ssl = no
 hostname = backend.test
 mail_location = maildir:/var/vmail-lmtp/%n
 mail_uid = {MAILBOX_OWNER}
@@ -56,7 +64,8 @@ service lmtp {{
     address = 127.0.0.1
     port = 2424
   }}
-}}\n",
+}}
+{more}\n",
             Self::LOG,
             Self::SOCKET
         );

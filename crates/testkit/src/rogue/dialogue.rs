@@ -1,18 +1,19 @@
 //! One connection of the scripted backend.
 
-use super::{Deed, Shared, Speaks, Stage, Stream, Taken};
+use super::{Deed, Shared, Speaks, Stage, Stream, Taken, Tls};
 use crate::mta::DOMAIN;
+use rustls::{ServerConnection, StreamOwned};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 
 /// The octets of content after which the stage "in the midst of it" begins.
 const FIRST: usize = 64;
 
 pub(super) fn serve(shared: &Shared, stream: Stream, peer: String) {
-    let Ok(reader) = stream.try_clone() else { return };
+    let Ok(socket) = stream.try_clone() else { return };
     let mut dialogue = Dialogue {
         shared,
-        reader: BufReader::new(reader),
-        stream,
+        reader: BufReader::new(Wire::Clear(stream)),
+        socket,
         peer,
         identified: false,
         from: None,
@@ -21,13 +22,31 @@ pub(super) fn serve(shared: &Shared, stream: Stream, peer: String) {
     };
     // Any error, ours on purpose or the peer's, ends the connection and nothing else.
     let _ = dialogue.run();
-    dialogue.stream.shutdown();
+    dialogue.socket.shutdown();
 }
+
+/// A connection, in clear text or not.
+enum Wire {
+    Clear(Stream),
+    Tls(Box<StreamOwned<ServerConnection, Stream>>),
+}
+
+impl Read for Wire {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Wire::Clear(stream) => stream.read(into),
+            Wire::Tls(stream) => stream.read(into),
+        }
+    }
+}
+
+/// A PROXY v2 header without its addresses.
+const PROXY: usize = 16;
 
 struct Dialogue<'s> {
     shared: &'s Shared,
-    reader: BufReader<Stream>,
-    stream: Stream,
+    reader: BufReader<Wire>,
+    socket: Stream,
     peer: String,
     identified: bool,
     from: Option<String>,
@@ -37,13 +56,19 @@ struct Dialogue<'s> {
 
 impl Dialogue<'_> {
     fn run(&mut self) -> io::Result<()> {
+        if self.tls() == Some(Tls::Implicit) {
+            self.proxy_header()?;
+            self.secure()?;
+        }
         self.reply(Stage::Greeting, "220 backend.test ESMTP\r\n")?;
         loop {
             let line = self.line()?;
-            self.shared.lock().lines.push(line.clone());
+            let mark = if self.is_secure() { "tls: " } else { "" };
+            self.shared.lock().lines.push(format!("{mark}{line}"));
             let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
             match verb.as_str() {
                 "EHLO" | "LHLO" | "HELO" => self.hello()?,
+                "STARTTLS" if self.tls() == Some(Tls::StartTls) => self.starttls()?,
                 "XCLIENT" => self.xclient(&line)?,
                 "MAIL" => {
                     self.from = Some(path(&line));
@@ -56,10 +81,68 @@ impl Dialogue<'_> {
                     self.end_transaction();
                     self.reply(Stage::Reset, "250 2.0.0 Ok\r\n")?;
                 }
-                "NOOP" => self.stream.write_all(b"250 2.0.0 Ok\r\n")?,
-                "QUIT" => return self.stream.write_all(b"221 2.0.0 Bye\r\n"),
-                _ => self.stream.write_all(b"502 5.5.2 Unknown\r\n")?,
+                "NOOP" => self.write(b"250 2.0.0 Ok\r\n")?,
+                "QUIT" => return self.write(b"221 2.0.0 Bye\r\n"),
+                _ => self.write(b"502 5.5.2 Unknown\r\n")?,
             }
+        }
+    }
+
+    fn tls(&self) -> Option<Tls> {
+        self.shared.lock().tls.as_ref().map(|(tls, _)| *tls)
+    }
+
+    fn is_secure(&self) -> bool {
+        matches!(self.reader.get_ref(), Wire::Tls(_))
+    }
+
+    /// Notes a PROXY v2 header, if there is one, as `PROXY` and its octets behind the signature.
+    fn proxy_header(&mut self) -> io::Result<()> {
+        if self.reader.fill_buf()?.first() != Some(&b'\r') {
+            return Ok(());
+        }
+        let mut header = vec![0; PROXY];
+        self.reader.read_exact(&mut header)?;
+        let length = usize::from(u16::from_be_bytes([header[14], header[15]]));
+        header.resize(PROXY + length, 0);
+        self.reader.read_exact(&mut header[PROXY..])?;
+        let hex: String = header[12..].iter().map(|octet| format!("{octet:02x}")).collect();
+        self.shared.lock().lines.push(format!("PROXY {hex}"));
+        Ok(())
+    }
+
+    fn starttls(&mut self) -> io::Result<()> {
+        let refused = match self.shared.lock().deeds.get(&Stage::StartTls) {
+            Some(Deed::Answer(text)) => !text.starts_with("220"),
+            _ => false,
+        };
+        self.reply(Stage::StartTls, "220 2.0.0 Go\r\n")?;
+        if refused { Ok(()) } else { self.secure() }
+    }
+
+    /// Changes to TLS, and forgets what was before (RFC 3207 §4.2).
+    fn secure(&mut self) -> io::Result<()> {
+        let Some((_, config)) = self.shared.lock().tls.clone() else { return Ok(()) };
+        let mut connection = ServerConnection::new(config).map_err(io::Error::other)?;
+        let mut hello = self.reader.buffer();
+        while !hello.is_empty() {
+            connection.read_tls(&mut hello)?;
+        }
+        let mut stream = StreamOwned::new(connection, self.socket.try_clone()?);
+        stream.conn.process_new_packets().map_err(io::Error::other)?;
+        stream.flush()?;
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        self.reader = BufReader::new(Wire::Tls(Box::new(stream)));
+        self.end_transaction();
+        Ok(())
+    }
+
+    fn write(&mut self, octets: &[u8]) -> io::Result<()> {
+        match self.reader.get_mut() {
+            Wire::Clear(stream) => stream.write_all(octets),
+            Wire::Tls(stream) => stream.write_all(octets).and_then(|()| stream.flush()),
         }
     }
 
@@ -77,20 +160,20 @@ impl Dialogue<'_> {
     fn reply(&mut self, stage: Stage, due: &str) -> io::Result<()> {
         let deed = self.shared.lock().deeds.get(&stage).cloned();
         match deed {
-            None => self.stream.write_all(due.as_bytes()),
-            Some(Deed::Answer(other)) => self.stream.write_all(other.as_bytes()),
+            None => self.write(due.as_bytes()),
+            Some(Deed::Answer(other)) => self.write(other.as_bytes()),
             Some(Deed::Close) => Err(ErrorKind::ConnectionAborted.into()),
             Some(Deed::Cut(length)) => {
-                self.stream.write_all(&due.as_bytes()[..length.min(due.len())])?;
+                self.write(&due.as_bytes()[..length.min(due.len())])?;
                 Err(ErrorKind::ConnectionAborted.into())
             }
             Some(Deed::Hang) => self.hang(),
             Some(Deed::Drip(pause)) => due.as_bytes().iter().try_for_each(|octet| {
                 std::thread::park_timeout(pause);
-                self.stream.write_all(&[*octet])
+                self.write(&[*octet])
             }),
             Some(Deed::Flood) => loop {
-                self.stream.write_all(&[b'2'; 4096])?;
+                self.write(&[b'2'; 4096])?;
             },
         }
     }
@@ -103,7 +186,10 @@ impl Dialogue<'_> {
 
     fn hello(&mut self) -> io::Result<()> {
         self.end_transaction();
-        let extensions = self.shared.lock().extensions.clone();
+        let mut extensions = self.shared.lock().extensions.clone();
+        if self.tls() == Some(Tls::StartTls) && !self.is_secure() {
+            extensions.push("STARTTLS".to_owned());
+        }
         // XCLIENT is offered until it has been used.
         let offered = extensions.iter().filter(|line| !(self.identified && line.starts_with("XCLIENT")));
         let lines: Vec<&str> = std::iter::once("backend.test").chain(offered.map(String::as_str)).collect();
@@ -139,7 +225,7 @@ impl Dialogue<'_> {
 
     fn data(&mut self) -> io::Result<()> {
         if self.to.is_empty() {
-            return self.stream.write_all(b"503 5.5.1 RCPT first\r\n");
+            return self.write(b"503 5.5.1 RCPT first\r\n");
         }
         let refused = match self.shared.lock().deeds.get(&Stage::Data) {
             Some(Deed::Answer(text)) => !text.starts_with("354"),
