@@ -2,7 +2,7 @@
 
 use crate::{ChannelError, End, Inbox, messages};
 use gatepost_sys::seq::Seq;
-use gatepost_wire::{Direction, Frame, Messages};
+use gatepost_wire::{Direction, Frame, Messages, WireError};
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
@@ -151,6 +151,16 @@ impl<Out: Direction, In: Direction> AsyncEnd<Out, In> {
         self.fill(inbox).await?;
         let fds = inbox.take_fds();
         Ok((Messages::<In::Message<'i>>::one(inbox.bytes())?, fds))
+    }
+
+    /// As [`AsyncEnd::recv`], for messages that come with one descriptor each.
+    ///
+    /// # Errors
+    /// Closed or hostile: it has no descriptor, or more than one.
+    pub async fn recv_with_one<'i>(&self, inbox: &'i mut Inbox) -> Result<(In::Message<'i>, OwnedFd), ChannelError> {
+        let (message, fds) = self.recv_with(inbox).await?;
+        let [fd] = <[OwnedFd; 1]>::try_from(fds).map_err(|_| WireError::Value("descriptors"))?;
+        Ok((message, fd))
     }
 
     /// All messages of the frame in `inbox`, for directions that send several in one.

@@ -28,7 +28,7 @@ enum Event {
     /// It has been asked for [`START`].
     Slow,
     /// A new session, or the end of a link.
-    Opened(ListenerEnd, Result<(Open, Vec<OwnedFd>), ChannelError>),
+    Opened(ListenerEnd, Result<(Open, OwnedFd), ChannelError>),
     /// The queue role is gone, or is linked anew.
     Unlinked,
     /// A session is over.
@@ -144,16 +144,16 @@ impl Handoff {
         }
     }
 
-    fn opened(&mut self, link: ListenerEnd, opened: Result<(Open, Vec<OwnedFd>), ChannelError>) {
-        let (open, mut fds) = match opened {
+    fn opened(&mut self, link: ListenerEnd, opened: Result<(Open, OwnedFd), ChannelError>) {
+        let (open, session) = match opened {
             Ok(opened) => opened,
             // The listener is being replaced: the sessions that it has begun go on.
             Err(ChannelError::Closed) => return,
             Err(e) => return tracing::error!("listener: {e}"),
         };
         self.events.spawn(next_open(link));
-        match fds.pop().map(SessionEnd::from_fd) {
-            Some(Ok(end)) => {
+        match SessionEnd::from_fd(session) {
+            Ok(end) => {
                 self.sessions = self.sessions.saturating_add(1);
                 let shared = self.shared.clone();
                 self.events.spawn(async move {
@@ -161,15 +161,14 @@ impl Handoff {
                     Event::Ended
                 });
             }
-            Some(Err(e)) => tracing::error!("session={} no channel: {e}", open.id),
-            None => tracing::error!("session={} came without its channel", open.id),
+            Err(e) => tracing::error!("session={} no channel: {e}", open.id),
         }
     }
 }
 
 async fn next_open(link: ListenerEnd) -> Event {
     let mut inbox = Inbox::new(SHORT_FRAME);
-    let opened = link.recv_with(&mut inbox).await;
+    let opened = link.recv_with_one(&mut inbox).await;
     Event::Opened(link, opened)
 }
 

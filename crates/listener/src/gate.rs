@@ -8,7 +8,7 @@ use gatepost_policy::admission::{Admission, Limits, Offence, Ticket, blames_peer
 use gatepost_smtp::envelope::CloseReason;
 use gatepost_sys::seq::is_crowded;
 use gatepost_wire::link::close_reason;
-use gatepost_wire::link::{self, Ended, Open, OpenKey, SessionId, Start};
+use gatepost_wire::link::{self, Ended, Open, OpenKey, SessionId, Start, StartDescriptors};
 use gatepost_wire::slice::{ListenerSlice, TlsMode};
 use gatepost_wire::{Direction, HandoffToSession, KeyholderToSession, SessionToHandoff, SessionToKeyholder};
 use std::cell::{Cell, RefCell};
@@ -205,14 +205,17 @@ impl Gate {
         let (session_end, handoff_end) = End::<SessionToHandoff, HandoffToSession>::pair()?;
         tell(&handoff, &Open { id, client: pass.client, local, listener }, &[handoff_end.as_fd()]).await?;
         drop(handoff_end);
-        let key_end = if tls == TlsMode::Off { None } else { Some(self.key_channel(id, pass.client).await?) };
+        let keyholder = if tls == TlsMode::Off { None } else { Some(self.key_channel(id, pass.client).await?) };
 
         let stress = self.admission.borrow().is_stressed();
-        let start = Start { id, listener, tls: key_end.is_some(), stress };
-        let mut fds = vec![client.as_fd(), session_end.as_fd()];
-        fds.extend(key_end.as_ref().map(AsFd::as_fd));
+        let start = Start { id, listener, tls: keyholder.is_some(), stress };
+        let descriptors = StartDescriptors {
+            client: client.as_fd(),
+            handoff: session_end.as_fd(),
+            keyholder: keyholder.as_ref().map(AsFd::as_fd),
+        };
         pass.enter(id, nursery);
-        tell(&nursery_link, &start, &fds).await?;
+        tell(&nursery_link, &start, &descriptors.into_list()).await?;
         pass.keep();
         Ok(())
     }

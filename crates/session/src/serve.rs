@@ -9,7 +9,7 @@ use gatepost_smtp::envelope::CloseReason;
 use gatepost_smtp::replies;
 use gatepost_smtp::server::{Engine, Event, Phase};
 use gatepost_tls::ServerConfig;
-use gatepost_wire::link::{SessionId, Start, exit_status};
+use gatepost_wire::link::{SessionId, Start, StartDescriptors, exit_status};
 use gatepost_wire::session::{Mail, Rcpt};
 use gatepost_wire::slice::TlsMode;
 use std::fs::File;
@@ -42,11 +42,7 @@ pub struct SessionBirth {
 impl SessionBirth {
     /// From a `Start` and its descriptors; None when they do not fit it.
     pub(crate) fn of(start: Start, fds: Vec<OwnedFd>) -> Option<Self> {
-        let mut fds = fds.into_iter();
-        let (client, handoff, keyholder) = (fds.next()?, fds.next()?, fds.next());
-        if fds.next().is_some() || start.tls != keyholder.is_some() {
-            return None;
-        }
+        let StartDescriptors { client, handoff, keyholder } = StartDescriptors::from_list(&start, fds)?;
         Some(Self {
             id: start.id,
             listener: start.listener,

@@ -19,8 +19,7 @@ impl fmt::Display for SessionId {
 }
 
 fields! {
-    /// Listener to nursery: begin a session. Descriptors: the client, the session's end towards handoff and, when `tls`,
-    /// its end towards the keyholder.
+    /// Listener to nursery: begin a session, with [`StartDescriptors`].
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct Start {
         /// The new session.
@@ -31,6 +30,34 @@ fields! {
         pub tls: bool,
         /// Slots are scarce: the session has lower limits and shorter timeouts.
         pub stress: bool,
+    }
+}
+
+/// The descriptors that come with a [`Start`]. `T` is a descriptor, owned or borrowed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct StartDescriptors<T> {
+    /// The client.
+    pub client: T,
+    /// The session's end towards handoff.
+    pub handoff: T,
+    /// The session's end towards the keyholder, where TLS is spoken.
+    pub keyholder: Option<T>,
+}
+
+impl<T> StartDescriptors<T> {
+    /// As they are sent.
+    #[must_use]
+    pub fn into_list(self) -> Vec<T> {
+        [self.client, self.handoff].into_iter().chain(self.keyholder).collect()
+    }
+
+    /// As they were received with `start`; `None`: too many or too few.
+    #[must_use]
+    pub fn from_list(start: &Start, list: Vec<T>) -> Option<Self> {
+        let mut list = list.into_iter();
+        let (client, handoff) = (list.next()?, list.next()?);
+        let descriptors = Self { client, handoff, keyholder: list.next() };
+        (descriptors.keyholder.is_some() == start.tls && list.next().is_none()).then_some(descriptors)
     }
 }
 
@@ -96,5 +123,23 @@ fields! {
         pub id: SessionId,
         /// Its client, among whose network's sessions it waits for its turn.
         pub client: IpAddr,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn issue_8_the_descriptors_of_a_start_are_those_that_were_sent_and_no_others() {
+        for tls in [false, true] {
+            let start = Start { id: SessionId(1), listener: 0, tls, stress: false };
+            let sent = || StartDescriptors { client: 'c', handoff: 'h', keyholder: tls.then_some('k') };
+            assert_eq!(StartDescriptors::from_list(&start, sent().into_list()), Some(sent()));
+            let right = sent().into_list().len();
+            for length in (0..5).filter(|length| *length != right) {
+                assert_eq!(StartDescriptors::from_list(&start, vec!['x'; length]), None, "{length} with tls={tls}");
+            }
+        }
     }
 }

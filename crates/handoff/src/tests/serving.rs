@@ -147,6 +147,29 @@ fn sessions_outlive_the_link_they_came_by() {
 }
 
 #[test]
+fn issue_8_a_listener_that_breaks_the_rules_is_not_heard_again_and_its_sessions_go_on() {
+    for descriptors in [0, 2] {
+        let scene = Scene::new();
+        let _mta = scene.mta();
+        play(async {
+            let role = Started::start(&scene);
+            let listener = role.listener().await;
+            role.go().await;
+            let mut session = Started::session(&listener).await;
+            let (spare, _) = Listener::pair().unwrap();
+            listener.tell_with(&open(), &vec![spare.as_fd(); descriptors]).unwrap();
+            // Its link is closed by handoff, at the latest when a second message is refused.
+            while listener.tell(&open()).is_ok() {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(session.mail_and("user@ok.test").await.code, 250);
+            let other = role.listener().await;
+            Started::session(&other).await.bye().await;
+        });
+    }
+}
+
+#[test]
 fn it_ends_when_the_launcher_is_gone() {
     let scene = Scene::new();
     play(async {
