@@ -1,7 +1,8 @@
 //! Mailboxes and paths: RFC 5321 §4.1.2 and §4.1.3, with RFC 6531 §3.3.
 //!
-//! An accepted address is kept as it was written, octet for octet, so that what was checked is what is forwarded. An address
-//! that two parsers could read differently (comments, controls, invisible characters, a second `@`) is refused.
+//! An accepted address is kept as it was written, octet for octet, so that what was checked is what is forwarded; only a source
+//! route and, by [`Rules::final_dot`], the dot after the domain are left out. An address that two parsers could read differently
+//! (comments, controls, invisible characters, a second `@`) is refused.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

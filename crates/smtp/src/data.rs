@@ -1,7 +1,8 @@
 //! Content: one scanner that reads it in every state of a session, and one writer that makes it canonical.
 //!
-//! Only CRLF.CRLF ends it (RFC 5321 §4.1.1.4). A bare CR, a bare LF or a NUL never ends a line and is never passed on: if two
-//! parsers read such an octet differently, a second message can be smuggled in after it.
+//! Only CRLF.CRLF ends it (RFC 5321 §4.1.1.4). A bare CR, a bare LF or a NUL is never passed on: if two parsers read such an
+//! octet differently, a second message can be smuggled in after it. By [`BareLf::Normalize`] a bare LF ends a line and becomes
+//! CRLF, but is never part of what ends the content.
 
 use memchr::memchr3;
 
