@@ -128,6 +128,8 @@ pub struct Backend {
     pub relay_proof: bool,
     /// Wait for its answer to the end of content; below ten minutes.
     pub reply_timeout: Duration,
+    /// Connections to all backends at once, or queue programs: the profile's number unless given. Clients share them by network.
+    pub connections: u32,
 }
 
 impl Backend {
@@ -143,6 +145,7 @@ impl Backend {
             tls: None,
             relay_proof: profile.can_be_asked(),
             reply_timeout: REPLY_TIMEOUT,
+            connections: profile.connections(),
         }
     }
 }

@@ -87,6 +87,17 @@ impl Profile {
         }
     }
 
+    /// Connections at once that it takes as it comes from its makers, with some left for others: Postfix has
+    /// `default_process_limit` 100, Exim `smtp_accept_max` 20, Dovecot `default_process_limit` 100 and Cyrus in Debian
+    /// `maxchild` 20 for LMTP; the others set no limit or one of their own.
+    #[must_use]
+    pub fn connections(self) -> u32 {
+        match self {
+            Self::Exim | Self::CyrusLmtp => 16,
+            _ => 80,
+        }
+    }
+
     /// Which MTA understands what where. A profile that knows a hand-over does not offer to go without: an MTA that
     /// takes each client for its own machine relays for each. Who wants that has the plain profile `smtp`.
     fn facts(self) -> Facts {

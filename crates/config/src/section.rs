@@ -27,6 +27,7 @@ const KEYS: [(&str, &[&str]); 9] = [
             "key",
             "relay_proof",
             "reply_timeout",
+            "connections",
             "home",
             "queue_user",
             "queue_as",

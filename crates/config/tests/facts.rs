@@ -50,6 +50,7 @@ fn config_defaults_are_those_of_the_manual() {
     assert_eq!(config.backend.tls, None);
     assert!(config.backend.relay_proof);
     assert_eq!(config.backend.reply_timeout, Duration::from_secs(540));
+    assert_eq!(config.backend.connections, 80);
     assert_eq!(
         config.limits,
         Limits {
@@ -99,6 +100,7 @@ connect = "unix:/run/mta.sock"
 identity = "xclient"
 relay_proof = true
 reply_timeout = "540s"
+connections = 80
 
 [smtp]
 extra_spaces = true
@@ -184,6 +186,7 @@ certificate = "/own.pem"
 key = "/own.key"
 relay_proof = false
 reply_timeout = "9m"
+connections = 7
 [limits]
 data = 524288
 message_size = "1GiB"
@@ -216,6 +219,7 @@ relax = ["distinct-users", "namespaces", "namespaces"]
     assert_eq!(tls.name.as_deref(), Some("mta.test"));
     assert_eq!(tls.pair.map(|pair| (pair.certificate, pair.key)), Some(("/own.pem".into(), "/own.key".into())));
     assert!(!config.backend.relay_proof);
+    assert_eq!(config.backend.connections, 7);
     assert_eq!(config.backend.reply_timeout, Duration::from_secs(540));
     assert_eq!(config.limits.data, 524_288);
     assert_eq!(config.limits.message_size, 1 << 30);

@@ -99,14 +99,15 @@ impl Session {
         }
     }
 
-    /// Waits for the next frame. A backend connection that is not used for too long meanwhile is closed.
+    /// Waits for the next frame. A backend connection that is not used for too long meanwhile, or that somebody
+    /// else needs, is closed.
     async fn step(&mut self) -> Result<Step, SessionError> {
         loop {
             match &mut self.connection {
                 None => self.end.readable().await?,
-                Some(connection) => match connection.deadline().bound(self.end.readable()).await {
-                    Ok(readable) => readable?,
-                    Err(_) => {
+                Some(connection) => match connection.unless_closed(self.end.readable()).await {
+                    Some(readable) => readable?,
+                    None => {
                         if let Some(connection) = self.connection.take() {
                             connection.quit();
                         }
@@ -158,7 +159,8 @@ impl Session {
     async fn ask(&mut self, recipient: &Recipient) -> Outcome {
         let Some(transaction) = self.protocol.transaction() else { return verdict::INTERNAL.into() };
         let client = Client::new(&self.open, &transaction.helo);
-        let asking = Asking { connection: &mut self.connection, client, transaction };
+        let connections = &self.shared.connections;
+        let asking = Asking { connection: &mut self.connection, client, transaction, connections };
         let asked = self.shared.route.recipient(asking, recipient).await;
         asked.unwrap_or_else(|e| Outcome::of_error(&e, self.open.id))
     }
@@ -220,9 +222,9 @@ impl Session {
             own_id: &self.shared.hostname,
             hops: self.shared.hops,
         };
-        let Shared { route, spool, .. } = &*self.shared;
+        let Shared { route, spool, connections, .. } = &*self.shared;
         let client = Client::new(&self.open, &transaction.helo);
-        let asking = Asking { connection: &mut self.connection, client, transaction };
+        let asking = Asking { connection: &mut self.connection, client, transaction, connections };
         let done = route.deliver(asking, &mut message, spool).await;
         if file.is_some() {
             self.file = file;

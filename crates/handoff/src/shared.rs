@@ -1,7 +1,7 @@
 //! What all sessions share.
 
 use crate::allowance::{self, Allowance};
-use crate::backend::{Route, Timeouts};
+use crate::backend::{Connections, Route, Timeouts};
 use crate::spool::Spool;
 use gatepost_channel::Inbox;
 use gatepost_policy::relay::{Relay, RelayTable};
@@ -9,7 +9,7 @@ use gatepost_role::RoleError;
 use gatepost_shell::Signer;
 use gatepost_smtp::envelope::Offer;
 use gatepost_wire::slice::HandoffSlice;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Longest wait for a signature. All sessions wait meanwhile: the keyholder needs a few milliseconds, unless it is being
@@ -23,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) hostname: String,
     pub(crate) relay: Relay,
     pub(crate) route: Route,
+    /// Connections to the backends of the route.
+    pub(crate) connections: Arc<Connections>,
     /// Where the channel to the keyholder is, which has the key of our certificate for backends.
     pub(crate) signer: Signer,
     pub(crate) spool: Spool,
@@ -53,6 +55,7 @@ impl Shared {
             hostname: slice.hostname.clone(),
             relay,
             route: Route::new(slice, timeouts, &signer).map_err(RoleError::given("TLS towards the backend"))?,
+            connections: Connections::new(slice.connections, timeouts.queue),
             signer,
             spool: Spool::new(&slice.spool),
             message_size: slice.message_size,

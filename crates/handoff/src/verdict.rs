@@ -109,7 +109,7 @@ pub(crate) fn of_failure(failure: &Failure) -> Verdict {
         | Failure::Unasked(_)
         | Failure::Garbage(_)
         | Failure::Unexpected(_) => verdict(451, (4, 3, 0), Reason::BackendDown),
-        Failure::Closing(_) => verdict(451, (4, 3, 2), Reason::BackendDown),
+        Failure::Closing(_) | Failure::Busy => verdict(451, (4, 3, 2), Reason::BackendDown),
         Failure::Timeout(Wait::Connect | Wait::Greeting) => verdict(451, (4, 4, 1), Reason::BackendTimeout),
         Failure::Timeout(_) => verdict(451, (4, 4, 2), Reason::BackendTimeout),
         Failure::Lost(_) => verdict(451, (4, 4, 2), Reason::BackendLost),

@@ -89,6 +89,7 @@ pub(crate) fn handoff(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
         connect: backend.connect.iter().enumerate().map(|(index, connect)| inside(plan, index, connect)).collect(),
         relay_proof: backend.relay_proof,
         reply_timeout: seconds(backend.reply_timeout),
+        connections: backend.connections,
         message_size: limits.message_size,
         recipients: limits.recipients,
         hops: limits.hops,

@@ -85,6 +85,8 @@ impl Entry {
 pub struct Shares<K> {
     capacity: u64,
     waiting_max: usize,
+    /// See [`Shares::of_what_is_spare`].
+    spare: bool,
     entries: BTreeMap<K, Entry>,
     /// Firm holdings: those that have not been told to end.
     held: Tree<K>,
@@ -103,6 +105,7 @@ impl<K: Ord + Copy> Shares<K> {
         Self {
             capacity,
             waiting_max,
+            spare: false,
             entries: BTreeMap::new(),
             held: Tree::new(),
             waiting: Tree::new(),
@@ -110,6 +113,14 @@ impl<K: Ord + Copy> Shares<K> {
             arrivals: 0,
             actions: VecDeque::new(),
         }
+    }
+
+    /// The same for a resource whose reclaimable holdings are of no use to their holders at the moment, and are cheap to get
+    /// anew. Then units are also taken back for a network that would hold more afterwards than the one that gives, as long
+    /// as it does not hold more before, and within one address.
+    #[must_use]
+    pub fn of_what_is_spare(self) -> Self {
+        Self { spare: true, ..self }
     }
 
     /// Asks for `amount` units for a client at `origin`. `id` must not be in use; `now` is any clock that does not go
@@ -286,7 +297,9 @@ impl<K: Ord + Copy> Shares<K> {
         for network in origin.path() {
             let heaviest = self.held.heaviest(parent)?;
             if own && heaviest != network {
-                if self.weight(network, promised).saturating_add(amount) >= self.held.weight(heaviest) {
+                let (ours, theirs) = (self.weight(network, promised), self.held.weight(heaviest));
+                let less = if self.spare { ours <= theirs } else { ours.saturating_add(amount) < theirs };
+                if !less {
                     return None;
                 }
                 own = false;
@@ -294,7 +307,7 @@ impl<K: Ord + Copy> Shares<K> {
             parent = Some(heaviest);
         }
         // The heaviest address is the client's own: it takes nothing from itself.
-        if own { None } else { self.held.slowest(parent?) }
+        if own && !self.spare { None } else { self.held.slowest(parent?) }
     }
 
     fn weight(&self, network: Network, promised: &Promised<K>) -> u64 {

@@ -287,3 +287,35 @@ fn p13_a_queue_full_of_one_network_has_room_for_another() {
     shares.release(1, 1);
     assert_eq!(shares.poll(), Some(Action::Grant(2)), "the first come of equals");
 }
+
+/// What its holder does not need goes to whoever waits, but not from the light to the heavy.
+#[test]
+fn p13_what_is_spare_is_taken_back_between_equals_and_within_an_address() {
+    let origin = |text: &str| Origin::of(text.parse().unwrap());
+    for (held, waits, expected) in [
+        (&["10.0.0.1", "10.1.0.1"][..], "10.2.0.1", Some(2)),
+        (&["10.0.0.1", "10.1.0.1"], "10.1.0.1", Some(2)),
+        (&["10.0.0.1", "10.0.0.1"], "10.0.0.1", Some(1)),
+        (&["10.0.0.1", "10.0.1.1"], "10.0.0.2", Some(2)),
+    ] {
+        for spare in [false, true] {
+            let mut shares = Shares::new(2, 1);
+            if spare {
+                shares = shares.of_what_is_spare();
+            }
+            for (id, ip) in (1..).zip(held) {
+                assert_eq!(shares.claim(id, origin(ip), 1, Patience::Queue, id), Answer::Granted);
+            }
+            assert_eq!(shares.claim(9, origin(waits), 1, Patience::Queue, 9), Answer::Waiting);
+            assert_eq!(shares.poll(), expected.filter(|_| spare).map(Action::Reclaim), "{held:?} {waits}");
+        }
+    }
+    // One network has all but one in use: it does not get the one that a lighter network has parked.
+    let mut shares = Shares::new(3, 1).of_what_is_spare();
+    for (id, ip) in [(1, "10.0.0.1"), (2, "10.0.0.2"), (3, "10.1.0.1")] {
+        shares.claim(id, origin(ip), 1, Patience::Queue, id);
+        shares.hold(id, id == 3);
+    }
+    assert_eq!(shares.claim(9, origin("10.0.0.3"), 1, Patience::Queue, 9), Answer::Waiting);
+    assert_eq!(shares.poll(), None);
+}

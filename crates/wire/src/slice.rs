@@ -231,6 +231,8 @@ fields! {
         pub relay_proof: bool,
         /// Wait for its answer to the end of content, seconds.
         pub reply_timeout: u32,
+        /// Connections to all backends at once.
+        pub connections: u32,
         /// Largest message, octets.
         pub message_size: u64,
         /// Recipients in one transaction.

@@ -297,6 +297,7 @@ fn slices() {
             connect: vec![Connect::Unix("/s".into()), Connect::Tcp("127.0.0.1:25".parse().unwrap())],
             relay_proof: true,
             reply_timeout: 540,
+            connections: 4,
             message_size: 1,
             recipients: 2,
             hops: 3,
@@ -305,7 +306,7 @@ fn slices() {
         "01000000 68 02000000 01000000 64 02000000 2e65 00 02000000 04 c0000200 18
          06 20010db8000000000000000000000000 20 01 02 01 01000000 01000000 08 01000000 6e 01000000 01000000 09
          02000000 00 02000000 2f73 01 04 7f000001 1900
-         01 1c020000 0100000000000000 0200 03000000 02000000 2f63",
+         01 1c020000 04000000 0100000000000000 0200 03000000 02000000 2f63",
     );
     golden(
         &ReceiverSlice { maildir: text("/m"), socket_dir: text("/l"), hostname: text("h") },

@@ -17,6 +17,8 @@ use toml::de::DeValue;
 
 /// A client gives up after ten minutes (RFC 5321 §4.5.3.2.6) and sends again what was taken.
 const REPLY_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(599);
+/// Without any there would be no mail; each costs descriptors.
+const CONNECTIONS: RangeInclusive<u32> = 1..=10_000;
 /// The qmail home unless given.
 const QMAIL_HOME: &str = "/var/qmail";
 
@@ -32,6 +34,7 @@ pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>, listeners: &[Listen
     }
     let reply_timeout = section.duration(page, "reply_timeout", REPLY_TIMEOUTS, REPLY_TIMEOUT);
     let identity = section.word(page, "identity", &IDENTITIES);
+    let connections = section.number(page, "connections", CONNECTIONS, 0);
     let profile = profile.map(Spanned::into_inner);
     let mut connect = Vec::new();
     let mut queue = None;
@@ -53,6 +56,7 @@ pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>, listeners: &[Listen
         _ => Identity::None,
     };
     let profile = profile.unwrap_or(Profile::Smtp);
+    let connections = if connections == 0 { profile.connections() } else { connections };
     Backend {
         profile,
         connect: plain(connect),
@@ -62,6 +66,7 @@ pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>, listeners: &[Listen
         tls,
         relay_proof,
         reply_timeout,
+        connections,
     }
 }
 

@@ -1,13 +1,17 @@
 //! One SMTP or LMTP connection to a backend: greeting, identity, envelope. A reply counts only as the answer to a command.
 
+use super::connections::Share;
 use super::smtp::{Facts, Words};
 use super::stream::Stream;
 use super::{Failure, Wait};
 use crate::deadline::Deadline;
 use crate::identity::{self, Client};
 use crate::transaction::{Helo, Recipient, Transaction};
+use gatepost_policy::share::Origin;
 use gatepost_smtp::client::{Extensions, Reply, ReplyReader};
 use gatepost_wire::slice::{Connect, Identity, TlsMode};
+use std::future::Future;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Commands written before their replies are read, where the backend lists PIPELINING: few enough that not both sides
@@ -56,6 +60,8 @@ pub(crate) struct Connection {
     helo: Option<Helo>,
     /// The backend was not told who the client is.
     anonymous: bool,
+    /// The right to it; none for one that only learns what the backend offers.
+    share: Option<Share>,
     pub(super) held: Held,
     batch: Vec<u8>,
 }
@@ -84,6 +90,7 @@ impl Connection {
             extensions: Extensions::default(),
             helo: None,
             anonymous: facts.identity == Identity::None,
+            share: None,
             held: Held::Nothing,
             batch: Vec::new(),
         };
@@ -183,6 +190,51 @@ impl Connection {
         match self.ehlo(facts.words, name).await {
             Err(Failure::Unexpected(reply)) if (400..=599).contains(&reply.code) => Err(Failure::Client(reply)),
             other => other,
+        }
+    }
+
+    /// It has been opened by right of `share`.
+    pub(super) fn with(self, share: Share) -> Self {
+        Self { share: Some(share), ..self }
+    }
+
+    /// It is not used for now: closed after `wait`, or sooner when somebody else needs it, see [`Self::unless_closed`].
+    pub(super) fn park(&mut self, wait: Duration) {
+        self.stream.deadline.park(wait);
+        if let Some(share) = &self.share {
+            share.park();
+        }
+    }
+
+    /// It is used again. False: it must be closed instead.
+    #[must_use]
+    pub(super) fn resume(&self) -> bool {
+        self.share.as_ref().is_none_or(Share::resume)
+    }
+
+    /// Waits for `work` with a parked connection. None: it must be closed.
+    pub(crate) async fn unless_closed<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let Self { stream, share, .. } = self;
+        match share {
+            Some(share) => share.unless_reclaimed(stream.deadline.bound(work)).await?.ok(),
+            None => stream.deadline.bound(work).await.ok(),
+        }
+    }
+
+    /// Somebody waits for a connection.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.share.as_ref().is_some_and(Share::is_wanted)
+    }
+
+    /// The same connection for the session of a client at `origin`. None, and it is closed, when somebody waits for one.
+    pub(super) fn pass_on(mut self, origin: Origin) -> Option<Self> {
+        match self.share.take().map(|share| share.pass_on(origin)) {
+            Some(Some(share)) => Some(self.with(share)),
+            Some(None) => {
+                self.quit();
+                None
+            }
+            None => Some(self),
         }
     }
 

@@ -4,6 +4,7 @@
 //! Only where the backend is not told who the client is: else a connection belongs to one client.
 
 use super::Connection;
+use gatepost_policy::share::Origin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -20,15 +21,16 @@ pub(super) struct Idle {
 }
 
 impl Idle {
-    /// The newest connection, if one waits.
-    pub(super) fn take(&self) -> Option<Connection> {
-        self.lock().pop().map(|(_, connection)| connection)
+    /// The newest connection, if one waits, for the session of a client at `origin`.
+    pub(super) fn take(&self, origin: Origin) -> Option<Connection> {
+        let (_, connection) = self.lock().pop()?;
+        connection.pass_on(origin)
     }
 
     /// Keeps a connection for the next session, or closes it.
     pub(super) fn give(self: &Arc<Self>, connection: Connection) {
         let mut waiting = self.lock();
-        if !connection.is_reusable() || waiting.len() >= MOST {
+        if !connection.is_reusable() || connection.is_wanted() || waiting.len() >= MOST {
             drop(waiting);
             return connection.quit();
         }

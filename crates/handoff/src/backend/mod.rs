@@ -7,10 +7,12 @@
 //! | `smtp` | SMTP and LMTP servers: `connection`, `delivery`, `proof`, `idle` |
 //! | `qmqp` | QMQP servers, with `pieces` |
 //! | `queue` | the queue role, with `pieces` |
+//! | `connections` | how many connections there may be, and whose they are |
 //! | `list` | several backends in order, and what is known of each |
 //! | `stream` | one connection as octets, with or without `tls` |
 
 mod connection;
+mod connections;
 mod delivery;
 mod idle;
 mod list;
@@ -24,6 +26,7 @@ mod stream;
 mod tls;
 
 pub(crate) use connection::Connection;
+pub(crate) use connections::Connections;
 pub(crate) use delivery::{DeliveryError, Message};
 pub(crate) use queue::Queue;
 pub(crate) use route::{Asking, Route};
@@ -68,6 +71,8 @@ pub(crate) struct Timeouts {
     pub(crate) rcpt: Duration,
     /// A connection that its session has not used for so long is closed: a slow client must not occupy one.
     pub(crate) park: Duration,
+    /// For a connection, when all that there may be are in use. The client still listens then, and comes again.
+    pub(crate) queue: Duration,
 }
 
 impl Timeouts {
@@ -82,6 +87,7 @@ impl Timeouts {
             end,
             rcpt: Duration::from_secs(240),
             park: Duration::from_secs(5),
+            queue: Duration::from_secs(20),
         }
     }
 
@@ -104,6 +110,8 @@ pub(crate) enum Failure {
     Connect(io::Error),
     /// No answer in time.
     Timeout(Wait),
+    /// All connections that there may be are in use, and none became free in time.
+    Busy,
     /// It closed the connection, or the connection broke.
     Lost(Option<io::Error>),
     /// It said 421, which announces that it closes.
@@ -162,6 +170,7 @@ impl fmt::Display for Failure {
                     Wait::End => "to the end of content",
                 })
             }
+            Self::Busy => f.write_str("all connections to the backend are in use (backend.connections)"),
             Self::Unproved => f.write_str("the backend is being asked whether it relays for strangers"),
             Self::Lost(None) => f.write_str("the backend closed the connection"),
             Self::Lost(Some(e)) => write!(f, "the connection to the backend broke: {e}"),

@@ -6,11 +6,11 @@
 use super::delivery::{DeliveryError, Message};
 use super::list::{Backend, Backends};
 use super::pieces::Pieces;
+use super::route::Asking;
 use super::stream::Stream;
 use super::{Failure, Timeouts, Wait};
 use crate::content::ContentError;
 use crate::deadline::later;
-use crate::transaction::Transaction;
 pub(crate) use gatepost_qmail::qmqp::Answer;
 use gatepost_qmail::qmqp::{self, Progress, Request};
 use gatepost_smtp::client::Extensions;
@@ -65,10 +65,10 @@ impl Qmqp {
     /// Sends a message to the first server that takes a connection.
     pub(super) async fn deliver(
         &self,
-        transaction: &Transaction,
+        session: Asking<'_>,
         message: &mut Message<'_>,
     ) -> Result<Answer, DeliveryError> {
-        let until = later(self.timeouts.end);
+        let (until, transaction) = (later(self.timeouts.end), session.transaction);
         if let Some(extension) = transaction.missing(&extensions()) {
             return Err(Failure::Missing(extension).into());
         }
@@ -78,6 +78,7 @@ impl Qmqp {
         // Not reached: our addresses are shorter than its longest, and have no NUL.
         let too_long = || Failure::Garbage("it has no room for an address");
         let request = Request::new(length, &sender, recipients.iter().map(Vec::as_slice)).ok_or_else(too_long)?;
+        let _share = session.share(until).await?;
         let mut link = self.backends.open(|backend| Box::pin(Link::open(backend, self.timeouts, until))).await?;
         let answer = match link.send_all(&request, message, length).await {
             Ok(()) => link.answer(Wait::End).await.map_err(DeliveryError::After)?,
@@ -92,7 +93,9 @@ impl Qmqp {
         };
         if answer.class == Class::Permanent {
             // What it says to everybody who connects is not about this message, which then must not bounce.
-            self.probe(link.backend, until).await?;
+            let backend = link.backend;
+            drop(link);
+            self.probe(backend, until).await?;
         }
         Ok(answer)
     }

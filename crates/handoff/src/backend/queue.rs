@@ -3,6 +3,7 @@
 
 use super::delivery::{DeliveryError, Message};
 use super::pieces::Pieces;
+use super::route::Asking;
 use super::{Failure, Timeouts, Wait, qmqp};
 use crate::deadline::{Deadline, later};
 use crate::identity::Client;
@@ -77,14 +78,14 @@ impl Queue {
     pub(super) async fn deliver(
         &self,
         spool: &Spool,
-        client: &Client<'_>,
-        transaction: &Transaction,
+        session: Asking<'_>,
         message: &mut Message<'_>,
     ) -> Result<Done, DeliveryError> {
-        let until = later(self.timeouts.end);
+        let (until, client, transaction) = (later(self.timeouts.end), &session.client, session.transaction);
         if let Some(extension) = transaction.missing(&qmqp::extensions()) {
             return Err(Failure::Missing(extension).into());
         }
+        let _share = session.share(until).await?;
         let mut content = convert(spool, message).await?;
         content.rewind().map_err(DeliveryError::File)?;
         let link = self.current()?;

@@ -1,19 +1,23 @@
 //! Where mail goes, and what each kind of place can be asked.
 
+use super::connections::Share;
 use super::qmqp::{self, Qmqp};
 use super::smtp::{self, Request, Smtp};
-use super::{Connection, DeliveryError, Failure, Message, Queue, Timeouts};
+use super::{Connection, Connections, DeliveryError, Failure, Message, Queue, Timeouts};
 use crate::identity::Client;
 use crate::outcome::Outcome;
 use crate::spool::Spool;
 use crate::transaction::{Recipient, Transaction};
 use crate::verdict;
+use gatepost_policy::share::Origin;
 use gatepost_shell::Signer;
 use gatepost_smtp::client::Extensions;
 use gatepost_smtp::envelope::Offer;
 use gatepost_tls::TlsError;
 use gatepost_wire::slice::{Dialect, HandoffSlice};
 use std::iter;
+use std::sync::Arc;
+use tokio::time::Instant;
 
 /// Octets that we may add to a message, kept free of the backend's size limit: one Received field.
 const ADDED: u64 = 2048;
@@ -35,6 +39,23 @@ pub(crate) struct Asking<'a> {
     pub(crate) connection: &'a mut Option<Connection>,
     pub(crate) client: Client<'a>,
     pub(crate) transaction: &'a Transaction,
+    /// All connections that there may be.
+    pub(crate) connections: &'a Arc<Connections>,
+}
+
+impl<'a> Asking<'a> {
+    /// Whose the session is.
+    pub(super) fn origin(&self) -> Origin {
+        Origin::of(self.client.address.ip())
+    }
+
+    /// The right to one connection.
+    ///
+    /// # Errors
+    /// [`Failure::Busy`].
+    pub(super) fn share(&self, until: Instant) -> impl Future<Output = Result<Share, Failure>> + use<'a> {
+        self.connections.claim(self.origin(), until)
+    }
 }
 
 impl Route {
@@ -96,8 +117,8 @@ impl Route {
     ) -> Result<Outcome, DeliveryError> {
         match self {
             Self::Smtp(smtp) | Self::Lmtp(smtp) => smtp.ask(&mut session, Request::Message(message)).await,
-            Self::Qmqp(qmqp) => Ok(qmqp.deliver(session.transaction, message).await?.into()),
-            Self::Queue(queue) => Ok(queue.deliver(spool, &session.client, session.transaction, message).await?.into()),
+            Self::Qmqp(qmqp) => Ok(qmqp.deliver(session, message).await?.into()),
+            Self::Queue(queue) => Ok(queue.deliver(spool, session, message).await?.into()),
         }
     }
 

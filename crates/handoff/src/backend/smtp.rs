@@ -1,6 +1,7 @@
 //! SMTP and LMTP servers: which connection a request goes to, and what its answer means.
 
 use super::connection::{Connection, Envelope};
+use super::connections::Share;
 use super::delivery::{DeliveryError, Message};
 use super::idle::Idle;
 use super::list::{Backend, Backends};
@@ -117,19 +118,22 @@ impl Smtp {
     ) -> Result<Outcome, DeliveryError> {
         let until = later(request.timeout(&self.facts.timeouts));
         let mut used = match session.connection.take() {
-            Some(connection) if connection.is_for(session.client.helo) => Some(connection),
+            Some(connection) if connection.is_for(session.client.helo) && connection.resume() => Some(connection),
             other => {
                 if let Some(connection) = other {
                     connection.quit();
                 }
-                self.idle.take()
+                self.idle.take(session.origin())
             }
         };
         loop {
             let was_used = used.is_some();
             let mut connection = match used.take() {
                 Some(connection) => connection,
-                None => self.open(&session.client, until).await?,
+                None => {
+                    let share = session.share(until).await?;
+                    self.open(&session.client, share, until).await?
+                }
             };
             connection.deadline().limit(until);
             let done = request.on(&mut connection, session.transaction).await;
@@ -137,7 +141,7 @@ impl Smtp {
                 Err(DeliveryError::Before(failure)) if was_used && failure.may_succeed_anew() => {}
                 // Content that may not be sent is our own finding: the connection is as good as before.
                 Ok(_) | Err(DeliveryError::Unsent(_)) => {
-                    connection.deadline().park(self.facts.timeouts.park);
+                    connection.park(self.facts.timeouts.park);
                     *session.connection = Some(connection);
                     return done;
                 }
@@ -147,8 +151,9 @@ impl Smtp {
     }
 
     /// A connection to the first server that answers, which has been told who the client is.
-    async fn open(&self, client: &Client<'_>, until: Instant) -> Result<Connection, Failure> {
-        self.backends.open(|backend| Box::pin(self.open_one(backend, client, until))).await
+    async fn open(&self, client: &Client<'_>, share: Share, until: Instant) -> Result<Connection, Failure> {
+        let opened = self.backends.open(|backend| Box::pin(self.open_one(backend, client, until))).await;
+        Ok(opened?.with(share))
     }
 
     async fn open_one(&self, backend: &Backend, client: &Client<'_>, until: Instant) -> Result<Connection, Failure> {

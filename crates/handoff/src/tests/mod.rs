@@ -1,6 +1,7 @@
 //! The role without its jail: real sockets, real channels, a session played by the test, a backend of testkit.
 
 mod failures;
+mod fair;
 mod hostile;
 mod identity;
 mod main_job;
@@ -44,6 +45,7 @@ const LONG_TIMEOUTS: Timeouts = Timeouts {
     end: LONG,
     rcpt: LONG,
     park: LONG,
+    queue: LONG,
 };
 
 /// A directory that is removed with the scene.
@@ -78,6 +80,7 @@ impl Scene {
             connect: vec![Connect::Unix(directory.join("mta"))],
             relay_proof: false,
             reply_timeout: 540,
+            connections: 80,
             message_size: 1_000_000,
             recipients: 100,
             hops: 100,
