@@ -1,6 +1,6 @@
 //! The command line: names that scripts and other programs use.
 
-use crate::{log, trial};
+use crate::trial;
 use clap::{Args, Parser, Subcommand};
 use gatepost_config::Config;
 use gatepost_jail::audit::{self, Expectations};
@@ -95,7 +95,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Try(args) => trial::run(&args),
         Command::Serve(args) => serve(&args.config),
         Command::Check(args) => {
-            log::begin();
+            gatepost_log::begin();
             check(&args.config)
         }
         Command::Audit(args) => audit(&args),
@@ -108,7 +108,7 @@ fn plan_of(path: &Path) -> Result<Plan, String> {
 }
 
 fn serve(path: &Path) -> ExitCode {
-    log::begin();
+    gatepost_log::begin();
     match plan_of(path) {
         Ok(plan) => launch(plan, &|| plan_of(path), &|_| {}),
         Err(faults) => fail(&faults),

@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 mod cli;
-mod log;
 mod names;
 mod roles;
 mod trial;

@@ -3,7 +3,7 @@
 use gatepost_jail::Unjailed;
 use gatepost_role::RoleError;
 use gatepost_wire::control::Role;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
 /// A role's whole life.
@@ -15,12 +15,17 @@ fn life(role: Role) -> fn(Unjailed) -> Result<(), RoleError> {
         Role::Handoff => gatepost_handoff::run,
         Role::Receiver => gatepost_receiver::run,
         Role::Queue => gatepost_queue::run,
+        Role::Observer => gatepost_observer::run,
     }
 }
 
 /// Runs the role with that name to its end.
 pub(crate) fn run(name: Option<OsString>) -> ExitCode {
-    crate::log::begin();
+    match name.as_deref().and_then(OsStr::to_str) {
+        // Its descriptor 2 is the log itself.
+        Some(name) if name == Role::Observer.name() => gatepost_log::begin(),
+        _ => gatepost_log::begin_role(),
+    }
     match gatepost_role::begin(name.as_deref()) {
         Ok((role, unjailed)) => match life(role)(unjailed) {
             Ok(()) => ExitCode::SUCCESS,

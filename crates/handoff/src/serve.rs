@@ -102,7 +102,7 @@ impl Handoff {
                     Event::Slow
                 });
             }
-            Step::Drain | Step::Socket(..) => {}
+            Step::Drain | Step::Socket(..) | Step::Lines(_) | Step::Noted => {}
         }
         Ok(())
     }

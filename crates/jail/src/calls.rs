@@ -47,6 +47,12 @@ pub const BASE: &[Call] = &[
     call("exit_group", Always, "the end"),
 ];
 
+/// A channel to a new observer in the place of the old.
+pub const RELINK: &[Call] = &[
+    call("dup2", Args(&[(1, 2)]), "the new end becomes descriptor 2"),
+    call("dup3", Args(&[(1, 2)]), "the same where dup2(2) is not"),
+];
+
 /// Waiting without a runtime.
 pub const WAIT: &[Call] = &[
     call("poll", Always, "orders, links and deaths of children; a session's client"),
@@ -89,6 +95,8 @@ pub const TALK: &[Call] = &[
 pub const FORK: &[Call] = &[
     call("clone", Always, "a session per connection; RLIMIT_NPROC bounds them"),
     call("wait4", Always, "reaping them"),
+    call("dup2", Args(&[(1, 2)]), "a session has no log; the nursery's may be a new one"),
+    call("dup3", Args(&[(1, 2)]), "the same where dup2(2) is not"),
     call("set_robust_list", Always, "C library's fork, in the child"),
     call("gettid", Always, "C library's fork, in the child"),
     call("rt_sigprocmask", Always, "C library's fork, around it"),

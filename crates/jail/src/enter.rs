@@ -10,7 +10,7 @@ use gatepost_sys::limits::{self, Limit};
 use gatepost_sys::{fds, process, signal, wait};
 use gatepost_wire::control::{Report, Role};
 use gatepost_wire::slice::{Access, Ground, Setup, Slice};
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
@@ -242,6 +242,8 @@ impl SessionSeal {
         step("limit a session's processor time", limits::set(Limit::CpuTime, SESSION_CPU_SECONDS))?;
         // After that no permitted call can block the signal or stop the timer: an owned session can't stay for ever.
         step("limit a session's life", process::end_after(life))?;
+        // What an owned session writes must reach no log: descriptor 2 is nothing, as 0 is.
+        step("take the nursery's log away", fds::make_stderr(io::stdin()))?;
         step("apply the session's system call filter", self.filter.apply())?;
         Ok(JailedSession(()))
     }

@@ -1,15 +1,12 @@
 //! The profiles: what each role may do, as one table.
 
-use crate::calls::{ACCEPT, BACKEND, BASE, Call, EPOLL, FORK, MAILDIR, SPOOL, TALK, WAIT};
+use crate::calls::{ACCEPT, BACKEND, BASE, Call, EPOLL, FORK, MAILDIR, RELINK, SPOOL, TALK, WAIT};
 use gatepost_sys::filter::{Allowed, Filter};
 use gatepost_sys::process::Namespaces;
 use gatepost_wire::control::Role;
 use std::io;
 
 const MIB: u64 = 1024 * 1024;
-
-/// RLIMIT_FSIZE of a role that writes no file but its log, when descriptor 2 is a file: with 0 every line would be lost.
-pub const LOG_FILE_SIZE: u64 = 1 << 30;
 
 /// What one role may do.
 #[derive(Debug, Clone, Copy)]
@@ -26,8 +23,8 @@ pub struct Profile {
     pub data: u64,
     /// RLIMIT_NOFILE: this many, and this many more for each session.
     pub open_files: (u64, u64),
-    /// May write files: RLIMIT_FSIZE is the largest message instead of 0.
-    pub writes_files: bool,
+    /// RLIMIT_FSIZE.
+    pub file_size: FileSize,
     /// May fork: RLIMIT_NPROC is the number of sessions instead of 0.
     pub forks: bool,
     /// Its system calls.
@@ -38,8 +35,30 @@ const OWN: Namespaces = Namespaces { mount: true, pid: true, ipc: true, uts: tru
 const NONE: Namespaces = Namespaces { mount: false, pid: false, ipc: false, uts: false, net: false, user: false };
 const OWN_AND_NO_NET: Namespaces = Namespaces { net: true, ..OWN };
 
+/// RLIMIT_FSIZE of a role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileSize {
+    /// It writes no file.
+    Nothing,
+    /// The largest message, and a little that is added to it.
+    Message,
+    /// The log, which whoever keeps it bounds.
+    Unlimited,
+}
+
 /// All profiles. The session's is the nursery's less [`FORK`], see [`crate::SessionSeal`].
-pub const PROFILES: [Profile; 6] = [
+pub const PROFILES: [Profile; 7] = [
+    Profile {
+        role: Role::Observer,
+        account: "log",
+        number: 7,
+        namespaces: OWN_AND_NO_NET,
+        data: 16 * MIB,
+        open_files: (64, 0),
+        file_size: FileSize::Unlimited,
+        forks: false,
+        calls: &[BASE, WAIT, EPOLL],
+    },
     Profile {
         role: Role::Listener,
         account: "listen",
@@ -48,9 +67,9 @@ pub const PROFILES: [Profile; 6] = [
         namespaces: OWN_AND_NO_NET,
         data: 16 * MIB,
         open_files: (256, 0),
-        writes_files: false,
+        file_size: FileSize::Nothing,
         forks: false,
-        calls: &[BASE, EPOLL, ACCEPT],
+        calls: &[BASE, RELINK, EPOLL, ACCEPT],
     },
     Profile {
         role: Role::Nursery,
@@ -59,7 +78,7 @@ pub const PROFILES: [Profile; 6] = [
         namespaces: OWN_AND_NO_NET,
         data: MIB,
         open_files: (32, 0),
-        writes_files: true,
+        file_size: FileSize::Message,
         forks: true,
         calls: &[BASE, WAIT, TALK, FORK],
     },
@@ -70,9 +89,9 @@ pub const PROFILES: [Profile; 6] = [
         namespaces: OWN_AND_NO_NET,
         data: 16 * MIB,
         open_files: (64, 1),
-        writes_files: false,
+        file_size: FileSize::Nothing,
         forks: false,
-        calls: &[BASE, WAIT, EPOLL],
+        calls: &[BASE, RELINK, WAIT, EPOLL],
     },
     Profile {
         role: Role::Handoff,
@@ -81,9 +100,9 @@ pub const PROFILES: [Profile; 6] = [
         namespaces: OWN,
         data: 256 * MIB,
         open_files: (128, 4),
-        writes_files: true,
+        file_size: FileSize::Message,
         forks: false,
-        calls: &[BASE, EPOLL, BACKEND, SPOOL],
+        calls: &[BASE, RELINK, EPOLL, BACKEND, SPOOL],
     },
     Profile {
         role: Role::Receiver,
@@ -92,9 +111,9 @@ pub const PROFILES: [Profile; 6] = [
         namespaces: OWN_AND_NO_NET,
         data: 64 * MIB,
         open_files: (64, 2),
-        writes_files: true,
+        file_size: FileSize::Message,
         forks: false,
-        calls: &[BASE, WAIT, EPOLL, SPOOL, MAILDIR],
+        calls: &[BASE, RELINK, WAIT, EPOLL, SPOOL, MAILDIR],
     },
     Profile {
         role: Role::Queue,
@@ -104,7 +123,7 @@ pub const PROFILES: [Profile; 6] = [
         namespaces: NONE,
         data: u64::MAX,
         open_files: (64, 2),
-        writes_files: true,
+        file_size: FileSize::Message,
         forks: true,
         calls: &[],
     },

@@ -261,11 +261,11 @@ impl<P: Processes> Generation<P> {
         self.drain_next();
     }
 
-    /// Ends every process.
+    /// Ends every process but the observer, which is drained when it has heard the others to their end.
     pub(crate) fn kill_all(&mut self) {
         self.draining = true;
         self.restarts.clear();
-        for child in &self.children {
+        for child in self.children.iter().filter(|child| roles::of(child.role).stage > Stage::Log) {
             self.processes.kill(child.pid);
         }
     }

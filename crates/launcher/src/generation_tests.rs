@@ -122,7 +122,8 @@ fn sorted(mut lines: Vec<String>) -> Vec<String> {
 #[test]
 fn issue_8_a_stage_is_started_when_the_one_before_is_ready() {
     let mut scene = Scene::new(&Role::ALL, Proof::Later);
-    let stages: [&[&str]; 3] = [&["receiver", "queue"], &["keyholder", "handoff"], &["nursery", "listener"]];
+    let stages: [&[&str]; 4] =
+        [&["observer"], &["receiver", "queue"], &["keyholder", "handoff"], &["nursery", "listener"]];
     for stage in stages {
         assert!(!scene.generation.advance(scene.now).unwrap());
         let started: Vec<String> = stage.iter().map(|name| format!("start {name}")).collect();
@@ -157,11 +158,30 @@ fn only_roles_that_are_needed_are_started() {
 #[test]
 fn issue_8_a_role_that_served_is_started_at_once_and_linked_with_its_peers() {
     for (role, done) in [
-        ("queue", &["go queue2", "link queue2 handoff", "look queue2"][..]),
-        ("receiver", &["go receiver2", "look receiver2"]),
-        ("keyholder", &["go keyholder2", "link keyholder2 listener", "look keyholder2"]),
-        ("handoff", &["go handoff2", "link handoff2 listener", "link handoff2 queue", "look handoff2"]),
-        ("nursery", &["go nursery2", "link nursery2 listener", "look nursery2"]),
+        ("queue", &["go queue2", "link queue2 handoff", "link queue2 observer", "look queue2"][..]),
+        ("receiver", &["go receiver2", "link receiver2 observer", "look receiver2"]),
+        (
+            "keyholder",
+            &[
+                "go keyholder2",
+                "link keyholder2 handoff",
+                "link keyholder2 listener",
+                "link keyholder2 observer",
+                "look keyholder2",
+            ],
+        ),
+        (
+            "handoff",
+            &[
+                "go handoff2",
+                "link handoff2 keyholder",
+                "link handoff2 listener",
+                "link handoff2 observer",
+                "link handoff2 queue",
+                "look handoff2",
+            ],
+        ),
+        ("nursery", &["go nursery2", "link nursery2 listener", "link nursery2 observer", "look nursery2"]),
         (
             "listener",
             &[
@@ -169,6 +189,7 @@ fn issue_8_a_role_that_served_is_started_at_once_and_linked_with_its_peers() {
                 "link listener2 handoff",
                 "link listener2 keyholder",
                 "link listener2 nursery",
+                "link listener2 observer",
                 "look listener2",
                 "sockets listener2",
             ],
@@ -189,7 +210,7 @@ fn issue_8_a_role_that_is_not_jailed_yet_is_linked_when_it_is() {
     let mut scene = Scene::serving();
     scene.ends(&["handoff", "queue"]);
     scene.reports("queue2", Report::Jailed);
-    assert!(!scene.done().iter().any(|line| line.starts_with("link")), "its only peer is not there");
+    assert!(!scene.done().contains(&"link queue2 handoff".to_owned()), "that peer is not there");
     scene.reports("handoff2", Report::Jailed);
     assert!(scene.done().contains(&"link handoff2 queue2".to_owned()));
 }
@@ -248,6 +269,8 @@ fn issue_8_a_drain_goes_backwards_and_starts_nothing_anew() {
     assert_eq!(sorted(scene.done()), ["drain queue", "drain receiver"]);
     assert!(!scene.generation.is_over());
     scene.ends(&["queue", "receiver"]);
+    assert_eq!(scene.done(), ["drain observer"], "it hears the others to their end");
+    scene.ends(&["observer"]);
     assert!(scene.generation.is_over());
     scene.passes(NOW);
     assert_eq!((scene.done(), scene.generation.next_due()), (Vec::new(), None));
@@ -273,7 +296,7 @@ fn p8_a_crash_replaces_the_nursery_and_its_sessions_go_on() {
     scene.reports("nursery", Report::SessionCrashed);
     assert_eq!(scene.done(), ["start nursery2"]);
     scene.reports("nursery2", Report::Jailed);
-    assert_eq!(scene.done(), ["look nursery2", "link nursery2 listener", "go nursery2"]);
+    assert_eq!(scene.done(), ["look nursery2", "link nursery2 listener", "link nursery2 observer", "go nursery2"]);
     scene.ends(&["listener"]);
     scene.reports("listener2", Report::Jailed);
     let links: Vec<String> = scene.done().into_iter().filter(|line| line.contains("nursery")).collect();

@@ -28,10 +28,10 @@ use gatepost_sys::signal::{Notice, Signals};
 use gatepost_wire::slice::Ground;
 use generation::{Generation, Proof};
 use plan::Plan;
-use processes::Children;
+use processes::{Children, Files};
 use sockets::Socket;
 use std::cell::Cell;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -72,16 +72,16 @@ pub type Started<'a> = &'a dyn Fn(&Fitness);
 /// Everything that kept it from starting, after whatever was started has ended again.
 pub fn run(plan: Plan, reload: Reload<'_>, started: Started<'_>) -> Result<(), LauncherError> {
     let signals = Signals::all().map_err(|e| LauncherError::System("receive signals", e))?;
-    let program = process::own_program().map_err(|e| LauncherError::System("open my own program file", e))?;
     let inherited = sockets::inherited()?;
     let stop = Cell::new(false);
-    let mut launcher = Launcher { signals, stop, program: Rc::new(program), generations: Vec::new(), proved: true };
-    match launcher.begin(plan, inherited, started) {
+    let mut launcher = Launcher { signals, stop, files: files()?, generations: Vec::new(), proved: true };
+    let ended = match launcher.begin(plan, inherited, started) {
         // Nothing has been served, so nothing is to be drained.
-        Err(LauncherError::Stopped) => return Ok(()),
-        begun => begun?,
-    }
-    launcher.serve(reload)
+        Err(LauncherError::Stopped) => Ok(()),
+        begun => begun.and_then(|()| launcher.serve(reload)),
+    };
+    gatepost_log::disconnect();
+    ended
 }
 
 /// Starts everything as [`run`] does, in its jails and with its proofs, but takes no client; then ends it again. For
@@ -91,16 +91,19 @@ pub fn run(plan: Plan, reload: Reload<'_>, started: Started<'_>) -> Result<(), L
 /// # Errors
 /// As [`run`].
 pub fn rehearse(plan: Plan) -> Result<(), LauncherError> {
-    let program = process::own_program().map_err(|e| LauncherError::System("open my own program file", e))?;
     let plan = Plan { rehearsal: true, ..plan };
     let fitness = fit(&plan)?;
     raise_open_files(&plan)?;
     log_relaxed(&plan, &fitness);
+    let files = files()?;
     drop_what_is_not_needed(&fitness)?;
     // Told to stop, it dies of the signal and its roles with it.
     let never = || false;
-    let children = Children::new(plan, fitness, Rc::new(program), Vec::new());
-    Generation::begin(children, Proof::Within(REHEARSAL_PROOF), &never).map(|mut generation| generation.end_now())
+    let children = Children::new(plan, fitness, files, Vec::new());
+    let begun = Generation::begin(children, Proof::Within(REHEARSAL_PROOF), &never);
+    let ended = begun.map(|mut generation| generation.end_now());
+    gatepost_log::disconnect();
+    ended
 }
 
 #[derive(Debug)]
@@ -108,7 +111,7 @@ struct Launcher {
     signals: Signals,
     /// TERM came while roles were starting, which may take as long as a backend does.
     stop: Cell<bool>,
-    program: Rc<OwnedFd>,
+    files: Files,
     /// The last one serves; those before it are draining.
     generations: Vec<Generation<Children>>,
     /// What the service manager was told last: that the backend has passed its proof.
@@ -121,7 +124,7 @@ impl Launcher {
         let sockets = sockets::open(&plan.config.listen, inherited)?;
         let in_use = prepare(&plan, &fitness)?;
         drop_what_is_not_needed(&fitness)?;
-        let children = Children::new(plan, fitness.clone(), Rc::clone(&self.program), sockets);
+        let children = Children::new(plan, fitness.clone(), self.files.clone(), sockets);
         let mut generation = Generation::begin(children, Proof::Later, &|| self.told_to_stop())?;
         generation.open(in_use);
         self.generations.push(generation);
@@ -220,7 +223,10 @@ impl Launcher {
                 self.generations.push(next);
                 tracing::info!("reloaded");
             }
-            Err(why) => tracing::error!("not reloaded, the old configuration stays in force: {why}"),
+            Err(why) => {
+                self.generations.iter().for_each(|generation| generation.processes.log_here());
+                tracing::error!("not reloaded, the old configuration stays in force: {why}");
+            }
         }
         self.tell_status(true);
     }
@@ -231,7 +237,7 @@ impl Launcher {
         let kept = self.generations.last().map_or_else(|| Ok(Vec::new()), |last| last.processes.copy_sockets());
         let kept = kept.map_err(|e| LauncherError::System("copy the listening sockets", e).to_string())?;
         let sockets = sockets::open(&plan.config.listen, kept).map_err(|e| e.to_string())?;
-        let children = Children::new(plan, fitness, Rc::clone(&self.program), sockets);
+        let children = Children::new(plan, fitness, self.files.clone(), sockets);
         // What serves is not to be replaced by what may never serve.
         let next = Generation::begin(children, Proof::Within(RELOAD_PROOF), &|| self.told_to_stop());
         let mut next = next.map_err(|e| e.to_string())?;
@@ -248,6 +254,18 @@ impl Launcher {
         }
         self.stop.get()
     }
+}
+
+/// Our own program, and the log as its observers get it: opened anew, so that what one of them does to it does not concern us
+/// or whoever started us. Where that cannot be, they get the one there is.
+fn files() -> Result<Files, LauncherError> {
+    let program = process::own_program().map_err(|e| LauncherError::System("open my own program file", e))?;
+    let stderr = std::io::stderr();
+    let log = gatepost_sys::fds::open_anew(&stderr).or_else(|why| {
+        tracing::warn!("the log cannot be opened anew, and is shared with whoever started this: {why}");
+        stderr.as_fd().try_clone_to_owned().map_err(|e| LauncherError::System("copy the log's descriptor", e))
+    })?;
+    Ok(Files { program: Rc::new(program), log: Rc::new(log) })
 }
 
 fn fit(plan: &Plan) -> Result<Fitness, LauncherError> {

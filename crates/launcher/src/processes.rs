@@ -18,12 +18,14 @@ use gatepost_wire::slice::Ground;
 use gatepost_wire::{LauncherToRole, RoleToLauncher};
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 type RoleEnd = End<LauncherToRole, RoleToLauncher>;
 
+/// Longest wait for processes that are killed, and for an observer to write what was said last.
+const LAST_LINES: Duration = Duration::from_secs(3);
 /// Longest wait for a role to take an order.
 const ORDER_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -35,12 +37,21 @@ struct Child {
     control: Option<RoleEnd>,
 }
 
+/// Open files that every generation needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Files {
+    /// Our own program.
+    pub(crate) program: Rc<OwnedFd>,
+    /// What observers write to, one after the other.
+    pub(crate) log: Rc<OwnedFd>,
+}
+
 /// The processes of one generation.
 #[derive(Debug)]
 pub(crate) struct Children {
     plan: Plan,
     fitness: Fitness,
-    program: Rc<OwnedFd>,
+    files: Files,
     sockets: Vec<Socket>,
     /// The spool is ours as long as this generation serves or drains.
     in_use: Option<InUse>,
@@ -49,8 +60,8 @@ pub(crate) struct Children {
 }
 
 impl Children {
-    pub(crate) fn new(plan: Plan, fitness: Fitness, program: Rc<OwnedFd>, sockets: Vec<Socket>) -> Self {
-        Self { plan, fitness, program, sockets, in_use: None, children: Vec::new(), inbox: Inbox::new(64) }
+    pub(crate) fn new(plan: Plan, fitness: Fitness, files: Files, sockets: Vec<Socket>) -> Self {
+        Self { plan, fitness, files, sockets, in_use: None, children: Vec::new(), inbox: Inbox::new(64) }
     }
 
     /// Descriptors to wait for.
@@ -106,20 +117,47 @@ impl Children {
         Namespaces { user: self.fitness.ground == Ground::User, ..profile::of(role).namespaces }
     }
 
-    fn spawn(&self, role: Role, control: BorrowedFd<'_>, setup: BorrowedFd<'_>) -> io::Result<ProcessId> {
+    fn spawn(&self, role: Role, descriptors: &[(RawFd, BorrowedFd<'_>)]) -> io::Result<ProcessId> {
         let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
-        let stderr = io::stderr();
-        // Sessions are forked from the nursery, and what an owned session writes must reach no log: it has no stderr.
-        let log = if role == Role::Nursery { null.as_fd() } else { stderr.as_fd() };
         let name = CString::new(role.name()).unwrap_or_default();
         process::spawn(&Spawn {
-            program: &self.program,
+            program: &self.files.program,
             args: &[c"gatepost", c"role", &name],
-            fds: &[(0, null.as_fd()), (1, null.as_fd()), (2, log), (CONTROL_FD, control), (SETUP_FD, setup)],
+            fds: &[&[(0, null.as_fd()), (1, null.as_fd())], descriptors].concat(),
             namespaces: self.namespaces(role),
             data: setup::data(role, &self.plan),
         })
     }
+
+    /// Our own lines go to this generation's observer again: the next one has failed to start.
+    pub(crate) fn log_here(&self) {
+        if let Some(observer) = self.observer() {
+            self.log_to(observer);
+        }
+    }
+
+    /// Our own lines go to this observer from now on.
+    fn log_to(&self, observer: ProcessId) {
+        match quiet_pair() {
+            Ok((ours, theirs)) => {
+                self.tell(observer, Order::Lines, &[theirs.as_fd()]);
+                gatepost_log::connect(ours);
+            }
+            Err(e) => tracing::error!("no descriptors left for the log: {e}"),
+        }
+    }
+
+    fn observer(&self) -> Option<ProcessId> {
+        self.children.iter().find(|child| child.role == Role::Observer).map(|child| child.pid)
+    }
+}
+
+/// Both ends of a channel to an observer: neither end ever waits for the other (P14).
+fn quiet_pair() -> io::Result<(Seq, Seq)> {
+    let (a, b) = Seq::pair()?;
+    a.set_nonblocking(true)?;
+    b.set_nonblocking(true)?;
+    Ok((a, b))
 }
 
 impl Processes for Children {
@@ -129,7 +167,14 @@ impl Processes for Children {
         let system = |e| LauncherError::System("start a role", e);
         let (control, theirs) = RoleEnd::pair().map_err(system)?;
         control.seq().set_timeout(ORDER_DEADLINE).map_err(system)?;
-        let pid = self.spawn(role, theirs.as_fd(), setup.as_fd()).map_err(system)?;
+        // What it says before it is linked, for example why it cannot enter its jail, is to be heard too.
+        let (lines, heard) = quiet_pair().map_err(system)?;
+        let stderr = if role == Role::Observer { self.files.log.as_fd() } else { lines.as_fd() };
+        let descriptors = [(2, stderr), (CONTROL_FD, theirs.as_fd()), (SETUP_FD, setup.as_fd())];
+        let pid = self.spawn(role, &descriptors).map_err(system)?;
+        if let (Some(observer), true) = (self.observer(), role != Role::Observer) {
+            self.tell(observer, Order::Peer(role), &[heard.as_fd()]);
+        }
         self.children.push(Child { role, pid, control: Some(control) });
         Ok(pid)
     }
@@ -144,7 +189,8 @@ impl Processes for Children {
     }
 
     fn link(&mut self, one: (Role, ProcessId), other: (Role, ProcessId)) {
-        let Ok((a, b)) = Seq::pair() else {
+        let pair = if [one.0, other.0].contains(&Role::Observer) { quiet_pair() } else { Seq::pair() };
+        let Ok((a, b)) = pair else {
             tracing::error!("no descriptors left to link {} and {}", one.0.name(), other.0.name());
             return;
         };
@@ -159,6 +205,9 @@ impl Processes for Children {
     }
 
     fn order(&mut self, pid: ProcessId, order: Order) {
+        if order == Order::Go && self.observer() == Some(pid) {
+            self.log_to(pid);
+        }
         self.tell(pid, order, &[]);
     }
 
@@ -222,12 +271,21 @@ impl Generation<Children> {
         taken.into_iter().collect()
     }
 
-    /// Ends every process now and reaps it.
+    /// Ends every process now and reaps it; the observer when it has written what the others said last.
     pub(crate) fn end_now(&mut self) {
         self.kill_all();
-        let deadline = Instant::now() + Duration::from_secs(5);
+        self.reap_within(LAST_LINES);
+        if let Some(observer) = self.processes.observer() {
+            self.processes.kill(observer);
+            self.reap_within(LAST_LINES);
+        }
+    }
+
+    fn reap_within(&mut self, limit: Duration) {
+        let deadline = Instant::now() + limit;
         while !self.is_over() && Instant::now() < deadline {
             let _ = self.hear();
+            self.tick(Instant::now());
             let _ = wait::readable(&[], Some(Duration::from_millis(5)));
         }
     }

@@ -13,6 +13,8 @@ use std::path::Path;
 /// stage after have ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
+    /// What all others tell what they do.
+    Log,
     /// Backends of our own: there before handoff looks for one.
     Backends,
     /// What sessions ask.
@@ -23,7 +25,7 @@ pub(crate) enum Stage {
 
 impl Stage {
     /// All of them, in the order in which roles start.
-    pub(crate) const ALL: [Self; 3] = [Self::Backends, Self::Services, Self::Sessions];
+    pub(crate) const ALL: [Self; 4] = [Self::Log, Self::Backends, Self::Services, Self::Sessions];
 }
 
 /// What a role sees of the file tree and the network. Nothing, unless the table says so.
@@ -57,7 +59,8 @@ fn nothing(_: &Plan, _: &Fitness) -> Reach {
 }
 
 #[rustfmt::skip] // One line a role.
-const ROLES: [Row; 6] = [
+const ROLES: [Row; 7] = [
+    Row { role: Role::Observer, stage: Stage::Log, needed: always, slice: slices::observer, reach: nothing },
     Row { role: Role::Receiver, stage: Stage::Backends, needed: |plan| plan.receiver.is_some(), slice: slices::receiver, reach: receiver },
     Row { role: Role::Queue, stage: Stage::Backends, needed: |plan| plan.config.backend.queue.is_some(), slice: slices::queue, reach: nothing },
     Row { role: Role::Keyholder, stage: Stage::Services, needed: Plan::needs_keyholder, slice: slices::keyholder, reach: nothing },

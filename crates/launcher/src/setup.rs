@@ -5,7 +5,7 @@ use crate::plan::Plan;
 use crate::slices::octets;
 use crate::{roles, spool};
 use gatepost_config::Relax;
-use gatepost_jail::profile::{self, Profile};
+use gatepost_jail::profile::{self, FileSize, Profile};
 use gatepost_sys::process;
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::Setup;
@@ -65,12 +65,10 @@ fn of(role: Role, plan: &Plan, fitness: &Fitness) -> Result<Setup, String> {
 }
 
 fn file_size(profile: &Profile, plan: &Plan) -> u64 {
-    if profile.writes_files {
-        plan.config.limits.message_size.saturating_add(CONTENT_SLACK)
-    } else if gatepost_sys::fds::is_file(std::io::stderr()) {
-        profile::LOG_FILE_SIZE
-    } else {
-        0
+    match profile.file_size {
+        FileSize::Nothing => 0,
+        FileSize::Message => plan.config.limits.message_size.saturating_add(CONTENT_SLACK),
+        FileSize::Unlimited => u64::MAX,
     }
 }
 

@@ -5,8 +5,8 @@ use crate::plan::{PairSource, Plan};
 use crate::roles;
 use gatepost_config::{Relax, TlsMode, TlsVersion};
 use gatepost_wire::slice::{
-    BackendTls, Chain, Connect, HandoffSlice, KeyholderSlice, ListenerSlice, NurserySlice, QueueSlice, ReceiverSlice,
-    Slice,
+    BackendTls, Chain, Connect, HandoffSlice, KeyholderSlice, ListenerSlice, NurserySlice, ObserverSlice, QueueSlice,
+    ReceiverSlice, Slice,
 };
 use std::path::Path;
 use std::time::Duration;
@@ -121,6 +121,10 @@ fn inside(plan: &Plan, index: usize, connect: &Connect) -> Connect {
         }
         Connect::Tcp(address) => Connect::Tcp(*address),
     }
+}
+
+pub(crate) fn observer(_: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
+    octets(&ObserverSlice { journal: gatepost_sys::fds::is_journal(std::io::stderr()) })
 }
 
 pub(crate) fn receiver(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {

@@ -60,6 +60,7 @@ async fn serve(control: ControlEnd, slice: ListenerSlice) -> Result<(), RoleErro
                 control.ready().await?;
             }
             Step::Drain => break,
+            Step::Lines(_) | Step::Noted => {}
         }
     }
     sockets.close();

@@ -87,7 +87,7 @@ impl Queue {
                 self.desk = Desk::default();
             }
             Step::Begin => self.control.ready()?,
-            Step::Drain | Step::Socket(..) => {}
+            Step::Drain | Step::Socket(..) | Step::Lines(_) | Step::Noted => {}
         }
         Ok(())
     }

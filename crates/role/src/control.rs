@@ -1,6 +1,6 @@
 //! The blocking face: for roles with one loop over descriptors.
 
-use crate::{Orders, Phase, RoleError, SHORT_FRAME, Step};
+use crate::{Orders, Phase, RoleError, SHORT_FRAME, Step, logged};
 use gatepost_channel::Inbox;
 use gatepost_jail::ControlEnd;
 use gatepost_wire::control::{Report, Role};
@@ -33,7 +33,7 @@ impl Control {
     /// The launcher is gone, or ordered what has no place here.
     pub fn order(&mut self) -> Result<Step<OwnedFd>, RoleError> {
         let (order, descriptors) = self.end.recv_with(&mut self.inbox)?;
-        Ok(self.orders.take(order, descriptors)?)
+        Ok(logged(self.orders.take(order, descriptors)?))
     }
 
     /// The role can serve.

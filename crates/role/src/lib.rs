@@ -24,6 +24,7 @@ pub use runtime::{AsyncControl, Heard, runtime};
 use gatepost_jail::{JailError, Unjailed};
 use gatepost_wire::control::Role;
 use std::ffi::{CString, OsStr};
+use std::os::fd::OwnedFd;
 
 /// The first act of a process that is executed as the role with that `name`: it takes what the launcher left it, and the name
 /// that `ps` shows.
@@ -35,6 +36,17 @@ pub fn begin(name: Option<&OsStr>) -> Result<(Role, Unjailed), RoleError> {
     let unjailed = Unjailed::take()?;
     gatepost_sys::process::set_comm(&CString::new(format!("gp-{}", role.name())).unwrap_or_default());
     Ok((role, unjailed))
+}
+
+/// Every role logs alike, so a link with the observer is taken into use here.
+fn logged(step: Step<OwnedFd>) -> Step<OwnedFd> {
+    match step {
+        Step::Link(Role::Observer, end) => {
+            gatepost_log::reconnect(&end);
+            Step::Noted
+        }
+        other => other,
+    }
 }
 
 /// Octets of the longest frame that the launcher, the listener or the nursery sends.

@@ -9,6 +9,12 @@ pub const LINKS: &[(Role, Role)] = &[
     (Role::Listener, Role::Nursery),
     (Role::Handoff, Role::Queue),
     (Role::Handoff, Role::Keyholder),
+    (Role::Receiver, Role::Observer),
+    (Role::Queue, Role::Observer),
+    (Role::Keyholder, Role::Observer),
+    (Role::Handoff, Role::Observer),
+    (Role::Nursery, Role::Observer),
+    (Role::Listener, Role::Observer),
 ];
 
 /// Roles that are given the listening sockets.
@@ -34,15 +40,16 @@ enum Kind {
     Socket,
     Go,
     Drain,
+    Lines,
 }
 
 /// What may be ordered in which phase. A peer that is started anew is linked at any time; to be told twice to drain changes
 /// nothing.
 const PERMITTED: [(Phase, &[Kind]); 4] = [
-    (Phase::Waiting, &[Kind::Peer, Kind::Socket, Kind::Go, Kind::Drain]),
-    (Phase::Starting, &[Kind::Peer, Kind::Socket, Kind::Drain]),
-    (Phase::Serving, &[Kind::Peer, Kind::Socket, Kind::Drain]),
-    (Phase::Draining, &[Kind::Peer, Kind::Drain]),
+    (Phase::Waiting, &[Kind::Peer, Kind::Socket, Kind::Lines, Kind::Go, Kind::Drain]),
+    (Phase::Starting, &[Kind::Peer, Kind::Socket, Kind::Lines, Kind::Drain]),
+    (Phase::Serving, &[Kind::Peer, Kind::Socket, Kind::Lines, Kind::Drain]),
+    (Phase::Draining, &[Kind::Peer, Kind::Lines, Kind::Drain]),
 ];
 
 /// The roles that `role` is linked with.
@@ -61,6 +68,10 @@ pub enum Step<F> {
     Link(Role, F),
     /// Accept connections on this listening socket, the one of the `[[listen]]` with that index.
     Socket(u8, F),
+    /// The launcher logs by this channel from now on. To the observer only.
+    Lines(F),
+    /// Nothing is left to do: the role logs to another observer already.
+    Noted,
     /// Make sure that you can serve, then say that you are ready.
     Begin,
     /// Take no new work, finish what is under way, end.
@@ -107,9 +118,10 @@ impl Orders {
         let kind = match order {
             Order::Peer(peer) if peers(self.role).any(|p| p == peer) => Kind::Peer,
             Order::Socket(_) if TAKES_SOCKETS.contains(&self.role) => Kind::Socket,
+            Order::Lines if self.role == Role::Observer => Kind::Lines,
             Order::Go => Kind::Go,
             Order::Drain => Kind::Drain,
-            Order::Peer(_) | Order::Socket(_) => return Err(unordered),
+            Order::Peer(_) | Order::Socket(_) | Order::Lines => return Err(unordered),
         };
         if !PERMITTED.iter().any(|(phase, kinds)| *phase == self.phase && kinds.contains(&kind)) {
             return Err(unordered);
@@ -118,6 +130,7 @@ impl Orders {
         match (order, descriptors.next(), descriptors.next()) {
             (Order::Peer(role), Some(end), None) => Ok(Step::Link(role, end)),
             (Order::Socket(index), Some(socket), None) => Ok(Step::Socket(index, socket)),
+            (Order::Lines, Some(end), None) => Ok(Step::Lines(end)),
             (Order::Go, None, _) => {
                 self.phase = Phase::Starting;
                 Ok(Step::Begin)
@@ -166,7 +179,7 @@ mod tests {
     #[test]
     fn each_role_is_linked_with_its_peers_and_no_other_in_any_phase() {
         let handoff: Vec<Role> = peers(Role::Handoff).collect();
-        assert_eq!(handoff, [Role::Listener, Role::Queue, Role::Keyholder]);
+        assert_eq!(handoff, [Role::Listener, Role::Queue, Role::Keyholder, Role::Observer]);
         for phase in PHASES {
             for role in Role::ALL {
                 for peer in Role::ALL {

@@ -1,6 +1,6 @@
 //! The face for roles on a tokio runtime, and that runtime.
 
-use crate::{Orders, Phase, RoleError, SHORT_FRAME, Step};
+use crate::{Orders, Phase, RoleError, SHORT_FRAME, Step, logged};
 use gatepost_channel::{AsyncEnd, Inbox};
 use gatepost_jail::ControlEnd;
 use gatepost_wire::control::{Report, Role};
@@ -58,7 +58,7 @@ impl AsyncControl {
     /// The launcher is gone, or ordered what has no place here.
     pub async fn order(&mut self) -> Result<Step<OwnedFd>, RoleError> {
         let (order, descriptors) = self.end.recv_with(&mut self.inbox).await?;
-        Ok(self.orders.take(order, descriptors)?)
+        Ok(logged(self.orders.take(order, descriptors)?))
     }
 
     /// Waits for an order or for `other`, an order first when there are both. `other` is dropped when an order comes: it must

@@ -31,19 +31,21 @@ const LAYERS: &[&[Row]] = &[
     &[
         ("config", "smtp policy wire", "toml"),
         ("jail", "wire channel sys", "tracing"),
+        ("log", "wire channel sys", "tracing tracing-subscriber"),
         ("tls", "wire", "rustls rustls-pki-types rustls-webpki zeroize"),
     ],
     &[
-        ("role", "wire channel sys jail", "tokio"),
+        ("role", "wire channel sys jail log", "tokio"),
         ("shell", "smtp wire channel sys tls", ""),
     ],
     // One package a role. No role imports a role: they are in one layer.
     &[
         ("handoff", "smtp wire channel sys jail role tls shell policy qmail", "tokio tokio-rustls tracing"),
         ("keyholder", "wire channel sys jail role policy tls", "tracing"),
-        ("launcher", "smtp wire channel sys jail role tls config", "sd-notify tracing"),
+        ("launcher", "smtp wire channel sys jail role tls config log", "sd-notify tracing"),
         ("listener", "smtp wire channel sys jail role policy", "tokio tracing"),
         // The one role without a jail: what it runs, it runs by `program`.
+        ("observer", "wire channel sys jail role log", ""),
         ("queue", "smtp wire channel sys jail role qmail program", "tracing"),
         ("receiver", "smtp wire sys jail role", "tracing"),
         // No tokio: this process reads strangers.
@@ -54,11 +56,11 @@ const LAYERS: &[&[Row]] = &[
         ("qmail-smtpd", "smtp wire channel sys jail tls qmail program shell", ""),
     ],
     &[
-        ("gatepost", "smtp wire sys jail role config launcher listener session keyholder handoff queue receiver qmail-smtpd", "clap rcgen tracing tracing-subscriber"),
+        ("gatepost", "smtp wire sys jail role log config launcher listener session keyholder handoff queue receiver observer qmail-smtpd", "clap rcgen tracing"),
     ],
     // Tests and measurements: nothing that is installed imports these.
     &[
-        ("testkit", "smtp wire sys jail role config launcher listener session keyholder handoff receiver", "rcgen rustls tracing tracing-subscriber"),
+        ("testkit", "smtp wire sys jail role log config launcher listener session keyholder handoff receiver observer", "rcgen rustls tracing"),
     ],
     &[
         ("benches", "smtp testkit", ""),

@@ -8,6 +8,8 @@ enumeration! {
     /// A role: a process that the launcher executes. In the order in which it starts them.
     #[allow(missing_docs)]
     pub enum Role {
+        /// Holds the log.
+        Observer,
         Receiver,
         /// Runs the queue program: only where that is the backend.
         Queue,
@@ -44,6 +46,7 @@ impl Role {
             Role::Handoff => "handoff",
             Role::Receiver => "receiver",
             Role::Queue => "queue",
+            Role::Observer => "observer",
         }
     }
 
@@ -68,6 +71,8 @@ tagged! {
         3 => Go,
         /// Take no new work, finish what is under way, then exit 0.
         4 => Drain,
+        /// One descriptor: the observer's end of a new channel by which the launcher logs. To the observer only.
+        5 => Lines,
     }
 }
 

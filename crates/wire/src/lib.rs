@@ -19,6 +19,7 @@
 //! | [`QueueToHandoff`] | queue → handoff | [`queue::Done`] | – |
 //! | [`SessionToKeyholder`] | session → keyholder | [`sign::Sign`] | – |
 //! | [`KeyholderToSession`] | keyholder → session | [`sign::Signature`] | – |
+//! | [`RoleToObserver`] | any role, launcher → observer | [`observe::Line`] | – |
 //! | [`SessionToParent`] | session → parent | [`parent::Ask`] | – |
 //! | [`ParentToSession`] | parent → session | [`parent::Answer`] | `Sign`: 1 |
 #![forbid(unsafe_code)]
@@ -28,6 +29,7 @@ pub mod control;
 mod declare;
 pub mod link;
 pub mod network;
+pub mod observe;
 pub mod parent;
 pub mod queue;
 pub mod session;
@@ -91,6 +93,8 @@ directions! {
     SessionToParent => parent::Ask<'a>;
     /// Parent to session.
     ParentToSession => parent::Answer<'a>;
+    /// Any role, and the launcher, to the observer.
+    RoleToObserver => observe::Line<'a>;
     /// A direction in which nothing may be sent.
     Nothing => control::Never;
 }

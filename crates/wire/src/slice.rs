@@ -254,6 +254,13 @@ fields! {
         pub hostname: String,
     }
 
+    /// For the observer.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct ObserverSlice {
+        /// The log is the journal.
+        pub journal: bool,
+    }
+
     /// For the queue role. Its effective user and its group are those of its [`Setup`].
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct QueueSlice {

@@ -12,12 +12,13 @@ use gatepost_wire::codec::{MESSAGE_MAX, read_all};
 use gatepost_wire::control::{Order, Report, Role};
 use gatepost_wire::link::{self, Ended, Open, OpenKey, SessionId, Start};
 use gatepost_wire::network::Network;
+use gatepost_wire::observe::{Level, Line};
 use gatepost_wire::queue::{self, Done, Submit};
 use gatepost_wire::session::{Answer, Ask, CONTENT_MAX, Mail, PATH_MAX, Rcpt};
 use gatepost_wire::sign::{SIGNATURE_MAX, Sign, Signature, TO_SIGN_MAX};
 use gatepost_wire::slice::{
     Access, BackendTls, Chain, Connect, Dialect, Directory, Ground, HandoffSlice, Identity, KeyholderSlice,
-    ListenerSlice, NurserySlice, QueueSlice, ReceiverSlice, Setup, TlsMode,
+    ListenerSlice, NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice, Setup, TlsMode,
 };
 use gatepost_wire::{FRAME_MAX, Frame, Messages, Value, WireError, parent};
 use std::collections::BTreeSet;
@@ -87,7 +88,7 @@ fn codes_are_places_in_a_list() {
     codes(&Abandoned::ALL, "Loop TooLarge");
     codes(&Then::ALL, "Go Refused Close Leave");
     codes(&Class::ALL, "Accepted Temporary Permanent");
-    codes(&Role::ALL, "Receiver Queue Keyholder Handoff Nursery Listener");
+    codes(&Role::ALL, "Observer Receiver Queue Keyholder Handoff Nursery Listener");
     codes(&Report::ALL, "Jailed Ready SessionCrashed Waiting");
     codes(&TlsMode::ALL, "Off StartTls Implicit");
     codes(&Dialect::ALL, "Smtp Lmtp Qmqp Queue");
@@ -231,7 +232,13 @@ fn listener_and_those_who_serve() {
 fn launcher_and_roles() {
     messages(
         Order::TAGS,
-        &[(Order::Peer(Role::Handoff), "01 03"), (Order::Socket(2), "02 02"), (Order::Go, "03"), (Order::Drain, "04")],
+        &[
+            (Order::Peer(Role::Handoff), "01 04"),
+            (Order::Socket(2), "02 02"),
+            (Order::Go, "03"),
+            (Order::Drain, "04"),
+            (Order::Lines, "05"),
+        ],
     );
     for (report, octets) in
         [(Report::Jailed, "00"), (Report::Ready, "01"), (Report::SessionCrashed, "02"), (Report::Waiting, "03")]
@@ -243,7 +250,13 @@ fn launcher_and_roles() {
 }
 
 #[test]
+fn everybody_and_the_observer() {
+    golden(&Line { level: Level::Warning, lost: 258, text: b"hi" }, "01 02010000 0200 6869");
+}
+
+#[test]
 fn slices() {
+    golden(&ObserverSlice { journal: true }, "01");
     let text = |text: &str| text.to_owned();
     golden(
         &ListenerSlice {

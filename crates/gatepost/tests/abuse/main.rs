@@ -9,5 +9,6 @@ mod crowd;
 #[allow(dead_code)] // Shared with the other suites on the whole binary.
 #[path = "../whole/gate.rs"]
 mod gate;
+mod log;
 mod memory;
 mod slots;

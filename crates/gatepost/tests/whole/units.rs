@@ -54,9 +54,10 @@ fn the_readme_installs_a_service_that_is_ready_when_it_says_so() {
     assert_eq!(host.property("gatepost.service", "Type"), "notify");
     assert_eq!(host.property("gatepost.service", "ActiveState"), "active");
     assert_eq!(host.property("gatepost.socket", "ActiveState"), "active");
-    let accounts =
-        host.shell("getent passwd gatepost-listen gatepost-session gatepost-key gatepost-dns gatepost-handoff");
-    assert_eq!(accounts.expect_ok("accounts").stdout.lines().filter(|line| line.ends_with("/nologin")).count(), 5);
+    let accounts = host.shell(
+        "getent passwd gatepost-listen gatepost-session gatepost-key gatepost-dns gatepost-log gatepost-handoff",
+    );
+    assert_eq!(accounts.expect_ok("accounts").stdout.lines().filter(|line| line.ends_with("/nologin")).count(), 6);
 
     run(&mut swaks(&host.host, "alice@ok.test", "through the unit")).expect_ok("swaks");
     let mail = postfix.maildir("alice").one_with("Subject: through the unit");
@@ -65,7 +66,7 @@ fn the_readme_installs_a_service_that_is_ready_when_it_says_so() {
     six.hello("road.test");
     let audit = host.shell("gatepost audit");
     assert!(audit.ok(), "{}", audit.said());
-    assert_eq!(audit.stdout.lines().filter(|line| line.ends_with(" ok")).count(), 6, "{}", audit.stdout);
+    assert_eq!(audit.stdout.lines().filter(|line| line.ends_with(" ok")).count(), 7, "{}", audit.stdout);
     drop(six);
 
     host.shell("systemctl reload gatepost").expect_ok("reload");

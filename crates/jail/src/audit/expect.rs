@@ -170,7 +170,7 @@ const LAUNCHER: u64 =
     (1 << 2) | (1 << 5) | (1 << 6) | (1 << 7) | (1 << 8) | (1 << 10) | (1 << 18) | (1 << 19) | (1 << 21);
 
 /// What each role's process must look like when root started gatepost.
-pub const EXPECT: [(RoleName, Expect<'static>); 8] = [
+pub const EXPECT: [(RoleName, Expect<'static>); 9] = [
     (
         RoleName::Launcher,
         Expect {
@@ -207,6 +207,8 @@ pub const EXPECT: [(RoleName, Expect<'static>); 8] = [
         },
     ),
     (RoleName::Keyholder, CONFINED),
+    // The log may be a file of any length.
+    (RoleName::Observer, Expect { file_size: Bound::Any, ..CONFINED }),
     (
         RoleName::Handoff,
         // A group may open the backend's socket directory to it.
@@ -251,7 +253,7 @@ pub const EXPECT: [(RoleName, Expect<'static>); 8] = [
 
 /// [`EXPECT`], adjusted to the configuration that is in force.
 #[derive(Debug, Clone)]
-pub struct Expectations<'a>([(RoleName, Expect<'a>); 8]);
+pub struct Expectations<'a>([(RoleName, Expect<'a>); 9]);
 
 impl Default for Expectations<'_> {
     fn default() -> Self {

@@ -4,7 +4,6 @@ use super::expect::{Bound, Expect, Expectations, NetRule, RootRule, UserRule};
 use super::facts::Facts;
 use super::parse::{CAPABILITIES, Limit, Resource};
 use super::role::RoleName;
-use crate::profile::LOG_FILE_SIZE;
 use gatepost_wire::slice::Ground;
 use std::fmt;
 use std::io;
@@ -196,11 +195,7 @@ fn namespace_label(kind: super::parse::Ns) -> &'static str {
 fn judge_limits(facts: &Facts, expect: &Expect<'_>, verdict: &mut Verdict) {
     for resource in Resource::ALL {
         let limit = facts.limits.get(resource);
-        let bound = match expect.bound(resource) {
-            // A log that goes to a file must be able to grow there.
-            Bound::Exactly(0) if resource == Resource::FileSize && logs_to_file(facts) => Bound::AtMost(LOG_FILE_SIZE),
-            other => other,
-        };
+        let bound = expect.bound(resource);
         let (holds, expected) = match bound {
             Bound::Any => continue,
             Bound::Exactly(n) => (limit == Limit { soft: Some(n), hard: Some(n) }, n.to_string()),
@@ -211,10 +206,6 @@ fn judge_limits(facts: &Facts, expect: &Expect<'_>, verdict: &mut Verdict) {
             verdict.add(resource.name(), expected, show_limit(limit));
         }
     }
-}
-
-fn logs_to_file(facts: &Facts) -> bool {
-    facts.descriptors.as_ref().is_some_and(super::parse::Descriptors::log_is_file)
 }
 
 /// A limit as one word where soft and hard are the same, else both.

@@ -405,12 +405,6 @@ impl Descriptors {
         self.0.iter().filter(|(_, k)| *k == kind).count()
     }
 
-    /// Whether descriptor 2, the log, leads to a file.
-    #[must_use]
-    pub fn log_is_file(&self) -> bool {
-        self.0.iter().any(|(number, kind)| *number == 2 && matches!(kind, Kind::File | Kind::Unlinked))
-    }
-
     /// How many lead to named files, 0 to 2 not counted: the log may go to a file or a terminal.
     #[must_use]
     pub fn named_files(&self) -> usize {

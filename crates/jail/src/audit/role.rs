@@ -17,6 +17,7 @@ pub enum RoleName {
     Handoff,
     Receiver,
     Queue,
+    Observer,
 }
 
 impl RoleName {
@@ -32,6 +33,7 @@ impl RoleName {
             Self::Handoff => "handoff",
             Self::Receiver => "receiver",
             Self::Queue => "queue",
+            Self::Observer => "observer",
         }
     }
 
@@ -69,6 +71,7 @@ impl From<Role> for RoleName {
             Role::Handoff => Self::Handoff,
             Role::Receiver => Self::Receiver,
             Role::Queue => Self::Queue,
+            Role::Observer => Self::Observer,
         }
     }
 }

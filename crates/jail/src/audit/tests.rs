@@ -1,5 +1,5 @@
 use super::*;
-use crate::profile::PROFILES;
+use crate::profile::{FileSize, PROFILES};
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::Ground;
 
@@ -278,7 +278,7 @@ fn p7_expectations_agree_with_the_profiles() {
         let name = profile.role.name();
         assert_eq!(expect.own.contains(&Ns::Net), profile.namespaces.net, "{name}");
         assert_eq!(expect.network == NetRule::Empty, profile.namespaces.net, "{name}");
-        assert_eq!(expect.file_size != Bound::Exactly(0), profile.writes_files, "{name}");
+        assert_eq!(expect.file_size != Bound::Exactly(0), profile.file_size != FileSize::Nothing, "{name}");
         assert_eq!(expect.processes != Bound::Exactly(0), profile.forks, "{name}");
         let data = match expect.data {
             Bound::Exactly(n) | Bound::AtMost(n) => n,

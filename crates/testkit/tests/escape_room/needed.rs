@@ -2,7 +2,7 @@
 //! kinds passes. A line that nothing makes here stands in [`ELSEWHERE`], with the reason why it stays.
 
 use crate::room::{HONEST, Room};
-use gatepost_jail::calls::{ACCEPT, BACKEND, BASE, Call, EPOLL, FORK, MAILDIR, SPOOL, TALK, WAIT};
+use gatepost_jail::calls::{ACCEPT, BACKEND, BASE, Call, EPOLL, FORK, MAILDIR, RELINK, SPOOL, TALK, WAIT};
 use gatepost_sys::filter::When;
 use gatepost_testkit::client::Client;
 use gatepost_testkit::{facts, wait};
@@ -19,6 +19,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("epoll_pwait", "aarch64, which has no epoll_wait(2)"),
     ("ppoll", "aarch64, which has no poll(2)"),
     ("unlinkat", "aarch64, which has no unlink(2)"),
+    ("dup3", "aarch64, which has no dup2(2)"),
     ("gettid", "fork of other C libraries"),
     ("rt_sigprocmask", "fork of newer C libraries"),
 ];
@@ -30,9 +31,14 @@ const UNSEEN: &[(&str, &str, &str)] =
 
 /// Whom each table is for; the receiver's child is a session like the nursery's.
 const TABLES: &[(&str, &[Call], &[&str])] = &[
-    ("BASE", BASE, &["gp-listener", "gp-nursery", "gp-session", "gp-keyholder", "gp-handoff", "gp-receiver"]),
+    (
+        "BASE",
+        BASE,
+        &["gp-listener", "gp-nursery", "gp-session", "gp-keyholder", "gp-handoff", "gp-receiver", "gp-observer"],
+    ),
+    ("RELINK", RELINK, &["gp-listener", "gp-keyholder", "gp-handoff", "gp-receiver"]),
     ("WAIT", WAIT, &["gp-nursery", "gp-keyholder", "gp-receiver"]),
-    ("EPOLL", EPOLL, &["gp-listener", "gp-keyholder", "gp-handoff", "gp-receiver"]),
+    ("EPOLL", EPOLL, &["gp-listener", "gp-keyholder", "gp-handoff", "gp-receiver", "gp-observer"]),
     ("ACCEPT", ACCEPT, &["gp-listener"]),
     ("TALK", TALK, &["gp-session"]),
     ("FORK", FORK, &["gp-nursery", "gp-session"]),
@@ -123,6 +129,8 @@ fn traffic(room: &mut Room) {
     let mut client = Client::over(room.connect(HONEST).0);
     client.write(b"\x16\x03\x01\r\n");
     client.rest();
+    // A new observer is linked with everybody.
+    room.replace("gp-observer");
     // By a listener on all addresses: which one it was has to be asked for.
     assert_eq!(room.order("deliver as an honest session").said, "250 Ok");
     // One that does not read its answers, so that handoff has to wait for room.

@@ -88,8 +88,15 @@ impl Room {
         wait::holds("one process of each role, and no session", wait::SOON, || {
             let mut names: Vec<String> = self.roles().into_iter().skip(1).map(|(name, _)| name).collect();
             names.sort();
-            names == ["gp-handoff", "gp-keyholder", "gp-listener", "gp-nursery"]
+            names == ["gp-handoff", "gp-keyholder", "gp-listener", "gp-nursery", "gp-observer"]
         });
+    }
+
+    /// Kills that role and waits until a new one is linked with everybody and serves.
+    pub(crate) fn replace(&mut self, role: &str) {
+        let pid = self.roles().into_iter().find(|(name, _)| name == role).map(|(_, pid)| pid).expect("the role");
+        assert!(gatepost_testkit::run::signal(pid, "KILL"));
+        self.wait_said("serves again");
     }
 
     /// Waits until gatepost has written this to its log.

@@ -36,8 +36,10 @@ const FIRST_ID: u32 = 61_000;
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let format = tracing_subscriber::fmt::format().without_time().with_target(false).with_ansi(false).compact();
-    let _ = tracing_subscriber::fmt().event_format(format).with_writer(std::io::stderr).try_init();
+    match words.as_slice() {
+        ["role", name] if *name != Role::Observer.name() => gatepost_log::begin_role(),
+        _ => gatepost_log::begin(),
+    }
     match words.as_slice() {
         ["role", name] => role(name),
         ["serve", directory, backend, honest, hostile] => serve(Path::new(directory), backend, honest, hostile),
@@ -58,6 +60,7 @@ fn role(name: &str) -> ExitCode {
         Role::Keyholder => gatepost_keyholder::run(unjailed),
         Role::Handoff => gatepost_handoff::run(unjailed),
         Role::Receiver => gatepost_receiver::run(unjailed),
+        Role::Observer => gatepost_observer::run(unjailed),
         _ => panic!("the escape room has no {name}"),
     });
     match ended {

@@ -1,0 +1,145 @@
+//! What is told: everything said with `tracing` becomes a line, which goes to the observer, or to standard error where there
+//! is none.
+//!
+//! **Telling never stops doing (P14).** A line that cannot be sent at once is lost and counted; the next one that can says how
+//! many. Nothing here waits, and nothing panics.
+//!
+//! A role's descriptor 2 is its channel to the observer, made for it alone and non-blocking: what the standard library
+//! writes there before an abort arrives as well. The launcher begins on standard error, where its mistakes are to be seen, and
+//! goes over to the observer as soon as one is there.
+#![forbid(unsafe_code)]
+
+mod text;
+
+pub use text::{Form, line};
+
+use gatepost_channel::End;
+use gatepost_sys::fds;
+use gatepost_sys::seq::Seq;
+use gatepost_wire::observe::{Level, Line, TEXT_MAX};
+use gatepost_wire::{Nothing, RoleToObserver};
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::{Mutex, PoisonError, TryLockError};
+use tracing::{Metadata, Subscriber};
+use tracing_subscriber::fmt::{self, MakeWriter};
+
+/// A sender's end.
+type LogEnd = End<RoleToObserver, Nothing>;
+
+/// Where lines go.
+enum Place {
+    /// Descriptor 2, as text.
+    Stderr(Form),
+    /// An end of the channel to the observer.
+    Observer(LogEnd),
+}
+
+/// Where this process's lines go, and how many were lost since the last that was sent.
+static TO: Mutex<(Place, u32)> = Mutex::new((Place::Stderr(Form::Text), 0));
+
+/// Lines go to standard error, as text: for the launcher until [`connect`], and for whoever has no observer.
+pub fn begin() {
+    let form = if fds::is_journal(io::stderr()) { Form::Journal } else { Form::Text };
+    set(Place::Stderr(form));
+    install();
+}
+
+/// Lines go to the observer by descriptor 2: for a role, as its first act.
+pub fn begin_role() {
+    match fds::inherited(2) {
+        Ok(fd) => set(Place::Observer(LogEnd::from_fd(fd))),
+        Err(_) => set(Place::Stderr(Form::Text)),
+    }
+    install();
+}
+
+/// The launcher's lines go to this observer from now on.
+pub fn connect(end: Seq) {
+    set(Place::Observer(LogEnd::from_seq(end)));
+}
+
+/// The launcher's lines go to standard error again: its last observer is about to end.
+pub fn disconnect() {
+    let form = if fds::is_journal(io::stderr()) { Form::Journal } else { Form::Text };
+    set(Place::Stderr(form));
+}
+
+/// A role's lines go to another observer from now on: its end takes the place of descriptor 2.
+pub fn reconnect(end: &OwnedFd) {
+    // An error leaves the old end, which loses lines and counts them.
+    let _ = fds::make_stderr(end);
+}
+
+fn set(place: Place) {
+    let mut to = TO.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = std::mem::replace(&mut to.0, place);
+    // Descriptor 2 stays open: whatever took its number would be written to by the standard library.
+    if let Place::Observer(end) = before
+        && end.as_raw_fd() == 2
+    {
+        std::mem::forget(end);
+    }
+}
+
+fn install() {
+    let format = fmt::format().without_time().with_target(false).with_ansi(false).with_level(false).compact();
+    let subscriber: Box<dyn Subscriber + Send + Sync> = Box::new(
+        tracing_subscriber::fmt()
+            .event_format(format)
+            .with_writer(Lines)
+            .with_max_level(tracing::Level::INFO)
+            .log_internal_errors(false)
+            .finish(),
+    );
+    let _ = tracing::subscriber::set_global_default(subscriber);
+}
+
+/// Makes a line of each event.
+struct Lines;
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = LineWriter;
+
+    fn make_writer(&'a self) -> LineWriter {
+        LineWriter(Level::Info)
+    }
+
+    fn make_writer_for(&'a self, event: &Metadata<'_>) -> LineWriter {
+        LineWriter(match *event.level() {
+            tracing::Level::ERROR => Level::Error,
+            tracing::Level::WARN => Level::Warning,
+            _ => Level::Info,
+        })
+    }
+}
+
+/// Sends each write as a line of its own: the formatter writes an event at once.
+struct LineWriter(Level);
+
+impl Write for LineWriter {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        send(self.0, text.trim_ascii_end());
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn send(level: Level, text: &[u8]) {
+    let mut to = match TO.try_lock() {
+        Ok(to) => to,
+        Err(TryLockError::Poisoned(to)) => to.into_inner(),
+        // A line within a line, as when a panic is told in the middle of telling.
+        Err(TryLockError::WouldBlock) => return,
+    };
+    let (place, lost) = &mut *to;
+    let text = text.get(..TEXT_MAX).unwrap_or(text);
+    let sent = match place {
+        Place::Stderr(form) => io::stderr().write_all(&line(*form, level, "launcher", *lost, text)).is_ok(),
+        Place::Observer(end) => end.tell(&Line { level, lost: *lost, text }).is_ok(),
+    };
+    *lost = if sent { 0 } else { lost.saturating_add(1) };
+}

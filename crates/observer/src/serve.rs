@@ -1,0 +1,169 @@
+//! The loop: one thread, one epoll, one line of each sender at a time.
+
+use crate::backlog::Backlog;
+use gatepost_channel::{ChannelError, End, Inbox};
+use gatepost_log::{Form, line};
+use gatepost_role::{Control, Phase, RoleError, Step};
+use gatepost_sys::epoll::{Epoll, Until};
+use gatepost_wire::observe::{Level, Line};
+use gatepost_wire::{Nothing, RoleToObserver};
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// A sender's channel, seen from here.
+type SenderEnd = End<Nothing, RoleToObserver>;
+
+/// The launcher's token, and that of the log.
+const CONTROL: u64 = 0;
+const LOG: u64 = 1;
+/// How long the log may take what is left when everybody else has ended.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+/// The launcher, as a sender.
+const LAUNCHER: &str = "launcher";
+/// How long nothing may come before the end.
+const LAST_LOOK: Duration = Duration::from_millis(10);
+/// How soon a log that refused a line is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Serves until it is drained and all senders have ended.
+pub(crate) fn serve(control: Control, epoll: Epoll, form: Form) -> Result<(), RoleError> {
+    let senders = BTreeMap::new();
+    let inbox = Inbox::of::<RoleToObserver>();
+    let mut observer =
+        Observer { control, epoll, form, senders, last: LOG, backlog: Backlog::default(), inbox, log: Log::Open };
+    observer.epoll.add(observer.control.as_fd(), CONTROL).map_err(RoleError::system("watch the launcher"))?;
+    observer.run()
+}
+
+/// What the log did last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Log {
+    /// It took everything.
+    Open,
+    /// It is full; epoll tells when it is not.
+    Full,
+    /// It refused: no space, no reader. It is tried again now and then.
+    Refused(Instant),
+}
+
+struct Sender {
+    name: &'static str,
+    end: SenderEnd,
+}
+
+struct Observer {
+    control: Control,
+    epoll: Epoll,
+    form: Form,
+    senders: BTreeMap<u64, Sender>,
+    last: u64,
+    backlog: Backlog,
+    inbox: Inbox,
+    log: Log,
+}
+
+impl Observer {
+    fn run(&mut self) -> Result<(), RoleError> {
+        let mut ready = Vec::new();
+        let mut until: Option<Instant> = None;
+        loop {
+            // The launcher outlives us.
+            if self.control.phase() == Phase::Draining && self.senders.values().all(|sender| sender.name == LAUNCHER) {
+                until.get_or_insert_with(|| Instant::now() + LAST_WAIT);
+            }
+            let retry = matches!(self.log, Log::Refused(_)).then_some(RETRY);
+            let timeout = until.map(|_| LAST_LOOK).or(retry);
+            self.epoll.wait(timeout, &mut ready).map_err(RoleError::system("wait for lines"))?;
+            if until.is_some_and(|until| (ready.is_empty() && self.backlog.next().is_none()) || Instant::now() >= until)
+            {
+                return Ok(());
+            }
+            for token in &ready {
+                match *token {
+                    CONTROL => self.obey()?,
+                    LOG => {
+                        self.log = Log::Open;
+                        let _ = self.epoll.remove(io::stderr().as_fd());
+                    }
+                    token => self.hear(token),
+                }
+            }
+            self.write();
+        }
+    }
+
+    fn obey(&mut self) -> Result<(), RoleError> {
+        match self.control.order()? {
+            Step::Link(role, fd) => self.take(role.name(), fd)?,
+            Step::Lines(fd) => self.take(LAUNCHER, fd)?,
+            Step::Begin => self.control.ready()?,
+            Step::Noted | Step::Drain | Step::Socket(..) => {}
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, name: &'static str, fd: OwnedFd) -> Result<(), RoleError> {
+        let end = SenderEnd::from_fd(fd);
+        self.last = self.last.saturating_add(1);
+        let watched = end.seq().set_nonblocking(true).and_then(|()| self.epoll.add(end.as_fd(), self.last));
+        watched.map_err(RoleError::system("watch a sender"))?;
+        self.senders.insert(self.last, Sender { name, end });
+        Ok(())
+    }
+
+    /// One line of one sender. What is no line of ours is what the standard library writes before an abort, or an owned
+    /// role's: text all the same.
+    fn hear(&mut self, token: u64) {
+        let Some(Sender { name, end }) = self.senders.get(&token) else { return };
+        let said = match end.recv(&mut self.inbox) {
+            Ok(Line { level, lost, text }) => Some(line(self.form, level, name, lost, text)),
+            Err(ChannelError::Hostile(_)) => None,
+            Err(ChannelError::Timeout) => return,
+            Err(ChannelError::Closed | ChannelError::Io(_) | ChannelError::Unsendable(_)) => {
+                let _ = self.epoll.remove(end.as_fd());
+                self.senders.remove(&token);
+                return;
+            }
+        };
+        let said = said.unwrap_or_else(|| line(self.form, Level::Error, name, 0, self.inbox.bytes()));
+        drop(self.inbox.take_fds());
+        self.backlog.push(token, said);
+    }
+
+    /// Writes what the log takes now.
+    fn write(&mut self) {
+        match self.log {
+            Log::Full => return,
+            Log::Refused(at) if at.elapsed() < RETRY => return,
+            _ => self.log = Log::Open,
+        }
+        while self.log == Log::Open {
+            let Some(octets) = self.backlog.next() else {
+                match self.backlog.take_lost() {
+                    0 => return,
+                    lost => {
+                        let text = format!("{lost} lines were lost: the log did not take them in time");
+                        self.backlog.push(LOG, line(self.form, Level::Warning, "observer", 0, text.as_bytes()));
+                    }
+                }
+                continue;
+            };
+            match io::stderr().write(octets) {
+                Ok(0) => self.log = Log::Refused(Instant::now()),
+                Ok(count) => self.backlog.wrote(count),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => self.await_log(),
+                Err(_) => self.log = Log::Refused(Instant::now()),
+            }
+        }
+    }
+
+    fn await_log(&mut self) {
+        let stderr = io::stderr();
+        let watched =
+            self.epoll.add(stderr.as_fd(), LOG).and_then(|()| self.epoll.change(stderr.as_fd(), LOG, Until::Writable));
+        self.log = if watched.is_ok() { Log::Full } else { Log::Refused(Instant::now()) };
+    }
+}
