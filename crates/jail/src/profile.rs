@@ -47,7 +47,7 @@ pub enum FileSize {
 }
 
 /// All profiles. The session's is the nursery's less [`FORK`], see [`crate::SessionSeal`].
-pub const PROFILES: [Profile; 7] = [
+pub const PROFILES: [Profile; Role::ALL.len()] = [
     Profile {
         role: Role::Observer,
         account: "log",

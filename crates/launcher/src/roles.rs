@@ -59,7 +59,7 @@ fn nothing(_: &Plan, _: &Fitness) -> Reach {
 }
 
 #[rustfmt::skip] // One line a role.
-const ROLES: [Row; 7] = [
+const ROLES: [Row; Role::ALL.len()] = [
     Row { role: Role::Observer, stage: Stage::Log, needed: always, slice: slices::observer, reach: nothing },
     Row { role: Role::Receiver, stage: Stage::Backends, needed: |plan| plan.receiver.is_some(), slice: slices::receiver, reach: receiver },
     Row { role: Role::Queue, stage: Stage::Backends, needed: |plan| plan.config.backend.queue.is_some(), slice: slices::queue, reach: nothing },

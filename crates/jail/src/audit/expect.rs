@@ -3,6 +3,7 @@
 use super::parse::{Ns, Resource};
 use super::role::RoleName;
 use crate::SESSION_CPU_SECONDS;
+use gatepost_wire::control::Role;
 use gatepost_wire::slice::Ground;
 
 /// Who the process must be.
@@ -170,7 +171,7 @@ const LAUNCHER: u64 =
     (1 << 2) | (1 << 5) | (1 << 6) | (1 << 7) | (1 << 8) | (1 << 10) | (1 << 18) | (1 << 19) | (1 << 21);
 
 /// What each role's process must look like when root started gatepost.
-pub const EXPECT: [(RoleName, Expect<'static>); 9] = [
+pub const EXPECT: [(RoleName, Expect<'static>); Role::ALL.len() + 2] = [
     (
         RoleName::Launcher,
         Expect {
@@ -190,9 +191,9 @@ pub const EXPECT: [(RoleName, Expect<'static>); 9] = [
             ..CONFINED
         },
     ),
-    (RoleName::Listener, CONFINED),
+    (RoleName::Role(Role::Listener), CONFINED),
     (
-        RoleName::Nursery,
+        RoleName::Role(Role::Nursery),
         // The one that forks, so it has a number of processes; the largest message is its sessions' file size.
         Expect { data: Bound::Exactly(MIB), processes: Bound::AtMost(SOME), file_size: LARGEST_MESSAGE, ..CONFINED },
     ),
@@ -206,11 +207,11 @@ pub const EXPECT: [(RoleName, Expect<'static>); 9] = [
             ..CONFINED
         },
     ),
-    (RoleName::Keyholder, CONFINED),
+    (RoleName::Role(Role::Keyholder), CONFINED),
     // The log may be a file of any length.
-    (RoleName::Observer, Expect { file_size: Bound::Any, ..CONFINED }),
+    (RoleName::Role(Role::Observer), Expect { file_size: Bound::Any, ..CONFINED }),
     (
-        RoleName::Handoff,
+        RoleName::Role(Role::Handoff),
         // A group may open the backend's socket directory to it.
         Expect {
             user: UserRule::Own { groups: 8 },
@@ -223,7 +224,7 @@ pub const EXPECT: [(RoleName, Expect<'static>); 9] = [
         },
     ),
     (
-        RoleName::Receiver,
+        RoleName::Role(Role::Receiver),
         // Has message files and its Maildir open.
         Expect {
             root: RootRule::Only(&["mail", "lmtp"]),
@@ -234,7 +235,7 @@ pub const EXPECT: [(RoleName, Expect<'static>); 9] = [
         },
     ),
     (
-        RoleName::Queue,
+        RoleName::Role(Role::Queue),
         // Unconfined by design: it runs the queue program, which needs the system. What is left is asked for all the same.
         Expect {
             user: UserRule::Pair,
@@ -253,7 +254,7 @@ pub const EXPECT: [(RoleName, Expect<'static>); 9] = [
 
 /// [`EXPECT`], adjusted to the configuration that is in force.
 #[derive(Debug, Clone)]
-pub struct Expectations<'a>([(RoleName, Expect<'a>); 9]);
+pub struct Expectations<'a>([(RoleName, Expect<'a>); Role::ALL.len() + 2]);
 
 impl Default for Expectations<'_> {
     fn default() -> Self {
@@ -278,7 +279,7 @@ impl<'a> Expectations<'a> {
     /// Expects `octets` as RLIMIT_DATA of sessions and of the nursery they are forked from.
     #[must_use]
     pub fn with_session_data(mut self, octets: u64) -> Self {
-        for role in [RoleName::Nursery, RoleName::Session] {
+        for role in [RoleName::Role(Role::Nursery), RoleName::Session] {
             self.adjust(role, |expect| expect.data = Bound::Exactly(octets));
         }
         self

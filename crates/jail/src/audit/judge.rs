@@ -4,6 +4,7 @@ use super::expect::{Bound, Expect, Expectations, NetRule, RootRule, UserRule};
 use super::facts::Facts;
 use super::parse::{CAPABILITIES, Limit, Resource};
 use super::role::RoleName;
+use gatepost_wire::control::Role;
 use gatepost_wire::slice::Ground;
 use std::fmt;
 use std::io;
@@ -288,7 +289,7 @@ pub fn rows(all: Vec<Facts>, expectations: &Expectations<'_>) -> Vec<Row> {
 
 /// Sessions are their nursery's children and have its user.
 fn account_role(role: RoleName) -> RoleName {
-    if role == RoleName::Session { RoleName::Nursery } else { role }
+    if role == RoleName::Session { RoleName::Role(Role::Nursery) } else { role }
 }
 
 /// Looks at one process from outside: what the launcher does with a role before it lets it serve.

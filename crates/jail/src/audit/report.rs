@@ -3,6 +3,7 @@
 use super::judge::{Finding, Row, Standing, capability_names, show_limit};
 use super::parse::{Kind, Ns, Resource};
 use super::{Facts, RoleName};
+use gatepost_wire::control::Role;
 use gatepost_wire::slice::Ground;
 use std::fmt::Write as _;
 
@@ -74,7 +75,7 @@ fn notes(rows: &[Row], text: &mut String) {
             "\nStarted without root: all roles share one user, which keeps its groups, and live in user namespaces.\n",
         );
     }
-    if rows.iter().any(|row| row.facts.role == Some(RoleName::Queue)) {
+    if rows.iter().any(|row| row.facts.role == Some(RoleName::Role(Role::Queue))) {
         text.push_str(
             "\nThe queue role is unconfined by design: it runs the queue program, which needs the system. It has no system call\n\
              filter, no root of its own and no namespaces; it has users of its own, no capability, no_new_privs and limits.\n",
@@ -150,7 +151,7 @@ fn limit(facts: &Facts, resource: Resource) -> String {
 
 fn verdict(row: &Row) -> String {
     match row.standing() {
-        Standing::Passes if row.facts.role == Some(RoleName::Queue) => "ok, open by design".into(),
+        Standing::Passes if row.facts.role == Some(RoleName::Role(Role::Queue)) => "ok, open by design".into(),
         Standing::Passes => "ok".into(),
         Standing::Weak => format!("WEAK ({})", row.findings.len()),
         Standing::Beside => format!("{} weaker than session", row.findings.len()),

@@ -5,19 +5,15 @@ use gatepost_wire::control::Role;
 use std::fmt;
 use std::io;
 
-/// A row of the table of processes: the roles that are linked to one another, and the two that have no link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs)]
+/// A row of the table of processes: the roles that the launcher executes, and the two processes that it doesn't.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RoleName {
+    /// The launcher itself.
     Launcher,
-    Listener,
-    Nursery,
+    /// A session, which the nursery forks.
     Session,
-    Keyholder,
-    Handoff,
-    Receiver,
-    Queue,
-    Observer,
+    /// A role that the launcher executes.
+    Role(Role),
 }
 
 impl RoleName {
@@ -26,14 +22,8 @@ impl RoleName {
     pub fn name(self) -> &'static str {
         match self {
             Self::Launcher => "launcher",
-            Self::Listener => "listener",
-            Self::Nursery => "nursery",
             Self::Session => "session",
-            Self::Keyholder => "keyholder",
-            Self::Handoff => "handoff",
-            Self::Receiver => "receiver",
-            Self::Queue => "queue",
-            Self::Observer => "observer",
+            Self::Role(role) => role.name(),
         }
     }
 
@@ -42,11 +32,11 @@ impl RoleName {
     #[must_use]
     pub(super) fn guess(cmdline: &[String], comm: &str, parent: &[String]) -> Option<Self> {
         let role = Self::from_cmdline(cmdline)?;
-        if role != Self::Nursery {
+        if role != Self::Role(Role::Nursery) {
             return Some(role);
         }
-        let forked = comm == SESSION_COMM || Self::from_cmdline(parent) == Some(Self::Nursery);
-        Some(if forked { Self::Session } else { Self::Nursery })
+        let forked = comm == SESSION_COMM || Self::from_cmdline(parent) == Some(Self::Role(Role::Nursery));
+        Some(if forked { Self::Session } else { Self::Role(Role::Nursery) })
     }
 
     fn from_cmdline(cmdline: &[String]) -> Option<Self> {
@@ -64,15 +54,7 @@ const SESSION_COMM: &str = "gp-session";
 
 impl From<Role> for RoleName {
     fn from(role: Role) -> Self {
-        match role {
-            Role::Listener => Self::Listener,
-            Role::Nursery => Self::Nursery,
-            Role::Keyholder => Self::Keyholder,
-            Role::Handoff => Self::Handoff,
-            Role::Receiver => Self::Receiver,
-            Role::Queue => Self::Queue,
-            Role::Observer => Self::Observer,
-        }
+        Self::Role(role)
     }
 }
 

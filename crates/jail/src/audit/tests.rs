@@ -141,8 +141,8 @@ fn roles_are_told_from_command_lines() {
     for (cmdline, comm, parent, role) in [
         ("gatepost serve --config x", "gatepost", "init", Some(RoleName::Launcher)),
         ("gatepost try", "gatepost", "bash", Some(RoleName::Launcher)),
-        ("gatepost role handoff", "gatepost", "gatepost serve", Some(RoleName::Handoff)),
-        ("gatepost role nursery", "gatepost", "gatepost serve", Some(RoleName::Nursery)),
+        ("gatepost role handoff", "gatepost", "gatepost serve", Some(RoleName::Role(Role::Handoff))),
+        ("gatepost role nursery", "gatepost", "gatepost serve", Some(RoleName::Role(Role::Nursery))),
         ("gatepost role nursery", "gp-session", "gatepost role nursery", Some(RoleName::Session)),
         // A session that renames itself stays one: it is its parent's fork.
         ("gatepost role nursery", "kworker", "gatepost role nursery", Some(RoleName::Session)),
@@ -250,9 +250,9 @@ fn user_ground_relaxes_the_user_and_nothing_else() {
 #[test]
 fn two_roles_with_one_user_are_weak_a_session_with_its_nursery_s_is_not() {
     let mut nursery = session();
-    nursery.role = Some(RoleName::Nursery);
+    nursery.role = Some(RoleName::Role(Role::Nursery));
     let mut listener = session();
-    listener.role = Some(RoleName::Listener);
+    listener.role = Some(RoleName::Role(Role::Listener));
     limit(&mut listener, "52428800             52428800", "0                    0       ");
     let standing = |all: Vec<Facts>| rows(all, &Expectations::default()).iter().map(Row::standing).collect::<Vec<_>>();
     assert_eq!(standing(vec![nursery.clone(), session()]), [Standing::Passes; 2]);
@@ -311,7 +311,7 @@ fn the_table_shows_a_row_a_process_and_the_findings() {
 #[test]
 fn p7_the_role_without_a_jail_is_held_to_the_rest_and_named() {
     let mut queue = session();
-    queue.role = Some(RoleName::Queue);
+    queue.role = Some(RoleName::Role(Role::Queue));
     queue.status.uids = [7791, 7794, 7794, 7794];
     queue.status.seccomp.mode = 0;
     let expected = Expectations::default();
