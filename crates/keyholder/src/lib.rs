@@ -26,7 +26,7 @@ pub const SESSIONS_MAX: usize = 8192;
 /// frame may bring along until it is refused.
 const OTHER_DESCRIPTORS: u64 = 24;
 
-/// The keyholder, from birth to its end. Returns when it has been drained.
+/// The keyholder, from its start to its end. Returns when it has been drained.
 ///
 /// # Errors
 /// [`RoleError`].

@@ -19,7 +19,7 @@ use gatepost_jail::Unjailed;
 use gatepost_role::RoleError;
 use gatepost_wire::slice::QueueSlice;
 
-/// A queue process from birth to drain.
+/// The queue role, from its start to its end.
 ///
 /// # Errors
 /// [`RoleError`].

@@ -29,7 +29,7 @@ pub const SOCKET: &str = "lmtp";
 /// Descriptors that are neither a connection nor the message on it.
 const OTHER_DESCRIPTORS: u64 = 16;
 
-/// The receiver, from birth to its end. Returns when it has been drained.
+/// The receiver, from its start to its end. Returns when it has been drained.
 ///
 /// # Errors
 /// [`RoleError`].
