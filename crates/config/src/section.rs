@@ -1,78 +1,12 @@
 //! The tables of the text, read key by key, each value with its span.
 
+use crate::check::KEYS;
 use crate::fault::{Page, Span, Wrong};
 use crate::value;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-
-/// The sections and the keys of each.
-const KEYS: [(&str, &[&str]); 9] = [
-    ("", &["hostname", "spool", "users", "listen", "tls", "relay", "backend", "smtp", "limits", "jail"]),
-    ("listen", &["address", "v6only", "tls", "proxy_from"]),
-    ("tls", &["certificate", "key", "pair", "required", "minimum"]),
-    ("tls.pair", &["names", "certificate", "key"]),
-    ("relay", &["domains", "domains_file", "domains_cdb", "clients"]),
-    (
-        "backend",
-        &[
-            "profile",
-            "connect",
-            "identity",
-            "tls",
-            "ca",
-            "name",
-            "certificate",
-            "key",
-            "relay_proof",
-            "reply_timeout",
-            "connections",
-            "home",
-            "queue_user",
-            "queue_as",
-        ],
-    ),
-    // The switches of `Leniency`, and what becomes of a bare LF.
-    (
-        "smtp",
-        &[
-            "extra_spaces",
-            "no_brackets",
-            "odd_helo",
-            "no_helo",
-            "parameters_after_helo",
-            "odd_dots",
-            "underscores",
-            "tabs",
-            "leading_spaces",
-            "spaces_in_brackets",
-            "final_dot",
-            "odd_xtext",
-            "lf_in_commands",
-            "drain_impure",
-            "bare_lf",
-            "bare_lf_in_chunks",
-        ],
-    ),
-    (
-        "limits",
-        &[
-            "data",
-            "sessions",
-            "sessions_per_address",
-            "offences",
-            "message_size",
-            "recipients",
-            "hops",
-            "command_timeout",
-            "content_timeout",
-            "minimum_rate",
-            "session_time",
-        ],
-    ),
-    ("jail", &["relax"]),
-];
 
 /// Sections that may stand several times, so with two brackets.
 const REPEATED: [&str; 2] = ["listen", "tls.pair"];

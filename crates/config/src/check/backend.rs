@@ -15,6 +15,24 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
+/// The keys of the section.
+pub(super) const KEYS: &[&str] = &[
+    "profile",
+    "connect",
+    "identity",
+    "tls",
+    "ca",
+    "name",
+    "certificate",
+    "key",
+    "relay_proof",
+    "reply_timeout",
+    "connections",
+    "home",
+    "queue_user",
+    "queue_as",
+];
+
 /// A client gives up after ten minutes (RFC 5321 §4.5.3.2.6) and sends again what was taken.
 const REPLY_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(599);
 /// Without any there would be no mail; each costs descriptors.

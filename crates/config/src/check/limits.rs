@@ -6,6 +6,21 @@ use crate::section::Section;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+/// The keys of the section.
+pub(super) const KEYS: &[&str] = &[
+    "data",
+    "sessions",
+    "sessions_per_address",
+    "offences",
+    "message_size",
+    "recipients",
+    "hops",
+    "command_timeout",
+    "content_timeout",
+    "minimum_rate",
+    "session_time",
+];
+
 const KIB: u64 = 1 << 10;
 const GIB: u64 = 1 << 30;
 

@@ -9,6 +9,9 @@ use gatepost_wire::slice::TlsMode;
 use std::net::{IpAddr, SocketAddr};
 use toml::Spanned;
 
+/// The keys of the section.
+pub(super) const KEYS: &[&str] = &["address", "v6only", "tls", "proxy_from"];
+
 /// A listener, and where in the text its settings are.
 pub(super) struct Listener {
     pub(super) listen: Listen,

@@ -19,6 +19,19 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+/// The sections and the keys of each.
+pub(crate) const KEYS: [(&str, &[&str]); 9] = [
+    ("", &["hostname", "spool", "users", "listen", "tls", "relay", "backend", "smtp", "limits", "jail"]),
+    ("listen", listen::KEYS),
+    ("tls", tls::KEYS),
+    ("tls.pair", tls::PAIR_KEYS),
+    ("relay", relay::KEYS),
+    ("backend", backend::KEYS),
+    ("smtp", smtp::KEYS),
+    ("limits", limits::KEYS),
+    ("jail", jail::KEYS),
+];
+
 /// Listeners and pairs are told apart by one octet between processes.
 const COUNT_MAX: usize = 255;
 /// User ids: not root's; the last leaves room for as many as there are roles.

@@ -10,6 +10,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 
+/// The keys of the section.
+pub(super) const KEYS: &[&str] = &["domains", "domains_file", "domains_cdb", "clients"];
+
 pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>, read: Read) -> Relay {
     let section = root.one(page, "relay");
     let mut domains = plain(section.list(page, "domains", value::relay_domain));

@@ -9,6 +9,12 @@ use crate::value;
 use gatepost_wire::slice::TlsMode;
 use toml::Spanned;
 
+/// The keys of the section.
+pub(super) const KEYS: &[&str] = &["certificate", "key", "pair", "required", "minimum"];
+
+/// The keys of `[[tls.pair]]`.
+pub(super) const PAIR_KEYS: &[&str] = &["names", "certificate", "key"];
+
 pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>, listeners: &[Listener]) -> Tls {
     let section = root.one(page, "tls");
     let versions = [("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
