@@ -55,12 +55,14 @@ struct Session {
     file: Option<ContentFile>,
     /// The outcome of the last ask of the running transaction.
     last: Option<Outcome>,
+    /// Messages that were taken.
+    delivered: u32,
 }
 
 /// Serves one session until it ends or breaks the rules.
 pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) {
     let protocol = Protocol::new(shared.allowance.share());
-    let mut session = Session { shared, open, end, protocol, connection: None, file: None, last: None };
+    let mut session = Session { shared, open, end, protocol, connection: None, file: None, last: None, delivered: 0 };
     let ended = session.run().await;
     if let Some(connection) = session.connection.take() {
         session.shared.route.give_back(connection);
@@ -69,6 +71,9 @@ pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) {
         session.log_dropped(&transaction);
     }
     let (id, client, transactions) = (open.id, open.client, session.protocol.transactions());
+    if session.delivered == 0 && !session.shared.may_log(client.ip()) {
+        return;
+    }
     match ended {
         Ok(why) => tracing::info!("session={id} client={client} transactions={transactions} end={why:?}"),
         Err(SessionError::Gone(e)) => {
@@ -192,7 +197,11 @@ impl Session {
         self.protocol.committed(outcome.verdict.code < 400);
         // The answer first: until the client has it, it may send the message again (RFC 1047).
         let answered = self.answer(outcome.verdict).await;
-        outcome.log(&self.open, transaction, length);
+        let taken = outcome.verdict.code < 400;
+        self.delivered = self.delivered.saturating_add(u32::from(taken));
+        if taken || self.shared.may_log(self.open.client.ip()) {
+            outcome.log(&self.open, transaction, length);
+        }
         self.last = None;
         if let (true, Some(file)) = (transaction.filed, &mut self.file)
             && file.empty().is_err()
@@ -255,7 +264,9 @@ impl Session {
 
     /// A transaction that ended without a commit gets a line in the log when anything was asked in it.
     fn log_dropped(&mut self, transaction: &Transaction) {
-        if let Some(outcome) = self.last.take() {
+        if let Some(outcome) = self.last.take()
+            && self.shared.may_log(self.open.client.ip())
+        {
             outcome.log(&self.open, transaction, 0);
         }
     }

@@ -4,13 +4,16 @@ use crate::allowance::{self, Allowance};
 use crate::backend::{Connections, Route, Timeouts};
 use crate::spool::Spool;
 use gatepost_channel::Inbox;
+use gatepost_policy::flood::{Flood, Line};
 use gatepost_policy::relay::{Relay, RelayTable};
+use gatepost_policy::share::Origin;
 use gatepost_role::RoleError;
 use gatepost_shell::Signer;
 use gatepost_smtp::envelope::Offer;
 use gatepost_wire::slice::HandoffSlice;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Longest wait for a signature. All sessions wait meanwhile: the keyholder needs a few milliseconds, unless it is being
 /// started anew.
@@ -35,6 +38,9 @@ pub(crate) struct Shared {
     /// `Received` fields in a message; one with more is in a loop.
     pub(crate) hops: u32,
     pub(crate) allowance: Allowance,
+    /// Lines about clients whose sessions come to nothing.
+    flood: Mutex<Flood>,
+    begun: Instant,
     /// A frame is read and done with before the next, so one buffer serves all sessions.
     pub(crate) inbox: Mutex<Inbox>,
 }
@@ -62,8 +68,21 @@ impl Shared {
             recipients: slice.recipients,
             hops: slice.hops,
             allowance: Allowance::new(allowance::TOTAL),
+            flood: Mutex::new(Flood::new()),
+            begun: Instant::now(),
             inbox: Mutex::new(Inbox::default()),
         })
+    }
+
+    /// Whether one more line about a client at `ip` is written, one about something that came to nothing. How many were not
+    /// is told with the next that is.
+    pub(crate) fn may_log(&self, ip: IpAddr) -> bool {
+        let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let line = self.flood.lock().unwrap_or_else(PoisonError::into_inner).line(Origin::of(ip), now);
+        if let Line::Write(kept @ 1..) = line {
+            tracing::warn!("client={ip} lines={kept} not written: too many about one client");
+        }
+        line != Line::Keep
     }
 
     /// Removes what a killed process has left in the spool, and makes sure that a content file can be made.

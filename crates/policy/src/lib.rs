@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admission;
+pub mod flood;
 pub mod local_part;
 pub mod relay;
 pub mod share;

@@ -1,6 +1,6 @@
 //! The log: P14, telling never stops doing.
 
-use crate::crowd::{good_mail, open_networks, v4};
+use crate::crowd::{Attacker, good_mail, open_networks, v4};
 use crate::gate::{CONFIG, GATEPOST, Gate, config, prepare, rogue, starttls};
 use gatepost_testkit::client::Client;
 use gatepost_testkit::host::{self, Host};
@@ -85,5 +85,36 @@ fn p14_an_observer_that_dies_or_stalls_costs_lines_and_no_mail() {
     good_mail(&host, v4(103, 1), "alice@ok.test").unwrap();
     wait::holds("the lines that were lost are counted", wait::SOON, || gate.process.said().contains("lines lost)"));
     assert_eq!(mta.count(), 607);
+    gate.stop();
+}
+
+/// Row 6: one address, 800 sessions and 3 MB in 2 s made 52 MB of log.
+#[test]
+fn p14_a_client_that_comes_to_nothing_does_not_fill_the_log() {
+    let Some(host) = host::for_test("p14_a_client_that_comes_to_nothing_does_not_fill_the_log", &["openssl"]) else {
+        return;
+    };
+    open_networks(&host);
+    let (mta, backend) = rogue(&host, Speaks::Smtp);
+    let gate = Gate::start(&host, &config(&backend, "[limits]\noffences = 0"));
+    let path = "x".repeat(200);
+    let transaction = format!("MAIL FROM:<{path}@a.test>\r\nRCPT TO:<alice@foreign.test>\r\nRSET\r\n");
+    let mut sent = 0;
+    for _ in 0..200 {
+        let Some(mut attacker) = Attacker::connect(&host, v4(1, 1)) else { continue };
+        let octets = format!("EHLO {path}.test\r\n{}QUIT\r\n", transaction.repeat(15));
+        sent += octets.len();
+        attacker.send(octets.as_bytes());
+        attacker.replies(60);
+    }
+    good_mail(&host, v4(100, 1), "alice@ok.test").unwrap();
+    wait::holds("the good client's lines", wait::SOON, || gate.process.said().contains("client=10.100.0.1"));
+    let said = gate.process.said();
+    assert!(said.len() * 4 < sent, "{} octets of log for {sent}", said.len());
+    wait::holds("how many lines were not written", wait::SOON, || {
+        drop(Attacker::connect(&host, v4(1, 1)));
+        gate.process.said().contains("not written: too many about one client")
+    });
+    assert_eq!(mta.count(), 1);
     gate.stop();
 }

@@ -1,0 +1,149 @@
+//! How many lines of the log a client that comes to nothing may cause (P14): a bucket for each address and for the networks
+//! around it. What does not fit is counted, and the count is told with the next line that does.
+//!
+//! Pure: the caller says the time, in milliseconds of a clock that does not go back. Memory is bounded by [`NETWORKS_MAX`].
+
+use crate::share::{Network, Origin};
+use std::collections::BTreeMap;
+
+/// Networks remembered at once; when there would be more, those whose buckets are emptiest are forgotten.
+pub const NETWORKS_MAX: usize = 12 * 1024;
+/// Lines at once from an address (IPv6 /64), the network around it (IPv4 /24, IPv6 /48) and the block (IPv4 /16, IPv6 /40).
+const BURST: [u32; 3] = [1600, 400, 100];
+/// Milliseconds after which an address may cause one more line; a network four times as many, a block sixteen times.
+const LINE: u64 = 1000;
+
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    fill: u32,
+    at: u64,
+    kept: u32,
+}
+
+/// What to do with one more line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    /// Write it, and before it, when not 0, that so many about this client were not written.
+    Write(u32),
+    /// Count it.
+    Keep,
+}
+
+/// The buckets.
+#[derive(Debug, Default)]
+pub struct Flood {
+    buckets: BTreeMap<Network, Bucket>,
+}
+
+impl Flood {
+    /// Nobody has caused a line.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One more line about a client at `origin`.
+    pub fn line(&mut self, origin: Origin, now: u64) -> Line {
+        let path = origin.path();
+        let [.., address] = path;
+        let full = (0..).zip(path).zip(BURST).any(|((level, network), burst)| self.fill(level, network, now) >= burst);
+        if full {
+            let kept = self.buckets.get(&address).map_or(0, |bucket| bucket.kept).saturating_add(1);
+            self.fill_up(2, address, 0, kept, now);
+            return Line::Keep;
+        }
+        let kept = self.buckets.get(&address).map_or(0, |bucket| bucket.kept);
+        for (level, network) in (0..).zip(path) {
+            self.fill_up(level, network, 1, 0, now);
+        }
+        if self.buckets.len() > NETWORKS_MAX {
+            self.forget(now);
+        }
+        Line::Write(kept)
+    }
+
+    /// Networks remembered.
+    #[must_use]
+    pub fn remembered(&self) -> usize {
+        self.buckets.len()
+    }
+
+    fn fill(&self, level: u32, network: Network, now: u64) -> u32 {
+        self.buckets.get(&network).map_or(0, |bucket| {
+            let drained = u32::try_from(since(bucket, now) / step(level)).unwrap_or(u32::MAX);
+            bucket.fill.saturating_sub(drained)
+        })
+    }
+
+    fn fill_up(&mut self, level: u32, network: Network, lines: u32, kept: u32, now: u64) {
+        let fill = self.fill(level, network, now).saturating_add(lines);
+        // What has begun to drain goes on draining.
+        let rest = self.buckets.get(&network).map_or(0, |bucket| since(bucket, now) % step(level));
+        self.buckets.insert(network, Bucket { fill, at: now.saturating_sub(rest), kept });
+    }
+
+    /// Half of them, those that have caused least.
+    fn forget(&mut self, now: u64) {
+        let mut order: Vec<(u32, Network)> = self.buckets.iter().map(|(n, b)| (b.fill, *n)).collect();
+        order.sort_unstable();
+        for (_, network) in order.into_iter().take(NETWORKS_MAX / 2) {
+            self.buckets.remove(&network);
+        }
+        self.buckets.retain(|_, bucket| bucket.at <= now);
+    }
+}
+
+/// Milliseconds for one line on that level, the widest first.
+fn step(level: u32) -> u64 {
+    (LINE / 16).saturating_mul(1 << level.saturating_mul(2).min(8))
+}
+
+fn since(bucket: &Bucket, now: u64) -> u64 {
+    now.saturating_sub(bucket.at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    fn origin(bits: u32) -> Origin {
+        Origin::of(IpAddr::V4(Ipv4Addr::from_bits(bits)))
+    }
+
+    fn written(flood: &mut Flood, clients: impl Iterator<Item = u32>, now: u64) -> usize {
+        clients.filter(|bits| flood.line(origin(*bits), now) != Line::Keep).count()
+    }
+
+    #[test]
+    fn p14_a_flood_is_counted_and_not_written() {
+        let mut flood = Flood::new();
+        assert_eq!(written(&mut flood, (0..1000).map(|_| 1), 0), 100, "one address");
+        assert_eq!(flood.line(origin(1), LINE), Line::Write(900), "and how many were not written is told");
+        assert_eq!(flood.line(origin(1), LINE), Line::Keep);
+        assert_eq!(flood.line(origin(1), 3 * LINE), Line::Write(1));
+        assert_eq!(flood.line(origin(0x0a00_0001), LINE), Line::Write(0), "somebody else");
+        let mut flood = Flood::new();
+        assert_eq!(written(&mut flood, (0..10_000).map(|n| n % 256), 0), 400, "one /24");
+        let mut flood = Flood::new();
+        assert_eq!(written(&mut flood, (0..20_000).map(|n| n % 65_536), 0), 1600, "one /16");
+    }
+
+    #[test]
+    fn p14_a_line_every_second_is_always_written() {
+        let mut flood = Flood::new();
+        assert!((0..5000).all(|second| flood.line(origin(7), second * LINE) == Line::Write(0)));
+        // Half as much again is, too, until the bucket is full.
+        let kept = (0..5000).filter(|n| flood.line(origin(8), n * 2 * LINE / 3) == Line::Keep).count();
+        assert!((1450..1600).contains(&kept), "{kept}");
+    }
+
+    #[test]
+    fn p6_what_is_remembered_is_bounded() {
+        let mut flood = Flood::new();
+        for n in 0..50_000_u32 {
+            flood.line(origin(n << 8), u64::from(n));
+            assert!(flood.remembered() <= NETWORKS_MAX);
+        }
+    }
+}
