@@ -9,7 +9,7 @@
 //! | `serve` | orders from the launcher, new sessions from the listener |
 //! | `session` | one session: relay check, questions to the backend, delivery |
 //! | `protocol` | what a session may ask, and when; pure |
-//! | `transaction` | the envelope and the content in memory; pure |
+//! | `transaction`, `memory` | the envelope and the content in memory, and how much of it there may be; pure |
 //! | `outcome`, `verdict` | what the client is told, and the log; pure |
 //! | `backend` | routes, connections, the relay proof, delivery |
 //! | `identity` | XCLIENT and PROXY v2; pure |
@@ -18,11 +18,11 @@
 //! | `shared` | what all sessions share |
 #![forbid(unsafe_code)]
 
-mod allowance;
 mod backend;
 mod content;
 mod deadline;
 mod identity;
+mod memory;
 mod outcome;
 mod protocol;
 mod serve;

@@ -1,8 +1,9 @@
 //! What a session may ask, and when: the state machine of its channel. Pure: frames in, steps out. Whoever has taken over a
 //! session has its end of the channel, so nothing that comes from it is trusted, not even the order.
 
-use crate::allowance::Allowance;
-use crate::transaction::{Recipient, Transaction};
+use crate::memory::Memory;
+use crate::transaction::{Contents, Recipient, Transaction};
+use gatepost_policy::share::Origin;
 use gatepost_smtp::envelope::CloseReason;
 use gatepost_wire::session::Ask;
 use gatepost_wire::{Messages, WireError};
@@ -132,13 +133,15 @@ pub(crate) struct Protocol {
     transactions: u32,
     /// Since the last accepted message.
     fruitless: u32,
-    allowance: Allowance,
+    memory: Memory<Contents>,
+    origin: Origin,
 }
 
 impl Protocol {
-    /// For a new session, whose memory is taken from `allowance`.
-    pub(crate) fn new(allowance: Allowance) -> Self {
-        Self { state: State::Idle, transaction: None, dropped: None, transactions: 0, fruitless: 0, allowance }
+    /// For a new session of a client at `origin`, which takes from `memory`.
+    pub(crate) fn new(memory: Memory<Contents>, origin: Origin) -> Self {
+        let state = State::Idle;
+        Self { state, transaction: None, dropped: None, transactions: 0, fruitless: 0, memory, origin }
     }
 
     /// Reads one frame. An ask that is answered must be the last of its frame: the session has to wait.
@@ -165,10 +168,13 @@ impl Protocol {
         match (ask, &mut self.transaction) {
             (Ask::Mail(mail), slot) => {
                 self.transactions = self.transactions.saturating_add(1);
-                *slot = Some(Box::new(Transaction::new(self.transactions, &mail, self.allowance.share())?));
+                let part = self.memory.part(self.origin);
+                *slot = Some(Box::new(Transaction::new(self.transactions, &mail, part)?));
                 self.state = State::Envelope;
             }
             (Ask::Rcpt(rcpt), Some(transaction)) => return Ok(Step::Rcpt(transaction.recipient(&rcpt)?)),
+            // Our engine passes on what it has, never nothing.
+            (Ask::Content([]), _) => return Err(Violation::Field("content")),
             (Ask::Content(octets), Some(transaction)) => {
                 transaction.take(octets)?;
                 self.state = State::Content;
@@ -232,7 +238,9 @@ impl Protocol {
     /// The session is over: gives the transaction that was under way.
     pub(crate) fn close(&mut self) -> Option<Box<Transaction>> {
         self.state = State::Idle;
-        self.transaction.take()
+        let mut transaction = self.transaction.take();
+        transaction.iter_mut().for_each(|transaction| transaction.resume());
+        transaction
     }
 
     /// Transactions begun so far.
@@ -250,7 +258,7 @@ mod tests {
     fn p6_asks_in_vain_are_counted_until_a_message_is_accepted() {
         let reset = Frame::of(&Ask::Reset).unwrap();
         for accepted in [false, true] {
-            let mut protocol = Protocol::new(Allowance::new(1 << 20));
+            let mut protocol = Protocol::new(Memory::new(1 << 20), Origin::of([192, 0, 2, 1].into()));
             for _ in 0..FRUITLESS_MAX {
                 assert!(protocol.frame(reset.bytes()).is_ok());
             }

@@ -12,6 +12,7 @@ use crate::verdict;
 use gatepost_channel::ChannelError;
 use gatepost_policy::local_part;
 use gatepost_policy::relay::Judgement;
+use gatepost_policy::share::Origin;
 use gatepost_smtp::envelope::{CloseReason, Verdict};
 use gatepost_smtp::received::{Received, With};
 use gatepost_wire::link::Open;
@@ -61,7 +62,7 @@ struct Session {
 
 /// Serves one session until it ends or breaks the rules.
 pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) {
-    let protocol = Protocol::new(shared.allowance.share());
+    let protocol = Protocol::new(shared.memory.clone(), Origin::of(open.client.ip()));
     let mut session = Session { shared, open, end, protocol, connection: None, file: None, last: None, delivered: 0 };
     let ended = session.run().await;
     if let Some(connection) = session.connection.take() {
@@ -95,7 +96,8 @@ impl Session {
                 self.log_dropped(&dropped);
             }
             match step {
-                Step::Nothing => {}
+                // Whoever sends much that is not answered has one frame a turn, as the others have.
+                Step::Nothing => tokio::task::yield_now().await,
                 Step::Rcpt(recipient) => self.rcpt(recipient).await?,
                 Step::Spool => self.spool().await?,
                 Step::Commit { transaction, length } => self.commit(&transaction, length).await?,
@@ -107,6 +109,7 @@ impl Session {
     /// Waits for the next frame. A backend connection that is not used for too long meanwhile, or that somebody
     /// else needs, is closed.
     async fn step(&mut self) -> Result<Step, SessionError> {
+        self.protocol.transaction().map(Transaction::park);
         loop {
             match &mut self.connection {
                 None => self.end.readable().await?,
@@ -122,6 +125,7 @@ impl Session {
             }
             let mut inbox = self.shared.inbox.lock().unwrap_or_else(PoisonError::into_inner);
             if self.end.try_fill(&mut inbox)? {
+                self.protocol.transaction().map(Transaction::resume);
                 return Ok(self.protocol.frame(inbox.bytes())?);
             }
         }

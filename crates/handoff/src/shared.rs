@@ -1,8 +1,9 @@
 //! What all sessions share.
 
-use crate::allowance::{self, Allowance};
 use crate::backend::{Connections, Route, Timeouts};
+use crate::memory::{self, Memory};
 use crate::spool::Spool;
+use crate::transaction::Contents;
 use gatepost_channel::Inbox;
 use gatepost_policy::flood::{Flood, Line};
 use gatepost_policy::relay::{Relay, RelayTable};
@@ -37,10 +38,11 @@ pub(crate) struct Shared {
     recipients: u16,
     /// `Received` fields in a message; one with more is in a loop.
     pub(crate) hops: u32,
-    pub(crate) allowance: Allowance,
     /// Lines about clients whose sessions come to nothing.
     flood: Mutex<Flood>,
     begun: Instant,
+    /// For envelopes and inline content.
+    pub(crate) memory: Memory<Contents>,
     /// A frame is read and done with before the next, so one buffer serves all sessions.
     pub(crate) inbox: Mutex<Inbox>,
 }
@@ -67,9 +69,9 @@ impl Shared {
             message_size: slice.message_size,
             recipients: slice.recipients,
             hops: slice.hops,
-            allowance: Allowance::new(allowance::TOTAL),
             flood: Mutex::new(Flood::new()),
             begun: Instant::now(),
+            memory: Memory::new(memory::TOTAL),
             inbox: Mutex::new(Inbox::default()),
         })
     }

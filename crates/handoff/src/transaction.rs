@@ -1,6 +1,6 @@
 //! One transaction: the envelope, which is parsed again here (P4), and the content that came in messages.
 
-use crate::allowance::Allowance;
+use crate::memory::Part;
 use crate::protocol::{INLINE_MAX, Violation};
 use gatepost_policy::local_part;
 use gatepost_smtp::address::{Domain, ForwardPath, Mailbox, ReversePath};
@@ -34,15 +34,22 @@ pub(crate) struct Transaction {
     pub(crate) tls: Option<Tls>,
     reverse_path: ReversePath,
     parameters: MailParameters,
-    recipients: Vec<Recipient>,
+    contents: Contents,
     /// Recipients that were refused, by us or by the backend.
     pub(crate) refused: u32,
-    inline: Vec<u8>,
     /// The rest of the content is in the session's file.
     pub(crate) filed: bool,
-    /// The allowance had no room: a part of the content is missing, so it must not be sent.
+    /// There was no memory, or it was taken back: a part of the envelope or of the content is missing, so nothing of it must
+    /// be sent.
     short: bool,
-    allowance: Allowance,
+    memory: Part<Contents>,
+}
+
+/// What a transaction keeps in the memory that all share.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    recipients: Vec<Recipient>,
+    inline: Vec<u8>,
 }
 
 /// Octets that can stand in a parameter's value (RFC 5321 §4.1.2 esmtp-value), so never a blank or line end.
@@ -52,7 +59,7 @@ fn is_value(octets: &[u8], smtputf8: bool) -> bool {
 
 impl Transaction {
     /// Begins a transaction.
-    pub(crate) fn new(number: u32, mail: &Mail<'_>, mut allowance: Allowance) -> Result<Self, Violation> {
+    pub(crate) fn new(number: u32, mail: &Mail<'_>, mut memory: Part<Contents>) -> Result<Self, Violation> {
         if !mail.helo.iter().all(|b| matches!(b, b' '..=b'~')) {
             return Err(Violation::Field("helo"));
         }
@@ -61,19 +68,18 @@ impl Transaction {
         }
         let reverse_path = ReversePath::parse(mail.reverse_path, mail.parameters.smtputf8)
             .map_err(|_| Violation::Field("reverse-path"))?;
-        let short = !allowance.take(size_of::<Self>().saturating_add(mail.reverse_path.len()));
+        let short = !memory.take(size_of::<Self>().saturating_add(mail.reverse_path.len()));
         Ok(Self {
             number,
             helo: Helo { name: mail.helo.to_vec(), esmtp: mail.esmtp },
             tls: mail.tls,
             reverse_path,
             parameters: mail.parameters.owned(),
-            recipients: Vec::new(),
+            contents: Contents::default(),
             refused: 0,
-            inline: Vec::new(),
             filed: false,
             short,
-            allowance,
+            memory,
         })
     }
 
@@ -89,7 +95,7 @@ impl Transaction {
 
     /// Adds an accepted recipient.
     pub(crate) fn accept(&mut self, recipient: Recipient) {
-        self.recipients.push(recipient);
+        self.contents.recipients.push(recipient);
     }
 
     /// Makes room for one more recipient. False: there is none.
@@ -100,26 +106,50 @@ impl Transaction {
             .as_bytes()
             .len()
             .saturating_add(recipient.parameters.orcpt.as_deref().map_or(0, <[u8]>::len));
-        !self.short && self.allowance.take(octets.saturating_add(size_of::<Recipient>()))
+        // A list that grows has room for up to as many again.
+        !self.short && self.memory.take(octets.saturating_add(2 * size_of::<Recipient>()))
     }
 
     /// Takes content. Without room for it the transaction goes on and is refused at its end.
     pub(crate) fn take(&mut self, octets: &[u8]) -> Result<(), Violation> {
-        if self.inline.len().saturating_add(octets.len()) > INLINE_MAX as usize {
+        let inline = &mut self.contents.inline;
+        let length = inline.len().saturating_add(octets.len());
+        if length > INLINE_MAX as usize {
             return Err(Violation::InlineOverflow);
         }
-        self.short = self.short || !self.allowance.take(octets.len());
+        if length > inline.capacity() {
+            let room = length.max(inline.capacity().saturating_mul(2).min(INLINE_MAX as usize));
+            self.short = self.short || !self.memory.take(room.saturating_sub(inline.capacity()));
+            if !self.short {
+                inline.reserve_exact(room.saturating_sub(inline.len()));
+            }
+        }
         if self.short {
-            self.inline = Vec::new();
+            *inline = Vec::new();
         } else {
-            self.inline.extend_from_slice(octets);
+            inline.extend_from_slice(octets);
         }
         Ok(())
     }
 
+    /// The transaction waits for its client: see [`Part::park`].
+    pub(crate) fn park(&mut self) {
+        self.memory.park(std::mem::take(&mut self.contents));
+    }
+
+    /// The client goes on.
+    pub(crate) fn resume(&mut self) {
+        if self.memory.is_parked() {
+            match self.memory.resume() {
+                Some(contents) => self.contents = contents,
+                None => self.short = true,
+            }
+        }
+    }
+
     /// The content that came inline; `None` when there was no room for it.
     pub(crate) fn inline(&self) -> Option<&[u8]> {
-        if self.short { None } else { Some(&self.inline) }
+        if self.short { None } else { Some(&self.contents.inline) }
     }
 
     /// SMTPUTF8 was said with MAIL.
@@ -129,7 +159,7 @@ impl Transaction {
 
     /// Accepted recipients.
     pub(crate) fn recipients(&self) -> &[Recipient] {
-        &self.recipients
+        &self.contents.recipients
     }
 
     /// The reverse-path without its brackets.
@@ -156,7 +186,7 @@ impl Transaction {
     /// An extension that this envelope needs and the backend does not list. The client was offered what the backend listed
     /// then; another backend, or the same one after a restart, may list less.
     pub(crate) fn missing(&self, extensions: &Extensions) -> Option<&'static str> {
-        let dsn = self.parameters.needs_dsn() || self.recipients.iter().any(Recipient::needs_dsn);
+        let dsn = self.parameters.needs_dsn() || self.recipients().iter().any(Recipient::needs_dsn);
         if self.smtputf8() && !extensions.smtputf8 {
             Some("SMTPUTF8")
         } else if self.parameters.body == Body::EightBit && !extensions.eight_bit {

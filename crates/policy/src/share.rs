@@ -86,7 +86,9 @@ pub struct Shares<K> {
     capacity: u64,
     waiting_max: usize,
     /// See [`Shares::of_what_is_spare`].
-    spare: bool,
+    spare: Option<u64>,
+    /// The latest time that was given.
+    now: u64,
     entries: BTreeMap<K, Entry>,
     /// Firm holdings: those that have not been told to end.
     held: Tree<K>,
@@ -105,7 +107,8 @@ impl<K: Ord + Copy> Shares<K> {
         Self {
             capacity,
             waiting_max,
-            spare: false,
+            spare: None,
+            now: 0,
             entries: BTreeMap::new(),
             held: Tree::new(),
             waiting: Tree::new(),
@@ -116,16 +119,23 @@ impl<K: Ord + Copy> Shares<K> {
     }
 
     /// The same for a resource whose reclaimable holdings are of no use to their holders at the moment, and are cheap to get
-    /// anew. Then units are also taken back for a network that would hold more afterwards than the one that gives, as long
-    /// as it does not hold more before, and within one address.
+    /// anew. Once a holding has not moved for `age`, its units are also taken back for a network that would hold more
+    /// afterwards than the one that gives, as long as it does not hold more before, and within one address.
     #[must_use]
-    pub fn of_what_is_spare(self) -> Self {
-        Self { spare: true, ..self }
+    pub fn of_what_is_spare(self, age: u64) -> Self {
+        Self { spare: Some(age), ..self }
+    }
+
+    /// It is `now`: takes back what has become spare since.
+    pub fn look(&mut self, now: u64) {
+        self.now = self.now.max(now);
+        self.rebalance();
     }
 
     /// Asks for `amount` units for a client at `origin`. `id` must not be in use; `now` is any clock that does not go
     /// back. What is granted counts as having moved at `now`, and is reclaimable until [`Shares::hold`] says otherwise.
     pub fn claim(&mut self, id: K, origin: Origin, amount: u64, patience: Patience, now: u64) -> Answer {
+        self.now = self.now.max(now);
         if self.entries.contains_key(&id) || amount > self.capacity {
             return Answer::Refused;
         }
@@ -154,6 +164,7 @@ impl<K: Ord + Copy> Shares<K> {
 
     /// The holding made progress at `now`: among those of its address it is now the last to be taken back.
     pub fn moved(&mut self, id: K, now: u64) {
+        self.now = self.now.max(now);
         self.update(id, |_, moved| *moved = now);
     }
 
@@ -167,6 +178,7 @@ impl<K: Ord + Copy> Shares<K> {
 
     /// The holding has ended, or the claim no longer waits.
     pub fn release(&mut self, id: K, now: u64) {
+        self.now = self.now.max(now);
         self.leave(id);
         self.grant(now);
         self.rebalance();
@@ -294,20 +306,26 @@ impl<K: Ord + Copy> Shares<K> {
     fn victim(&self, origin: Origin, amount: u64, promised: &Promised<K>) -> Option<K> {
         let mut parent = None;
         let mut own = true;
+        let mut lighter = true;
         for network in origin.path() {
             let heaviest = self.held.heaviest(parent)?;
             if own && heaviest != network {
                 let (ours, theirs) = (self.weight(network, promised), self.held.weight(heaviest));
-                let less = if self.spare { ours <= theirs } else { ours.saturating_add(amount) < theirs };
-                if !less {
+                lighter = ours.saturating_add(amount) < theirs;
+                if !lighter && (self.spare.is_none() || ours > theirs) {
                     return None;
                 }
                 own = false;
             }
             parent = Some(heaviest);
         }
-        // The heaviest address is the client's own: it takes nothing from itself.
-        if own && !self.spare { None } else { self.held.slowest(parent?) }
+        let slowest = self.held.slowest(parent?)?;
+        // From the client's own address and from equals only what is spare.
+        if own || !lighter {
+            let State::Held { moved, .. } = self.entries.get(&slowest)?.state else { return None };
+            self.spare.filter(|age| moved.saturating_add(*age) <= self.now)?;
+        }
+        Some(slowest)
     }
 
     fn weight(&self, network: Network, promised: &Promised<K>) -> u64 {

@@ -301,17 +301,19 @@ fn p13_what_is_spare_is_taken_back_between_equals_and_within_an_address() {
         for spare in [false, true] {
             let mut shares = Shares::new(2, 1);
             if spare {
-                shares = shares.of_what_is_spare();
+                shares = shares.of_what_is_spare(10);
             }
             for (id, ip) in (1..).zip(held) {
                 assert_eq!(shares.claim(id, origin(ip), 1, Patience::Queue, id), Answer::Granted);
             }
             assert_eq!(shares.claim(9, origin(waits), 1, Patience::Queue, 9), Answer::Waiting);
+            assert_eq!(shares.poll(), None, "nothing is spare yet");
+            shares.look(12);
             assert_eq!(shares.poll(), expected.filter(|_| spare).map(Action::Reclaim), "{held:?} {waits}");
         }
     }
     // One network has all but one in use: it does not get the one that a lighter network has parked.
-    let mut shares = Shares::new(3, 1).of_what_is_spare();
+    let mut shares = Shares::new(3, 1).of_what_is_spare(0);
     for (id, ip) in [(1, "10.0.0.1"), (2, "10.0.0.2"), (3, "10.1.0.1")] {
         shares.claim(id, origin(ip), 1, Patience::Queue, id);
         shares.hold(id, id == 3);

@@ -95,6 +95,9 @@ tagged! {
     }
 }
 
+/// Most connections to all backends at once: each may cost handoff a megabyte, and its RLIMIT_DATA has room for so many.
+pub const CONNECTIONS_MAX: u32 = 150;
+
 foreign! { KeyholderSlice { keys: Vec<Vec<u8>>, client_keys: Vec<Vec<u8>>, } }
 
 /// The leniencies that are on or off, in the order of their names, then the two for a bare LF.
@@ -231,7 +234,7 @@ fields! {
         pub relay_proof: bool,
         /// Wait for its answer to the end of content, seconds.
         pub reply_timeout: u32,
-        /// Connections to all backends at once.
+        /// Connections to all backends at once, [`CONNECTIONS_MAX`] at most.
         pub connections: u32,
         /// Largest message, octets.
         pub message_size: u64,

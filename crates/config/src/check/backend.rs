@@ -9,7 +9,7 @@ use crate::fault::{Page, Wrong};
 use crate::profile::{IDENTITIES, Profile, identity_name};
 use crate::section::{self, Section, plain};
 use crate::value;
-use gatepost_wire::slice::{Identity, TlsMode};
+use gatepost_wire::slice::{CONNECTIONS_MAX, Identity, TlsMode};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 use toml::Spanned;
@@ -35,8 +35,8 @@ pub(super) const KEYS: &[&str] = &[
 
 /// A client gives up after ten minutes (RFC 5321 §4.5.3.2.6) and sends again what was taken.
 const REPLY_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(599);
-/// Without any there would be no mail; each costs descriptors.
-const CONNECTIONS: RangeInclusive<u32> = 1..=10_000;
+/// Without any there would be no mail.
+const CONNECTIONS: RangeInclusive<u32> = 1..=CONNECTIONS_MAX;
 /// The qmail home unless given.
 const QMAIL_HOME: &str = "/var/qmail";
 

@@ -13,8 +13,9 @@ pub(crate) const GOOD_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Lets every address of 10/8 and of 2001:db8:a000::/36 be a client's.
 pub(crate) fn open_networks(host: &Host) {
-    host.shell("ip route add local 10.0.0.0/8 dev lo && ip -6 route add local 2001:db8:a000::/36 dev lo")
-        .expect_ok("ip");
+    // A route makes an IPv4 address one of ours; for IPv6 binding to one needs leave as well.
+    let routes = "ip route add local 10.0.0.0/8 dev lo && ip -6 route add local 2001:db8:a000::/36 dev lo";
+    host.shell(&format!("{routes} && echo 1 > /proc/sys/net/ipv6/ip_nonlocal_bind")).expect_ok("ip");
 }
 
 /// IPv4 address `n` of block `block`: 10.block.0.0/16.

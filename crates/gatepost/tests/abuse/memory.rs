@@ -2,10 +2,44 @@
 
 use crate::crowd::{Attacker, good_mail, open_networks, v4, v6};
 use crate::gate::{Gate, config, rogue};
-use gatepost_testkit::host;
-use gatepost_testkit::rogue::Speaks;
+use gatepost_testkit::rogue::{Deed, Speaks, Stage};
+use gatepost_testkit::{facts, host};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
 
 const MORE: &str = "[limits]\nsessions_per_address = 40";
+
+/// The most that VmData of a process was, measured all the time.
+struct Watch {
+    pid: u32,
+    most: Arc<AtomicU64>,
+}
+
+impl Watch {
+    fn start(pid: u32) -> Self {
+        let most = Arc::new(AtomicU64::new(0));
+        let weak = Arc::downgrade(&most);
+        thread::spawn(move || {
+            while let Some(most) = weak.upgrade() {
+                let now =
+                    facts::status(pid).get("VmData").and_then(|text| text.split_whitespace().next()?.parse().ok());
+                most.fetch_max(now.unwrap_or(0), Ordering::Relaxed);
+                thread::sleep(Duration::from_millis(5));
+            }
+        });
+        Self { pid, most }
+    }
+
+    /// P6: it never came near RLIMIT_DATA.
+    fn assert_below_the_limit(&self) {
+        let (limit, _) = facts::limit(self.pid, "Max data size").expect("the process is still there");
+        let (limit, most) = (limit.parse::<u64>().unwrap() / 1024, self.most.load(Ordering::Relaxed));
+        println!("VmData of handoff: {most} KiB at most, of {limit}");
+        assert!(most > 0 && most < limit * 9 / 10, "VmData of handoff was {most} KiB, RLIMIT_DATA is {limit}");
+    }
+}
 
 /// Row 3: accepted recipients by the thousand, and then silence: everybody else heard 452.
 #[test]
@@ -13,22 +47,28 @@ fn p13_long_envelopes_do_not_take_the_memory_away() {
     let Some(host) = host::for_test("p13_long_envelopes_do_not_take_the_memory_away", &["openssl"]) else { return };
     open_networks(&host);
     let (mta, backend) = rogue(&host, Speaks::Smtp);
+    mta.offer(&["PIPELINING", "DSN", "XCLIENT ADDR PORT PROTO HELO NAME"]);
     let gate = Gate::start(&host, &config(&backend, MORE));
-    let name = "a".repeat(60);
+    let watch = Watch::start(gate.roles()["gp-handoff"]);
+    let (name, original) = ("a".repeat(50), "b".repeat(470));
     let mut recipients = String::new();
     for n in 0..1000 {
-        recipients.push_str(&format!("RCPT TO:<{n}.{name}@{name}.{name}.{name}.ok.test>\r\n"));
+        let orcpt = format!("ORCPT=rfc822;{n}.{original}");
+        recipients.push_str(&format!("RCPT TO:<{n}.{name}@{name}.{name}.{name}.ok.test> {orcpt}\r\n"));
     }
-    let mut attackers: Vec<Attacker> = (0..186).filter_map(|n| Attacker::connect(&host, v4(1, n % 10))).collect();
+    let mut attackers: Vec<Attacker> = (0..93).filter_map(|n| Attacker::connect(&host, v4(1, n % 5))).collect();
+    let mut taken = 0;
     for attacker in &mut attackers {
         attacker.send(b"EHLO a.test\r\nMAIL FROM:<a@a.test>\r\n");
         attacker.send(recipients.as_bytes());
-        attacker.replies(1003);
+        taken += attacker.replies(1003).iter().filter(|reply| reply.starts_with("250 2.1.5")).count();
     }
+    assert!(taken > 10_000, "the attack is none: only {taken} recipients were accepted");
     for n in 0..5 {
         good_mail(&host, v4(200, n), "alice@ok.test").unwrap();
     }
     assert_eq!(mta.count(), 5);
+    watch.assert_below_the_limit();
     gate.stop();
 }
 
@@ -42,13 +82,15 @@ fn p13_unfinished_content_does_not_take_the_memory_away() {
     let (mta, backend) = rogue(&host, Speaks::Smtp);
     let gate = Gate::start(&host, &config(&backend, MORE));
     let line = format!("{}\r\n", "x".repeat(130));
-    let content = line.repeat(132 * 1024 / line.len());
-    let mut attackers: Vec<Attacker> = (0..900).filter_map(|n| Attacker::connect(&host, v6(n))).collect();
+    let content = line.repeat(131_000 / line.len());
+    let mut attackers: Vec<Attacker> = (0..700).filter_map(|n| Attacker::connect(&host, v6(n))).collect();
+    let mut begun = 0;
     for attacker in &mut attackers {
         attacker.send(b"EHLO a.test\r\nMAIL FROM:<a@a.test>\r\nRCPT TO:<alice@ok.test>\r\nDATA\r\n");
-        attacker.replies(5);
+        begun += usize::from(attacker.replies(5).iter().any(|reply| reply.starts_with("354")));
         attacker.send(content.as_bytes());
     }
+    assert!(begun > 540, "the attack is none: only {begun} began content");
     for n in 0..5 {
         good_mail(&host, v4(200, n), "alice@ok.test").unwrap();
     }
@@ -64,6 +106,7 @@ fn p13_deliveries_at_once_do_not_end_handoff() {
     let (mta, backend) = rogue(&host, Speaks::Smtp);
     let gate = Gate::start(&host, &config(&backend, MORE));
     let handoff = gate.roles()["gp-handoff"];
+    let watch = Watch::start(handoff);
     let line = format!("{}\r\n", "x".repeat(130));
     let content = line.repeat(120 * 1024 / line.len());
     let mut attackers: Vec<Attacker> = (0..800).filter_map(|n| Attacker::connect(&host, v6(n))).collect();
@@ -78,8 +121,26 @@ fn p13_deliveries_at_once_do_not_end_handoff() {
     good_mail(&host, v4(200, 1), "alice@ok.test").unwrap();
     let heard: Vec<String> = attackers.iter_mut().flat_map(|attacker| attacker.replies(1)).collect();
     let taken = heard.iter().filter(|reply| reply.starts_with("250")).count();
+    assert!(heard.len() > 700, "the attack is none: only {} were answered", heard.len());
     assert!(heard.iter().all(|reply| reply.starts_with('2') || reply.starts_with('4')), "{heard:?}");
     assert_eq!(mta.count(), taken + 1, "each 250 is a message, and no other is one");
+    drop(attackers);
+    // The same behind a backend that takes content and then says nothing.
+    mta.misbehave(Stage::End, Deed::Hang);
+    let mut attackers: Vec<Attacker> = (0..500).filter_map(|n| Attacker::connect(&host, v6(n))).collect();
+    for attacker in &mut attackers {
+        attacker.send(b"EHLO a.test\r\nMAIL FROM:<a@a.test>\r\nRCPT TO:<alice@ok.test>\r\nDATA\r\n");
+        attacker.replies(5);
+        attacker.send(content.as_bytes());
+    }
+    for attacker in &mut attackers {
+        attacker.send(b".\r\n");
+    }
+    let heard: Vec<String> = attackers.iter_mut().flat_map(|attacker| attacker.replies(1)).collect();
+    assert!(heard.iter().all(|reply| reply.starts_with('4') && !reply.starts_with("421")), "{heard:?}");
+    mta.behave();
+    good_mail(&host, v4(200, 2), "alice@ok.test").unwrap();
     assert_eq!(gate.roles()["gp-handoff"], handoff, "it is the same process still");
+    watch.assert_below_the_limit();
     gate.stop();
 }

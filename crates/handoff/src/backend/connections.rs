@@ -16,10 +16,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// Claims that wait at once: beyond, the last of the network that waits for most is refused.
 const WAITING_MAX: usize = 1000;
+/// A connection that its session has not used for so long goes to whoever waits, unless his network has more already. Sooner,
+/// and sessions that are busy would take it from each other with each command, and send their envelopes again each time.
+const SPARE: Duration = Duration::from_millis(250);
 
 /// All connections that there may be.
 #[derive(Debug)]
@@ -61,7 +64,7 @@ pub(crate) struct Share {
 impl Connections {
     /// `most` at once; nobody waits for one longer than `wait`.
     pub(crate) fn new(most: u32, wait: Duration) -> Arc<Self> {
-        let shares = Shares::new(most.into(), WAITING_MAX).of_what_is_spare();
+        let shares = Shares::new(most.into(), WAITING_MAX).of_what_is_spare(milliseconds(SPARE));
         let state = State { shares, claims: BTreeMap::new(), last: 0 };
         Arc::new(Self { begun: Instant::now(), wait, state: Mutex::new(state) })
     }
@@ -77,7 +80,9 @@ impl Connections {
             let wait = until.min(later(self.wait));
             let told = async {
                 while share.claim.word() == WAITING {
-                    share.claim.told.notified().await;
+                    if timeout(SPARE, share.claim.told.notified()).await.is_err() {
+                        self.look();
+                    }
                 }
             };
             // Without a grant in time the share is dropped, and with it the claim.
@@ -105,14 +110,25 @@ impl Connections {
         (Share { connections: self.clone(), id, claim }, answer)
     }
 
+    /// Takes back what has become spare.
+    fn look(&self) {
+        let mut state = self.lock();
+        state.shares.look(self.now());
+        state.carry_out();
+    }
+
     /// Milliseconds since the start.
     fn now(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+        milliseconds(self.begun.elapsed())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl State {

@@ -1,7 +1,9 @@
 //! What is scarce is shared by network (issue 9).
 
 use super::*;
+use crate::memory::Memory;
 use gatepost_testkit::rogue::{Deed, Stage};
+use gatepost_wire::session::CONTENT_MAX;
 
 /// A session of a client at `ip`.
 async fn session(shared: &Arc<Shared>, ip: &str) -> Session {
@@ -67,4 +69,52 @@ fn p13_an_idle_connection_counts_and_goes_to_the_next_session() {
         }
     });
     assert_eq!((mta.connections(), mta.count()), (1, 3));
+}
+
+/// Row 3: one network fills the memory with unfinished content; a small message of another has room, and a transaction of the
+/// first network is told to come again.
+#[test]
+fn p13_unfinished_content_of_one_network_leaves_room_for_others() {
+    let scene = Scene::new();
+    let mta = scene.mta();
+    play(async {
+        let mut shared = Arc::into_inner(scene.shared()).unwrap();
+        shared.memory = Memory::new(256 << 10);
+        let shared = Arc::new(shared);
+        let mut attackers = Vec::new();
+        for number in 0..20 {
+            let mut attacker = session(&shared, &format!("192.0.2.{number}")).await;
+            if attacker.mail_and("one@ok.test").await.code == 250 {
+                attacker.say(&[Ask::Content(&[b'x'; CONTENT_MAX])]);
+                attackers.push(attacker);
+            }
+        }
+        for number in 0..3 {
+            let mut good = session(&shared, &format!("198.51.100.{number}")).await;
+            assert_eq!(good.mail_and("two@ok.test").await.code, 250);
+            assert_eq!(good.send(LETTER).await.code, 250);
+            good.bye().await;
+        }
+        let mut codes = Vec::new();
+        for attacker in &mut attackers {
+            codes.push(attacker.ask(&[Ask::Commit { length: CONTENT_MAX as u64 }]).await.code);
+        }
+        assert!(codes.contains(&452), "{codes:?}");
+        assert!(codes.iter().all(|code| [250, 452].contains(code)), "{codes:?}");
+    });
+    assert!(mta.count() > 3);
+}
+
+/// Row 15: messages without an octet kept handoff busy and cost the session nothing.
+#[test]
+fn issue_9_content_without_an_octet_ends_the_session() {
+    let scene = Scene::new();
+    let _mta = scene.mta();
+    play(async {
+        let shared = scene.shared();
+        let mut owned = session(&shared, "192.0.2.9").await;
+        assert_eq!(owned.mail_and("one@ok.test").await.code, 250);
+        owned.say(&[Ask::Content(b"")]);
+        assert!(owned.is_dropped().await);
+    });
 }

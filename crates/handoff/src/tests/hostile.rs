@@ -222,7 +222,7 @@ fn p6_memory_over_all_sessions_is_bounded_and_the_rest_is_told_to_come_back() {
     let mta = scene.mta();
     play(async {
         let mut shared = Arc::into_inner(scene.shared()).unwrap();
-        shared.allowance = crate::allowance::Allowance::new(u64::from(INLINE_MAX));
+        shared.memory = crate::memory::Memory::new(u64::from(INLINE_MAX));
         let shared = Arc::new(shared);
         let piece = vec![b'x'; CONTENT_MAX];
         let mut full = Session::begin(&shared).await;

@@ -200,7 +200,11 @@ impl Session {
     }
 
     async fn send(&mut self, content: &[u8]) -> Verdict {
-        self.ask(&[Ask::Content(content), Ask::Commit { length: content.len() as u64 }]).await
+        let commit = Ask::Commit { length: content.len() as u64 };
+        if content.is_empty() {
+            return self.ask(&[commit]).await;
+        }
+        self.ask(&[Ask::Content(content), commit]).await
     }
 
     /// Sends content through the session's file, the first octets inline.

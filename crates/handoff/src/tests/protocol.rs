@@ -1,8 +1,9 @@
 //! The state machine alone: whatever comes, in whatever order, it does not panic and commits only recipients that were accepted.
 
 use super::*;
-use crate::allowance::Allowance;
+use crate::memory::Memory;
 use crate::protocol::{Protocol, Step};
+use gatepost_policy::share::Origin;
 use gatepost_wire::Frame;
 use proptest::prelude::*;
 
@@ -23,7 +24,7 @@ fn ask(number: u8) -> Ask<'static> {
 proptest! {
     #[test]
     fn p4_only_what_was_accepted_is_ever_committed(frames in prop::collection::vec((prop::collection::vec(0u8..8, 1..4), any::<bool>()), 0..20)) {
-        let mut protocol = Protocol::new(Allowance::new(1 << 20));
+        let mut protocol = Protocol::new(Memory::new(1 << 20), Origin::of([192, 0, 2, 1].into()));
         let mut accepted = 0;
         for (asks, good) in frames {
             let mut frame = Frame::default();
@@ -53,7 +54,7 @@ proptest! {
 
     #[test]
     fn frames_of_any_octets_do_no_more_than_end_the_session(frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..8)) {
-        let mut protocol = Protocol::new(Allowance::new(1 << 20));
+        let mut protocol = Protocol::new(Memory::new(1 << 20), Origin::of([192, 0, 2, 1].into()));
         for mut frame in frames {
             if let Some(version) = frame.first_mut() {
                 *version = gatepost_wire::VERSION;
