@@ -54,20 +54,23 @@ fn p13_long_envelopes_do_not_take_the_memory_away() {
     let mut recipients = String::new();
     for n in 0..1000 {
         let orcpt = format!("ORCPT=rfc822;{n}.{original}");
-        recipients.push_str(&format!("RCPT TO:<{n}.{name}@{name}.{name}.{name}.ok.test> {orcpt}\r\n"));
+        recipients.push_str(&format!("RCPT TO:<{n}.{name}@ok.test> {orcpt}\r\n"));
     }
     let mut attackers: Vec<Attacker> = (0..93).filter_map(|n| Attacker::connect(&host, v4(1, n % 5))).collect();
-    let mut taken = 0;
+    let (mut taken, mut last) = (0, None);
     for attacker in &mut attackers {
         attacker.send(b"EHLO a.test\r\nMAIL FROM:<a@a.test>\r\n");
         attacker.send(recipients.as_bytes());
-        taken += attacker.replies(1003).iter().filter(|reply| reply.starts_with("250 2.1.5")).count();
+        let replies = attacker.replies(1003);
+        taken += replies.iter().filter(|reply| reply.starts_with("250 2.1.5")).count();
+        last = replies.last().cloned();
     }
-    assert!(taken > 10_000, "the attack is none: only {taken} recipients were accepted");
+    assert!(taken > 10_000, "the attack is none: only {taken} recipients were accepted, and at last {last:?}");
     for n in 0..5 {
         good_mail(&host, v4(200, n), "alice@ok.test").unwrap();
     }
     assert_eq!(mta.count(), 5);
+    drop(attackers);
     watch.assert_below_the_limit();
     gate.stop();
 }
@@ -95,6 +98,7 @@ fn p13_unfinished_content_does_not_take_the_memory_away() {
         good_mail(&host, v4(200, n), "alice@ok.test").unwrap();
     }
     assert_eq!(mta.count(), 5);
+    drop(attackers);
     gate.stop();
 }
 
