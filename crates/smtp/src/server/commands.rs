@@ -1,6 +1,6 @@
 //! Commands: what each verb does to the session.
 
-use super::parameters::{self, Terms, is_blank};
+use super::parameters::{self, Terms};
 use super::transaction::Transaction;
 use super::{Engine, Event, State, Step};
 use crate::address::{Domain, Rules};
@@ -12,6 +12,14 @@ use crate::verbs::{self, Argument, Verb};
 /// Every sender may send this many recipients, so a larger RCPTMAX is not stated, RFC 5321 §4.5.3.1.8.
 const RCPTMAX_COMMON: u16 = 100;
 
+/// The line without blanks at its end, and without white space at its start where that is accepted.
+fn trim_blanks(mut line: &[u8], leading: bool) -> &[u8] {
+    while let [rest @ .., b' ' | b'\t'] = line {
+        line = rest;
+    }
+    if leading && line.first().is_some_and(u8::is_ascii_whitespace) { line.trim_ascii_start() } else { line }
+}
+
 impl Engine {
     /// Carries out one command line, given without its CRLF. `more`: input follows it.
     pub(super) fn command<'i>(&mut self, line: &[u8], more: bool) -> Step<'i> {
@@ -20,15 +28,17 @@ impl Engine {
             return self.close(replies::BARE_IN_LINE, CloseReason::Abuse);
         }
         let leniency = &self.settings.leniency;
-        let end = line.iter().rposition(|octet| !is_blank(octet)).map_or(0, |last| last.saturating_add(1));
-        let (line, _) = split(line, end);
-        let line = if leniency.leading_spaces { line.trim_ascii_start() } else { line };
-        if line.is_empty() || line.iter().any(|&octet| octet.is_ascii_control() && !(octet == b'\t' && leniency.tabs)) {
+        let line = trim_blanks(line, leniency.leading_spaces);
+        // Nearly every line has no control at all, which is seen without a branch for each octet.
+        let controls = line.iter().fold(false, |any, octet| any | octet.is_ascii_control());
+        let clean = |octet: &u8| !octet.is_ascii_control() || *octet == b'\t' && leniency.tabs;
+        if line.is_empty() || controls && !line.iter().all(clean) {
             return self.refuse(replies::BAD_LINE);
         }
-        let (word, argument) = split(line, line.iter().position(is_blank).unwrap_or(line.len()));
+        let (word, argument) = split(line, memchr::memchr2(b' ', b'\t', line).unwrap_or(line.len()));
         let argument = argument.get(1..).unwrap_or_default();
-        let argument = if leniency.extra_spaces { argument.trim_ascii_start() } else { argument };
+        let spaced = leniency.extra_spaces && argument.first().is_some_and(u8::is_ascii_whitespace);
+        let argument = if spaced { argument.trim_ascii_start() } else { argument };
         let Some(row) = verbs::find(word) else {
             // A header line: HTTP from a browser, or content after a refused DATA.
             return if word.ends_with(b":") {

@@ -114,7 +114,8 @@ pub(super) fn is_blank(octet: &u8) -> bool {
 /// Splits `FROM:<path> parameters`, where `word` is `FROM`, into path and parameters.
 fn path<'l>(argument: &'l [u8], word: &[u8], bad: Reply, terms: &Terms<'_>) -> Result<(&'l [u8], &'l [u8]), Reply> {
     let leniency = terms.leniency;
-    let trimmed = |text: &'l [u8]| if leniency.extra_spaces { text.trim_ascii_start() } else { text };
+    let spaced = |text: &[u8]| leniency.extra_spaces && text.first().is_some_and(u8::is_ascii_whitespace);
+    let trimmed = |text: &'l [u8]| if spaced(text) { text.trim_ascii_start() } else { text };
     let (first, text) = split(argument, word.len());
     if !first.eq_ignore_ascii_case(word) {
         return Err(replies::BAD_ARGUMENT);
@@ -122,7 +123,9 @@ fn path<'l>(argument: &'l [u8], word: &[u8], bad: Reply, terms: &Terms<'_>) -> R
     let text = trimmed(trimmed(text).strip_prefix(b":").ok_or(replies::BAD_ARGUMENT)?);
     let (path, rest) = if text.first() == Some(&b'<') {
         let (path, rest) = split_brackets(text).ok_or(bad)?;
-        (if leniency.spaces_in_brackets { path.trim_ascii() } else { path }, rest)
+        let spaced = leniency.spaces_in_brackets
+            && [path.first(), path.last()].into_iter().flatten().any(u8::is_ascii_whitespace);
+        (if spaced { path.trim_ascii() } else { path }, rest)
     } else if leniency.no_brackets && !text.is_empty() {
         split(text, text.iter().position(is_blank).unwrap_or(text.len()))
     } else {

@@ -11,6 +11,7 @@ use gatepost_testkit::{facts, wait};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) const DIRECTORY: &str = "/var/lib/escape-room";
@@ -92,11 +93,18 @@ impl Room {
         });
     }
 
-    /// Kills that role and waits until a new one is linked with everybody and serves.
-    pub(crate) fn replace(&mut self, role: &str) {
-        let pid = self.roles().into_iter().find(|(name, _)| name == role).map(|(_, pid)| pid).expect("the role");
-        assert!(gatepost_testkit::run::signal(pid, "KILL"));
-        self.wait_said("serves again");
+    /// Kills the observer and waits until each of `roles` logs to the new one.
+    pub(crate) fn replace_observer(&self, roles: &[&str]) {
+        let logs = || -> Vec<Option<PathBuf>> {
+            let pid = |role: &&str| self.roles().into_iter().find(|(name, _)| name == role).map(|(_, pid)| pid);
+            roles.iter().map(|role| std::fs::read_link(format!("/proc/{}/fd/2", pid(role)?)).ok()).collect()
+        };
+        let before = logs();
+        let observer = self.roles().into_iter().find(|(name, _)| name == "gp-observer").expect("an observer").1;
+        assert!(gatepost_testkit::run::signal(observer, "KILL"));
+        wait::holds("another log for each role", wait::SOON, || {
+            logs().iter().zip(&before).all(|(now, before)| now.is_some() && now != before)
+        });
     }
 
     /// Waits until gatepost has written this to its log.
