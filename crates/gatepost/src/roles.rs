@@ -13,6 +13,7 @@ fn life(role: Role) -> fn(Unjailed) -> Result<(), RoleError> {
         Role::Nursery => gatepost_session::run_nursery,
         Role::Keyholder => gatepost_keyholder::run,
         Role::Handoff => gatepost_handoff::run,
+        Role::Dialer => gatepost_dialer::run,
         Role::Receiver => gatepost_receiver::run,
         Role::Queue => gatepost_queue::run,
         Role::Observer => gatepost_observer::run,

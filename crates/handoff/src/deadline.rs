@@ -41,6 +41,11 @@ impl Deadline {
         self.sleep.as_mut().reset(later(wait).min(self.limit));
     }
 
+    /// How long it is until then.
+    pub(crate) fn left(&self) -> Duration {
+        self.sleep.deadline().saturating_duration_since(Instant::now())
+    }
+
     /// Sets deadline and limit to `wait` from now.
     pub(crate) fn park(&mut self, wait: Duration) {
         self.limit = later(wait);

@@ -29,7 +29,7 @@ enum Event {
     Slow,
     /// A new session, or the end of a link.
     Opened(ListenerEnd, Result<(Open, OwnedFd), ChannelError>),
-    /// The queue role is gone, or is linked anew.
+    /// The queue role or the dialer is gone, or is linked anew.
     Unlinked,
     /// A session is over.
     Ended,
@@ -81,6 +81,13 @@ impl Handoff {
                 let unexpected = || RoleError::Peer(Role::Queue, "linked, but the backend is no queue program".into());
                 let queue = self.shared.route.queue().ok_or_else(unexpected)?;
                 let answers = queue.link(fd).map_err(watching)?;
+                self.events.spawn(async move {
+                    answers.await;
+                    Event::Unlinked
+                });
+            }
+            Step::Link(Role::Dialer, fd) => {
+                let answers = self.shared.dialer.link(fd).map_err(watching)?;
                 self.events.spawn(async move {
                     answers.await;
                     Event::Unlinked

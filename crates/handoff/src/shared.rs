@@ -1,6 +1,6 @@
 //! What all sessions share.
 
-use crate::backend::{Connections, Route, Timeouts};
+use crate::backend::{Connections, Dialer, Route, Timeouts};
 use crate::memory::{self, Memory};
 use crate::spool::Spool;
 use crate::transaction::Contents;
@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) route: Route,
     /// Connections to the backends of the route.
     pub(crate) connections: Arc<Connections>,
+    /// Who makes the route's connections.
+    pub(crate) dialer: Arc<Dialer>,
     /// Where the channel to the keyholder is, which has the key of our certificate for backends.
     pub(crate) signer: Signer,
     pub(crate) spool: Spool,
@@ -58,12 +60,15 @@ impl Shared {
             clients: slice.clients.clone(),
             any_domain: slice.any_domain,
         };
+        let dialer = Arc::default();
         let signer = Signer::waiting(SIGNATURE_WAIT);
         Ok(Self {
             hostname: slice.hostname.clone(),
             relay,
-            route: Route::new(slice, timeouts, &signer).map_err(RoleError::given("TLS towards the backend"))?,
+            route: Route::new(slice, timeouts, &signer, &dialer)
+                .map_err(RoleError::given("TLS towards the backend"))?,
             connections: Connections::new(slice.connections, timeouts.queue),
+            dialer,
             signer,
             spool: Spool::new(&slice.spool),
             message_size: slice.message_size,

@@ -22,6 +22,10 @@ const fn call(name: &'static str, when: When, reason: &'static str) -> Call {
 
 /// MSG_NOSIGNAL and no other flag: MSG_FASTOPEN would be a connect(2) that landlock does not see.
 const NO_SIGNAL: u64 = 0x4000;
+/// MSG_DONTWAIT: the dialer could make a connection blocking again.
+const NO_WAIT: u64 = 0x40;
+/// Both.
+const NO_SIGNAL_NO_WAIT: u64 = NO_SIGNAL | NO_WAIT;
 /// SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK.
 const STREAM: u64 = 0x8_0801;
 
@@ -106,8 +110,8 @@ pub const FORK: &[Call] = &[
     call("seccomp", Always, "the session's own filter: it can only forbid more"),
 ];
 
-/// The backend.
-pub const BACKEND: &[Call] = &[
+/// Connecting to the backend.
+pub const DIAL: &[Call] = &[
     // Streams only: landlock says where TCP may go, and nothing would say so of UDP.
     call("socket", Args(&[(0, 1), (1, STREAM)]), "a connection to the backend's socket"),
     call("socket", Args(&[(0, 2), (1, STREAM)]), "a connection to the backend by IPv4; landlock says where to"),
@@ -115,8 +119,12 @@ pub const BACKEND: &[Call] = &[
     call("connect", Always, "the same"),
     call("getsockopt", Args(&[(1, 1), (2, 4)]), "SO_ERROR: did the connection come to be"),
     call("setsockopt", Args(&[(1, 6), (2, 1)]), "TCP_NODELAY"),
-    call("sendto", Args(&[(3, NO_SIGNAL)]), "commands and content"),
-    call("recvfrom", Always, "replies"),
+];
+
+/// The dialogue with the backend, on a connection that the dialer has made.
+pub const BACKEND: &[Call] = &[
+    call("sendto", Args(&[(3, NO_SIGNAL_NO_WAIT)]), "commands and content"),
+    call("recvfrom", Args(&[(3, NO_WAIT)]), "replies"),
     call(
         "shutdown",
         Args(&[(1, 1)]),

@@ -1,6 +1,6 @@
 //! The profiles: what each role may do, as one table.
 
-use crate::calls::{ACCEPT, BACKEND, BASE, Call, EPOLL, FORK, MAILDIR, RELINK, SPOOL, TALK, WAIT};
+use crate::calls::{ACCEPT, BACKEND, BASE, Call, DIAL, EPOLL, FORK, MAILDIR, RELINK, SPOOL, TALK, WAIT};
 use gatepost_sys::filter::{Allowed, Filter};
 use gatepost_sys::process::Namespaces;
 use gatepost_wire::control::Role;
@@ -97,12 +97,25 @@ pub const PROFILES: [Profile; Role::ALL.len()] = [
         role: Role::Handoff,
         account: "handoff",
         number: 4,
-        namespaces: OWN,
+        // Its connections are the dialer's work.
+        namespaces: OWN_AND_NO_NET,
         data: 256 * MIB,
         open_files: (128, 4),
         file_size: FileSize::Message,
         forks: false,
         calls: &[BASE, RELINK, EPOLL, BACKEND, SPOOL],
+    },
+    Profile {
+        role: Role::Dialer,
+        account: "dial",
+        number: 8,
+        // The only one on the host's network.
+        namespaces: OWN,
+        data: 16 * MIB,
+        open_files: (64, 1),
+        file_size: FileSize::Nothing,
+        forks: false,
+        calls: &[BASE, RELINK, EPOLL, DIAL],
     },
     Profile {
         role: Role::Receiver,

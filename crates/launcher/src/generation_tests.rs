@@ -123,7 +123,7 @@ fn sorted(mut lines: Vec<String>) -> Vec<String> {
 fn issue_8_a_stage_is_started_when_the_one_before_is_ready() {
     let mut scene = Scene::new(&Role::ALL, Proof::Later);
     let stages: [&[&str]; 4] =
-        [&["observer"], &["receiver", "queue"], &["keyholder", "handoff"], &["nursery", "listener"]];
+        [&["observer"], &["receiver", "queue", "dialer"], &["keyholder", "handoff"], &["nursery", "listener"]];
     for stage in stages {
         assert!(!scene.generation.advance(scene.now).unwrap());
         let started: Vec<String> = stage.iter().map(|name| format!("start {name}")).collect();

@@ -15,7 +15,7 @@ use std::path::Path;
 pub(crate) enum Stage {
     /// What all others tell what they do.
     Log,
-    /// Backends of our own: there before handoff looks for one.
+    /// Backends of our own, and the way to all: there before handoff looks for one.
     Backends,
     /// What sessions ask.
     Services,
@@ -63,6 +63,7 @@ const ROLES: [Row; Role::ALL.len()] = [
     Row { role: Role::Observer, stage: Stage::Log, needed: always, slice: slices::observer, reach: nothing },
     Row { role: Role::Receiver, stage: Stage::Backends, needed: |plan| plan.receiver.is_some(), slice: slices::receiver, reach: receiver },
     Row { role: Role::Queue, stage: Stage::Backends, needed: |plan| plan.config.backend.queue.is_some(), slice: slices::queue, reach: nothing },
+    Row { role: Role::Dialer, stage: Stage::Backends, needed: |plan| !plan.config.backend.connect.is_empty(), slice: slices::dialer, reach: dialer },
     Row { role: Role::Keyholder, stage: Stage::Services, needed: Plan::needs_keyholder, slice: slices::keyholder, reach: nothing },
     Row { role: Role::Handoff, stage: Stage::Services, needed: always, slice: slices::handoff, reach: handoff },
     Row { role: Role::Nursery, stage: Stage::Sessions, needed: always, slice: slices::nursery, reach: nothing },
@@ -95,11 +96,13 @@ fn receiver(plan: &Plan, _: &Fitness) -> Reach {
     Reach { directories: plan.receiver.as_ref().map(seen).unwrap_or_default(), ..Reach::default() }
 }
 
-fn handoff(plan: &Plan, fitness: &Fitness) -> Reach {
+fn handoff(plan: &Plan, _: &Fitness) -> Reach {
+    let content = || directory(&spool::content(plan), "content", Access::Files);
+    Reach { directories: if plan.rehearsal { Vec::new() } else { vec![content()] }, ..Reach::default() }
+}
+
+fn dialer(plan: &Plan, fitness: &Fitness) -> Reach {
     let mut reach = Reach { groups: fitness.backend_groups.clone(), ..Reach::default() };
-    if !plan.rehearsal {
-        reach.directories.push(directory(&spool::content(plan), "content", Access::Files));
-    }
     for (index, connect) in plan.config.backend.connect.iter().enumerate() {
         match connect {
             Connect::Tcp(address) => reach.ports.push(address.port()),
@@ -112,7 +115,7 @@ fn handoff(plan: &Plan, fitness: &Fitness) -> Reach {
     reach
 }
 
-/// Where handoff sees the directory of its `index`-th backend socket.
+/// Where the dialer sees the directory of its `index`-th backend socket.
 pub(crate) fn backend(index: usize) -> String {
     format!("backend{index}")
 }
@@ -139,8 +142,10 @@ mod tests {
             let root = Expectations::default().of(role.into()).root;
             assert!(given.iter().all(|name| root.permits(name)), "{role:?}: {given:?}, but {root:?}");
             assert_eq!(given.is_empty(), !matches!(root, RootRule::Only(_)), "{role:?}");
-            if role == Role::Handoff {
-                assert_eq!((given, ports), (vec!["content", "backend0", "backend1", "backend3"], vec![26]));
+            match role {
+                Role::Handoff => assert_eq!((given, ports), (vec!["content"], vec![])),
+                Role::Dialer => assert_eq!((given, ports), (vec!["backend0", "backend1", "backend3"], vec![26])),
+                _ => assert_eq!(ports, []),
             }
         }
     }

@@ -5,8 +5,8 @@ use crate::plan::{PairSource, Plan};
 use crate::roles;
 use gatepost_config::{Relax, TlsMode, TlsVersion};
 use gatepost_wire::slice::{
-    BackendTls, Chain, Connect, HandoffSlice, KeyholderSlice, ListenerSlice, NurserySlice, ObserverSlice, QueueSlice,
-    ReceiverSlice, Slice,
+    BackendTls, Chain, Connect, DialerSlice, HandoffSlice, KeyholderSlice, ListenerSlice, NurserySlice, ObserverSlice,
+    QueueSlice, ReceiverSlice, Slice,
 };
 use std::path::Path;
 use std::time::Duration;
@@ -86,7 +86,7 @@ pub(crate) fn handoff(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
         dialect: backend.dialect,
         identity: backend.identity,
         tls: backend_tls(plan)?,
-        connect: backend.connect.iter().enumerate().map(|(index, connect)| inside(plan, index, connect)).collect(),
+        connect: backend.connect.clone(),
         relay_proof: backend.relay_proof,
         reply_timeout: seconds(backend.reply_timeout),
         connections: backend.connections,
@@ -109,7 +109,12 @@ fn backend_tls(plan: &Plan) -> Result<BackendTls, String> {
     })
 }
 
-/// The `index`-th backend as handoff sees it from inside its jail.
+pub(crate) fn dialer(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
+    let backends = plan.config.backend.connect.iter().enumerate();
+    octets(&DialerSlice { connect: backends.map(|(index, connect)| inside(plan, index, connect)).collect() })
+}
+
+/// The `index`-th backend as the dialer sees it from inside its jail.
 fn inside(plan: &Plan, index: usize, connect: &Connect) -> Connect {
     let root = Path::new("/");
     match connect {

@@ -8,9 +8,11 @@ pub const LINKS: &[(Role, Role)] = &[
     (Role::Listener, Role::Handoff),
     (Role::Listener, Role::Nursery),
     (Role::Handoff, Role::Queue),
+    (Role::Handoff, Role::Dialer),
     (Role::Handoff, Role::Keyholder),
     (Role::Receiver, Role::Observer),
     (Role::Queue, Role::Observer),
+    (Role::Dialer, Role::Observer),
     (Role::Keyholder, Role::Observer),
     (Role::Handoff, Role::Observer),
     (Role::Nursery, Role::Observer),
@@ -179,7 +181,7 @@ mod tests {
     #[test]
     fn each_role_is_linked_with_its_peers_and_no_other_in_any_phase() {
         let handoff: Vec<Role> = peers(Role::Handoff).collect();
-        assert_eq!(handoff, [Role::Listener, Role::Queue, Role::Keyholder, Role::Observer]);
+        assert_eq!(handoff, [Role::Listener, Role::Queue, Role::Dialer, Role::Keyholder, Role::Observer]);
         for phase in PHASES {
             for role in Role::ALL {
                 for peer in Role::ALL {

@@ -14,6 +14,15 @@ pub enum Until {
     Writable,
 }
 
+impl Until {
+    fn flags(self) -> EpollFlags {
+        match self {
+            Self::Readable => EpollFlags::EPOLLIN,
+            Self::Writable => EpollFlags::EPOLLOUT,
+        }
+    }
+}
+
 /// A level-triggered set of descriptors, waited for until they are [`Until::Readable`] if nothing else is said, each
 /// known by a token.
 #[derive(Debug)]
@@ -37,7 +46,15 @@ impl Epoll {
     /// # Errors
     /// EEXIST, ENOSPC beyond the user's watches, ENOMEM.
     pub fn add(&self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
-        Ok(self.raw.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token))?)
+        self.add_until(fd, token, Until::Readable)
+    }
+
+    /// As [`Epoll::add`], to be waited for until that.
+    ///
+    /// # Errors
+    /// As [`Epoll::add`].
+    pub fn add_until(&self, fd: BorrowedFd<'_>, token: u64, until: Until) -> io::Result<()> {
+        Ok(self.raw.add(fd, EpollEvent::new(until.flags(), token))?)
     }
 
     /// Changes what a descriptor of the set is waited for.
@@ -45,11 +62,7 @@ impl Epoll {
     /// # Errors
     /// ENOENT when it is not in the set.
     pub fn change(&self, fd: BorrowedFd<'_>, token: u64, until: Until) -> io::Result<()> {
-        let flags = match until {
-            Until::Readable => EpollFlags::EPOLLIN,
-            Until::Writable => EpollFlags::EPOLLOUT,
-        };
-        Ok(self.raw.modify(fd, &mut EpollEvent::new(flags, token))?)
+        Ok(self.raw.modify(fd, &mut EpollEvent::new(until.flags(), token))?)
     }
 
     /// Removes a descriptor. Closing it is not enough: while another process holds a copy, it would still be reported.

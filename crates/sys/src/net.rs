@@ -1,12 +1,14 @@
 //! Accepting and listening.
 
+use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrStorage, bind, connect, getpeername, getsockname,
-    listen, setsockopt, shutdown, socket, sockopt,
+    AddressFamily, Backlog, MsgFlags, Shutdown, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, connect,
+    getpeername, getsockname, getsockopt, listen, recv, send, setsockopt, shutdown, socket, sockopt,
 };
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::path::Path;
 
 /// A listening TCP socket, non-blocking. `v6only`: an IPv6 address takes IPv6 alone (RFC 3493 §5.3); without it `[::]`
 /// takes IPv4 too, whatever sysctl net.ipv6.bindv6only says. Of no effect on an IPv4 address.
@@ -94,6 +96,70 @@ pub fn connect_from(from: IpAddr, to: SocketAddr) -> io::Result<OwnedFd> {
     bind(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(from, 0)))?;
     connect(fd.as_raw_fd(), &SockaddrStorage::from(to))?;
     Ok(fd)
+}
+
+/// A connection that may not be made yet.
+#[derive(Debug)]
+pub struct Connecting {
+    /// The socket: a stream, non-blocking, closed on exec.
+    pub socket: OwnedFd,
+    /// It is connected. Else wait until it can be written to, then ask [`connected`].
+    pub done: bool,
+}
+
+/// Begins to connect to `to` by TCP, without waiting. What is written is sent at once.
+///
+/// # Errors
+/// socket(2)'s and connect(2)'s.
+pub fn begin_tcp(to: SocketAddr) -> io::Result<Connecting> {
+    let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let connecting = begin(family, &SockaddrStorage::from(to))?;
+    set_nodelay(&connecting.socket)?;
+    Ok(connecting)
+}
+
+/// Begins to connect to the unix socket at `path`.
+///
+/// # Errors
+/// socket(2)'s and connect(2)'s; WouldBlock while its backlog is full; ENAMETOOLONG beyond 107 octets.
+pub fn begin_unix(path: &Path) -> io::Result<Connecting> {
+    begin(AddressFamily::Unix, &UnixAddr::new(path)?)
+}
+
+fn begin(family: AddressFamily, to: &dyn nix::sys::socket::SockaddrLike) -> io::Result<Connecting> {
+    let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
+    match connect(socket.as_raw_fd(), to) {
+        Ok(()) => Ok(Connecting { socket, done: true }),
+        Err(Errno::EINPROGRESS) => Ok(Connecting { socket, done: false }),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// What became of a [`Connecting`] that can be written to.
+///
+/// # Errors
+/// Why there is no connection.
+pub fn connected(socket: BorrowedFd<'_>) -> io::Result<()> {
+    match getsockopt(&socket, sockopt::SocketError)? {
+        0 => Ok(()),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
+
+/// Reads from a stream socket without waiting, whether or not it is non-blocking. 0: its end.
+///
+/// # Errors
+/// WouldBlock when there is nothing; ENOTSOCK, ENOTCONN.
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(recv(socket.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?)
+}
+
+/// Writes to a stream socket as much as can be written without waiting, whether or not it is non-blocking.
+///
+/// # Errors
+/// WouldBlock when that is nothing; EPIPE (never SIGPIPE), ENOTSOCK, ENOTCONN.
+pub fn transmit(socket: BorrowedFd<'_>, octets: &[u8]) -> io::Result<usize> {
+    Ok(send(socket.as_raw_fd(), octets, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL)?)
 }
 
 /// The address a connection came to, or a listener listens on.

@@ -40,6 +40,7 @@ const LAYERS: &[&[Row]] = &[
     ],
     // One package a role. No role imports a role: they are in one layer.
     &[
+        ("dialer", "wire channel sys jail role", ""),
         ("handoff", "smtp wire channel sys jail role tls shell policy qmail", "tokio tokio-rustls tracing"),
         ("keyholder", "wire channel sys jail role policy tls", "tracing"),
         ("launcher", "smtp wire channel sys jail role tls config log", "sd-notify tracing"),
@@ -56,11 +57,11 @@ const LAYERS: &[&[Row]] = &[
         ("qmail-smtpd", "smtp wire channel sys jail tls qmail program shell", ""),
     ],
     &[
-        ("gatepost", "smtp wire sys jail role log config launcher listener session keyholder handoff queue receiver observer qmail-smtpd", "clap rcgen tracing"),
+        ("gatepost", "smtp wire sys jail role log config launcher listener session keyholder handoff dialer queue receiver observer qmail-smtpd", "clap rcgen tracing"),
     ],
     // Tests and measurements: nothing that is installed imports these.
     &[
-        ("testkit", "smtp wire sys jail role log config launcher listener session keyholder handoff receiver observer", "rcgen rustls tracing"),
+        ("testkit", "smtp wire sys jail role log config launcher listener session keyholder handoff dialer receiver observer", "rcgen rustls tracing"),
     ],
     &[
         ("benches", "smtp testkit", ""),

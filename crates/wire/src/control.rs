@@ -13,6 +13,8 @@ enumeration! {
         Receiver,
         /// Runs the queue program: only where that is the backend.
         Queue,
+        /// Connects to the backends: only where there is one to connect to.
+        Dialer,
         Keyholder,
         Handoff,
         Nursery,
@@ -44,6 +46,7 @@ impl Role {
             Role::Nursery => "nursery",
             Role::Keyholder => "keyholder",
             Role::Handoff => "handoff",
+            Role::Dialer => "dialer",
             Role::Receiver => "receiver",
             Role::Queue => "queue",
             Role::Observer => "observer",

@@ -17,6 +17,8 @@
 //! | [`HandoffToSession`] | handoff → session | [`session::Answer`] | `Spool`: 1 |
 //! | [`HandoffToQueue`] | handoff → queue | [`queue::Submit`] | `Commit`: 1 |
 //! | [`QueueToHandoff`] | queue → handoff | [`queue::Done`] | – |
+//! | [`HandoffToDialer`] | handoff → dialer | [`dial::Dial`] | – |
+//! | [`DialerToHandoff`] | dialer → handoff | [`dial::Dialed`] | `Connected`: 1 |
 //! | [`SessionToKeyholder`] | session → keyholder | [`sign::Sign`] | – |
 //! | [`KeyholderToSession`] | keyholder → session | [`sign::Signature`] | – |
 //! | [`RoleToObserver`] | any role, launcher → observer | [`observe::Line`] | – |
@@ -27,6 +29,7 @@
 pub mod codec;
 pub mod control;
 mod declare;
+pub mod dial;
 pub mod link;
 pub mod network;
 pub mod observe;
@@ -85,6 +88,10 @@ directions! {
     HandoffToQueue => queue::Submit<'a>;
     /// Queue role to handoff.
     QueueToHandoff => queue::Done;
+    /// Handoff to dialer.
+    HandoffToDialer => dial::Dial;
+    /// Dialer to handoff.
+    DialerToHandoff => dial::Dialed;
     /// Session to keyholder.
     SessionToKeyholder => sign::Sign<'a>;
     /// Keyholder to session.

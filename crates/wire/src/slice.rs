@@ -88,7 +88,7 @@ tagged! {
     /// Where a backend listens.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum Connect {
-        /// A unix socket's absolute path, 107 octets at most: in the configuration on the host, in a slice in the role's root.
+        /// A unix socket's absolute path, 107 octets at most: in the configuration on the host, in the dialer's slice in its root.
         0 => Unix(path: PathBuf),
         /// An address and port.
         1 => Tcp(address: SocketAddr),
@@ -228,7 +228,7 @@ fields! {
         pub identity: Identity,
         /// TLS with it.
         pub tls: BackendTls,
-        /// Where it is, tried in order.
+        /// Where it is, tried in order; the dialer connects to it. For the log and to verify a certificate.
         pub connect: Vec<Connect>,
         /// Prove at start that it refuses to relay for a stranger.
         pub relay_proof: bool,
@@ -244,6 +244,13 @@ fields! {
         pub hops: u32,
         /// Directory for content files, as handoff sees it; empty: none are kept, because no client will be served.
         pub spool: String,
+    }
+
+    /// For the dialer: the backends.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct DialerSlice {
+        /// Where each listens, as the dialer sees it.
+        pub connect: Vec<Connect>,
     }
 
     /// For the embedded receiver of `gatepost try`.

@@ -10,6 +10,7 @@ use gatepost_smtp::envelope::{
 use gatepost_smtp::server::{BareLf, Leniency};
 use gatepost_wire::codec::{MESSAGE_MAX, read_all};
 use gatepost_wire::control::{Order, Report, Role};
+use gatepost_wire::dial::{Dial, Dialed};
 use gatepost_wire::link::{self, Ended, Open, OpenKey, SessionId, Start};
 use gatepost_wire::network::Network;
 use gatepost_wire::observe::{Level, Line};
@@ -88,7 +89,7 @@ fn codes_are_places_in_a_list() {
     codes(&Abandoned::ALL, "Loop TooLarge");
     codes(&Then::ALL, "Go Refused Close Leave");
     codes(&Class::ALL, "Accepted Temporary Permanent");
-    codes(&Role::ALL, "Observer Receiver Queue Keyholder Handoff Nursery Listener");
+    codes(&Role::ALL, "Observer Receiver Queue Dialer Keyholder Handoff Nursery Listener");
     codes(&Report::ALL, "Jailed Ready SessionCrashed Waiting");
     codes(&TlsMode::ALL, "Off StartTls Implicit");
     codes(&Dialect::ALL, "Smtp Lmtp Qmqp Queue");
@@ -207,6 +208,14 @@ fn handoff_and_queue() {
             (queue::End::Late, "02"),
             (queue::End::Unknown, "03"),
             (queue::End::NotRun, "04"),
+        ],
+    );
+    golden(&Dial::new(7, 1, std::time::Duration::from_secs(5)), "07000000 01000000 88130000");
+    messages(
+        Dialed::TAGS,
+        &[
+            (Dialed::Connected { number: 7 }, "00 07000000"),
+            (Dialed::Failed { number: 7, errno: 111 }, "01 07000000 6f00"),
         ],
     );
     let done = |class, end| Done { ticket: u32::MAX, class, end, pid: 258 };

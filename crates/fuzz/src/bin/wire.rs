@@ -3,7 +3,7 @@
 
 use gatepost_wire::session::{Answer, Ask};
 use gatepost_wire::sign::{Sign, Signature};
-use gatepost_wire::{Frame, Messages, Value, control, link, parent, queue};
+use gatepost_wire::{Frame, Messages, Value, control, dial, link, parent, queue};
 use libfuzzer_sys::fuzz_target;
 
 fn round<'a, M: Value<'a>>(input: &'a [u8]) {
@@ -25,6 +25,8 @@ fuzz_target!(|input: &[u8]| {
     round::<link::OpenKey>(input);
     round::<queue::Submit<'_>>(input);
     round::<queue::Done>(input);
+    round::<dial::Dial>(input);
+    round::<dial::Dialed>(input);
     round::<parent::Ask<'_>>(input);
     round::<parent::Answer<'_>>(input);
     Messages::<Ask<'_>>::of(input).for_each(drop);

@@ -1,6 +1,7 @@
 //! One SMTP or LMTP connection to a backend: greeting, identity, envelope. A reply counts only as the answer to a command.
 
 use super::connections::Share;
+use super::list::Backend;
 use super::smtp::{Facts, Words};
 use super::stream::Stream;
 use super::{Failure, Wait};
@@ -77,13 +78,13 @@ enum Command<'a> {
 impl Connection {
     /// Connects, exchanges greetings and tells the backend who the client is. Every wait ends by `until`.
     pub(super) async fn open(
-        to: &Connect,
+        to: &Backend,
         facts: &Facts,
         client: &Client<'_>,
         until: Instant,
     ) -> Result<Self, Failure> {
         let mut connection = Self {
-            stream: Stream::open(to, facts.timeouts, until).await?,
+            stream: Stream::open(&facts.dialer, to, facts.timeouts, until).await?,
             reader: ReplyReader::new(),
             buffer: vec![0; BUFFER].into_boxed_slice(),
             unread: 0..0,
@@ -94,7 +95,7 @@ impl Connection {
             held: Held::Nothing,
             batch: Vec::new(),
         };
-        connection.begin(to, facts, client).await?;
+        connection.begin(&to.connect, facts, client).await?;
         Ok(connection)
     }
 

@@ -17,6 +17,8 @@ const DOUBT: Duration = Duration::from_secs(10);
 /// One backend.
 #[derive(Debug)]
 pub(super) struct Backend {
+    /// Its place in the configuration, by which the dialer knows it.
+    pub(super) index: usize,
     pub(super) connect: Connect,
     known: Mutex<Known>,
     /// Held by the one who asks it whether it relays.
@@ -45,12 +47,13 @@ impl Backends {
     /// `proved`: none has to prove that it does not relay.
     pub(super) fn new(places: &[Connect], proved: bool) -> Self {
         let known = Known { proved, ..Known::default() };
-        let backend = |place: &Connect| Backend {
+        let backend = |(index, place): (usize, &Connect)| Backend {
+            index,
             connect: place.clone(),
             known: Mutex::new(known),
             asking: tokio::sync::Mutex::default(),
         };
-        Self(places.iter().map(backend).collect())
+        Self(places.iter().enumerate().map(backend).collect())
     }
 
     /// Has each prove that it can be used.

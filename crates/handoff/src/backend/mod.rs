@@ -9,13 +9,17 @@
 //! | `queue` | the queue role, with `pieces` |
 //! | `connections` | how many connections there may be, and whose they are |
 //! | `list` | several backends in order, and what is known of each |
+//! | `dialer` | the dialer role, which makes connections, with `passed` |
+//! | `tickets` | requests to another role |
 //! | `stream` | one connection as octets, with or without `tls` |
 
 mod connection;
 mod connections;
 mod delivery;
+mod dialer;
 mod idle;
 mod list;
+mod passed;
 mod pieces;
 mod proof;
 mod qmqp;
@@ -23,11 +27,13 @@ mod queue;
 mod route;
 mod smtp;
 mod stream;
+mod tickets;
 mod tls;
 
 pub(crate) use connection::Connection;
 pub(crate) use connections::Connections;
 pub(crate) use delivery::{DeliveryError, Message};
+pub(crate) use dialer::Dialer;
 pub(crate) use queue::Queue;
 pub(crate) use route::{Asking, Route};
 pub(crate) use smtp::Words;

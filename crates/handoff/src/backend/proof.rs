@@ -64,7 +64,7 @@ pub(super) async fn prove(backend: &Backend, facts: &Facts) -> Result<Option<Ext
 async fn stranger(backend: &Backend, facts: &Facts) -> Result<Result<Connection, Reply>, Failure> {
     let helo = Helo { name: FOREIGN.into(), esmtp: true };
     let client = Client { address: STRANGER, local: LOCAL, helo: &helo };
-    match Connection::open(&backend.connect, facts, &client, later(WAIT)).await {
+    match Connection::open(backend, facts, &client, later(WAIT)).await {
         Ok(connection) => Ok(Ok(connection)),
         Err(Failure::Client(reply)) => Ok(Err(reply)),
         Err(failure) => Err(failure),

@@ -8,7 +8,7 @@ use super::list::{Backend, Backends};
 use super::pieces::Pieces;
 use super::route::Asking;
 use super::stream::Stream;
-use super::{Failure, Timeouts, Wait};
+use super::{Dialer, Failure, Timeouts, Wait};
 use crate::content::ContentError;
 use crate::deadline::later;
 pub(crate) use gatepost_qmail::qmqp::Answer;
@@ -16,6 +16,7 @@ use gatepost_qmail::qmqp::{self, Progress, Request};
 use gatepost_smtp::client::Extensions;
 use gatepost_smtp::envelope::Class;
 use gatepost_wire::slice::Connect;
+use std::sync::Arc;
 use tokio::time::Instant;
 
 /// Room for an answer and what surrounds it.
@@ -32,11 +33,12 @@ pub(super) fn extensions() -> Extensions {
 pub(crate) struct Qmqp {
     backends: Backends,
     timeouts: Timeouts,
+    dialer: Arc<Dialer>,
 }
 
 impl Qmqp {
-    pub(super) fn new(places: &[Connect], timeouts: Timeouts) -> Self {
-        Self { backends: Backends::new(places, true), timeouts }
+    pub(super) fn new(places: &[Connect], timeouts: Timeouts, dialer: Arc<Dialer>) -> Self {
+        Self { backends: Backends::new(places, true), timeouts, dialer }
     }
 
     pub(super) async fn prove(&self) -> Result<(), Failure> {
@@ -52,7 +54,7 @@ impl Qmqp {
     /// `qmqpd_authorized_clients`, sends a permanent refusal to whoever connects; one that does waits for a message, and
     /// says nothing to an empty one.
     async fn probe(&self, backend: &Backend, until: Instant) -> Result<(), Failure> {
-        let mut link = Link::open(backend, self.timeouts, until).await?;
+        let mut link = Link::open(backend, self, until).await?;
         link.stream.finish().await?;
         match link.answer(Wait::Greeting).await {
             Ok(answer) if answer.class == Class::Permanent => Err(Failure::Unwelcome(answer.to_string())),
@@ -79,7 +81,7 @@ impl Qmqp {
         let too_long = || Failure::Garbage("it has no room for an address");
         let request = Request::new(length, &sender, recipients.iter().map(Vec::as_slice)).ok_or_else(too_long)?;
         let _share = session.share(until).await?;
-        let mut link = self.backends.open(|backend| Box::pin(Link::open(backend, self.timeouts, until))).await?;
+        let mut link = self.backends.open(|backend| Box::pin(Link::open(backend, self, until))).await?;
         let answer = match link.send_all(&request, message, length).await {
             Ok(()) => link.answer(Wait::End).await.map_err(DeliveryError::After)?,
             Err(SendError::Failed(e)) => return Err(e),
@@ -123,8 +125,9 @@ impl<T: Into<DeliveryError>> From<T> for SendError {
 }
 
 impl<'b> Link<'b> {
-    async fn open(backend: &'b Backend, timeouts: Timeouts, until: Instant) -> Result<Self, Failure> {
-        Ok(Self { stream: Stream::open(&backend.connect, timeouts, until).await?, backend, received: Vec::new() })
+    async fn open(backend: &'b Backend, qmqp: &Qmqp, until: Instant) -> Result<Self, Failure> {
+        let stream = Stream::open(&qmqp.dialer, backend, qmqp.timeouts, until).await?;
+        Ok(Self { stream, backend, received: Vec::new() })
     }
 
     async fn send_all(&mut self, request: &Request, message: &mut Message<'_>, length: u64) -> Result<(), SendError> {

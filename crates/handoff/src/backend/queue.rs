@@ -4,6 +4,7 @@
 use super::delivery::{DeliveryError, Message};
 use super::pieces::Pieces;
 use super::route::Asking;
+use super::tickets::Tickets;
 use super::{Failure, Timeouts, Wait, qmqp};
 use crate::deadline::{Deadline, later};
 use crate::identity::Client;
@@ -12,12 +13,10 @@ use crate::transaction::Transaction;
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_wire::queue::{Done, Submit};
 use gatepost_wire::{HandoffToQueue, QueueToHandoff};
-use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::oneshot;
 
 /// Longest frame that the queue role sends.
 const SHORT_FRAME: usize = 64;
@@ -28,16 +27,7 @@ struct Link {
     end: AsyncEnd<HandoffToQueue, QueueToHandoff>,
     /// Held while a message is sent: its parts must not be mixed with another's.
     turn: tokio::sync::Mutex<()>,
-    /// Who waits for the answer to which ticket. When the link ends it is not known what became of theirs.
-    waiting: Mutex<Waiting>,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    tickets: HashMap<u32, oneshot::Sender<Done>>,
-    last: u32,
-    /// The link is over: nobody may begin to wait.
-    over: bool,
+    tickets: Tickets<Done>,
 }
 
 /// The queue role, by the link that is current.
@@ -59,7 +49,7 @@ impl Queue {
     /// Takes a new link, which replaces the one before it. The future reads its answers until it ends.
     pub(crate) fn link(&self, fd: OwnedFd) -> io::Result<impl Future<Output = ()> + Send + 'static> {
         let end = AsyncEnd::from_fd(fd)?;
-        let link = Arc::new(Link { end, turn: tokio::sync::Mutex::default(), waiting: Mutex::default() });
+        let link = Arc::new(Link { end, turn: tokio::sync::Mutex::default(), tickets: Tickets::default() });
         *lock(&self.link) = Some(Arc::clone(&link));
         Ok(async move { link.receive().await })
     }
@@ -70,7 +60,7 @@ impl Queue {
     }
 
     fn current(&self) -> Result<Arc<Link>, Failure> {
-        let link = lock(&self.link).clone().filter(|link| !lock(&link.waiting).over);
+        let link = lock(&self.link).clone().filter(|link| !link.tickets.is_over());
         link.ok_or_else(|| Failure::Connect(io::ErrorKind::NotFound.into()))
     }
 
@@ -90,7 +80,7 @@ impl Queue {
         content.rewind().map_err(DeliveryError::File)?;
         let link = self.current()?;
         let mut deadline = Deadline::new(until);
-        let (ticket, answer) = link.ticket()?;
+        let (ticket, answer) = link.tickets.issue()?;
         let told = deadline.bound(link.tell(ticket, client, transaction, &content)).await;
         // The queue role has a descriptor of its own now, and ours are limited.
         drop(content);
@@ -127,21 +117,6 @@ async fn convert(spool: &Spool, message: &mut Message<'_>) -> Result<ContentFile
 }
 
 impl Link {
-    /// A ticket, and where its answer will come.
-    fn ticket(&self) -> Result<(u32, oneshot::Receiver<Done>), Failure> {
-        let (sender, receiver) = oneshot::channel();
-        let mut waiting = lock(&self.waiting);
-        if waiting.over {
-            return Err(Failure::Lost(None));
-        }
-        waiting.last = waiting.last.wrapping_add(1);
-        let ticket = waiting.last;
-        // Forget those who no longer wait.
-        waiting.tickets.retain(|_, sender| !sender.is_closed());
-        waiting.tickets.insert(ticket, sender);
-        Ok((ticket, receiver))
-    }
-
     /// Sends a message; its commit, with the content, comes last.
     async fn tell(
         &self,
@@ -164,19 +139,13 @@ impl Link {
         let mut inbox = Inbox::new(SHORT_FRAME);
         loop {
             match self.end.recv(&mut inbox).await {
-                Ok(done) => {
-                    let waiting = lock(&self.waiting).tickets.remove(&done.ticket);
-                    // Whoever no longer waits has told its client to come again.
-                    let _ = waiting.map(|waiting| waiting.send(done));
-                }
+                // Whoever no longer waits has told its client to come again.
+                Ok(done) => self.tickets.answer(done.ticket, done),
                 Err(e) => {
                     if !matches!(e, ChannelError::Closed) {
                         tracing::error!("queue: {e}");
                     }
-                    let mut waiting = lock(&self.waiting);
-                    waiting.over = true;
-                    waiting.tickets.clear();
-                    return;
+                    return self.tickets.close();
                 }
             }
         }

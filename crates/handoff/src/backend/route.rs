@@ -3,7 +3,7 @@
 use super::connections::Share;
 use super::qmqp::{self, Qmqp};
 use super::smtp::{self, Request, Smtp};
-use super::{Connection, Connections, DeliveryError, Failure, Message, Queue, Timeouts};
+use super::{Connection, Connections, DeliveryError, Dialer, Failure, Message, Queue, Timeouts};
 use crate::identity::Client;
 use crate::outcome::Outcome;
 use crate::spool::Spool;
@@ -63,11 +63,17 @@ impl Route {
     ///
     /// # Errors
     /// The settings of TLS can't be used.
-    pub(crate) fn new(slice: &HandoffSlice, timeouts: Timeouts, signer: &Signer) -> Result<Self, TlsError> {
+    pub(crate) fn new(
+        slice: &HandoffSlice,
+        timeouts: Timeouts,
+        signer: &Signer,
+        dialer: &Arc<Dialer>,
+    ) -> Result<Self, TlsError> {
+        let dialer = Arc::clone(dialer);
         Ok(match slice.dialect {
-            Dialect::Smtp => Self::Smtp(Smtp::new(slice, &smtp::SMTP, timeouts, signer)?),
-            Dialect::Lmtp => Self::Lmtp(Smtp::new(slice, &smtp::LMTP, timeouts, signer)?),
-            Dialect::Qmqp => Self::Qmqp(Qmqp::new(&slice.connect, timeouts)),
+            Dialect::Smtp => Self::Smtp(Smtp::new(slice, &smtp::SMTP, timeouts, signer, dialer)?),
+            Dialect::Lmtp => Self::Lmtp(Smtp::new(slice, &smtp::LMTP, timeouts, signer, dialer)?),
+            Dialect::Qmqp => Self::Qmqp(Qmqp::new(&slice.connect, timeouts, dialer)),
             Dialect::Queue => Self::Queue(Queue::new(timeouts)),
         })
     }

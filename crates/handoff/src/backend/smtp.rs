@@ -7,7 +7,7 @@ use super::idle::Idle;
 use super::list::{Backend, Backends};
 use super::route::Asking;
 use super::tls::Tls;
-use super::{Failure, Timeouts, proof};
+use super::{Dialer, Failure, Timeouts, proof};
 use crate::deadline::later;
 use crate::identity::Client;
 use crate::outcome::Outcome;
@@ -48,6 +48,8 @@ pub(crate) struct Facts {
     pub(crate) identity: Identity,
     pub(crate) tls: Tls,
     pub(crate) timeouts: Timeouts,
+    /// Who makes them.
+    pub(crate) dialer: Arc<Dialer>,
 }
 
 /// The servers, and the connections to them that no session uses.
@@ -74,11 +76,12 @@ impl Smtp {
         words: &'static Words,
         timeouts: Timeouts,
         signer: &Signer,
+        dialer: Arc<Dialer>,
     ) -> Result<Self, TlsError> {
         let (hostname, tls) = (slice.hostname.clone(), Tls::new(&slice.tls, signer)?);
         Ok(Self {
             backends: Backends::new(&slice.connect, !slice.relay_proof),
-            facts: Facts { hostname, words, identity: slice.identity, tls, timeouts },
+            facts: Facts { hostname, words, identity: slice.identity, tls, timeouts, dialer },
             idle: Arc::default(),
         })
     }
@@ -163,7 +166,7 @@ impl Smtp {
             // It could not be asked at start.
             self.prove_one(backend).await?;
         }
-        let connection = Connection::open(&backend.connect, &self.facts, client, until).await?;
+        let connection = Connection::open(backend, &self.facts, client, until).await?;
         backend.learn(connection.extensions);
         Ok(connection)
     }

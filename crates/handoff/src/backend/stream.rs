@@ -1,7 +1,8 @@
 //! A connection to a backend as a stream of octets: a unix socket or TCP, with or without TLS. Every wait on it has an end.
 
+use super::list::Backend;
 use super::tls::{Tls, broken};
-use super::{Failure, Timeouts, Wait};
+use super::{Dialer, Failure, Timeouts, Wait};
 use crate::deadline::{Deadline, Elapsed};
 use gatepost_wire::slice::Connect;
 use std::fmt::Debug;
@@ -9,13 +10,8 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
-
-/// Pause before a unix socket whose backlog is full is tried again: it refuses at once, where TCP would wait.
-const BACKLOG_PAUSE: Duration = Duration::from_millis(20);
 
 /// What a stream can be made of.
 pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Unpin + Debug {}
@@ -30,13 +26,20 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Connects. Every wait, this one included, ends by `until`.
-    pub(super) async fn open(to: &Connect, timeouts: Timeouts, until: Instant) -> Result<Self, Failure> {
+    /// Has the dialer connect. Every wait, this one included, ends by `until`.
+    pub(super) async fn open(
+        dialer: &Dialer,
+        to: &Backend,
+        timeouts: Timeouts,
+        until: Instant,
+    ) -> Result<Self, Failure> {
         let mut deadline = Deadline::new(until);
         deadline.set(timeouts.of(Wait::Connect));
-        match deadline.bound(connect(to)).await {
-            Ok(Ok(socket)) => Ok(Self { socket, deadline, timeouts }),
-            Ok(Err(e)) => Err(Failure::Connect(e)),
+        let patience = deadline.left();
+        match deadline.bound(dialer.connect(to.index, patience)).await {
+            Ok(Ok(socket)) => Ok(Self { socket: Box::new(socket), deadline, timeouts }),
+            Ok(Err(Failure::Connect(e))) if e.kind() == io::ErrorKind::TimedOut => Err(Failure::Timeout(Wait::Connect)),
+            Ok(Err(failure)) => Err(failure),
             Err(Elapsed) => Err(Failure::Timeout(Wait::Connect)),
         }
     }
@@ -116,22 +119,4 @@ impl Stream {
 
 fn lost(e: io::Error) -> Failure {
     broken(e, |e| Failure::Lost(Some(e)))
-}
-
-/// Waits for ever while a unix socket's backlog is full.
-async fn connect(to: &Connect) -> io::Result<Box<dyn Socket>> {
-    match to {
-        Connect::Unix(path) => loop {
-            match UnixStream::connect(path).await {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(BACKLOG_PAUSE).await,
-                other => return Ok(Box::new(other?)),
-            }
-        },
-        Connect::Tcp(address) => {
-            let stream = TcpStream::connect(*address).await?;
-            // What belongs together is written together; without this the last piece may wait 40 ms for an ACK.
-            stream.set_nodelay(true)?;
-            Ok(Box::new(stream))
-        }
-    }
 }

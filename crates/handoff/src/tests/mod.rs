@@ -1,5 +1,6 @@
 //! The role without its jail: real sockets, real channels, a session played by the test, a backend of testkit.
 
+mod dialer;
 mod failures;
 mod fair;
 mod hostile;
@@ -109,7 +110,12 @@ impl Scene {
     }
 
     fn shared(&self) -> Arc<Shared> {
-        Arc::new(Shared::new(&self.slice, self.timeouts).unwrap())
+        let shared = Arc::new(Shared::new(&self.slice, self.timeouts).unwrap());
+        // Some ask for what needs neither a runtime nor a connection.
+        if tokio::runtime::Handle::try_current().is_ok() {
+            dialer::obliging(&shared, &self.slice.connect);
+        }
+        shared
     }
 
     /// Names in the spool: there must never be any once an ask is answered.

@@ -183,7 +183,7 @@ fn join(parts: impl IntoIterator<Item = Vec<Line>>) -> Vec<Line> {
 fn against<F: Future<Output = ()>>(scripts: Vec<Vec<Line>>, story: impl FnOnce(Arc<Shared>) -> F) {
     let scene = Scene::new();
     let backend = backend(&scene.socket(), scripts);
-    play(story(scene.shared()));
+    play(async { story(scene.shared()).await });
     backend.join().unwrap();
 }
 

@@ -212,14 +212,22 @@ pub const EXPECT: [(RoleName, Expect<'static>); Role::ALL.len() + 2] = [
     (RoleName::Role(Role::Observer), Expect { file_size: Bound::Any, ..CONFINED }),
     (
         RoleName::Role(Role::Handoff),
+        // Its connections come from the dialer.
+        Expect {
+            root: RootRule::Only(&["content"]),
+            data: Bound::AtMost(256 * MIB),
+            file_size: LARGEST_MESSAGE,
+            ..CONFINED
+        },
+    ),
+    (
+        RoleName::Role(Role::Dialer),
         // A group may open the backend's socket directory to it.
         Expect {
             user: UserRule::Own { groups: 8 },
-            root: RootRule::Only(&["content", "backend#"]),
+            root: RootRule::Only(&["backend#"]),
             own: &[Ns::Mount, Ns::Pid, Ns::Ipc, Ns::Uts],
             network: NetRule::Host,
-            data: Bound::AtMost(256 * MIB),
-            file_size: LARGEST_MESSAGE,
             ..CONFINED
         },
     ),

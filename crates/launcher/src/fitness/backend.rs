@@ -1,4 +1,4 @@
-//! The way to the backend: can handoff reach its socket, and can the clients that may relay do so?
+//! The way to the backend: can the dialer reach its socket, and can the clients that may relay do so?
 
 use super::{Fitness, Level, apart};
 use crate::plan::Plan;
@@ -19,7 +19,7 @@ impl Fitness {
         };
         let found = if plan.relaxes(Relax::Namespaces) && !path.starts_with(&plan.config.spool) {
             Err(format!(
-                "without namespaces handoff sees the spool only: let the MTA listen below {}, or use tcp:",
+                "without namespaces the dialer sees the spool only: let the MTA listen below {}, or use tcp:",
                 plan.config.spool.display()
             ))
         } else {
@@ -54,7 +54,7 @@ impl Fitness {
         }
     }
 
-    /// Can handoff's user reach the socket? If it takes a group to do so, that group is what it keeps, and no more.
+    /// Can the dialer's user reach the socket? If it takes a group to do so, that group is what it keeps, and no more.
     fn reach(&mut self, path: &Path) -> Result<String, String> {
         let directory = path.parent().ok_or("is not an absolute path")?;
         let seen = std::fs::metadata(directory).map_err(|e| {
@@ -77,15 +77,15 @@ impl Fitness {
             if path.exists() { "" } else { "; the socket is not there now: is the MTA's service set up and started?" };
         let text = match groups.as_slice() {
             [] => format!("reachable without any group{missing}"),
-            groups => format!("handoff keeps group {groups:?} to reach it{missing}"),
+            groups => format!("the dialer keeps group {groups:?} to reach it{missing}"),
         };
         self.backend_groups.extend(groups);
         Ok(text)
     }
 
-    /// Looks into `directory` as handoff will, which sees it, and not what is above it, in its jail.
+    /// Looks into `directory` as the dialer will, which sees it, and not what is above it, in its jail.
     fn enter(&self, directory: &Path, groups: &[u32]) -> Result<(), String> {
-        let (uid, gid) = self.ids_of(Role::Handoff);
+        let (uid, gid) = self.ids_of(Role::Dialer);
         apart(|| {
             let entered = std::env::set_current_dir(directory).and_then(|()| match self.ground {
                 Ground::Root => confine::become_user(uid, gid, groups),
@@ -101,7 +101,7 @@ impl Fitness {
     }
 }
 
-/// What is wrong with a directory that handoff may not enter.
+/// What is wrong with a directory that the dialer may not enter.
 fn closed(directory: &Path, uid: u32) -> String {
     let owner =
         std::fs::metadata(directory).map_or_else(|_| "its owner".to_owned(), |seen| format!("uid {}", seen.uid()));
@@ -109,7 +109,7 @@ fn closed(directory: &Path, uid: u32) -> String {
         "this is where Postfix keeps the sockets of its own programs. Write n in the third column of its line in master.cf, \
          which puts the socket into public/, and connect = \"unix:/var/spool/postfix/public/...\""
     } else {
-        "let the MTA put it into a directory that handoff may enter, of mode 0711, or 0710 and a group of its own"
+        "let the MTA put it into a directory that the dialer may enter, of mode 0711, or 0710 and a group of its own"
     };
-    format!("{} is closed to handoff (uid {uid}), only {owner} may enter it: {advice}", directory.display())
+    format!("{} is closed to the dialer (uid {uid}), only {owner} may enter it: {advice}", directory.display())
 }

@@ -89,7 +89,7 @@ impl Room {
         wait::holds("one process of each role, and no session", wait::SOON, || {
             let mut names: Vec<String> = self.roles().into_iter().skip(1).map(|(name, _)| name).collect();
             names.sort();
-            names == ["gp-handoff", "gp-keyholder", "gp-listener", "gp-nursery", "gp-observer"]
+            names == ["gp-dialer", "gp-handoff", "gp-keyholder", "gp-listener", "gp-nursery", "gp-observer"]
         });
     }
 

@@ -59,6 +59,7 @@ fn role(name: &str) -> ExitCode {
         Role::Nursery => gatepost_session::run_nursery_with(unjailed, hostile::life),
         Role::Keyholder => gatepost_keyholder::run(unjailed),
         Role::Handoff => gatepost_handoff::run(unjailed),
+        Role::Dialer => gatepost_dialer::run(unjailed),
         Role::Receiver => gatepost_receiver::run(unjailed),
         Role::Observer => gatepost_observer::run(unjailed),
         _ => panic!("the escape room has no {name}"),

@@ -1,0 +1,220 @@
+//! The loop: one thread, one epoll, any number of connections in the making.
+
+use crate::attempt::{Attempt, Next};
+use gatepost_channel::{ChannelError, End, Inbox};
+use gatepost_role::{Control, Phase, RoleError, Step};
+use gatepost_sys::epoll::{Epoll, Until};
+use gatepost_wire::control::Role;
+use gatepost_wire::dial::{Dial, Dialed};
+use gatepost_wire::slice::Connect;
+use gatepost_wire::{DialerToHandoff, Direction, HandoffToDialer};
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// A link with a handoff. More than one while it is being replaced.
+type Link = End<DialerToHandoff, HandoffToDialer>;
+
+/// The launcher's token; the others are counted from it and never used again, so that an event that is still in hand for a
+/// descriptor just closed can't be taken for another's.
+const CONTROL: u64 = 0;
+/// What handoff is told of an error that has no number of its own.
+const EIO: u16 = 5;
+const EINVAL: u16 = 22;
+const EAGAIN: u16 = 11;
+const ETIMEDOUT: u16 = 110;
+
+/// Serves until drained. `most`: connections in the making at once.
+pub(crate) fn serve(control: Control, backends: Vec<Connect>, epoll: Epoll, most: usize) -> Result<(), RoleError> {
+    let mut dialer = Dialer {
+        control,
+        backends,
+        epoll,
+        most,
+        links: BTreeMap::new(),
+        attempts: BTreeMap::new(),
+        last: CONTROL,
+        inbox: Inbox::new(HandoffToDialer::FRAME_MAX),
+    };
+    dialer.watch(dialer.control.as_fd(), CONTROL)?;
+    dialer.run()
+}
+
+struct Dialer {
+    control: Control,
+    backends: Vec<Connect>,
+    epoll: Epoll,
+    most: usize,
+    links: BTreeMap<u64, Link>,
+    attempts: BTreeMap<u64, Attempt>,
+    last: u64,
+    inbox: Inbox,
+}
+
+impl Dialer {
+    fn run(&mut self) -> Result<(), RoleError> {
+        let mut ready = Vec::new();
+        loop {
+            // Requests that have not been read yet are work under way as well.
+            let last_look = self.control.phase() == Phase::Draining && self.attempts.is_empty();
+            let wait = if last_look { Some(Duration::ZERO) } else { self.next_due() };
+            self.epoll.wait(wait, &mut ready).map_err(RoleError::system("wait for channels"))?;
+            if last_look && ready.is_empty() {
+                return Ok(());
+            }
+            for token in &ready {
+                match *token {
+                    CONTROL => self.obey()?,
+                    token if self.links.contains_key(&token) => self.hear(token)?,
+                    token => self.proceed(token, Attempt::finish)?,
+                }
+            }
+            self.tick()?;
+        }
+    }
+
+    fn watch(&self, end: BorrowedFd<'_>, token: u64) -> Result<(), RoleError> {
+        self.epoll.add(end, token).map_err(RoleError::system("watch a channel"))
+    }
+
+    /// How long nothing has to be done unless a descriptor tells of it.
+    fn next_due(&self) -> Option<Duration> {
+        let due = self.attempts.values().map(Attempt::due).min()?;
+        Some(due.saturating_duration_since(Instant::now()))
+    }
+
+    /// Does what is due.
+    fn tick(&mut self) -> Result<(), RoleError> {
+        if self.attempts.is_empty() {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let due: Vec<u64> = self.attempts.iter().filter(|(_, a)| a.due() <= now).map(|(token, _)| *token).collect();
+        let backends = std::mem::take(&mut self.backends);
+        let done = due.into_iter().try_for_each(|token| self.proceed(token, |attempt| attempt.at(now, &backends)));
+        self.backends = backends;
+        done
+    }
+
+    fn obey(&mut self) -> Result<(), RoleError> {
+        match self.control.order()? {
+            Step::Link(Role::Handoff, fd) => {
+                let (token, link) = (self.next(), Link::from_fd(fd));
+                self.watch(link.as_fd(), token)?;
+                self.links.insert(token, link);
+            }
+            Step::Begin => self.control.ready()?,
+            Step::Link(..) | Step::Drain | Step::Socket(..) | Step::Lines(_) | Step::Noted => {}
+        }
+        Ok(())
+    }
+
+    /// One request of handoff, which may be owned.
+    fn hear(&mut self, token: u64) -> Result<(), RoleError> {
+        let Some(link) = self.links.get(&token) else { return Ok(()) };
+        match link.recv_with(&mut self.inbox) {
+            Ok((dial, fds)) if fds.is_empty() => self.begin(token, dial),
+            Err(ChannelError::Timeout) => Ok(()),
+            // It is gone, or it broke the rules and is not heard again.
+            Ok(_) | Err(_) => {
+                self.forget(token);
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends a link, and what was asked for on it.
+    fn forget(&mut self, token: u64) {
+        if let Some(link) = self.links.remove(&token) {
+            let _ = self.epoll.remove(link.as_fd());
+        }
+        // Nobody has a copy of a socket that is not connected: closing it is enough for the epoll.
+        self.attempts.retain(|_, attempt| attempt.link != token);
+    }
+
+    fn begin(&mut self, link: u64, dial: Dial) -> Result<(), RoleError> {
+        let Dial { number, backend, patience } = dial;
+        let backend = usize::try_from(backend).unwrap_or(usize::MAX);
+        if backend >= self.backends.len() {
+            return self.refuse(link, number, EINVAL);
+        }
+        if self.attempts.len() >= self.most {
+            return self.refuse(link, number, EAGAIN);
+        }
+        let mut attempt = Attempt::new(link, number, backend, Duration::from_millis(patience.into()));
+        match attempt.begin(&self.backends) {
+            Next::Done(made) => self.answer(link, number, made),
+            Next::Wait => {
+                let token = self.next();
+                if let Some(socket) = &attempt.socket {
+                    let watching = RoleError::system("watch a connection");
+                    self.epoll.add_until(socket.as_fd(), token, Until::Writable).map_err(watching)?;
+                }
+                self.attempts.insert(token, attempt);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes a step with a connection.
+    fn proceed(&mut self, token: u64, step: impl FnOnce(&mut Attempt) -> Next) -> Result<(), RoleError> {
+        let Some(attempt) = self.attempts.get_mut(&token) else { return Ok(()) };
+        let watched = attempt.socket.is_some();
+        let next = step(attempt);
+        let (link, number) = (attempt.link, attempt.number);
+        match next {
+            Next::Wait => {
+                if let (false, Some(socket)) = (watched, &attempt.socket) {
+                    let watching = RoleError::system("watch a connection");
+                    self.epoll.add_until(socket.as_fd(), token, Until::Writable).map_err(watching)?;
+                }
+                Ok(())
+            }
+            Next::Done(made) => {
+                self.attempts.remove(&token);
+                if let (true, Ok(socket)) = (watched, &made) {
+                    // Handoff will have a copy, which would go on to be reported.
+                    let _ = self.epoll.remove(socket.as_fd());
+                }
+                self.answer(link, number, made)
+            }
+        }
+    }
+
+    fn answer(&mut self, link: u64, number: u32, made: io::Result<OwnedFd>) -> Result<(), RoleError> {
+        match made {
+            Ok(socket) => self.tell(link, Dialed::Connected { number }, &[socket.as_fd()]),
+            Err(e) => self.refuse(link, number, errno(&e)),
+        }
+    }
+
+    fn refuse(&mut self, link: u64, number: u32, errno: u16) -> Result<(), RoleError> {
+        self.tell(link, Dialed::Failed { number, errno }, &[])
+    }
+
+    /// Waits while handoff reads nothing: it can't use a connection then either.
+    fn tell(&mut self, token: u64, dialed: Dialed, fds: &[BorrowedFd<'_>]) -> Result<(), RoleError> {
+        let Some(link) = self.links.get(&token) else { return Ok(()) };
+        match link.tell_with(&dialed, fds) {
+            Ok(()) => Ok(()),
+            // ETOOMANYREFS: handoff has to read first what is under way.
+            Err(ChannelError::Io(e)) if !fds.is_empty() => self.refuse(token, dialed.number(), errno(&e)),
+            // It is gone, and needs no answer.
+            Err(_) => {
+                self.forget(token);
+                Ok(())
+            }
+        }
+    }
+
+    fn next(&mut self) -> u64 {
+        self.last = self.last.saturating_add(1);
+        self.last
+    }
+}
+
+fn errno(e: &io::Error) -> u16 {
+    let made_here = if e.kind() == io::ErrorKind::TimedOut { ETIMEDOUT } else { EIO };
+    e.raw_os_error().and_then(|errno| u16::try_from(errno).ok()).unwrap_or(made_here)
+}

@@ -1,0 +1,65 @@
+//! Requests to another role that are under way, and who waits for the answer to which.
+
+use super::Failure;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
+
+/// Requests on one link.
+#[derive(Debug)]
+pub(super) struct Tickets<T>(Mutex<Waiting<T>>);
+
+#[derive(Debug)]
+struct Waiting<T> {
+    senders: HashMap<u32, oneshot::Sender<T>>,
+    last: u32,
+    /// The link is over: nobody may begin to wait.
+    over: bool,
+}
+
+impl<T> Default for Tickets<T> {
+    fn default() -> Self {
+        Self(Mutex::new(Waiting { senders: HashMap::new(), last: 0, over: false }))
+    }
+}
+
+impl<T> Tickets<T> {
+    /// A number, and where its answer will come; an error there: the link has ended, and it is not known what became of it.
+    ///
+    /// # Errors
+    /// The link is over.
+    pub(super) fn issue(&self) -> Result<(u32, oneshot::Receiver<T>), Failure> {
+        let (sender, receiver) = oneshot::channel();
+        let mut waiting = self.lock();
+        if waiting.over {
+            return Err(Failure::Lost(None));
+        }
+        waiting.last = waiting.last.wrapping_add(1);
+        let number = waiting.last;
+        // Forget those who no longer wait.
+        waiting.senders.retain(|_, sender| !sender.is_closed());
+        waiting.senders.insert(number, sender);
+        Ok((number, receiver))
+    }
+
+    /// Gives an answer to who waits for it. One that nobody waits for is dropped: it came late, twice or for no request.
+    pub(super) fn answer(&self, number: u32, answer: T) {
+        let waiting = self.lock().senders.remove(&number);
+        let _ = waiting.map(|waiting| waiting.send(answer));
+    }
+
+    /// The link is over.
+    pub(super) fn close(&self) {
+        let mut waiting = self.lock();
+        waiting.over = true;
+        waiting.senders.clear();
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.lock().over
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
