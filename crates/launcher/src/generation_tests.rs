@@ -170,10 +170,12 @@ fn issue_8_a_role_that_served_is_started_at_once_and_linked_with_its_peers() {
                 "look keyholder2",
             ],
         ),
+        ("dialer", &["go dialer2", "link dialer2 handoff", "link dialer2 observer", "look dialer2"]),
         (
             "handoff",
             &[
                 "go handoff2",
+                "link handoff2 dialer",
                 "link handoff2 keyholder",
                 "link handoff2 listener",
                 "link handoff2 observer",
@@ -266,9 +268,9 @@ fn issue_8_a_drain_goes_backwards_and_starts_nothing_anew() {
     scene.ends(&["keyholder"]);
     assert_eq!(scene.done(), [""; 0]);
     scene.ends(&["handoff"]);
-    assert_eq!(sorted(scene.done()), ["drain queue", "drain receiver"]);
+    assert_eq!(sorted(scene.done()), ["drain dialer", "drain queue", "drain receiver"]);
     assert!(!scene.generation.is_over());
-    scene.ends(&["queue", "receiver"]);
+    scene.ends(&["queue", "receiver", "dialer"]);
     assert_eq!(scene.done(), ["drain observer"], "it hears the others to their end");
     scene.ends(&["observer"]);
     assert!(scene.generation.is_over());

@@ -197,7 +197,7 @@ const CASES: &[Case] = &[
             let _ = host.shell("true");
             with_line(config, "connect", "connect = \"unix:/var/spool/postfix/private/gatepost\"")
         },
-        words: &["FAULT", "/var/spool/postfix/private is closed to handoff", "n in the third column"],
+        words: &["FAULT", "/var/spool/postfix/private is closed to the dialer", "n in the third column"],
         status: 1,
     },
     Case {

@@ -56,9 +56,9 @@ fn the_readme_installs_a_service_that_is_ready_when_it_says_so() {
     assert_eq!(host.property("gatepost.service", "ActiveState"), "active");
     assert_eq!(host.property("gatepost.socket", "ActiveState"), "active");
     let accounts = host.shell(
-        "getent passwd gatepost-listen gatepost-session gatepost-key gatepost-dns gatepost-log gatepost-handoff",
+        "getent passwd gatepost-listen gatepost-session gatepost-key gatepost-dns gatepost-log gatepost-dial gatepost-handoff",
     );
-    assert_eq!(accounts.expect_ok("accounts").stdout.lines().filter(|line| line.ends_with("/nologin")).count(), 6);
+    assert_eq!(accounts.expect_ok("accounts").stdout.lines().filter(|line| line.ends_with("/nologin")).count(), 7);
 
     run(&mut swaks(&host.host, "alice@ok.test", "through the unit")).expect_ok("swaks");
     let mail = postfix.maildir("alice").one_with("Subject: through the unit");
@@ -67,7 +67,7 @@ fn the_readme_installs_a_service_that_is_ready_when_it_says_so() {
     six.hello("road.test");
     let audit = host.shell("gatepost audit");
     assert!(audit.ok(), "{}", audit.said());
-    assert_eq!(audit.stdout.lines().filter(|line| line.ends_with(" ok")).count(), 7, "{}", audit.stdout);
+    assert_eq!(audit.stdout.lines().filter(|line| line.ends_with(" ok")).count(), 8, "{}", audit.stdout);
     drop(six);
 
     // It sends HUP and waits for nothing: the unit is reloading some time later, then active again.
