@@ -460,7 +460,7 @@ fn a_verdict_that_contradicts_itself_is_neither_sent_nor_read() {
 #[test]
 fn values_outside_their_set_are_refused() {
     assert_eq!(read_all::<bool>(&[2]), Err(WireError::Value("value")));
-    assert_eq!(read_all::<Role>(&[7]), Err(WireError::Value("value")));
+    assert_eq!(read_all::<Role>(&[8]), Err(WireError::Value("value")));
     assert_eq!(read_all::<String>(&[1, 0, 0, 0, 0xff]), Err(WireError::Value("value")));
     assert_eq!(read_all::<Ask<'_>>(&[7, 255]), Err(WireError::Value("reason")));
     assert_eq!(read_all::<Open>(&[0, 0, 0, 0, 0, 0, 0, 0, 5]), Err(WireError::Value("client")));
