@@ -65,21 +65,6 @@ impl Attacker {
             }
         }
     }
-
-    /// Whether the server has ended the connection, as far as has come here by now.
-    pub(crate) fn is_cut(&mut self) -> bool {
-        self.0.set_nonblocking(true).unwrap();
-        let mut space = [0; 4096];
-        let cut = loop {
-            match self.0.read(&mut space) {
-                Ok(0) => break true,
-                Ok(_) => {}
-                Err(e) => break e.kind() != std::io::ErrorKind::WouldBlock,
-            }
-        };
-        self.0.set_nonblocking(false).unwrap();
-        cut
-    }
 }
 
 /// A whole session of somebody who has nothing to do with it: the replies to greeting, EHLO, MAIL, RCPT, DATA and the end.

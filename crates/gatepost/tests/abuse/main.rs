@@ -11,4 +11,3 @@ mod crowd;
 mod gate;
 mod log;
 mod memory;
-mod slots;
