@@ -40,10 +40,14 @@ pub const BASE: &[Call] = &[
     call("mprotect", NotExecutable, "allocator, growing the arena"),
     call("munmap", Always, "allocator"),
     call("mremap", Always, "allocator, growing a large block; keeps its protection"),
-    call("madvise", Always, "allocator, giving memory back"),
+    // Not MADV_MERGEABLE, by which pages of other processes can be guessed.
+    call("madvise", Args(&[(2, 4)]), "MADV_DONTNEED: allocator, giving memory back"),
     call("sendmsg", Args(&[(2, NO_SIGNAL)]), "private channels: frames and descriptors"),
     call("recvmsg", Always, "private channels: frames and descriptors"),
-    call("futex", Always, "locks in the standard library and tracing, uncontended with one thread"),
+    // Not requeueing or priority inheritance, in which holes were found. FUTEX_PRIVATE_FLAG is 128.
+    call("futex", Args(&[(1, 128)]), "FUTEX_WAIT: locks of the C library"),
+    call("futex", Args(&[(1, 129)]), "FUTEX_WAKE: locks of the C library, the standard library and tracing"),
+    call("futex", Args(&[(1, 137)]), "FUTEX_WAIT_BITSET: locks of the standard library and tracing"),
     call("clock_gettime", Always, "timeouts, where the vDSO does not answer"),
     call("getrandom", Always, "hash seeds; TLS randoms in a session"),
     call("sigaltstack", Always, "standard library, thread exit"),

@@ -13,7 +13,8 @@ pub enum When {
     Always,
     /// mprotect(2) without PROT_EXEC.
     NotExecutable,
-    /// mmap(2) without PROT_EXEC of memory that RLIMIT_DATA counts: private and not growing down like a stack.
+    /// mmap(2) without PROT_EXEC of memory that RLIMIT_DATA counts, private and not growing down like a stack, and that is not
+    /// locked.
     PrivateNotExecutable,
     /// Only with these values in the arguments of these indices (from 0), the lower four octets of each.
     Args(&'static [(u8, u64)]),
@@ -111,7 +112,7 @@ fn conditions(when: When) -> Result<Vec<SeccompCondition>, seccompiler::BackendE
         When::Always => Ok(Vec::new()),
         When::NotExecutable => Ok(vec![clear(2, libc::PROT_EXEC)?]),
         When::PrivateNotExecutable => {
-            Ok(vec![clear(2, libc::PROT_EXEC)?, clear(3, libc::MAP_SHARED | libc::MAP_GROWSDOWN)?])
+            Ok(vec![clear(2, libc::PROT_EXEC)?, clear(3, libc::MAP_SHARED | libc::MAP_GROWSDOWN | libc::MAP_LOCKED)?])
         }
         When::Args(values) => values
             .iter()

@@ -4,15 +4,25 @@ use crate::gate::starttls;
 use gatepost_sys::net::connect_from;
 use gatepost_testkit::client::Client;
 use gatepost_testkit::host::{HERE6, Host};
+use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Longest wait of the good client for a reply: far above what it should need, far below what made it give up.
 pub(crate) const GOOD_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Lets every address of 10/8 and of 2001:db8:a000::/36 be a client's.
+/// One attack at a time: each of them is as much as a small machine can bear.
+static ALONE: Mutex<()> = Mutex::new(());
+thread_local! {
+    /// Held until the test's thread ends.
+    static TURN: RefCell<Option<MutexGuard<'static, ()>>> = const { RefCell::new(None) };
+}
+
+/// Waits until no other attack is under way, then lets every address of 10/8 and of 2001:db8:a000::/36 be a client's.
 pub(crate) fn open_networks(host: &Host) {
+    TURN.with(|turn| *turn.borrow_mut() = Some(ALONE.lock().unwrap_or_else(PoisonError::into_inner)));
     // A route makes an IPv4 address one of ours; for IPv6 binding to one needs leave as well.
     let routes = "ip route add local 10.0.0.0/8 dev lo && ip -6 route add local 2001:db8:a000::/36 dev lo";
     host.shell(&format!("{routes} && echo 1 > /proc/sys/net/ipv6/ip_nonlocal_bind")).expect_ok("ip");

@@ -22,6 +22,7 @@ const NO_VALUE: i64 = 0x7f00_00f0;
 const PROT_EXEC: i64 = 4;
 const MAP_SHARED: i64 = 1;
 const MAP_GROWSDOWN: i64 = 0x100;
+const MAP_LOCKED: i64 = 0x2000;
 
 /// A jail's filters, and the lines that should hold in it.
 struct Jail {
@@ -112,7 +113,9 @@ fn excluded(call: &Call) -> Vec<[i64; 6]> {
     match call.when {
         When::Always => Vec::new(),
         When::NotExecutable => vec![with(2, PROT_EXEC), with(2, PROT_EXEC | 3)],
-        When::PrivateNotExecutable => vec![with(2, PROT_EXEC), with(3, MAP_SHARED), with(3, MAP_GROWSDOWN)],
+        When::PrivateNotExecutable => {
+            vec![with(2, PROT_EXEC), with(3, MAP_SHARED), with(3, MAP_GROWSDOWN), with(3, MAP_LOCKED)]
+        }
         When::Args(values) => values.iter().map(|(index, _)| with(usize::from(*index), NO_VALUE)).collect(),
     }
 }
