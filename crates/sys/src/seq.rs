@@ -185,35 +185,46 @@ mod tests {
     use super::*;
 
     /// A descriptor that leads nowhere else: its other end tells whether any copy of it is left.
-    fn told_apart() -> (OwnedFd, Seq) {
-        let (sent, watch) = Seq::pair().unwrap();
-        (sent.into_fd(), watch)
+    fn told_apart() -> io::Result<(OwnedFd, Seq)> {
+        let (sent, watch) = Seq::pair()?;
+        Ok((sent.into_fd(), watch))
+    }
+
+    /// Gives the words of `work` from a process of its own, of which no other test's fork can keep a copy of a descriptor.
+    fn alone(work: fn() -> Result<(), String>) {
+        let heard = crate::process::apart(|| work().err().unwrap_or_default().into_bytes());
+        assert_eq!(String::from_utf8(heard.unwrap()).unwrap(), "");
+    }
+
+    /// Sends `octets` and `count` descriptors to a buffer of eight octets: whether the frame was taken, and whether a copy is left.
+    fn taken(octets: &[u8], count: usize) -> io::Result<(Result<(), io::ErrorKind>, bool)> {
+        let (near, far) = Seq::pair()?;
+        let (sent, watch) = told_apart()?;
+        far.send(octets, &vec![sent.as_fd(); count])?;
+        drop(sent);
+        let taken = near.recv_with(&mut [0; 8]).map(drop).map_err(|e| e.kind());
+        Ok((taken, !crate::wait::hung_up(watch.as_fd())))
     }
 
     #[test]
     fn p6_descriptors_beyond_the_limit_are_not_kept() {
-        for count in [FDS_MAX, FDS_MAX + 1, 64] {
-            let (near, far) = Seq::pair().unwrap();
-            let (sent, watch) = told_apart();
-            far.send(b"x", &vec![sent.as_fd(); count]).unwrap();
-            drop(sent);
-            let taken = near.recv_with(&mut [0; 8]);
-            assert_eq!(taken.is_ok(), count <= FDS_MAX, "{count}");
-            if let Err(e) = &taken {
-                assert_eq!(e.kind(), io::ErrorKind::InvalidData);
+        alone(|| {
+            for count in [FDS_MAX, FDS_MAX + 1, 64] {
+                let expected = if count <= FDS_MAX { Ok(()) } else { Err(io::ErrorKind::InvalidData) };
+                let seen = taken(b"x", count).map_err(|e| e.to_string())?;
+                if seen != (expected, false) {
+                    return Err(format!("{count} descriptors: taken and a copy left: {seen:?}"));
+                }
             }
-            drop(taken);
-            assert!(crate::wait::hung_up(watch.as_fd()), "{count} descriptors: a copy is left");
-        }
+            Ok(())
+        });
     }
 
     #[test]
     fn p6_descriptors_beside_a_cut_frame_are_not_kept() {
-        let (near, far) = Seq::pair().unwrap();
-        let (sent, watch) = told_apart();
-        far.send(&[1; 64], &[sent.as_fd()]).unwrap();
-        drop(sent);
-        assert_eq!(near.recv_with(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::InvalidData);
-        assert!(crate::wait::hung_up(watch.as_fd()));
+        alone(|| match taken(&[1; 64], 1).map_err(|e| e.to_string())? {
+            (Err(io::ErrorKind::InvalidData), false) => Ok(()),
+            seen => Err(format!("taken and a copy left: {seen:?}")),
+        });
     }
 }
