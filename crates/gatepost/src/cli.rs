@@ -95,7 +95,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Try(args) => trial::run(&args),
         Command::Serve(args) => serve(&args.config),
         Command::Check(args) => {
-            gatepost_log::begin();
+            gatepost_log::begin(gatepost_log::LAUNCHER);
             check(&args.config)
         }
         Command::Audit(args) => audit(&args),
@@ -108,7 +108,7 @@ fn plan_of(path: &Path) -> Result<Plan, String> {
 }
 
 fn serve(path: &Path) -> ExitCode {
-    gatepost_log::begin();
+    gatepost_log::begin(gatepost_log::LAUNCHER);
     match plan_of(path) {
         Ok(plan) => launch(plan, &|| plan_of(path), &|_| {}),
         Err(faults) => fail(&faults),

@@ -24,7 +24,7 @@ fn life(role: Role) -> fn(Unjailed) -> Result<(), RoleError> {
 pub(crate) fn run(name: Option<OsString>) -> ExitCode {
     match name.as_deref().and_then(OsStr::to_str) {
         // Its descriptor 2 is the log itself.
-        Some(name) if name == Role::Observer.name() => gatepost_log::begin(),
+        Some(name) if name == Role::Observer.name() => gatepost_log::begin(Role::Observer.name()),
         _ => gatepost_log::begin_role(),
     }
     match gatepost_role::begin(name.as_deref()) {

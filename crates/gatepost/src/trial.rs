@@ -19,7 +19,7 @@ const HOSTNAME: &str = "localhost";
 
 /// Runs until interrupted.
 pub(crate) fn run(args: &TryArgs) -> ExitCode {
-    gatepost_log::begin();
+    gatepost_log::begin(gatepost_log::LAUNCHER);
     let plan = match plan(args) {
         Ok(plan) => plan,
         Err(why) => return fail(&why),

@@ -19,7 +19,7 @@ use gatepost_sys::seq::Seq;
 use gatepost_wire::observe::{Level, Line, TEXT_MAX};
 use gatepost_wire::{Nothing, RoleToObserver};
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError, TryLockError};
 use tracing::{Metadata, Subscriber};
 use tracing_subscriber::fmt::{self, MakeWriter};
@@ -29,19 +29,21 @@ type LogEnd = End<RoleToObserver, Nothing>;
 
 /// Where lines go.
 enum Place {
-    /// Descriptor 2, as text.
-    Stderr(Form),
+    /// Descriptor 2, as text of this name's.
+    Stderr(Form, &'static str),
     /// An end of the channel to the observer.
     Observer(LogEnd),
 }
 
 /// Where this process's lines go, and how many were lost since the last that was sent.
-static TO: Mutex<(Place, u32)> = Mutex::new((Place::Stderr(Form::Text), 0));
+static TO: Mutex<(Place, u32)> = Mutex::new((Place::Stderr(Form::Text, LAUNCHER), 0));
 
-/// Lines go to standard error, as text: for the launcher until [`connect`], and for whoever has no observer.
-pub fn begin() {
-    let form = if fds::is_journal(io::stderr()) { Form::Journal } else { Form::Text };
-    set(Place::Stderr(form));
+/// The launcher, as one that says something.
+pub const LAUNCHER: &str = "launcher";
+
+/// Lines go to standard error, as text of `who`: for the launcher until [`connect`], and for whoever has no observer.
+pub fn begin(who: &'static str) {
+    set(Place::Stderr(form(), who));
     install();
 }
 
@@ -49,7 +51,7 @@ pub fn begin() {
 pub fn begin_role() {
     match fds::inherited(2) {
         Ok(fd) => set(Place::Observer(LogEnd::from_fd(fd))),
-        Err(_) => set(Place::Stderr(Form::Text)),
+        Err(_) => set(Place::Stderr(Form::Text, "role")),
     }
     install();
 }
@@ -61,8 +63,7 @@ pub fn connect(end: Seq) {
 
 /// The launcher's lines go to standard error again: its last observer is about to end.
 pub fn disconnect() {
-    let form = if fds::is_journal(io::stderr()) { Form::Journal } else { Form::Text };
-    set(Place::Stderr(form));
+    set(Place::Stderr(form(), LAUNCHER));
 }
 
 /// A role's lines go to another observer from now on: its end takes the place of descriptor 2.
@@ -72,14 +73,11 @@ pub fn reconnect(end: &OwnedFd) {
 }
 
 fn set(place: Place) {
-    let mut to = TO.lock().unwrap_or_else(PoisonError::into_inner);
-    let before = std::mem::replace(&mut to.0, place);
-    // Descriptor 2 stays open: whatever took its number would be written to by the standard library.
-    if let Place::Observer(end) = before
-        && end.as_raw_fd() == 2
-    {
-        std::mem::forget(end);
-    }
+    TO.lock().unwrap_or_else(PoisonError::into_inner).0 = place;
+}
+
+fn form() -> Form {
+    if fds::is_journal(io::stderr()) { Form::Journal } else { Form::Text }
 }
 
 fn install() {
@@ -138,7 +136,7 @@ fn send(level: Level, text: &[u8]) {
     let (place, lost) = &mut *to;
     let text = text.get(..TEXT_MAX).unwrap_or(text);
     let sent = match place {
-        Place::Stderr(form) => io::stderr().write_all(&line(*form, level, "launcher", *lost, text)).is_ok(),
+        Place::Stderr(form, who) => io::stderr().write_all(&line(*form, level, who, *lost, text)).is_ok(),
         Place::Observer(end) => end.tell(&Line { level, lost: *lost, text }).is_ok(),
     };
     *lost = if sent { 0 } else { lost.saturating_add(1) };

@@ -2,7 +2,7 @@
 
 use crate::backlog::Backlog;
 use gatepost_channel::{ChannelError, End, Inbox};
-use gatepost_log::{Form, line};
+use gatepost_log::{Form, LAUNCHER, line};
 use gatepost_role::{Control, Phase, RoleError, Step};
 use gatepost_sys::epoll::{Epoll, Until};
 use gatepost_wire::observe::{Level, Line};
@@ -20,8 +20,6 @@ const CONTROL: u64 = 0;
 const LOG: u64 = 1;
 /// How long the log may take what is left when everybody else has ended.
 const LAST_WAIT: Duration = Duration::from_secs(1);
-/// The launcher, as a sender.
-const LAUNCHER: &str = "launcher";
 /// How long nothing may come before the end.
 const LAST_LOOK: Duration = Duration::from_millis(10);
 /// How soon a log that refused a line is tried again.

@@ -38,7 +38,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["role", name] if *name != Role::Observer.name() => gatepost_log::begin_role(),
-        _ => gatepost_log::begin(),
+        ["role", _] => gatepost_log::begin(Role::Observer.name()),
+        _ => gatepost_log::begin(gatepost_log::LAUNCHER),
     }
     match words.as_slice() {
         ["role", name] => role(name),
