@@ -2,8 +2,9 @@
 
 use crate::crowd::{Attacker, good_mail, open_networks, v4, v6};
 use crate::gate::{Gate, config, rogue};
+use gatepost_testkit::facts;
+use gatepost_testkit::host::{self, Host};
 use gatepost_testkit::rogue::{Deed, Speaks, Stage};
-use gatepost_testkit::{facts, host};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -75,6 +76,20 @@ fn p13_long_envelopes_do_not_take_the_memory_away() {
     gate.stop();
 }
 
+/// So many clients of one /48, each with so many octets of content that it does not end; and how many were let begin it.
+fn unfinished(host: &Host, clients: u16, octets: usize) -> (Vec<Attacker>, usize) {
+    let line = format!("{}\r\n", "x".repeat(130));
+    let content = line.repeat(octets / line.len());
+    let mut attackers: Vec<Attacker> = (0..clients).filter_map(|n| Attacker::connect(host, v6(n))).collect();
+    let mut begun = 0;
+    for attacker in &mut attackers {
+        attacker.send(b"EHLO a.test\r\nMAIL FROM:<a@a.test>\r\nRCPT TO:<alice@ok.test>\r\nDATA\r\n");
+        begun += usize::from(attacker.replies(5).iter().any(|reply| reply.starts_with("354")));
+        attacker.send(content.as_bytes());
+    }
+    (attackers, begun)
+}
+
 /// Row 3: unfinished content just small enough to be kept in memory, from one /48.
 #[test]
 fn p13_unfinished_content_does_not_take_the_memory_away() {
@@ -84,15 +99,7 @@ fn p13_unfinished_content_does_not_take_the_memory_away() {
     open_networks(&host);
     let (mta, backend) = rogue(&host, Speaks::Smtp);
     let gate = Gate::start(&host, &config(&backend, MORE));
-    let line = format!("{}\r\n", "x".repeat(130));
-    let content = line.repeat(131_000 / line.len());
-    let mut attackers: Vec<Attacker> = (0..700).filter_map(|n| Attacker::connect(&host, v6(n))).collect();
-    let mut begun = 0;
-    for attacker in &mut attackers {
-        attacker.send(b"EHLO a.test\r\nMAIL FROM:<a@a.test>\r\nRCPT TO:<alice@ok.test>\r\nDATA\r\n");
-        begun += usize::from(attacker.replies(5).iter().any(|reply| reply.starts_with("354")));
-        attacker.send(content.as_bytes());
-    }
+    let (attackers, begun) = unfinished(&host, 700, 131_000);
     assert!(begun > 540, "the attack is none: only {begun} began content");
     for n in 0..5 {
         good_mail(&host, v4(200, n), "alice@ok.test").unwrap();
@@ -111,17 +118,8 @@ fn p13_deliveries_at_once_do_not_end_handoff() {
     let gate = Gate::start(&host, &config(&backend, MORE));
     let handoff = gate.roles()["gp-handoff"];
     let watch = Watch::start(handoff);
-    let line = format!("{}\r\n", "x".repeat(130));
-    let content = line.repeat(120 * 1024 / line.len());
-    let mut attackers: Vec<Attacker> = (0..800).filter_map(|n| Attacker::connect(&host, v6(n))).collect();
-    for attacker in &mut attackers {
-        attacker.send(b"EHLO a.test\r\nMAIL FROM:<a@a.test>\r\nRCPT TO:<alice@ok.test>\r\nDATA\r\n");
-        attacker.replies(5);
-        attacker.send(content.as_bytes());
-    }
-    for attacker in &mut attackers {
-        attacker.send(b".\r\n");
-    }
+    let (mut attackers, _) = unfinished(&host, 800, 120 * 1024);
+    attackers.iter_mut().for_each(|attacker| attacker.send(b".\r\n"));
     good_mail(&host, v4(200, 1), "alice@ok.test").unwrap();
     let heard: Vec<String> = attackers.iter_mut().flat_map(|attacker| attacker.replies(1)).collect();
     let taken = heard.iter().filter(|reply| reply.starts_with("250")).count();
@@ -131,15 +129,8 @@ fn p13_deliveries_at_once_do_not_end_handoff() {
     drop(attackers);
     // The same behind a backend that takes content and then says nothing.
     mta.misbehave(Stage::End, Deed::Hang);
-    let mut attackers: Vec<Attacker> = (0..500).filter_map(|n| Attacker::connect(&host, v6(n))).collect();
-    for attacker in &mut attackers {
-        attacker.send(b"EHLO a.test\r\nMAIL FROM:<a@a.test>\r\nRCPT TO:<alice@ok.test>\r\nDATA\r\n");
-        attacker.replies(5);
-        attacker.send(content.as_bytes());
-    }
-    for attacker in &mut attackers {
-        attacker.send(b".\r\n");
-    }
+    let (mut attackers, _) = unfinished(&host, 500, 120 * 1024);
+    attackers.iter_mut().for_each(|attacker| attacker.send(b".\r\n"));
     let heard: Vec<String> = attackers.iter_mut().flat_map(|attacker| attacker.replies(1)).collect();
     // On a slow machine the first of them wait too long for the last: that is their own time limit, and no failure of handoff.
     let expected = |reply: &String| reply.starts_with("45") || reply.starts_with("421 4.4.2");

@@ -81,6 +81,10 @@ fn difference(host: &Host, row: &Row) -> Option<String> {
         return None;
     }
     let heard = client(host, Duration::from_secs(1)).and_then(|mut client| overhear(&mut client, row, HOSTNAME));
+    // A peer that was busy the first time, or turned the client away, may say now what the table says.
+    if heard.as_ref().is_some_and(|heard| heard.classes() == wanted) {
+        return None;
+    }
     let heard = heard.map_or("refused".to_owned(), |heard| heard.to_string());
     Some(format!("{} => {}", row.name(), if heard.is_empty() { "-" } else { &heard }))
 }
