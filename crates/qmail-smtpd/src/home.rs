@@ -1,8 +1,8 @@
 //! qmail's home as files. Small ones are read once per connection, so that an edit holds for the next one; lists and
 //! databases stay where they are.
 
-use gatepost_qmail::cdb::{Cdb, Lookup, ReadAt};
 use gatepost_qmail::control::Home;
+use gatepost_ucspi::cdb::{Cdb, Lookup, ReadAt};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::FileExt;

@@ -4,9 +4,9 @@
 use std::fmt;
 use std::io;
 
-use crate::cdb::Lookup;
 use crate::replies::{self, Reply};
 use crate::text::{digits, shown};
+use gatepost_ucspi::cdb::Lookup;
 
 /// The files of qmail's `control` directory.
 pub trait Home: fmt::Debug {

@@ -336,7 +336,7 @@ fn below_control(path: &[u8]) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cdb::Lookup;
+    use gatepost_ucspi::cdb::Lookup;
     use std::collections::HashMap;
     use std::io::Read;
 

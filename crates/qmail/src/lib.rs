@@ -6,7 +6,6 @@
 //! | `replies.rs` | everything that a client of the drop-in is ever told |
 //! | `engine/` | qmail-smtpd's dialect: octets in, events and replies out |
 //! | `auth.rs` | SMTPAUTH, the checker's argv, and what it reads on fd 3 |
-//! | `cdb.rs` | constant databases, read with distrust, and written |
 //! | `control.rs` | how a control file is read, and what to warn of |
 //! | `controls.rs` | all control files of one connection |
 //! | `environment.rs` | the UCSPI environment, and the work of tcp-env |
@@ -28,7 +27,6 @@
 #![forbid(unsafe_code)]
 
 pub mod auth;
-pub mod cdb;
 pub mod control;
 pub mod controls;
 pub mod engine;

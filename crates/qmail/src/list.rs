@@ -217,7 +217,7 @@ pub(crate) mod tests {
             Ok(self.0.map(|octets| Box::new(octets) as Box<dyn Read>))
         }
 
-        fn cdb(&self, _: &str) -> io::Result<Option<Box<dyn crate::cdb::Lookup + '_>>> {
+        fn cdb(&self, _: &str) -> io::Result<Option<Box<dyn gatepost_ucspi::cdb::Lookup + '_>>> {
             Ok(None)
         }
 

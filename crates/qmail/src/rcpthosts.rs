@@ -67,7 +67,7 @@ fn covers(entry: &[u8], domain: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cdb::Lookup;
+    use gatepost_ucspi::cdb::Lookup;
     use proptest::prelude::*;
     use std::io::Read;
 

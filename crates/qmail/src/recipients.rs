@@ -117,7 +117,7 @@ impl Tarpit {
 mod tests {
     use super::*;
 
-    use crate::cdb::Lookup;
+    use gatepost_ucspi::cdb::Lookup;
     use std::io::Read;
 
     /// validrcptto and its database, where they are there.

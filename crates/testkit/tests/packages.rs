@@ -18,6 +18,7 @@ const LAYERS: &[&[Row]] = &[
     &[
         ("smtp", "", "memchr"),
         ("sys", "", "nix libc caps rlimit seccompiler landlock"),
+        ("ucspi", "", ""),
     ],
     &[
         ("wire", "smtp", ""),
@@ -26,7 +27,7 @@ const LAYERS: &[&[Row]] = &[
         ("channel", "wire sys", "tokio"),
         ("policy", "wire", ""),
         ("program", "sys", ""),
-        ("qmail", "smtp", "memchr base64 regex-lite zeroize"),
+        ("qmail", "smtp ucspi", "memchr base64 regex-lite zeroize"),
     ],
     &[
         ("config", "smtp policy wire", "toml"),
@@ -54,7 +55,7 @@ const LAYERS: &[&[Row]] = &[
     ],
     // For a single connection: handoff and keyholder in one, the parent, and the session in the child. Imports no role.
     &[
-        ("qmail-smtpd", "smtp wire channel sys jail tls qmail program shell", ""),
+        ("qmail-smtpd", "smtp wire channel sys jail tls qmail ucspi program shell", ""),
     ],
     &[
         ("gatepost", "smtp wire sys jail role log config launcher listener session keyholder handoff dialer queue receiver observer qmail-smtpd", "clap rcgen tracing"),
@@ -65,7 +66,7 @@ const LAYERS: &[&[Row]] = &[
     ],
     &[
         ("benches", "smtp testkit", ""),
-        ("fuzz", "smtp wire tls config qmail", "libfuzzer-sys"),
+        ("fuzz", "smtp wire tls config qmail ucspi", "libfuzzer-sys"),
     ],
 ];
 

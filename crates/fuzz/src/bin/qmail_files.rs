@@ -1,7 +1,6 @@
 #![no_main]
 //! Control files, tables, plugins' words, a qmqpd's answer: no panic, and nothing of theirs makes a second line.
 
-use gatepost_qmail::cdb::{Cdb, Lookup};
 use gatepost_qmail::control::{int, line};
 use gatepost_qmail::environment::Environment;
 use gatepost_qmail::list::{Entry, scan};
@@ -11,6 +10,7 @@ use gatepost_qmail::queue::{CustomText, verdict};
 use gatepost_qmail::received::Received;
 use gatepost_qmail::spp::{Phase, Plugin, Plugins, Run, Session};
 use gatepost_qmail::{literal, qmqp};
+use gatepost_ucspi::cdb::{Cdb, Lookup};
 use libfuzzer_sys::fuzz_target;
 use std::ops::ControlFlow;
 

@@ -265,7 +265,7 @@ mod tests {
         if !program.exists() {
             return eprintln!("skipped: there is no {}", program.display());
         }
-        let dir = std::env::temp_dir().join(format!("gatepost-qmail-cdb-{}", std::process::id()));
+        let dir = std::env::temp_dir().join(format!("gatepost-ucspi-cdb-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         for (source, records, ..) in VECTORS {
             let (text, file) = (dir.join("source"), dir.join("made.cdb"));
