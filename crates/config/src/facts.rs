@@ -3,6 +3,7 @@
 use crate::profile::Profile;
 use gatepost_smtp::server::Leniency;
 use gatepost_wire::network::Network;
+use gatepost_wire::observe::Level;
 use gatepost_wire::slice::{Connect, Dialect, Identity, TlsMode};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -29,6 +30,8 @@ pub struct Config {
     pub smtp: Leniency,
     /// `[limits]`.
     pub limits: Limits,
+    /// `[log]`.
+    pub log: Log,
     /// `[jail]`.
     pub jail: Jail,
 }
@@ -185,6 +188,23 @@ pub enum QueueUser {
     Account(String),
     /// This id, user and group alike; never 0.
     Id(u32),
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    /// JSON, an object a line; otherwise text, as the journal wants it where it is the reader.
+    pub json: bool,
+    /// What is written: this and what matters more.
+    pub level: Level,
+    /// Of addresses only the network and the domain are written.
+    pub cut: bool,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { json: false, level: Level::Info, cut: false }
+    }
 }
 
 /// `[limits]`.

@@ -2,11 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // Functions shared by tests, too.
 
 use gatepost_config::{
-    Config, Connect, Dialect, Identity, Jail, Limits, Pair, Profile, Queue, QueueUser, Relax, TlsMode, TlsVersion,
+    Config, Connect, Dialect, Identity, Jail, Limits, Log, Pair, Profile, Queue, QueueUser, Relax, TlsMode, TlsVersion,
     Users,
 };
 use gatepost_smtp::data::BareLf;
 use gatepost_smtp::server::Leniency;
+use gatepost_wire::observe::Level;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -196,6 +197,10 @@ command_timeout = "10s"
 content_timeout = "20m"
 minimum_rate = 0
 hops = 25
+[log]
+format = "json"
+level = "warning"
+privacy = "cut"
 [jail]
 relax = ["distinct-users", "namespaces", "namespaces"]
 "#,
@@ -227,6 +232,7 @@ relax = ["distinct-users", "namespaces", "namespaces"]
     assert_eq!(config.limits.command_timeout, Duration::from_secs(10));
     assert_eq!(config.limits.content_timeout, Duration::from_secs(1200));
     assert_eq!((config.limits.minimum_rate, config.limits.hops), (0, 25));
+    assert_eq!(config.log, Log { json: true, level: Level::Warning, cut: true });
     assert_eq!(config.jail.relax, [Relax::Namespaces, Relax::DistinctUsers]);
 }
 

@@ -3,10 +3,10 @@
 use crate::fitness::{Fitness, load_authorities, load_pair};
 use crate::plan::{PairSource, Plan};
 use crate::roles;
-use gatepost_config::{Relax, TlsMode, TlsVersion};
+use gatepost_config::{Log, Relax, TlsMode, TlsVersion};
 use gatepost_wire::slice::{
-    BackendTls, Chain, Connect, DialerSlice, HandoffSlice, KeyholderSlice, ListenerSlice, NurserySlice, ObserverSlice,
-    QueueSlice, ReceiverSlice, Slice,
+    BackendTls, Chain, Connect, DialerSlice, HandoffSlice, KeyholderSlice, ListenerSlice, LogForm, NurserySlice,
+    ObserverSlice, QueueSlice, ReceiverSlice, Slice,
 };
 use std::path::Path;
 use std::time::Duration;
@@ -128,8 +128,14 @@ fn inside(plan: &Plan, index: usize, connect: &Connect) -> Connect {
     }
 }
 
-pub(crate) fn observer(_: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
-    octets(&ObserverSlice { journal: gatepost_sys::fds::is_journal(std::io::stderr()) })
+pub(crate) fn observer(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
+    let Log { json, level, cut } = plan.config.log;
+    let form = match json {
+        true => LogForm::Json,
+        false if gatepost_sys::fds::is_journal(std::io::stderr()) => LogForm::Journal,
+        false => LogForm::Text,
+    };
+    octets(&ObserverSlice { form, level, cut })
 }
 
 pub(crate) fn receiver(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {

@@ -9,18 +9,22 @@
 //! goes over to the observer as soon as one is there.
 #![forbid(unsafe_code)]
 
+mod privacy;
 mod text;
 
-pub use text::{Form, line};
+pub use gatepost_wire::slice::LogForm as Form;
+pub use text::{Head, line, told};
 
 use gatepost_channel::End;
 use gatepost_sys::fds;
 use gatepost_sys::seq::Seq;
-use gatepost_wire::observe::{Level, Line, TEXT_MAX};
+use gatepost_wire::event::Event;
+use gatepost_wire::observe::{Level, Line, TEXT_MAX, Tell};
 use gatepost_wire::{Nothing, RoleToObserver};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError, TryLockError};
+use std::time::{Duration, UNIX_EPOCH};
 use tracing::{Metadata, Subscriber};
 use tracing_subscriber::fmt::{self, MakeWriter};
 
@@ -117,7 +121,8 @@ struct LineWriter(Level);
 
 impl Write for LineWriter {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        send(self.0, text.trim_ascii_end());
+        let text = text.trim_ascii_end();
+        send(&Said::Text(self.0, text.get(..TEXT_MAX).unwrap_or(text)));
         Ok(text.len())
     }
 
@@ -126,7 +131,24 @@ impl Write for LineWriter {
     }
 }
 
-fn send(level: Level, text: &[u8]) {
+/// Something to be told.
+enum Said<'a> {
+    Text(Level, &'a [u8]),
+    Event(Event<'a>),
+}
+
+/// Tells an event.
+pub fn tell<'a>(event: impl Into<Event<'a>>) {
+    send(&Said::Event(event.into()));
+}
+
+/// The time, as [`Head`] has it.
+#[must_use]
+pub fn now() -> Duration {
+    UNIX_EPOCH.elapsed().unwrap_or_default()
+}
+
+fn send(said: &Said<'_>) {
     let mut to = match TO.try_lock() {
         Ok(to) => to,
         Err(TryLockError::Poisoned(to)) => to.into_inner(),
@@ -134,10 +156,19 @@ fn send(level: Level, text: &[u8]) {
         Err(TryLockError::WouldBlock) => return,
     };
     let (place, lost) = &mut *to;
-    let text = text.get(..TEXT_MAX).unwrap_or(text);
-    let sent = match place {
-        Place::Stderr(form, who) => io::stderr().write_all(&line(*form, level, who, *lost, text)).is_ok(),
-        Place::Observer(end) => end.tell(&Line { level, lost: *lost, text }).is_ok(),
+    let sent = match (place, said) {
+        (Place::Stderr(form, who), said) => {
+            let head = |level| Head { level, who, lost: *lost, time: now() };
+            let line = match *said {
+                Said::Text(level, text) => line(*form, &head(level), text),
+                Said::Event(event) => told(*form, &head(event.row().level), &event, false),
+            };
+            io::stderr().write_all(&line).is_ok()
+        }
+        (Place::Observer(end), Said::Text(level, text)) => {
+            end.tell(&Tell::Line(Line { level: *level, lost: *lost, text })).is_ok()
+        }
+        (Place::Observer(end), Said::Event(event)) => end.tell(&Tell::Event { lost: *lost, event: *event }).is_ok(),
     };
     *lost = if sent { 0 } else { lost.saturating_add(1) };
 }

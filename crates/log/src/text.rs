@@ -1,33 +1,97 @@
-//! A line as text.
+//! A line as text or JSON.
 
+use crate::privacy;
+use gatepost_wire::event::{Datum, Event};
 use gatepost_wire::observe::Level;
+use gatepost_wire::slice::LogForm as Form;
+use std::time::Duration;
 
-/// How lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// The level as a word. Who reads it puts the time in front.
-    Text,
-    /// The level as the journal wants it: sd-daemon(3), `<N>` in front.
-    Journal,
+/// What all lines have, whatever they tell.
+#[derive(Debug, Clone, Copy)]
+pub struct Head<'a> {
+    /// How much it matters.
+    pub level: Level,
+    /// Who says it.
+    pub who: &'a str,
+    /// How many things it said before were lost.
+    pub lost: u32,
+    /// Since 1970. Only JSON shows it.
+    pub time: Duration,
 }
 
-/// One line of text, its end included: the level, who says it, how many lines of his were lost before, and what he says.
-/// Whatever that holds, it stays one line without control octets, and cannot pretend to be another's.
+/// One line of free text, its end included. Whatever it holds, it stays one line without control octets, and cannot pretend to be
+/// another's.
 #[must_use]
-pub fn line(form: Form, level: Level, who: &str, lost: u32, text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len().saturating_add(32));
-    let (word, number) = match level {
-        Level::Error => ("ERROR", 3),
-        Level::Warning => (" WARN", 4),
-        Level::Info => (" INFO", 6),
-    };
+pub fn line(form: Form, head: &Head<'_>, text: &[u8]) -> Vec<u8> {
     match form {
-        Form::Text => out.extend_from_slice(format!("{word} {who}: ").as_bytes()),
-        Form::Journal => out.extend_from_slice(format!("<{number}>{who}: ").as_bytes()),
+        Form::Json => json(head, |object| object.datum("message", &Datum::Text(text.into()))),
+        Form::Text | Form::Journal => finish(begin(form, head), text),
     }
-    if lost > 0 {
-        out.extend_from_slice(format!("({lost} lines lost) ").as_bytes());
+}
+
+/// One line that tells an event, its end included: its name, and its fields as `name=value`. Text is between quotes that it cannot end;
+/// a field without a value is left out. `cut`: see [`crate::privacy`].
+#[must_use]
+pub fn told(form: Form, head: &Head<'_>, event: &Event<'_>, cut: bool) -> Vec<u8> {
+    let each = |see: &mut dyn FnMut(&'static str, &Datum<'_>)| {
+        event.each(|name, datum| see(name, &if cut { privacy::cut(name, datum) } else { datum }));
+    };
+    if form == Form::Json {
+        return json(head, |object| {
+            object.text("event", event.row().name);
+            each(&mut |name, datum| object.datum(name, datum));
+        });
     }
+    let mut text = event.row().name.as_bytes().to_vec();
+    each(&mut |name, datum| match datum {
+        Datum::Absent => {}
+        Datum::Number(number) => text.extend_from_slice(format!(" {name}={number}").as_bytes()),
+        Datum::Word(word) => text.extend_from_slice(format!(" {name}={word}").as_bytes()),
+        Datum::Text(value) => {
+            text.extend_from_slice(format!(" {name}=\"").as_bytes());
+            for octet in value.iter() {
+                match octet {
+                    b'"' | b'\\' => text.extend_from_slice(&[b'\\', *octet]),
+                    _ => text.push(*octet),
+                }
+            }
+            text.push(b'"');
+        }
+    });
+    finish(begin(form, head), &text)
+}
+
+fn begin(form: Form, head: &Head<'_>) -> Vec<u8> {
+    let who = head.who;
+    let (word, number) = (padded(head.level), priority(head.level));
+    let mut begin = match form {
+        Form::Journal => format!("<{number}>{who}: "),
+        Form::Text | Form::Json => format!("{word} {who}: "),
+    };
+    if head.lost > 0 {
+        begin.push_str(&format!("({} lines lost) ", head.lost));
+    }
+    begin.into_bytes()
+}
+
+/// As syslog(3) counts it.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warning => 4,
+        Level::Info => 6,
+    }
+}
+
+fn padded(level: Level) -> &'static str {
+    match level {
+        Level::Error => "ERROR",
+        Level::Warning => " WARN",
+        Level::Info => " INFO",
+    }
+}
+
+fn finish(mut out: Vec<u8>, text: &[u8]) -> Vec<u8> {
     for octet in text {
         match octet {
             0x20..=0x7e | 0x80.. => out.push(*octet),
@@ -48,9 +112,64 @@ pub fn line(form: Form, level: Level, who: &str, lost: u32, text: &[u8]) -> Vec<
     out
 }
 
+fn json(head: &Head<'_>, fields: impl FnOnce(&mut Object)) -> Vec<u8> {
+    let mut object = Object(vec![b'{']);
+    object.number("time_ms", u64::try_from(head.time.as_millis()).unwrap_or(u64::MAX));
+    object.text("level", padded(head.level).trim().to_ascii_lowercase().as_str());
+    object.text("who", head.who);
+    if head.lost > 0 {
+        object.number("lost", head.lost.into());
+    }
+    fields(&mut object);
+    object.0.extend_from_slice(b"}\n");
+    object.0
+}
+
+/// A JSON object in the making.
+struct Object(Vec<u8>);
+
+impl Object {
+    fn name(&mut self, name: &str) {
+        if self.0.len() > 1 {
+            self.0.push(b',');
+        }
+        self.0.extend_from_slice(format!("\"{name}\":").as_bytes());
+    }
+
+    fn number(&mut self, name: &str, number: u64) {
+        self.name(name);
+        self.0.extend_from_slice(number.to_string().as_bytes());
+    }
+
+    fn text(&mut self, name: &str, text: &str) {
+        self.name(name);
+        // Writing a string to a vector cannot fail.
+        let _ = serde_json::to_writer(&mut self.0, text);
+    }
+
+    fn datum(&mut self, name: &str, datum: &Datum<'_>) {
+        match datum {
+            Datum::Absent => {}
+            Datum::Number(number) => self.number(name, *number),
+            Datum::Word(word) => self.text(name, word),
+            // JSON is Unicode: octets that are no UTF-8 are shown as in text.
+            Datum::Text(text) => match std::str::from_utf8(text) {
+                Ok(text) => self.text(name, text),
+                Err(_) => self.text(name, &text.escape_ascii().to_string()),
+            },
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gatepost_wire::event::{Refused, Turned, TurnedAway};
+    use gatepost_wire::link::SessionId;
+
+    fn head(level: Level, lost: u32) -> Head<'static> {
+        Head { level, who: "handoff", lost, time: Duration::from_millis(1_795_000_000_123) }
+    }
 
     #[test]
     fn p14_a_line_is_one_line_whatever_is_in_it() {
@@ -63,8 +182,47 @@ mod tests {
             (Form::Text, Level::Info, 0, "z\u{fc}rich".as_bytes(), " INFO handoff: z\u{fc}rich\n"),
             (Form::Text, Level::Info, 0, b"\xff\xfe", " INFO handoff: \\xff\\xfe\n"),
             (Form::Text, Level::Info, 0, b"", " INFO handoff: \n"),
+            (
+                Form::Json,
+                Level::Warning,
+                2,
+                b"a\"\n\xff",
+                "{\"time_ms\":1795000000123,\"level\":\"warn\",\"who\":\"handoff\",\"lost\":2,\"message\":\"a\\\\\\\"\\\\n\\\\xff\"}\n",
+            ),
         ] {
-            assert_eq!(String::from_utf8(line(form, level, "handoff", lost, text)).unwrap(), expected);
+            assert_eq!(String::from_utf8(line(form, &head(level, lost), text)).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn issue_13_an_event_is_one_line_and_its_text_cannot_end_its_quotes() {
+        let refused = Refused {
+            session: SessionId(0xab),
+            client: "[2001:db8::1]:4000".parse().unwrap(),
+            reply: 501,
+            enhanced: (5, 5, 2),
+            heard: b"Syntax error",
+            line: b"MAIL FROM:<a\" reply=250 \\\n>",
+        };
+        for (form, expected) in [
+            (
+                Form::Text,
+                " INFO handoff: refused session=00000000ab client=[2001:db8::1]:4000 reply=501 enhanced=5.5.2 heard=\"Syntax error\" \
+                 line=\"MAIL FROM:<a\\\" reply=250 \\\\\\n>\"\n",
+            ),
+            (
+                Form::Json,
+                "{\"time_ms\":1795000000123,\"level\":\"info\",\"who\":\"handoff\",\"event\":\"refused\",\"session\":\"00000000ab\",\
+                 \"client\":\"[2001:db8::1]:4000\",\"reply\":501,\"enhanced\":\"5.5.2\",\"heard\":\"Syntax error\",\
+                 \"line\":\"MAIL FROM:<a\\\" reply=250 \\\\\\n>\"}\n",
+            ),
+        ] {
+            assert_eq!(String::from_utf8(told(form, &head(Level::Info, 0), &refused.into(), false)).unwrap(), expected);
+        }
+        let gone = TurnedAway { client: "192.0.2.1:25".parse().unwrap(), why: Turned::Full, count: 1 };
+        assert_eq!(
+            String::from_utf8(told(Form::Journal, &head(Level::Info, 0), &gone.into(), false)).unwrap(),
+            "<6>handoff: turned-away client=192.0.2.1:25 why=Full count=1\n"
+        );
     }
 }

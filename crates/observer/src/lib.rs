@@ -10,7 +10,6 @@ mod backlog;
 mod serve;
 
 use gatepost_jail::Unjailed;
-use gatepost_log::Form;
 use gatepost_role::{Control, RoleError};
 use gatepost_sys::epoll::Epoll;
 use gatepost_wire::control::Role;
@@ -28,6 +27,5 @@ pub fn run(unjailed: Unjailed) -> Result<(), RoleError> {
     let entered = unjailed.enter(Role::Observer)?;
     let epoll = Epoll::new(BATCH).map_err(RoleError::system("make an epoll"))?;
     let jailed = entered.seal()?;
-    let form = if slice.journal { Form::Journal } else { Form::Text };
-    serve::serve(Control::new(Role::Observer, jailed.control), epoll, form)
+    serve::serve(Control::new(Role::Observer, jailed.control), epoll, slice)
 }

@@ -2,10 +2,11 @@
 
 use crate::backlog::Backlog;
 use gatepost_channel::{ChannelError, End, Inbox};
-use gatepost_log::{Form, LAUNCHER, line};
+use gatepost_log::{Head, LAUNCHER, line, now, told};
 use gatepost_role::{Control, Phase, RoleError, Step};
 use gatepost_sys::epoll::{Epoll, Until};
-use gatepost_wire::observe::{Level, Line};
+use gatepost_wire::observe::{Level, Line, Tell};
+use gatepost_wire::slice::ObserverSlice;
 use gatepost_wire::{Nothing, RoleToObserver};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Write};
@@ -26,11 +27,11 @@ const LAST_LOOK: Duration = Duration::from_millis(10);
 const RETRY: Duration = Duration::from_millis(500);
 
 /// Serves until it is drained and all senders have ended.
-pub(crate) fn serve(control: Control, epoll: Epoll, form: Form) -> Result<(), RoleError> {
+pub(crate) fn serve(control: Control, epoll: Epoll, slice: ObserverSlice) -> Result<(), RoleError> {
     let senders = BTreeMap::new();
     let inbox = Inbox::of::<RoleToObserver>();
     let mut observer =
-        Observer { control, epoll, form, senders, last: LOG, backlog: Backlog::default(), inbox, log: Log::Open };
+        Observer { control, epoll, slice, senders, last: LOG, backlog: Backlog::default(), inbox, log: Log::Open };
     observer.epoll.add(observer.control.as_fd(), CONTROL).map_err(RoleError::system("watch the launcher"))?;
     observer.run()
 }
@@ -54,7 +55,7 @@ struct Sender {
 struct Observer {
     control: Control,
     epoll: Epoll,
-    form: Form,
+    slice: ObserverSlice,
     senders: BTreeMap<u64, Sender>,
     last: u64,
     backlog: Backlog,
@@ -115,9 +116,15 @@ impl Observer {
     /// role's: text all the same.
     fn hear(&mut self, token: u64) {
         let Some(Sender { name, end }) = self.senders.get(&token) else { return };
+        let (form, who, time) = (self.slice.form, *name, now());
+        let head = |level, lost| Head { level, who, lost, time };
         let said = match end.recv(&mut self.inbox) {
-            Ok(Line { level, lost, text }) => Some(line(self.form, level, name, lost, text)),
-            Err(ChannelError::Hostile(_)) => None,
+            Ok(Tell::Line(Line { level, lost, text })) => (level, lost, line(form, &head(level, lost), text)),
+            Ok(Tell::Event { lost, event }) => {
+                let level = event.row().level;
+                (level, lost, told(form, &head(level, lost), &event, self.slice.cut))
+            }
+            Err(ChannelError::Hostile(_)) => (Level::Error, 0, line(form, &head(Level::Error, 0), self.inbox.bytes())),
             Err(ChannelError::Timeout) => return,
             Err(ChannelError::Closed | ChannelError::Io(_) | ChannelError::Unsendable(_)) => {
                 let _ = self.epoll.remove(end.as_fd());
@@ -125,9 +132,11 @@ impl Observer {
                 return;
             }
         };
-        let said = said.unwrap_or_else(|| line(self.form, Level::Error, name, 0, self.inbox.bytes()));
+        let (level, lost, said) = said;
         drop(self.inbox.take_fds());
-        self.backlog.push(token, said);
+        if level as u8 <= self.slice.level as u8 || lost > 0 {
+            self.backlog.push(token, said);
+        }
     }
 
     /// Writes what the log takes now.
@@ -143,7 +152,8 @@ impl Observer {
                     0 => return,
                     lost => {
                         let text = format!("{lost} lines were lost: the log did not take them in time");
-                        self.backlog.push(LOG, line(self.form, Level::Warning, "observer", 0, text.as_bytes()));
+                        let head = Head { level: Level::Warning, who: "observer", lost: 0, time: now() };
+                        self.backlog.push(LOG, line(self.slice.form, &head, text.as_bytes()));
                     }
                 }
                 continue;

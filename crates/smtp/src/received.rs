@@ -150,7 +150,9 @@ fn cleaned(text: &[u8]) -> String {
     text.iter().take(255).map(|&octet| if safe(octet) { char::from(octet) } else { '?' }).collect()
 }
 
-fn version_name(version: u16) -> &'static str {
+/// The name of a TLS version, by its code point.
+#[must_use]
+pub fn version_name(version: u16) -> &'static str {
     match version {
         0x0303 => "TLSv1.2",
         0x0304 => "TLSv1.3",
@@ -158,8 +160,9 @@ fn version_name(version: u16) -> &'static str {
     }
 }
 
-/// Names of the suites that may be negotiated here.
-fn suite_name(suite: u16) -> String {
+/// The name of a cipher suite, by its code point: of those that may be negotiated here, else its number.
+#[must_use]
+pub fn suite_name(suite: u16) -> String {
     const SUITES: [(u16, &str); 9] = [
         (0x1301, "TLS_AES_128_GCM_SHA256"),
         (0x1302, "TLS_AES_256_GCM_SHA384"),

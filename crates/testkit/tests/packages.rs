@@ -32,7 +32,7 @@ const LAYERS: &[&[Row]] = &[
     &[
         ("config", "smtp policy wire", "toml"),
         ("jail", "wire channel sys", "tracing"),
-        ("log", "wire channel sys", "tracing tracing-subscriber"),
+        ("log", "wire channel sys", "serde_json tracing tracing-subscriber"),
         ("tls", "wire", "rustls rustls-pki-types rustls-webpki zeroize"),
     ],
     &[

@@ -21,7 +21,7 @@
 //! | [`DialerToHandoff`] | dialer → handoff | [`dial::Dialed`] | `Connected`: 1 |
 //! | [`SessionToKeyholder`] | session → keyholder | [`sign::Sign`] | – |
 //! | [`KeyholderToSession`] | keyholder → session | [`sign::Signature`] | – |
-//! | [`RoleToObserver`] | any role, launcher → observer | [`observe::Line`] | – |
+//! | [`RoleToObserver`] | any role, launcher → observer | [`observe::Tell`] | – |
 //! | [`SessionToParent`] | session → parent | [`parent::Ask`] | – |
 //! | [`ParentToSession`] | parent → session | [`parent::Answer`] | `Sign`: 1 |
 #![forbid(unsafe_code)]
@@ -30,6 +30,7 @@ pub mod codec;
 pub mod control;
 mod declare;
 pub mod dial;
+pub mod event;
 pub mod link;
 pub mod network;
 pub mod observe;
@@ -101,7 +102,7 @@ directions! {
     /// Parent to session.
     ParentToSession => parent::Answer<'a>;
     /// Any role, and the launcher, to the observer.
-    RoleToObserver => observe::Line<'a>;
+    RoleToObserver => observe::Tell<'a>;
     /// A direction in which nothing may be sent.
     Nothing => control::Never;
 }

@@ -1,7 +1,9 @@
-//! Lines of the log, from every role and the launcher to the observer. Nothing comes back: the observer can ask nothing.
+//! What every role and the launcher tell the observer: events, and lines of free text. Nothing comes back: the observer can ask
+//! nothing.
 
 use crate::codec::Octets;
-use crate::declare::{codes, fields};
+use crate::declare::{codes, fields, tagged};
+use crate::event::Event;
 use gatepost_smtp::enumeration;
 
 /// Longest text of a line, octets. A longer one is cut.
@@ -31,5 +33,21 @@ fields! {
         pub lost: u32,
         /// What happened. May hold anything: the observer makes one printable line of it.
         pub text: &'a [u8] as Octets<TEXT_MAX>,
+    }
+}
+
+tagged! {
+    /// Any role to the observer.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Tell<'a> {
+        /// Free text: failures of ours, and what an operator reads once.
+        1 => Line(line: Line<'a>),
+        /// Something that is counted, and written with its fields.
+        2 => Event {
+            /// What the sender could not send before this.
+            lost: u32,
+            /// What happened.
+            event: Event<'a>,
+        },
     }
 }

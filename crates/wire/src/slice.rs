@@ -4,6 +4,7 @@
 use crate::codec::{Reader, Value, WireError, read_all};
 use crate::declare::{codes, fields, foreign, tagged};
 use crate::network::Network;
+use crate::observe::Level;
 use gatepost_smtp::data::BareLf;
 use gatepost_smtp::enumeration;
 use gatepost_smtp::server::Leniency;
@@ -71,6 +72,16 @@ enumeration! {
         User,
     }
 
+    /// How lines of the log are written.
+    pub enum LogForm {
+        /// The level as a word. Who reads it puts the time in front.
+        Text,
+        /// The level as the journal wants it: sd-daemon(3), `<N>` in front.
+        Journal,
+        /// One JSON object a line (RFC 8259), with the time in milliseconds since 1970.
+        Json,
+    }
+
     /// What a directory may be used for, inside a jail.
     pub enum Access {
         /// Making, writing, reading and removing files.
@@ -82,7 +93,7 @@ enumeration! {
     }
 }
 
-codes! { Access BareLf Dialect Ground Identity TlsMode }
+codes! { Access BareLf Dialect Ground Identity LogForm TlsMode }
 
 tagged! {
     /// Where a backend listens.
@@ -267,8 +278,12 @@ fields! {
     /// For the observer.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct ObserverSlice {
-        /// The log is the journal.
-        pub journal: bool,
+        /// How lines are written.
+        pub form: LogForm,
+        /// What is written: this and what matters more.
+        pub level: Level,
+        /// Of addresses only the network and the domain are written.
+        pub cut: bool,
     }
 
     /// For the queue role. Its effective user and its group are those of its [`Setup`].

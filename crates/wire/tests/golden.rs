@@ -11,15 +11,16 @@ use gatepost_smtp::server::{BareLf, Leniency};
 use gatepost_wire::codec::{MESSAGE_MAX, read_all};
 use gatepost_wire::control::{Order, Report, Role};
 use gatepost_wire::dial::{Dial, Dialed};
+use gatepost_wire::event::{Turned, TurnedAway};
 use gatepost_wire::link::{self, Ended, Open, OpenKey, SessionId, Start};
 use gatepost_wire::network::Network;
-use gatepost_wire::observe::{Level, Line};
+use gatepost_wire::observe::{Level, Line, Tell};
 use gatepost_wire::queue::{self, Done, Submit};
 use gatepost_wire::session::{Answer, Ask, CONTENT_MAX, Mail, PATH_MAX, Rcpt};
 use gatepost_wire::sign::{SIGNATURE_MAX, Sign, Signature, TO_SIGN_MAX};
 use gatepost_wire::slice::{
     Access, BackendTls, Chain, Connect, Dialect, Directory, Ground, HandoffSlice, Identity, KeyholderSlice,
-    ListenerSlice, NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice, Setup, TlsMode,
+    ListenerSlice, LogForm, NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice, Setup, TlsMode,
 };
 use gatepost_wire::{FRAME_MAX, Frame, Messages, Value, WireError, parent};
 use std::collections::BTreeSet;
@@ -260,12 +261,15 @@ fn launcher_and_roles() {
 
 #[test]
 fn everybody_and_the_observer() {
-    golden(&Line { level: Level::Warning, lost: 258, text: b"hi" }, "01 02010000 0200 6869");
+    let line = Line { level: Level::Warning, lost: 258, text: b"hi" };
+    golden(&Tell::Line(line), "01 01 02010000 0200 6869");
+    let away = TurnedAway { client: "192.0.2.1:25".parse().unwrap(), why: Turned::Full, count: 3 };
+    golden(&Tell::Event { lost: 1, event: away.into() }, "02 01000000 06 04 c0000201 1900 01 03000000");
 }
 
 #[test]
 fn slices() {
-    golden(&ObserverSlice { journal: true }, "01");
+    golden(&ObserverSlice { form: LogForm::Json, level: Level::Warning, cut: true }, "02 01 01");
     let text = |text: &str| text.to_owned();
     golden(
         &ListenerSlice {

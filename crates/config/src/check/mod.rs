@@ -4,6 +4,7 @@ mod backend;
 mod jail;
 mod limits;
 mod listen;
+mod log;
 mod relay;
 mod smtp;
 mod tls;
@@ -20,8 +21,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The sections and the keys of each.
-pub(crate) const KEYS: [(&str, &[&str]); 9] = [
-    ("", &["hostname", "spool", "users", "listen", "tls", "relay", "backend", "smtp", "limits", "jail"]),
+pub(crate) const KEYS: [(&str, &[&str]); 10] = [
+    ("", &["hostname", "spool", "users", "listen", "tls", "relay", "backend", "smtp", "limits", "log", "jail"]),
     ("listen", listen::KEYS),
     ("tls", tls::KEYS),
     ("tls.pair", tls::PAIR_KEYS),
@@ -29,6 +30,7 @@ pub(crate) const KEYS: [(&str, &[&str]); 9] = [
     ("backend", backend::KEYS),
     ("smtp", smtp::KEYS),
     ("limits", limits::KEYS),
+    ("log", log::KEYS),
     ("jail", jail::KEYS),
 ];
 
@@ -79,6 +81,7 @@ fn facts(page: &mut Page<'_>, root: &Section<'_>, read: Read) -> Config {
         backend,
         smtp: smtp::facts(page, root),
         limits: limits::facts(page, root),
+        log: log::facts(page, root),
         jail: jail::facts(page, root),
     }
 }
