@@ -67,6 +67,7 @@ fn plan(args: &TryArgs) -> Result<Plan, String> {
         smtp: Leniency::default(),
         // Whoever tries what abuse comes to is not to be locked out.
         limits: Limits { sessions: 100, sessions_per_address: 100, offences: 0, ..Limits::default() },
+        log: gatepost_config::Log::default(),
         jail: Jail::default(),
     };
     Ok(Plan { config, trial: Some(Trial { certificate, key }), receiver, rehearsal: false })

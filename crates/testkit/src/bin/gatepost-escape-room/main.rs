@@ -96,6 +96,7 @@ fn serve(directory: &Path, backend: &str, honest: &str, hostile: &str) -> ExitCo
             recipients: RECIPIENTS,
             ..Limits::default()
         },
+        log: gatepost_config::Log::default(),
         jail: Jail::default(),
     };
     let plan = Plan { receiver, ..Plan::from(config) };
