@@ -30,7 +30,7 @@ pub fn line(form: Form, head: &Head<'_>, text: &[u8]) -> Vec<u8> {
 }
 
 /// One line that tells an event, its end included: its name, and its fields as `name=value`. Text is between quotes that it cannot end;
-/// a field without a value is left out. `cut`: see [`crate::privacy`].
+/// a field without a value is left out. `cut`: of addresses only network and domain.
 #[must_use]
 pub fn told(form: Form, head: &Head<'_>, event: &Event<'_>, cut: bool) -> Vec<u8> {
     let each = |see: &mut dyn FnMut(&'static str, &Datum<'_>)| {
