@@ -131,6 +131,8 @@ pub struct Backend {
     pub relay_proof: bool,
     /// Wait for its answer to the end of content; below ten minutes.
     pub reply_timeout: Duration,
+    /// The text of its refusals goes to the client; else there is our own.
+    pub texts: bool,
     /// Connections to all backends at once, or queue programs: the profile's number unless given. Clients share them by network.
     pub connections: u32,
 }
@@ -148,6 +150,7 @@ impl Backend {
             tls: None,
             relay_proof: profile.can_be_asked(),
             reply_timeout: REPLY_TIMEOUT,
+            texts: true,
             connections: profile.connections(),
         }
     }

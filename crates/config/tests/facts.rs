@@ -49,7 +49,7 @@ fn config_defaults_are_those_of_the_manual() {
     assert_eq!(config.backend.dialect, Dialect::Smtp);
     assert_eq!(config.backend.identity, Identity::Xclient);
     assert_eq!(config.backend.tls, None);
-    assert!(config.backend.relay_proof);
+    assert!(config.backend.relay_proof && config.backend.texts);
     assert_eq!(config.backend.reply_timeout, Duration::from_secs(540));
     assert_eq!(config.backend.connections, 80);
     assert_eq!(
@@ -101,6 +101,7 @@ connect = "unix:/run/mta.sock"
 identity = "xclient"
 relay_proof = true
 reply_timeout = "540s"
+texts = "pass"
 connections = 80
 
 [smtp]
@@ -187,6 +188,7 @@ certificate = "/own.pem"
 key = "/own.key"
 relay_proof = false
 reply_timeout = "9m"
+texts = "hide"
 connections = 7
 [limits]
 data = 524288
@@ -226,6 +228,7 @@ relax = ["distinct-users", "namespaces", "namespaces"]
     assert!(!config.backend.relay_proof);
     assert_eq!(config.backend.connections, 7);
     assert_eq!(config.backend.reply_timeout, Duration::from_secs(540));
+    assert!(!config.backend.texts);
     assert_eq!(config.limits.data, 524_288);
     assert_eq!(config.limits.message_size, 1 << 30);
     assert_eq!(config.limits.recipients, 256);

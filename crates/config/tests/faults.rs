@@ -368,6 +368,7 @@ const ROWS: &[Row] = &[
         "backend.key is missing",
         "that goes with the certificate",
     ),
+    ("\"540s\"", "\"540s\"\ntexts = \"ours\"", "\"ours\"", "\"ours\" is not known", "\"pass\" or \"hide\""),
     ("\"540s\"", "\"10m\"", "\"10m\"", "10m is too much", "write 599s or less"),
     ("\"540s\"", "\"0s\"", "\"0s\"", "0s is too little", "write 1s or more"),
     ("\"540s\"", "540", "540", "540 has no unit", "write \"540s\""),

@@ -3,9 +3,11 @@
 use crate::backend::{DeliveryError, Failure};
 use crate::content::ContentError;
 use crate::transaction::Transaction;
-use crate::verdict;
+use crate::verdict::{self, Stage};
 use gatepost_qmail::qmqp;
-use gatepost_smtp::envelope::Verdict;
+use gatepost_smtp::client::Reply;
+use gatepost_smtp::envelope::{Class, Verdict};
+use gatepost_smtp::text::Text;
 use gatepost_wire::link::{Open, SessionId};
 use gatepost_wire::queue::Done;
 
@@ -19,17 +21,24 @@ pub(crate) struct Outcome {
     failure: Option<String>,
     /// The text of a backend that has no codes: qmail's own `qp` number is in it.
     text: Option<String>,
+    /// What the backend says of its refusal.
+    pub(crate) said: Text,
 }
 
 impl From<Verdict> for Outcome {
     fn from(verdict: Verdict) -> Self {
-        Self { verdict, backend: None, failure: None, text: None }
+        Self { verdict, backend: None, failure: None, text: None, said: Text::none() }
     }
 }
 
 impl From<qmqp::Answer> for Outcome {
     fn from(answer: qmqp::Answer) -> Self {
-        Self { text: Some(answer.to_string()), ..verdict::of_class(answer.class).into() }
+        let refused = answer.class != Class::Accepted;
+        Self {
+            text: Some(answer.to_string()),
+            said: if refused { Text::of([answer.text.as_slice()], false) } else { Text::none() },
+            ..verdict::of_class(answer.class).into()
+        }
     }
 }
 
@@ -48,14 +57,20 @@ impl From<ContentError> for Outcome {
 
 impl From<&Failure> for Outcome {
     fn from(failure: &Failure) -> Self {
-        Self { failure: Some(failure.to_string()), ..verdict::of_failure(failure).into() }
+        let said = if let Failure::Client(reply) = failure { verdict::text(reply, false) } else { Text::none() };
+        Self { failure: Some(failure.to_string()), said, ..verdict::of_failure(failure).into() }
     }
 }
 
 impl Outcome {
-    /// The backend replied with `code`.
-    pub(crate) fn of_backend(verdict: Verdict, code: u16) -> Self {
-        Self { backend: Some(code), ..verdict.into() }
+    /// What the backend replied. `utf8`: the client said SMTPUTF8.
+    pub(crate) fn of_reply(stage: Stage, reply: &Reply, utf8: bool) -> Self {
+        Self { said: verdict::text(reply, utf8), ..Self::of_backend(verdict::of_reply(stage, reply), reply) }
+    }
+
+    /// `verdict`, because of what the backend replied.
+    pub(crate) fn of_backend(verdict: Verdict, reply: &Reply) -> Self {
+        Self { backend: Some(reply.code), ..verdict.into() }
     }
 
     /// The backend gave no answer, or was not asked. What the operator has to know is logged at once.
@@ -88,10 +103,16 @@ impl Outcome {
             transaction.recipients().len(),
             transaction.refused,
             self.backend.unwrap_or_default(),
-            self.text.as_deref().unwrap_or_default(),
+            self.text.clone().unwrap_or_else(|| logged(&self.said)),
             self.failure.as_deref().unwrap_or_default(),
             transaction.helo.name.escape_ascii(),
             transaction.reverse_path().escape_ascii(),
         );
     }
+}
+
+/// A text as far as a line of the log has room for it.
+fn logged(text: &Text) -> String {
+    const LONGEST: usize = 500;
+    text.to_string().chars().take(LONGEST).collect()
 }

@@ -15,6 +15,7 @@ use gatepost_policy::relay::Judgement;
 use gatepost_policy::share::Origin;
 use gatepost_smtp::envelope::{CloseReason, Verdict};
 use gatepost_smtp::received::{Received, With};
+use gatepost_smtp::text::Text;
 use gatepost_wire::link::Open;
 use gatepost_wire::session::Answer;
 use std::sync::{Arc, PoisonError};
@@ -131,8 +132,9 @@ impl Session {
         }
     }
 
-    async fn answer(&mut self, verdict: Verdict) -> Result<(), SessionError> {
-        Ok(self.end.tell(&Answer::Verdict(verdict)).await?)
+    async fn answer(&mut self, outcome: &Outcome) -> Result<(), SessionError> {
+        let text = if self.shared.texts { outcome.said.clone() } else { Text::none() };
+        Ok(self.end.tell(&Answer::Verdict { verdict: outcome.verdict, text }).await?)
     }
 
     /// A recipient: our own rules decide first, then the backend.
@@ -141,7 +143,7 @@ impl Session {
             Some(refusal) => refusal.into(),
             None => self.ask(&recipient).await,
         };
-        self.answer(outcome.verdict).await?;
+        self.answer(&outcome).await?;
         self.protocol.judged(recipient, outcome.verdict.code < 400);
         self.last = Some(outcome);
         Ok(())
@@ -190,7 +192,7 @@ impl Session {
                     tracing::error!("session={} no content file: {e}", self.open.id);
                 }
                 self.protocol.filed(false);
-                self.answer(verdict::NO_SPACE).await
+                self.answer(&verdict::NO_SPACE.into()).await
             }
         }
     }
@@ -200,7 +202,7 @@ impl Session {
         let outcome = self.deliver(transaction, length).await?;
         self.protocol.committed(outcome.verdict.code < 400);
         // The answer first: until the client has it, it may send the message again (RFC 1047).
-        let answered = self.answer(outcome.verdict).await;
+        let answered = self.answer(&outcome).await;
         let taken = outcome.verdict.code < 400;
         self.delivered = self.delivered.saturating_add(u32::from(taken));
         if taken || self.shared.may_log(self.open.client.ip()) {

@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     recipients: u16,
     /// `Received` fields in a message; one with more is in a loop.
     pub(crate) hops: u32,
+    /// The text of a backend's refusal goes to the client.
+    pub(crate) texts: bool,
     /// Lines about clients whose sessions come to nothing.
     flood: Mutex<Flood>,
     begun: Instant,
@@ -74,6 +76,7 @@ impl Shared {
             message_size: slice.message_size,
             recipients: slice.recipients,
             hops: slice.hops,
+            texts: slice.texts,
             flood: Mutex::new(Flood::new()),
             begun: Instant::now(),
             memory: Memory::new(memory::TOTAL),

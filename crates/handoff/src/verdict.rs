@@ -1,8 +1,9 @@
-//! What the client is told: codes and classes, as tables. A backend's text is never passed on.
+//! What the client is told: codes and classes, as tables.
 
 use crate::backend::{Failure, Wait};
 use gatepost_smtp::client::Reply;
 use gatepost_smtp::envelope::{Class, Reason, Verdict};
+use gatepost_smtp::text::Text;
 
 const fn verdict(code: u16, enhanced: (u8, u16, u16), reason: Reason) -> Verdict {
     Verdict { code, enhanced, reason }
@@ -82,6 +83,12 @@ pub(crate) fn of_reply(stage: Stage, reply: &Reply) -> Verdict {
     let row = of_class().find(|(code, _)| *code == reply.code).or(of_class().next_back());
     let (code, subject) = row.copied().unwrap_or((451, (3, 0)));
     verdict(code, enhanced(reply, u8::try_from(class).unwrap_or(4), subject), reason)
+}
+
+/// The text of a backend's refusal. Not one about our use of the protocol, nor a farewell: the verdict has our own words then.
+pub(crate) fn text(reply: &Reply, utf8: bool) -> Text {
+    let theirs = matches!(reply.code, 400..=599) && reply.code != 421 && !OURS.contains(&reply.code);
+    if theirs { reply.text(utf8) } else { Text::none() }
 }
 
 /// The verdict for the answer of a QMQP server or the end of a queue program: its class and nothing else.

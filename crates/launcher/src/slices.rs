@@ -93,6 +93,7 @@ pub(crate) fn handoff(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
         message_size: limits.message_size,
         recipients: limits.recipients,
         hops: limits.hops,
+        texts: backend.texts,
         spool: if plan.rehearsal { String::new() } else { "/content".to_owned() },
     })
 }

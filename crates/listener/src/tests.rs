@@ -143,7 +143,7 @@ fn p4_handoff_learns_from_the_listener_who_the_client_is() {
         let session = End::<SessionToHandoff, HandoffToSession>::from_fd(fds.next().unwrap());
         session.tell(&Ask::Reset).unwrap();
         assert_eq!(handoff_end.recv(&mut Inbox::new(64)).unwrap(), Ask::Reset);
-        let verdict = Answer::Verdict(Verdict { code: 250, enhanced: (2, 0, 0), reason: Reason::Ok });
+        let verdict = Answer::plain(Verdict { code: 250, enhanced: (2, 0, 0), reason: Reason::Ok });
         handoff_end.tell(&verdict).unwrap();
         assert_eq!(session.recv(&mut Inbox::new(64)).unwrap(), verdict);
 

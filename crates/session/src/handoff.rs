@@ -3,6 +3,7 @@
 use crate::HandoffEnd;
 use gatepost_channel::{ChannelError, Inbox, Outbox};
 use gatepost_smtp::envelope::{CloseReason, Offer, Reason, Verdict};
+use gatepost_smtp::text::Text;
 use gatepost_sys::wait;
 use gatepost_wire::session::{Answer, Ask, CONTENT_MAX, Mail, Rcpt};
 use gatepost_wire::{HandoffToSession, SessionToHandoff};
@@ -40,6 +41,9 @@ impl From<ChannelError> for HandoffError {
         Self::Channel(e)
     }
 }
+
+/// A verdict, and the text of a refusal that is not our own.
+pub(crate) type Said = (Verdict, Text);
 
 /// Where the content of the running transaction goes.
 enum Content {
@@ -100,7 +104,7 @@ impl Handoff {
                 self.content = Content::Inline(self.inline_max);
                 Ok(offer)
             }
-            Answer::Verdict(_) | Answer::Spool => Err(HandoffError::Untimely),
+            Answer::Verdict { .. } | Answer::Spool => Err(HandoffError::Untimely),
         }
     }
 
@@ -112,7 +116,7 @@ impl Handoff {
     }
 
     /// One more recipient.
-    pub(crate) fn rcpt(&mut self, rcpt: &Rcpt<'_>) -> Result<Verdict, HandoffError> {
+    pub(crate) fn rcpt(&mut self, rcpt: &Rcpt<'_>) -> Result<Said, HandoffError> {
         self.push(&Ask::Rcpt(*rcpt))?;
         self.state = State::Begun;
         self.verdict()
@@ -143,7 +147,7 @@ impl Handoff {
     }
 
     /// The client has ended the content, `length` octets in all. The transaction is over, whatever the verdict.
-    pub(crate) fn commit(&mut self, length: u64) -> Result<Verdict, HandoffError> {
+    pub(crate) fn commit(&mut self, length: u64) -> Result<Said, HandoffError> {
         let content = std::mem::replace(&mut self.content, Content::Inline(self.inline_max));
         let refused = match content {
             Content::Inline(_) => None,
@@ -152,7 +156,7 @@ impl Handoff {
         };
         if let Some(verdict) = refused {
             self.reset()?;
-            return Ok(verdict);
+            return Ok((verdict, Text::none()));
         }
         self.push(&Ask::Commit { length })?;
         self.state = State::Idle;
@@ -188,7 +192,7 @@ impl Handoff {
         let (answer, fds) = self.end.recv_with(&mut self.inbox)?;
         self.content = match (answer, <[_; 1]>::try_from(fds)) {
             (Answer::Spool, Ok([fd])) => Content::File(BufWriter::with_capacity(FILE_BUFFER, File::from(fd))),
-            (Answer::Verdict(verdict), _) if verdict.code >= 400 => Content::Refused(verdict),
+            (Answer::Verdict { verdict, .. }, _) if verdict.code >= 400 => Content::Refused(verdict),
             _ => return Err(HandoffError::Untimely),
         };
         Ok(())
@@ -213,10 +217,10 @@ impl Handoff {
         Ok(self.end.queue(&mut self.outbox, ask)?)
     }
 
-    fn verdict(&mut self) -> Result<Verdict, HandoffError> {
+    fn verdict(&mut self) -> Result<Said, HandoffError> {
         self.end.flush(&mut self.outbox)?;
         match self.end.recv(&mut self.inbox)? {
-            Answer::Verdict(verdict) => Ok(verdict),
+            Answer::Verdict { verdict, text } => Ok((verdict, text)),
             Answer::Offer { .. } | Answer::Spool => Err(HandoffError::Untimely),
         }
     }

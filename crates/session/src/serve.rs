@@ -186,7 +186,9 @@ impl Dialogue for Smtp {
                 Event::Mail => self.mail(),
                 Event::Rcpt => self.rcpt(),
                 Event::Content(octets) => self.handoff.content(octets),
-                Event::ContentEnd { length } => self.handoff.commit(length).map(|verdict| self.engine.answer(&verdict)),
+                Event::ContentEnd { length } => {
+                    self.handoff.commit(length).map(|(verdict, text)| self.engine.answer_in(&verdict, &text))
+                }
                 Event::Reset => self.handoff.reset(),
             };
             if asked.is_err() {
@@ -233,8 +235,8 @@ impl Smtp {
     fn rcpt(&mut self) -> Result<(), HandoffError> {
         let Some(rcpt) = self.engine.rcpt() else { return Ok(()) };
         let parameters = rcpt.parameters.borrowed();
-        let verdict = self.handoff.rcpt(&Rcpt { forward_path: rcpt.forward_path.as_bytes(), parameters })?;
-        self.engine.answer(&verdict);
+        let (verdict, text) = self.handoff.rcpt(&Rcpt { forward_path: rcpt.forward_path.as_bytes(), parameters })?;
+        self.engine.answer_in(&verdict, &text);
         Ok(())
     }
 

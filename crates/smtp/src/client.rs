@@ -5,6 +5,7 @@ pub use crate::xtext;
 use memchr::memchr;
 
 use crate::split;
+use crate::text::{Text, printable};
 
 /// Longest line of a reply, octets with its CRLF. RFC 5321 §4.5.3.1.5 has 512; some backends send longer ones.
 pub const LINE_MAX: usize = 1024;
@@ -46,7 +47,7 @@ pub struct Reply {
     pub code: u16,
     /// RFC 2034, when it is there and its class agrees with the code.
     pub enhanced: Option<(u8, u16, u16)>,
-    /// The text of each line, at least one. Printable ASCII; any other octet is replaced by `?`.
+    /// The text of each line, at least one: printable UTF-8, see [`printable`].
     pub lines: Vec<String>,
 }
 
@@ -73,6 +74,12 @@ impl Reply {
     #[must_use]
     pub fn is_permanent(&self) -> bool {
         self.code / 100 == 5
+    }
+
+    /// What it says, without enhanced codes. `utf8`: the client said SMTPUTF8.
+    #[must_use]
+    pub fn text(&self, utf8: bool) -> Text {
+        Text::of(self.lines.iter().map(|line| without_code(line, self.code).as_bytes()), utf8)
     }
 }
 
@@ -136,7 +143,7 @@ impl ReplyReader {
             return Err(BadReply::TooLong);
         }
         self.code = Some(code);
-        self.lines.push(cleaned(text));
+        self.lines.push(printable(text));
         self.line.clear();
         if more {
             return Ok(None);
@@ -166,8 +173,9 @@ fn cut(line: &[u8]) -> Option<(u16, bool, &[u8])> {
     }
 }
 
-fn cleaned(text: &[u8]) -> String {
-    text.iter().map(|&octet| if matches!(octet, b' '..=b'~') { char::from(octet) } else { '?' }).collect()
+/// A line without the enhanced code that it begins with.
+fn without_code(line: &str, code: u16) -> &str {
+    if enhanced(line, code).is_none() { line } else { line.split_once(' ').map_or("", |(_, rest)| rest) }
 }
 
 /// RFC 2034 §4.
@@ -349,8 +357,23 @@ mod tests {
 
     #[test]
     fn p11_text_is_cleaned() {
-        let reply = read(b"550 a\x1b[2Jb\t\xc3\xa9\x7f\r\n").unwrap().1.unwrap();
-        assert_eq!(reply.lines, ["a?[2Jb????"]);
+        let reply = read(b"550 a\x1b[2Jb\t\xc3\xa9\x7f\xc3\r\n").unwrap().1.unwrap();
+        assert_eq!(reply.lines, ["a?[2Jb?\u{e9}??"]);
+        assert_eq!(reply.text(false).as_str(), "a?[2Jb????");
+    }
+
+    #[test]
+    fn issue_12_the_text_of_a_reply_is_without_its_codes() {
+        for (said, text) in [
+            ("550 5.1.1 <u@ok.test>: unknown\r\n", "<u@ok.test>: unknown"),
+            ("550-5.7.1 listed\r\n550 5.7.1 see https://bl.test/\r\n", "listed\nsee https://bl.test/"),
+            ("550-5.7.1\r\n550 5.7.1 \r\n", ""),
+            ("550 4.7.1 of another class\r\n", "4.7.1 of another class"),
+            ("550 5.1.1.1 is no code\r\n", "5.1.1.1 is no code"),
+            ("550\r\n", ""),
+        ] {
+            assert_eq!(reply(said).text(false).as_str(), text, "{said:?}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ enumeration! {
     #[allow(missing_docs)]
     pub enum Ret { Headers, Full }
 
-    /// The reason of a verdict. It determines the text of the reply: a backend's own text never reaches a client.
+    /// The reason of a verdict. It determines the text of the reply, unless the backend's own is passed on.
     #[allow(missing_docs)]
     pub enum Reason {
         Ok,
@@ -249,6 +249,6 @@ pub struct Verdict {
     pub code: u16,
     /// RFC 3463 class, subject, detail; the class agrees with `code`.
     pub enhanced: (u8, u16, u16),
-    /// Determines the text.
+    /// Determines the text where no other is passed on.
     pub reason: Reason,
 }

@@ -9,6 +9,7 @@
 //! | [`data`] | content: one scanner, and writers that make it canonical |
 //! | [`lines`] | lines of bounded length from a stream |
 //! | [`client`] | the replies of a backend, read as hostile input |
+//! | [`text`] | the text of a backend's refusal, made fit for a client |
 //! | [`xtext`] | RFC 3461 §4 |
 //! | [`header`], [`received`] | what a relay does with a header: hops, forged results, one `Received` |
 #![forbid(unsafe_code)]
@@ -23,6 +24,7 @@ pub mod lines;
 pub mod received;
 pub mod replies;
 pub mod server;
+pub mod text;
 pub mod verbs;
 pub mod xtext;
 

@@ -1,4 +1,4 @@
-//! Every reply text, in one table: constant text, no data of the client, no product name.
+//! Every reply text of ours, in one table: constant text, no data of the client, no product name.
 //!
 //! Refusals end in the session id, by which a sender's complaint can be found in the log.
 

@@ -16,6 +16,7 @@ use gatepost_smtp::envelope::{
     Body, CloseReason, ENVID_MAX, HELO_MAX, MailParameters, Notify, ORCPT_MAX, Offer, RcptParameters, Reason, Ret, Tls,
     Verdict,
 };
+use gatepost_smtp::text::{TEXT_MAX, Text};
 
 /// Content octets in one `Content` message at most.
 pub const CONTENT_MAX: usize = 28 * 1024;
@@ -93,7 +94,7 @@ tagged! {
     }
 
     /// Handoff to session.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum Answer {
         /// Sent once, before the first `Ask`.
         1 => Offer {
@@ -103,9 +104,33 @@ tagged! {
             inline_max: u32,
         },
         /// To `Rcpt`, `Commit`, or a refused `Spool`.
-        2 => Verdict(verdict: Verdict as Sound),
+        2 => Verdict {
+            /// The answer.
+            verdict: Verdict as Sound,
+            /// The text of a refusal; none: the text of its reason.
+            text: Text,
+        },
         /// To `Spool`; one descriptor: a write-only file that has no name.
         3 => Spool,
+    }
+}
+
+/// As [`Text::read`] wants it.
+impl Value<'_> for Text {
+    const MAX: usize = <Octets<TEXT_MAX> as Coding<'_, &[u8]>>::MAX;
+    fn write(&self, out: &mut Vec<u8>, field: &'static str) -> Result<(), WireError> {
+        Octets::<TEXT_MAX>::write(&self.as_str().as_bytes(), out, field)
+    }
+    fn read(r: &mut Reader<'_>, field: &'static str) -> Result<Self, WireError> {
+        Text::read(Octets::<TEXT_MAX>::read(r, field)?).ok_or(WireError::Value(field))
+    }
+}
+
+impl Answer {
+    /// A verdict without a text.
+    #[must_use]
+    pub fn plain(verdict: Verdict) -> Self {
+        Self::Verdict { verdict, text: Text::none() }
     }
 }
 

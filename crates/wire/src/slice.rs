@@ -253,6 +253,8 @@ fields! {
         pub recipients: u16,
         /// `Received` fields in a message; one with more is in a loop.
         pub hops: u32,
+        /// The text of the backend's refusals goes to the client.
+        pub texts: bool,
         /// Directory for content files, as handoff sees it; empty: none are kept, because no client will be served.
         pub spool: String,
     }

@@ -8,6 +8,7 @@ use gatepost_smtp::envelope::{
     RcptParameters, Reason, Ret, Then, Tls, Verdict,
 };
 use gatepost_smtp::server::{BareLf, Leniency};
+use gatepost_smtp::text::Text;
 use gatepost_wire::codec::{MESSAGE_MAX, read_all};
 use gatepost_wire::control::{Order, Report, Role};
 use gatepost_wire::dial::{Dial, Dialed};
@@ -139,7 +140,8 @@ fn session_and_handoff() {
         Answer::TAGS,
         &[
             (Answer::Offer { offer, inline_max: 65536 }, "01 0000100000000000 01 00 01 6400 00000100"),
-            (Answer::Verdict(verdict), "02 2602 05 0700 0100 01"),
+            (Answer::plain(verdict), "02 2602 05 0700 0100 01 0000"),
+            (Answer::Verdict { verdict, text: Text::read(b"a\nb").unwrap() }, "02 2602 05 0700 0100 01 0300 610a62"),
             (Answer::Spool, "03"),
         ],
     );
@@ -327,12 +329,13 @@ fn slices() {
             message_size: 1,
             recipients: 2,
             hops: 3,
+            texts: true,
             spool: text("/c"),
         },
         "01000000 68 02000000 01000000 64 02000000 2e65 00 02000000 04 c0000200 18
          06 20010db8000000000000000000000000 20 01 02 01 01000000 01000000 08 01000000 6e 01000000 01000000 09
          02000000 00 02000000 2f73 01 04 7f000001 1900
-         01 1c020000 04000000 0100000000000000 0200 03000000 02000000 2f63",
+         01 1c020000 04000000 0100000000000000 0200 03000000 01 02000000 2f63",
     );
     golden(
         &ReceiverSlice { maildir: text("/m"), socket_dir: text("/l"), hostname: text("h") },
@@ -455,9 +458,19 @@ fn p11_no_argument_ends_a_string_in_an_environment_or_envelope() {
 fn a_verdict_that_contradicts_itself_is_neither_sent_nor_read() {
     for (code, class) in [(550, 4), (450, 5), (354, 3), (250, 0), (600, 6), (0, 0)] {
         let verdict = Verdict { code, enhanced: (class, 0, 0), reason: Reason::Ok };
-        assert_eq!(written(&Answer::Verdict(verdict)), Err(WireError::Value("verdict")));
+        assert_eq!(written(&Answer::plain(verdict)), Err(WireError::Value("verdict")));
         let raw = [&[2][..], &written(&verdict).unwrap()].concat();
         assert_eq!(read_all::<Answer>(&raw), Err(WireError::Value("verdict")));
+    }
+}
+
+#[test]
+fn issue_12_a_text_that_is_not_clean_is_not_read() {
+    let verdict = Verdict { code: 550, enhanced: (5, 7, 1), reason: Reason::RelayDenied };
+    for text in [&b"a\r\nb"[..], b"\x1b", b"\n", b"\xff"] {
+        let length = u16::try_from(text.len()).unwrap().to_le_bytes();
+        let raw = [&[2][..], &written(&verdict).unwrap(), &length, text].concat();
+        assert_eq!(read_all::<Answer>(&raw), Err(WireError::Value("text")));
     }
 }
 

@@ -28,6 +28,7 @@ pub(super) const KEYS: &[&str] = &[
     "relay_proof",
     "reply_timeout",
     "connections",
+    "texts",
     "home",
     "queue_user",
     "queue_as",
@@ -35,6 +36,8 @@ pub(super) const KEYS: &[&str] = &[
 
 /// A client gives up after ten minutes (RFC 5321 §4.5.3.2.6) and sends again what was taken.
 const REPLY_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(599);
+/// The words of `texts`.
+const TEXTS: [(&str, bool); 2] = [("pass", true), ("hide", false)];
 /// Without any there would be no mail.
 const CONNECTIONS: RangeInclusive<u32> = 1..=CONNECTIONS_MAX;
 /// The qmail home unless given.
@@ -53,6 +56,7 @@ pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>, listeners: &[Listen
     let reply_timeout = section.duration(page, "reply_timeout", REPLY_TIMEOUTS, REPLY_TIMEOUT);
     let identity = section.word(page, "identity", &IDENTITIES);
     let connections = section.number(page, "connections", CONNECTIONS, 0);
+    let texts = section.word(page, "texts", &TEXTS).is_none_or(Spanned::into_inner);
     let profile = profile.map(Spanned::into_inner);
     let mut connect = Vec::new();
     let mut queue = None;
@@ -84,6 +88,7 @@ pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>, listeners: &[Listen
         tls,
         relay_proof,
         reply_timeout,
+        texts,
         connections,
     }
 }

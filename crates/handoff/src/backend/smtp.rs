@@ -185,23 +185,21 @@ impl Request<'_, '_> {
     }
 
     async fn on(&mut self, connection: &mut Connection, transaction: &Transaction) -> Result<Outcome, DeliveryError> {
+        let utf8 = transaction.smtputf8();
         match self {
-            Self::Recipient(recipient) => {
-                let (verdict, code) = match connection.envelope(transaction, None, Some(recipient)).await? {
-                    Envelope::Accepted => (verdict::RCPT_OK, 250),
-                    Envelope::Sender(reply) => (verdict::of_reply(Stage::Sender, &reply), reply.code),
-                    Envelope::Recipient(reply) => (verdict::of_reply(Stage::Recipient, &reply), reply.code),
-                    Envelope::Changed(reply) => (verdict::CHANGED, reply.code),
-                };
-                Ok(Outcome::of_backend(verdict, code))
-            }
+            Self::Recipient(recipient) => Ok(match connection.envelope(transaction, None, Some(recipient)).await? {
+                Envelope::Accepted => verdict::RCPT_OK.into(),
+                Envelope::Sender(reply) => Outcome::of_reply(Stage::Sender, &reply, utf8),
+                Envelope::Recipient(reply) => Outcome::of_reply(Stage::Recipient, &reply, utf8),
+                Envelope::Changed(reply) => Outcome::of_backend(verdict::CHANGED, &reply),
+            }),
             Self::Message(message) => match connection.envelope(transaction, Some(message.length()), None).await? {
                 Envelope::Accepted => {
                     let reply = connection.deliver(message).await?;
-                    Ok(Outcome::of_backend(verdict::of_reply(Stage::Content, &reply), reply.code))
+                    Ok(Outcome::of_reply(Stage::Content, &reply, utf8))
                 }
                 Envelope::Sender(reply) | Envelope::Recipient(reply) | Envelope::Changed(reply) => {
-                    Ok(Outcome::of_backend(verdict::CHANGED, reply.code))
+                    Ok(Outcome::of_backend(verdict::CHANGED, &reply))
                 }
             },
         }

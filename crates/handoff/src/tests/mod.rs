@@ -11,6 +11,7 @@ mod protocol;
 mod qmqp;
 mod scripted;
 mod serving;
+mod texts;
 mod tls;
 
 use crate::backend::Timeouts;
@@ -18,6 +19,7 @@ use crate::session;
 use crate::shared::Shared;
 use gatepost_channel::{AsyncEnd, ChannelError, End, Inbox, Outbox};
 use gatepost_smtp::envelope::{Body, CloseReason, MailParameters, Offer, RcptParameters, Verdict};
+use gatepost_smtp::text::Text;
 use gatepost_testkit::rogue::{Mta, Speaks};
 use gatepost_wire::link::{Open, SessionId};
 use gatepost_wire::session::{Answer, Ask, Mail, Rcpt};
@@ -85,6 +87,7 @@ impl Scene {
             message_size: 1_000_000,
             recipients: 100,
             hops: 100,
+            texts: true,
             spool: spool.to_str().unwrap().to_owned(),
         };
         Self { directory, slice, timeouts: LONG_TIMEOUTS }
@@ -153,6 +156,8 @@ struct Session {
     frames: End<SessionToHandoff, HandoffToSession>,
     inbox: Inbox,
     offer: Option<Offer>,
+    /// Of the last answer.
+    text: Text,
     served: Option<JoinHandle<()>>,
 }
 
@@ -170,8 +175,14 @@ impl Session {
 
     async fn over(end: End<SessionToHandoff, HandoffToSession>, served: Option<JoinHandle<()>>) -> Self {
         let frames = End::from_fd(end.as_fd().try_clone_to_owned().unwrap());
-        let mut session =
-            Self { end: AsyncEnd::new(end).unwrap(), frames, inbox: Inbox::default(), offer: None, served };
+        let mut session = Self {
+            end: AsyncEnd::new(end).unwrap(),
+            frames,
+            inbox: Inbox::default(),
+            offer: None,
+            text: Text::none(),
+            served,
+        };
         match session.answer().await {
             Ok(Answer::Offer { offer, inline_max: 131_072 }) => session.offer = Some(offer),
             other => panic!("first an offer, not {other:?}"),
@@ -196,7 +207,10 @@ impl Session {
     async fn ask(&mut self, asks: &[Ask<'_>]) -> Verdict {
         self.say(asks);
         match self.answer().await {
-            Ok(Answer::Verdict(verdict)) => verdict,
+            Ok(Answer::Verdict { verdict, text }) => {
+                self.text = text;
+                verdict
+            }
             other => panic!("a verdict is due, not {other:?}"),
         }
     }

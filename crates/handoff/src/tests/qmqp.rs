@@ -220,7 +220,7 @@ fn p9_a_file_that_changes_under_way_ends_in_no_message() {
             } else {
                 (&file).write_all(more).unwrap();
             }
-            let Ok(Answer::Verdict(verdict)) = session.answer().await else { panic!("a verdict is due") };
+            let Ok(Answer::Verdict { verdict, .. }) = session.answer().await else { panic!("a verdict is due") };
             assert_eq!(verdict.code, if grown { 554 } else { 250 }, "{verdict:?}");
             session.bye().await;
         }

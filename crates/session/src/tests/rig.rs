@@ -135,7 +135,7 @@ impl Play {
                 let to = text(rcpt.forward_path);
                 let verdict = self.manners.recipients.iter().find(|(name, _)| *name == to).map_or(OK, |(_, v)| *v);
                 self.heard.push(Heard::Rcpt(to));
-                end.tell(&Answer::Verdict(verdict)).unwrap();
+                end.tell(&Answer::plain(verdict)).unwrap();
             }
             Ask::Content(octets) => {
                 assert!(self.file.is_none(), "inline content after a file");
@@ -146,7 +146,7 @@ impl Play {
             Ask::Spool => {
                 self.heard.push(Heard::Spool);
                 if let Some(refusal) = self.manners.spool {
-                    end.tell(&Answer::Verdict(refusal)).unwrap();
+                    end.tell(&Answer::plain(refusal)).unwrap();
                     return true;
                 }
                 let (theirs, ours) = nameless_file(flaw == Some(Flaw::ReadOnlyFile));
@@ -161,7 +161,7 @@ impl Play {
                     written.read_to_end(&mut file).unwrap();
                 }
                 self.heard.push(Heard::Commit { length, inline: std::mem::take(&mut self.inline), file });
-                end.tell(&Answer::Verdict(self.manners.commit)).unwrap();
+                end.tell(&Answer::plain(self.manners.commit)).unwrap();
             }
             Ask::Reset => self.heard.push(Heard::Reset),
             Ask::Bye(reason) => self.heard.push(Heard::Bye(reason)),

@@ -33,6 +33,7 @@ use crate::envelope::{CloseReason, Mail, Offer, Rcpt, Reason, Tls, Verdict};
 use crate::lines::{Found, Lines, Rules};
 use crate::replies::{self, Reply};
 use crate::split;
+use crate::text::Text;
 use transaction::Transaction;
 
 /// Octets of replies after which the shell must send them first: [`Event::Flush`].
@@ -278,6 +279,13 @@ impl Engine {
 
     /// Queues the reply to what was asked. Without effect when nothing is due.
     pub fn answer(&mut self, verdict: &Verdict) {
+        self.answer_in(verdict, &Text::none());
+    }
+
+    /// As [`Engine::answer`]; a refusal has this text, if it is one that the client can read.
+    pub fn answer_in(&mut self, verdict: &Verdict, text: &Text) {
+        let utf8 = self.mail().is_some_and(|mail| mail.parameters.smtputf8);
+        let readable = utf8 || text.as_str().is_ascii();
         let verdict = sound(verdict);
         let accepted = verdict.code < 300;
         match self.state {
@@ -302,7 +310,12 @@ impl Engine {
         if matches!(self.state, State::Closed(_)) {
             return;
         }
-        self.say_verdict(&verdict);
+        let ours = verdict.code == 421 || verdict.reason == Reason::Internal;
+        if ours || text.is_none() || !readable {
+            self.say_verdict(&verdict);
+        } else {
+            self.say_text(&verdict, text);
+        }
         if verdict.code == 421 {
             let reason = match verdict.reason {
                 Reason::Draining => CloseReason::Drained,
@@ -435,6 +448,18 @@ impl Engine {
         }
         self.output.extend_from_slice(verdict.reason.text().as_bytes());
         self.finish_reply(verdict.code >= 400);
+    }
+
+    /// A refusal in somebody else's words, with our id behind them.
+    fn say_text(&mut self, verdict: &Verdict, text: &Text) {
+        let (class, subject, detail) = verdict.enhanced;
+        let mut lines = text.lines().peekable();
+        while let Some(line) = lines.next() {
+            let more = lines.peek().is_some();
+            self.begin(verdict.code, if more { b'-' } else { b' ' });
+            self.append(format_args!("{class}.{subject}.{detail} {line}"));
+            self.finish_reply(!more);
+        }
     }
 
     fn begin(&mut self, code: u16, separator: u8) {

@@ -3,6 +3,7 @@
 use gatepost_smtp::address::ReversePath;
 use gatepost_smtp::envelope::{CloseReason, Notify, Offer, Reason, Ret, Verdict};
 use gatepost_smtp::server::{Engine, Event, Impurity, Limits, Phase, Settings};
+use gatepost_smtp::text::{LINE_MAX, Text};
 use gatepost_testkit::dialogue::prelude;
 
 use crate::dialogue::{Transcript, engine};
@@ -161,6 +162,41 @@ fn refusals_say_what_the_verdict_means_and_carry_the_id() {
         engine.answer(&Verdict { code, enhanced, reason });
         assert_eq!(said(&mut engine), text);
         assert_eq!(engine.read(b""), (0, Event::Starved));
+    }
+}
+
+#[test]
+fn issue_12_a_refusal_can_have_the_words_of_the_backend() {
+    let refused = Verdict { code: 550, enhanced: (5, 7, 1), reason: Reason::ContentRefused };
+    let text = |lines: &[&str]| Text::of(lines.iter().map(|line| line.as_bytes()), true);
+    let ours = "550 5.7.1 Message refused [id-1]\r\n";
+    let long = "x".repeat(LINE_MAX);
+    for (verdict, text, utf8, reply) in [
+        (
+            refused,
+            text(&["listed", "see https://bl.test/"]),
+            false,
+            "550-5.7.1 listed\r\n550 5.7.1 see https://bl.test/ [id-1]\r\n",
+        ),
+        (refused, Text::none(), false, ours),
+        (refused, text(&["\u{fc}ber"]), false, ours),
+        (refused, text(&["\u{fc}ber"]), true, "550 5.7.1 \u{fc}ber [id-1]\r\n"),
+        (refused, text(&[&long]), false, &format!("550 5.7.1 {long} [id-1]\r\n")),
+        (OK, text(&["queued as 4711"]), false, "250 2.0.0 Ok\r\n"),
+        (Verdict { code: 560, ..refused }, text(&["odd"]), false, "550 5.0.0 odd [id-1]\r\n"),
+        // Nothing that makes no sense has a text.
+        (Verdict { code: 354, ..refused }, text(&["send more"]), false, "451 4.3.0 Local error, try again [id-1]\r\n"),
+    ] {
+        let mut engine = after("ehlo", &[]);
+        let mail = format!("MAIL FROM:<s@client.test>{}\r\n", if utf8 { " SMTPUTF8" } else { "" });
+        let mut transcript = Transcript::default();
+        transcript.feed(&mut engine, mail.as_bytes());
+        transcript.feed(&mut engine, b"RCPT TO:<u@ok.test>\r\n");
+        transcript.feed(&mut engine, b"");
+        engine.read(b"BDAT 0 LAST\r\n");
+        engine.answer_in(&verdict, &text);
+        assert_eq!(said(&mut engine), reply);
+        assert!(reply.lines().all(|line| line.len() + 2 <= 512));
     }
 }
 

@@ -210,7 +210,7 @@ fn hear(channel: &Seq) -> Heard {
         Ok((0, _)) => Heard::Dropped,
         Ok((length, fds)) => match (Messages::<Answer>::one(&buffer[..length]), fds.into_iter().next()) {
             (Ok(Answer::Offer { .. }), _) => Heard::Offer,
-            (Ok(Answer::Verdict(verdict)), _) => Heard::Verdict(verdict),
+            (Ok(Answer::Verdict { verdict, .. }), _) => Heard::Verdict(verdict),
             (Ok(Answer::Spool), Some(fd)) => Heard::Spool(fd),
             _ => Heard::Failed(io::ErrorKind::InvalidData.into()),
         },
