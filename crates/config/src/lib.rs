@@ -11,6 +11,7 @@
 mod check;
 mod facts;
 mod fault;
+pub mod host_files;
 mod profile;
 mod section;
 mod syntax;

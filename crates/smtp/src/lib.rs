@@ -8,6 +8,7 @@
 //! | [`address`] | paths and mailboxes, RFC 5321 §4.1.2 and §4.1.3, RFC 6531 |
 //! | [`data`] | content: one scanner, and writers that make it canonical |
 //! | [`lines`] | lines of bounded length from a stream |
+//! | [`names`] | host names, and what a look-up came to |
 //! | [`client`] | the replies of a backend, read as hostile input |
 //! | [`text`] | the text of a backend's refusal, made fit for a client |
 //! | [`xtext`] | RFC 3461 §4 |
@@ -21,6 +22,7 @@ mod enumeration;
 pub mod envelope;
 pub mod header;
 pub mod lines;
+pub mod names;
 pub mod received;
 pub mod replies;
 pub mod server;

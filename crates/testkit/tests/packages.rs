@@ -50,6 +50,7 @@ const LAYERS: &[&[Row]] = &[
         ("observer", "wire channel sys jail role log", ""),
         ("queue", "smtp wire channel sys jail role qmail program", "tracing"),
         ("receiver", "smtp wire sys jail role", "tracing"),
+        ("resolver", "smtp wire", "domain tokio tracing"),
         // No tokio: this process reads strangers.
         ("session", "smtp wire channel sys jail role tls shell", "tracing"),
     ],
@@ -66,7 +67,7 @@ const LAYERS: &[&[Row]] = &[
     ],
     &[
         ("benches", "smtp testkit", ""),
-        ("fuzz", "smtp wire tls config qmail ucspi", "libfuzzer-sys"),
+        ("fuzz", "smtp wire tls config qmail resolver ucspi", "libfuzzer-sys domain"),
     ],
 ];
 

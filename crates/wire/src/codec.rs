@@ -1,6 +1,7 @@
 //! Frames, and the encoding of values. Integers are little-endian; octets, text and lists have their length before them.
 
 use crate::{FRAME_MAX, VERSION};
+use gatepost_smtp::names::{Found, HOST_NAME_MAX, HostName};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -209,6 +210,44 @@ impl Value<'_> for String {
         let length = u32::read(r, field)?;
         let octets = r.take(usize::try_from(length).map_err(|_| WireError::Short)?)?;
         Ok(std::str::from_utf8(octets).map_err(|_| WireError::Value(field))?.to_owned())
+    }
+}
+
+/// Its octets behind one with their number. Whatever is not a host's name is refused.
+impl Value<'_> for HostName {
+    const MAX: usize = 1 + HOST_NAME_MAX;
+    fn write(&self, out: &mut Vec<u8>, field: &'static str) -> Result<(), WireError> {
+        u8::try_from(self.as_str().len()).map_err(|_| WireError::Long(field))?.write(out, field)?;
+        out.extend_from_slice(self.as_str().as_bytes());
+        Ok(())
+    }
+    fn read(r: &mut Reader<'_>, field: &'static str) -> Result<Self, WireError> {
+        let length = usize::from(u8::read(r, field)?);
+        let octets = r.take(length)?;
+        HostName::parse(octets).filter(|name| name.as_str().as_bytes() == octets).ok_or(WireError::Value(field))
+    }
+}
+
+/// 0: none, 1: temporary, 2: known, which follows.
+impl<'a, T: Value<'a>> Value<'a> for Found<T> {
+    const MAX: usize = sum(&[1, T::MAX]);
+    fn write(&self, out: &mut Vec<u8>, field: &'static str) -> Result<(), WireError> {
+        match self {
+            Self::None => 0_u8.write(out, field),
+            Self::Temporary => 1_u8.write(out, field),
+            Self::Known(known) => {
+                2_u8.write(out, field)?;
+                known.write(out, field)
+            }
+        }
+    }
+    fn read(r: &mut Reader<'a>, field: &'static str) -> Result<Self, WireError> {
+        match u8::read(r, field)? {
+            0 => Ok(Self::None),
+            1 => Ok(Self::Temporary),
+            2 => T::read(r, field).map(Self::Known),
+            _ => Err(WireError::Value(field)),
+        }
     }
 }
 

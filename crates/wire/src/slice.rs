@@ -7,8 +7,9 @@ use crate::network::Network;
 use crate::observe::Level;
 use gatepost_smtp::data::BareLf;
 use gatepost_smtp::enumeration;
+use gatepost_smtp::names::HostName;
 use gatepost_smtp::server::Leniency;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 /// A value that the launcher writes and one role reads. Of any size.
@@ -275,6 +276,15 @@ fields! {
         pub socket_dir: String,
         /// Our name in its greeting.
         pub hostname: String,
+    }
+
+    /// A line of the hosts file.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct HostsEntry {
+        /// The address.
+        pub address: IpAddr,
+        /// Its names, the first being the one that it is called by.
+        pub names: Vec<HostName>,
     }
 
     /// For the observer.

@@ -1,0 +1,136 @@
+//! What is known for a while, in bounded memory. Pure: the caller says the time, in milliseconds of a clock that does not go back.
+
+use crate::answer::{Answer, Records};
+use crate::question::Question;
+use gatepost_smtp::names::Found;
+use std::collections::{BTreeMap, HashMap};
+
+/// Answers kept at once. One is at most a few kilobytes, and most are below 200 octets.
+pub const ENTRIES_MAX: usize = 8192;
+/// The longest and the shortest that an answer is kept, milliseconds, whatever its TTL: the first so that a change is seen within the
+/// hour, the second so that those who asked the same at once all get it.
+pub const KEPT: (u64, u64) = (3_600_000, 1000);
+/// The longest that "nothing" is kept, milliseconds (RFC 2308 §5 allows hours).
+pub const NOTHING_KEPT_MAX: u64 = 900_000;
+/// How long "nothing" without a TTL, and a failure, are kept, milliseconds (RFC 2308 §7: five minutes at most).
+pub const FAILURE_KEPT: u64 = 5000;
+
+/// What is kept of an answer.
+pub type Kept = Found<Records>;
+
+/// Answers by question.
+#[derive(Debug, Default)]
+pub struct Cache {
+    entries: HashMap<Question, Entry>,
+    /// Who goes first when there is no room: the oldest.
+    order: BTreeMap<u64, Question>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    kept: Kept,
+    until: u64,
+    place: u64,
+}
+
+impl Cache {
+    /// What is known of `question` at `now`.
+    #[must_use]
+    pub fn get(&self, question: &Question, now: u64) -> Option<Kept> {
+        self.entries.get(question).filter(|entry| entry.until > now).map(|entry| entry.kept.clone())
+    }
+
+    /// Keeps what a question has come to; `None`: nobody could answer it.
+    pub fn put(&mut self, question: Question, answer: Option<&Answer>, now: u64) -> Kept {
+        let seconds = |ttl: u32| u64::from(ttl).saturating_mul(1000);
+        let (kept, time) = match answer {
+            Some(Answer { records: Records::Nothing, ttl }) => {
+                (Found::None, ttl.map_or(FAILURE_KEPT, |ttl| seconds(ttl).clamp(KEPT.1, NOTHING_KEPT_MAX)))
+            }
+            Some(Answer { records, ttl }) => {
+                (Found::Known(records.clone()), ttl.map_or(KEPT.1, |ttl| seconds(ttl).clamp(KEPT.1, KEPT.0)))
+            }
+            None => (Found::Temporary, FAILURE_KEPT),
+        };
+        if let Some(before) = self.entries.remove(&question) {
+            self.order.remove(&before.place);
+        }
+        while self.entries.len() >= ENTRIES_MAX {
+            let Some((_, oldest)) = self.order.pop_first() else { break };
+            self.entries.remove(&oldest);
+        }
+        self.next = self.next.saturating_add(1);
+        self.order.insert(self.next, question.clone());
+        let until = now.saturating_add(time);
+        self.entries.insert(question, Entry { kept: kept.clone(), until, place: self.next });
+        kept
+    }
+
+    /// Forgets everything: other servers may say something else.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.order.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::question::Kind;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    fn question(n: u32) -> Question {
+        Question::reverse(IpAddr::V4(Ipv4Addr::from_bits(n))).unwrap()
+    }
+
+    #[test]
+    fn issue_12_an_answer_is_kept_for_its_ttl_within_bounds() {
+        let known = Records::Addresses(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+        let nothing = Records::Nothing;
+        for (records, ttl, kept) in [
+            (&known, Some(60), 60_000),
+            (&known, Some(0), 1000),
+            (&known, Some(u32::MAX), 3_600_000),
+            (&nothing, Some(60), 60_000),
+            (&nothing, Some(86_400), 900_000),
+            (&nothing, None, 5000),
+        ] {
+            let mut cache = Cache::default();
+            let put = cache.put(question(1), Some(&Answer { records: records.clone(), ttl }), 7);
+            assert_eq!(cache.get(&question(1), 7 + kept - 1), Some(put.clone()), "{ttl:?}");
+            assert_eq!(cache.get(&question(1), 7 + kept), None, "{ttl:?}");
+            assert_eq!(put == Found::None, *records == Records::Nothing);
+        }
+        let mut cache = Cache::default();
+        assert_eq!(cache.put(question(1), None, 0), Found::Temporary, "a failure is no \"nothing\"");
+        assert_eq!(cache.get(&question(1), 4999), Some(Found::Temporary));
+        assert_eq!(cache.get(&question(1), 5000), None);
+    }
+
+    #[test]
+    fn issue_12_names_are_the_same_in_any_case_and_kinds_are_not() {
+        let mut cache = Cache::default();
+        let ask = |name: &str, kind| Question { name: name.parse().unwrap(), kind };
+        cache.put(ask("a.Test", Kind::A), None, 0);
+        assert!(cache.get(&ask("A.tEST", Kind::A), 1).is_some());
+        assert!(cache.get(&ask("a.test", Kind::Aaaa), 1).is_none());
+    }
+
+    #[test]
+    fn p6_the_cache_is_bounded_and_the_oldest_goes_first() {
+        let mut cache = Cache::default();
+        let most = u32::try_from(ENTRIES_MAX).unwrap();
+        for n in 0..most + 10 {
+            cache.put(question(n), None, 0);
+            // Asked again and again: one entry all the same, and not the oldest any more.
+            cache.put(question(0), None, 0);
+            assert!(cache.entries.len() <= ENTRIES_MAX && cache.order.len() == cache.entries.len());
+        }
+        assert!(cache.get(&question(0), 1).is_some());
+        assert!(cache.get(&question(1), 1).is_none());
+        assert!(cache.get(&question(most), 1).is_some());
+        cache.clear();
+        assert_eq!(cache.get(&question(0), 1), None);
+    }
+}

@@ -1,0 +1,219 @@
+//! Look-ups: what a client is called, where a host is.
+
+use crate::answer::{ALIASES_MAX, Records};
+use crate::cache::{Cache, Kept};
+use crate::hosts::Hosts;
+use crate::question::{Kind, Question};
+use crate::servers::Servers;
+use gatepost_smtp::names::{ClientNames, Found, HostName};
+use gatepost_wire::slice::HostsEntry;
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+/// Questions under way at once; more wait. Each has a socket.
+pub const QUESTIONS_MAX: usize = 256;
+/// The longest that a look-up takes.
+pub const TIME_MAX: Duration = Duration::from_secs(10);
+/// Names of one address that are looked up again to confirm one.
+pub const NAMES_TRIED: usize = 4;
+
+/// Looks up names. Must be used on a tokio runtime with time and I/O; may be shared by any number of tasks.
+#[derive(Debug)]
+pub struct Resolver {
+    source: Mutex<Arc<Source>>,
+    questions: Semaphore,
+    begun: Instant,
+}
+
+/// Where names come from. A look-up ends with what it has begun with.
+#[derive(Debug)]
+struct Source {
+    servers: Servers,
+    hosts: Hosts,
+    cache: Mutex<Cache>,
+    /// Questions that are being asked: who asks the same waits, and finds the answer in the cache.
+    under_way: Mutex<HashMap<Question, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Source {
+    fn new(servers: Vec<SocketAddr>, hosts: Vec<HostsEntry>) -> Arc<Self> {
+        Arc::new(Self {
+            servers: Servers::new(servers),
+            hosts: Hosts::new(hosts),
+            cache: Mutex::default(),
+            under_way: Mutex::default(),
+        })
+    }
+}
+
+impl Resolver {
+    /// From name servers, in the order in which they are asked, and entries of the hosts file, which go before them. Without a
+    /// server, whatever isn't in the hosts file is [`Found::Temporary`].
+    #[must_use]
+    pub fn new(servers: Vec<SocketAddr>, hosts: Vec<HostsEntry>) -> Self {
+        Self {
+            source: Mutex::new(Source::new(servers, hosts)),
+            questions: Semaphore::new(QUESTIONS_MAX),
+            begun: Instant::now(),
+        }
+    }
+
+    /// From now on with these; what was known is forgotten.
+    pub fn replace(&self, servers: Vec<SocketAddr>, hosts: Vec<HostsEntry>) {
+        *held(&self.source) = Source::new(servers, hosts);
+    }
+
+    /// The names of a client, the confirmed one being the first that leads back to `ip`. Takes [`TIME_MAX`] at most.
+    pub async fn client(&self, ip: IpAddr) -> ClientNames {
+        let source = self.source();
+        if let Some(name) = source.hosts.name(ip) {
+            // It leads back by the line that it is from.
+            return ClientNames { reverse: Found::Known(name.clone()), confirmed: Found::Known(name.clone()) };
+        }
+        let until = Instant::now() + TIME_MAX;
+        match within(until, self.names(&source, ip)).await {
+            Found::Known(names) => {
+                let reverse = names.first().cloned().map_or(Found::None, Found::Known);
+                let confirmed = within(until, async { self.confirm(&source, ip, names).await }).await;
+                // The name that is confirmed is the one to tell, where there are several.
+                let reverse = confirmed.known().map_or(reverse, |name| Found::Known(name.clone()));
+                ClientNames { reverse, confirmed }
+            }
+            Found::None => ClientNames::NONE,
+            Found::Temporary => ClientNames::TEMPORARY,
+        }
+    }
+
+    /// What `ip` is said to be called, unconfirmed: whoever has the address can say anything here. Takes [`TIME_MAX`] at most.
+    pub async fn reverse(&self, ip: IpAddr) -> Found<HostName> {
+        let source = self.source();
+        if let Some(name) = source.hosts.name(ip) {
+            return Found::Known(name.clone());
+        }
+        let names = within(Instant::now() + TIME_MAX, self.names(&source, ip)).await;
+        match names.map(|names| names.into_iter().next()) {
+            Found::Known(Some(name)) => Found::Known(name),
+            Found::Known(None) | Found::None => Found::None,
+            Found::Temporary => Found::Temporary,
+        }
+    }
+
+    /// The addresses of a host, IPv4 before IPv6, at least one when known. Takes [`TIME_MAX`] at most.
+    pub async fn addresses(&self, host: &HostName) -> Found<Vec<IpAddr>> {
+        let source = self.source();
+        let until = Instant::now() + TIME_MAX;
+        let v4 = within(until, self.of_family(&source, host, Kind::A)).await;
+        let v6 = within(until, self.of_family(&source, host, Kind::Aaaa)).await;
+        match (v4, v6) {
+            (Found::Known(v4), Found::Known(v6)) => Found::Known([v4, v6].concat()),
+            (Found::Known(one), _) | (_, Found::Known(one)) => Found::Known(one),
+            (Found::None, Found::None) => Found::None,
+            (Found::Temporary, _) | (_, Found::Temporary) => Found::Temporary,
+        }
+    }
+
+    fn source(&self) -> Arc<Source> {
+        Arc::clone(&held(&self.source))
+    }
+
+    async fn names(&self, source: &Source, ip: IpAddr) -> Found<Vec<HostName>> {
+        let Some(question) = Question::reverse(ip) else { return Found::Temporary };
+        match self.answer(source, question).await {
+            Found::Known(Records::Names(names)) => Found::Known(names),
+            Found::Known(_) | Found::None => Found::None,
+            Found::Temporary => Found::Temporary,
+        }
+    }
+
+    async fn of_family(&self, source: &Source, host: &HostName, kind: Kind) -> Found<Vec<IpAddr>> {
+        if let Some(addresses) = source.hosts.addresses(host) {
+            let of_kind = addresses.iter().copied().filter(|ip| Kind::of_family(*ip) == kind);
+            let addresses: Vec<IpAddr> = of_kind.collect();
+            return if addresses.is_empty() { Found::None } else { Found::Known(addresses) };
+        }
+        let Some(question) = Question::forward(host, kind) else { return Found::Temporary };
+        match self.answer(source, question).await {
+            Found::Known(Records::Addresses(addresses)) => Found::Known(addresses),
+            Found::Known(_) | Found::None => Found::None,
+            Found::Temporary => Found::Temporary,
+        }
+    }
+
+    /// The first of `names` that leads back to `ip`. Temporary as long as one that can't be looked up might.
+    async fn confirm(&self, source: &Source, ip: IpAddr, names: Vec<HostName>) -> Found<HostName> {
+        let ip = ip.to_canonical();
+        let mut outcome = Found::None;
+        for name in names.into_iter().take(NAMES_TRIED) {
+            match self.of_family(source, &name, Kind::of_family(ip)).await {
+                Found::Known(addresses) if addresses.iter().any(|address| address.to_canonical() == ip) => {
+                    return Found::Known(name);
+                }
+                Found::Known(_) | Found::None => {}
+                Found::Temporary => outcome = Found::Temporary,
+            }
+        }
+        outcome
+    }
+
+    /// The answer to a question, over as many CNAMEs as are followed.
+    async fn answer(&self, source: &Source, question: Question) -> Kept {
+        let kind = question.kind;
+        let (mut question, mut depth) = (question, 0_usize);
+        loop {
+            match self.cached(source, question).await {
+                Found::Known(Records::Alias { name, depth: more }) => {
+                    depth = depth.saturating_add(more);
+                    if depth > ALIASES_MAX {
+                        return Found::Temporary;
+                    }
+                    question = Question { name, kind };
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// From the cache, or asked once for all who want it at the moment.
+    async fn cached(&self, source: &Source, question: Question) -> Kept {
+        if let Some(kept) = held(&source.cache).get(&question, self.now()) {
+            return kept;
+        }
+        let turn = Arc::clone(held(&source.under_way).entry(question.clone()).or_default());
+        let asked = {
+            let _turn = turn.lock().await;
+            let kept = held(&source.cache).get(&question, self.now());
+            match kept {
+                Some(kept) => kept,
+                None => {
+                    // Never closed.
+                    let _one_of_many = self.questions.acquire().await;
+                    let answer = source.servers.ask(&question).await;
+                    held(&source.cache).put(question.clone(), answer.as_ref(), self.now())
+                }
+            }
+        };
+        let mut under_way = held(&source.under_way);
+        // The map's and ours.
+        if Arc::strong_count(&turn) <= 2 {
+            under_way.remove(&question);
+        }
+        asked
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+async fn within<T>(until: Instant, look_up: impl Future<Output = Found<T>>) -> Found<T> {
+    timeout(until.saturating_duration_since(Instant::now()), look_up).await.unwrap_or(Found::Temporary)
+}

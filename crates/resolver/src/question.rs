@@ -1,0 +1,71 @@
+//! What can be asked.
+
+use domain::base::iana::{Class, Rtype};
+use domain::base::{Message, MessageBuilder, Name, Question as Line};
+use gatepost_smtp::names::HostName;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+/// A name of any kind, not only a host's: CNAMEs lead through such as `1.0/25.2.0.192.in-addr.arpa` (RFC 2317). Compared without
+/// regard to case.
+pub type DomainName = Name<Vec<u8>>;
+
+/// Kinds of records that can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Kind {
+    Ptr,
+    A,
+    Aaaa,
+}
+
+impl Kind {
+    pub(crate) const fn rtype(self) -> Rtype {
+        match self {
+            Self::Ptr => Rtype::PTR,
+            Self::A => Rtype::A,
+            Self::Aaaa => Rtype::AAAA,
+        }
+    }
+
+    /// For addresses of the family of `ip`.
+    #[must_use]
+    pub const fn of_family(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(_) => Self::A,
+            IpAddr::V6(_) => Self::Aaaa,
+        }
+    }
+}
+
+/// One question.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Question {
+    /// Of which name.
+    pub name: DomainName,
+    /// Which records.
+    pub kind: Kind,
+}
+
+impl Question {
+    /// For the names of an address. `None` can't be, but for a library that is mistaken.
+    #[must_use]
+    pub fn reverse(ip: IpAddr) -> Option<Self> {
+        Some(Self { name: DomainName::reverse_from_addr(ip.to_canonical()).ok()?, kind: Kind::Ptr })
+    }
+
+    /// For the addresses of a host, of one family. `None`: as above.
+    #[must_use]
+    pub fn forward(host: &HostName, kind: Kind) -> Option<Self> {
+        Some(Self { name: DomainName::from_str(host.as_str()).ok()?, kind })
+    }
+
+    /// As a query for a server that follows CNAMEs itself. The transport gives it its id.
+    pub(crate) fn query(&self) -> Option<Message<Vec<u8>>> {
+        let mut builder = MessageBuilder::new_vec();
+        builder.header_mut().set_rd(true);
+        let mut builder = builder.question();
+        builder.push(Line::new(&self.name, self.kind.rtype(), Class::IN)).ok()?;
+        Some(builder.into_message())
+    }
+}
