@@ -86,7 +86,8 @@ pub const ACCEPT: &[Call] = &[
     call("getsockname", Always, "the address a client came to, for Received and XCLIENT"),
     call("socketpair", Always, "a session's private channels"),
     call("sendto", Args(&[(3, NO_SIGNAL)]), "421 to a client that is not admitted"),
-    call("shutdown", Always, "after that 421"),
+    // Not SHUT_RD: it would end a listening socket for everybody who has it. SHUT_WR does nothing to one.
+    call("shutdown", Args(&[(1, 1)]), "SHUT_WR: a nursery that is replaced hears that no more sessions come"),
     call("setsockopt", Args(&[(1, 6), (2, 1)]), "TCP_NODELAY"),
 ];
 

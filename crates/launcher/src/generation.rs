@@ -29,6 +29,8 @@ pub(crate) trait Processes {
     fn look(&mut self, role: Role, pid: ProcessId) -> Seen;
     /// Makes a link between two roles.
     fn link(&mut self, one: (Role, ProcessId), other: (Role, ProcessId));
+    /// Makes listening sockets listen that were ended by somebody who has them. True when there were any.
+    fn mend_sockets(&mut self) -> bool;
     /// Gives a role the listening sockets.
     fn give_sockets(&mut self, pid: ProcessId);
     /// Gives an order that brings no descriptor.
@@ -202,6 +204,17 @@ impl<P: Processes> Generation<P> {
         }
     }
 
+    /// A listener has no right to shut its sockets down: one whose sockets are dead is owned, and the next one gets them.
+    fn watch_sockets(&mut self) {
+        if !self.serving || !self.processes.mend_sockets() {
+            return;
+        }
+        tracing::error!("listening sockets were shut down: they listen again, and the listener is replaced");
+        for listener in self.children.iter().filter(|child| child.role == Role::Listener) {
+            self.processes.kill(listener.pid);
+        }
+    }
+
     /// Takes what has happened to a process.
     ///
     /// # Errors
@@ -234,6 +247,7 @@ impl<P: Processes> Generation<P> {
         if self.draining {
             return self.drain_next();
         }
+        self.watch_sockets();
         let due: Vec<Restart> = self.restarts.extract_if(.., |restart| restart.due <= now).collect();
         for Restart { role, .. } in due {
             if let Err(e) = self.start(role, now) {
@@ -321,6 +335,8 @@ impl<P: Processes> Generation<P> {
             }
         }
         if role == Role::Listener && self.serving {
+            // The one before may have ended them.
+            self.processes.mend_sockets();
             self.processes.give_sockets(pid);
         }
         self.processes.order(pid, Order::Go);

@@ -12,6 +12,8 @@ struct Fake {
     /// Cannot be executed.
     broken: Option<Role>,
     seen: Option<Seen>,
+    /// Listening sockets that somebody has ended.
+    dead: bool,
 }
 
 impl Fake {
@@ -38,6 +40,9 @@ impl Processes for Fake {
     }
     fn link(&mut self, one: (Role, ProcessId), other: (Role, ProcessId)) {
         self.done.push(format!("link {} {}", self.name(one.1), self.name(other.1)));
+    }
+    fn mend_sockets(&mut self) -> bool {
+        std::mem::take(&mut self.dead)
     }
     fn give_sockets(&mut self, pid: ProcessId) {
         self.done.push(format!("sockets {}", self.name(pid)));
@@ -414,6 +419,30 @@ fn a_role_that_is_stuck_is_ended_and_one_that_serves_is_not() {
     scene.ends(&["handoff2"]);
     scene.passes(READY_DEADLINE - JAIL_DEADLINE);
     assert!(scene.done().contains(&"kill queue2".to_owned()));
+}
+
+#[test]
+fn issue_9_a_listener_whose_sockets_are_dead_is_replaced() {
+    let mut scene = Scene::serving();
+    scene.passes(NOW);
+    assert_eq!(scene.done(), [""; 0]);
+    scene.generation.processes.dead = true;
+    scene.passes(NOW);
+    assert_eq!(scene.done(), ["kill listener"]);
+    scene.ends(&["listener"]);
+    assert_eq!(scene.done(), ["start listener2"]);
+    // What the first one did at last is not laid to the second one.
+    scene.generation.processes.dead = true;
+    scene.reports("listener2", Report::Jailed);
+    assert!(scene.done().contains(&"sockets listener2".to_owned()));
+    scene.reports("listener2", Report::Ready);
+    assert_eq!(scene.done(), [""; 0]);
+    // One that drains has no sockets that are watched here: the next generation does.
+    scene.generation.drain();
+    scene.done();
+    scene.generation.processes.dead = true;
+    scene.passes(NOW);
+    assert_eq!(scene.done(), [""; 0]);
 }
 
 #[test]

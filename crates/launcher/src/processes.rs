@@ -198,6 +198,17 @@ impl Processes for Children {
         self.tell(other.1, Order::Peer(one.0), &[b.as_fd()]);
     }
 
+    fn mend_sockets(&mut self) -> bool {
+        let mended = self.sockets.iter_mut().map(|socket| match socket.mend() {
+            Ok(mended) => mended,
+            Err(e) => {
+                tracing::error!("a listening socket is dead: {e}; it is tried again");
+                false
+            }
+        });
+        mended.fold(false, |any, mended| any | mended)
+    }
+
     fn give_sockets(&mut self, pid: ProcessId) {
         for (index, socket) in self.sockets.iter().enumerate() {
             self.tell(pid, Order::Socket(u8::try_from(index).unwrap_or(u8::MAX)), &[socket.fd.as_fd()]);

@@ -53,6 +53,24 @@ impl Socket {
         Ok(Self { fd: self.fd.try_clone()?, ..*self })
     }
 
+    /// Sees to it that it listens. True: it did not, and does again. Whoever has it can end it by shutdown(2) for all others who have
+    /// it, so that its clients are refused.
+    ///
+    /// # Errors
+    /// It does not, and cannot be bound anew either.
+    pub(crate) fn mend(&mut self) -> Result<bool, LauncherError> {
+        if net::is_listening(self.fd.as_fd()) {
+            return Ok(false);
+        }
+        // In place where that can be: systemd may hold it too, and the port that was given for port 0 is in no configuration.
+        if net::listen_again(self.fd.as_fd(), BACKLOG).is_err() {
+            let again = net::listen_tcp(self.address, self.v6only, BACKLOG);
+            self.fd = again.map_err(|e| LauncherError::Bind(self.address, e))?;
+            self.inherited = false;
+        }
+        Ok(true)
+    }
+
     /// What is wrong with it as the socket of `wanted`, which has its address.
     fn misfit(&self, wanted: &Listen) -> Option<String> {
         // `[::]` alone hears another family than its own.
@@ -160,6 +178,28 @@ mod tests {
             let (socket, port) = handed_over("[::]", v6only);
             let said = refusal(&[listen(&format!("[::]:{port}"), !v6only)], vec![socket]);
             assert!(said.contains("BindIPv6Only="), "{said}");
+        }
+    }
+
+    #[test]
+    fn issue_9_a_socket_that_was_shut_down_listens_again() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let mut sockets = open(&[listen(address, false)], Vec::new()).unwrap();
+            let at = net::local_addr(sockets[0].fd.as_fd()).unwrap();
+            // Port 0 would be given another number.
+            let fixed = listen(&at.to_string(), false);
+            sockets.clear();
+            let mut sockets = open(&[fixed], Vec::new()).unwrap();
+            assert!(!sockets[0].mend().unwrap(), "nothing is wrong with it");
+            let given = std::net::TcpStream::from(sockets[0].try_clone().unwrap().fd);
+            // What the listener's filter lets through does nothing.
+            given.shutdown(std::net::Shutdown::Write).unwrap();
+            assert!(!sockets[0].mend().unwrap());
+            given.shutdown(std::net::Shutdown::Both).unwrap();
+            assert_eq!(std::net::TcpStream::connect(at).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+            assert!(sockets[0].mend().unwrap());
+            std::net::TcpStream::connect(at).unwrap();
+            assert!(!sockets[0].mend().unwrap());
         }
     }
 

@@ -13,9 +13,10 @@ use gatepost_wire::slice::{ListenerSlice, TlsMode};
 use gatepost_wire::{Direction, HandoffToSession, KeyholderToSession, SessionToHandoff, SessionToKeyholder};
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::fs::File;
 use std::future::poll_fn;
-use std::io::{self, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -307,9 +308,15 @@ fn offence(status: u8) -> Option<Offence> {
     }
 }
 
-/// Says why, as far as the send buffer of a fresh connection takes it, and closes. Never waits.
+/// Octets that are read of a client who is turned away and has not waited for the greeting.
+const UNREAD: usize = 16 * 1024;
+
+/// Says why, as far as the send buffer of a fresh connection takes it, and closes. Never waits. What the client has sent
+/// already is read first: closed with octets unread, a connection is reset, and the reply is lost (RFC 2525 §2.17).
 fn turn_away(client: OwnedFd, reply: &str) {
     let mut client = TcpStream::from(client);
     let _ = client.write(reply.as_bytes());
-    let _ = client.shutdown(Shutdown::Write);
+    let mut client = File::from(OwnedFd::from(client));
+    // Read by read(2): recvfrom(2) is not one of this role's calls.
+    let _ = client.read(&mut [0; UNREAD]);
 }

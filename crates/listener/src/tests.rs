@@ -11,7 +11,7 @@ use gatepost_wire::{
     HandoffToSession, KeyholderToSession, LauncherToRole, ListenerToHandoff, ListenerToKeyholder, ListenerToNursery,
     Nothing, NurseryToListener, RoleToLauncher, SessionToHandoff, SessionToKeyholder, sign,
 };
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread::JoinHandle;
@@ -270,6 +270,17 @@ fn a_missing_role_is_a_421_and_not_silence() {
             assert!(!start(&nursery).0.tls);
         }
     }
+}
+
+#[test]
+fn issue_9_who_spoke_first_hears_all_the_same_why_he_is_turned_away() {
+    let mut house = House::new(slice(10, 1));
+    house.socket(0);
+    let mut client = house.connect(0);
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    // Accepted only now, with octets waiting; no nursery is there.
+    house.go();
+    assert!(all_of(&mut client).starts_with("421 4.3.0 "), "and an end of file, not a reset");
 }
 
 #[test]

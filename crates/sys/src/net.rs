@@ -17,8 +17,16 @@ use std::path::Path;
 /// EADDRINUSE, EACCES for a low port without privilege, EADDRNOTAVAIL; EAFNOSUPPORT: see [`is_without_ipv6`].
 pub fn listen_tcp(address: SocketAddr, v6only: bool, backlog: i32) -> io::Result<OwnedFd> {
     let fd = bound_tcp(address, v6only)?;
-    listen(&fd, Backlog::new(backlog)?)?;
+    listen_again(fd.as_fd(), backlog)?;
     Ok(fd)
+}
+
+/// Listens on a bound socket, for example one that shutdown(2) has ended: it keeps its address.
+///
+/// # Errors
+/// EADDRINUSE: somebody else listens there meanwhile.
+pub fn listen_again(socket: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
+    Ok(listen(&socket, Backlog::new(backlog)?)?)
 }
 
 /// Whether [`listen_tcp`] could bind this now. Nothing listens meanwhile, so that no client is taken and dropped.

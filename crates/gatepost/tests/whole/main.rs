@@ -11,6 +11,7 @@ mod gate;
 mod kill;
 mod late_backend;
 mod mistakes;
+mod owned;
 mod qmail_queue;
 mod qmqp;
 mod readme;

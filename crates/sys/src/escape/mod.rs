@@ -12,7 +12,7 @@ use crate::filter::{Filter, When};
 use crate::process::{self, End, Fork};
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4};
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// An argument of a system call.
 #[derive(Debug, Clone, Copy)]
@@ -86,6 +86,26 @@ pub fn send_signals_by(socket: BorrowedFd<'_>, pid: i32, signal: i32) -> io::Res
         }
     }
     Ok(())
+}
+
+/// The same open file as descriptor `fd` of another process, as if that process itself used it.
+///
+/// # Errors
+/// EPERM without the right to trace it, EBADF.
+pub fn descriptor_of(pid: u32, fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: takes integers and gives a fresh descriptor.
+    let process = unsafe { raw(libc::SYS_pidfd_open, [i64::from(pid), 0, 0, 0, 0, 0]) };
+    let process = owned(process)?;
+    // SAFETY: the same.
+    owned(unsafe { raw(libc::SYS_pidfd_getfd, [i64::from(process.as_raw_fd()), i64::from(fd), 0, 0, 0, 0]) })
+}
+
+fn owned(fd: i64) -> io::Result<OwnedFd> {
+    match RawFd::try_from(fd) {
+        // SAFETY: the kernel has just made it for us; nobody else owns it.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Writes to a descriptor by its number, whatever it is.

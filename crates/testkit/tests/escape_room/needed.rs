@@ -26,9 +26,13 @@ const ELSEWHERE: &[(&str, &str)] = &[
 ];
 
 /// Lines whose calls are made before strace can look, when the listener gets its sockets (it may not be started under strace:
-/// the launcher lets no role serve that is traced), or for another backend than these; by a word of the line's reason.
-const UNSEEN: &[(&str, &str, &str)] =
-    &[("ACCEPT", "setsockopt", "TCP_NODELAY"), ("BACKEND", "setsockopt", "keyholder")];
+/// the launcher lets no role serve that is traced), when a session crashes, or for another backend than these; by a word of the
+/// line's reason.
+const UNSEEN: &[(&str, &str, &str)] = &[
+    ("ACCEPT", "setsockopt", "TCP_NODELAY"),
+    ("ACCEPT", "shutdown", "nursery that is replaced"),
+    ("BACKEND", "setsockopt", "keyholder"),
+];
 
 /// Whom each table is for; the receiver's child is a session like the nursery's.
 const TABLES: &[(&str, &[Call], &[&str])] = &[

@@ -116,6 +116,8 @@ fn excluded(call: &Call) -> Vec<[i64; 6]> {
         When::PrivateNotExecutable => {
             vec![with(2, PROT_EXEC), with(3, MAP_SHARED), with(3, MAP_GROWSDOWN), with(3, MAP_LOCKED)]
         }
+        // SHUT_RD and SHUT_RDWR end a listening socket for everybody who has it.
+        When::Args(_) if call.name == "shutdown" => [0, 2, NO_VALUE].map(|how| with(1, how)).into(),
         When::Args(values) => values.iter().map(|(index, _)| with(usize::from(*index), NO_VALUE)).collect(),
     }
 }
