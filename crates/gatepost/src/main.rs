@@ -6,18 +6,18 @@ mod names;
 mod roles;
 mod trial;
 
+use names::Name;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
-    if names::of(arguments.next().as_deref()) == Some(names::Name::QmailSmtpd) {
-        return gatepost_qmail_smtpd::run(arguments).into();
+    if let Some(name) = Name::of_link(arguments.next().as_deref()) {
+        return name.run(arguments);
     }
-    // Before clap, before anything: a role parses nothing but the word that says which role it is, and qmail-smtpd takes
-    // any argument there is.
+    // Before clap, before anything: a role parses nothing but the word that says which role it is.
     match arguments.next() {
         Some(word) if word == "role" => roles::run(arguments.next()),
-        Some(word) if word == "qmail-smtpd" => gatepost_qmail_smtpd::run(arguments).into(),
-        _ => cli::run(),
+        Some(word) => Name::of_word(&word).map_or_else(cli::run, |name| name.run(arguments)),
+        None => cli::run(),
     }
 }

@@ -2,10 +2,10 @@
 //! databases stay where they are.
 
 use gatepost_qmail::control::Home;
-use gatepost_ucspi::cdb::{Cdb, Lookup, ReadAt};
+use gatepost_rules::AtOffset;
+use gatepost_ucspi::cdb::{Cdb, Lookup};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// Octets of the largest file that is read whole: a name, a number, plugins, a certificate chain with its key.
@@ -46,7 +46,7 @@ impl Home for Control {
     }
 
     fn cdb(&self, name: &str) -> io::Result<Option<Box<dyn Lookup + '_>>> {
-        Ok(open(&self.path(name))?.map(|file| Box::new(Cdb::new(Database(file))) as Box<dyn Lookup>))
+        Ok(open(&self.path(name))?.map(|file| Box::new(Cdb::new(AtOffset(file))) as Box<dyn Lookup>))
     }
 
     fn exists(&self, name: &str) -> bool {
@@ -65,14 +65,4 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let mut file = file.take(FILE_MAX.saturating_add(1));
     file.read_to_end(&mut octets)?;
     if file.limit() == 0 { Err(ErrorKind::FileTooLarge.into()) } else { Ok(Some(octets)) }
-}
-
-/// A constant database in a file.
-#[derive(Debug)]
-struct Database(File);
-
-impl ReadAt for Database {
-    fn read_at(&self, offset: u32, buf: &mut [u8]) -> io::Result<usize> {
-        FileExt::read_at(&self.0, buf, u64::from(offset))
-    }
 }

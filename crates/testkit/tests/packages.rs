@@ -27,6 +27,7 @@ const LAYERS: &[&[Row]] = &[
         ("channel", "wire sys", "tokio"),
         ("policy", "wire", ""),
         ("program", "sys", ""),
+        ("rules", "ucspi", ""),
         ("qmail", "smtp ucspi", "memchr base64 regex-lite zeroize"),
     ],
     &[
@@ -56,10 +57,10 @@ const LAYERS: &[&[Row]] = &[
     ],
     // For a single connection: handoff and keyholder in one, the parent, and the session in the child. Imports no role.
     &[
-        ("qmail-smtpd", "smtp wire channel sys jail tls qmail ucspi program shell", ""),
+        ("qmail-smtpd", "smtp wire channel sys jail tls qmail ucspi rules program shell", ""),
     ],
     &[
-        ("gatepost", "smtp wire sys jail role log config launcher listener session keyholder handoff dialer queue receiver observer qmail-smtpd", "clap rcgen tracing"),
+        ("gatepost", "smtp wire sys jail role log config launcher listener session keyholder handoff dialer queue receiver observer qmail-smtpd rules", "clap rcgen tracing"),
     ],
     // Tests and measurements: nothing that is installed imports these.
     &[

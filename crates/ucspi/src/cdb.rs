@@ -56,6 +56,11 @@ impl<R: ReadAt> Cdb<R> {
         Self { file }
     }
 
+    /// What it is in.
+    pub fn file(&self) -> &R {
+        &self.file
+    }
+
     /// The data of the first record with this key; `None` without any.
     ///
     /// # Errors

@@ -44,6 +44,13 @@ fn examples() -> io::Result<Seeds> {
     toml.map(fs::read).collect()
 }
 
+/// Sources of rules, whole, and with octets that damage what is compiled of them.
+fn rules() -> io::Result<Seeds> {
+    let sources = fs::read_to_string(source_tree().join("crates/ucspi/tests/sources.txt"))?;
+    let damaged = |source: &str| [source.as_bytes(), b"\0\0\x08\x04\x09\x00\x28\xff"].concat();
+    Ok(sources.split("---\n").flat_map(|source| [source.into(), damaged(source)]).collect())
+}
+
 fn write(directory: &Path, target: &str, seeds: &Seeds) -> io::Result<()> {
     let source: PathBuf = source_tree().join(format!("crates/fuzz/src/bin/{target}.rs"));
     if seeds.is_empty() || !source.exists() {
@@ -72,5 +79,6 @@ fn main() -> io::Result<()> {
     for target in ["bdat_to_data", "header", "qmail_content"] {
         write(&directory, target, &segmented)?;
     }
+    write(&directory, "rules", &rules()?)?;
     write(&directory, "config", &examples()?)
 }
