@@ -59,7 +59,7 @@ impl Talk {
             let (used, event) = self.engine.read(input);
             input = input.get(used..).unwrap_or_default();
             match event {
-                Event::Rcpt | Event::ContentEnd { .. } => self.engine.answer(&ok),
+                Event::Mail | Event::Rcpt | Event::ContentEnd { .. } => self.engine.answer(&ok),
                 Event::Starved | Event::Close(_) => break,
                 Event::Flush => self.flush(),
                 _ => {}

@@ -223,6 +223,10 @@ pub struct Limits {
     pub offences: u32,
     /// Largest message, octets.
     pub message_size: u64,
+    /// Octets of all content files together, `message_size` at least. Clients share them by network.
+    pub spool_size: u64,
+    /// Octets that content files leave free on the spool's file system, for the others who write there.
+    pub spool_free: u64,
     /// Recipients in one transaction.
     pub recipients: u16,
     /// `Received` fields in a message; one with more is in a loop, RFC 5321 §6.3.
@@ -238,6 +242,22 @@ pub struct Limits {
     pub session_time: Duration,
 }
 
+/// Default of `limits.message_size`.
+const MESSAGE_SIZE: u64 = 50 << 20;
+
+impl Limits {
+    /// Default of `spool_size` for messages of `message_size` octets: twenty of the largest.
+    pub(crate) fn spool_size(message_size: u64) -> u64 {
+        message_size.saturating_mul(20)
+    }
+
+    /// Default of `spool_free` for messages of `message_size` octets: two of the largest. Postfix takes mail as long as there is
+    /// room for one and a half (`smtpd_check_queue`).
+    pub(crate) fn spool_free(message_size: u64) -> u64 {
+        message_size.saturating_mul(2)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -245,7 +265,9 @@ impl Default for Limits {
             sessions: 1000,
             sessions_per_address: 20,
             offences: 30,
-            message_size: 50 << 20,
+            message_size: MESSAGE_SIZE,
+            spool_size: Self::spool_size(MESSAGE_SIZE),
+            spool_free: Self::spool_free(MESSAGE_SIZE),
             recipients: 1000,
             hops: 100,
             command_timeout: Duration::from_secs(300),

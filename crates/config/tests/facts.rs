@@ -60,6 +60,8 @@ fn config_defaults_are_those_of_the_manual() {
             sessions_per_address: 20,
             offences: 30,
             message_size: 52_428_800,
+            spool_size: 1_048_576_000,
+            spool_free: 104_857_600,
             recipients: 1000,
             hops: 100,
             command_timeout: Duration::from_secs(300),
@@ -128,6 +130,8 @@ sessions = 1000
 sessions_per_address = 20
 offences = 30
 message_size = "50MiB"
+spool_size = "1000MiB"
+spool_free = "100MiB"
 recipients = 1000
 hops = 100
 command_timeout = "5m"
@@ -193,6 +197,7 @@ connections = 7
 [limits]
 data = 524288
 message_size = "1GiB"
+spool_free = 0
 sessions = 3
 recipients = 0x100
 command_timeout = "10s"
@@ -231,6 +236,7 @@ relax = ["distinct-users", "namespaces", "namespaces"]
     assert!(!config.backend.texts);
     assert_eq!(config.limits.data, 524_288);
     assert_eq!(config.limits.message_size, 1 << 30);
+    assert_eq!((config.limits.spool_size, config.limits.spool_free), (20 << 30, 0));
     assert_eq!(config.limits.recipients, 256);
     assert_eq!(config.limits.command_timeout, Duration::from_secs(10));
     assert_eq!(config.limits.content_timeout, Duration::from_secs(1200));

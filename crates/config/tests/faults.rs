@@ -394,6 +394,13 @@ const ROWS: &[Row] = &[
     ),
     ("no_helo = false", "no_ehlo = false", "no_ehlo", "unknown key \"no_ehlo\" in [smtp]", "write no_helo"),
     // [limits]
+    (
+        "\"5m\"",
+        "\"5m\"\nspool_size = \"49MiB\"",
+        "\"49MiB\"",
+        "limits.spool_size: 49MiB is too little",
+        "write 50MiB or more",
+    ),
     ("\"5m\"", "\"5m\"\nhops = 24", "24", "limits.hops: 24 is too little", "write 25 or more"),
     ("\"5m\"", "\"5m\"\nhops = 1001", "1001", "limits.hops: 1001 is too much", "write 1000 or less"),
     (

@@ -71,6 +71,7 @@ pub fn play<'a>(settings: Settings, segments: impl IntoIterator<Item = &'a [u8]>
                     assert_eq!(path.as_ref(), Ok(&mail.reverse_path), "what is passed on is canonical");
                     assert!(mail.parameters.envid.as_deref().is_none_or(|envid| is_value(envid, false)));
                     transcript.events.push(format!("mail {mail:?}"));
+                    engine.answer(&verdict());
                 }
                 Event::Rcpt => {
                     let rcpt = engine.rcpt().expect("an answer is due");

@@ -65,8 +65,8 @@ fn plan(args: &TryArgs) -> Result<Plan, String> {
         relay: Relay::default(),
         backend,
         smtp: Leniency::default(),
-        // Whoever tries what abuse comes to is not to be locked out.
-        limits: Limits { sessions: 100, sessions_per_address: 100, offences: 0, ..Limits::default() },
+        // Whoever tries what abuse comes to is not to be locked out, and may have little disk.
+        limits: Limits { sessions: 100, sessions_per_address: 100, offences: 0, spool_free: 0, ..Limits::default() },
         log: gatepost_config::Log::default(),
         jail: Jail::default(),
     };

@@ -10,20 +10,23 @@
 //! | `session` | one session: relay check, questions to the backend, delivery |
 //! | `protocol` | what a session may ask, and when; pure |
 //! | `transaction`, `memory` | the envelope and the content in memory, and how much of it there may be; pure |
+//! | `pool` | shares of what is scarce; pure |
 //! | `outcome`, `verdict` | what the client is told, and the log; pure |
 //! | `backend` | routes, connections, the relay proof, delivery |
 //! | `identity` | XCLIENT and PROXY v2; pure |
 //! | `content` | header duties and framing; pure |
-//! | `spool` | content files |
+//! | `spool`, `disk` | content files, and how much of the disk they may have |
 //! | `shared` | what all sessions share |
 #![forbid(unsafe_code)]
 
 mod backend;
 mod content;
 mod deadline;
+mod disk;
 mod identity;
 mod memory;
 mod outcome;
+mod pool;
 mod protocol;
 mod serve;
 mod session;

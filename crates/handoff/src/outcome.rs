@@ -10,6 +10,7 @@ use gatepost_smtp::envelope::{Class, Verdict};
 use gatepost_smtp::text::Text;
 use gatepost_wire::link::{Open, SessionId};
 use gatepost_wire::queue::Done;
+use std::io::ErrorKind;
 
 /// The answer to an ask, and where it is from.
 #[derive(Debug)]
@@ -77,6 +78,7 @@ impl Outcome {
     pub(crate) fn of_error(error: &DeliveryError, session: SessionId) -> Self {
         match error {
             DeliveryError::Unsent(e) | DeliveryError::Broken(e) => (*e).into(),
+            DeliveryError::File(e) if e.kind() == ErrorKind::StorageFull => verdict::NO_SPACE.into(),
             DeliveryError::File(e) => {
                 tracing::error!("session={session} content file: {e}");
                 verdict::INTERNAL.into()

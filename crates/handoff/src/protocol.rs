@@ -2,7 +2,7 @@
 //! session has its end of the channel, so nothing that comes from it is trusted, not even the order.
 
 use crate::memory::Memory;
-use crate::transaction::{Contents, Recipient, Transaction};
+use crate::transaction::{Recipient, Transaction};
 use gatepost_policy::share::Origin;
 use gatepost_smtp::envelope::CloseReason;
 use gatepost_wire::session::Ask;
@@ -29,7 +29,7 @@ pub(crate) enum State {
     Content,
     /// The session writes content into its file.
     Filed,
-    /// There was no file: the transaction can only be reset.
+    /// There was no file, or no room for more in it: the transaction can only be reset.
     Unfiled,
 }
 
@@ -43,6 +43,8 @@ pub(crate) enum Kind {
     Commit,
     Reset,
     Bye,
+    Room,
+    Grow,
 }
 
 impl Kind {
@@ -55,6 +57,8 @@ impl Kind {
             Ask::Commit { .. } => Kind::Commit,
             Ask::Reset => Kind::Reset,
             Ask::Bye(_) => Kind::Bye,
+            Ask::Room => Kind::Room,
+            Ask::Grow => Kind::Grow,
         }
     }
 }
@@ -62,10 +66,10 @@ impl Kind {
 /// All that is permitted. Anything else ends the session: our engine does not send it.
 pub(crate) const PERMITTED: [(State, &[Kind]); 6] = [
     (State::Idle, &[Kind::Mail, Kind::Reset, Kind::Bye]),
-    (State::Envelope, &[Kind::Rcpt, Kind::Reset, Kind::Bye]),
+    (State::Envelope, &[Kind::Room, Kind::Rcpt, Kind::Reset, Kind::Bye]),
     (State::Accepted, &[Kind::Rcpt, Kind::Content, Kind::Spool, Kind::Commit, Kind::Reset, Kind::Bye]),
     (State::Content, &[Kind::Content, Kind::Spool, Kind::Commit, Kind::Reset, Kind::Bye]),
-    (State::Filed, &[Kind::Commit, Kind::Reset, Kind::Bye]),
+    (State::Filed, &[Kind::Grow, Kind::Commit, Kind::Reset, Kind::Bye]),
     (State::Unfiled, &[Kind::Reset, Kind::Bye]),
 ];
 
@@ -86,6 +90,8 @@ pub(crate) enum Violation {
     Field(&'static str),
     /// More inline content than was offered.
     InlineOverflow,
+    /// More in the file than was granted.
+    Overgrown,
     /// More than [`FRUITLESS_MAX`].
     Fruitless,
     /// The content does not have the length that the commit states.
@@ -100,6 +106,7 @@ impl fmt::Display for Violation {
             Self::Wire(e) => write!(f, "{e}"),
             Self::Field(field) => write!(f, "impossible value in field {field}"),
             Self::Fruitless => write!(f, "more than {FRUITLESS_MAX} asks in a row without an accepted message"),
+            Self::Overgrown => write!(f, "more octets in its file than it was granted"),
             Self::InlineOverflow => write!(f, "more than {INLINE_MAX} octets inline"),
             Self::Length { stated, received } => {
                 write!(f, "commits {stated} octets of content, and sent {received}")
@@ -115,8 +122,12 @@ pub(crate) enum Step {
     Nothing,
     /// Ask about this recipient of [`Protocol::transaction`], then [`Protocol::judged`].
     Rcpt(Recipient),
+    /// Is there room for the message of [`Protocol::transaction`]? Then [`Protocol::roomed`].
+    Room,
     /// Make a file, then [`Protocol::filed`].
     Spool,
+    /// More room in the file, then [`Protocol::filed`].
+    Grow,
     /// Deliver this, whose length the session states. The state is idle again.
     Commit { transaction: Box<Transaction>, length: u64 },
     /// The session is over.
@@ -133,13 +144,13 @@ pub(crate) struct Protocol {
     transactions: u32,
     /// Since the last accepted message.
     fruitless: u32,
-    memory: Memory<Contents>,
+    memory: Memory,
     origin: Origin,
 }
 
 impl Protocol {
     /// For a new session of a client at `origin`, which takes from `memory`.
-    pub(crate) fn new(memory: Memory<Contents>, origin: Origin) -> Self {
+    pub(crate) fn new(memory: Memory, origin: Origin) -> Self {
         let state = State::Idle;
         Self { state, transaction: None, dropped: None, transactions: 0, fruitless: 0, memory, origin }
     }
@@ -179,23 +190,40 @@ impl Protocol {
                 transaction.take(octets)?;
                 self.state = State::Content;
             }
+            (Ask::Room, Some(_)) => {
+                // It costs a look at the disk, and never ends a transaction that our engine would have begun.
+                self.fruitless = self.fruitless.saturating_add(1);
+                return Ok(Step::Room);
+            }
             (Ask::Spool, Some(_)) => return Ok(Step::Spool),
+            (Ask::Grow, Some(_)) => return Ok(Step::Grow),
             (Ask::Commit { length }, slot) => {
                 self.state = State::Idle;
                 if let Some(transaction) = slot.take() {
                     return Ok(Step::Commit { transaction, length });
                 }
             }
-            (Ask::Reset, slot) => {
-                self.state = State::Idle;
-                self.fruitless = self.fruitless.saturating_add(1);
-                self.dropped = slot.take().or(self.dropped.take());
-            }
+            (Ask::Reset, _) => self.drop_transaction(),
             (Ask::Bye(why), _) => return Ok(Step::Bye(why)),
             // Not reached: the table permits these only within a transaction.
-            (Ask::Rcpt(_) | Ask::Content(_) | Ask::Spool, None) => return Err(Violation::Field("transaction")),
+            (Ask::Rcpt(_) | Ask::Content(_) | Ask::Room | Ask::Spool | Ask::Grow, None) => {
+                return Err(Violation::Field("transaction"));
+            }
         }
         Ok(Step::Nothing)
+    }
+
+    fn drop_transaction(&mut self) {
+        self.state = State::Idle;
+        self.fruitless = self.fruitless.saturating_add(1);
+        self.dropped = self.transaction.take().or(self.dropped.take());
+    }
+
+    /// There is room for the message, or not: then the transaction is over.
+    pub(crate) fn roomed(&mut self, room: bool) {
+        if !room {
+            self.drop_transaction();
+        }
     }
 
     /// The running transaction.
@@ -252,13 +280,14 @@ impl Protocol {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory;
     use gatepost_wire::Frame;
 
     #[test]
     fn p6_asks_in_vain_are_counted_until_a_message_is_accepted() {
         let reset = Frame::of(&Ask::Reset).unwrap();
         for accepted in [false, true] {
-            let mut protocol = Protocol::new(Memory::new(1 << 20), Origin::of([192, 0, 2, 1].into()));
+            let mut protocol = Protocol::new(memory::of(1 << 20), Origin::of([192, 0, 2, 1].into()));
             for _ in 0..FRUITLESS_MAX {
                 assert!(protocol.frame(reset.bytes()).is_ok());
             }

@@ -18,6 +18,7 @@ use gatepost_smtp::received::{Received, With};
 use gatepost_smtp::text::Text;
 use gatepost_wire::link::Open;
 use gatepost_wire::session::Answer;
+use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::UNIX_EPOCH;
 
@@ -90,17 +91,25 @@ pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) {
 
 impl Session {
     async fn run(&mut self) -> Result<CloseReason, SessionError> {
-        self.end.tell(&Answer::Offer { offer: self.shared.offer(), inline_max: INLINE_MAX }).await?;
+        let largest = self.shared.spool.has_room(self.origin(), Some(self.shared.message_size));
+        // Where the disk can't be asked, small mail that needs no file goes on.
+        let scarce = largest.is_ok_and(|room| !room);
+        self.end.tell(&Answer::Offer { offer: self.shared.offer(), inline_max: INLINE_MAX, scarce }).await?;
         loop {
             let step = self.step().await?;
             if let Some(dropped) = self.protocol.take_dropped() {
                 self.log_dropped(&dropped);
+                if dropped.filed {
+                    empty(&mut self.file);
+                }
             }
             match step {
                 // Whoever sends much that is not answered has one frame a turn, as the others have.
                 Step::Nothing => tokio::task::yield_now().await,
+                Step::Room => self.room().await?,
                 Step::Rcpt(recipient) => self.rcpt(recipient).await?,
                 Step::Spool => self.spool().await?,
+                Step::Grow => self.grow().await?,
                 Step::Commit { transaction, length } => self.commit(&transaction, length).await?,
                 Step::Bye(why) => return Ok(why),
             }
@@ -110,7 +119,7 @@ impl Session {
     /// Waits for the next frame. A backend connection that is not used for too long meanwhile, or that somebody
     /// else needs, is closed.
     async fn step(&mut self) -> Result<Step, SessionError> {
-        self.protocol.transaction().map(Transaction::park);
+        self.park();
         loop {
             match &mut self.connection {
                 None => self.end.readable().await?,
@@ -126,7 +135,7 @@ impl Session {
             }
             let mut inbox = self.shared.inbox.lock().unwrap_or_else(PoisonError::into_inner);
             if self.end.try_fill(&mut inbox)? {
-                self.protocol.transaction().map(Transaction::resume);
+                resume(&mut self.protocol, &mut self.file);
                 return Ok(self.protocol.frame(inbox.bytes())?);
             }
         }
@@ -176,25 +185,87 @@ impl Session {
         asked.unwrap_or_else(|e| Outcome::of_error(&e, self.open.id))
     }
 
+    /// Whether the message that MAIL has announced has room on the disk.
+    async fn room(&mut self) -> Result<(), SessionError> {
+        let announced = self.protocol.transaction().and_then(|transaction| transaction.announced());
+        let looked = self.shared.spool.has_room(self.origin(), announced);
+        let room = looked.unwrap_or_else(|e| {
+            tracing::error!("session={} spool: {e}", self.open.id);
+            false
+        });
+        let outcome = Outcome::from(if room { verdict::MAIL_OK } else { verdict::NO_SPACE });
+        self.protocol.roomed(room);
+        self.answer(&outcome).await?;
+        if !room {
+            self.last = Some(outcome);
+        }
+        Ok(())
+    }
+
     /// A file for content that is too large to come inline.
     async fn spool(&mut self) -> Result<(), SessionError> {
         let made = match &mut self.file {
             Some(file) => file.empty(),
-            None => self.shared.spool.file().map(|file| self.file = Some(file)),
+            None => self.shared.spool.file(self.origin()).map(|file| self.file = Some(file)),
         };
-        match (made, &self.file) {
-            (Ok(()), Some(file)) => {
+        let octets = made.and_then(|()| self.more());
+        match (&octets, &self.file) {
+            (Ok(octets), Some(file)) => {
                 self.protocol.filed(true);
-                Ok(self.end.tell_with(&Answer::Spool, &[file.writer()]).await?)
+                Ok(self.end.tell_with(&Answer::Spool { octets: *octets }, &[file.writer()]).await?)
             }
-            (made, _) => {
-                if let Err(e) = made {
-                    tracing::error!("session={} no content file: {e}", self.open.id);
-                }
-                self.protocol.filed(false);
-                self.answer(&verdict::NO_SPACE.into()).await
-            }
+            _ => self.no_space(octets.err()).await,
         }
+    }
+
+    /// More room in the file, for content that goes on.
+    async fn grow(&mut self) -> Result<(), SessionError> {
+        if let Some(file) = &self.file
+            && file.length().is_ok_and(|length| length > file.granted())
+            && self.protocol.transaction().is_some_and(|transaction| transaction.inline().is_some())
+        {
+            return Err(Violation::Overgrown.into());
+        }
+        match self.more() {
+            Ok(octets) => Ok(self.end.tell(&Answer::Spool { octets }).await?),
+            Err(e) => self.no_space(Some(e)).await,
+        }
+    }
+
+    /// How many octets more the running transaction may write to the file.
+    fn more(&mut self) -> io::Result<u64> {
+        match (self.protocol.transaction(), &mut self.file) {
+            (Some(transaction), Some(file)) if transaction.inline().is_some() => {
+                self.shared.spool.grow(file, transaction.announced())
+            }
+            _ => Err(io::ErrorKind::StorageFull.into()),
+        }
+    }
+
+    /// Content has no room: the rest of it is discarded by the session, and refused at its end.
+    async fn no_space(&mut self, why: Option<io::Error>) -> Result<(), SessionError> {
+        if let Some(e) = why.filter(|e| e.kind() != io::ErrorKind::StorageFull) {
+            tracing::error!("session={} content file: {e}", self.open.id);
+        }
+        empty(&mut self.file);
+        self.protocol.filed(false);
+        let outcome = Outcome::from(verdict::NO_SPACE);
+        self.answer(&outcome).await?;
+        self.last = Some(outcome);
+        Ok(())
+    }
+
+    /// The client is waited for: what its transaction has may be taken back.
+    fn park(&mut self) {
+        let Some(transaction) = self.protocol.transaction() else { return };
+        transaction.park();
+        if let (true, Some(file)) = (transaction.filed, &mut self.file) {
+            file.park();
+        }
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::of(self.open.client.ip())
     }
 
     /// The content is complete and the client has committed.
@@ -209,18 +280,20 @@ impl Session {
             outcome.log(&self.open, transaction, length);
         }
         self.last = None;
-        if let (true, Some(file)) = (transaction.filed, &mut self.file)
-            && file.empty().is_err()
-        {
-            self.file = None;
+        if transaction.filed {
+            empty(&mut self.file);
         }
         answered
     }
 
     async fn deliver(&mut self, transaction: &Transaction, length: u64) -> Result<Outcome, SessionError> {
-        let filed = if transaction.filed { self.file.as_ref() } else { None };
-        let filed = filed.map_or(Ok(0), ContentFile::length);
+        let file = if transaction.filed { self.file.as_mut() } else { None };
+        let (granted, filed) = file.as_ref().map_or((0, Ok(0)), |file| (file.granted(), file.length()));
         let (Some(inline), Ok(filed)) = (transaction.inline(), filed) else { return Ok(verdict::NO_SPACE.into()) };
+        if filed > granted {
+            return Err(Violation::Overgrown.into());
+        }
+        file.map(ContentFile::complete);
         let received = u64::try_from(inline.len()).unwrap_or(u64::MAX).saturating_add(filed);
         if received != length {
             return Err(Violation::Length { stated: length, received }.into());
@@ -275,5 +348,22 @@ impl Session {
         {
             outcome.log(&self.open, transaction, 0);
         }
+    }
+}
+
+/// Nothing that is in the file is needed.
+fn empty(file: &mut Option<ContentFile>) {
+    if file.as_mut().is_some_and(|file| file.empty().is_err()) {
+        *file = None;
+    }
+}
+
+/// The client goes on: what its transaction has is not taken back from now on, if it was not before.
+fn resume(protocol: &mut Protocol, file: &mut Option<ContentFile>) {
+    let Some(transaction) = protocol.transaction() else { return };
+    transaction.resume();
+    if transaction.filed && file.as_mut().is_some_and(|file| !file.resume()) {
+        transaction.lose();
+        empty(file);
     }
 }

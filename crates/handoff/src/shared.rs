@@ -3,7 +3,6 @@
 use crate::backend::{Connections, Dialer, Route, Timeouts};
 use crate::memory::{self, Memory};
 use crate::spool::Spool;
-use crate::transaction::Contents;
 use gatepost_channel::Inbox;
 use gatepost_policy::flood::{Flood, Line};
 use gatepost_policy::relay::{Relay, RelayTable};
@@ -46,7 +45,7 @@ pub(crate) struct Shared {
     flood: Mutex<Flood>,
     begun: Instant,
     /// For envelopes and inline content.
-    pub(crate) memory: Memory<Contents>,
+    pub(crate) memory: Memory,
     /// A frame is read and done with before the next, so one buffer serves all sessions.
     pub(crate) inbox: Mutex<Inbox>,
 }
@@ -72,14 +71,14 @@ impl Shared {
             connections: Connections::new(slice.connections, timeouts.queue),
             dialer,
             signer,
-            spool: Spool::new(&slice.spool),
+            spool: Spool::new(slice),
             message_size: slice.message_size,
             recipients: slice.recipients,
             hops: slice.hops,
             texts: slice.texts,
             flood: Mutex::new(Flood::new()),
             begun: Instant::now(),
-            memory: Memory::new(memory::TOTAL),
+            memory: memory::of(memory::TOTAL),
             inbox: Mutex::new(Inbox::default()),
         })
     }
@@ -104,7 +103,7 @@ impl Shared {
             if removed > 0 {
                 tracing::warn!("removed {removed} content files that an earlier process has left");
             }
-            self.spool.file().map(drop)
+            self.spool.free().map(drop)
         });
         ready.map_err(RoleError::system(
             "keep content files in the directory content of the spool, which must be handoff's",

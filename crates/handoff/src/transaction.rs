@@ -1,6 +1,6 @@
 //! One transaction: the envelope, which is parsed again here (P4), and the content that came in messages.
 
-use crate::memory::Part;
+use crate::pool::Part;
 use crate::protocol::{INLINE_MAX, Violation};
 use gatepost_policy::local_part;
 use gatepost_smtp::address::{Domain, ForwardPath, Mailbox, ReversePath};
@@ -150,6 +150,16 @@ impl Transaction {
     /// The content that came inline; `None` when there was no room for it.
     pub(crate) fn inline(&self) -> Option<&[u8]> {
         if self.short { None } else { Some(&self.contents.inline) }
+    }
+
+    /// The content in its file was taken back: nothing of it must be sent.
+    pub(crate) fn lose(&mut self) {
+        self.short = true;
+    }
+
+    /// Octets that the message will have, as the client has announced.
+    pub(crate) fn announced(&self) -> Option<u64> {
+        self.parameters.size
     }
 
     /// SMTPUTF8 was said with MAIL.

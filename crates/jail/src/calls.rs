@@ -149,6 +149,7 @@ pub const SPOOL: &[Call] = &[
     call("unlink", Always, "its name is taken away at once"),
     call("unlinkat", Always, "the same where unlink(2) is not"),
     call("statx", Always, "its length"),
+    call("fstatfs", Always, "what is free on its file system"),
     call("lseek", Always, "back to its start"),
     call("ftruncate", Always, "it is emptied for the next message"),
 ];

@@ -91,6 +91,8 @@ pub(crate) fn handoff(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
         reply_timeout: seconds(backend.reply_timeout),
         connections: backend.connections,
         message_size: limits.message_size,
+        spool_size: limits.spool_size,
+        spool_free: limits.spool_free,
         recipients: limits.recipients,
         hops: limits.hops,
         texts: backend.texts,

@@ -184,6 +184,25 @@ impl<K: Ord + Copy> Shares<K> {
         self.rebalance();
     }
 
+    /// There are `capacity` units from now on; never fewer than are in use.
+    pub fn resize(&mut self, capacity: u64) {
+        self.capacity = capacity.max(self.used());
+        self.grant(self.now);
+        self.rebalance();
+    }
+
+    /// Whether a claim would be granted, at once or for what would be taken back for it. Nothing is claimed or taken back.
+    pub fn has_room(&mut self, origin: Origin, amount: u64) -> bool {
+        let supply = self.ending.saturating_add(self.free());
+        if amount > self.capacity || self.waiting.total() > 0 {
+            return false;
+        }
+        let told = self.gather(origin, amount, amount.saturating_sub(supply), &Promised::default());
+        let found = told.is_some();
+        self.restore(told.unwrap_or_default());
+        found
+    }
+
     /// The next thing to do.
     pub fn poll(&mut self) -> Option<Action<K>> {
         self.actions.pop_front()
@@ -283,23 +302,33 @@ impl<K: Ord + Copy> Shares<K> {
     /// Tells holdings to end that have `missing` units in sum, for a claim of `amount` units. None, and none is told,
     /// when that would take from networks that hold no more than the client's would.
     fn take_back(&mut self, origin: Origin, amount: u64, missing: u64, promised: &Promised<K>) -> Option<u64> {
+        let told = self.gather(origin, amount, missing, promised)?;
+        self.actions.extend(told.iter().map(|(id, _)| Action::Reclaim(*id)));
+        Some(told.iter().map(|(_, entry)| entry.amount).fold(0, u64::saturating_add))
+    }
+
+    /// Puts holdings of `missing` units in sum among those that end, and gives them as they were.
+    fn gather(&mut self, origin: Origin, amount: u64, missing: u64, promised: &Promised<K>) -> Option<Vec<(K, Entry)>> {
         let mut taken = 0_u64;
         let mut told = Vec::new();
         while taken < missing {
             let entry = self.victim(origin, amount, promised).and_then(|id| Some((id, self.leave(id)?)));
             let Some((id, entry)) = entry else {
-                for (id, entry) in told {
-                    self.leave(id);
-                    self.enter(id, entry);
-                }
+                self.restore(told);
                 return None;
             };
             self.enter(id, Entry { state: State::Ending, ..entry });
             taken = taken.saturating_add(entry.amount);
             told.push((id, entry));
         }
-        self.actions.extend(told.into_iter().map(|(id, _)| Action::Reclaim(id)));
-        Some(taken)
+        Some(told)
+    }
+
+    fn restore(&mut self, told: Vec<(K, Entry)>) {
+        for (id, entry) in told {
+            self.leave(id);
+            self.enter(id, entry);
+        }
     }
 
     /// The holding to take back for `origin`: walk from the widest networks to addresses, each time into the heaviest.

@@ -18,6 +18,9 @@ const WAIT: Duration = Duration::from_secs(700);
 /// Buffer in front of the content file: small pieces are put together, large ones pass.
 const FILE_BUFFER: usize = 8 * 1024;
 
+/// The answer to a MAIL that needs no room on the disk.
+const MAIL_OK: Verdict = Verdict { code: 250, enhanced: (2, 1, 0), reason: Reason::Ok };
+
 /// Why handoff is of no more use to this session. Ours, never the client's fault.
 #[derive(Debug)]
 pub(crate) enum HandoffError {
@@ -49,8 +52,8 @@ pub(crate) type Said = (Verdict, Text);
 enum Content {
     /// Into frames, as long as this many octets fit.
     Inline(u64),
-    /// Into a file that handoff will read.
-    File(BufWriter<File>),
+    /// Into a file that handoff will read, as long as this many octets fit.
+    File(BufWriter<File>, u64),
     /// Nowhere: refused already, to be said when the client has ended it.
     Refused(Verdict),
 }
@@ -70,6 +73,8 @@ pub(crate) struct Handoff {
     outbox: Outbox<SessionToHandoff>,
     inbox: Inbox,
     inline_max: u64,
+    /// A message that is not known to be small is asked about.
+    scarce: bool,
     offered: bool,
     state: State,
     content: Content,
@@ -88,6 +93,7 @@ impl Handoff {
             outbox: Outbox::default(),
             inbox: Inbox::of::<HandoffToSession>(),
             inline_max: 0,
+            scarce: false,
             offered: false,
             state: State::Idle,
             content: Content::Inline(0),
@@ -99,20 +105,29 @@ impl Handoff {
         self.offered = true;
         self.end.seq().set_timeout(WAIT).map_err(ChannelError::from)?;
         match self.end.recv(&mut self.inbox)? {
-            Answer::Offer { offer, inline_max } => {
+            Answer::Offer { offer, inline_max, scarce } => {
                 self.inline_max = u64::from(inline_max);
+                self.scarce = scarce;
                 self.content = Content::Inline(self.inline_max);
                 Ok(offer)
             }
-            Answer::Verdict { .. } | Answer::Spool => Err(HandoffError::Untimely),
+            Answer::Verdict { .. } | Answer::Spool { .. } => Err(HandoffError::Untimely),
         }
     }
 
-    /// Begins a transaction. Sent with its first recipient.
-    pub(crate) fn mail(&mut self, mail: &Mail<'_>) -> Result<(), HandoffError> {
+    /// Begins a transaction. Where the content needs no file it is sent with its first recipient.
+    pub(crate) fn mail(&mut self, mail: &Mail<'_>) -> Result<Verdict, HandoffError> {
         self.reset()?;
         self.state = State::Queued;
-        self.push(&Ask::Mail(*mail))
+        self.push(&Ask::Mail(*mail))?;
+        if !mail.parameters.size.map_or(self.scarce, |size| size > self.inline_max) {
+            return Ok(MAIL_OK);
+        }
+        self.push(&Ask::Room)?;
+        // A refusal has no text of a backend's: none was asked.
+        let (verdict, _) = self.verdict()?;
+        self.state = if verdict.code < 400 { State::Begun } else { State::Idle };
+        Ok(verdict)
     }
 
     /// One more recipient.
@@ -136,7 +151,12 @@ impl Handoff {
                     self.content(octets)
                 }
             },
-            Content::File(file) => {
+            Content::File(file, room) => {
+                let Some(left) = room.checked_sub(length) else {
+                    self.ask_for_more(length)?;
+                    return self.content(octets);
+                };
+                *room = left;
                 if let Err(e) = file.write_all(octets) {
                     self.content = Content::Refused(unwritable(&e));
                 }
@@ -151,7 +171,7 @@ impl Handoff {
         let content = std::mem::replace(&mut self.content, Content::Inline(self.inline_max));
         let refused = match content {
             Content::Inline(_) => None,
-            Content::File(mut file) => file.flush().err().map(|e| unwritable(&e)),
+            Content::File(mut file, _) => file.flush().err().map(|e| unwritable(&e)),
             Content::Refused(verdict) => Some(verdict),
         };
         if let Some(verdict) = refused {
@@ -191,10 +211,32 @@ impl Handoff {
         self.end.flush(&mut self.outbox)?;
         let (answer, fds) = self.end.recv_with(&mut self.inbox)?;
         self.content = match (answer, <[_; 1]>::try_from(fds)) {
-            (Answer::Spool, Ok([fd])) => Content::File(BufWriter::with_capacity(FILE_BUFFER, File::from(fd))),
+            (Answer::Spool { octets }, Ok([fd])) => {
+                Content::File(BufWriter::with_capacity(FILE_BUFFER, File::from(fd)), octets)
+            }
             (Answer::Verdict { verdict, .. }, _) if verdict.code >= 400 => Content::Refused(verdict),
             _ => return Err(HandoffError::Untimely),
         };
+        Ok(())
+    }
+
+    /// Asks until `length` octets more fit into the file, which has all that it may have, or are refused.
+    fn ask_for_more(&mut self, length: u64) -> Result<(), HandoffError> {
+        while let Content::File(file, room) = &mut self.content
+            && *room < length
+        {
+            if let Err(e) = file.flush() {
+                self.content = Content::Refused(unwritable(&e));
+                break;
+            }
+            self.end.queue(&mut self.outbox, &Ask::Grow)?;
+            self.end.flush(&mut self.outbox)?;
+            match self.end.recv(&mut self.inbox)? {
+                Answer::Spool { octets: octets @ 1.. } => *room = room.saturating_add(octets),
+                Answer::Verdict { verdict, .. } if verdict.code >= 400 => self.content = Content::Refused(verdict),
+                _ => return Err(HandoffError::Untimely),
+            }
+        }
         Ok(())
     }
 
@@ -221,7 +263,7 @@ impl Handoff {
         self.end.flush(&mut self.outbox)?;
         match self.end.recv(&mut self.inbox)? {
             Answer::Verdict { verdict, text } => Ok((verdict, text)),
-            Answer::Offer { .. } | Answer::Spool => Err(HandoffError::Untimely),
+            Answer::Offer { .. } | Answer::Spool { .. } => Err(HandoffError::Untimely),
         }
     }
 }

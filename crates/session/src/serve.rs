@@ -223,13 +223,15 @@ impl Dialogue for Smtp {
 impl Smtp {
     fn mail(&mut self) -> Result<(), HandoffError> {
         let Some(mail) = self.engine.mail() else { return Ok(()) };
-        self.handoff.mail(&Mail {
+        let verdict = self.handoff.mail(&Mail {
             helo: self.engine.helo(),
             esmtp: self.engine.esmtp(),
             tls: self.engine.tls(),
             reverse_path: mail.reverse_path.as_bytes(),
             parameters: mail.parameters.borrowed(),
-        })
+        })?;
+        self.engine.answer(&verdict);
+        Ok(())
     }
 
     fn rcpt(&mut self) -> Result<(), HandoffError> {

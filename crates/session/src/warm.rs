@@ -41,7 +41,7 @@ fn talk() {
         rest = rest.get(used..).unwrap_or_default();
         match event {
             Event::Starved | Event::Close(_) => return,
-            Event::Rcpt | Event::ContentEnd { .. } => engine.answer(&ok),
+            Event::Mail | Event::Rcpt | Event::ContentEnd { .. } => engine.answer(&ok),
             _ => engine.sent(engine.output().len()),
         }
     }

@@ -53,6 +53,15 @@ pub fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Octets that can still be written to the file system that `file` is on, those for root alone not counted: fstatfs(2).
+///
+/// # Errors
+/// EIO; ENOSYS where the file system does not know.
+pub fn free_space(file: impl AsFd) -> io::Result<u64> {
+    let seen = nix::sys::statvfs::fstatvfs(file)?;
+    Ok(seen.blocks_available().saturating_mul(seen.fragment_size()))
+}
+
 /// Whether `fd` is the stream to the journal that the service manager gave this process: systemd.exec(5), `JOURNAL_STREAM`.
 #[must_use]
 pub fn is_journal(fd: impl AsFd) -> bool {

@@ -201,6 +201,7 @@ const EVERYWHERE: &[(&str, i64)] = table![
     SYS_mkdirat,
     SYS_fsync,
     SYS_fdatasync,
+    SYS_fstatfs,
     SYS_ftruncate,
     SYS_newfstatat,
     SYS_statx,

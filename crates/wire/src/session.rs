@@ -3,9 +3,10 @@
 //! | in state | the session may send | handoff answers |
 //! |---|---|---|
 //! | idle | `Mail`, `Reset`, `Bye` | nothing: the first `Rcpt` carries the verdict |
-//! | envelope | `Rcpt` | `Verdict` |
+//! | envelope | `Room`, `Rcpt` | `Verdict` |
 //! | envelope, one recipient accepted | `Content`, `Spool`, `Commit` | –, `Spool` or `Verdict`, `Verdict` |
 //! | content | `Content`, `Spool`, `Commit` | as above |
+//! | content in a file | `Grow`, `Commit` | `Spool` or `Verdict`, `Verdict` |
 //! | any but idle | `Reset`, `Bye` | nothing |
 //!
 //! After `Commit` or `Reset` the channel is idle again, whatever the verdict. The first message is handoff's `Offer`.
@@ -73,7 +74,7 @@ tagged! {
     /// Session to handoff.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum Ask<'a> {
-        /// Begins a transaction. Not answered; travels in one frame with the first `Rcpt`.
+        /// Begins a transaction. Not answered; travels in one frame with `Room` or the first `Rcpt`.
         1 => Mail(mail: Mail<'a>),
         /// One more forward-path. Answered.
         2 => Rcpt(rcpt: Rcpt<'a>),
@@ -91,6 +92,12 @@ tagged! {
         6 => Reset,
         /// The session is over.
         7 => Bye(reason: CloseReason),
+        /// Before the first `Rcpt`, where the content needs a file: is there room on the disk for as much as `Mail` announced?
+        /// Answered by a verdict; a refusal ends the transaction.
+        8 => Room,
+        /// The file has as many octets as it may: asks for more. Answered by `Spool` without a descriptor, or refused, after
+        /// which only `Reset` and `Bye` are due.
+        9 => Grow,
     }
 
     /// Handoff to session.
@@ -102,16 +109,21 @@ tagged! {
             offer: Offer,
             /// Content up to this many octets is sent in `Content`; for more, ask for `Spool`.
             inline_max: u32,
+            /// The largest message has no room on the disk now: ask for room also where MAIL announces no size.
+            scarce: bool,
         },
-        /// To `Rcpt`, `Commit`, or a refused `Spool`.
+        /// To `Room`, `Rcpt`, `Commit`, or a refused `Spool` or `Grow`.
         2 => Verdict {
             /// The answer.
             verdict: Verdict as Sound,
             /// The text of a refusal; none: the text of its reason.
             text: Text,
         },
-        /// To `Spool`; one descriptor: a write-only file that has no name.
-        3 => Spool,
+        /// To `Spool`, with one descriptor: a write-only file that has no name. To `Grow`, without.
+        3 => Spool {
+            /// Octets that may be written to it from now on.
+            octets: u64,
+        },
     }
 }
 

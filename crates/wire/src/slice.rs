@@ -250,6 +250,10 @@ fields! {
         pub connections: u32,
         /// Largest message, octets.
         pub message_size: u64,
+        /// All content files together, octets.
+        pub spool_size: u64,
+        /// What they leave free on the spool's file system, octets.
+        pub spool_free: u64,
         /// Recipients in one transaction.
         pub recipients: u16,
         /// `Received` fields in a message; one with more is in a loop.

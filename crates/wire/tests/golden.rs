@@ -132,6 +132,8 @@ fn session_and_handoff() {
             (Ask::Commit { length: 258 }, "05 0201000000000000"),
             (Ask::Reset, "06"),
             (Ask::Bye(CloseReason::Timeout), "07 02"),
+            (Ask::Room, "08"),
+            (Ask::Grow, "09"),
         ],
     );
     let offer = Offer { size: 1 << 20, eight_bit: true, smtputf8: false, dsn: true, recipients: 100 };
@@ -139,10 +141,10 @@ fn session_and_handoff() {
     messages(
         Answer::TAGS,
         &[
-            (Answer::Offer { offer, inline_max: 65536 }, "01 0000100000000000 01 00 01 6400 00000100"),
+            (Answer::Offer { offer, inline_max: 65536, scarce: true }, "01 0000100000000000 01 00 01 6400 00000100 01"),
             (Answer::plain(verdict), "02 2602 05 0700 0100 01 0000"),
             (Answer::Verdict { verdict, text: Text::read(b"a\nb").unwrap() }, "02 2602 05 0700 0100 01 0300 610a62"),
-            (Answer::Spool, "03"),
+            (Answer::Spool { octets: 258 }, "03 0201000000000000"),
         ],
     );
 }
@@ -327,6 +329,8 @@ fn slices() {
             reply_timeout: 540,
             connections: 4,
             message_size: 1,
+            spool_size: 5,
+            spool_free: 6,
             recipients: 2,
             hops: 3,
             texts: true,
@@ -335,7 +339,7 @@ fn slices() {
         "01000000 68 02000000 01000000 64 02000000 2e65 00 02000000 04 c0000200 18
          06 20010db8000000000000000000000000 20 01 02 01 01000000 01000000 08 01000000 6e 01000000 01000000 09
          02000000 00 02000000 2f73 01 04 7f000001 1900
-         01 1c020000 04000000 0100000000000000 0200 03000000 01 02000000 2f63",
+         01 1c020000 04000000 0100000000000000 0500000000000000 0600000000000000 0200 03000000 01 02000000 2f63",
     );
     golden(
         &ReceiverSlice { maildir: text("/m"), socket_dir: text("/l"), hostname: text("h") },

@@ -6,6 +6,7 @@
 
 mod backend;
 mod crowd;
+mod disk;
 #[allow(dead_code)] // Shared with the other suites on the whole binary.
 #[path = "../whole/gate.rs"]
 mod gate;

@@ -11,6 +11,7 @@ use crate::identity::Client;
 use crate::spool::{ContentFile, Spool};
 use crate::transaction::Transaction;
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
+use gatepost_policy::share::Origin;
 use gatepost_wire::queue::{Done, Submit};
 use gatepost_wire::{HandoffToQueue, QueueToHandoff};
 use std::future::Future;
@@ -76,7 +77,7 @@ impl Queue {
             return Err(Failure::Missing(extension).into());
         }
         let _share = session.share(until).await?;
-        let mut content = convert(spool, message).await?;
+        let mut content = convert(spool, client, message).await?;
         content.rewind().map_err(DeliveryError::File)?;
         let link = self.current()?;
         let mut deadline = Deadline::new(until);
@@ -103,11 +104,17 @@ fn lost(e: &ChannelError) -> Failure {
 }
 
 /// Writes the content as the program has to read it. Only we have this file, so what was checked here is what is queued.
-async fn convert(spool: &Spool, message: &mut Message<'_>) -> Result<ContentFile, DeliveryError> {
-    let mut file = spool.file().map_err(DeliveryError::File)?;
+async fn convert(spool: &Spool, client: &Client<'_>, message: &mut Message<'_>) -> Result<ContentFile, DeliveryError> {
+    let mut file = spool.file(Origin::of(client.address.ip())).map_err(DeliveryError::File)?;
     let mut pieces = Pieces::lines(message)?;
     let mut out = Vec::new();
+    let (mut length, mut granted) = (0, 0);
     while pieces.next(&mut out)? {
+        length += out.len();
+        while granted < length {
+            let piece = spool.grow(&mut file, None).map_err(DeliveryError::File)?;
+            granted = granted.saturating_add(usize::try_from(piece).unwrap_or(usize::MAX));
+        }
         file.append(&out).map_err(DeliveryError::File)?;
         out.clear();
         // Writing a file does not wait: without this, other sessions would wait for all of it.

@@ -1,7 +1,7 @@
 //! What is scarce is shared by network (issue 9).
 
 use super::*;
-use crate::memory::Memory;
+use crate::memory;
 use gatepost_testkit::rogue::{Deed, Stage};
 use gatepost_wire::session::CONTENT_MAX;
 
@@ -79,7 +79,7 @@ fn p13_unfinished_content_of_one_network_leaves_room_for_others() {
     let mta = scene.mta();
     play(async {
         let mut shared = Arc::into_inner(scene.shared()).unwrap();
-        shared.memory = Memory::new(256 << 10);
+        shared.memory = memory::of(256 << 10);
         let shared = Arc::new(shared);
         let mut attackers = Vec::new();
         for number in 0..20 {

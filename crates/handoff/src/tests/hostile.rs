@@ -39,7 +39,7 @@ async fn reach(session: &mut Session, scene: &Scene, state: State) {
 
 #[test]
 fn p4_what_the_table_does_not_permit_ends_the_session_and_delivers_nothing() {
-    let asks: [(Kind, Ask<'_>); 7] = [
+    let asks: [(Kind, Ask<'_>); 9] = [
         (Kind::Mail, Ask::Mail(MAIL)),
         (Kind::Rcpt, to("user@ok.test")),
         (Kind::Content, Ask::Content(b"x\r\n")),
@@ -47,6 +47,8 @@ fn p4_what_the_table_does_not_permit_ends_the_session_and_delivers_nothing() {
         (Kind::Commit, COMMIT),
         (Kind::Reset, Ask::Reset),
         (Kind::Bye, BYE),
+        (Kind::Room, Ask::Room),
+        (Kind::Grow, Ask::Grow),
     ];
     let mut refused = 0;
     for state in STATES {
@@ -67,7 +69,7 @@ fn p4_what_the_table_does_not_permit_ends_the_session_and_delivers_nothing() {
             refused += 1;
         }
     }
-    assert_eq!(refused, 7 * 6 - 3 - 3 - 6 - 5 - 3 - 2, "the table is the one in gatepost_wire::session");
+    assert_eq!(refused, 9 * 6 - 3 - 4 - 6 - 5 - 4 - 2, "the table is the one in gatepost_wire::session");
 }
 
 #[test]
@@ -222,7 +224,7 @@ fn p6_memory_over_all_sessions_is_bounded_and_the_rest_is_told_to_come_back() {
     let mta = scene.mta();
     play(async {
         let mut shared = Arc::into_inner(scene.shared()).unwrap();
-        shared.memory = crate::memory::Memory::new(u64::from(INLINE_MAX));
+        shared.memory = crate::memory::of(u64::from(INLINE_MAX));
         let shared = Arc::new(shared);
         let piece = vec![b'x'; CONTENT_MAX];
         let mut full = Session::begin(&shared).await;
@@ -309,5 +311,75 @@ fn p6_a_session_has_one_content_file_however_often_it_asks() {
         assert!(files.iter().all(|file| file.metadata().unwrap().ino() == first.ino()));
         assert_eq!(first.len(), 0, "nothing is left of what is done with");
         assert_eq!(mta.count(), 1);
+    });
+}
+
+#[test]
+fn issue_9_a_session_that_writes_more_than_it_was_granted_is_ended() {
+    for (ask, more) in [(Ask::Grow, 1), (Ask::Commit { length: (1 << 20) + 1 }, 1)] {
+        let scene = Scene::new().with(|slice| slice.message_size = 50 << 20);
+        let mta = scene.mta();
+        play(async {
+            let mut session = Session::begin(&scene.shared()).await;
+            assert_eq!(session.mail_and("user@ok.test").await.code, 250);
+            let (file, granted) = session.file_of(b"").await;
+            assert_eq!(granted, 1 << 20);
+            fs::File::from(file).write_all(&vec![b'x'; (1 << 20) + more]).unwrap();
+            session.say(&[ask]);
+            assert!(session.is_dropped().await, "{ask:?}");
+        });
+        assert_eq!(mta.count(), 0);
+    }
+}
+
+#[test]
+fn issue_9_the_spool_has_an_end_and_is_shared_by_network() {
+    const MIB: u64 = 1 << 20;
+    let scene = Scene::new().with(|slice| (slice.message_size, slice.spool_size) = (2 * MIB, 2 * MIB));
+    let mta = scene.mta();
+    let announced =
+        |size| Ask::Mail(Mail { parameters: MailParameters { size: Some(size), ..MailParameters::NONE }, ..MAIL });
+    play(async {
+        let shared = scene.shared();
+        let mut heavy = Vec::new();
+        for _ in 0..2 {
+            let mut session = Session::begin(&shared).await;
+            assert_eq!(session.ask(&[announced(MIB), Ask::Room]).await.code, 250);
+            assert_eq!(session.ask(&[to("user@ok.test")]).await.code, 250);
+            let (file, granted) = session.file_of(b"").await;
+            assert_eq!(granted, MIB);
+            fs::File::from(file.try_clone().unwrap()).write_all(&vec![b'x'; 100_000]).unwrap();
+            heavy.push((session, file));
+        }
+        // The same address has no more: at MAIL, and in what it has begun.
+        let mut third = Session::begin(&shared).await;
+        let verdict = third.ask(&[announced(MIB), Ask::Room]).await;
+        assert_eq!((verdict.code, verdict.reason), (452, Reason::NoSpace));
+        assert_eq!(third.ask(&[Ask::Mail(MAIL), Ask::Room]).await.code, 452, "of any length");
+        assert_eq!(third.mail_and("user@ok.test").await.code, 250, "what fits into memory needs no room");
+        assert_eq!(third.ask(&[Ask::Spool]).await.code, 452);
+        third.say(&[Ask::Reset]);
+        third.bye().await;
+        // Another network gets it from who has moved least, whose message is refused and whose next one is taken.
+        let elsewhere = Open { client: "198.51.100.7:25".parse().unwrap(), ..open() };
+        let mut newcomer = Session::begin_as(&shared, elsewhere).await;
+        assert_eq!(newcomer.ask(&[announced(MIB), Ask::Room]).await.code, 250);
+        assert_eq!(newcomer.ask(&[to("user@ok.test")]).await.code, 250);
+        assert_eq!(newcomer.spool(b"", &LETTER.repeat(1000)).await.code, 250);
+        newcomer.bye().await;
+        assert_eq!(mta.count(), 1);
+        let mut codes = Vec::new();
+        for (session, file) in &mut heavy {
+            fs::File::from(file.try_clone().unwrap()).write_all(b"\r\n").unwrap();
+            codes.push(session.ask(&[Ask::Commit { length: 100_002 }]).await.code);
+        }
+        codes.sort_unstable();
+        assert_eq!(codes, [250, 452]);
+        for (mut session, _) in heavy {
+            assert_eq!(session.mail_and("user@ok.test").await.code, 250);
+            assert_eq!(session.spool(b"", &LETTER.repeat(1000)).await.code, 250);
+            session.bye().await;
+        }
+        assert_eq!(mta.count(), 4);
     });
 }

@@ -85,6 +85,8 @@ impl Scene {
             reply_timeout: 540,
             connections: 80,
             message_size: 1_000_000,
+            spool_size: 20_000_000,
+            spool_free: 0,
             recipients: 100,
             hops: 100,
             texts: true,
@@ -184,7 +186,7 @@ impl Session {
             served,
         };
         match session.answer().await {
-            Ok(Answer::Offer { offer, inline_max: 131_072 }) => session.offer = Some(offer),
+            Ok(Answer::Offer { offer, inline_max: 131_072, .. }) => session.offer = Some(offer),
             other => panic!("first an offer, not {other:?}"),
         }
         session
@@ -236,12 +238,17 @@ impl Session {
     }
 
     async fn file(&mut self, inline: &[u8]) -> OwnedFd {
+        self.file_of(inline).await.0
+    }
+
+    /// The session's file, and how many octets it may have.
+    async fn file_of(&mut self, inline: &[u8]) -> (OwnedFd, u64) {
         for piece in inline.chunks(gatepost_wire::session::CONTENT_MAX) {
             self.say(&[Ask::Content(piece)]);
         }
         self.say(&[Ask::Spool]);
         match self.end.recv_with(&mut self.inbox).await {
-            Ok((Answer::Spool, mut fds)) => fds.pop().expect("a descriptor comes with the answer"),
+            Ok((Answer::Spool { octets }, mut fds)) => (fds.pop().expect("a descriptor comes with the answer"), octets),
             other => panic!("a file is due, not {other:?}"),
         }
     }

@@ -3,8 +3,10 @@
 
 use super::{Fitness, Level};
 use crate::plan::Plan;
+use gatepost_sys::fds;
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::Ground;
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -22,6 +24,25 @@ impl Fitness {
         self.add(subject, level, text);
         if level == Level::Good {
             self.look_at_content(&crate::spool::content(plan));
+            self.look_at_space(plan);
+        }
+    }
+
+    /// Whether the largest message has room, beside what must stay free.
+    fn look_at_space(&mut self, plan: &Plan) {
+        let limits = &plan.config.limits;
+        let wanted = limits.message_size.saturating_add(limits.spool_free);
+        let free = File::open(&plan.config.spool).and_then(|spool| fds::free_space(&spool));
+        if let Ok(free) = free
+            && free < wanted
+        {
+            let mib = |octets: u64| octets / (1024 * 1024);
+            let text = format!(
+                "{} MiB are free, and {} are needed for the largest message and limits.spool_free: large mail is told to come again",
+                mib(free),
+                mib(wanted)
+            );
+            self.add(format!("space in {}", plan.config.spool.display()), Level::Look, text);
         }
     }
 

@@ -25,7 +25,9 @@ fn p1_a_message_goes_through_and_is_told_in_few_frames() {
     let rig = Rig::new(TlsMode::Off, Manners::default());
     let mut client = client(&rig);
     assert_eq!(client.reply(), "220 mx.example.org ESMTP\r\n");
-    client.envelope();
+    client.expect("EHLO client.example", "250-");
+    client.expect("MAIL FROM:<a@client.example>", "250 ");
+    client.expect("RCPT TO:<b@example.org>", "250 ");
     client.expect("DATA", "354 ");
     client.send(MESSAGE);
     client.expect(".", "250 2.0.0");
@@ -198,6 +200,49 @@ fn a_refused_or_unwritable_file_is_a_4yz_at_the_end_of_content() {
         let outcome = rig.end();
         assert!(outcome.heard.contains(&Heard::Reset));
         assert!(!outcome.heard.iter().any(|heard| matches!(heard, Heard::Commit { .. })));
+    }
+}
+
+#[test]
+fn issue_9_room_is_asked_for_where_content_may_need_a_file() {
+    let full = Verdict { code: 452, enhanced: (4, 3, 1), reason: Reason::NoSpace };
+    let rig = Rig::new(TlsMode::Off, Manners { mail: full, inline_max: 1000, ..Manners::default() });
+    let mut client = client(&rig);
+    client.hear("220 ");
+    client.expect("EHLO client.example", "250-");
+    for (size, reply) in [("", "452 4.3.1 "), (" SIZE=1001", "452 4.3.1 "), (" SIZE=1000", "250 2.1.0 ")] {
+        client.expect(&format!("MAIL FROM:<a@client.example>{size}"), reply);
+    }
+    client.expect("RCPT TO:<b@example.org>", "250 ");
+    client.expect("DATA", "354 ");
+    client.send(MESSAGE);
+    client.expect(".", "250 2.0.0");
+    client.expect("QUIT", "221 ");
+    // A refused transaction is over on both sides: its end is not told.
+    let expected = [mail(), mail(), mail(), rcpt(), inline(UNSTUFFED), Heard::Bye(CloseReason::Quit)];
+    assert_eq!(rig.end().heard, expected);
+}
+
+#[test]
+fn issue_9_a_file_grows_by_what_is_granted_and_is_refused_at_the_end_of_content() {
+    let full = Verdict { code: 452, enhanced: (4, 3, 1), reason: Reason::NoSpace };
+    let octets = 300_000;
+    for (room, grow, reply) in
+        [(70_000, None, "250 2.0.0 "), (1000, None, "250 2.0.0 "), (70_000, Some(full), "452 4.3.1 ")]
+    {
+        let rig = Rig::new(TlsMode::Off, Manners { inline_max: 0, room, grow, ..Manners::default() });
+        let mut client = client(&rig);
+        client.hear("220 ");
+        client.envelope();
+        client.expect("DATA", "354 ");
+        client.send(body(octets));
+        client.expect(".", reply);
+        client.expect("QUIT", "221 ");
+        let heard = rig.end().heard;
+        let grown = heard.iter().filter(|heard| **heard == Heard::Grow).count();
+        let taken = heard.iter().any(|heard| matches!(heard, Heard::Commit { file, .. } if *file == body(octets)));
+        assert_eq!(taken, grow.is_none());
+        assert_eq!(grown == 1, grow.is_some(), "asked {grown} times");
     }
 }
 

@@ -39,6 +39,7 @@ pub(crate) enum Heard {
     },
     Rcpt(String),
     Spool,
+    Grow,
     /// The content it was told of, inline and in the file.
     Commit {
         length: u64,
@@ -60,6 +61,12 @@ pub(crate) struct Manners {
     pub(crate) commit: Verdict,
     /// In place of a file.
     pub(crate) spool: Option<Verdict>,
+    /// To the question whether there is room.
+    pub(crate) mail: Verdict,
+    /// Octets that a file may have, and may have more each time.
+    pub(crate) room: u64,
+    /// In place of more.
+    pub(crate) grow: Option<Verdict>,
     /// What is wrong with it, if anything.
     pub(crate) flaw: Option<Flaw>,
 }
@@ -84,7 +91,17 @@ pub(crate) const OK: Verdict = Verdict { code: 250, enhanced: (2, 0, 0), reason:
 impl Default for Manners {
     fn default() -> Self {
         let offer = Offer { size: 50 << 20, eight_bit: true, smtputf8: true, dsn: false, recipients: 100 };
-        Self { offer: Some(offer), inline_max: 64 << 10, recipients: Vec::new(), commit: OK, spool: None, flaw: None }
+        Self {
+            offer: Some(offer),
+            inline_max: 64 << 10,
+            recipients: Vec::new(),
+            commit: OK,
+            spool: None,
+            mail: OK,
+            room: 1 << 20,
+            grow: None,
+            flaw: None,
+        }
     }
 }
 
@@ -93,7 +110,9 @@ type Asks = End<HandoffToSession, SessionToHandoff>;
 /// Plays handoff until the session is gone. Gives what it heard, and how many frames that took.
 pub(crate) fn handoff(end: Asks, manners: Manners) -> JoinHandle<(Vec<Heard>, usize)> {
     match manners.offer {
-        Some(offer) => end.tell(&Answer::Offer { offer, inline_max: manners.inline_max }).unwrap(),
+        Some(offer) => end
+            .tell(&Answer::Offer { offer, inline_max: manners.inline_max, scarce: manners.mail.code >= 400 })
+            .unwrap(),
         None => return std::thread::spawn(|| (Vec::new(), 0)),
     }
     std::thread::spawn(move || {
@@ -130,7 +149,9 @@ impl Play {
                 self.heard.push(Heard::Mail { helo, esmtp: mail.esmtp, tls: mail.tls, from });
             }
             Ask::Rcpt(_) if flaw == Some(Flaw::GoneAtRcpt) => return false,
-            Ask::Rcpt(_) if flaw == Some(Flaw::FileForRcpt) => end.tell(&Answer::Spool).unwrap(),
+            Ask::Rcpt(_) if flaw == Some(Flaw::FileForRcpt) => {
+                end.tell(&Answer::Spool { octets: self.manners.room }).unwrap()
+            }
             Ask::Rcpt(rcpt) => {
                 let to = text(rcpt.forward_path);
                 let verdict = self.manners.recipients.iter().find(|(name, _)| *name == to).map_or(OK, |(_, v)| *v);
@@ -142,7 +163,7 @@ impl Play {
                 self.inline.extend_from_slice(octets);
             }
             Ask::Spool if flaw == Some(Flaw::GoneAtSpool) => return false,
-            Ask::Spool if flaw == Some(Flaw::NoFile) => end.tell(&Answer::Spool).unwrap(),
+            Ask::Spool if flaw == Some(Flaw::NoFile) => end.tell(&Answer::Spool { octets: self.manners.room }).unwrap(),
             Ask::Spool => {
                 self.heard.push(Heard::Spool);
                 if let Some(refusal) = self.manners.spool {
@@ -150,7 +171,7 @@ impl Play {
                     return true;
                 }
                 let (theirs, ours) = nameless_file(flaw == Some(Flaw::ReadOnlyFile));
-                end.tell_with(&Answer::Spool, &[theirs.as_fd()]).unwrap();
+                end.tell_with(&Answer::Spool { octets: self.manners.room }, &[theirs.as_fd()]).unwrap();
                 self.file = Some(ours);
             }
             Ask::Commit { .. } if flaw == Some(Flaw::GoneAtCommit) => return false,
@@ -162,6 +183,12 @@ impl Play {
                 }
                 self.heard.push(Heard::Commit { length, inline: std::mem::take(&mut self.inline), file });
                 end.tell(&Answer::plain(self.manners.commit)).unwrap();
+            }
+            Ask::Room => end.tell(&Answer::plain(self.manners.mail)).unwrap(),
+            Ask::Grow => {
+                self.heard.push(Heard::Grow);
+                let answer = self.manners.grow.map_or(Answer::Spool { octets: self.manners.room }, Answer::plain);
+                end.tell(&answer).unwrap();
             }
             Ask::Reset => self.heard.push(Heard::Reset),
             Ask::Bye(reason) => self.heard.push(Heard::Bye(reason)),

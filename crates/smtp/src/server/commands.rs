@@ -189,7 +189,7 @@ impl Engine {
             Ok(mail) => {
                 self.transaction = Some(Transaction::new(mail));
                 self.impure = None;
-                self.say(replies::SENDER_OK);
+                self.state = State::MailAsked;
                 Step::Yield(Event::Mail)
             }
         }

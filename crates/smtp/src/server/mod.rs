@@ -48,7 +48,7 @@ pub enum Event<'i> {
     Starved,
     /// The output is at its bound: flush it, then call again with the rest. Input is left.
     Flush,
-    /// MAIL was accepted, 250 is queued; see [`Engine::mail`].
+    /// An answer is due about [`Engine::mail`].
     Mail,
     /// An answer is due about [`Engine::rcpt`].
     Rcpt,
@@ -91,6 +91,7 @@ enum State {
     Command,
     Data,
     Chunk(content::Chunk),
+    MailAsked,
     RcptAsked,
     ContentAsked,
     Handshake,
@@ -185,7 +186,9 @@ impl Engine {
         loop {
             let step = match self.state {
                 State::Closed(reason) => Step::Yield(Event::Close(reason)),
-                State::Greeting | State::RcptAsked | State::ContentAsked => Step::Yield(Event::Starved),
+                State::Greeting | State::MailAsked | State::RcptAsked | State::ContentAsked => {
+                    Step::Yield(Event::Starved)
+                }
                 State::Command if self.draining => self.close(replies::DRAINING, CloseReason::Drained),
                 // A chunk that is complete ends without more input.
                 State::Chunk(chunk) => self.read_chunk(chunk, &mut rest),
@@ -271,7 +274,7 @@ impl Engine {
             State::Greeting => Phase::Greeting,
             State::Command => Phase::Command,
             State::Data | State::Chunk(_) => Phase::Content,
-            State::RcptAsked | State::ContentAsked => Phase::Answer,
+            State::MailAsked | State::RcptAsked | State::ContentAsked => Phase::Answer,
             State::Handshake => Phase::Handshake,
             State::Closed(_) => Phase::Closed,
         }
@@ -289,6 +292,14 @@ impl Engine {
         let verdict = sound(verdict);
         let accepted = verdict.code < 300;
         match self.state {
+            State::MailAsked => {
+                self.state = State::Command;
+                if accepted {
+                    return self.say(replies::SENDER_OK);
+                }
+                self.transaction = None;
+                self.count_refusal(&verdict);
+            }
             State::RcptAsked => {
                 self.state = State::Command;
                 self.count_recipient(accepted, &verdict);
@@ -333,6 +344,10 @@ impl Engine {
                 transaction.accepted = transaction.accepted.saturating_add(1);
             }
         }
+        self.count_refusal(verdict);
+    }
+
+    fn count_refusal(&mut self, verdict: &Verdict) {
         let limits = &self.settings.limits;
         let (tally, limit) = match verdict.code {
             500.. => (&mut self.tallies.refused_recipients, limits.refused_recipients),

@@ -126,6 +126,7 @@ impl Transcript {
                 }
                 Event::Mail => {
                     assert!(engine.mail().is_some());
+                    engine.answer(&Verdict { code: 250, enhanced: (2, 1, 0), reason: Reason::Ok });
                     "mail".to_owned()
                 }
                 Event::Rcpt => {

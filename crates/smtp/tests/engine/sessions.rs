@@ -54,6 +54,7 @@ fn the_transaction_is_there_while_it_runs() {
     );
     assert_eq!(mail.parameters.envid.as_deref(), Some(&b"a+2Bb"[..]));
     assert!(engine.rcpt().is_none());
+    engine.answer(&OK);
 
     let line = b"RCPT TO:<\"U v\"@ok.test> NOTIFY=DELAY ORCPT=rfc822;x@y\r\n";
     assert_eq!(engine.read(line), (line.len(), Event::Rcpt));
@@ -439,4 +440,22 @@ fn stress_is_stricter_than_peace() {
     let (peace, stress) = (Limits::default(), Limits::stress());
     assert!(stress.errors < peace.errors && stress.noops < peace.noops && stress.discard < peace.discard);
     assert_eq!((stress.line, stress.path), (peace.line, peace.path), "real senders still get through");
+}
+
+#[test]
+fn issue_9_a_refused_mail_is_the_end_of_its_transaction_and_no_fault_of_the_client() {
+    let full = Verdict { code: 452, enhanced: (4, 3, 1), reason: Reason::NoSpace };
+    let mut engine = after("ehlo", &[]);
+    let line = b"MAIL FROM:<a@b.test>\r\n";
+    for _ in 0..100 {
+        // Nothing that follows is read before the answer.
+        assert_eq!(engine.read(&[line, b"NOOP\r\n".as_slice()].concat()), (line.len(), Event::Mail));
+        assert_eq!((engine.phase(), engine.read(b"NOOP\r\n")), (Phase::Answer, (0, Event::Starved)));
+        engine.answer(&full);
+        assert!(said(&mut engine).starts_with("452 4.3.1 "));
+        assert!(engine.mail().is_none());
+    }
+    assert_eq!(engine.read(line), (line.len(), Event::Mail));
+    engine.answer(&OK);
+    assert!(said(&mut engine).starts_with("250 2.1.0 "));
 }

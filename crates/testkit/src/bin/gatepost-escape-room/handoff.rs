@@ -138,7 +138,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     ("send handoff a message that nobody knows", |p, _| bare(p, &[1, 1, 0, 200])),
     ("send handoff a message that ends early", |p, _| bare(p, &[1, 255, 255, 3])),
     ("send handoff octets after a message", |p, _| bare(p, &[1, 2, 0, 6, 0])),
-    ("answer handoff", |p, _| bare(p, Frame::of(&Answer::Spool).unwrap().bytes())),
+    ("answer handoff", |p, _| bare(p, Frame::of(&Answer::Spool { octets: 1 }).unwrap().bytes())),
     ("ask handoff what the keyholder is asked", |p, _| {
         bare(p, Frame::of(&Sign { pair: 0, scheme: 0x0403, message: b"x" }).unwrap().bytes())
     }),
@@ -211,7 +211,7 @@ fn hear(channel: &Seq) -> Heard {
         Ok((length, fds)) => match (Messages::<Answer>::one(&buffer[..length]), fds.into_iter().next()) {
             (Ok(Answer::Offer { .. }), _) => Heard::Offer,
             (Ok(Answer::Verdict { verdict, .. }), _) => Heard::Verdict(verdict),
-            (Ok(Answer::Spool), Some(fd)) => Heard::Spool(fd),
+            (Ok(Answer::Spool { .. }), Some(fd)) => Heard::Spool(fd),
             _ => Heard::Failed(io::ErrorKind::InvalidData.into()),
         },
         Err(e) if is_gone(&e) => Heard::Dropped,
@@ -233,7 +233,7 @@ fn script(prisoner: &mut Prisoner, frames: &[&[Ask<'_>]]) -> Outcome {
             return if is_gone(&e) { Outcome::Dropped } else { Outcome::Refused(e) };
         }
         last = None;
-        if matches!(asks.last(), Some(Ask::Rcpt(_) | Ask::Commit { .. } | Ask::Spool)) {
+        if matches!(asks.last(), Some(Ask::Rcpt(_) | Ask::Commit { .. } | Ask::Room | Ask::Spool | Ask::Grow)) {
             match hear(&prisoner.handoff) {
                 Heard::Dropped => return Outcome::Dropped,
                 heard => last = Some(heard),
