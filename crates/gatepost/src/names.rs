@@ -12,10 +12,15 @@ pub(crate) enum Name {
     QmailSmtpd,
     Tcprules,
     Tcprulescheck,
+    Softlimit,
 }
 
-const NAMES: [(&str, Name); 3] =
-    [("qmail-smtpd", Name::QmailSmtpd), ("tcprules", Name::Tcprules), ("tcprulescheck", Name::Tcprulescheck)];
+const NAMES: [(&str, Name); 4] = [
+    ("qmail-smtpd", Name::QmailSmtpd),
+    ("tcprules", Name::Tcprules),
+    ("tcprulescheck", Name::Tcprulescheck),
+    ("softlimit", Name::Softlimit),
+];
 
 impl Name {
     /// The program that `argv0` names; None: gatepost itself. A login shell's dash, which tcpserver passes on, is not looked at.
@@ -34,6 +39,7 @@ impl Name {
         match self {
             Name::QmailSmtpd => gatepost_qmail_smtpd::run(arguments),
             Name::Tcprules => gatepost_rules::tcprules::run(arguments),
+            Name::Softlimit => gatepost_program::softlimit::run(arguments, env::vars_os()),
             Name::Tcprulescheck => gatepost_rules::tcprulescheck::run(arguments, |name| env::var_os(name)),
         }
         .into()

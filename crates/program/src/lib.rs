@@ -17,6 +17,7 @@
 
 mod check;
 mod queue;
+pub mod softlimit;
 mod text;
 
 pub use check::{Ended, Plugin, PluginCommand, check_password, run_check, run_plugin};

@@ -16,6 +16,7 @@ pub enum Limit {
     LockedMemory,
     Stack,
     AddressSpace,
+    Resident,
 }
 
 impl Limit {
@@ -30,6 +31,7 @@ impl Limit {
             Limit::LockedMemory => Resource::MEMLOCK,
             Limit::Stack => Resource::STACK,
             Limit::AddressSpace => Resource::AS,
+            Limit::Resident => Resource::RSS,
         }
     }
 }
@@ -71,7 +73,7 @@ pub fn get(limit: Limit) -> io::Result<(u64, u64)> {
     limit.resource().get()
 }
 
-/// All of them: gatepost changes no other, so the rest is inherited as it is.
+/// All that gatepost changes for itself; the rest is inherited as it is.
 const ALL: [Limit; 9] = [
     Limit::Data,
     Limit::OpenFiles,

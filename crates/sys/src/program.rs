@@ -195,36 +195,56 @@ fn prepare(program: &Program<'_>, above: RawFd, refuse: &OwnedFd) -> io::Result<
     crate::signal::reset_all()
 }
 
+/// Executes a program in the place of this one, which keeps its descriptors, limits, ids and directory. `args`, argv\[0\] first,
+/// begin with its name, looked for in the directories of PATH if there is no slash in it.
+#[must_use]
+pub fn execute_here(args: &[CString], env: &[CString]) -> io::Error {
+    let Some(name) = args.first() else { return io::ErrorKind::InvalidInput.into() };
+    // The standard library ignores SIGPIPE; what was ignored besides stays so.
+    if let Err(e) = crate::signal::heed_broken_pipe() {
+        return e;
+    }
+    execute_first(&candidates(name, env), args.iter().map(CString::as_c_str), env)
+}
+
 fn execute(program: &Program<'_>) -> io::Error {
+    let files = match program.lookup {
+        Lookup::Path => vec![program.file.to_owned()],
+        Lookup::Search => candidates(program.file, program.env),
+    };
+    execute_first(&files, program.args.iter().copied(), program.env)
+}
+
+fn execute_first<'a>(files: &[CString], args: impl Iterator<Item = &'a CStr>, env: &[CString]) -> io::Error {
     let list = |strings: &mut dyn Iterator<Item = *const libc::c_char>| -> Vec<*const libc::c_char> {
         strings.chain([std::ptr::null()]).collect()
     };
-    let argv = list(&mut program.args.iter().map(|a| a.as_ptr()));
-    let envp = list(&mut program.env.iter().map(|e| e.as_ptr()));
+    let argv = list(&mut args.map(CStr::as_ptr));
+    let envp = list(&mut env.iter().map(|e| e.as_ptr()));
     let mut failed = io::Error::from_raw_os_error(libc::ENOENT);
-    for file in candidates(program) {
+    for file in files {
         // SAFETY: file, and the null-terminated lists of NUL-terminated strings, outlive the call.
         unsafe { libc::execve(file.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
         let e = io::Error::last_os_error();
         match e.raw_os_error() {
-            Some(libc::ENOENT | libc::ENOTDIR) => {}
+            Some(libc::ENOENT) => {}
             // Another directory may have one that can be executed; if none has, this error is reported.
-            Some(libc::EACCES) => failed = e,
+            Some(libc::EACCES | libc::EISDIR | libc::ENOTDIR) => failed = e,
             _ => return e,
         }
     }
     failed
 }
 
-fn candidates(program: &Program<'_>) -> Vec<CString> {
-    let name = program.file.to_bytes();
-    if program.lookup == Lookup::Path || name.contains(&b'/') {
-        return vec![program.file.to_owned()];
+fn candidates(name: &CStr, env: &[CString]) -> Vec<CString> {
+    let name = name.to_bytes();
+    if name.contains(&b'/') {
+        return CString::new(name).into_iter().collect();
     }
-    let path = program.env.iter().find_map(|entry| entry.to_bytes().strip_prefix(b"PATH="));
+    let path = env.iter().find_map(|entry| entry.to_bytes().strip_prefix(b"PATH="));
     let directories = path.unwrap_or(DEFAULT_PATH).split(|octet| *octet == b':');
     let joined = directories.map(|directory| match directory {
-        b"" => name.to_vec(),
+        b"" => [b"./", name].concat(),
         _ => [directory, b"/", name].concat(),
     });
     joined.filter_map(|file| CString::new(file).ok()).collect()

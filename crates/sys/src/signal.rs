@@ -105,6 +105,16 @@ pub fn ignore_broken_pipe() -> io::Result<()> {
     Ok(())
 }
 
+/// Undoes [`ignore_broken_pipe`], and what the standard library does before `main`.
+///
+/// # Errors
+/// None in practice.
+pub fn heed_broken_pipe() -> io::Result<()> {
+    // SAFETY: installs a default disposition, no function of ours.
+    unsafe { nix::sys::signal::signal(Signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl) }?;
+    Ok(())
+}
+
 /// Makes a write beyond RLIMIT_FSIZE fail with EFBIG instead of killing the process: a large message must not look like a crash.
 ///
 /// # Errors

@@ -26,7 +26,7 @@ const LAYERS: &[&[Row]] = &[
     &[
         ("channel", "wire sys", "tokio"),
         ("policy", "wire", ""),
-        ("program", "sys", ""),
+        ("program", "sys ucspi", ""),
         ("rules", "ucspi", ""),
         ("qmail", "smtp ucspi", "memchr base64 regex-lite zeroize"),
     ],
@@ -60,7 +60,7 @@ const LAYERS: &[&[Row]] = &[
         ("qmail-smtpd", "smtp wire channel sys jail tls qmail ucspi rules program shell", ""),
     ],
     &[
-        ("gatepost", "smtp wire sys jail role log config launcher listener session keyholder handoff dialer queue receiver observer qmail-smtpd rules", "clap rcgen tracing"),
+        ("gatepost", "smtp wire sys jail role log config launcher listener session keyholder handoff dialer queue receiver observer qmail-smtpd program rules", "clap rcgen tracing"),
     ],
     // Tests and measurements: nothing that is installed imports these.
     &[
