@@ -73,6 +73,7 @@ fn times(timeout: Duration, switches: &Switches) -> Times {
         write: timeout,
         handshake: HANDSHAKE_TIME.min(timeout),
         session: switches.session_time.map_or(LONGEST_LIFE, |seconds| Duration::from_secs(u64::from(seconds))),
+        content: Duration::ZERO,
     }
 }
 

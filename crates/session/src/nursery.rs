@@ -223,6 +223,8 @@ impl Nursery {
             // The first process of a namespace inherits orphans; none of them is a session.
             let Some((id, number)) = self.sessions.remove(&pid) else { continue };
             let how = match end {
+                // It was stuck, and nothing of it has crashed.
+                end if end.is_timer() => link::End::Exit(link::exit_status(CloseReason::Timeout)),
                 process::End::Exit(status) => link::End::Exit(status),
                 process::End::Signal(signal) => link::End::Signal(signal),
             };

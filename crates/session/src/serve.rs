@@ -18,8 +18,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a session may last beyond its time before the kernel ends it: the longest wait for handoff, a reply that the client
-/// is slow to take, and then some.
+/// What a session may last beyond its time and that of content before the kernel ends it: the longest wait for handoff, a reply
+/// that the client is slow to take, and then some.
 const GRACE: Duration = Duration::from_secs(900);
 
 /// What a session is born with.
@@ -70,7 +70,7 @@ pub(crate) fn live(
     seal: &SessionSeal,
     life: impl FnOnce(JailedSession, SessionBirth, PipeReader, &Shared) -> CloseReason,
 ) -> u8 {
-    match seal.close(shared.session_time.saturating_add(GRACE)) {
+    match seal.close(shared.session_time.saturating_add(shared.content_time).saturating_add(GRACE)) {
         Ok(jailed) => exit_status(life(jailed, birth, drained, shared)),
         Err(failure) => {
             // The only line that a session ever logs: it has not read an octet yet.
@@ -178,6 +178,7 @@ impl Dialogue for Smtp {
         let next = loop {
             let (used, event) = self.engine.read(rest);
             rest = rest.get(used..).unwrap_or_default();
+            let long = matches!(event, Event::Rcpt | Event::ContentEnd { .. });
             let asked = match event {
                 Event::Starved => break Next::Read,
                 Event::Flush => break Next::Flush,
@@ -193,6 +194,9 @@ impl Dialogue for Smtp {
             };
             if asked.is_err() {
                 self.engine.fail();
+            }
+            if long {
+                break Next::GoOn;
             }
         };
         (input.len().saturating_sub(rest.len()), next)

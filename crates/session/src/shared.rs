@@ -26,6 +26,8 @@ pub struct Shared {
     pub(crate) signer: Signer,
     patience: Patience,
     pub(crate) session_time: Duration,
+    /// The largest message at its slowest.
+    pub(crate) content_time: Duration,
 }
 
 impl Shared {
@@ -59,6 +61,9 @@ impl Shared {
                 slice.minimum_rate,
             ),
             session_time: Duration::from_secs(u64::from(slice.session_time)),
+            content_time: Duration::from_secs(
+                slice.message_size.checked_div(slice.minimum_rate.into()).unwrap_or_default(),
+            ),
         })
     }
 
@@ -80,6 +85,7 @@ impl Shared {
             write: WRITE_TIME,
             handshake: HANDSHAKE_TIME,
             session: self.session_time,
+            content: self.content_time,
         }
     }
 

@@ -44,6 +44,8 @@ pub enum Next {
     Read,
     /// The output sent, then the rest of the same octets.
     Flush,
+    /// The rest of the same octets: somebody else has answered, and may have taken long.
+    GoOn,
     /// [`Dialogue::start_tls`].
     StartTls,
     /// The output sent, and the session closed for this reason.
@@ -104,6 +106,8 @@ pub struct Times {
     pub handshake: Duration,
     /// For all of the session.
     pub session: Duration,
+    /// How much longer content may last that has begun before that: it keeps its rate.
+    pub content: Duration,
 }
 
 /// One client.
@@ -112,8 +116,10 @@ pub struct Shell<C> {
     line: Line,
     clock: C,
     times: Times,
-    /// No session lasts longer.
+    /// No session lasts longer, unless it is within content.
     end: Instant,
+    /// No content lasts longer.
+    content_end: Instant,
     /// At its end when gatepost goes down; None once that is known, or where nobody says so.
     drain: Option<PipeReader>,
 }
@@ -123,7 +129,8 @@ impl<C: Clock> Shell<C> {
     #[must_use]
     pub fn new(client: Ends, times: Times, clock: C, drain: Option<PipeReader>) -> Self {
         let end = later(&clock, times.session);
-        Self { line: Line::new(client), clock, times, end, drain }
+        let content_end = end.checked_add(times.content).unwrap_or(end);
+        Self { line: Line::new(client), clock, times, end, content_end, drain }
     }
 
     /// Serves the client until the dialogue or the client ends: why it was closed. The last reply is sent.
@@ -139,6 +146,11 @@ impl<C: Clock> Shell<C> {
                 Next::Read if consumed > 0 && !self.line.input().is_empty() => {}
                 Next::Read => self.read(dialogue)?,
                 Next::Flush => self.send(dialogue)?,
+                // A client may have sent many questions at once.
+                Next::GoOn if !dialogue.in_content() && self.clock.now() >= self.end => {
+                    dialogue.interrupt(Interruption::SessionTime);
+                }
+                Next::GoOn => {}
                 Next::StartTls => {
                     dialogue.start_tls(self)?;
                     self.line.forget_clear();
@@ -157,9 +169,10 @@ impl<C: Clock> Shell<C> {
         let content = dialogue.in_content();
         self.times.patience.wait_for(content);
         let begun = self.clock.now();
-        let deadline = begun.checked_add(self.times.patience.left()).unwrap_or(begun).min(self.end);
+        let end = if content { self.content_end } else { self.end };
+        let deadline = begun.checked_add(self.times.patience.left()).unwrap_or(begun).min(end);
         // Also for a client that has always sent something already: no wait of its own would ever end.
-        let mut woken = if begun < self.end && self.line.has_more() { Woken::Client } else { Woken::Nobody };
+        let mut woken = if begun < end && self.line.has_more() { Woken::Client } else { Woken::Nobody };
         loop {
             match woken {
                 Woken::Client => match self.fill()? {
@@ -176,7 +189,7 @@ impl<C: Clock> Shell<C> {
                     return Ok(());
                 }
                 Woken::Time => {
-                    let over = self.clock.now() >= self.end;
+                    let over = self.clock.now() >= end;
                     dialogue.interrupt(if over { Interruption::SessionTime } else { Interruption::Timeout });
                     return Ok(());
                 }

@@ -19,7 +19,13 @@ use std::time::{Duration, Instant};
 const LONG: Duration = Duration::from_secs(3600);
 
 fn times() -> Times {
-    Times { patience: Patience::each_read(LONG, None), write: LONG, handshake: LONG, session: LONG }
+    Times {
+        patience: Patience::each_read(LONG, None),
+        write: LONG,
+        handshake: LONG,
+        session: LONG,
+        content: Duration::ZERO,
+    }
 }
 
 /// Lets no wait last: what is not ready at once comes too late.

@@ -18,6 +18,14 @@ pub enum End {
     Signal(u8),
 }
 
+impl End {
+    /// By the kernel's timer: see [`end_after`]. Nobody has done anything to it.
+    #[must_use]
+    pub fn is_timer(self) -> bool {
+        u8::try_from(libc::SIGALRM).is_ok_and(|signal| self == Self::Signal(signal))
+    }
+}
+
 /// Which side of a fork one is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fork {

@@ -32,6 +32,10 @@ fn live(birth: SessionBirth, mut drained: PipeReader) -> u8 {
         client.read_exact(&mut order).unwrap();
     }
     match order[0] {
+        b't' => {
+            process::end_after(Duration::from_millis(1)).unwrap();
+            drained.read_exact(&mut order).unwrap();
+        }
         b'k' => process::kill(i32::try_from(std::process::id()).unwrap(), Signal::Kill).unwrap(),
         b'd' => assert_eq!(drained.read(&mut order).unwrap(), 0),
         b'f' => client.write_all(&[u8::try_from(fds::census(256).len()).unwrap()]).unwrap(),
@@ -166,6 +170,19 @@ fn p8_a_crash_is_told_to_the_listener_each_time_and_to_the_launcher_once() {
         assert_eq!(nursery.report(), Report::SessionCrashed);
         nursery.launcher.tell(&Order::Drain).unwrap();
         // Its channel ends without another report.
+        assert_eq!(nursery.outcome(), CLEAN);
+    });
+}
+
+#[test]
+fn issue_9_a_session_that_the_kernels_timer_ends_is_no_crash() {
+    alone("nursery::issue_9_a_session_that_the_kernels_timer_ends_is_no_crash", || {
+        let nursery = Fixture::new(10);
+        let listener = nursery.listener();
+        order(&mut start(&listener, 1), b't');
+        assert_eq!(ended(&listener), (1, link::End::Exit(link::exit_status(CloseReason::Timeout))));
+        nursery.launcher.tell(&Order::Drain).unwrap();
+        // Its channel ends without a report.
         assert_eq!(nursery.outcome(), CLEAN);
     });
 }

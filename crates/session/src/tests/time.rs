@@ -216,6 +216,58 @@ fn p6_no_session_lasts_longer_than_session_time() {
 }
 
 #[test]
+fn issue_9_a_client_that_always_has_octets_waiting_has_no_more_time() {
+    let messages = "MAIL FROM:<a@c.example>\r\nRCPT TO:<b@example.org>\r\nDATA\r\nx\r\n.\r\n".repeat(20);
+    let mut begun = false;
+    let went = against_one(Kind { pace: Duration::from_secs(1), ..USUAL }, TlsMode::Off, false, move |client| {
+        let hello = if std::mem::replace(&mut begun, true) { "" } else { "EHLO c.example\r\n" };
+        client.say(format!("{hello}{messages}")).then_some(Duration::ZERO)
+    });
+    assert_eq!(went.reason, CloseReason::Timeout);
+    assert!((3600..3620).contains(&went.lasted), "{} s", went.lasted);
+    assert!(went.said.ends_with("\r\n") && went.said.contains("\r\n421 4.4.2 "), "{}", went.said);
+}
+
+/// Each answer takes as long as a backend may, and all questions came at once.
+#[test]
+fn issue_9_questions_that_came_at_once_do_not_outlast_the_session() {
+    let questions =
+        format!("EHLO c.example\r\nMAIL FROM:<a@c.example>\r\n{}", "RCPT TO:<b@example.org>\r\n".repeat(400));
+    let went = against_one(Kind { pace: Duration::from_secs(30), ..USUAL }, TlsMode::Off, false, move |client| {
+        client.say(&questions);
+        None
+    });
+    assert_eq!(went.reason, CloseReason::Timeout);
+    assert!((3600..3900).contains(&went.lasted), "{} s", went.lasted);
+    assert!(went.said.contains("\r\n421 4.4.2 "), "{}", went.said);
+}
+
+#[test]
+fn issue_9_content_that_keeps_its_rate_may_finish_after_the_session_s_time() {
+    // (octets a second, whether it finishes)
+    for (octets, finishes) in [(200, true), (90, false)] {
+        let mut second = 0;
+        let went = against(TlsMode::Off, false, move |client| {
+            second += 1;
+            match second {
+                1 => client.say("EHLO c.example\r\n").then_some(Duration::ZERO),
+                2..=15 => client.say("NOOP\r\n").then_some(Duration::from_secs(250)),
+                16 => client.say(&ENVELOPE[16..]).then_some(Duration::from_secs(1)),
+                17..=4016 => client.say(format!("{}\r\n", "x".repeat(octets - 2))).then_some(Duration::from_secs(1)),
+                _ => {
+                    client.say(".\r\nNOOP\r\n");
+                    None
+                }
+            }
+        });
+        assert_eq!(went.reason, CloseReason::Timeout);
+        assert_eq!(went.said.contains("\r\n250 2.0.0 Ok\r\n421 4.4.2 "), finishes, "{}", went.said);
+        let expected = if finishes { 7490..7510 } else { 6400..6600 };
+        assert!(expected.contains(&went.lasted), "{octets}: {} s", went.lasted);
+    }
+}
+
+#[test]
 fn p6_content_below_the_minimum_rate_ends_the_session() {
     // (octets, seconds between, the session's end in seconds)
     for (octets, pause, end) in [(1, 1, 300..306), (1, 400, 300..304), (50, 1, 595..605), (140, 2, 990..1010)] {
