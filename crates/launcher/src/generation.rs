@@ -13,6 +13,10 @@ use std::time::{Duration, Instant};
 const JAIL_DEADLINE: Duration = Duration::from_secs(10);
 /// Longest wait for a role's own tests.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
+/// How often roles that serve are asked whether they are alive.
+pub(crate) const PING_EVERY: Duration = Duration::from_secs(5);
+/// Longest wait for the answer. A role that hangs is ended then, as if it had died. Longer than a busy disk or machine makes a role wait.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
 /// First delay before a role that never got ready is started again; doubled each time.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 /// Longest such delay.
@@ -87,11 +91,13 @@ impl Phase {
 }
 
 /// What a role may report in which phase; a nursery's crash reports besides. Anything else ends it (P2).
-const PERMITTED: [(Phase, Report); 4] = [
+const PERMITTED: [(Phase, Report); 6] = [
     (Phase::Started, Report::Jailed),
     (Phase::Going, Report::Ready),
     (Phase::Going, Report::Waiting),
     (Phase::Waiting, Report::Ready),
+    (Phase::Waiting, Report::Alive),
+    (Phase::Ready, Report::Alive),
 ];
 
 fn permits(role: Role, phase: Phase, report: Report) -> bool {
@@ -117,8 +123,22 @@ struct Child {
     pid: ProcessId,
     phase: Phase,
     since: Instant,
+    /// Asked then whether it is alive, and has not answered: it is not asked again before it has.
+    pinged: Option<Instant>,
+    /// It has not answered for too long, and was ended.
+    hung: bool,
     /// A nursery that has been replaced, and ends when its last session does.
     retired: bool,
+}
+
+impl Child {
+    fn is_asked(&self) -> bool {
+        self.pinged.is_some()
+    }
+
+    fn is_silent(&self, now: Instant) -> bool {
+        self.pinged.is_some_and(|asked| now.saturating_duration_since(asked) >= ANSWER_DEADLINE)
+    }
 }
 
 #[derive(Debug)]
@@ -139,6 +159,8 @@ pub(crate) struct Generation<P> {
     restarts: Vec<Restart>,
     /// Roles that failed to get ready, and how often in a row.
     failures: Vec<(Role, u32)>,
+    /// When roles are asked next whether they are alive.
+    next_ping: Option<Instant>,
     serving: bool,
     /// A backend has passed its proof since the start.
     proved: bool,
@@ -160,6 +182,7 @@ impl<P: Processes> Generation<P> {
             children: Vec::new(),
             restarts: Vec::new(),
             failures: Vec::new(),
+            next_ping: None,
             serving: false,
             proved: false,
             refused: None,
@@ -228,9 +251,14 @@ impl<P: Processes> Generation<P> {
                 tracing::error!(role = role.name(), "{why}; ending it");
                 self.processes.kill(pid);
             }
-            Event::Report(report) if !permits(role, phase, report) => {
+            Event::Report(report)
+                if !permits(role, phase, report) || (report == Report::Alive && !child.is_asked()) =>
+            {
                 tracing::error!(role = role.name(), ?report, ?phase, "not to be reported now; ending it");
                 self.processes.kill(pid);
+            }
+            Event::Report(Report::Alive) => {
+                self.children.iter_mut().filter(|c| c.pid == pid).for_each(|c| c.pinged = None)
             }
             // It is told to end when its stage is.
             Event::Report(_) if self.draining => {}
@@ -248,6 +276,7 @@ impl<P: Processes> Generation<P> {
             return self.drain_next();
         }
         self.watch_sockets();
+        self.ping(now);
         let due: Vec<Restart> = self.restarts.extract_if(.., |restart| restart.due <= now).collect();
         for Restart { role, .. } in due {
             if let Err(e) = self.start(role, now) {
@@ -289,6 +318,29 @@ impl<P: Processes> Generation<P> {
         self.restarts.iter().map(|restart| restart.due).min()
     }
 
+    /// False while a role hangs. It is ended then, so that this does not last unless even that fails.
+    pub(crate) fn is_alive(&self) -> bool {
+        !self.children.iter().any(|child| child.hung)
+    }
+
+    /// Asks roles whether they are alive, and ends those that do not answer.
+    fn ping(&mut self, now: Instant) {
+        for child in self.children.iter_mut().filter(|child| !child.hung && child.is_silent(now)) {
+            child.hung = true;
+            tracing::error!(role = child.role.name(), "no answer for {ANSWER_DEADLINE:?}: it hangs; ending it");
+            self.processes.kill(child.pid);
+        }
+        if !self.serving || now < *self.next_ping.get_or_insert(now + PING_EVERY) {
+            return;
+        }
+        self.next_ping = Some(now + PING_EVERY);
+        for child in self.children.iter_mut().filter(|child| child.pinged.is_none() && child.phase.deadline().is_none())
+        {
+            child.pinged = Some(now);
+            self.processes.order(child.pid, Order::Ping);
+        }
+    }
+
     /// True when a backend has passed its proof, or none has to.
     pub(crate) fn is_proved(&self) -> bool {
         !self.children.iter().any(|child| child.phase == Phase::Waiting)
@@ -311,7 +363,15 @@ impl<P: Processes> Generation<P> {
 
     fn start(&mut self, role: Role, now: Instant) -> Result<(), LauncherError> {
         let pid = self.processes.start(role)?;
-        self.children.push(Child { role, pid, phase: Phase::Started, since: now, retired: false });
+        self.children.push(Child {
+            role,
+            pid,
+            phase: Phase::Started,
+            since: now,
+            pinged: None,
+            hung: false,
+            retired: false,
+        });
         Ok(())
     }
 

@@ -61,11 +61,13 @@ impl Processes for Fake {
 struct Scene {
     generation: Generation<Fake>,
     now: Instant,
+    /// Pings are left unanswered and are seen among what is done. Else each is answered at once, and neither is seen.
+    pings: bool,
 }
 
 impl Scene {
     fn new(needed: &[Role], proof: Proof) -> Self {
-        Self { generation: Generation::new(Fake::default(), needed.to_vec(), proof), now: Instant::now() }
+        Self { generation: Generation::new(Fake::default(), needed.to_vec(), proof), now: Instant::now(), pings: false }
     }
 
     /// All roles are ready, and clients are served.
@@ -93,7 +95,7 @@ impl Scene {
         let pid = self.pid(name);
         let taken = self.generation.take(pid, event, self.now);
         if self.generation.serving {
-            self.generation.tick(self.now);
+            self.tick();
         }
         taken
     }
@@ -110,7 +112,18 @@ impl Scene {
 
     fn passes(&mut self, time: Duration) {
         self.now += time;
+        self.tick();
+    }
+
+    fn tick(&mut self) {
         self.generation.tick(self.now);
+        let pinged = |line: &mut String| line.starts_with("ping ");
+        let pinged =
+            if self.pings { Vec::new() } else { self.generation.processes.done.extract_if(.., pinged).collect() };
+        for name in pinged.iter().filter_map(|line| line.strip_prefix("ping ")) {
+            let pid = self.pid(name);
+            self.generation.take(pid, Event::Report(Report::Alive), self.now).unwrap();
+        }
     }
 
     /// What was done since this was asked last.
@@ -419,6 +432,63 @@ fn a_role_that_is_stuck_is_ended_and_one_that_serves_is_not() {
     scene.ends(&["handoff2"]);
     scene.passes(READY_DEADLINE - JAIL_DEADLINE);
     assert!(scene.done().contains(&"kill queue2".to_owned()));
+}
+
+#[test]
+fn issue_9_a_role_that_does_not_answer_is_replaced() {
+    for silent in ["handoff", "listener", "nursery", "observer", "keyholder", "dialer"] {
+        let mut scene = Scene { pings: true, ..Scene::serving() };
+        scene.passes(NOW);
+        assert_eq!(scene.done(), [""; 0], "not yet");
+        scene.passes(PING_EVERY);
+        let asked = scene.done();
+        assert_eq!(asked.iter().filter(|line| line.starts_with("ping ")).count(), Role::ALL.len(), "{asked:?}");
+        let answer = |scene: &mut Scene, asked: Vec<String>| {
+            for name in asked.iter().filter_map(|line| line.strip_prefix("ping ")).filter(|name| *name != silent) {
+                scene.reports(name, Report::Alive);
+            }
+        };
+        answer(&mut scene, asked);
+        // Who owes an answer is not asked again, and the others go on.
+        for _ in 0..2 {
+            scene.passes(PING_EVERY);
+            let asked = scene.done();
+            assert!(!asked.contains(&format!("ping {silent}")) && asked.len() == Role::ALL.len() - 1, "{asked:?}");
+            assert!(scene.generation.is_alive());
+            answer(&mut scene, asked);
+        }
+        scene.passes(PING_EVERY);
+        assert!(scene.done().contains(&format!("kill {silent}")));
+        assert!(!scene.generation.is_alive(), "until it has ended");
+        scene.passes(NOW);
+        assert_eq!(scene.done(), [""; 0], "once is enough");
+        scene.ends(&[silent]);
+        assert!(scene.generation.is_alive());
+        assert_eq!(scene.done(), [format!("start {silent}2")]);
+        // The new one is asked when it serves.
+        let new = format!("{silent}2");
+        scene.passes(PING_EVERY);
+        assert!(!scene.done().contains(&format!("ping {new}")));
+        scene.reports(&new, Report::Jailed);
+        scene.reports(&new, Report::Ready);
+        scene.passes(PING_EVERY);
+        assert!(scene.done().contains(&format!("ping {new}")));
+    }
+}
+
+#[test]
+fn p2_an_answer_that_was_not_asked_for_ends_the_role() {
+    let mut scene = Scene::serving();
+    scene.reports("handoff", Report::Alive);
+    assert_eq!(scene.done(), ["kill handoff"]);
+    // One that is drained may still answer what it was asked before.
+    let mut scene = Scene { pings: true, ..Scene::serving() };
+    scene.passes(NOW);
+    scene.passes(PING_EVERY);
+    scene.generation.drain();
+    scene.done();
+    scene.reports("handoff", Report::Alive);
+    assert_eq!(scene.done(), [""; 0]);
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod setup;
 mod slices;
 mod sockets;
 mod spool;
+mod watchdog;
 
 pub use error::LauncherError;
 
@@ -34,6 +35,7 @@ use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+use watchdog::Watchdog;
 
 /// Capabilities that the launcher keeps, each for starting a role anew.
 pub const KEPT: &[Capability] = &[
@@ -74,7 +76,8 @@ pub fn run(plan: Plan, reload: Reload<'_>, started: Started<'_>) -> Result<(), L
     let signals = Signals::all().map_err(|e| LauncherError::System("receive signals", e))?;
     let inherited = sockets::inherited()?;
     let stop = Cell::new(false);
-    let mut launcher = Launcher { signals, stop, files: files()?, generations: Vec::new(), proved: true };
+    let watchdog = Watchdog::new(sd_notify::watchdog_enabled(), Instant::now());
+    let mut launcher = Launcher { signals, stop, files: files()?, generations: Vec::new(), proved: true, watchdog };
     let ended = match launcher.begin(plan, inherited, started) {
         // Nothing has been served, so nothing is to be drained.
         Err(LauncherError::Stopped) => Ok(()),
@@ -98,9 +101,9 @@ pub fn rehearse(plan: Plan) -> Result<(), LauncherError> {
     let files = files()?;
     drop_what_is_not_needed(&fitness)?;
     // Told to stop, it dies of the signal and its roles with it.
-    let never = || false;
+    let never = &mut || false;
     let children = Children::new(plan, fitness, files, Vec::new());
-    let begun = Generation::begin(children, Proof::Within(REHEARSAL_PROOF), &never);
+    let begun = Generation::begin(children, Proof::Within(REHEARSAL_PROOF), never);
     let ended = begun.map(|mut generation| generation.end_now());
     gatepost_log::disconnect();
     ended
@@ -116,6 +119,7 @@ struct Launcher {
     generations: Vec<Generation<Children>>,
     /// What the service manager was told last: that the backend has passed its proof.
     proved: bool,
+    watchdog: Watchdog,
 }
 
 impl Launcher {
@@ -125,7 +129,7 @@ impl Launcher {
         let in_use = prepare(&plan, &fitness)?;
         drop_what_is_not_needed(&fitness)?;
         let children = Children::new(plan, fitness.clone(), self.files.clone(), sockets);
-        let mut generation = Generation::begin(children, Proof::Later, &|| self.told_to_stop())?;
+        let mut generation = Generation::begin(children, Proof::Later, &mut || self.told_to_stop())?;
         generation.open(in_use);
         self.generations.push(generation);
         started(&fitness);
@@ -186,8 +190,15 @@ impl Launcher {
     fn wait(&self, deadline: Option<Instant>) {
         let mut fds: Vec<BorrowedFd<'_>> = vec![self.signals.as_fd()];
         fds.extend(self.generations.iter().flat_map(|generation| generation.processes.descriptors()));
-        let due = self.generations.iter().filter_map(Generation::next_due).chain(deadline).min();
-        let longest = Duration::from_secs(5);
+        let due = self
+            .generations
+            .iter()
+            .filter_map(Generation::next_due)
+            .chain(deadline)
+            .chain(self.watchdog.next_due())
+            .min();
+        // Sockets and roles are looked at now and then, whether or not anything happens.
+        let longest = generation::PING_EVERY;
         let wait = due.map_or(longest, |due| due.saturating_duration_since(Instant::now()).min(longest));
         if let Err(e) = gatepost_sys::wait::readable(&fds, Some(wait)) {
             tracing::error!("cannot wait: {e}");
@@ -203,6 +214,9 @@ impl Launcher {
             generation.tick(Instant::now());
         }
         self.generations.retain(|g| !g.is_over() || g.is_serving());
+        if self.watchdog.is_due(self.generations.iter().all(Generation::is_alive), Instant::now()) {
+            notify(&[sd_notify::NotifyState::Watchdog]);
+        }
         self.tell_status(false);
     }
 
@@ -231,7 +245,7 @@ impl Launcher {
         self.tell_status(true);
     }
 
-    fn next_generation(&self, plan: Plan) -> Result<Generation<Children>, String> {
+    fn next_generation(&mut self, plan: Plan) -> Result<Generation<Children>, String> {
         let fitness = fit(&plan).map_err(|e| e.to_string())?;
         let in_use = prepare(&plan, &fitness).map_err(|e| format!("{e}; this change needs a restart"))?;
         let kept = self.generations.last().map_or_else(|| Ok(Vec::new()), |last| last.processes.copy_sockets());
@@ -239,7 +253,10 @@ impl Launcher {
         let sockets = sockets::open(&plan.config.listen, kept).map_err(|e| e.to_string())?;
         let children = Children::new(plan, fitness, self.files.clone(), sockets);
         // What serves is not to be replaced by what may never serve.
-        let next = Generation::begin(children, Proof::Within(RELOAD_PROOF), &|| self.told_to_stop());
+        let next = Generation::begin(children, Proof::Within(RELOAD_PROOF), &mut || {
+            self.tend();
+            self.told_to_stop()
+        });
         let mut next = next.map_err(|e| e.to_string())?;
         next.open(in_use);
         Ok(next)

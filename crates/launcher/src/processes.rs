@@ -236,27 +236,27 @@ impl Processes for Children {
 
 impl Generation<Children> {
     /// Starts every role that the plan needs and waits until all are ready to serve, the backend's proof as `proof` says. The
-    /// listener does not have its sockets yet.
+    /// listener does not have its sockets yet. `meanwhile` is done now and then; true: the start is given up.
     ///
     /// # Errors
-    /// The first role that fails, or `told_to_stop` meanwhile; everything that was started is ended again.
+    /// The first role that fails, or that it was given up; everything that was started is ended again.
     pub(crate) fn begin(
         processes: Children,
         proof: Proof,
-        told_to_stop: &dyn Fn() -> bool,
+        meanwhile: &mut dyn FnMut() -> bool,
     ) -> Result<Self, LauncherError> {
         let needed = roles::needed(&processes.plan).map(|row| row.role).collect();
         let mut generation = Self::new(processes, needed, proof);
-        let begun = generation.begin_all(told_to_stop);
+        let begun = generation.begin_all(meanwhile);
         if begun.is_err() {
             generation.end_now();
         }
         begun.map(|()| generation)
     }
 
-    fn begin_all(&mut self, told_to_stop: &dyn Fn() -> bool) -> Result<(), LauncherError> {
+    fn begin_all(&mut self, meanwhile: &mut dyn FnMut() -> bool) -> Result<(), LauncherError> {
         while !self.advance(Instant::now())? {
-            if told_to_stop() {
+            if meanwhile() {
                 return Err(LauncherError::Stopped);
             }
             let fds: Vec<BorrowedFd<'_>> = self.processes.descriptors().collect();

@@ -3,7 +3,7 @@
 use crate::{Orders, Phase, RoleError, SHORT_FRAME, Step, logged};
 use gatepost_channel::Inbox;
 use gatepost_jail::ControlEnd;
-use gatepost_wire::control::{Report, Role};
+use gatepost_wire::control::{Order, Report, Role};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A role's channel to the launcher. Wait for its descriptor with the others, then take one [`Control::order`].
@@ -27,13 +27,17 @@ impl Control {
         self.orders.phase()
     }
 
-    /// Waits for an order.
+    /// Waits for an order. A ping is answered here.
     ///
     /// # Errors
     /// The launcher is gone, or ordered what has no place here.
     pub fn order(&mut self) -> Result<Step<OwnedFd>, RoleError> {
         let (order, descriptors) = self.end.recv_with(&mut self.inbox)?;
-        Ok(logged(self.orders.take(order, descriptors)?))
+        let step = self.orders.take(order, descriptors)?;
+        if order == Order::Ping {
+            self.report(Report::Alive)?;
+        }
+        Ok(logged(step))
     }
 
     /// The role can serve.

@@ -43,15 +43,16 @@ enum Kind {
     Go,
     Drain,
     Lines,
+    Ping,
 }
 
 /// What may be ordered in which phase. A peer that is started anew is linked at any time; to be told twice to drain changes
 /// nothing.
 const PERMITTED: [(Phase, &[Kind]); 4] = [
     (Phase::Waiting, &[Kind::Peer, Kind::Socket, Kind::Lines, Kind::Go, Kind::Drain]),
-    (Phase::Starting, &[Kind::Peer, Kind::Socket, Kind::Lines, Kind::Drain]),
-    (Phase::Serving, &[Kind::Peer, Kind::Socket, Kind::Lines, Kind::Drain]),
-    (Phase::Draining, &[Kind::Peer, Kind::Lines, Kind::Drain]),
+    (Phase::Starting, &[Kind::Peer, Kind::Socket, Kind::Lines, Kind::Ping, Kind::Drain]),
+    (Phase::Serving, &[Kind::Peer, Kind::Socket, Kind::Lines, Kind::Ping, Kind::Drain]),
+    (Phase::Draining, &[Kind::Peer, Kind::Lines, Kind::Ping, Kind::Drain]),
 ];
 
 /// The roles that `role` is linked with.
@@ -72,7 +73,7 @@ pub enum Step<F> {
     Socket(u8, F),
     /// The launcher logs by this channel from now on. To the observer only.
     Lines(F),
-    /// Nothing is left to do: the role logs to another observer already.
+    /// Nothing is left to do: the role logs to another observer already, or its [`Control`](crate::Control) answers the ping.
     Noted,
     /// Make sure that you can serve, then say that you are ready.
     Begin,
@@ -123,6 +124,7 @@ impl Orders {
             Order::Lines if self.role == Role::Observer => Kind::Lines,
             Order::Go => Kind::Go,
             Order::Drain => Kind::Drain,
+            Order::Ping => Kind::Ping,
             Order::Peer(_) | Order::Socket(_) | Order::Lines => return Err(unordered),
         };
         if !PERMITTED.iter().any(|(phase, kinds)| *phase == self.phase && kinds.contains(&kind)) {
@@ -141,6 +143,7 @@ impl Orders {
                 self.phase = Phase::Draining;
                 Ok(Step::Drain)
             }
+            (Order::Ping, None, _) => Ok(Step::Noted),
             _ => Err(unordered),
         }
     }
@@ -213,6 +216,16 @@ mod tests {
             assert_eq!(draining.take::<()>(Order::Drain, vec![]), Ok(Step::Drain), "{phase:?}");
             assert_eq!(draining.phase(), Phase::Draining);
             assert!(!draining.ready(), "one that drains is not ready any more");
+        }
+    }
+
+    #[test]
+    fn issue_9_a_role_that_was_told_to_go_answers_a_ping_in_any_phase() {
+        for phase in PHASES {
+            for role in Role::ALL {
+                let step = orders(role, phase).take::<()>(Order::Ping, vec![]).ok();
+                assert_eq!(step, (phase != Phase::Waiting).then_some(Step::Noted), "{role:?} {phase:?}");
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::{Orders, Phase, RoleError, SHORT_FRAME, Step, logged};
 use gatepost_channel::{AsyncEnd, Inbox};
 use gatepost_jail::ControlEnd;
-use gatepost_wire::control::{Report, Role};
+use gatepost_wire::control::{Order, Report, Role};
 use gatepost_wire::{LauncherToRole, RoleToLauncher};
 use std::future::{Future, poll_fn};
 use std::os::fd::OwnedFd;
@@ -34,6 +34,8 @@ pub struct AsyncControl {
     end: AsyncEnd<RoleToLauncher, LauncherToRole>,
     orders: Orders,
     inbox: Inbox,
+    /// A ping has come that is not answered yet. Kept here, since a wait for orders may be given up at any time.
+    pinged: bool,
 }
 
 impl AsyncControl {
@@ -43,7 +45,7 @@ impl AsyncControl {
     /// The runtime takes no more descriptors.
     pub fn new(role: Role, end: ControlEnd) -> Result<Self, RoleError> {
         let end = AsyncEnd::new(end).map_err(RoleError::system("watch the launcher"))?;
-        Ok(Self { end, orders: Orders::new(role), inbox: Inbox::new(SHORT_FRAME) })
+        Ok(Self { end, orders: Orders::new(role), inbox: Inbox::new(SHORT_FRAME), pinged: false })
     }
 
     /// How far the role's life has gone.
@@ -52,13 +54,23 @@ impl AsyncControl {
         self.orders.phase()
     }
 
-    /// Waits for an order. Nothing is lost when the wait is given up.
+    /// Waits for an order. A ping is answered here. Nothing is lost when the wait is given up.
     ///
     /// # Errors
     /// The launcher is gone, or ordered what has no place here.
     pub async fn order(&mut self) -> Result<Step<OwnedFd>, RoleError> {
-        let (order, descriptors) = self.end.recv_with(&mut self.inbox).await?;
-        Ok(logged(self.orders.take(order, descriptors)?))
+        loop {
+            if self.pinged {
+                self.end.tell(&Report::Alive).await?;
+                self.pinged = false;
+            }
+            let (order, descriptors) = self.end.recv_with(&mut self.inbox).await?;
+            let step = self.orders.take(order, descriptors)?;
+            match order {
+                Order::Ping => self.pinged = true,
+                _ => return Ok(logged(step)),
+            }
+        }
     }
 
     /// Waits for an order or for `other`, an order first when there are both. `other` is dropped when an order comes: it must

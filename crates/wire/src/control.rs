@@ -32,6 +32,8 @@ enumeration! {
         /// From handoff, before `Ready`: sessions may come, but the backend has not passed its proof, and until it has they get
         /// nothing but temporary refusals.
         Waiting,
+        /// The answer to `Ping`.
+        Alive,
     }
 }
 
@@ -76,6 +78,8 @@ tagged! {
         4 => Drain,
         /// One descriptor: the observer's end of a new channel by which the launcher logs. To the observer only.
         5 => Lines,
+        /// Answer `Alive` at once. To a role that serves; not sent again before the answer.
+        6 => Ping,
     }
 }
 

@@ -252,11 +252,16 @@ fn launcher_and_roles() {
             (Order::Go, "03"),
             (Order::Drain, "04"),
             (Order::Lines, "05"),
+            (Order::Ping, "06"),
         ],
     );
-    for (report, octets) in
-        [(Report::Jailed, "00"), (Report::Ready, "01"), (Report::SessionCrashed, "02"), (Report::Waiting, "03")]
-    {
+    for (report, octets) in [
+        (Report::Jailed, "00"),
+        (Report::Ready, "01"),
+        (Report::SessionCrashed, "02"),
+        (Report::Waiting, "03"),
+        (Report::Alive, "04"),
+    ] {
         golden(&report, octets);
     }
     // P2: whatever a role sends to the launcher is one octet of a known set.

@@ -8,6 +8,7 @@ mod confinement;
 mod delivery;
 mod drain;
 mod gate;
+mod hung;
 mod kill;
 mod late_backend;
 mod mistakes;

@@ -10,7 +10,7 @@ use gatepost_testkit::systemd::{self, SystemdHost};
 use gatepost_testkit::wait::{SOON, holds};
 use std::process::Command;
 
-const NEEDS: &[&str] = &["openssl", "postfix", "swaks"];
+pub(crate) const NEEDS: &[&str] = &["openssl", "postfix", "swaks"];
 
 fn config() -> String {
     format!(
@@ -32,7 +32,7 @@ connect = "unix:{}"
 }
 
 /// Installs everything by README's own commands but the key, which it leaves to its reader, and starts it.
-fn install(host: &SystemdHost) {
+pub(crate) fn install(host: &SystemdHost) {
     prepare(&host.host);
     host.shell("rm -r /var/spool/gatepost").expect_ok("the spool is for tmpfiles.d to make");
     type_in(host, &installs());
