@@ -7,6 +7,7 @@
 
 pub mod admission;
 pub mod flood;
+pub mod ledger;
 pub mod local_part;
 pub mod relay;
 pub mod share;
