@@ -40,7 +40,14 @@ impl Talk {
     fn new() -> Self {
         let limits = Limits { resets: u32::MAX, ..Limits::default() };
         let mut engine = Engine::new(Settings { recipients: u16::MAX, message_size: 0, limits, ..Settings::default() });
-        engine.set_offer(Offer { size: 0, eight_bit: true, smtputf8: true, dsn: true, recipients: u16::MAX });
+        engine.set_offer(Offer {
+            size: 0,
+            eight_bit: true,
+            smtputf8: true,
+            dsn: true,
+            prdr: false,
+            recipients: u16::MAX,
+        });
         engine.greet();
         let mut talk = Self { engine, refused: false };
         talk.say("EHLO client.test\r\n", 1);

@@ -48,7 +48,7 @@ pub struct Transcript {
 pub fn play<'a>(settings: Settings, segments: impl IntoIterator<Item = &'a [u8]>) -> Transcript {
     let mut engine = Engine::new(settings);
     engine.greet();
-    engine.set_offer(Offer { size: 4096, eight_bit: true, smtputf8: true, dsn: true, recipients: 3 });
+    engine.set_offer(Offer { size: 4096, eight_bit: true, smtputf8: true, dsn: true, prdr: false, recipients: 3 });
     let (mut transcript, mut content) = (Transcript::default(), Vec::new());
     drain(&mut engine, &mut transcript);
     for mut segment in segments {

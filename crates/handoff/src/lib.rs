@@ -30,6 +30,7 @@ mod pool;
 mod protocol;
 mod serve;
 mod session;
+mod several;
 mod shared;
 mod spool;
 mod transaction;

@@ -4,6 +4,7 @@ use crate::backend::{DeliveryError, Failure};
 use crate::content::ContentError;
 use crate::transaction::Transaction;
 use crate::verdict::{self, Stage};
+use gatepost_policy::ledger::Fate;
 use gatepost_qmail::qmqp;
 use gatepost_smtp::client::Reply;
 use gatepost_smtp::envelope::{Class, Verdict};
@@ -13,7 +14,7 @@ use gatepost_wire::queue::Done;
 use std::io::ErrorKind;
 
 /// The answer to an ask, and where it is from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Outcome {
     pub(crate) verdict: Verdict,
     /// The code of the backend's reply, where that decided.
@@ -64,9 +65,23 @@ impl From<&Failure> for Outcome {
 }
 
 impl Outcome {
+    /// What became of the message.
+    pub(crate) fn fate(&self) -> Fate {
+        match self.verdict.code {
+            ..400 => Fate::Delivered,
+            400..500 => Fate::Later,
+            _ => Fate::Never,
+        }
+    }
+
     /// What the backend replied. `utf8`: the client said SMTPUTF8.
     pub(crate) fn of_reply(stage: Stage, reply: &Reply, utf8: bool) -> Self {
         Self { said: verdict::text(reply, utf8), ..Self::of_backend(verdict::of_reply(stage, reply), reply) }
+    }
+
+    /// `verdict`, because of several results.
+    pub(crate) fn of_several(verdict: Verdict, results: String) -> Self {
+        Self { failure: Some(results), ..verdict.into() }
     }
 
     /// `verdict`, because of what the backend replied.

@@ -1,10 +1,11 @@
 //! One session: what it asks is checked here and put to the backend.
 
 use crate::SessionEnd;
-use crate::backend::{Asking, Connection, Message};
+use crate::backend::{Asking, Connection, DeliveryError, Message};
 use crate::identity::Client;
 use crate::outcome::Outcome;
 use crate::protocol::{INLINE_MAX, Protocol, Step, Violation};
+use crate::several::Answers;
 use crate::shared::Shared;
 use crate::spool::ContentFile;
 use crate::transaction::{Recipient, Transaction};
@@ -142,14 +143,19 @@ impl Session {
     }
 
     async fn answer(&mut self, outcome: &Outcome) -> Result<(), SessionError> {
-        let text = if self.shared.texts { outcome.said.clone() } else { Text::none() };
-        Ok(self.end.tell(&Answer::Verdict { verdict: outcome.verdict, text }).await?)
+        let (verdict, text) = self.said(outcome);
+        Ok(self.end.tell(&Answer::Verdict { verdict, text }).await?)
+    }
+
+    fn said(&self, outcome: &Outcome) -> (Verdict, Text) {
+        (outcome.verdict, if self.shared.texts { outcome.said.clone() } else { Text::none() })
     }
 
     /// A recipient: our own rules decide first, then the backend.
     async fn rcpt(&mut self, recipient: Recipient) -> Result<(), SessionError> {
         let outcome = match self.refusal(&recipient) {
             Some(refusal) => refusal.into(),
+            None if self.has_one(&recipient) => verdict::RCPT_OK.into(),
             None => self.ask(&recipient).await,
         };
         self.answer(&outcome).await?;
@@ -169,10 +175,20 @@ impl Session {
         if transaction.sender().is_some_and(local_part::can_run) {
             return Some(verdict::BAD_SENDER);
         }
-        if transaction.recipients().len() >= usize::from(offer.recipients) {
+        let origin = Origin::of(self.open.client.ip());
+        if transaction.recipients().len() >= usize::from(offer.recipients)
+            || self.shared.awaited.parts(origin, transaction, recipient)
+        {
             return Some(verdict::TOO_MANY);
         }
         if transaction.has_room_for(recipient) { None } else { Some(verdict::NO_SPACE) }
+    }
+
+    /// The recipient is refused no more: see [`crate::several`].
+    fn has_one(&mut self, recipient: &Recipient) -> bool {
+        let origin = Origin::of(self.open.client.ip());
+        let transaction = self.protocol.transaction();
+        transaction.is_some_and(|transaction| self.shared.awaited.has_one(origin, transaction, recipient))
     }
 
     /// Asks the backend.
@@ -270,8 +286,12 @@ impl Session {
 
     /// The content is complete and the client has committed.
     async fn commit(&mut self, transaction: &Transaction, length: u64) -> Result<(), SessionError> {
-        let outcome = self.deliver(transaction, length).await?;
+        let Answers { each, all: outcome } = self.deliver(transaction, length).await?;
         self.protocol.committed(outcome.verdict.code < 400);
+        for outcome in each {
+            let (verdict, text) = self.said(&outcome);
+            self.end.tell(&Answer::Recipient { verdict, text }).await?;
+        }
         // The answer first: until the client has it, it may send the message again (RFC 1047).
         let answered = self.answer(&outcome).await;
         let taken = outcome.verdict.code < 400;
@@ -286,10 +306,12 @@ impl Session {
         answered
     }
 
-    async fn deliver(&mut self, transaction: &Transaction, length: u64) -> Result<Outcome, SessionError> {
+    async fn deliver(&mut self, transaction: &Transaction, length: u64) -> Result<Answers, SessionError> {
         let file = if transaction.filed { self.file.as_mut() } else { None };
         let (granted, filed) = file.as_ref().map_or((0, Ok(0)), |file| (file.granted(), file.length()));
-        let (Some(inline), Ok(filed)) = (transaction.inline(), filed) else { return Ok(verdict::NO_SPACE.into()) };
+        let (Some(inline), Ok(filed)) = (transaction.inline(), filed) else {
+            return Ok(Answers::one(verdict::NO_SPACE.into()));
+        };
         if filed > granted {
             return Err(Violation::Overgrown.into());
         }
@@ -299,25 +321,51 @@ impl Session {
             return Err(Violation::Length { stated: length, received }.into());
         }
         if length > self.shared.message_size {
-            return Ok(verdict::TOO_LARGE.into());
+            return Ok(Answers::one(verdict::TOO_LARGE.into()));
         }
         // Every path from here on puts the file back: a session that kept its descriptor must not get a second file.
         let mut file = if transaction.filed { self.file.take() } else { None };
+        let shared = Arc::clone(&self.shared);
         let mut message = Message {
             received: &self.received(transaction),
             inline,
             file: file.as_mut().map(|file| (file, filed)),
-            own_id: &self.shared.hostname,
-            hops: self.shared.hops,
+            own_id: &shared.hostname,
+            hops: shared.hops,
+            have: Vec::new(),
         };
-        let Shared { route, spool, connections, .. } = &*self.shared;
-        let client = Client::new(&self.open, &transaction.helo);
-        let asking = Asking { connection: &mut self.connection, client, transaction, connections };
-        let done = route.deliver(asking, &mut message, spool).await;
+        let done = if shared.route.answers_each() {
+            let done = self.deliver_each(transaction, &mut message).await;
+            done.unwrap_or_else(|e| Answers::one(Outcome::of_error(&DeliveryError::File(e), self.open.id)))
+        } else {
+            let outcome = self.hand_over(transaction, &mut message).await.pop();
+            Answers::one(outcome.unwrap_or(verdict::INTERNAL.into()))
+        };
         if file.is_some() {
             self.file = file;
         }
-        Ok(done.unwrap_or_else(|e| Outcome::of_error(&e, self.open.id)))
+        Ok(done)
+    }
+
+    /// Delivers to all who do not have it yet, and makes one answer of the backend's answers.
+    async fn deliver_each(&mut self, transaction: &Transaction, message: &mut Message<'_>) -> io::Result<Answers> {
+        let (shared, origin) = (Arc::clone(&self.shared), Origin::of(self.open.client.ip()));
+        let delivery = shared.awaited.begin(origin, transaction, message).await?;
+        let all_have = !message.have.contains(&false);
+        let outcomes = if all_have { Vec::new() } else { self.hand_over(transaction, message).await };
+        delivery.end(outcomes, message).await
+    }
+
+    /// One outcome for all, or as many as the backend was to answer.
+    async fn hand_over(&mut self, transaction: &Transaction, message: &mut Message<'_>) -> Vec<Outcome> {
+        let Shared { route, spool, connections, .. } = &*self.shared;
+        let client = Client::new(&self.open, &transaction.helo);
+        let asking = Asking { connection: &mut self.connection, client, transaction, connections };
+        let answers = message.have.iter().filter(|has| !**has).count().max(1);
+        route.deliver(asking, message, spool).await.unwrap_or_else(|e| {
+            let outcome = Outcome::of_error(&e, self.open.id);
+            (0..answers).map(|_| outcome.clone()).collect()
+        })
     }
 
     fn received(&self, transaction: &Transaction) -> Vec<u8> {

@@ -2,6 +2,7 @@
 
 use crate::backend::{Connections, Dialer, Route, Timeouts};
 use crate::memory::{self, Memory};
+use crate::several::Awaited;
 use crate::spool::Spool;
 use gatepost_channel::Inbox;
 use gatepost_policy::flood::{Flood, Line};
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) hops: u32,
     /// The text of a backend's refusal goes to the client.
     pub(crate) texts: bool,
+    /// Messages that are to come again.
+    pub(crate) awaited: Awaited,
     /// Lines about clients whose sessions come to nothing.
     flood: Mutex<Flood>,
     begun: Instant,
@@ -76,6 +79,7 @@ impl Shared {
             recipients: slice.recipients,
             hops: slice.hops,
             texts: slice.texts,
+            awaited: Awaited::new(),
             flood: Mutex::new(Flood::new()),
             begun: Instant::now(),
             memory: memory::of(memory::TOTAL),

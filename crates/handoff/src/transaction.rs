@@ -2,7 +2,10 @@
 
 use crate::pool::Part;
 use crate::protocol::{INLINE_MAX, Violation};
+use crate::several::digest_of;
+use gatepost_policy::ledger::{Digest, Source};
 use gatepost_policy::local_part;
+use gatepost_policy::share::Origin;
 use gatepost_smtp::address::{Domain, ForwardPath, Mailbox, ReversePath};
 use gatepost_smtp::client::Extensions;
 use gatepost_smtp::envelope::{Body, MailParameters, RcptParameters, Ret, Tls};
@@ -167,6 +170,20 @@ impl Transaction {
         self.parameters.smtputf8
     }
 
+    /// The client hears the result of each recipient.
+    pub(crate) fn hears_each(&self) -> bool {
+        self.parameters.prdr
+    }
+
+    /// Where the message is from: all that its retry has the same, but for recipients and content. SIZE is no promise.
+    pub(crate) fn source(&self, client: Origin) -> Source {
+        let MailParameters { size: _, body, smtputf8, ret, envid, prdr: _ } = &self.parameters;
+        let ret = ret.map_or(u8::MAX, |ret| ret as u8);
+        let codes = [*body as u8, u8::from(*smtputf8), ret];
+        let envid = envid.as_deref().unwrap_or_default();
+        Source::new(client, digest_of(&[self.reverse_path.as_bytes(), &codes, envid]))
+    }
+
     /// Accepted recipients.
     pub(crate) fn recipients(&self) -> &[Recipient] {
         &self.contents.recipients
@@ -268,6 +285,13 @@ impl Recipient {
     /// The forward-path without its brackets.
     pub(crate) fn path(&self) -> &[u8] {
         self.path.as_bytes()
+    }
+
+    /// Of the forward-path and its parameters, for [`crate::several`].
+    pub(crate) fn digest(&self) -> Digest {
+        let RcptParameters { notify, orcpt } = &self.parameters;
+        let notify = notify.map_or([u8::MAX; 3], |n| [n.success, n.failure, n.delay].map(u8::from));
+        digest_of(&[self.path.as_bytes(), &notify, orcpt.as_deref().unwrap_or_default()])
     }
 
     /// DSN parameters were given.

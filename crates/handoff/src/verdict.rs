@@ -11,6 +11,9 @@ const fn verdict(code: u16, enhanced: (u8, u16, u16), reason: Reason) -> Verdict
 
 pub(crate) const RCPT_OK: Verdict = verdict(250, (2, 1, 5), Reason::Ok);
 pub(crate) const MAIL_OK: Verdict = verdict(250, (2, 1, 0), Reason::Ok);
+pub(crate) const DELIVERED: Verdict = verdict(250, (2, 0, 0), Reason::Ok);
+/// The recipients of an LMTP backend have different results.
+pub(crate) const MIXED: Verdict = verdict(451, (4, 2, 0), Reason::Mixed);
 pub(crate) const RELAY_DENIED: Verdict = verdict(550, (5, 7, 1), Reason::RelayDenied);
 /// RFC 3463 §3.2: the sender's address. It is the answer to a recipient, because MAIL is answered without asking us.
 pub(crate) const BAD_SENDER: Verdict = verdict(553, (5, 1, 7), Reason::SenderRefused);

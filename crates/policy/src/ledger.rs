@@ -168,13 +168,7 @@ impl Ledger {
     }
 
     /// The client is about to hear one answer to a message, the fate that is given back; `None`: they differ, so it must come again.
-    pub fn one_answer(
-        &mut self,
-        source: Source,
-        content: &Digest,
-        fates: &[(Digest, Fate)],
-        now: u64,
-    ) -> Option<Fate> {
+    pub fn one_answer(&mut self, source: Source, content: &Digest, fates: &[(Digest, Fate)], now: u64) -> Option<Fate> {
         let shared = shared(fates.iter().map(|(_, fate)| *fate));
         match shared {
             Some(Fate::Later) => {}

@@ -227,7 +227,14 @@ fn issue_12_only_the_same_message_is_skipped() {
     for (what, source, content, recipients, now, skipped) in [
         ("the same", same, 9, &[A, B, C][..], 60, &[true, false, false][..]),
         ("split", same, 9, &[A], 60, &[true]),
-        ("another address of the network", Source::new(Origin::of([192, 0, 1, 200].into()), digest(1)), 9, &[A], 60, &[true]),
+        (
+            "another address of the network",
+            Source::new(Origin::of([192, 0, 1, 200].into()), digest(1)),
+            9,
+            &[A],
+            60,
+            &[true],
+        ),
         ("another network", source(2, 1), 9, &[A], 60, &[false]),
         ("another reverse-path", source(1, 2), 9, &[A], 60, &[false]),
         ("other content", same, 8, &[A], 60, &[false]),

@@ -48,6 +48,14 @@ impl From<ChannelError> for HandoffError {
 /// A verdict, and the text of a refusal that is not our own.
 pub(crate) type Said = (Verdict, Text);
 
+/// An answer to a commit.
+pub(crate) enum Committed {
+    /// For the next recipient; more follow.
+    Recipient(Said),
+    /// For all of them: the last one.
+    All(Said),
+}
+
 /// Where the content of the running transaction goes.
 enum Content {
     /// Into frames, as long as this many octets fit.
@@ -111,7 +119,7 @@ impl Handoff {
                 self.content = Content::Inline(self.inline_max);
                 Ok(offer)
             }
-            Answer::Verdict { .. } | Answer::Spool { .. } => Err(HandoffError::Untimely),
+            Answer::Verdict { .. } | Answer::Recipient { .. } | Answer::Spool { .. } => Err(HandoffError::Untimely),
         }
     }
 
@@ -167,7 +175,9 @@ impl Handoff {
     }
 
     /// The client has ended the content, `length` octets in all. The transaction is over, whatever the verdict.
-    pub(crate) fn commit(&mut self, length: u64) -> Result<Said, HandoffError> {
+    ///
+    /// None: the answers are to be had by [`Handoff::next_answer`].
+    pub(crate) fn commit(&mut self, length: u64) -> Result<Option<Said>, HandoffError> {
         let content = std::mem::replace(&mut self.content, Content::Inline(self.inline_max));
         let refused = match content {
             Content::Inline(_) => None,
@@ -176,11 +186,21 @@ impl Handoff {
         };
         if let Some(verdict) = refused {
             self.reset()?;
-            return Ok((verdict, Text::none()));
+            return Ok(Some((verdict, Text::none())));
         }
         self.push(&Ask::Commit { length })?;
         self.state = State::Idle;
-        self.verdict()
+        self.end.flush(&mut self.outbox)?;
+        Ok(None)
+    }
+
+    /// The next answer to a commit.
+    pub(crate) fn next_answer(&mut self) -> Result<Committed, HandoffError> {
+        match self.end.recv(&mut self.inbox)? {
+            Answer::Recipient { verdict, text } => Ok(Committed::Recipient((verdict, text))),
+            Answer::Verdict { verdict, text } => Ok(Committed::All((verdict, text))),
+            Answer::Offer { .. } | Answer::Spool { .. } => Err(HandoffError::Untimely),
+        }
     }
 
     /// The transaction is over without a commit, if there is one.
@@ -263,7 +283,7 @@ impl Handoff {
         self.end.flush(&mut self.outbox)?;
         match self.end.recv(&mut self.inbox)? {
             Answer::Verdict { verdict, text } => Ok((verdict, text)),
-            Answer::Offer { .. } | Answer::Spool { .. } => Err(HandoffError::Untimely),
+            Answer::Offer { .. } | Answer::Recipient { .. } | Answer::Spool { .. } => Err(HandoffError::Untimely),
         }
     }
 }

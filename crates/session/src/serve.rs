@@ -1,7 +1,7 @@
 //! A session's life: what the engine asks of its shell, of handoff and of the keyholder.
 
 use crate::HandoffEnd;
-use crate::handoff::{Handoff, HandoffError};
+use crate::handoff::{Committed, Handoff, HandoffError};
 use crate::shared::Shared;
 use gatepost_jail::{JailedSession, SessionSeal};
 use gatepost_shell::{Clock, Dialogue, Ends, Interruption, KeyholderEnd, Lost, Monotonic, Next, Output, Shell, Signer};
@@ -108,7 +108,7 @@ impl<C: Clock> Session<C> {
         let engine = Engine::new(shared.settings(id, tls.is_some() && !implicit_tls, stress));
         Self {
             shell: Shell::new(Ends::of_socket(client), shared.times(stress), clock, Some(drained)),
-            smtp: Smtp { engine, handoff: Handoff::new(handoff), tls, offered: false },
+            smtp: Smtp { engine, handoff: Handoff::new(handoff), tls, offered: false, committed: false },
             implicit_tls,
         }
     }
@@ -157,6 +157,16 @@ struct Smtp {
     tls: Option<Tls>,
     /// The engine knows what can be honoured.
     offered: bool,
+    /// Answers to a commit are due.
+    committed: bool,
+}
+
+/// How far the answers to a commit are passed on.
+enum Report {
+    /// None is due.
+    Done,
+    /// What there is must be sent first.
+    Full,
 }
 
 impl Output for Smtp {
@@ -176,6 +186,11 @@ impl Dialogue for Smtp {
         }
         let mut rest = input;
         let next = loop {
+            match self.report() {
+                Ok(Report::Done) => {}
+                Ok(Report::Full) => break Next::Flush,
+                Err(_) => self.engine.fail(),
+            }
             let (used, event) = self.engine.read(rest);
             rest = rest.get(used..).unwrap_or_default();
             let long = matches!(event, Event::Rcpt | Event::ContentEnd { .. });
@@ -187,9 +202,7 @@ impl Dialogue for Smtp {
                 Event::Mail => self.mail(),
                 Event::Rcpt => self.rcpt(),
                 Event::Content(octets) => self.handoff.content(octets),
-                Event::ContentEnd { length } => {
-                    self.handoff.commit(length).map(|(verdict, text)| self.engine.answer_in(&verdict, &text))
-                }
+                Event::ContentEnd { length } => self.commit(length),
                 Event::Reset => self.handoff.reset(),
             };
             if asked.is_err() {
@@ -244,6 +257,30 @@ impl Smtp {
         let (verdict, text) = self.handoff.rcpt(&Rcpt { forward_path: rcpt.forward_path.as_bytes(), parameters })?;
         self.engine.answer_in(&verdict, &text);
         Ok(())
+    }
+
+    fn commit(&mut self, length: u64) -> Result<(), HandoffError> {
+        match self.handoff.commit(length)? {
+            Some((verdict, text)) => self.engine.answer_in(&verdict, &text),
+            None => self.committed = true,
+        }
+        Ok(())
+    }
+
+    /// Passes on the answers to a commit, as far as there is room for them.
+    fn report(&mut self) -> Result<Report, HandoffError> {
+        while self.committed {
+            if self.engine.is_full() {
+                return Ok(Report::Full);
+            }
+            let answer = self.handoff.next_answer();
+            self.committed = matches!(answer, Ok(Committed::Recipient(_)));
+            match answer? {
+                Committed::Recipient((verdict, text)) => self.engine.answer_recipient(&verdict, &text),
+                Committed::All((verdict, text)) => self.engine.answer_in(&verdict, &text),
+            }
+        }
+        Ok(Report::Done)
     }
 
     /// Handoff has made its offer by the time the client has said its first word, and EHLO is not answered without.

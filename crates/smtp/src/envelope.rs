@@ -34,6 +34,7 @@ enumeration! {
         BackendDown,
         BackendTimeout,
         BackendLost,
+        Mixed,
         IdentityRefused,
         ClientRefused,
         NoSpace,
@@ -132,6 +133,8 @@ pub struct MailParameters<T = Box<[u8]>> {
     pub ret: Option<Ret>,
     /// ENVID=, in xtext, [`ENVID_MAX`] octets at most.
     pub envid: Option<T>,
+    /// PRDR, draft-hall-prdr-00: the client reads an answer for each recipient.
+    pub prdr: bool,
 }
 
 /// The parameters of RCPT.
@@ -152,7 +155,8 @@ pub const HELO_MAX: usize = 255;
 
 impl<T> MailParameters<T> {
     /// MAIL without parameters.
-    pub const NONE: Self = Self { size: None, body: Body::Unstated, smtputf8: false, ret: None, envid: None };
+    pub const NONE: Self =
+        Self { size: None, body: Body::Unstated, smtputf8: false, ret: None, envid: None, prdr: false };
 }
 
 impl<T> RcptParameters<T> {
@@ -164,15 +168,15 @@ impl<T: AsRef<[u8]>> MailParameters<T> {
     /// The same parameters, their octets borrowed.
     #[must_use]
     pub fn borrowed(&self) -> MailParameters<&[u8]> {
-        let Self { size, body, smtputf8, ret, ref envid } = *self;
-        MailParameters { size, body, smtputf8, ret, envid: envid.as_ref().map(T::as_ref) }
+        let Self { size, body, smtputf8, ret, ref envid, prdr } = *self;
+        MailParameters { size, body, smtputf8, ret, envid: envid.as_ref().map(T::as_ref), prdr }
     }
 
     /// The same parameters, their octets copied.
     #[must_use]
     pub fn owned(&self) -> MailParameters {
-        let MailParameters { size, body, smtputf8, ret, envid } = self.borrowed();
-        MailParameters { size, body, smtputf8, ret, envid: envid.map(Box::from) }
+        let MailParameters { size, body, smtputf8, ret, envid, prdr } = self.borrowed();
+        MailParameters { size, body, smtputf8, ret, envid: envid.map(Box::from), prdr }
     }
 
     /// One of RFC 3461's is among them.
@@ -238,7 +242,9 @@ pub struct Offer {
     pub smtputf8: bool,
     /// DSN.
     pub dsn: bool,
-    /// Recipients in one transaction: 1 for LMTP backends.
+    /// PRDR: the backend answers for each recipient.
+    pub prdr: bool,
+    /// Recipients in one transaction.
     pub recipients: u16,
 }
 

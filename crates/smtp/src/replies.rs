@@ -9,7 +9,7 @@ use crate::envelope::Reason;
 pub struct Reply {
     /// RFC 5321 §4.2.
     pub code: u16,
-    /// RFC 3463; empty where RFC 2034 has none (220, 354).
+    /// RFC 3463; empty where RFC 2034 has none (220, 353, 354).
     pub enhanced: &'static str,
     /// The text, constant.
     pub text: &'static str,
@@ -34,6 +34,7 @@ replies! {
     SENDER_OK: 250 "2.1.0" "Ok";
     RECIPIENT_OK: 250 "2.1.5" "Ok";
     VRFY: 252 "2.5.2" "Cannot VRFY user, send some mail to find out";
+    EACH_RECIPIENT: 353 "" "A reply for each recipient follows";
     SEND_CONTENT: 354 "" "End data with <CR><LF>.<CR><LF>";
 
     // These close the connection, RFC 5321 §3.8.
@@ -101,6 +102,7 @@ impl Reason {
             Reason::BackendDown => "Temporarily unable to accept mail, try again",
             Reason::BackendTimeout => "No answer in time, try again",
             Reason::BackendLost => "Delivery not confirmed, try again",
+            Reason::Mixed => "Not the same result for all recipients, send again",
             Reason::IdentityRefused => "Temporarily unable to accept mail from you, try again",
             Reason::ClientRefused => "Service refused to your address",
             Reason::NoSpace => "Insufficient storage, try again",
@@ -119,7 +121,7 @@ mod tests {
         for (name, reply) in ALL {
             assert!((200..=555).contains(&reply.code), "{name}");
             let class = reply.enhanced.split('.').next().unwrap();
-            let bare = reply.enhanced.is_empty() && matches!(reply.code, 220 | 250 | 354);
+            let bare = reply.enhanced.is_empty() && matches!(reply.code, 220 | 250 | 353 | 354);
             assert!(bare || class == (reply.code / 100).to_string(), "{name}: {}", reply.enhanced);
             // With a host name and an id of their largest sizes it still fits the 512 octets of a reply line.
             assert!(reply.text.len() <= 100 && reply.text.is_ascii(), "{name}");

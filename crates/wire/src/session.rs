@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | idle | `Mail`, `Reset`, `Bye` | nothing: the first `Rcpt` carries the verdict |
 //! | envelope | `Room`, `Rcpt` | `Verdict` |
-//! | envelope, one recipient accepted | `Content`, `Spool`, `Commit` | –, `Spool` or `Verdict`, `Verdict` |
+//! | envelope, one recipient accepted | `Content`, `Spool`, `Commit` | –, `Spool` or `Verdict`, `Recipient`s and `Verdict` |
 //! | content | `Content`, `Spool`, `Commit` | as above |
 //! | content in a file | `Grow`, `Commit` | `Spool` or `Verdict`, `Verdict` |
 //! | any but idle | `Reset`, `Bye` | nothing |
@@ -35,12 +35,13 @@ foreign! {
         smtputf8: bool,
         ret: Option<Ret>,
         envid: Option<&'a [u8]> as Maybe<Octets<ENVID_MAX>>,
+        prdr: bool,
     }
     RcptParameters<&'a [u8]> {
         notify: Option<Notify>,
         orcpt: Option<&'a [u8]> as Maybe<Octets<ORCPT_MAX>>,
     }
-    Offer { size: u64, eight_bit: bool, smtputf8: bool, dsn: bool, recipients: u16, }
+    Offer { size: u64, eight_bit: bool, smtputf8: bool, dsn: bool, prdr: bool, recipients: u16, }
     Verdict { code: u16, enhanced: (u8, u16, u16), reason: Reason, }
 }
 
@@ -123,6 +124,13 @@ tagged! {
         3 => Spool {
             /// Octets that may be written to it from now on.
             octets: u64,
+        },
+        /// To `Commit` of a client that said PRDR: one for each recipient that was accepted, in their order, before the `Verdict`.
+        4 => Recipient {
+            /// The answer.
+            verdict: Verdict as Sound,
+            /// As in `Verdict`.
+            text: Text,
         },
     }
 }

@@ -81,7 +81,7 @@ fn codes_are_places_in_a_list() {
     codes(
         &Reason::ALL,
         "Ok RelayDenied SenderRefused RecipientRefused TooManyRecipients ContentRefused TooLarge LoopDetected BadContent \
-         BackendDown BackendTimeout BackendLost IdentityRefused ClientRefused NoSpace Draining Internal",
+         BackendDown BackendTimeout BackendLost Mixed IdentityRefused ClientRefused NoSpace Draining Internal",
     );
     codes(
         &CloseReason::ALL,
@@ -112,15 +112,16 @@ fn session_and_handoff() {
         smtputf8: true,
         ret: Some(Ret::Full),
         envid: Some(&b"e"[..]),
+        prdr: true,
     };
     let notify = Some(Notify { success: true, failure: false, delay: true });
     messages(
         Ask::TAGS,
         &[
-            (Ask::Mail(mail), "01 0100 68 00 00 0000 00 00 00 00 00"),
+            (Ask::Mail(mail), "01 0100 68 00 00 0000 00 00 00 00 00 00"),
             (
                 Ask::Mail(Mail { helo: b"", esmtp: true, tls: Some(TLS), reverse_path: b"a@b", parameters: all }),
-                "01 0000 01 01 0403 0113 0300 614062 01 0700000000000000 02 01 01 01 01 0100 65",
+                "01 0000 01 01 0403 0113 0300 614062 01 0700000000000000 02 01 01 01 01 0100 65 01",
             ),
             (Ask::Rcpt(Rcpt { forward_path: b"c", parameters: RcptParameters::NONE }), "02 0100 63 00 00"),
             (
@@ -136,15 +137,19 @@ fn session_and_handoff() {
             (Ask::Grow, "09"),
         ],
     );
-    let offer = Offer { size: 1 << 20, eight_bit: true, smtputf8: false, dsn: true, recipients: 100 };
+    let offer = Offer { size: 1 << 20, eight_bit: true, smtputf8: false, dsn: true, prdr: false, recipients: 100 };
     let verdict = Verdict { code: 550, enhanced: (5, 7, 1), reason: Reason::RelayDenied };
     messages(
         Answer::TAGS,
         &[
-            (Answer::Offer { offer, inline_max: 65536, scarce: true }, "01 0000100000000000 01 00 01 6400 00000100 01"),
+            (
+                Answer::Offer { offer, inline_max: 65536, scarce: true },
+                "01 0000100000000000 01 00 01 00 6400 00000100 01",
+            ),
             (Answer::plain(verdict), "02 2602 05 0700 0100 01 0000"),
             (Answer::Verdict { verdict, text: Text::read(b"a\nb").unwrap() }, "02 2602 05 0700 0100 01 0300 610a62"),
             (Answer::Spool { octets: 258 }, "03 0201000000000000"),
+            (Answer::Recipient { verdict, text: Text::none() }, "04 2602 05 0700 0100 01 0000"),
         ],
     );
 }

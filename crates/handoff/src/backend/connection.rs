@@ -32,6 +32,8 @@ pub(super) enum Held {
     },
     /// A transaction that has to be reset first.
     Stale,
+    /// Answers that are not read: it must not be used again.
+    Lost,
 }
 
 /// The answer to an envelope.
@@ -239,6 +241,11 @@ impl Connection {
         }
     }
 
+    /// It must not be used again.
+    pub(super) fn is_lost(&self) -> bool {
+        self.held == Held::Lost
+    }
+
     /// True when any session may use it: it belongs to no client and holds no transaction.
     pub(crate) fn is_reusable(&self) -> bool {
         self.anonymous && self.held == Held::Nothing && self.unread.is_empty()
@@ -249,10 +256,12 @@ impl Connection {
         self.helo.as_ref().is_none_or(|told| told == helo)
     }
 
-    /// Sends the part of `transaction`'s envelope that the backend does not hold yet, and then the recipient `new`.
+    /// Sends the part of `transaction`'s envelope that the backend does not hold yet, and then the recipient `new`. `have`: as in
+    /// [`super::Message`].
     pub(crate) async fn envelope(
         &mut self,
         transaction: &Transaction,
+        have: &[bool],
         length: Option<u64>,
         new: Option<&Recipient>,
     ) -> Result<Envelope, Failure> {
@@ -262,18 +271,21 @@ impl Connection {
         }
         let number = transaction.number;
         let mut commands = Vec::new();
+        let some = have.contains(&true);
         let known = match self.held {
-            Held::Envelope { transaction, recipients } if transaction == number => recipients,
+            Held::Envelope { transaction, recipients } if transaction == number && !some => recipients,
             Held::Nothing => {
                 commands.push(Command::Mail);
                 0
             }
-            Held::Envelope { .. } | Held::Stale => {
+            Held::Envelope { .. } | Held::Stale | Held::Lost => {
                 commands.extend([Command::Rset, Command::Mail]);
                 0
             }
         };
-        commands.extend(transaction.recipients().iter().skip(known).map(Command::Again));
+        let wanted = transaction.recipients().iter().enumerate();
+        let wanted = wanted.filter(|(place, _)| !have.get(*place).is_some_and(|has| *has));
+        commands.extend(wanted.skip(known).map(|(_, recipient)| Command::Again(recipient)));
         commands.extend(new.map(Command::Rcpt));
         if commands.is_empty() {
             return Ok(Envelope::Accepted);

@@ -21,6 +21,8 @@ pub(crate) struct Message<'a> {
     pub(crate) own_id: &'a str,
     /// `Received` fields that it may have.
     pub(crate) hops: u32,
+    /// By place, the recipients that have it already; it is not sent to them. None: an empty list.
+    pub(crate) have: Vec<bool>,
 }
 
 /// Why there is no answer to a message.
@@ -47,6 +49,15 @@ impl Message<'_> {
     }
 }
 
+/// What a backend said to content.
+#[derive(Debug)]
+pub(super) struct Answered {
+    /// As they came.
+    pub(super) replies: Vec<Reply>,
+    /// Why there are no more.
+    pub(super) failure: Option<Failure>,
+}
+
 impl From<ContentError> for DeliveryError {
     fn from(unfit: ContentError) -> Self {
         DeliveryError::Broken(unfit)
@@ -60,11 +71,17 @@ impl From<Failure> for DeliveryError {
 }
 
 impl Connection {
-    /// Sends the content, for an envelope that is accepted. Afterwards the envelope is used up, whatever the answer.
+    /// Sends the content, for an envelope that is accepted, and reads `answers` to it. Afterwards the envelope is used up,
+    /// whatever the answers. Where the first came and another doesn't, the failure stands for all that follow, and the connection
+    /// is [`Held::Lost`].
     ///
     /// After any error but [`DeliveryError::Unsent`] the connection must be dropped: a command on it could be taken for
     /// content.
-    pub(super) async fn deliver(&mut self, message: &mut Message<'_>) -> Result<Reply, DeliveryError> {
+    pub(super) async fn deliver(
+        &mut self,
+        message: &mut Message<'_>,
+        answers: usize,
+    ) -> Result<Answered, DeliveryError> {
         self.held = Held::Stale;
         let mut pieces = Pieces::new(message)?;
         let length = if self.extensions.chunking { pieces.by_length()? } else { None };
@@ -75,7 +92,7 @@ impl Connection {
             let reply = self.ask(b"DATA\r\n", Wait::Data).await?;
             match reply.code {
                 354 => {}
-                400..=599 => return Ok(reply),
+                400..=599 => return Ok(Answered { replies: vec![reply; answers], failure: None }),
                 _ => return Err(Failure::Unexpected(reply).into()),
             }
         }
@@ -83,13 +100,23 @@ impl Connection {
             self.send(&out, Wait::Block).await?;
             out.clear();
         }
-        let reply = self.reply(Wait::End).await.map_err(DeliveryError::After)?;
-        match reply.code {
-            200..=299 | 400..=599 => {
-                self.held = Held::Nothing;
-                Ok(reply)
+        let mut replies = Vec::new();
+        while replies.len() < answers {
+            match self.final_reply().await {
+                Ok(reply) => replies.push(reply),
+                Err(failure) if replies.is_empty() => return Err(DeliveryError::After(failure)),
+                Err(failure) => {
+                    self.held = Held::Lost;
+                    return Ok(Answered { replies, failure: Some(failure) });
+                }
             }
-            _ => Err(DeliveryError::After(Failure::Unexpected(reply))),
         }
+        self.held = Held::Nothing;
+        Ok(Answered { replies, failure: None })
+    }
+
+    async fn final_reply(&mut self) -> Result<Reply, Failure> {
+        let reply = self.reply(Wait::End).await?;
+        if matches!(reply.code, 200..=299 | 400..=599) { Ok(reply) } else { Err(Failure::Unexpected(reply)) }
     }
 }

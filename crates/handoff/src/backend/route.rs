@@ -95,8 +95,8 @@ impl Route {
     pub(crate) fn offer(&self, size: u64, recipients: u16) -> Offer {
         match self {
             Self::Smtp(smtp) => offer(smtp.extensions(), size, recipients),
-            // LMTP answers for each recipient, SMTP for all at once: they agree where there is one only.
-            Self::Lmtp(lmtp) => offer(lmtp.extensions(), size, 1),
+            // LMTP answers for each recipient: see `crate::several`.
+            Self::Lmtp(lmtp) => Offer { prdr: true, ..offer(lmtp.extensions(), size, recipients) },
             Self::Qmqp(_) | Self::Queue(_) => offer(iter::once(qmqp::extensions()), size, recipients),
         }
     }
@@ -108,23 +108,33 @@ impl Route {
         recipient: &Recipient,
     ) -> Result<Outcome, DeliveryError> {
         match self {
-            Self::Smtp(smtp) | Self::Lmtp(smtp) => smtp.ask(&mut session, Request::Recipient(recipient)).await,
+            Self::Smtp(smtp) | Self::Lmtp(smtp) => Ok(smtp
+                .ask(&mut session, Request::Recipient(recipient))
+                .await?
+                .pop()
+                .unwrap_or(verdict::INTERNAL.into())),
             // They can't be asked: our own rules alone decide.
             Self::Qmqp(_) | Self::Queue(_) => Ok(verdict::RCPT_OK.into()),
         }
     }
 
-    /// Delivers a message whose content is complete.
+    /// Content is answered for each recipient, and not for all of them together.
+    pub(crate) fn answers_each(&self) -> bool {
+        matches!(self, Self::Lmtp(_))
+    }
+
+    /// Delivers a message whose content is complete. There is one outcome, or see [`Route::answers_each`] one for each recipient
+    /// that does not have it.
     pub(crate) async fn deliver(
         &self,
         mut session: Asking<'_>,
         message: &mut Message<'_>,
         spool: &Spool,
-    ) -> Result<Outcome, DeliveryError> {
+    ) -> Result<Vec<Outcome>, DeliveryError> {
         match self {
             Self::Smtp(smtp) | Self::Lmtp(smtp) => smtp.ask(&mut session, Request::Message(message)).await,
-            Self::Qmqp(qmqp) => Ok(qmqp.deliver(session, message).await?.into()),
-            Self::Queue(queue) => Ok(queue.deliver(spool, session, message).await?.into()),
+            Self::Qmqp(qmqp) => Ok(vec![qmqp.deliver(session, message).await?.into()]),
+            Self::Queue(queue) => Ok(vec![queue.deliver(spool, session, message).await?.into()]),
         }
     }
 
@@ -146,7 +156,7 @@ impl Route {
 fn offer(listed: impl Iterator<Item = Extensions>, size: u64, recipients: u16) -> Offer {
     let mut listed = listed.peekable();
     let any = listed.peek().is_some();
-    let start = Offer { size, eight_bit: any, smtputf8: any, dsn: any, recipients };
+    let start = Offer { size, eight_bit: any, smtputf8: any, dsn: any, prdr: false, recipients };
     listed.fold(start, |offer, extensions| Offer {
         size: match extensions.size {
             Some(size @ 1..) => offer.size.min(size.saturating_sub(ADDED).max(1)),
@@ -155,6 +165,7 @@ fn offer(listed: impl Iterator<Item = Extensions>, size: u64, recipients: u16) -
         eight_bit: offer.eight_bit && extensions.eight_bit,
         smtputf8: offer.smtputf8 && extensions.smtputf8,
         dsn: offer.dsn && extensions.dsn,
+        prdr: offer.prdr,
         recipients: extensions
             .rcptmax
             .map_or(offer.recipients, |most| offer.recipients.min(u16::try_from(most).unwrap_or(u16::MAX).max(1))),

@@ -2,7 +2,7 @@
 
 use super::connection::{Connection, Envelope};
 use super::connections::Share;
-use super::delivery::{DeliveryError, Message};
+use super::delivery::{Answered, DeliveryError, Message};
 use super::idle::Idle;
 use super::list::{Backend, Backends};
 use super::route::Asking;
@@ -32,12 +32,15 @@ pub(crate) struct Words {
     pub(crate) proto_helo: &'static str,
     /// XCLIENT's PROTO for a client that said EHLO.
     pub(crate) proto_ehlo: &'static str,
+    /// Content is answered for each recipient.
+    pub(crate) each: bool,
 }
 
 pub(crate) const SMTP: Words =
-    Words { hello: "EHLO", plain_hello: Some("HELO"), proto_helo: "SMTP", proto_ehlo: "ESMTP" };
+    Words { hello: "EHLO", plain_hello: Some("HELO"), proto_helo: "SMTP", proto_ehlo: "ESMTP", each: false };
 /// RFC 2033.
-pub(crate) const LMTP: Words = Words { hello: "LHLO", plain_hello: None, proto_helo: "LMTP", proto_ehlo: "LMTP" };
+pub(crate) const LMTP: Words =
+    Words { hello: "LHLO", plain_hello: None, proto_helo: "LMTP", proto_ehlo: "LMTP", each: true };
 
 /// What all connections have in common.
 #[derive(Debug)]
@@ -113,12 +116,13 @@ impl Smtp {
     }
 
     /// Asks on the session's connection, on an idle one or on a new one; once more on a new one when one that was not new
-    /// turns out to be closed. Afterwards the session has the connection if it can be used again.
+    /// turns out to be closed. Afterwards the session has the connection if it can be used again. There is one outcome, but by LMTP
+    /// for content one for each recipient that does not have it.
     pub(super) async fn ask(
         &self,
         session: &mut Asking<'_>,
         mut request: Request<'_, '_>,
-    ) -> Result<Outcome, DeliveryError> {
+    ) -> Result<Vec<Outcome>, DeliveryError> {
         let until = later(request.timeout(&self.facts.timeouts));
         let mut used = match session.connection.take() {
             Some(connection) if connection.is_for(session.client.helo) && connection.resume() => Some(connection),
@@ -139,16 +143,17 @@ impl Smtp {
                 }
             };
             connection.deadline().limit(until);
-            let done = request.on(&mut connection, session.transaction).await;
+            let each = self.facts.words.each;
+            let done = request.on(&mut connection, session.transaction, each).await;
             match done {
                 Err(DeliveryError::Before(failure)) if was_used && failure.may_succeed_anew() => {}
                 // Content that may not be sent is our own finding: the connection is as good as before.
-                Ok(_) | Err(DeliveryError::Unsent(_)) => {
+                Ok(_) | Err(DeliveryError::Unsent(_)) if !connection.is_lost() => {
                     connection.park(self.facts.timeouts.park);
                     *session.connection = Some(connection);
                     return done;
                 }
-                Err(_) => return done,
+                _ => return done,
             }
         }
     }
@@ -184,24 +189,39 @@ impl Request<'_, '_> {
         }
     }
 
-    async fn on(&mut self, connection: &mut Connection, transaction: &Transaction) -> Result<Outcome, DeliveryError> {
+    async fn on(
+        &mut self,
+        connection: &mut Connection,
+        transaction: &Transaction,
+        each: bool,
+    ) -> Result<Vec<Outcome>, DeliveryError> {
         let utf8 = transaction.smtputf8();
         match self {
-            Self::Recipient(recipient) => Ok(match connection.envelope(transaction, None, Some(recipient)).await? {
-                Envelope::Accepted => verdict::RCPT_OK.into(),
-                Envelope::Sender(reply) => Outcome::of_reply(Stage::Sender, &reply, utf8),
-                Envelope::Recipient(reply) => Outcome::of_reply(Stage::Recipient, &reply, utf8),
-                Envelope::Changed(reply) => Outcome::of_backend(verdict::CHANGED, &reply),
-            }),
-            Self::Message(message) => match connection.envelope(transaction, Some(message.length()), None).await? {
-                Envelope::Accepted => {
-                    let reply = connection.deliver(message).await?;
-                    Ok(Outcome::of_reply(Stage::Content, &reply, utf8))
+            Self::Recipient(recipient) => {
+                let said = connection.envelope(transaction, &[], None, Some(recipient)).await?;
+                Ok(vec![match said {
+                    Envelope::Accepted => verdict::RCPT_OK.into(),
+                    Envelope::Sender(reply) => Outcome::of_reply(Stage::Sender, &reply, utf8),
+                    Envelope::Recipient(reply) => Outcome::of_reply(Stage::Recipient, &reply, utf8),
+                    Envelope::Changed(reply) => Outcome::of_backend(verdict::CHANGED, &reply),
+                }])
+            }
+            Self::Message(message) => {
+                let answers = if each { message.have.iter().filter(|has| !**has).count() } else { 1 };
+                let length = Some(message.length());
+                match connection.envelope(transaction, &message.have, length, None).await? {
+                    Envelope::Accepted => {
+                        let Answered { replies, failure } = connection.deliver(message, answers).await?;
+                        let of_reply = |reply| Outcome::of_reply(Stage::Content, reply, utf8);
+                        let missing = answers.saturating_sub(replies.len());
+                        let missing = failure.iter().cycle().take(missing).map(Outcome::from);
+                        Ok(replies.iter().map(of_reply).chain(missing).collect())
+                    }
+                    Envelope::Sender(reply) | Envelope::Recipient(reply) | Envelope::Changed(reply) => {
+                        Ok((0..answers).map(|_| Outcome::of_backend(verdict::CHANGED, &reply)).collect())
+                    }
                 }
-                Envelope::Sender(reply) | Envelope::Recipient(reply) | Envelope::Changed(reply) => {
-                    Ok(Outcome::of_backend(verdict::CHANGED, &reply))
-                }
-            },
+            }
         }
     }
 }

@@ -93,24 +93,6 @@ fn several_recipients_share_one_transaction() {
 }
 
 #[test]
-fn lmtp_takes_one_recipient_a_transaction() {
-    let scene = Scene::new().with(|slice| (slice.dialect, slice.identity) = (Dialect::Lmtp, Identity::None));
-    let mta = scene.mta();
-    play(async {
-        let shared = scene.shared();
-        shared.route.prove().await.unwrap();
-        let mut session = Session::begin(&shared).await;
-        assert_eq!(session.offer.unwrap().recipients, 1);
-        assert_eq!(session.mail_and("one@ok.test").await.code, 250);
-        let second = session.ask(&[to("two@ok.test")]).await;
-        assert_eq!((second.code, second.enhanced, second.reason), (452, (4, 5, 3), Reason::TooManyRecipients));
-        assert_eq!(session.send(LETTER).await.code, 250);
-    });
-    assert_eq!(mta.taken()[0].to, ["one@ok.test"]);
-    assert!(mta.lines().contains(&"LHLO mx.ok.test".to_owned()));
-}
-
-#[test]
 fn p4_relay_is_judged_here_and_before_the_backend_is_troubled() {
     let table = [
         ("192.0.2.9", "user@ok.test", true),
@@ -248,6 +230,7 @@ fn only_what_the_backend_lists_is_sent_to_it() {
             smtputf8: true,
             ret: Some(Ret::Headers),
             envid: Some(b"id+2Bx"),
+            prdr: true,
         },
         reverse_path: "jürgen@b.test".as_bytes(),
         ..MAIL
@@ -302,15 +285,15 @@ fn the_offer_is_what_the_backend_and_we_can_honour() {
     let table: [(&[&str], Offer); 3] = [
         (
             &["SIZE 500000", "8BITMIME", "SMTPUTF8", "DSN", "XCLIENT ADDR"],
-            Offer { size: 500_000 - 2048, eight_bit: true, smtputf8: true, dsn: true, recipients: 100 },
+            Offer { size: 500_000 - 2048, eight_bit: true, smtputf8: true, dsn: true, prdr: false, recipients: 100 },
         ),
         (
             &["SIZE 0", "XCLIENT ADDR"],
-            Offer { size: 1_000_000, eight_bit: false, smtputf8: false, dsn: false, recipients: 100 },
+            Offer { size: 1_000_000, eight_bit: false, smtputf8: false, dsn: false, prdr: false, recipients: 100 },
         ),
         (
             &["LIMITS RCPTMAX=5", "8BITMIME", "XCLIENT ADDR"],
-            Offer { size: 1_000_000, eight_bit: true, smtputf8: false, dsn: false, recipients: 5 },
+            Offer { size: 1_000_000, eight_bit: true, smtputf8: false, dsn: false, prdr: false, recipients: 5 },
         ),
     ];
     for (extensions, offer) in table {

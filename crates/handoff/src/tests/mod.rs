@@ -11,6 +11,7 @@ mod protocol;
 mod qmqp;
 mod scripted;
 mod serving;
+mod several;
 mod texts;
 mod tls;
 

@@ -3,6 +3,7 @@
 use super::rig::{Flaw, Heard, Manners, OK, Rig, client, slice};
 use gatepost_smtp::envelope::{CloseReason, Offer, Reason, Verdict};
 use gatepost_smtp::server::Leniency;
+use gatepost_smtp::text::Text;
 use gatepost_wire::slice::{NurserySlice, TlsMode};
 
 const MESSAGE: &str = "Subject: one\r\n\r\n..two\r\nthree\r\n";
@@ -118,8 +119,32 @@ fn the_backends_class_reaches_the_client() {
 }
 
 #[test]
+fn p6_the_results_of_many_recipients_are_sent_as_the_client_takes_them() {
+    let full = Verdict { code: 552, enhanced: (5, 2, 2), reason: Reason::ContentRefused };
+    let text = Text::of(["x".repeat(400).as_bytes(); 10], false);
+    let each: Vec<(Verdict, Text)> =
+        (0..1000).map(|n| if n % 2 == 0 { (OK, Text::none()) } else { (full, text.clone()) }).collect();
+    let offer = Manners::default().offer.map(|offer| Offer { prdr: true, ..offer });
+    let rig = Rig::new(TlsMode::Off, Manners { offer, each, ..Manners::default() });
+    let mut client = client(&rig);
+    client.hear("220 ");
+    client.ask("EHLO client.example");
+    client.expect("MAIL FROM:<a@client.example> PRDR", "250 ");
+    client.expect("RCPT TO:<b@example.org>", "250 ");
+    client.expect("DATA", "354 ");
+    client.send(MESSAGE);
+    client.expect(".", "353 ");
+    for number in 0..1000 {
+        client.hear(if number % 2 == 0 { "250 2.1.5 " } else { "552-5.2.2 x" });
+    }
+    client.hear("250 2.0.0 ");
+    client.expect("QUIT", "221 ");
+    assert_eq!(rig.end().reason, CloseReason::Quit);
+}
+
+#[test]
 fn only_what_the_backend_has_is_offered() {
-    let offer = Offer { size: 4711, eight_bit: false, smtputf8: false, dsn: false, recipients: 1 };
+    let offer = Offer { size: 4711, eight_bit: false, smtputf8: false, dsn: false, prdr: false, recipients: 1 };
     for (offer, lines) in [
         (offer, ["SIZE 4711", "-8BITMIME", "-SMTPUTF8", "-STARTTLS"]),
         (Offer { eight_bit: true, smtputf8: true, ..offer }, ["SIZE 4711", "8BITMIME", "SMTPUTF8", "-STARTTLS"]),

@@ -6,6 +6,7 @@ use gatepost_channel::{End, Inbox, messages};
 use gatepost_shell::{KeyholderEnd, Monotonic};
 use gatepost_smtp::envelope::{CloseReason, Offer, Reason, Tls, Verdict};
 use gatepost_smtp::server::Leniency;
+use gatepost_smtp::text::Text;
 use gatepost_sys::limits::{self, Limit};
 use gatepost_sys::process::{self, Fork};
 use gatepost_tls::recognise::Party;
@@ -59,6 +60,8 @@ pub(crate) struct Manners {
     /// Verdicts on recipients by address; 250 for those not named.
     pub(crate) recipients: Vec<(&'static str, Verdict)>,
     pub(crate) commit: Verdict,
+    /// Before it, for each recipient.
+    pub(crate) each: Vec<(Verdict, Text)>,
     /// In place of a file.
     pub(crate) spool: Option<Verdict>,
     /// To the question whether there is room.
@@ -90,12 +93,13 @@ pub(crate) const OK: Verdict = Verdict { code: 250, enhanced: (2, 0, 0), reason:
 
 impl Default for Manners {
     fn default() -> Self {
-        let offer = Offer { size: 50 << 20, eight_bit: true, smtputf8: true, dsn: false, recipients: 100 };
+        let offer = Offer { size: 50 << 20, eight_bit: true, smtputf8: true, dsn: false, prdr: false, recipients: 100 };
         Self {
             offer: Some(offer),
             inline_max: 64 << 10,
             recipients: Vec::new(),
             commit: OK,
+            each: Vec::new(),
             spool: None,
             mail: OK,
             room: 1 << 20,
@@ -182,6 +186,9 @@ impl Play {
                     written.read_to_end(&mut file).unwrap();
                 }
                 self.heard.push(Heard::Commit { length, inline: std::mem::take(&mut self.inline), file });
+                for (verdict, text) in &self.manners.each {
+                    end.tell(&Answer::Recipient { verdict: *verdict, text: text.clone() }).unwrap();
+                }
                 end.tell(&Answer::plain(self.manners.commit)).unwrap();
             }
             Ask::Room => end.tell(&Answer::plain(self.manners.mail)).unwrap(),

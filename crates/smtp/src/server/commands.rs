@@ -111,12 +111,13 @@ impl Engine {
     /// RFC 5321 §4.1.1.1. Extensions that depend on the backend come first, those that are always there last.
     fn say_extensions(&mut self) {
         self.say_hostname(b'-');
-        let Terms { size_max, eight_bit, smtputf8, dsn, .. } = self.terms();
+        let Terms { size_max, eight_bit, smtputf8, dsn, prdr, .. } = self.terms();
         let recipients = self.recipients_max();
         for (offered, keyword) in [
             (eight_bit, "8BITMIME"),
             (dsn, "DSN"),
             (smtputf8, "SMTPUTF8"),
+            (prdr, "PRDR"),
             (self.can_start_tls(), "STARTTLS"),
             (true, "PIPELINING"),
             (true, "CHUNKING"),
@@ -171,6 +172,7 @@ impl Engine {
             eight_bit,
             smtputf8: eight_bit && offer.is_some_and(|offer| offer.smtputf8),
             dsn: offer.is_some_and(|offer| offer.dsn),
+            prdr: offer.is_some_and(|offer| offer.prdr),
         }
     }
 

@@ -194,7 +194,7 @@ impl Engine {
                 State::Chunk(chunk) => self.read_chunk(chunk, &mut rest),
                 _ if rest.is_empty() => Step::Yield(Event::Starved),
                 State::Handshake => self.close(replies::TLS_TYPED_AHEAD, CloseReason::Abuse),
-                State::Command if self.output().len() >= OUTPUT_MAX => Step::Yield(Event::Flush),
+                State::Command if self.is_full() => Step::Yield(Event::Flush),
                 State::Command => self.read_command(&mut rest),
                 State::Data => self.read_data(&mut rest),
             };
@@ -285,10 +285,47 @@ impl Engine {
         self.answer_in(verdict, &Text::none());
     }
 
+    /// Queues the reply to the content for one recipient, in the order of their RCPT; [`Engine::answer`] must follow the last one.
+    /// Without effect unless the client said PRDR. Each is of one reply's size, so the shell must send them between two.
+    pub fn answer_recipient(&mut self, verdict: &Verdict, text: &Text) {
+        let Some(transaction) = self.transaction.as_mut().filter(|transaction| transaction.mail.parameters.prdr) else {
+            return;
+        };
+        if !matches!(self.state, State::ContentAsked) {
+            return;
+        }
+        if !std::mem::replace(&mut transaction.each, true) {
+            self.say(replies::EACH_RECIPIENT);
+        }
+        // 421 would end the session within the replies.
+        let closing = verdict.code == 421;
+        let verdict = if closing { sound(&Verdict { code: 451, ..*verdict }) } else { sound(verdict) };
+        if verdict.code < 300 {
+            self.say(replies::RECIPIENT_OK);
+        } else {
+            self.refuse_in(&verdict, text, self.is_utf8());
+        }
+    }
+
+    /// The client said SMTPUTF8.
+    fn is_utf8(&self) -> bool {
+        self.mail().is_some_and(|mail| mail.parameters.smtputf8)
+    }
+
+    /// A refusal in these words, if the client can read them; else in ours.
+    fn refuse_in(&mut self, verdict: &Verdict, text: &Text, utf8: bool) {
+        let readable = utf8 || text.as_str().is_ascii();
+        let ours = verdict.code == 421 || verdict.reason == Reason::Internal;
+        if ours || text.is_none() || !readable {
+            self.say_verdict(verdict);
+        } else {
+            self.say_text(verdict, text);
+        }
+    }
+
     /// As [`Engine::answer`]; a refusal has this text, if it is one that the client can read.
     pub fn answer_in(&mut self, verdict: &Verdict, text: &Text) {
-        let utf8 = self.mail().is_some_and(|mail| mail.parameters.smtputf8);
-        let readable = utf8 || text.as_str().is_ascii();
+        let utf8 = self.is_utf8();
         let verdict = sound(verdict);
         let accepted = verdict.code < 300;
         match self.state {
@@ -321,12 +358,7 @@ impl Engine {
         if matches!(self.state, State::Closed(_)) {
             return;
         }
-        let ours = verdict.code == 421 || verdict.reason == Reason::Internal;
-        if ours || text.is_none() || !readable {
-            self.say_verdict(&verdict);
-        } else {
-            self.say_text(&verdict, text);
-        }
+        self.refuse_in(&verdict, text, utf8);
         if verdict.code == 421 {
             let reason = match verdict.reason {
                 Reason::Draining => CloseReason::Drained,
@@ -392,10 +424,16 @@ impl Engine {
         let _: Step<'_> = self.close(replies::FAILED, CloseReason::Internal);
     }
 
-    /// Replies not yet sent: 4 KiB and one reply at most.
+    /// Replies not yet sent: 4 KiB and one reply at most, which has up to 5 KiB.
     #[must_use]
     pub fn output(&self) -> &[u8] {
         self.output.get(self.sent..).unwrap_or_default()
+    }
+
+    /// The output is at its bound: it must be sent before more is added.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.output().len() >= OUTPUT_MAX
     }
 
     /// The first `n` octets of the output are sent.

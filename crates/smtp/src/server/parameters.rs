@@ -20,6 +20,7 @@ pub(super) struct Terms<'a> {
     pub(super) eight_bit: bool,
     pub(super) smtputf8: bool,
     pub(super) dsn: bool,
+    pub(super) prdr: bool,
 }
 
 /// Reads the argument of MAIL.
@@ -41,12 +42,13 @@ pub(super) fn mail(argument: &[u8], terms: &Terms<'_>) -> Result<Mail, Reply> {
                 seen.once(Keyword::Body)?;
                 mail.body = body(value.unwrap_or_default(), terms)?;
             }
-            Some(Keyword::SmtpUtf8) => {
-                seen.once(Keyword::SmtpUtf8)?;
+            Some(flag @ (Keyword::SmtpUtf8 | Keyword::Prdr)) => {
+                seen.once(flag)?;
                 if value.is_some() {
                     return Err(replies::BAD_PARAMETER);
                 }
-                mail.smtputf8 = true;
+                let said = if flag == Keyword::Prdr { &mut mail.prdr } else { &mut mail.smtputf8 };
+                *said = true;
             }
             Some(Keyword::Ret) => {
                 seen.once(Keyword::Ret)?;
@@ -177,10 +179,11 @@ enum Keyword {
     Envid,
     Notify,
     Orcpt,
+    Prdr,
 }
 
 impl Keyword {
-    const TABLE: [(&'static [u8], Keyword); 7] = [
+    const TABLE: [(&'static [u8], Keyword); 8] = [
         (b"SIZE", Keyword::Size),
         (b"BODY", Keyword::Body),
         (b"SMTPUTF8", Keyword::SmtpUtf8),
@@ -188,6 +191,7 @@ impl Keyword {
         (b"ENVID", Keyword::Envid),
         (b"NOTIFY", Keyword::Notify),
         (b"ORCPT", Keyword::Orcpt),
+        (b"PRDR", Keyword::Prdr),
     ];
 
     fn find(word: &[u8]) -> Option<Self> {
@@ -198,6 +202,7 @@ impl Keyword {
         match self {
             Keyword::Size | Keyword::Body => true,
             Keyword::SmtpUtf8 => terms.smtputf8,
+            Keyword::Prdr => terms.prdr,
             Keyword::Ret | Keyword::Envid | Keyword::Notify | Keyword::Orcpt => terms.dsn,
         }
     }

@@ -30,13 +30,15 @@ pub(super) struct Transaction {
     pub(super) accepted: u16,
     /// RCPT was tried.
     pub(super) tried: bool,
+    /// A reply for each recipient has begun.
+    pub(super) each: bool,
     /// Begun by DATA or the first BDAT.
     pub(super) content: Option<Content>,
 }
 
 impl Transaction {
     pub(super) fn new(mail: Mail) -> Self {
-        Self { mail, rcpt: None, accepted: 0, tried: false, content: None }
+        Self { mail, rcpt: None, accepted: 0, tried: false, each: false, content: None }
     }
 
     /// BDAT has begun: nothing but BDAT may follow.

@@ -16,7 +16,7 @@ pub(crate) fn engine(settings: &[String]) -> Engine {
         starttls: true,
         ..Settings::default()
     };
-    let mut offer = Offer { size: 10_000, eight_bit: true, smtputf8: true, dsn: true, recipients: 100 };
+    let mut offer = Offer { size: 10_000, eight_bit: true, smtputf8: true, dsn: true, prdr: false, recipients: 100 };
     let mut offered = true;
     for setting in settings {
         let (name, value) = setting.split_once('=').unwrap_or((setting, "0"));
@@ -35,6 +35,7 @@ pub(crate) fn engine(settings: &[String]) -> Engine {
             "no-8bit" => offer.eight_bit = false,
             "no-utf8" => offer.smtputf8 = false,
             "no-dsn" => offer.dsn = false,
+            "prdr" => offer.prdr = true,
             "size" => offer.size = value,
             "rcptmax" => offer.recipients = u16::try_from(value).unwrap(),
             "line" => s.limits.content_line = Some(value),

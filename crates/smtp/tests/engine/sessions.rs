@@ -202,6 +202,31 @@ fn issue_12_a_refusal_can_have_the_words_of_the_backend() {
 }
 
 #[test]
+fn issue_12_each_recipient_is_answered_if_the_client_said_prdr() {
+    let never = Verdict { code: 552, enhanced: (5, 2, 2), reason: Reason::ContentRefused };
+    let bye = Verdict { code: 421, enhanced: (4, 3, 2), reason: Reason::BackendDown };
+    let full = Text::of([&b"quota"[..]], false);
+    for prdr in [true, false] {
+        let mut engine = after("ehlo", &["prdr"]);
+        let mut transcript = Transcript::default();
+        transcript.feed(&mut engine, format!("MAIL FROM:<>{}\r\n", if prdr { " PRDR" } else { "" }).as_bytes());
+        engine.answer_recipient(&never, &full);
+        transcript.feed(&mut engine, b"RCPT TO:<u@ok.test>\r\nRCPT TO:<v@ok.test>\r\n");
+        engine.read(b"BDAT 0 LAST\r\n");
+        for (verdict, text) in [(OK, &Text::none()), (never, &full), (bye, &full)] {
+            engine.answer_recipient(&verdict, text);
+        }
+        let each = "353 A reply for each recipient follows\r\n250 2.1.5 Ok\r\n552 5.2.2 quota [id-1]\r\n451 4.3.2 quota [id-1]\r\n";
+        assert_eq!(said(&mut engine), if prdr { each } else { "" });
+        assert_eq!(engine.phase(), Phase::Answer);
+        engine.answer(&OK);
+        assert_eq!(said(&mut engine), "250 2.0.0 Ok\r\n");
+        engine.answer_recipient(&OK, &full);
+        assert_eq!((said(&mut engine), engine.phase()), (String::new(), Phase::Command));
+    }
+}
+
+#[test]
 fn p1_a_verdict_of_no_sense_never_accepts() {
     for code in (0..200).chain(300..700).chain([u16::MAX]) {
         let mut engine = after("rcpt", &[]);
@@ -339,7 +364,14 @@ fn the_smaller_limit_of_ours_and_the_backends_counts() {
         (0, 0, "250 SIZE\r\n"),
     ] {
         let mut engine = Engine::new(Settings { message_size: ours, ..Settings::default() });
-        engine.set_offer(Offer { size: theirs, eight_bit: true, smtputf8: false, dsn: false, recipients: 1 });
+        engine.set_offer(Offer {
+            size: theirs,
+            eight_bit: true,
+            smtputf8: false,
+            dsn: false,
+            prdr: false,
+            recipients: 1,
+        });
         engine.greet();
         engine.read(b"EHLO a\r\n");
         assert!(said(&mut engine).ends_with(shown));

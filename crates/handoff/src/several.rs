@@ -1,0 +1,187 @@
+//! Several recipients in front of a backend that answers for each of them (LMTP), and a client that hears one answer: see
+//! [`gatepost_policy::ledger`], which decides. Here is what it is asked about.
+
+use crate::backend::Message;
+use crate::outcome::Outcome;
+use crate::transaction::{Recipient, Transaction};
+use crate::verdict;
+use gatepost_policy::ledger::{Digest, Fate, Ledger, Source, shared};
+use gatepost_policy::share::Origin;
+use sha2::{Digest as _, Sha256};
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// Octets of memory for messages that are awaited again.
+const TOTAL: usize = 1024 * 1024;
+/// Octets of a file that are read at once. Others have their turn after each.
+const PIECE: usize = 64 * 1024;
+
+/// Messages that clients are going to send again. Lost with the process: whoever has such a message then gets it twice.
+#[derive(Debug)]
+pub(crate) struct Awaited {
+    ledger: Mutex<Ledger>,
+    begun: Instant,
+}
+
+/// What the client hears.
+#[derive(Debug)]
+pub(crate) struct Answers {
+    /// For each recipient, where that is what it hears.
+    pub(crate) each: Vec<Outcome>,
+    /// For all.
+    pub(crate) all: Outcome,
+}
+
+impl Answers {
+    /// One for all.
+    pub(crate) fn one(all: Outcome) -> Self {
+        Self { each: Vec::new(), all }
+    }
+}
+
+impl Awaited {
+    pub(crate) fn new() -> Self {
+        Self { ledger: Mutex::new(Ledger::new(TOTAL)), begun: Instant::now() }
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Seconds since the beginning.
+    fn now(&self) -> u64 {
+        self.begun.elapsed().as_secs()
+    }
+
+    /// The recipient must come in a transaction of its own, because a message from this client and sender is awaited in which it
+    /// has another result than this transaction's first recipient.
+    pub(crate) fn parts(&self, client: Origin, transaction: &Transaction, recipient: &Recipient) -> bool {
+        let (Some(first), false) = (transaction.recipients().first(), transaction.hears_each()) else { return false };
+        let (source, now) = (transaction.source(client), self.now());
+        let ledger = self.ledger();
+        ledger.awaits(source, now) && !ledger.agree(source, &first.digest(), &recipient.digest(), now)
+    }
+
+    /// The recipient has a message that is awaited from this client and sender.
+    pub(crate) fn has_one(&self, client: Origin, transaction: &Transaction, recipient: &Recipient) -> bool {
+        let (source, now) = (transaction.source(client), self.now());
+        let ledger = self.ledger();
+        ledger.awaits(source, now) && ledger.has_one(source, &recipient.digest(), now)
+    }
+
+    /// Begins a delivery: finds out who has the message already.
+    ///
+    /// # Errors
+    /// The content can't be read.
+    pub(crate) async fn begin(
+        &self,
+        client: Origin,
+        transaction: &Transaction,
+        message: &mut Message<'_>,
+    ) -> io::Result<Delivery<'_>> {
+        let source = transaction.source(client);
+        let recipients: Vec<Digest> = transaction.recipients().iter().map(Recipient::digest).collect();
+        let mut content = None;
+        if self.ledger().awaits(source, self.now()) {
+            content = Some(digest(message).await?);
+        }
+        let have = match &content {
+            Some(content) => self.ledger().have(source, content, &recipients, self.now()),
+            None => vec![false; recipients.len()],
+        };
+        message.have = have;
+        Ok(Delivery { awaited: self, source, recipients, content, each: transaction.hears_each() })
+    }
+}
+
+/// One message on its way.
+#[derive(Debug)]
+pub(crate) struct Delivery<'a> {
+    awaited: &'a Awaited,
+    source: Source,
+    recipients: Vec<Digest>,
+    content: Option<Digest>,
+    /// The client hears each result.
+    each: bool,
+}
+
+impl Delivery<'_> {
+    /// `outcomes`: those of the backend, for the recipients that did not have the message.
+    ///
+    /// # Errors
+    /// The content can't be read.
+    pub(crate) async fn end(self, outcomes: Vec<Outcome>, message: &mut Message<'_>) -> io::Result<Answers> {
+        let mut outcomes = outcomes.into_iter();
+        let results: Vec<Outcome> = message
+            .have
+            .iter()
+            .map(
+                |has| {
+                    if *has { verdict::DELIVERED.into() } else { outcomes.next().unwrap_or(verdict::INTERNAL.into()) }
+                },
+            )
+            .collect();
+        let fates: Vec<(Digest, Fate)> =
+            self.recipients.iter().copied().zip(results.iter().map(|result| result.fate())).collect();
+        let differ = shared(fates.iter().map(|(_, fate)| *fate)).is_none();
+        let content = match self.content {
+            None if differ && !self.each => Some(digest(message).await?),
+            known => known,
+        };
+        let Self { awaited, source, each, .. } = self;
+        if let Some(content) = content {
+            if each {
+                awaited.ledger().told(source, &content, &fates);
+            } else {
+                awaited.ledger().one_answer(source, &content, &fates, awaited.now());
+            }
+        }
+        let first = results.into_iter();
+        if !differ {
+            return Ok(Answers::one(first.into_iter().next().unwrap_or(verdict::INTERNAL.into())));
+        }
+        let count = |wanted| fates.iter().filter(|(_, fate)| *fate == wanted).count();
+        let (delivered, never) = (count(Fate::Delivered), count(Fate::Never));
+        let all = if each && delivered > 0 { verdict::DELIVERED } else { verdict::MIXED };
+        let told = if each { "each is told" } else { "the message is awaited again" };
+        let all = Outcome::of_several(
+            all,
+            format!("{delivered} of {} recipients have it, {never} are refused for good: {told}", fates.len()),
+        );
+        Ok(Answers { each: if each { first.collect() } else { Vec::new() }, all })
+    }
+}
+
+/// Of the content as the client sent it.
+async fn digest(message: &mut Message<'_>) -> io::Result<Digest> {
+    let mut hash = Sha256::new();
+    hash.update(message.inline);
+    if let Some((file, length)) = &mut message.file {
+        let mut buffer = vec![0; PIECE];
+        let mut left = *length;
+        file.rewind()?;
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+            let read = file.read(buffer.get_mut(..most).unwrap_or_default())?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            hash.update(buffer.get(..read).unwrap_or_default());
+            left = left.saturating_sub(u64::try_from(read).unwrap_or(u64::MAX));
+            tokio::task::yield_now().await;
+        }
+        file.rewind()?;
+    }
+    Ok(hash.finalize().into())
+}
+
+/// Of fields, so that no two lists of them have the same octets.
+pub(crate) fn digest_of(fields: &[&[u8]]) -> Digest {
+    let mut hash = Sha256::new();
+    for field in fields {
+        hash.update(u64::try_from(field.len()).unwrap_or(u64::MAX).to_le_bytes());
+        hash.update(field);
+    }
+    hash.finalize().into()
+}
