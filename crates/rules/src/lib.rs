@@ -5,8 +5,10 @@
 pub mod tcprules;
 pub mod tcprulescheck;
 
+pub use gatepost_ucspi::rules::{Peer, Rule, Verdict};
+
 use gatepost_ucspi::cdb::{Cdb, ReadAt};
-use gatepost_ucspi::rules::{Peer, Rule, Verdict, find};
+use gatepost_ucspi::rules::find;
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt};

@@ -46,12 +46,22 @@ pub struct Host {
 /// In CI, when namespaces or a program cannot be had.
 #[must_use]
 pub fn for_test(test: &str, needs: &[&str]) -> Option<Host> {
-    let missing = needs.iter().find(|program| !PATH.split(':').any(|dir| Path::new(dir).join(program).exists()));
-    let made = match missing {
-        Some(program) => Err(Skip(format!("{program} is not installed"))),
-        None => Host::new(),
-    };
+    let made = installed(needs).and_then(|()| Host::new());
     made.map_err(|Skip(why)| skipped(test, &why)).ok()
+}
+
+/// Whether the test called `test` finds the programs that it `needs` on this machine; if not, as [`for_test`].
+///
+/// # Panics
+/// In CI, when a program is missing.
+#[must_use]
+pub fn has(test: &str, needs: &[&str]) -> bool {
+    installed(needs).map_err(|Skip(why)| skipped(test, &why)).is_ok()
+}
+
+fn installed(needs: &[&str]) -> Result<(), Skip> {
+    let missing = needs.iter().find(|program| !PATH.split(':').any(|dir| Path::new(dir).join(program).exists()));
+    missing.map_or(Ok(()), |program| Err(Skip(format!("{program} is not installed"))))
 }
 
 /// Writes on standard error that a test was skipped; in CI that is a failure.

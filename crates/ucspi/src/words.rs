@@ -45,14 +45,21 @@ const WORDS: &[(i32, &str, &str)] = &[
     (38, "ENOSYS", "system call not available"),
     (39, "ENOTEMPTY", "directory not empty"),
     (40, "ELOOP", "symbolic link loop"),
+    (42, "ENOMSG", "no message of desired type"),
     (43, "EIDRM", "identifier removed"),
     (60, "ENOSTR", "not a stream device"),
     (62, "ETIME", "timer expired"),
     (63, "ENOSR", "out of stream resources"),
+    (64, "ENONET", "machine not on network"),
     (66, "EREMOTE", "too many levels of remote in path"),
+    (67, "ENOLINK", "link severed"),
+    (68, "EADV", "advertise error"),
+    (69, "ESRMNT", "srmount error"),
+    (70, "ECOMM", "communication error"),
     (71, "EPROTO", "protocol error"),
     (72, "EMULTIHOP", "multihop attempted"),
     (74, "EBADMSG", "bad message type"),
+    (78, "EREMCHG", "remote address changed"),
     (87, "EUSERS", "too many users"),
     (88, "ENOTSOCK", "not a socket"),
     (89, "EDESTADDRREQ", "destination address required"),
@@ -105,4 +112,31 @@ pub fn of(error: &io::Error) -> &'static str {
         _ => None,
     };
     row.map_or("unknown error", |row| row.2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+    use std::process::Command;
+
+    #[test]
+    fn issue_11_words_are_those_of_the_original() {
+        if ["/usr/bin/strace", "/usr/bin/tcprulescheck"].iter().any(|program| !Path::new(program).exists()) {
+            assert!(std::env::var_os("CI").is_none(), "strace and ucspi-tcp must be there in CI");
+            return eprintln!("skipped: strace or ucspi-tcp is not installed");
+        }
+        let mut known = 0;
+        for number in 1..=133 {
+            // The open(2) of its file fails so.
+            let inject = format!("inject=openat:error={number}");
+            let traced = ["-o", "/dev/null", "-P", "none.cdb", "-e", &inject, "tcprulescheck", "none.cdb"];
+            let output = Command::new("strace").args(traced).output().unwrap();
+            let words = of(&io::Error::from_raw_os_error(number));
+            let expected = format!("tcprulescheck: fatal: unable to read none.cdb: {words}\n");
+            assert_eq!(String::from_utf8_lossy(&output.stderr), expected, "{number}");
+            known += usize::from(words != "unknown error");
+        }
+        println!("{known} errors have words, {} have none", 133 - known);
+    }
 }

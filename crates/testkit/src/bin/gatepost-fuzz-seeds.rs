@@ -48,7 +48,8 @@ fn examples() -> io::Result<Seeds> {
 fn rules() -> io::Result<Seeds> {
     let sources = fs::read_to_string(source_tree().join("crates/ucspi/tests/sources.txt"))?;
     let damaged = |source: &str| [source.as_bytes(), b"\0\0\x08\x04\x09\x00\x28\xff"].concat();
-    Ok(sources.split("---\n").flat_map(|source| [source.into(), damaged(source)]).collect())
+    let sources = sources.split("--- ").filter_map(|part| part.split_once('\n')).map(|(_, source)| source);
+    Ok(sources.flat_map(|source| [source.into(), damaged(source)]).collect())
 }
 
 fn write(directory: &Path, target: &str, seeds: &Seeds) -> io::Result<()> {
