@@ -17,6 +17,7 @@
 //! | `content` | header duties and framing; pure |
 //! | `spool`, `disk` | content files, and how much of the disk they may have |
 //! | `shared` | what all sessions share |
+//! | `turns` | who is served next, where nobody waits for an answer |
 #![forbid(unsafe_code)]
 
 mod backend;
@@ -34,6 +35,7 @@ mod several;
 mod shared;
 mod spool;
 mod transaction;
+mod turns;
 mod verdict;
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::transaction::{Recipient, Transaction};
 use gatepost_policy::share::Origin;
 use gatepost_smtp::envelope::CloseReason;
 use gatepost_wire::session::Ask;
-use gatepost_wire::{Messages, WireError};
+use gatepost_wire::{FRAME_MAX, Messages, WireError};
 use std::fmt;
 
 /// Octets of content that a session may send in messages; for more it asks for a file.
@@ -15,6 +15,11 @@ pub(crate) const INLINE_MAX: u32 = 128 * 1024;
 /// Resets, refused recipients and refused messages in a row, without an accepted message: far more than the engine allows a
 /// client. Each costs a line in the log or a question to the backend.
 pub(crate) const FRUITLESS_MAX: u32 = 4096;
+
+/// Octets that a frame has at least in which content goes on: our session fills each but the last.
+const FULL: usize = FRAME_MAX - 64;
+/// Smaller ones since the last accepted message, each of which costs as much as a full one.
+pub(crate) const SMALL_MAX: u32 = 64;
 
 /// The state of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +99,8 @@ pub(crate) enum Violation {
     Overgrown,
     /// More than [`FRUITLESS_MAX`].
     Fruitless,
+    /// More than [`SMALL_MAX`].
+    Small,
     /// The content does not have the length that the commit states.
     Length { stated: u64, received: u64 },
 }
@@ -106,6 +113,7 @@ impl fmt::Display for Violation {
             Self::Wire(e) => write!(f, "{e}"),
             Self::Field(field) => write!(f, "impossible value in field {field}"),
             Self::Fruitless => write!(f, "more than {FRUITLESS_MAX} asks in a row without an accepted message"),
+            Self::Small => write!(f, "more than {SMALL_MAX} frames that are not full, with content that goes on"),
             Self::Overgrown => write!(f, "more octets in its file than it was granted"),
             Self::InlineOverflow => write!(f, "more than {INLINE_MAX} octets inline"),
             Self::Length { stated, received } => {
@@ -144,6 +152,8 @@ pub(crate) struct Protocol {
     transactions: u32,
     /// Since the last accepted message.
     fruitless: u32,
+    /// The same of [`SMALL_MAX`].
+    small: u32,
     memory: Memory,
     origin: Origin,
 }
@@ -152,7 +162,7 @@ impl Protocol {
     /// For a new session of a client at `origin`, which takes from `memory`.
     pub(crate) fn new(memory: Memory, origin: Origin) -> Self {
         let state = State::Idle;
-        Self { state, transaction: None, dropped: None, transactions: 0, fruitless: 0, memory, origin }
+        Self { state, transaction: None, dropped: None, transactions: 0, fruitless: 0, small: 0, memory, origin }
     }
 
     /// Reads one frame. An ask that is answered must be the last of its frame: the session has to wait.
@@ -161,15 +171,23 @@ impl Protocol {
             return Err(Violation::Fruitless);
         }
         let mut messages = Messages::<Ask<'_>>::of(frame);
+        let mut goes_on = false;
         while let Some(ask) = messages.next() {
             let ask = ask.map_err(Violation::Wire)?;
             let kind = Kind::of(&ask);
             if !permits(self.state, kind) {
                 return Err(Violation::Untimely(self.state, kind));
             }
+            goes_on = kind == Kind::Content;
             let step = self.ask(ask)?;
             if !matches!(step, Step::Nothing) {
                 return if messages.next().is_none() { Ok(step) } else { Err(Violation::Impatient(kind)) };
+            }
+        }
+        if goes_on && frame.len() < FULL {
+            self.small = self.small.saturating_add(1);
+            if self.small > SMALL_MAX {
+                return Err(Violation::Small);
             }
         }
         Ok(Step::Nothing)
@@ -248,6 +266,9 @@ impl Protocol {
     /// The message that was committed is accepted or not.
     pub(crate) fn committed(&mut self, accepted: bool) {
         self.fruitless = if accepted { 0 } else { self.fruitless.saturating_add(1) };
+        if accepted {
+            self.small = 0;
+        }
     }
 
     /// The file that was asked for is there or not.

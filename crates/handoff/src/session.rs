@@ -9,6 +9,7 @@ use crate::several::Answers;
 use crate::shared::Shared;
 use crate::spool::ContentFile;
 use crate::transaction::{Recipient, Transaction};
+use crate::turns::Turn;
 use crate::verdict;
 use gatepost_channel::ChannelError;
 use gatepost_policy::local_part;
@@ -53,6 +54,7 @@ struct Session {
     open: Open,
     end: SessionEnd,
     protocol: Protocol,
+    turn: Turn,
     /// Kept for later requests, but not for long: see [`crate::backend::Timeouts::park`].
     connection: Option<Connection>,
     /// The session's one content file, emptied between transactions.
@@ -65,8 +67,10 @@ struct Session {
 
 /// Serves one session until it ends or breaks the rules.
 pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) {
-    let protocol = Protocol::new(shared.memory.clone(), Origin::of(open.client.ip()));
-    let mut session = Session { shared, open, end, protocol, connection: None, file: None, last: None, delivered: 0 };
+    let origin = Origin::of(open.client.ip());
+    let (protocol, turn) = (Protocol::new(shared.memory.clone(), origin), shared.turns.of(origin));
+    let mut session =
+        Session { shared, open, end, protocol, turn, connection: None, file: None, last: None, delivered: 0 };
     let ended = session.run().await;
     if let Some(connection) = session.connection.take() {
         session.shared.route.give_back(connection);
@@ -105,8 +109,8 @@ impl Session {
                 }
             }
             match step {
-                // Whoever sends much that is not answered has one frame a turn, as the others have.
-                Step::Nothing => tokio::task::yield_now().await,
+                // Whoever sends much that is not answered has one frame a turn, as other networks have.
+                Step::Nothing => self.turn.end().await,
                 Step::Room => self.room().await?,
                 Step::Rcpt(recipient) => self.rcpt(recipient).await?,
                 Step::Spool => self.spool().await?,

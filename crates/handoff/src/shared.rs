@@ -4,6 +4,7 @@ use crate::backend::{Connections, Dialer, Route, Timeouts};
 use crate::memory::{self, Memory};
 use crate::several::Awaited;
 use crate::spool::Spool;
+use crate::turns::Turns;
 use gatepost_channel::Inbox;
 use gatepost_policy::flood::{Flood, Line};
 use gatepost_policy::relay::{Relay, RelayTable};
@@ -49,6 +50,7 @@ pub(crate) struct Shared {
     begun: Instant,
     /// For envelopes and inline content.
     pub(crate) memory: Memory,
+    pub(crate) turns: Turns,
     /// A frame is read and done with before the next, so one buffer serves all sessions.
     pub(crate) inbox: Mutex<Inbox>,
 }
@@ -83,6 +85,7 @@ impl Shared {
             flood: Mutex::new(Flood::new()),
             begun: Instant::now(),
             memory: memory::of(memory::TOTAL),
+            turns: Turns::new(),
             inbox: Mutex::new(Inbox::default()),
         })
     }

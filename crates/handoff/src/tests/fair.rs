@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::memory;
+use crate::protocol::SMALL_MAX;
 use gatepost_testkit::rogue::{Deed, Stage};
 use gatepost_wire::session::CONTENT_MAX;
 
@@ -117,4 +118,27 @@ fn issue_9_content_without_an_octet_ends_the_session() {
         owned.say(&[Ask::Content(b"")]);
         assert!(owned.is_dropped().await);
     });
+}
+
+/// Row 15: content in many small frames costs handoff as much as in full ones, and brings it less.
+#[test]
+fn issue_9_content_in_many_small_frames_ends_the_session() {
+    let scene = Scene::new();
+    let mta = scene.mta();
+    play(async {
+        let shared = scene.shared();
+        let mut owned = session(&shared, "192.0.2.9").await;
+        for accepted in [true, false] {
+            assert_eq!(owned.mail_and("one@ok.test").await.code, 250);
+            for _ in 0..SMALL_MAX {
+                owned.say(&[Ask::Content(b"x\r\n")]);
+            }
+            if accepted {
+                assert_eq!(owned.ask(&[Ask::Commit { length: u64::from(3 * SMALL_MAX) }]).await.code, 250);
+            }
+        }
+        owned.say(&[Ask::Content(b"x\r\n")]);
+        assert!(owned.is_dropped().await);
+    });
+    assert_eq!(mta.count(), 1);
 }

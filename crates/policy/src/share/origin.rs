@@ -40,6 +40,13 @@ impl Origin {
         ])
     }
 
+    /// A number for the widest network around the client: IPv4 /16, IPv6 /40.
+    #[must_use]
+    pub const fn block(self) -> u64 {
+        let [block, _, _] = self.0;
+        block.bits
+    }
+
     /// The networks around the client, the widest first.
     pub(crate) const fn path(self) -> [Network; 3] {
         self.0

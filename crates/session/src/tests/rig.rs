@@ -16,7 +16,7 @@ use gatepost_wire::link::{close_reason, exit_status};
 use gatepost_wire::session::{Answer, Ask};
 use gatepost_wire::sign::Signature;
 use gatepost_wire::slice::{Chain, NurserySlice, TlsMode};
-use gatepost_wire::{HandoffToSession, KeyholderToSession, SessionToHandoff, SessionToKeyholder};
+use gatepost_wire::{FRAME_MAX, HandoffToSession, KeyholderToSession, SessionToHandoff, SessionToKeyholder};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, PipeWriter, Read, Seek, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -125,6 +125,10 @@ pub(crate) fn handoff(end: Asks, manners: Manners) -> JoinHandle<(Vec<Heard>, us
         let mut frames = 0;
         while end.fill(&mut inbox).is_ok() {
             frames += 1;
+            let last = messages::<SessionToHandoff>(&inbox).last();
+            // Handoff ends a session that sends many small ones.
+            let goes_on = matches!(last, Some(Ok(Ask::Content(_))));
+            assert!(!goes_on || inbox.bytes().len() >= FRAME_MAX - 64, "a frame of {} octets", inbox.bytes().len());
             for ask in messages::<SessionToHandoff>(&inbox) {
                 if !play.answer(&end, ask.unwrap()) {
                     return (play.heard, frames);

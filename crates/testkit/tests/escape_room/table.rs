@@ -136,6 +136,8 @@ pub(crate) const ROWS: &[Row] = &[
     row("name a recipient without a transaction", DROPPED),
     row("send content without a recipient", DROPPED),
     row("ask for a file without a recipient", DROPPED),
+    row("ask for more room without a file", DROPPED),
+    row("send content in small frames without end", DROPPED),
     row("begin twice", DROPPED),
     row("name a recipient after content", DROPPED),
     row("go on before the answer", DROPPED),

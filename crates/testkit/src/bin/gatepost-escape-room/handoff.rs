@@ -49,6 +49,14 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     ("name a recipient without a transaction", |p, _| script(p, &[&[Ask::Rcpt(ALICE)]])),
     ("send content without a recipient", |p, _| script(p, &[&[Ask::Mail(MAIL), Ask::Content(CONTENT)]])),
     ("ask for a file without a recipient", |p, _| script(p, &[&[Ask::Mail(MAIL), Ask::Spool]])),
+    ("ask for more room without a file", |p, _| {
+        script(p, &[&[Ask::Mail(MAIL), Ask::Rcpt(ALICE)], &[Ask::Content(CONTENT), Ask::Grow]])
+    }),
+    ("send content in small frames without end", |p, _| {
+        let mut frames: Vec<&[Ask<'_>]> = vec![&[Ask::Mail(MAIL), Ask::Rcpt(ALICE)]];
+        frames.extend([&[Ask::Content(b"x")][..]; 1000]);
+        script(p, &frames)
+    }),
     ("begin twice", |p, _| script(p, &[&[Ask::Mail(MAIL), Ask::Mail(MAIL)]])),
     ("name a recipient after content", |p, _| {
         script(p, &[&[Ask::Mail(MAIL), Ask::Rcpt(ALICE)], &[Ask::Content(CONTENT), Ask::Rcpt(ALICE)]])
