@@ -32,6 +32,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[log]`.
     pub log: Log,
+    /// `listen` in `[metrics]`: where the counters are read. 16 at most.
+    pub metrics: Vec<Connect>,
     /// `[jail]`.
     pub jail: Jail,
 }

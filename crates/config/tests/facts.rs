@@ -208,6 +208,8 @@ hops = 25
 format = "json"
 level = "warning"
 privacy = "cut"
+[metrics]
+listen = ["unix:/run/m.sock", "tcp:[::1]:9125"]
 [jail]
 relax = ["distinct-users", "namespaces", "namespaces"]
 "#,
@@ -241,6 +243,7 @@ relax = ["distinct-users", "namespaces", "namespaces"]
     assert_eq!(config.limits.command_timeout, Duration::from_secs(10));
     assert_eq!(config.limits.content_timeout, Duration::from_secs(1200));
     assert_eq!((config.limits.minimum_rate, config.limits.hops), (0, 25));
+    assert_eq!(config.metrics, [Connect::Unix("/run/m.sock".into()), Connect::Tcp("[::1]:9125".parse().unwrap())]);
     assert_eq!(config.log, Log { json: true, level: Level::Warning, cut: true });
     assert_eq!(config.jail.relax, [Relax::Namespaces, Relax::DistinctUsers]);
 }

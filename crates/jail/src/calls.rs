@@ -91,6 +91,9 @@ pub const ACCEPT: &[Call] = &[
     call("setsockopt", Args(&[(1, 6), (2, 1)]), "TCP_NODELAY"),
 ];
 
+/// Serving those who read the counters: nothing is asked of the connection but what it sends.
+pub const VIEW: &[Call] = &[call("accept4", Always, "who reads the counters")];
+
 /// One client: what a session does beyond waiting, reading and writing. No call here can name an address or make a
 /// descriptor.
 pub const TALK: &[Call] = &[

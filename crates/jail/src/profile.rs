@@ -1,6 +1,6 @@
 //! The profiles: what each role may do, as one table.
 
-use crate::calls::{ACCEPT, BACKEND, BASE, Call, DIAL, EPOLL, FORK, MAILDIR, RELINK, SPOOL, TALK, WAIT};
+use crate::calls::{ACCEPT, BACKEND, BASE, Call, DIAL, EPOLL, FORK, MAILDIR, RELINK, SPOOL, TALK, VIEW, WAIT};
 use gatepost_sys::filter::{Allowed, Filter};
 use gatepost_sys::process::Namespaces;
 use gatepost_wire::control::Role;
@@ -57,7 +57,7 @@ pub const PROFILES: [Profile; Role::ALL.len()] = [
         open_files: (64, 0),
         file_size: FileSize::Unlimited,
         forks: false,
-        calls: &[BASE, WAIT, EPOLL],
+        calls: &[BASE, WAIT, EPOLL, VIEW],
     },
     Profile {
         role: Role::Listener,

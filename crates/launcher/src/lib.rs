@@ -16,6 +16,7 @@ mod setup;
 mod slices;
 mod sockets;
 mod spool;
+mod views;
 mod watchdog;
 
 pub use error::LauncherError;
@@ -102,7 +103,7 @@ pub fn rehearse(plan: Plan) -> Result<(), LauncherError> {
     drop_what_is_not_needed(&fitness)?;
     // Told to stop, it dies of the signal and its roles with it.
     let never = &mut || false;
-    let children = Children::new(plan, fitness, files, Vec::new());
+    let children = Children::new(plan, fitness, files, Vec::new(), Vec::new());
     let begun = Generation::begin(children, Proof::Within(REHEARSAL_PROOF), never);
     let ended = begun.map(|mut generation| generation.end_now());
     gatepost_log::disconnect();
@@ -126,9 +127,10 @@ impl Launcher {
     fn begin(&mut self, plan: Plan, inherited: Vec<Socket>, started: Started<'_>) -> Result<(), LauncherError> {
         let fitness = fit(&plan)?;
         let sockets = sockets::open(&plan.config.listen, inherited)?;
+        let views = views::open(&plan.config.metrics, &[])?;
         let in_use = prepare(&plan, &fitness)?;
         drop_what_is_not_needed(&fitness)?;
-        let children = Children::new(plan, fitness.clone(), self.files.clone(), sockets);
+        let children = Children::new(plan, fitness.clone(), self.files.clone(), sockets, views);
         let mut generation = Generation::begin(children, Proof::Later, &mut || self.told_to_stop())?;
         generation.open(in_use);
         self.generations.push(generation);
@@ -251,7 +253,9 @@ impl Launcher {
         let kept = self.generations.last().map_or_else(|| Ok(Vec::new()), |last| last.processes.copy_sockets());
         let kept = kept.map_err(|e| LauncherError::System("copy the listening sockets", e).to_string())?;
         let sockets = sockets::open(&plan.config.listen, kept).map_err(|e| e.to_string())?;
-        let children = Children::new(plan, fitness, self.files.clone(), sockets);
+        let views = self.generations.last().map(|last| last.processes.views()).unwrap_or_default();
+        let views = views::open(&plan.config.metrics, views).map_err(|e| e.to_string())?;
+        let children = Children::new(plan, fitness, self.files.clone(), sockets, views);
         // What serves is not to be replaced by what may never serve.
         let next = Generation::begin(children, Proof::Within(RELOAD_PROOF), &mut || {
             self.tend();

@@ -6,6 +6,7 @@ use crate::generation::{Event, Generation, Processes, Proof, Seen};
 use crate::plan::Plan;
 use crate::sockets::Socket;
 use crate::spool::InUse;
+use crate::views::ViewSocket;
 use crate::{look, roles, setup};
 use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_config::Relax;
@@ -53,6 +54,8 @@ pub(crate) struct Children {
     fitness: Fitness,
     files: Files,
     sockets: Vec<Socket>,
+    /// Where the observer is asked for its counters.
+    views: Vec<ViewSocket>,
     /// The spool is ours as long as this generation serves or drains.
     in_use: Option<InUse>,
     children: Vec<Child>,
@@ -60,8 +63,14 @@ pub(crate) struct Children {
 }
 
 impl Children {
-    pub(crate) fn new(plan: Plan, fitness: Fitness, files: Files, sockets: Vec<Socket>) -> Self {
-        Self { plan, fitness, files, sockets, in_use: None, children: Vec::new(), inbox: Inbox::new(64) }
+    pub(crate) fn new(
+        plan: Plan,
+        fitness: Fitness,
+        files: Files,
+        sockets: Vec<Socket>,
+        views: Vec<ViewSocket>,
+    ) -> Self {
+        Self { plan, fitness, files, sockets, views, in_use: None, children: Vec::new(), inbox: Inbox::new(64) }
     }
 
     /// Descriptors to wait for.
@@ -75,6 +84,11 @@ impl Children {
     /// No descriptors left.
     pub(crate) fn copy_sockets(&self) -> io::Result<Vec<Socket>> {
         self.sockets.iter().map(Socket::try_clone).collect()
+    }
+
+    /// The sockets of the counters.
+    pub(crate) fn views(&self) -> &[ViewSocket] {
+        &self.views
     }
 
     /// Everything that has happened. Who has ended is not heard any more. Reaped by pid: another generation's are its own to reap.
@@ -218,6 +232,9 @@ impl Processes for Children {
     fn order(&mut self, pid: ProcessId, order: Order) {
         if order == Order::Go && self.observer() == Some(pid) {
             self.log_to(pid);
+            for (index, view) in self.views.iter().enumerate() {
+                self.tell(pid, Order::Socket(u8::try_from(index).unwrap_or(u8::MAX)), &[view.fd.as_fd()]);
+            }
         }
         self.tell(pid, order, &[]);
     }

@@ -7,7 +7,10 @@
 #![forbid(unsafe_code)]
 
 mod backlog;
+mod counters;
+mod http;
 mod serve;
+mod view;
 
 use gatepost_jail::Unjailed;
 use gatepost_role::{Control, RoleError};

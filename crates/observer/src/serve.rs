@@ -1,6 +1,8 @@
 //! The loop: one thread, one epoll, one line of each sender at a time.
 
 use crate::backlog::Backlog;
+use crate::counters::Counts;
+use crate::view::View;
 use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_log::{Head, LAUNCHER, line, now, told};
 use gatepost_role::{Control, Phase, RoleError, Step};
@@ -23,6 +25,8 @@ const LOG: u64 = 1;
 const LAST_WAIT: Duration = Duration::from_secs(1);
 /// How long nothing may come before the end.
 const LAST_LOOK: Duration = Duration::from_millis(10);
+/// How often the time of those who read the counters is looked at.
+const VIEW_TICK: Duration = Duration::from_secs(1);
 /// How soon a log that refused a line is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -30,8 +34,18 @@ const RETRY: Duration = Duration::from_millis(500);
 pub(crate) fn serve(control: Control, epoll: Epoll, slice: ObserverSlice) -> Result<(), RoleError> {
     let senders = BTreeMap::new();
     let inbox = Inbox::of::<RoleToObserver>();
-    let mut observer =
-        Observer { control, epoll, slice, senders, last: LOG, backlog: Backlog::default(), inbox, log: Log::Open };
+    let mut observer = Observer {
+        control,
+        epoll,
+        slice,
+        senders,
+        last: LOG,
+        backlog: Backlog::default(),
+        counts: Counts::new(),
+        view: View::default(),
+        inbox,
+        log: Log::Open,
+    };
     observer.epoll.add(observer.control.as_fd(), CONTROL).map_err(RoleError::system("watch the launcher"))?;
     observer.run()
 }
@@ -59,6 +73,8 @@ struct Observer {
     senders: BTreeMap<u64, Sender>,
     last: u64,
     backlog: Backlog,
+    counts: Counts,
+    view: View,
     inbox: Inbox,
     log: Log,
 }
@@ -73,7 +89,8 @@ impl Observer {
                 until.get_or_insert_with(|| Instant::now() + LAST_WAIT);
             }
             let retry = matches!(self.log, Log::Refused(_)).then_some(RETRY);
-            let timeout = until.map(|_| LAST_LOOK).or(retry);
+            let busy = self.view.is_busy().then_some(VIEW_TICK);
+            let timeout = until.map(|_| LAST_LOOK).or(retry).or(busy);
             self.epoll.wait(timeout, &mut ready).map_err(RoleError::system("wait for lines"))?;
             if until.is_some_and(|until| (ready.is_empty() && self.backlog.next().is_none()) || Instant::now() >= until)
             {
@@ -86,9 +103,14 @@ impl Observer {
                         self.log = Log::Open;
                         let _ = self.epoll.remove(io::stderr().as_fd());
                     }
-                    token => self.hear(token),
+                    token if self.senders.contains_key(&token) => self.hear(token),
+                    token => {
+                        self.last = self.last.saturating_add(1);
+                        self.view.ready(&self.epoll, token, self.last, || self.counts.text());
+                    }
                 }
             }
+            self.view.tick(&self.epoll);
             self.write();
         }
     }
@@ -98,7 +120,14 @@ impl Observer {
             Step::Link(role, fd) => self.take(role.name(), fd)?,
             Step::Lines(fd) => self.take(LAUNCHER, fd)?,
             Step::Begin => self.control.ready()?,
-            Step::Noted | Step::Drain | Step::Socket(..) => {}
+            Step::Socket(_, socket) => {
+                self.last = self.last.saturating_add(1);
+                let watched = self.view.listen(&self.epoll, self.last, socket);
+                watched.map_err(RoleError::system("watch the socket of the counters"))?;
+            }
+            // Those who read are the next generation's, whose counters begin anew.
+            Step::Drain => self.view.stop(&self.epoll),
+            Step::Noted => {}
         }
         Ok(())
     }
@@ -119,8 +148,13 @@ impl Observer {
         let (form, who, time) = (self.slice.form, *name, now());
         let head = |level, lost| Head { level, who, lost, time };
         let said = match end.recv(&mut self.inbox) {
-            Ok(Tell::Line(Line { level, lost, text })) => (level, lost, line(form, &head(level, lost), text)),
+            Ok(Tell::Gauge { gauge, value }) => return self.counts.gauge(gauge, value),
+            Ok(Tell::Line(Line { level, lost, text })) => {
+                self.counts.line(who, level);
+                (level, lost, line(form, &head(level, lost), text))
+            }
             Ok(Tell::Event { lost, event }) => {
+                self.counts.event(&event);
                 let level = event.row().level;
                 (level, lost, told(form, &head(level, lost), &event, self.slice.cut))
             }
@@ -133,6 +167,7 @@ impl Observer {
             }
         };
         let (level, lost, said) = said;
+        self.counts.lost(who, lost);
         drop(self.inbox.take_fds());
         if level as u8 <= self.slice.level as u8 || lost > 0 {
             self.backlog.push(token, said);

@@ -19,8 +19,8 @@ pub const LINKS: &[(Role, Role)] = &[
     (Role::Listener, Role::Observer),
 ];
 
-/// Roles that are given the listening sockets.
-const TAKES_SOCKETS: &[Role] = &[Role::Listener];
+/// Roles that are given listening sockets: for clients, and for those who read the counters.
+const TAKES_SOCKETS: &[Role] = &[Role::Listener, Role::Observer];
 
 /// How far a role's life has gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub fn peers(role: Role) -> impl Iterator<Item = Role> {
 pub enum Step<F> {
     /// Take this end of a fresh link with a role into use, instead of an earlier one with it, which is finished and not cut.
     Link(Role, F),
-    /// Accept connections on this listening socket, the one of the `[[listen]]` with that index.
+    /// Accept connections on this listening socket: the one of the `[[listen]]` with that index, or of `listen` in `[metrics]`.
     Socket(u8, F),
     /// The launcher logs by this channel from now on. To the observer only.
     Lines(F),
@@ -197,11 +197,11 @@ mod tests {
     }
 
     #[test]
-    fn sockets_are_for_the_listener_until_it_drains() {
+    fn sockets_are_for_listener_and_observer_until_they_drain() {
         for phase in PHASES {
             for role in Role::ALL {
                 let step = orders(role, phase).take(Order::Socket(3), vec!['f']).ok();
-                let taken = role == Role::Listener && phase != Phase::Draining;
+                let taken = [Role::Listener, Role::Observer].contains(&role) && phase != Phase::Draining;
                 assert_eq!(step, taken.then_some(Step::Socket(3, 'f')), "{role:?} {phase:?}");
             }
         }

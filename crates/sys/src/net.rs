@@ -93,6 +93,16 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
     Ok((fd, address))
 }
 
+/// Takes one waiting connection of any family, whoever the peer is: non-blocking, closed on exec.
+///
+/// # Errors
+/// WouldBlock when none waits; EMFILE, ENFILE, ECONNABORTED.
+pub fn accept_any(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let fd = nix::sys::socket::accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK)?;
+    // SAFETY: the kernel has just made it for us; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// A TCP connection that comes from an address of the caller's choice, any port of it. Used by tests: one machine plays
 /// many clients.
 ///

@@ -48,7 +48,7 @@ const LAYERS: &[&[Row]] = &[
         ("launcher", "smtp wire channel sys jail role tls config log", "sd-notify tracing"),
         ("listener", "smtp wire channel sys jail role policy", "tokio tracing"),
         // The one role without a jail: what it runs, it runs by `program`.
-        ("observer", "wire channel sys jail role log", ""),
+        ("observer", "wire channel sys jail role log", "prometheus-client"),
         ("queue", "smtp wire channel sys jail role qmail program", "tracing"),
         ("receiver", "smtp wire sys jail role", "tracing"),
         ("resolver", "smtp wire", "domain tokio tracing"),

@@ -69,8 +69,8 @@ tagged! {
         /// One descriptor: this role's end of a new channel with that role. It replaces an earlier channel with that role,
         /// which is closed for sending only: a nursery that is being replaced ends when its last session has ended.
         1 => Peer(role: Role),
-        /// One descriptor: a listening socket, that of the `[[listen]]` with this index in the configuration. To the listener
-        /// only.
+        /// One descriptor: a listening socket. To the listener: that of the `[[listen]]` with this index in the configuration. To
+        /// the observer: one of those where the counters are read.
         2 => Socket(index: u8),
         /// The jail was checked from outside and all channels have been sent: begin.
         3 => Go,

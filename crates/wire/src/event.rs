@@ -54,6 +54,7 @@ macro_rules! shown {
 shown! {
     u8: n => Datum::Number(u64::from(*n));
     u16: n => Datum::Number(u64::from(*n));
+    bool: is => Datum::Number(u64::from(*is));
     u32: n => Datum::Number(u64::from(*n));
     u64: n => Datum::Number(*n);
     &[u8]: text => Datum::Text(Cow::Borrowed(text));
@@ -169,6 +170,8 @@ events! {
         session: SessionId,
         /// The transaction, counted from 1 in its session. `session.transaction` is the id in `Received` and in replies.
         transaction: u32,
+        /// The first recipient of the transaction: what concerns the whole message is counted with it.
+        first: bool,
         /// The client's address and port.
         client: SocketAddr,
         /// The client's name, where its address has one that leads back to it.

@@ -5,6 +5,7 @@ mod jail;
 mod limits;
 mod listen;
 mod log;
+mod metrics;
 mod relay;
 mod smtp;
 mod tls;
@@ -21,8 +22,14 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The sections and the keys of each.
-pub(crate) const KEYS: [(&str, &[&str]); 10] = [
-    ("", &["hostname", "spool", "users", "listen", "tls", "relay", "backend", "smtp", "limits", "log", "jail"]),
+pub(crate) const KEYS: [(&str, &[&str]); 11] = [
+    (
+        "",
+        &[
+            "hostname", "spool", "users", "listen", "tls", "relay", "backend", "smtp", "limits", "log", "metrics",
+            "jail",
+        ],
+    ),
     ("listen", listen::KEYS),
     ("tls", tls::KEYS),
     ("tls.pair", tls::PAIR_KEYS),
@@ -31,6 +38,7 @@ pub(crate) const KEYS: [(&str, &[&str]); 10] = [
     ("smtp", smtp::KEYS),
     ("limits", limits::KEYS),
     ("log", log::KEYS),
+    ("metrics", metrics::KEYS),
     ("jail", jail::KEYS),
 ];
 
@@ -82,6 +90,7 @@ fn facts(page: &mut Page<'_>, root: &Section<'_>, read: Read) -> Config {
         smtp: smtp::facts(page, root),
         limits: limits::facts(page, root),
         log: log::facts(page, root),
+        metrics: metrics::facts(page, root),
         jail: jail::facts(page, root),
     }
 }

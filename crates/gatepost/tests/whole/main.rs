@@ -11,6 +11,7 @@ mod gate;
 mod hung;
 mod kill;
 mod late_backend;
+mod metrics;
 mod mistakes;
 mod owned;
 mod qmail_queue;

@@ -97,6 +97,7 @@ fn serve(directory: &Path, backend: &str, honest: &str, hostile: &str) -> ExitCo
             ..Limits::default()
         },
         log: gatepost_config::Log::default(),
+        metrics: Vec::new(),
         jail: Jail::default(),
     };
     let plan = Plan { receiver, ..Plan::from(config) };

@@ -1,0 +1,30 @@
+//! `[metrics]`.
+
+use crate::fault::{Page, Wrong};
+use crate::section::{Section, plain};
+use crate::value;
+use gatepost_wire::slice::Connect;
+
+/// The keys of the section.
+pub(super) const KEYS: &[&str] = &["listen"];
+
+/// Sockets at most: the observer has room for so many.
+const SOCKETS_MAX: usize = 16;
+
+pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>) -> Vec<Connect> {
+    let section = root.one(page, "metrics");
+    let mut listen = plain(section.one_or_list(page, "listen", place));
+    listen.truncate(SOCKETS_MAX);
+    listen
+}
+
+/// Anybody who reaches the socket may read: so a path, with its permissions, or this machine alone.
+fn place(text: &str) -> Result<Connect, Wrong> {
+    match value::connect(text)? {
+        Connect::Tcp(address) if !address.ip().is_loopback() => Err(Wrong::new(
+            format!("\"{text}\" can be reached from other machines, and asks nobody for a password"),
+            "write \"tcp:127.0.0.1:9125\" or \"unix:/run/gatepost/metrics.sock\", and let a web server with TLS pass it on",
+        )),
+        place => Ok(place),
+    }
+}

@@ -1,0 +1,235 @@
+//! What is counted, and the text by which Prometheus reads it. Pure.
+//!
+//! Labels are words of fixed lists, never an address or a text: an owned role can tell wrong numbers, and no more of them than
+//! there are words.
+
+use gatepost_wire::event::Event;
+use gatepost_wire::observe::{Gauge, Level};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge as PrometheusGauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+type Labels = Vec<(&'static str, String)>;
+type Counters = Family<Labels, Counter>;
+
+/// Bounds of the classes into which times are counted, seconds.
+const TIMES: [f64; 10] = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0];
+
+/// All counters, and the registry that shows them.
+#[derive(Debug)]
+pub(crate) struct Counts {
+    registry: Registry,
+    sessions: Counters,
+    messages: Counter,
+    octets: Counter,
+    recipients: Counters,
+    refused: Counters,
+    turned_away: Counters,
+    owned: Counter,
+    kept_back: Counter,
+    lines: Counters,
+    lost: Counters,
+    took: Histogram,
+    backend: Histogram,
+    gauges: Family<Labels, PrometheusGauge>,
+}
+
+impl Counts {
+    /// All at zero.
+    pub(crate) fn new() -> Self {
+        let counts = Self {
+            registry: Registry::with_prefix("gatepost"),
+            sessions: Family::default(),
+            messages: Counter::default(),
+            octets: Counter::default(),
+            recipients: Family::default(),
+            refused: Family::default(),
+            turned_away: Family::default(),
+            owned: Counter::default(),
+            kept_back: Counter::default(),
+            lines: Family::default(),
+            lost: Family::default(),
+            took: Histogram::new(TIMES),
+            backend: Histogram::new(TIMES),
+            gauges: Family::default(),
+        };
+        counts.registered()
+    }
+
+    #[rustfmt::skip] // A line for each.
+    fn registered(mut self) -> Self {
+        let r = &mut self.registry;
+        r.register("sessions", "Sessions that ended, by reason", self.sessions.clone());
+        r.register("messages", "Messages for which a client heard 250", self.messages.clone());
+        r.register_with_unit("content", "Content of these messages", Unit::Bytes, self.octets.clone());
+        r.register("recipients", "Recipients of transactions that ended, by the class of the reply and its reason", self.recipients.clone());
+        r.register("commands_refused", "Commands that a session refused by itself, by the class of the reply", self.refused.clone());
+        r.register("connections_turned_away", "Connections that got no session, by reason", self.turned_away.clone());
+        r.register("owned_sessions", "Sessions that did what our code never does", self.owned.clone());
+        r.register("events_kept_back", "Events about one client that were neither written nor counted: too many", self.kept_back.clone());
+        r.register("log_lines", "Lines of free text, by role and level", self.lines.clone());
+        r.register("log_lines_lost", "Lines that a role could not send", self.lost.clone());
+        r.register_with_unit("transaction_duration", "From MAIL to the end, of transactions with a message that was taken", Unit::Seconds, self.took.clone());
+        r.register_with_unit("backend_duration", "Waiting for the backend, in the same transactions", Unit::Seconds, self.backend.clone());
+        r.register("now", "What there is now of what is scarce; \"limit\" says how much there may be", self.gauges.clone());
+        self
+    }
+
+    /// A role or the launcher has told this. `messages` are counted once for all of their recipients.
+    pub(crate) fn event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Recipient(event) => {
+                let class = match event.reply {
+                    200..=299 => "2yz",
+                    400..=499 => "4yz",
+                    500..=599 => "5yz",
+                    _ => "none",
+                };
+                let labels = vec![("reply", class.to_owned()), ("reason", format!("{:?}", event.reason))];
+                self.recipients.get_or_create(&labels).inc();
+                if event.first && class == "2yz" {
+                    self.messages.inc();
+                    self.octets.inc_by(event.size);
+                    self.took.observe(f64::from(event.took_ms) / 1000.0);
+                    self.backend.observe(f64::from(event.backend_ms) / 1000.0);
+                }
+            }
+            Event::Session(event) => count(&self.sessions, "end", format!("{:?}", event.end), 1),
+            Event::Refused(event) => {
+                count(&self.refused, "reply", if event.reply < 500 { "4yz" } else { "5yz" }.to_owned(), 1);
+            }
+            Event::TurnedAway(event) => {
+                count(&self.turned_away, "reason", format!("{:?}", event.why), event.count.into());
+            }
+            Event::Owned(_) => {
+                self.owned.inc();
+            }
+            Event::Kept(event) => {
+                self.kept_back.inc_by(event.lines.into());
+            }
+        }
+    }
+
+    /// A line of free text.
+    pub(crate) fn line(&mut self, who: &str, level: Level) {
+        let labels = vec![("role", who.to_owned()), ("level", format!("{level:?}").to_ascii_lowercase())];
+        self.lines.get_or_create(&labels).inc();
+    }
+
+    /// So many lines of this role were lost.
+    pub(crate) fn lost(&mut self, who: &str, lines: u32) {
+        if lines > 0 {
+            count(&self.lost, "role", who.to_owned(), lines.into());
+        }
+    }
+
+    /// There is so much of it now.
+    pub(crate) fn gauge(&mut self, gauge: Gauge, value: u64) {
+        let labels = vec![("of", gauge.name().to_owned())];
+        self.gauges.get_or_create(&labels).set(i64::try_from(value).unwrap_or(i64::MAX));
+    }
+
+    /// All of it, as the OpenMetrics text format has it.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to memory cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+fn count(counters: &Counters, label: &'static str, value: String, by: u64) {
+    counters.get_or_create(&vec![(label, value)]).inc_by(by);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gatepost_smtp::envelope::{CloseReason, Reason};
+    use gatepost_wire::event::{Kept, Recipient, Refused, Session, Turned, TurnedAway};
+    use gatepost_wire::link::SessionId;
+
+    fn recipient(first: bool, reply: u16, reason: Reason) -> Event<'static> {
+        Recipient {
+            session: SessionId(1),
+            transaction: 1,
+            first,
+            client: "192.0.2.1:25".parse().unwrap(),
+            name: None,
+            helo: b"h",
+            from: b"",
+            to: b"a@b",
+            size: 1000,
+            tls: None,
+            message_id: None,
+            reply,
+            enhanced: (2, 0, 0),
+            reason,
+            heard: b"",
+            backend: reply,
+            said: None,
+            failure: None,
+            took_ms: 50,
+            backend_ms: 20,
+        }
+        .into()
+    }
+
+    #[test]
+    fn issue_13_what_is_told_is_counted_and_a_message_once() {
+        let client = "192.0.2.1:25".parse().unwrap();
+        let (session, enhanced) = (SessionId(1), (5, 5, 2));
+        let mut counts = Counts::new();
+        for event in [
+            recipient(true, 250, Reason::Ok),
+            recipient(false, 250, Reason::Ok),
+            recipient(true, 550, Reason::RelayDenied),
+            Session {
+                session,
+                client,
+                name: None,
+                transactions: 1,
+                messages: 1,
+                recipients: 2,
+                refused: 0,
+                end: CloseReason::Quit,
+                detail: None,
+                seconds: 1,
+            }
+            .into(),
+            Refused { session, client, reply: 501, enhanced, heard: b"", line: b"" }.into(),
+            TurnedAway { client, why: Turned::Full, count: 7 }.into(),
+            Kept { client: client.ip(), lines: 9 }.into(),
+        ] {
+            counts.event(&event);
+        }
+        counts.line("handoff", Level::Error);
+        counts.lost("handoff", 3);
+        counts.lost("listener", 0);
+        counts.gauge(Gauge::Sessions, 4);
+        counts.gauge(Gauge::Sessions, 2);
+        let text = counts.text();
+        for line in [
+            "gatepost_messages_total 1",
+            "gatepost_content_bytes_total 1000",
+            "gatepost_recipients_total{reply=\"2yz\",reason=\"Ok\"} 2",
+            "gatepost_recipients_total{reply=\"5yz\",reason=\"RelayDenied\"} 1",
+            "gatepost_sessions_total{end=\"Quit\"} 1",
+            "gatepost_commands_refused_total{reply=\"5yz\"} 1",
+            "gatepost_connections_turned_away_total{reason=\"Full\"} 7",
+            "gatepost_events_kept_back_total 9",
+            "gatepost_log_lines_total{role=\"handoff\",level=\"error\"} 1",
+            "gatepost_log_lines_lost_total{role=\"handoff\"} 3",
+            "gatepost_transaction_duration_seconds_bucket{le=\"0.1\"} 1",
+            "gatepost_backend_duration_seconds_bucket{le=\"0.01\"} 0",
+            "gatepost_now{of=\"sessions\"} 2",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|have| have == line), "{line}\n{text}");
+        }
+        assert!(!text.contains("192.0.2.1") && !text.contains("listener"), "{text}");
+    }
+}
