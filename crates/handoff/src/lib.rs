@@ -34,6 +34,7 @@ mod session;
 mod several;
 mod shared;
 mod spool;
+mod telling;
 mod transaction;
 mod turns;
 mod verdict;

@@ -2,14 +2,15 @@
 
 use crate::backend::{DeliveryError, Failure};
 use crate::content::ContentError;
-use crate::transaction::Transaction;
 use crate::verdict::{self, Stage};
 use gatepost_policy::ledger::Fate;
 use gatepost_qmail::qmqp;
-use gatepost_smtp::client::Reply;
-use gatepost_smtp::envelope::{Class, Verdict};
+use gatepost_smtp::client;
+use gatepost_smtp::envelope::{Class, Reason, Verdict};
+use gatepost_smtp::replies::Reply;
 use gatepost_smtp::text::Text;
-use gatepost_wire::link::{Open, SessionId};
+use gatepost_wire::event::SAID_MAX;
+use gatepost_wire::link::SessionId;
 use gatepost_wire::queue::Done;
 use std::io::ErrorKind;
 
@@ -25,11 +26,13 @@ pub(crate) struct Outcome {
     text: Option<String>,
     /// What the backend says of its refusal.
     pub(crate) said: Text,
+    /// The text of the session's own reply, where that decided.
+    heard: Option<&'static str>,
 }
 
 impl From<Verdict> for Outcome {
     fn from(verdict: Verdict) -> Self {
-        Self { verdict, backend: None, failure: None, text: None, said: Text::none() }
+        Self { verdict, backend: None, failure: None, text: None, said: Text::none(), heard: None }
     }
 }
 
@@ -75,7 +78,7 @@ impl Outcome {
     }
 
     /// What the backend replied. `utf8`: the client said SMTPUTF8.
-    pub(crate) fn of_reply(stage: Stage, reply: &Reply, utf8: bool) -> Self {
+    pub(crate) fn of_reply(stage: Stage, reply: &client::Reply, utf8: bool) -> Self {
         Self { said: verdict::text(reply, utf8), ..Self::of_backend(verdict::of_reply(stage, reply), reply) }
     }
 
@@ -85,7 +88,7 @@ impl Outcome {
     }
 
     /// `verdict`, because of what the backend replied.
-    pub(crate) fn of_backend(verdict: Verdict, reply: &Reply) -> Self {
+    pub(crate) fn of_backend(verdict: Verdict, reply: &client::Reply) -> Self {
         Self { backend: Some(reply.code), ..verdict.into() }
     }
 
@@ -108,28 +111,50 @@ impl Outcome {
         }
     }
 
-    /// Writes the line for a transaction. What the client wrote comes last, between quotes that it cannot end.
-    pub(crate) fn log(&self, open: &Open, transaction: &Transaction, octets: u64) {
-        let Verdict { code, enhanced: (class, subject, detail), reason } = self.verdict;
-        tracing::info!(
-            "session={}.{} client={} to={} refused={} octets={octets} reply={code} {class}.{subject}.{detail} \
-             reason={reason:?} backend={} said=\"{}\" failure=\"{}\" helo=\"{}\" from=\"{}\"",
-            open.id,
-            transaction.number,
-            open.client,
-            transaction.recipients().len(),
-            transaction.refused,
-            self.backend.unwrap_or_default(),
-            self.text.clone().unwrap_or_else(|| logged(&self.said)),
-            self.failure.as_deref().unwrap_or_default(),
-            transaction.helo.name.escape_ascii(),
-            transaction.reverse_path().escape_ascii(),
-        );
+    /// The session ended the transaction by this reply of its own.
+    pub(crate) fn of_session(reply: Reply) -> Self {
+        let verdict = Verdict { code: reply.code, enhanced: reply.enhanced_code(), reason: Reason::Session };
+        Self { heard: Some(reply.text), ..verdict.into() }
+    }
+
+    /// The client heard nothing about the content: it went away, or took the transaction back.
+    pub(crate) fn abandoned() -> Self {
+        Verdict { code: 0, enhanced: (0, 0, 0), reason: Reason::Abandoned }.into()
+    }
+
+    /// The text that the client heard. `texts`: it hears those of the backend.
+    pub(crate) fn heard(&self, texts: bool) -> String {
+        match self.heard {
+            Some(text) => text.to_owned(),
+            None if texts && !self.said.is_none() => logged(&self.said),
+            None if self.verdict.code == 0 => String::new(),
+            None => self.verdict.reason.text().to_owned(),
+        }
+    }
+
+    /// The code of the backend's reply, where that decided.
+    pub(crate) fn backend(&self) -> Option<u16> {
+        self.backend
+    }
+
+    /// The text of the backend's reply.
+    pub(crate) fn backend_said(&self) -> Option<String> {
+        self.text.clone().or_else(|| (!self.said.is_none()).then(|| logged(&self.said)))
+    }
+
+    /// Why there is no reply of the backend's, or why the message must not be sent.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
     }
 }
 
-/// A text as far as a line of the log has room for it.
+/// A text in one line, as far as an event has room for it.
 fn logged(text: &Text) -> String {
-    const LONGEST: usize = 500;
-    text.to_string().chars().take(LONGEST).collect()
+    let line = text.lines().collect::<Vec<_>>().join(" / ");
+    line.chars()
+        .scan(0, |octets, character| {
+            *octets += character.len_utf8();
+            (*octets <= SAID_MAX).then_some(character)
+        })
+        .collect()
 }

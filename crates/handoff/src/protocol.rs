@@ -5,7 +5,8 @@ use crate::memory::Memory;
 use crate::transaction::{Recipient, Transaction};
 use gatepost_policy::share::Origin;
 use gatepost_smtp::envelope::CloseReason;
-use gatepost_wire::session::Ask;
+use gatepost_smtp::replies::Reply;
+use gatepost_wire::session::{Ask, Refused};
 use gatepost_wire::{FRAME_MAX, Messages, WireError};
 use std::fmt;
 
@@ -50,6 +51,8 @@ pub(crate) enum Kind {
     Bye,
     Room,
     Grow,
+    Refused,
+    Detail,
 }
 
 impl Kind {
@@ -64,22 +67,29 @@ impl Kind {
             Ask::Bye(_) => Kind::Bye,
             Ask::Room => Kind::Room,
             Ask::Grow => Kind::Grow,
+            Ask::Refused(_) => Kind::Refused,
+            Ask::Detail(_) => Kind::Detail,
         }
     }
 }
 
 /// All that is permitted. Anything else ends the session: our engine does not send it.
 pub(crate) const PERMITTED: [(State, &[Kind]); 6] = [
-    (State::Idle, &[Kind::Mail, Kind::Reset, Kind::Bye]),
-    (State::Envelope, &[Kind::Room, Kind::Rcpt, Kind::Reset, Kind::Bye]),
-    (State::Accepted, &[Kind::Rcpt, Kind::Content, Kind::Spool, Kind::Commit, Kind::Reset, Kind::Bye]),
-    (State::Content, &[Kind::Content, Kind::Spool, Kind::Commit, Kind::Reset, Kind::Bye]),
-    (State::Filed, &[Kind::Grow, Kind::Commit, Kind::Reset, Kind::Bye]),
-    (State::Unfiled, &[Kind::Reset, Kind::Bye]),
+    (State::Idle, &[Kind::Mail, Kind::Reset, Kind::Bye, Kind::Refused, Kind::Detail]),
+    (State::Envelope, &[Kind::Room, Kind::Rcpt, Kind::Reset, Kind::Bye, Kind::Refused, Kind::Detail]),
+    (
+        State::Accepted,
+        &[Kind::Rcpt, Kind::Content, Kind::Spool, Kind::Commit, Kind::Reset, Kind::Bye, Kind::Refused, Kind::Detail],
+    ),
+    (State::Content, &[Kind::Content, Kind::Spool, Kind::Commit, Kind::Reset, Kind::Bye, Kind::Refused, Kind::Detail]),
+    (State::Filed, &[Kind::Grow, Kind::Commit, Kind::Reset, Kind::Bye, Kind::Refused, Kind::Detail]),
+    (State::Unfiled, &[Kind::Reset, Kind::Bye, Kind::Refused, Kind::Detail]),
 ];
 
 fn permits(state: State, kind: Kind) -> bool {
-    PERMITTED.iter().any(|(s, kinds)| *s == state && kinds.contains(&kind))
+    // For the log alone: these change no state.
+    matches!(kind, Kind::Refused | Kind::Detail)
+        || PERMITTED.iter().any(|(s, kinds)| *s == state && kinds.contains(&kind))
 }
 
 /// What a session did that our code never does. Its channel is dropped.
@@ -138,8 +148,20 @@ pub(crate) enum Step {
     Grow,
     /// Deliver this, whose length the session states. The state is idle again.
     Commit { transaction: Box<Transaction>, length: u64 },
+    /// The session has refused something by itself.
+    Refused(Refusal),
     /// The session is over.
     Bye(CloseReason),
+}
+
+/// What a session refused by itself.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) reply: Reply,
+    /// How many there were since the last one that was said.
+    pub(crate) count: u32,
+    /// The command; may be empty.
+    pub(crate) line: Vec<u8>,
 }
 
 /// The state machine of one session.
@@ -150,6 +172,10 @@ pub(crate) struct Protocol {
     /// A transaction that ended without a commit and is not logged yet.
     dropped: Option<Box<Transaction>>,
     transactions: u32,
+    /// The reply by which the session ended the running transaction itself.
+    ended_by: Option<Reply>,
+    /// What the session said of its end.
+    detail: Vec<u8>,
     /// Since the last accepted message.
     fruitless: u32,
     /// The same of [`SMALL_MAX`].
@@ -162,7 +188,18 @@ impl Protocol {
     /// For a new session of a client at `origin`, which takes from `memory`.
     pub(crate) fn new(memory: Memory, origin: Origin) -> Self {
         let state = State::Idle;
-        Self { state, transaction: None, dropped: None, transactions: 0, fruitless: 0, small: 0, memory, origin }
+        Self {
+            state,
+            transaction: None,
+            dropped: None,
+            transactions: 0,
+            ended_by: None,
+            detail: Vec::new(),
+            fruitless: 0,
+            small: 0,
+            memory,
+            origin,
+        }
     }
 
     /// Reads one frame. An ask that is answered must be the last of its frame: the session has to wait.
@@ -197,6 +234,7 @@ impl Protocol {
         match (ask, &mut self.transaction) {
             (Ask::Mail(mail), slot) => {
                 self.transactions = self.transactions.saturating_add(1);
+                self.ended_by = None;
                 let part = self.memory.part(self.origin);
                 *slot = Some(Box::new(Transaction::new(self.transactions, &mail, part)?));
                 self.state = State::Envelope;
@@ -223,6 +261,15 @@ impl Protocol {
             }
             (Ask::Reset, _) => self.drop_transaction(),
             (Ask::Bye(why), _) => return Ok(Step::Bye(why)),
+            (Ask::Refused(refused), _) => {
+                self.fruitless = self.fruitless.saturating_add(1);
+                if refused.ends {
+                    self.ended_by = Some(refused.reply);
+                }
+                let Refused { reply, count, line, .. } = refused;
+                return Ok(Step::Refused(Refusal { reply, count, line: line.to_vec() }));
+            }
+            (Ask::Detail(text), _) => self.detail = text.to_vec(),
             // Not reached: the table permits these only within a transaction.
             (Ask::Rcpt(_) | Ask::Content(_) | Ask::Room | Ask::Spool | Ask::Grow, None) => {
                 return Err(Violation::Field("transaction"));
@@ -290,6 +337,16 @@ impl Protocol {
         let mut transaction = self.transaction.take();
         transaction.iter_mut().for_each(|transaction| transaction.resume());
         transaction
+    }
+
+    /// The reply by which the session ended the last transaction itself. None at the next call.
+    pub(crate) fn take_ended_by(&mut self) -> Option<Reply> {
+        self.ended_by.take()
+    }
+
+    /// What the session said of its end.
+    pub(crate) fn detail(&self) -> Option<&[u8]> {
+        Some(self.detail.as_slice()).filter(|detail| !detail.is_empty())
     }
 
     /// Transactions begun so far.

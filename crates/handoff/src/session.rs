@@ -4,10 +4,11 @@ use crate::SessionEnd;
 use crate::backend::{Asking, Connection, DeliveryError, Message};
 use crate::identity::Client;
 use crate::outcome::Outcome;
-use crate::protocol::{INLINE_MAX, Protocol, Step, Violation};
+use crate::protocol::{INLINE_MAX, Protocol, Refusal, Step, Violation};
 use crate::several::Answers;
 use crate::shared::Shared;
 use crate::spool::ContentFile;
+use crate::telling::Telling;
 use crate::transaction::{Recipient, Transaction};
 use crate::turns::Turn;
 use crate::verdict;
@@ -18,11 +19,12 @@ use gatepost_policy::share::Origin;
 use gatepost_smtp::envelope::{CloseReason, Verdict};
 use gatepost_smtp::received::{Received, With};
 use gatepost_smtp::text::Text;
+use gatepost_wire::event;
 use gatepost_wire::link::Open;
 use gatepost_wire::session::Answer;
 use std::io;
 use std::sync::{Arc, PoisonError};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// Why a session ended without saying that it does.
 #[derive(Debug)]
@@ -59,38 +61,43 @@ struct Session {
     connection: Option<Connection>,
     /// The session's one content file, emptied between transactions.
     file: Option<ContentFile>,
-    /// The outcome of the last ask of the running transaction.
-    last: Option<Outcome>,
+    /// The verdict on the running transaction's content, where it was given before its end.
+    content_refused: Option<Outcome>,
+    /// When the running transaction began, and how long the backend has been waited for in it.
+    begun: Option<Instant>,
+    backend: Duration,
     /// Messages that were taken.
     delivered: u32,
+    born: Instant,
 }
 
 /// Serves one session until it ends or breaks the rules.
 pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) {
     let origin = Origin::of(open.client.ip());
     let (protocol, turn) = (Protocol::new(shared.memory.clone(), origin), shared.turns.of(origin));
-    let mut session =
-        Session { shared, open, end, protocol, turn, connection: None, file: None, last: None, delivered: 0 };
+    let mut session = Session {
+        shared,
+        open,
+        end,
+        protocol,
+        turn,
+        connection: None,
+        file: None,
+        content_refused: None,
+        begun: None,
+        backend: Duration::ZERO,
+        delivered: 0,
+        born: Instant::now(),
+    };
     let ended = session.run().await;
     if let Some(connection) = session.connection.take() {
         session.shared.route.give_back(connection);
     }
     if let Some(transaction) = session.protocol.close() {
-        session.log_dropped(&transaction);
+        session.tell_dropped(&transaction);
     }
-    let (id, client, transactions) = (open.id, open.client, session.protocol.transactions());
-    if session.delivered == 0 && !session.shared.may_log(client.ip()) {
-        return;
-    }
-    match ended {
-        Ok(why) => tracing::info!("session={id} client={client} transactions={transactions} end={why:?}"),
-        Err(SessionError::Gone(e)) => {
-            tracing::info!("session={id} client={client} transactions={transactions} end=gone: {e}");
-        }
-        // Our own code never does this: somebody has taken over the session.
-        Err(SessionError::Hostile(violation)) => {
-            tracing::warn!("session={id} client={client} transactions={transactions} end=hostile: {violation}");
-        }
+    if session.delivered > 0 || session.shared.may_log(open.client.ip()) {
+        session.tell_end(ended);
     }
 }
 
@@ -103,7 +110,7 @@ impl Session {
         loop {
             let step = self.step().await?;
             if let Some(dropped) = self.protocol.take_dropped() {
-                self.log_dropped(&dropped);
+                self.tell_dropped(&dropped);
                 if dropped.filed {
                     empty(&mut self.file);
                 }
@@ -116,6 +123,7 @@ impl Session {
                 Step::Spool => self.spool().await?,
                 Step::Grow => self.grow().await?,
                 Step::Commit { transaction, length } => self.commit(&transaction, length).await?,
+                Step::Refused(refusal) => self.tell_refused(&refusal),
                 Step::Bye(why) => return Ok(why),
             }
         }
@@ -157,14 +165,19 @@ impl Session {
 
     /// A recipient: our own rules decide first, then the backend.
     async fn rcpt(&mut self, recipient: Recipient) -> Result<(), SessionError> {
+        let asked = Instant::now();
+        self.begun.get_or_insert(asked);
         let outcome = match self.refusal(&recipient) {
             Some(refusal) => refusal.into(),
             None if self.has_one(&recipient) => verdict::RCPT_OK.into(),
             None => self.ask(&recipient).await,
         };
+        self.backend = self.backend.saturating_add(asked.elapsed());
         self.answer(&outcome).await?;
+        if outcome.verdict.code >= 400 && self.shared.may_log(self.open.client.ip()) {
+            self.tell_refused_recipient(&recipient, &outcome);
+        }
         self.protocol.judged(recipient, outcome.verdict.code < 400);
-        self.last = Some(outcome);
         Ok(())
     }
 
@@ -217,7 +230,7 @@ impl Session {
         self.protocol.roomed(room);
         self.answer(&outcome).await?;
         if !room {
-            self.last = Some(outcome);
+            self.tell_refusal(&outcome.verdict, &outcome.heard(self.shared.texts), 1, b"MAIL");
         }
         Ok(())
     }
@@ -271,7 +284,7 @@ impl Session {
         self.protocol.filed(false);
         let outcome = Outcome::from(verdict::NO_SPACE);
         self.answer(&outcome).await?;
-        self.last = Some(outcome);
+        self.content_refused = Some(outcome);
         Ok(())
     }
 
@@ -290,20 +303,23 @@ impl Session {
 
     /// The content is complete and the client has committed.
     async fn commit(&mut self, transaction: &Transaction, length: u64) -> Result<(), SessionError> {
-        let Answers { each, all: outcome } = self.deliver(transaction, length).await?;
+        let asked = Instant::now();
+        let answers = self.deliver(transaction, length).await?;
+        self.backend = self.backend.saturating_add(asked.elapsed());
+        let Answers { results, each, all: outcome } = &answers;
         self.protocol.committed(outcome.verdict.code < 400);
-        for outcome in each {
-            let (verdict, text) = self.said(&outcome);
+        for outcome in results.iter().filter(|_| *each) {
+            let (verdict, text) = self.said(outcome);
             self.end.tell(&Answer::Recipient { verdict, text }).await?;
         }
         // The answer first: until the client has it, it may send the message again (RFC 1047).
-        let answered = self.answer(&outcome).await;
+        let answered = self.answer(outcome).await;
         let taken = outcome.verdict.code < 400;
         self.delivered = self.delivered.saturating_add(u32::from(taken));
         if taken || self.shared.may_log(self.open.client.ip()) {
-            outcome.log(&self.open, transaction, length);
+            self.telling(transaction, length).all(&answers).await;
         }
-        self.last = None;
+        (self.begun, self.backend) = (None, Duration::ZERO);
         if transaction.filed {
             empty(&mut self.file);
         }
@@ -393,12 +409,73 @@ impl Session {
         field
     }
 
-    /// A transaction that ended without a commit gets a line in the log when anything was asked in it.
-    fn log_dropped(&mut self, transaction: &Transaction) {
-        if let Some(outcome) = self.last.take()
-            && self.shared.may_log(self.open.client.ip())
-        {
-            outcome.log(&self.open, transaction, 0);
+    fn tell_end(&self, ended: Result<CloseReason, SessionError>) {
+        let Open { id: session, client, .. } = self.open;
+        let (end, detail) = match ended {
+            Ok(why) => (why, self.protocol.detail().map(|detail| String::from_utf8_lossy(detail).into_owned())),
+            // It ended before it said why: by a signal, or with its nursery.
+            Err(SessionError::Gone(e)) => (CloseReason::Internal, Some(e.to_string())),
+            // Our own code never does this: somebody has taken over the session.
+            Err(SessionError::Hostile(violation)) => {
+                let violation = violation.to_string();
+                gatepost_log::tell(event::Owned { session, client, violation: violation.as_bytes() });
+                (CloseReason::Abuse, Some(violation))
+            }
+        };
+        gatepost_log::tell(event::Session {
+            session,
+            client,
+            name: None,
+            transactions: self.protocol.transactions(),
+            messages: self.delivered,
+            end,
+            detail: detail.as_deref().map(str::as_bytes),
+            seconds: u32::try_from(self.born.elapsed().as_secs()).unwrap_or(u32::MAX),
+        });
+    }
+
+    fn telling<'a>(&self, transaction: &'a Transaction, size: u64) -> Telling<'a> {
+        let took = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
+        Telling { open: self.open, transaction, size, took, backend: self.backend, texts: self.shared.texts }
+    }
+
+    /// A transaction that ended without a commit: the session refused it, or the client took it back or went away.
+    fn tell_dropped(&mut self, transaction: &Transaction) {
+        let ended_by = self.protocol.take_ended_by().map(Outcome::of_session);
+        let refused = self.content_refused.take().or(ended_by);
+        if !transaction.recipients().is_empty() && self.shared.may_log(self.open.client.ip()) {
+            let outcome = refused.unwrap_or_else(Outcome::abandoned);
+            self.telling(transaction, 0).now(&outcome);
+        }
+        (self.begun, self.backend) = (None, Duration::ZERO);
+    }
+
+    /// One that was refused is told at once: it is no part of the transaction.
+    fn tell_refused_recipient(&mut self, recipient: &Recipient, outcome: &Outcome) {
+        let took = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
+        let (open, backend, texts) = (self.open, self.backend, self.shared.texts);
+        if let Some(transaction) = self.protocol.transaction() {
+            let telling = Telling { open, transaction, size: 0, took, backend, texts };
+            telling.recipient(recipient, false, (outcome, outcome), |event| gatepost_log::tell(*event));
+        }
+    }
+
+    fn tell_refused(&self, refusal: &Refusal) {
+        let Refusal { reply, count, line } = refusal;
+        self.tell_refusal(&Outcome::of_session(*reply).verdict, reply.text, *count, line);
+    }
+
+    fn tell_refusal(&self, verdict: &Verdict, heard: &str, count: u32, line: &[u8]) {
+        if self.shared.may_log(self.open.client.ip()) {
+            gatepost_log::tell(event::Refused {
+                session: self.open.id,
+                client: self.open.client,
+                reply: verdict.code,
+                enhanced: verdict.enhanced,
+                heard: heard.as_bytes(),
+                count,
+                line,
+            });
         }
     }
 }

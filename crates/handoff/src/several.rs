@@ -27,8 +27,10 @@ pub(crate) struct Awaited {
 /// What the client hears.
 #[derive(Debug)]
 pub(crate) struct Answers {
-    /// For each recipient, where that is what it hears.
-    pub(crate) each: Vec<Outcome>,
+    /// The backend's for each recipient, where they differ.
+    pub(crate) results: Vec<Outcome>,
+    /// The client hears each of them.
+    pub(crate) each: bool,
     /// For all.
     pub(crate) all: Outcome,
 }
@@ -36,7 +38,7 @@ pub(crate) struct Answers {
 impl Answers {
     /// One for all.
     pub(crate) fn one(all: Outcome) -> Self {
-        Self { each: Vec::new(), all }
+        Self { results: Vec::new(), each: false, all }
     }
 }
 
@@ -137,9 +139,8 @@ impl Delivery<'_> {
                 awaited.ledger().one_answer(source, &content, &fates, awaited.now());
             }
         }
-        let first = results.into_iter();
         if !differ {
-            return Ok(Answers::one(first.into_iter().next().unwrap_or(verdict::INTERNAL.into())));
+            return Ok(Answers::one(results.into_iter().next().unwrap_or(verdict::INTERNAL.into())));
         }
         let count = |wanted| fates.iter().filter(|(_, fate)| *fate == wanted).count();
         let (delivered, never) = (count(Fate::Delivered), count(Fate::Never));
@@ -149,7 +150,7 @@ impl Delivery<'_> {
             all,
             format!("{delivered} of {} recipients have it, {never} are refused for good: {told}", fates.len()),
         );
-        Ok(Answers { each: if each { first.collect() } else { Vec::new() }, all })
+        Ok(Answers { results, each, all })
     }
 }
 

@@ -12,6 +12,7 @@ use gatepost_policy::share::Origin;
 use gatepost_role::RoleError;
 use gatepost_shell::Signer;
 use gatepost_smtp::envelope::Offer;
+use gatepost_wire::event;
 use gatepost_wire::slice::HandoffSlice;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -96,7 +97,7 @@ impl Shared {
         let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let line = self.flood.lock().unwrap_or_else(PoisonError::into_inner).line(Origin::of(ip), now);
         if let Line::Write(kept @ 1..) = line {
-            tracing::warn!("client={ip} lines={kept} not written: too many about one client");
+            gatepost_log::tell(event::Kept { client: ip, lines: kept });
         }
         line != Line::Keep
     }

@@ -23,7 +23,7 @@ use gatepost_wire::observe::{Level, Line, TEXT_MAX, Tell};
 use gatepost_wire::{Nothing, RoleToObserver};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, UNIX_EPOCH};
 use tracing::{Metadata, Subscriber};
 use tracing_subscriber::fmt::{self, MakeWriter};
@@ -33,6 +33,8 @@ type LogEnd = End<RoleToObserver, Nothing>;
 
 /// Where lines go.
 enum Place {
+    /// Nowhere: nobody has begun.
+    Nowhere,
     /// Descriptor 2, as text of this name's.
     Stderr(Form, &'static str),
     /// An end of the channel to the observer.
@@ -40,7 +42,7 @@ enum Place {
 }
 
 /// Where this process's lines go, and how many were lost since the last that was sent.
-static TO: Mutex<(Place, u32)> = Mutex::new((Place::Stderr(Form::Text, LAUNCHER), 0));
+static TO: Mutex<(Place, u32)> = Mutex::new((Place::Nowhere, 0));
 
 /// The launcher, as one that says something.
 pub const LAUNCHER: &str = "launcher";
@@ -121,8 +123,10 @@ struct LineWriter(Level);
 
 impl Write for LineWriter {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        let text = text.trim_ascii_end();
-        send(&Said::Text(self.0, text.get(..TEXT_MAX).unwrap_or(text)));
+        let line = text.trim_ascii_end();
+        if !send(&Said::Text(self.0, line.get(..TEXT_MAX).unwrap_or(line))) {
+            lose();
+        }
         Ok(text.len())
     }
 
@@ -139,7 +143,14 @@ enum Said<'a> {
 
 /// Tells an event.
 pub fn tell<'a>(event: impl Into<Event<'a>>) {
-    send(&Said::Event(event.into()));
+    if !try_tell(event) {
+        lose();
+    }
+}
+
+/// As [`tell`], but one that cannot be sent now is not lost yet: false, and the caller may come again.
+pub fn try_tell<'a>(event: impl Into<Event<'a>>) -> bool {
+    send(&Said::Event(event.into()))
 }
 
 /// The time, as [`Head`] has it.
@@ -148,15 +159,26 @@ pub fn now() -> Duration {
     UNIX_EPOCH.elapsed().unwrap_or_default()
 }
 
-fn send(said: &Said<'_>) {
-    let mut to = match TO.try_lock() {
-        Ok(to) => to,
-        Err(TryLockError::Poisoned(to)) => to.into_inner(),
-        // A line within a line, as when a panic is told in the middle of telling.
-        Err(TryLockError::WouldBlock) => return,
-    };
+/// None: a line within a line, as when a panic is told in the middle of telling.
+fn to() -> Option<MutexGuard<'static, (Place, u32)>> {
+    match TO.try_lock() {
+        Ok(to) => Some(to),
+        Err(TryLockError::Poisoned(to)) => Some(to.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
+
+fn lose() {
+    if let Some(mut to) = to() {
+        to.1 = to.1.saturating_add(1);
+    }
+}
+
+fn send(said: &Said<'_>) -> bool {
+    let Some(mut to) = to() else { return false };
     let (place, lost) = &mut *to;
     let sent = match (place, said) {
+        (Place::Nowhere, _) => true,
         (Place::Stderr(form, who), said) => {
             let head = |level| Head { level, who, lost: *lost, time: now() };
             let line = match *said {
@@ -170,5 +192,8 @@ fn send(said: &Said<'_>) {
         }
         (Place::Observer(end), Said::Event(event)) => end.tell(&Tell::Event { lost: *lost, event: *event }).is_ok(),
     };
-    *lost = if sent { 0 } else { lost.saturating_add(1) };
+    if sent {
+        *lost = 0;
+    }
+    sent
 }

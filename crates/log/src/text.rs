@@ -202,18 +202,19 @@ mod tests {
             reply: 501,
             enhanced: (5, 5, 2),
             heard: b"Syntax error",
+            count: 1,
             line: b"MAIL FROM:<a\" reply=250 \\\n>",
         };
         for (form, expected) in [
             (
                 Form::Text,
-                " INFO handoff: refused session=00000000ab client=[2001:db8::1]:4000 reply=501 enhanced=5.5.2 heard=\"Syntax error\" \
+                " INFO handoff: refused session=00000000ab client=[2001:db8::1]:4000 reply=501 enhanced=5.5.2 heard=\"Syntax error\" count=1 \
                  line=\"MAIL FROM:<a\\\" reply=250 \\\\\\n>\"\n",
             ),
             (
                 Form::Json,
                 "{\"time_ms\":1795000000123,\"level\":\"info\",\"who\":\"handoff\",\"event\":\"refused\",\"session\":\"00000000ab\",\
-                 \"client\":\"[2001:db8::1]:4000\",\"reply\":501,\"enhanced\":\"5.5.2\",\"heard\":\"Syntax error\",\
+                 \"client\":\"[2001:db8::1]:4000\",\"reply\":501,\"enhanced\":\"5.5.2\",\"heard\":\"Syntax error\",\"count\":1,\
                  \"line\":\"MAIL FROM:<a\\\" reply=250 \\\\\\n>\"}\n",
             ),
         ] {

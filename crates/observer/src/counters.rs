@@ -99,7 +99,8 @@ impl Counts {
             }
             Event::Session(event) => count(&self.sessions, "end", format!("{:?}", event.end), 1),
             Event::Refused(event) => {
-                count(&self.refused, "reply", if event.reply < 500 { "4yz" } else { "5yz" }.to_owned(), 1);
+                let class = if event.reply < 500 { "4yz" } else { "5yz" };
+                count(&self.refused, "reply", class.to_owned(), event.count.into());
             }
             Event::TurnedAway(event) => {
                 count(&self.turned_away, "reason", format!("{:?}", event.why), event.count.into());
@@ -193,14 +194,12 @@ mod tests {
                 name: None,
                 transactions: 1,
                 messages: 1,
-                recipients: 2,
-                refused: 0,
                 end: CloseReason::Quit,
                 detail: None,
                 seconds: 1,
             }
             .into(),
-            Refused { session, client, reply: 501, enhanced, heard: b"", line: b"" }.into(),
+            Refused { session, client, reply: 501, enhanced, heard: b"", count: 1, line: b"" }.into(),
             TurnedAway { client, why: Turned::Full, count: 7 }.into(),
             Kept { client: client.ip(), lines: 9 }.into(),
         ] {

@@ -3,9 +3,10 @@
 use crate::HandoffEnd;
 use gatepost_channel::{ChannelError, Inbox, Outbox};
 use gatepost_smtp::envelope::{CloseReason, Offer, Reason, Verdict};
+use gatepost_smtp::server::Refusal;
 use gatepost_smtp::text::Text;
 use gatepost_sys::wait;
-use gatepost_wire::session::{Answer, Ask, CONTENT_MAX, Mail, Rcpt};
+use gatepost_wire::session::{Answer, Ask, CONTENT_MAX, DETAIL_MAX, Mail, Rcpt, Refused};
 use gatepost_wire::{HandoffToSession, SessionToHandoff};
 use std::fmt;
 use std::fs::File;
@@ -203,6 +204,18 @@ impl Handoff {
         }
     }
 
+    /// Something was refused here: handoff tells the log. Whether it hears it changes nothing.
+    pub(crate) fn refused(&mut self, refusal: &Refusal, ends: bool) {
+        // What waits for the first RCPT goes before it.
+        let Refusal { reply, count, line } = refusal;
+        let refused = Ask::Refused(Refused { reply: *reply, count: *count, ends, line });
+        if self.state == State::Queued {
+            let _ = self.end.tell(&refused);
+        } else {
+            let _ = self.push(&refused).and_then(|()| Ok(self.end.flush(&mut self.outbox)?));
+        }
+    }
+
     /// The transaction is over without a commit, if there is one.
     pub(crate) fn reset(&mut self) -> Result<(), HandoffError> {
         self.content = Content::Inline(self.inline_max);
@@ -216,8 +229,12 @@ impl Handoff {
     }
 
     /// The session is over. Whether handoff still hears it changes nothing.
-    pub(crate) fn bye(&mut self, farewell: CloseReason) {
+    pub(crate) fn bye(&mut self, farewell: CloseReason, detail: Option<&str>) {
         self.outbox.clear();
+        if let Some(detail) = detail {
+            let detail = detail.as_bytes();
+            let _ = self.end.tell(&Ask::Detail(detail.get(..DETAIL_MAX).unwrap_or(detail)));
+        }
         let _ = self.end.tell(&Ask::Bye(farewell));
         // A socket closed with something unread in it resets the other end, which might then not get this far.
         if !self.offered && wait::readable(&[self.end.as_fd()], Some(Duration::ZERO)).is_ok_and(|ready| ready == [true])

@@ -117,7 +117,8 @@ impl<C: Clock> Session<C> {
     pub(crate) fn run(&mut self) -> CloseReason {
         let closed = self.talk();
         let (Ok(reason) | Err(reason)) = closed;
-        self.smtp.handoff.bye(reason);
+        self.smtp.tell_refusals();
+        self.smtp.handoff.bye(reason, self.shell.fault());
         if closed.is_ok() {
             // After QUIT nothing more is to come.
             self.shell.close(reason != CloseReason::Quit);
@@ -194,6 +195,7 @@ impl Dialogue for Smtp {
             let (used, event) = self.engine.read(rest);
             rest = rest.get(used..).unwrap_or_default();
             let long = matches!(event, Event::Rcpt | Event::ContentEnd { .. });
+            self.tell_refusals();
             let asked = match event {
                 Event::Starved => break Next::Read,
                 Event::Flush => break Next::Flush,
@@ -238,6 +240,14 @@ impl Dialogue for Smtp {
 }
 
 impl Smtp {
+    /// What the engine has refused by itself is told to handoff, which tells the log.
+    fn tell_refusals(&mut self) {
+        if let Some(refusal) = self.engine.take_refusal() {
+            let ends = self.engine.take_ended_by().is_some();
+            self.handoff.refused(&refusal, ends);
+        }
+    }
+
     fn mail(&mut self) -> Result<(), HandoffError> {
         let Some(mail) = self.engine.mail() else { return Ok(()) };
         let verdict = self.handoff.mail(&Mail {

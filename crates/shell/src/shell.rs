@@ -122,6 +122,8 @@ pub struct Shell<C> {
     content_end: Instant,
     /// At its end when gatepost goes down; None once that is known, or where nobody says so.
     drain: Option<PipeReader>,
+    /// What was wrong with the client's TLS.
+    fault: Option<String>,
 }
 
 impl<C: Clock> Shell<C> {
@@ -130,7 +132,7 @@ impl<C: Clock> Shell<C> {
     pub fn new(client: Ends, times: Times, clock: C, drain: Option<PipeReader>) -> Self {
         let end = later(&clock, times.session);
         let content_end = end.checked_add(times.content).unwrap_or(end);
-        Self { line: Line::new(client), clock, times, end, content_end, drain }
+        Self { line: Line::new(client), clock, times, end, content_end, drain, fault: None }
     }
 
     /// Serves the client until the dialogue or the client ends: why it was closed. The last reply is sent.
@@ -223,7 +225,11 @@ impl<C: Clock> Shell<C> {
     }
 
     fn fill(&mut self) -> Result<Filled, Lost> {
-        self.line.fill().map_err(|_| {
+        self.line.fill().map_err(|e| {
+            // What the system says is the connection's end, and no fault of TLS.
+            if e.raw_os_error().is_none() {
+                self.fault = Some(e.to_string());
+            }
             let _ = self.push(&mut &[][..], later(&self.clock, ALERT_TIME));
             CloseReason::ClientGone
         })
@@ -270,6 +276,11 @@ impl<C: Clock> Shell<C> {
         self.negotiate(deadline).map_err(|_| CloseReason::TlsFailed)?;
         self.times.patience.answered();
         Ok(self.line.negotiated())
+    }
+
+    /// What was wrong with the client's TLS, if that ended the session.
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
     }
 
     fn negotiate(&mut self, deadline: Instant) -> Result<(), Lost> {

@@ -40,6 +40,10 @@ enumeration! {
         NoSpace,
         Draining,
         Internal,
+        /// The session refused it by itself: the reply says why.
+        Session,
+        /// The client went away, or took the transaction back, before the end.
+        Abandoned,
     }
 
     /// Why a session is closed.

@@ -26,6 +26,27 @@ impl std::fmt::Display for TooLong {
 
 impl std::error::Error for TooLong {}
 
+/// The value of the first field of that name in the header at the start of `content`, without the white space around it; `name` in lower
+/// case. A value that begins on a continued line is found, one that goes on there is cut (RFC 5322 §2.2.3).
+#[must_use]
+pub fn value<'c>(content: &'c [u8], name: &[u8]) -> Option<&'c [u8]> {
+    let mut lines = content.split(|octet| *octet == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    while let Some(line) = lines.next().filter(|line| !line.is_empty()) {
+        let Some((field, value)) =
+            line.iter().position(|octet| *octet == b':').and_then(|at| line.split_at_checked(at))
+        else {
+            continue;
+        };
+        if field.trim_ascii_end().eq_ignore_ascii_case(name) {
+            let value = value.get(1..).unwrap_or_default().trim_ascii();
+            let mut continued = || lines.next().filter(|line| matches!(line.first(), Some(b' ' | b'\t')));
+            let value = if value.is_empty() { continued().unwrap_or_default().trim_ascii() } else { value };
+            return Some(value).filter(|value| !value.is_empty());
+        }
+    }
+    None
+}
+
 #[derive(Debug)]
 enum State {
     /// Within what may be the name of a field that is looked for; held.

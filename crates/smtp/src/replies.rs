@@ -83,6 +83,14 @@ impl Reply {
     pub fn refuses(&self) -> bool {
         self.code >= 400
     }
+
+    /// Its enhanced code in numbers; zeros where it has none.
+    #[must_use]
+    pub fn enhanced_code(&self) -> (u8, u16, u16) {
+        let mut numbers = self.enhanced.split('.').map(|number| number.parse().unwrap_or_default());
+        let mut next = || numbers.next().unwrap_or_default();
+        (u8::try_from(next()).unwrap_or_default(), next(), next())
+    }
 }
 
 impl Reason {
@@ -108,6 +116,9 @@ impl Reason {
             Reason::NoSpace => "Insufficient storage, try again",
             Reason::Draining => DRAINING.text,
             Reason::Internal => "Local error, try again",
+            // Never said: a session that refuses by itself has a reply of its own, and whoever is gone hears none.
+            Reason::Session => "Refused",
+            Reason::Abandoned => "Not finished",
         }
     }
 }

@@ -43,7 +43,7 @@ const LAYERS: &[&[Row]] = &[
     // One package a role. No role imports a role: they are in one layer.
     &[
         ("dialer", "wire channel sys jail role", ""),
-        ("handoff", "smtp wire channel sys jail role tls shell policy qmail", "sha2 tokio tokio-rustls tracing"),
+        ("handoff", "smtp wire channel sys jail log role tls shell policy qmail", "sha2 tokio tokio-rustls tracing"),
         ("keyholder", "wire channel sys jail role policy tls", "tracing"),
         ("launcher", "smtp wire channel sys jail role tls config log", "sd-notify tracing"),
         ("listener", "smtp wire channel sys jail role policy", "tokio tracing"),

@@ -219,10 +219,6 @@ events! {
         transactions: u32,
         /// Messages that were taken.
         messages: u32,
-        /// Recipients of these.
-        recipients: u32,
-        /// Commands and messages that were refused.
-        refused: u32,
         /// Why it ended, from a fixed list.
         end: CloseReason,
         /// More of that: which alert, which limit, which deadline.
@@ -242,6 +238,8 @@ events! {
         enhanced: (u8, u16, u16),
         /// Its text.
         heard: &'a [u8] as Octets<SAID_MAX>,
+        /// Refusals since the last event about one in this session, this one included.
+        count: u32,
         /// The command line, or its beginning.
         line: &'a [u8] as Octets<SAID_MAX>,
     }

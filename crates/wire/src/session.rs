@@ -7,7 +7,7 @@
 //! | envelope, one recipient accepted | `Content`, `Spool`, `Commit` | –, `Spool` or `Verdict`, `Recipient`s and `Verdict` |
 //! | content | `Content`, `Spool`, `Commit` | as above |
 //! | content in a file | `Grow`, `Commit` | `Spool` or `Verdict`, `Verdict` |
-//! | any but idle | `Reset`, `Bye` | nothing |
+//! | any | `Reset`, `Bye`, `Refused`, `Detail` | nothing |
 //!
 //! After `Commit` or `Reset` the channel is idle again, whatever the verdict. The first message is handoff's `Offer`.
 
@@ -17,8 +17,12 @@ use gatepost_smtp::envelope::{
     Body, CloseReason, ENVID_MAX, HELO_MAX, MailParameters, Notify, ORCPT_MAX, Offer, RcptParameters, Reason, Ret, Tls,
     Verdict,
 };
+use gatepost_smtp::replies::{self, Reply};
+use gatepost_smtp::server::REFUSED_LINE_MAX;
 use gatepost_smtp::text::{TEXT_MAX, Text};
 
+/// Longest text of a `Detail`, octets.
+pub const DETAIL_MAX: usize = 128;
 /// Content octets in one `Content` message at most.
 pub const CONTENT_MAX: usize = 28 * 1024;
 /// Longest path, octets, brackets not counted (RFC 5321 §4.5.3.1.3 says 256 with them; SMTPUTF8 senders exceed it).
@@ -71,6 +75,34 @@ fields! {
     }
 }
 
+fields! {
+    /// What a session refused by itself.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Refused<'a> {
+        /// The last reply by which it did.
+        pub reply: Reply,
+        /// How many there were since this was said last.
+        pub count: u32,
+        /// It ends the transaction, if there is one: a `Reset` or `Bye` follows.
+        pub ends: bool,
+        /// The command that got the reply, or its beginning; may be empty.
+        pub line: &'a [u8] as Octets<REFUSED_LINE_MAX>,
+    }
+}
+
+/// A reply of ours, as its place in the table: whoever has taken over a session cannot make up another.
+impl Value<'_> for Reply {
+    const MAX: usize = 1;
+    fn write(&self, out: &mut Vec<u8>, field: &'static str) -> Result<(), WireError> {
+        let place = replies::ALL.iter().position(|(_, reply)| reply == self).ok_or(WireError::Value(field))?;
+        u8::try_from(place).map_err(|_| WireError::Value(field))?.write(out, field)
+    }
+    fn read(r: &mut Reader<'_>, field: &'static str) -> Result<Self, WireError> {
+        let place = usize::from(u8::read(r, field)?);
+        replies::ALL.get(place).map(|(_, reply)| *reply).ok_or(WireError::Value(field))
+    }
+}
+
 tagged! {
     /// Session to handoff.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +131,10 @@ tagged! {
         /// The file has as many octets as it may: asks for more. Answered by `Spool` without a descriptor, or refused, after
         /// which only `Reset` and `Bye` are due.
         9 => Grow,
+        /// The session refused something by itself: for the log. Not answered.
+        10 => Refused(refused: Refused<'a>),
+        /// More of the reason of the `Bye` that follows: for the log. Not answered.
+        11 => Detail(text: &'a [u8] as Octets<DETAIL_MAX>),
     }
 
     /// Handoff to session.

@@ -7,6 +7,7 @@ use gatepost_smtp::envelope::{
     Abandoned, Body, Class, CloseReason, ENVID_MAX, HELO_MAX, MailParameters, Mechanism, Notify, ORCPT_MAX, Offer,
     RcptParameters, Reason, Ret, Then, Tls, Verdict,
 };
+use gatepost_smtp::replies;
 use gatepost_smtp::server::{BareLf, Leniency};
 use gatepost_smtp::text::Text;
 use gatepost_wire::codec::{MESSAGE_MAX, read_all};
@@ -17,7 +18,7 @@ use gatepost_wire::link::{self, Ended, Open, OpenKey, SessionId, Start};
 use gatepost_wire::network::Network;
 use gatepost_wire::observe::{Level, Line, Tell};
 use gatepost_wire::queue::{self, Done, Submit};
-use gatepost_wire::session::{Answer, Ask, CONTENT_MAX, Mail, PATH_MAX, Rcpt};
+use gatepost_wire::session::{Answer, Ask, CONTENT_MAX, Mail, PATH_MAX, Rcpt, Refused};
 use gatepost_wire::sign::{SIGNATURE_MAX, Sign, Signature, TO_SIGN_MAX};
 use gatepost_wire::slice::{
     Access, BackendTls, Chain, Connect, Dialect, Directory, Ground, HandoffSlice, Identity, KeyholderSlice,
@@ -81,7 +82,7 @@ fn codes_are_places_in_a_list() {
     codes(
         &Reason::ALL,
         "Ok RelayDenied SenderRefused RecipientRefused TooManyRecipients ContentRefused TooLarge LoopDetected BadContent \
-         BackendDown BackendTimeout BackendLost Mixed IdentityRefused ClientRefused NoSpace Draining Internal",
+         BackendDown BackendTimeout BackendLost Mixed IdentityRefused ClientRefused NoSpace Draining Internal Session Abandoned",
     );
     codes(
         &CloseReason::ALL,
@@ -135,6 +136,11 @@ fn session_and_handoff() {
             (Ask::Bye(CloseReason::Timeout), "07 02"),
             (Ask::Room, "08"),
             (Ask::Grow, "09"),
+            (
+                Ask::Refused(Refused { reply: replies::BYE, count: 2, ends: true, line: b"x" }),
+                "0a 01 02000000 01 0100 78",
+            ),
+            (Ask::Detail(b"y"), "0b 0100 79"),
         ],
     );
     let offer = Offer { size: 1 << 20, eight_bit: true, smtputf8: false, dsn: true, prdr: false, recipients: 100 };

@@ -18,5 +18,6 @@ mod qmail_queue;
 mod qmqp;
 mod readme;
 mod stock_postfix;
+mod told;
 mod trial;
 mod units;

@@ -54,7 +54,7 @@ fn issue_13_counters_are_read_by_http_over_a_socket_and_a_port() {
     // After a reload the sockets are there still, and after the observer has died.
     host.write(CONFIG, &config(&backend, METRICS));
     let before = gate.roles()["gp-observer"];
-    signal(before, "KILL");
+    assert!(signal(before, "KILL"));
     holds("another observer", SOON, || gate.roles().get("gp-observer").is_some_and(|pid| *pid != before));
     holds("its counters", SOON, || host.shell(BY_SOCKET).stdout.ends_with("# EOF\n"));
     gate.stop();

@@ -3,13 +3,15 @@
 use super::*;
 use crate::protocol::{INLINE_MAX, Kind, PERMITTED, State};
 use gatepost_smtp::envelope::{MailParameters, RcptParameters, Reason};
+use gatepost_smtp::replies;
 use gatepost_testkit::wait;
 use gatepost_wire::codec::Frame;
-use gatepost_wire::session::CONTENT_MAX;
+use gatepost_wire::session::{CONTENT_MAX, Refused};
 use std::io::Write;
 
 const COMMIT: Ask<'static> = Ask::Commit { length: 0 };
 const BYE: Ask<'static> = Ask::Bye(CloseReason::Quit);
+const REFUSED: Ask<'static> = Ask::Refused(Refused { reply: replies::BAD_LINE, count: 1, ends: false, line: b"x" });
 
 /// Each state, and how a session gets there.
 const STATES: [State; 6] =
@@ -39,7 +41,7 @@ async fn reach(session: &mut Session, scene: &Scene, state: State) {
 
 #[test]
 fn p4_what_the_table_does_not_permit_ends_the_session_and_delivers_nothing() {
-    let asks: [(Kind, Ask<'_>); 9] = [
+    let asks: [(Kind, Ask<'_>); 11] = [
         (Kind::Mail, Ask::Mail(MAIL)),
         (Kind::Rcpt, to("user@ok.test")),
         (Kind::Content, Ask::Content(b"x\r\n")),
@@ -49,6 +51,8 @@ fn p4_what_the_table_does_not_permit_ends_the_session_and_delivers_nothing() {
         (Kind::Bye, BYE),
         (Kind::Room, Ask::Room),
         (Kind::Grow, Ask::Grow),
+        (Kind::Refused, REFUSED),
+        (Kind::Detail, Ask::Detail(b"x")),
     ];
     let mut refused = 0;
     for state in STATES {
@@ -69,7 +73,7 @@ fn p4_what_the_table_does_not_permit_ends_the_session_and_delivers_nothing() {
             refused += 1;
         }
     }
-    assert_eq!(refused, 9 * 6 - 3 - 4 - 6 - 5 - 4 - 2, "the table is the one in gatepost_wire::session");
+    assert_eq!(refused, 11 * 6 - 5 - 6 - 8 - 7 - 6 - 4, "the table is the one in gatepost_wire::session");
 }
 
 #[test]
@@ -80,6 +84,7 @@ fn what_the_table_permits_does_not_end_the_session() {
         play(async {
             let mut session = Session::begin(&scene.shared()).await;
             reach(&mut session, &scene, state).await;
+            session.say(&[REFUSED]);
             session.say(&[Ask::Reset]);
             assert_eq!(session.mail_and("user@ok.test").await.code, 250, "{state:?}");
             session.bye().await;

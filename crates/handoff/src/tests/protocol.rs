@@ -39,7 +39,7 @@ proptest! {
             match protocol.frame(frame.bytes()) {
                 // The session is over.
                 Err(_) | Ok(Step::Bye(_)) => break,
-                Ok(Step::Nothing) => {}
+                Ok(Step::Nothing | Step::Refused(_)) => {}
                 Ok(Step::Rcpt(recipient)) => {
                     protocol.judged(recipient, good);
                     accepted += usize::from(good);

@@ -2,7 +2,7 @@
 
 use super::parameters::{self, Terms};
 use super::transaction::Transaction;
-use super::{Engine, Event, State, Step};
+use super::{Engine, Event, REFUSED_LINE_MAX, State, Step};
 use crate::address::{Domain, Rules};
 use crate::envelope::{CloseReason, HELO_MAX};
 use crate::replies::{self, Reply};
@@ -18,6 +18,16 @@ fn trim_blanks(mut line: &[u8], leading: bool) -> &[u8] {
         line = rest;
     }
     if leading && line.first().is_some_and(u8::is_ascii_whitespace) { line.trim_ascii_start() } else { line }
+}
+
+/// As much of a refused command as may stand in a log.
+pub(super) fn fit_for_log(line: &[u8]) -> &[u8] {
+    let line = line.trim_ascii_start();
+    let (word, _) = split(line, memchr::memchr2(b' ', b'\t', line).unwrap_or(line.len()));
+    match verbs::find(word) {
+        Some(row) if row.verb != Verb::Auth => split(line, REFUSED_LINE_MAX).0,
+        _ => &[],
+    }
 }
 
 impl Engine {

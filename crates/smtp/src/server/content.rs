@@ -48,6 +48,7 @@ impl Engine {
     /// Refuses the command that would have ended the transaction, and drops the transaction.
     fn end_refused<'i>(&mut self, reply: Reply) -> Step<'i> {
         let dropped = self.transaction.take().is_some();
+        self.ended_by = dropped.then_some(reply);
         match self.refuse(reply) {
             Step::On if dropped => Step::Yield(Event::Reset),
             step => step,

@@ -118,6 +118,21 @@ struct Tallies {
     discarded: u64,
 }
 
+/// What the engine refused by itself, without a question to anybody: for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The last reply by which it did.
+    pub reply: Reply,
+    /// How many there were, that one included, since this was asked for last.
+    pub count: u32,
+    /// The command that got the last reply, or its beginning; empty when it is not to be repeated: an unknown verb, or AUTH, may have a
+    /// password behind it.
+    pub line: Vec<u8>,
+}
+
+/// Octets of a refused command that are kept for the log.
+pub const REFUSED_LINE_MAX: usize = 128;
+
 /// One session.
 #[derive(Debug)]
 pub struct Engine {
@@ -135,6 +150,9 @@ pub struct Engine {
     /// The first octet has come. Only the first can be that of another protocol.
     spoken: bool,
     impure: Option<Impure>,
+    refusal: Option<Refusal>,
+    /// The reply that ended the last transaction, where it was a refusal of ours.
+    ended_by: Option<Reply>,
     output: Vec<u8>,
     sent: usize,
 }
@@ -162,6 +180,8 @@ impl Engine {
             draining: false,
             spoken: false,
             impure: None,
+            refusal: None,
+            ended_by: None,
             output: Vec::new(),
             sent: 0,
         }
@@ -214,10 +234,10 @@ impl Engine {
         *rest = split(rest, taken).1;
         match found {
             Found::Starved => Step::On,
-            Found::Line(line) => self.command(line, !rest.is_empty()),
+            Found::Line(line) => self.command_or_refusal(line, !rest.is_empty()),
             Found::Held => {
                 let line = self.lines.take_held();
-                let step = self.command(&line, !rest.is_empty());
+                let step = self.command_or_refusal(&line, !rest.is_empty());
                 self.lines.give_back(line);
                 step
             }
@@ -229,6 +249,30 @@ impl Engine {
                 self.close(replies::BARE_IN_LINE, reason)
             }
         }
+    }
+
+    /// Carries out one command line, and keeps it if it is refused.
+    fn command_or_refusal<'i>(&mut self, line: &[u8], more: bool) -> Step<'i> {
+        let count = |engine: &Self| engine.refusal.as_ref().map_or(0, |refusal| refusal.count);
+        let before = count(self);
+        let step = self.command(line, more);
+        if count(self) != before
+            && let Some(refusal) = &mut self.refusal
+        {
+            refusal.line = commands::fit_for_log(line).to_vec();
+        }
+        step
+    }
+
+    /// What was refused here since the last call.
+    pub fn take_refusal(&mut self) -> Option<Refusal> {
+        self.refusal.take()
+    }
+
+    /// The reply that ended the last transaction, where it was a refusal of ours and not RSET or the like. None at the next
+    /// call.
+    pub fn take_ended_by(&mut self) -> Option<Reply> {
+        self.ended_by.take()
     }
 
     /// The running transaction's MAIL.
@@ -462,6 +506,9 @@ impl Engine {
         if !matches!(self.state, State::Handshake) {
             self.say(reply);
         }
+        if self.transaction.is_some() && reply.refuses() {
+            self.ended_by = Some(reply);
+        }
         self.end(reason);
         Step::Yield(Event::Close(reason))
     }
@@ -489,6 +536,12 @@ impl Engine {
         }
         self.output.extend_from_slice(reply.text.as_bytes());
         self.finish_reply(reply.refuses());
+        if reply.refuses() {
+            let refusal = self.refusal.get_or_insert(Refusal { reply, count: 0, line: Vec::new() });
+            refusal.count = refusal.count.saturating_add(1);
+            refusal.reply = reply;
+            refusal.line.clear();
+        }
     }
 
     fn say_verdict(&mut self, verdict: &Verdict) {

@@ -1,0 +1,107 @@
+//! What the log is told of a transaction: an event for each recipient, with what the client heard.
+
+use crate::outcome::Outcome;
+use crate::several::Answers;
+use crate::transaction::{Recipient, Transaction};
+use gatepost_smtp::header;
+use gatepost_wire::event::{self, MESSAGE_ID_MAX, SAID_MAX};
+use gatepost_wire::link::Open;
+use std::time::Duration;
+
+/// Octets of a header in which a Message-ID is looked for.
+const HEADER_MAX: usize = 32 * 1024;
+
+/// How often an event is tried again that the observer has no room for, in all of a transaction, and after which time.
+const TRIES: u32 = 100;
+const WAIT: Duration = Duration::from_millis(5);
+
+/// What all events of a transaction have in common.
+#[derive(Debug)]
+pub(crate) struct Telling<'a> {
+    pub(crate) open: Open,
+    pub(crate) transaction: &'a Transaction,
+    /// Octets of content.
+    pub(crate) size: u64,
+    /// From MAIL on.
+    pub(crate) took: Duration,
+    /// Of these, waiting for the backend.
+    pub(crate) backend: Duration,
+    /// The client hears the backend's own texts.
+    pub(crate) texts: bool,
+}
+
+impl Telling<'_> {
+    /// An event for each recipient. One that the observer has no room for is tried again, for a moment: whoever calls waits, nobody
+    /// else.
+    pub(crate) async fn all(self, answers: &Answers) {
+        let mut tries = TRIES;
+        for (place, recipient) in self.transaction.recipients().iter().enumerate() {
+            loop {
+                let mut told = tries == 0;
+                let result = answers.results.get(place).unwrap_or(&answers.all);
+                let heard = if answers.each { result } else { &answers.all };
+                self.recipient(recipient, place == 0, (heard, result), |event| match told {
+                    true => gatepost_log::tell(*event),
+                    false => told = gatepost_log::try_tell(*event),
+                });
+                if told {
+                    break;
+                }
+                tries = tries.saturating_sub(1);
+                tokio::time::sleep(WAIT).await;
+            }
+        }
+    }
+
+    /// As [`Telling::all`], without waiting.
+    pub(crate) fn now(&self, outcome: &Outcome) {
+        for (place, recipient) in self.transaction.recipients().iter().enumerate() {
+            self.recipient(recipient, place == 0, (outcome, outcome), |event| gatepost_log::tell(*event));
+        }
+    }
+
+    /// What became of the message for `recipient`: what the client heard of it, and what the backend said, which differs where
+    /// one answer stands for several recipients.
+    pub(crate) fn recipient(
+        &self,
+        recipient: &Recipient,
+        first: bool,
+        (heard, result): (&Outcome, &Outcome),
+        see: impl FnOnce(&event::Recipient<'_>),
+    ) {
+        let Self { open, transaction, .. } = self;
+        let (text, said) = (heard.heard(self.texts), result.backend_said());
+        let content = transaction.inline().unwrap_or_default();
+        let header = content.get(..HEADER_MAX).unwrap_or(content);
+        see(&event::Recipient {
+            session: open.id,
+            transaction: transaction.number,
+            first,
+            client: open.client,
+            name: None,
+            helo: &transaction.helo.name,
+            from: transaction.reverse_path(),
+            to: recipient.path(),
+            size: self.size,
+            tls: transaction.tls,
+            message_id: header::value(header, b"message-id").map(|id| cut(id, MESSAGE_ID_MAX)),
+            reply: heard.verdict.code,
+            enhanced: heard.verdict.enhanced,
+            reason: heard.verdict.reason,
+            heard: cut(text.as_bytes(), SAID_MAX),
+            backend: result.backend().unwrap_or_default(),
+            said: said.as_deref().map(|text| cut(text.as_bytes(), SAID_MAX)),
+            failure: result.failure().or(heard.failure()).map(|text| cut(text.as_bytes(), SAID_MAX)),
+            took_ms: milliseconds(self.took),
+            backend_ms: milliseconds(self.backend),
+        });
+    }
+}
+
+fn cut(text: &[u8], max: usize) -> &[u8] {
+    text.get(..max).unwrap_or(text)
+}
+
+fn milliseconds(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
+}
