@@ -17,5 +17,6 @@ pub mod obliging;
 pub mod peer;
 pub mod rogue;
 pub mod run;
+pub mod supervisor;
 pub mod systemd;
 pub mod wait;

@@ -6,6 +6,7 @@ mod issue10;
 mod kill;
 mod patches;
 mod room;
+mod services;
 mod tcpserver;
 mod vectors;
 mod wrapper;

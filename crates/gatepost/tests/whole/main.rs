@@ -17,6 +17,7 @@ mod owned;
 mod qmail_queue;
 mod qmqp;
 mod readme;
+mod services;
 mod stock_postfix;
 mod told;
 mod trial;
