@@ -186,15 +186,20 @@ impl Dialogue for Smtp {
             self.learn_offer();
         }
         let mut rest = input;
+        let mut answered = false;
         let next = loop {
             match self.report() {
                 Ok(Report::Done) => {}
                 Ok(Report::Full) => break Next::Flush,
                 Err(_) => self.engine.fail(),
             }
+            // Not before the client has its answer: a message that was taken must not end in a 421.
+            if answered {
+                break Next::GoOn;
+            }
             let (used, event) = self.engine.read(rest);
             rest = rest.get(used..).unwrap_or_default();
-            let long = matches!(event, Event::Rcpt | Event::ContentEnd { .. });
+            answered = matches!(event, Event::Rcpt | Event::ContentEnd { .. });
             self.tell_refusals();
             let asked = match event {
                 Event::Starved => break Next::Read,
@@ -209,9 +214,6 @@ impl Dialogue for Smtp {
             };
             if asked.is_err() {
                 self.engine.fail();
-            }
-            if long {
-                break Next::GoOn;
             }
         };
         (input.len().saturating_sub(rest.len()), next)

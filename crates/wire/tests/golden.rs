@@ -93,7 +93,7 @@ fn codes_are_places_in_a_list() {
     codes(&Then::ALL, "Go Refused Close Leave");
     codes(&Class::ALL, "Accepted Temporary Permanent");
     codes(&Role::ALL, "Observer Receiver Queue Dialer Keyholder Handoff Nursery Listener");
-    codes(&Report::ALL, "Jailed Ready SessionCrashed Waiting");
+    codes(&Report::ALL, "Jailed Ready SessionCrashed Waiting Alive");
     codes(&TlsMode::ALL, "Off StartTls Implicit");
     codes(&Dialect::ALL, "Smtp Lmtp Qmqp Queue");
     codes(&Identity::ALL, "None Xclient ProxyV2");

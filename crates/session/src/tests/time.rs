@@ -261,7 +261,13 @@ fn issue_9_content_that_keeps_its_rate_may_finish_after_the_session_s_time() {
             }
         });
         assert_eq!(went.reason, CloseReason::Timeout);
-        assert_eq!(went.said.contains("\r\n250 2.0.0 Ok\r\n421 4.4.2 "), finishes, "{}", went.said);
+        assert_eq!(
+            went.said.contains("\r\n250 2.0.0 Ok\r\n421 4.4.2 "),
+            finishes,
+            "{octets} {} {}",
+            went.lasted,
+            went.said
+        );
         let expected = if finishes { 7490..7510 } else { 6400..6600 };
         assert!(expected.contains(&went.lasted), "{octets}: {} s", went.lasted);
     }
