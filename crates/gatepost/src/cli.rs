@@ -33,6 +33,8 @@ enum Command {
     Try(TryArgs),
     /// The daemon, in the foreground: ready by sd_notify, TERM drains, HUP reloads
     Serve(ConfigArgs),
+    /// One connection on descriptors 0 and 1, served as the daemon would: for inetd, xinetd, systemd with Accept=yes, tcpserver
+    Inetd(ConfigArgs),
     /// Everything that can be known before serving, in one table; changes nothing. Exit 0: ready, 1: will not serve,
     /// 2: serves, but look at what it says
     Check(ConfigArgs),
@@ -94,6 +96,7 @@ pub(crate) fn run() -> ExitCode {
     match command {
         Command::Try(args) => trial::run(&args),
         Command::Serve(args) => serve(&args.config),
+        Command::Inetd(args) => gatepost_inetd::run(&args.config).into(),
         Command::Check(args) => {
             gatepost_log::begin(gatepost_log::LAUNCHER);
             check(&args.config)

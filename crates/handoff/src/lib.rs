@@ -7,6 +7,7 @@
 //! | module | charter |
 //! |---|---|
 //! | `serve` | orders from the launcher, new sessions from the listener |
+//! | `single` | one session without a launcher and without other roles: for `gatepost inetd` |
 //! | `session` | one session: relay check, questions to the backend, delivery |
 //! | `protocol` | what a session may ask, and when; pure |
 //! | `transaction`, `memory` | the envelope and the content in memory, and how much of it there may be; pure |
@@ -33,6 +34,7 @@ mod serve;
 mod session;
 mod several;
 mod shared;
+mod single;
 mod spool;
 mod telling;
 mod transaction;
@@ -41,6 +43,9 @@ mod verdict;
 
 #[cfg(test)]
 mod tests;
+
+pub use backend::RunQueue;
+pub use single::Single;
 
 use backend::Timeouts;
 use gatepost_channel::AsyncEnd;

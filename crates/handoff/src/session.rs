@@ -71,8 +71,8 @@ struct Session {
     born: Instant,
 }
 
-/// Serves one session until it ends or breaks the rules.
-pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) {
+/// Serves one session until it ends or breaks the rules; why it ends, if it said so.
+pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) -> Option<CloseReason> {
     let origin = Origin::of(open.client.ip());
     let (protocol, turn) = (Protocol::new(shared.memory.clone(), origin), shared.turns.of(origin));
     let mut session = Session {
@@ -96,9 +96,11 @@ pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) {
     if let Some(transaction) = session.protocol.close() {
         session.tell_dropped(&transaction);
     }
+    let said = ended.as_ref().ok().copied();
     if session.delivered > 0 || session.shared.may_log(open.client.ip()) {
         session.tell_end(ended);
     }
+    said
 }
 
 impl Session {

@@ -1,6 +1,6 @@
 //! What all sessions share.
 
-use crate::backend::{Connections, Dialer, Route, Timeouts};
+use crate::backend::{Connections, Dialer, Others, Route, RunQueue, Timeouts};
 use crate::memory::{self, Memory};
 use crate::several::Awaited;
 use crate::spool::Spool;
@@ -62,17 +62,31 @@ impl Shared {
     /// # Errors
     /// A domain that is none; settings of TLS that can't be used.
     pub(crate) fn new(slice: &HandoffSlice, timeouts: Timeouts) -> Result<Self, RoleError> {
+        Self::with(slice, timeouts, Dialer::default(), Signer::waiting(SIGNATURE_WAIT), None)
+    }
+
+    /// As [`Self::new`]. `dialer` makes the route's connections, `signer` has the key of our certificate for backends, `queue` runs
+    /// the queue program in this process.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub(crate) fn with(
+        slice: &HandoffSlice,
+        timeouts: Timeouts,
+        dialer: Dialer,
+        signer: Signer,
+        queue: Option<Box<dyn RunQueue>>,
+    ) -> Result<Self, RoleError> {
         let relay = Relay {
             domains: RelayTable::new(&slice.domains).map_err(RoleError::given("relay domain"))?,
             clients: slice.clients.clone(),
             any_domain: slice.any_domain,
         };
-        let dialer = Arc::default();
-        let signer = Signer::waiting(SIGNATURE_WAIT);
+        let dialer = Arc::new(dialer);
         Ok(Self {
             hostname: slice.hostname.clone(),
             relay,
-            route: Route::new(slice, timeouts, &signer, &dialer)
+            route: Route::new(slice, timeouts, Others { dialer: &dialer, signer: &signer, queue })
                 .map_err(RoleError::given("TLS towards the backend"))?,
             connections: Connections::new(slice.connections, timeouts.queue),
             dialer,

@@ -13,12 +13,13 @@
 //! the proof.
 
 use crate::JailError;
+use crate::beside::limit_to;
 use crate::enter::{JailedSession, SESSION_ADDRESS_SPACE, SESSION_CPU_SECONDS, SESSION_STACK, step};
 use crate::profile::{ALONE_CALLS, allowed};
 use crate::prove;
 use gatepost_sys::filter::Filter;
 use gatepost_sys::landlock::{self, Enforced};
-use gatepost_sys::limits::{self, Limit};
+use gatepost_sys::limits::Limit;
 use gatepost_sys::process::{self, ProcessId};
 use gatepost_sys::{confine, fds, signal};
 use std::fmt;
@@ -114,7 +115,8 @@ impl Alone<'_> {
         if process::parent() != self.parent {
             return Err(JailError::NotLaunched);
         }
-        close_landlock(&mut unmet)?;
+        let enforced = step("restrict files and network by landlock", landlock::restrict(&[], &[]))?;
+        close_landlock(enforced, &mut unmet);
         step("limit a session's life", process::end_after(self.life))?;
         prove(&Facts { account: self.account.filter(|_| is_root), kept, limits, bounding })?;
         let filter = step("prepare the system call filter", filter())?;
@@ -142,14 +144,7 @@ impl Alone<'_> {
             (Limit::Core, 0),
             (Limit::LockedMemory, 0),
         ];
-        let set = wanted.iter().map(|(limit, most)| {
-            // What a wrapper like softlimit has lowered stays so.
-            let (inherited, _) = step("read resource limits", limits::get(*limit))?;
-            let value = inherited.min(*most);
-            step("set resource limits", limits::set(*limit, value))?;
-            Ok((*limit, value))
-        });
-        set.collect()
+        wanted.into_iter().map(limit_to).collect()
     }
 }
 
@@ -181,15 +176,14 @@ fn leave_the_file_tree(empty: &[&str]) -> io::Result<()> {
     confine::empty_root(Path::new(ANCHOR), &[])
 }
 
-fn close_landlock(unmet: &mut Vec<Unmet>) -> Result<(), JailError> {
-    let enforced = step("restrict files and network by landlock", landlock::restrict(&[], &[]))?;
+/// Notes what landlock does not enforce.
+pub(crate) fn close_landlock(enforced: Enforced, unmet: &mut Vec<Unmet>) {
     let why = match enforced {
-        Enforced::Fully => return Ok(()),
+        Enforced::Fully => return,
         Enforced::Partly => "this kernel's is older and has part of it",
         Enforced::Not => "this kernel has none, or it was not switched on at boot",
     };
     unmet.push(Unmet { what: "all of landlock", why: why.to_owned() });
-    Ok(())
 }
 
 /// A claim about the jail, tried by undoing it.
@@ -225,8 +219,7 @@ fn ids_are_own(facts: &Facts) -> bool {
 }
 
 fn limits_hold(facts: &Facts) -> bool {
-    facts.limits.iter().all(|(limit, value)| prove::is(*limit, *value))
-        && facts.limits.iter().all(|(limit, value)| limits::set(*limit, value.saturating_add(1)).is_err())
+    prove::limits_stay(&facts.limits)
 }
 
 #[cfg(test)]

@@ -146,6 +146,9 @@ pub const BACKEND: &[Call] = &[
     call("setsockopt", Args(&[(1, 1), (2, 21)]), "SO_SNDTIMEO: the question to the keyholder for it"),
 ];
 
+/// The end of the one session that this process has forked.
+pub const REAP: &[Call] = &[call("wait4", Always, "how the session's process ended")];
+
 /// Content files.
 pub const SPOOL: &[Call] = &[
     call("openat", Always, "content file in the spool; landlock says where"),

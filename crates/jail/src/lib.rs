@@ -2,7 +2,8 @@
 //!
 //! The steps of a role: [`Unjailed::take`] → read what must be read → [`Unjailed::enter`] → make the runtime →
 //! [`Entered::seal`] → serve with [`Jailed`]. The launcher looks from outside (`audit`) before it says `Go`.
-//! A session that serves the only connection of its parent has no launcher and enters by [`Alone::enter`].
+//! A session that serves the only connection of its parent has no launcher and enters by [`Alone::enter`], its parent by
+//! [`Beside::enter`].
 #![forbid(unsafe_code)]
 
 use gatepost_channel::End;
@@ -13,12 +14,14 @@ use std::io;
 
 mod alone;
 pub mod audit;
+mod beside;
 pub mod calls;
 mod enter;
 pub mod profile;
 mod prove;
 
 pub use alone::{Alone, Unmet};
+pub use beside::{Beside, EnteredBeside};
 pub use enter::{
     CONTROL_FD, Entered, Jailed, JailedSession, Outside, SESSION_ADDRESS_SPACE, SESSION_CPU_SECONDS, SESSION_STACK,
     SETUP_FD, SessionSeal, Unjailed,

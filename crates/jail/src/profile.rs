@@ -1,6 +1,6 @@
 //! The profiles: what each role may do, as one table.
 
-use crate::calls::{ACCEPT, BACKEND, BASE, Call, DIAL, EPOLL, FORK, MAILDIR, RELINK, SPOOL, TALK, VIEW, WAIT};
+use crate::calls::{ACCEPT, BACKEND, BASE, Call, DIAL, EPOLL, FORK, MAILDIR, REAP, RELINK, SPOOL, TALK, VIEW, WAIT};
 use gatepost_sys::filter::{Allowed, Filter};
 use gatepost_sys::process::Namespaces;
 use gatepost_wire::control::Role;
@@ -144,6 +144,9 @@ pub const PROFILES: [Profile; Role::ALL.len()] = [
 
 /// The system calls of a session without a launcher, see [`crate::Alone`].
 pub const ALONE_CALLS: &[&[Call]] = &[BASE, WAIT, TALK];
+
+/// The system calls of the process beside such a session, see [`crate::Beside`].
+pub const BESIDE_CALLS: &[&[Call]] = &[BASE, EPOLL, DIAL, BACKEND, SPOOL, REAP];
 
 /// The profile of `role`.
 #[must_use]

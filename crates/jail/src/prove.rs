@@ -121,6 +121,12 @@ fn limits_hold(profile: &Profile, setup: &Setup) -> bool {
         && limits::set(Limit::Data, setup.data.saturating_add(4096)).is_err()
 }
 
+/// Whether all of these are set and none can be raised.
+pub(crate) fn limits_stay(limits: &[(Limit, u64)]) -> bool {
+    limits.iter().all(|(limit, value)| is(*limit, *value))
+        && limits.iter().all(|(limit, value)| limits::set(*limit, value.saturating_add(1)).is_err())
+}
+
 pub(crate) fn is(limit: Limit, value: u64) -> bool {
     limits::get(limit).is_ok_and(|(soft, hard)| soft == value && hard == value)
 }

@@ -79,6 +79,22 @@ impl Fitness {
         fitness
     }
 
+    /// Looks at what a single connection is built on, which is less: the time is the client's, and there is no start.
+    pub(crate) fn of_one(plan: &Plan) -> Self {
+        let mut fitness = Self::unseen();
+        fitness.look_at_users(plan);
+        fitness.look_at_spool_itself(plan);
+        fitness.look_at_keys(plan);
+        for connect in &plan.config.backend.connect {
+            fitness.look_at_backend(connect, plan);
+        }
+        // Without root its set-id bit makes it what it has to be.
+        if let (Some(queue), Ground::Root) = (&plan.config.backend.queue, fitness.ground) {
+            fitness.look_at_queue(queue);
+        }
+        fitness
+    }
+
     /// Looks at what a start finds out by doing it as well: whether each address can be listened on. Changes nothing.
     #[must_use]
     pub fn before_start(plan: &Plan) -> Self {

@@ -13,6 +13,7 @@ pub mod plan;
 mod processes;
 mod roles;
 mod setup;
+pub mod single;
 mod slices;
 mod sockets;
 mod spool;

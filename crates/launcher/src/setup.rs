@@ -42,7 +42,11 @@ pub(crate) fn open_files(role: Role, plan: &Plan) -> u64 {
     profile::of(role).open_files(plan.config.limits.sessions)
 }
 
-fn of(role: Role, plan: &Plan, fitness: &Fitness) -> Result<Setup, String> {
+/// As [`memory`], in this process.
+///
+/// # Errors
+/// As [`memory`].
+pub(crate) fn of(role: Role, plan: &Plan, fitness: &Fitness) -> Result<Setup, String> {
     let (row, profile) = (roles::of(role), profile::of(role));
     let (uid, gid) = fitness.ids_of(role);
     let reach = (row.reach)(plan, fitness);

@@ -59,7 +59,7 @@ pub(crate) fn prepare(plan: &Plan, fitness: &Fitness) -> Result<InUse, LauncherE
     }
 }
 
-fn make(directory: &Path, mode: u32) -> io::Result<()> {
+pub(crate) fn make(directory: &Path, mode: u32) -> io::Result<()> {
     match DirBuilder::new().mode(mode).create(directory) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
         _ => Ok(()),

@@ -23,6 +23,7 @@ use gatepost_wire::observe::{Level, Line, TEXT_MAX, Tell};
 use gatepost_wire::{Nothing, RoleToObserver};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, UNIX_EPOCH};
 use tracing::{Metadata, Subscriber};
@@ -33,16 +34,40 @@ type LogEnd = End<RoleToObserver, Nothing>;
 
 /// Where lines go.
 enum Place {
-    /// Nowhere: nobody has begun.
+    /// Nowhere: nobody has begun, or nobody is to hear.
     Nowhere,
     /// Descriptor 2, as text of this name's.
     Stderr(Form, &'static str),
     /// An end of the channel to the observer.
     Observer(LogEnd),
+    /// The system's log socket, as text of this name's: where descriptor 2 is the client.
+    Syslog(UnixDatagram, String),
 }
 
 /// Where this process's lines go, and how many were lost since the last that was sent.
 static TO: Mutex<(Place, u32)> = Mutex::new((Place::Nowhere, 0));
+
+/// What a process without an observer does itself as the configuration says.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown {
+    /// JSON, an object a line.
+    pub json: bool,
+    /// This and what matters more.
+    pub level: Level,
+    /// Of addresses only the network and the domain.
+    pub cut: bool,
+}
+
+/// As the configuration says, once it is known.
+static SHOWN: Mutex<Shown> = Mutex::new(Shown { json: false, level: Level::Info, cut: false });
+
+/// From now on lines of this process are written so.
+pub fn show(shown: Shown) {
+    *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = shown;
+}
+
+/// Where syslog(3) sends to.
+const SYSLOG: &str = "/dev/log";
 
 /// The launcher, as one that says something.
 pub const LAUNCHER: &str = "launcher";
@@ -51,6 +76,25 @@ pub const LAUNCHER: &str = "launcher";
 pub fn begin(who: &'static str) {
     set(Place::Stderr(form(), who));
     install();
+}
+
+/// Lines go to the system's log, by syslog(3)'s socket, which is the journal's where there is a journal; and nowhere when nobody
+/// listens there. For whoever has no observer, and the client on descriptor 2.
+pub fn begin_syslog() {
+    let socket = UnixDatagram::unbound().and_then(|socket| {
+        socket.connect(SYSLOG)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket)
+    });
+    let who = format!("gatepost[{}]", std::process::id());
+    set(socket.map_or(Place::Nowhere, |socket| Place::Syslog(socket, who)));
+    install();
+}
+
+/// Lines of this process are lost from now on, and the descriptor that they went to is closed, unless it is descriptor 2: for a
+/// session, which must not say anything.
+pub fn silence() {
+    set(Place::Nowhere);
 }
 
 /// Lines go to the observer by descriptor 2: for a role, as its first act.
@@ -127,6 +171,7 @@ impl Write for LineWriter {
         if !send(&Said::Text(self.0, line.get(..TEXT_MAX).unwrap_or(line))) {
             lose();
         }
+        // All of it, or the line end would come again as a line.
         Ok(text.len())
     }
 
@@ -139,6 +184,25 @@ impl Write for LineWriter {
 enum Said<'a> {
     Text(Level, &'a [u8]),
     Event(Event<'a>),
+}
+
+impl Said<'_> {
+    fn level(&self) -> Level {
+        match self {
+            Self::Text(level, _) => *level,
+            Self::Event(event) => event.row().level,
+        }
+    }
+}
+
+/// As a line of `who`.
+fn written(form: Form, shown: Shown, who: &str, lost: u32, said: &Said<'_>) -> Vec<u8> {
+    let form = if shown.json { Form::Json } else { form };
+    let head = Head { level: said.level(), who, lost, time: now() };
+    match said {
+        Said::Text(_, text) => line(form, &head, text),
+        Said::Event(event) => told(form, &head, event, shown.cut),
+    }
 }
 
 /// Tells an event.
@@ -177,15 +241,16 @@ fn lose() {
 fn send(said: &Said<'_>) -> bool {
     let Some(mut to) = to() else { return false };
     let (place, lost) = &mut *to;
+    let shown = *SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if said.level() as u8 > shown.level as u8 {
+        return true;
+    }
     let sent = match (place, said) {
         (Place::Nowhere, _) => true,
-        (Place::Stderr(form, who), said) => {
-            let head = |level| Head { level, who, lost: *lost, time: now() };
-            let line = match *said {
-                Said::Text(level, text) => line(*form, &head(level), text),
-                Said::Event(event) => told(*form, &head(event.row().level), &event, false),
-            };
-            io::stderr().write_all(&line).is_ok()
+        (Place::Stderr(form, who), said) => io::stderr().write_all(&written(*form, shown, who, *lost, said)).is_ok(),
+        (Place::Syslog(socket, who), said) => {
+            let line = written(Form::Text, shown, who, *lost, said);
+            socket.send(&text::datagram(said.level(), who, &line)).is_ok()
         }
         (Place::Observer(end), Said::Text(level, text)) => {
             end.tell(&Tell::Line(Line { level: *level, lost: *lost, text })).is_ok()

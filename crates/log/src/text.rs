@@ -74,6 +74,17 @@ fn begin(form: Form, head: &Head<'_>) -> Vec<u8> {
     begin.into_bytes()
 }
 
+/// LOG_MAIL, syslog(3).
+const FACILITY: u8 = 2 << 3;
+
+/// A line, of text or JSON, as syslog(3) sends it to the log on this machine.
+pub(crate) fn datagram(level: Level, who: &str, line: &[u8]) -> Vec<u8> {
+    // The level and the name of text are the datagram's own.
+    let head = format!("{} {who}: ", padded(level));
+    let text = line.strip_prefix(head.as_bytes()).unwrap_or(line);
+    [format!("<{}>{who}: ", FACILITY | priority(level)).as_bytes(), text.trim_ascii_end()].concat()
+}
+
 /// As syslog(3) counts it.
 fn priority(level: Level) -> u8 {
     match level {
@@ -191,6 +202,15 @@ mod tests {
             ),
         ] {
             assert_eq!(String::from_utf8(line(form, &head(level, lost), text)).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn issue_11_a_datagram_has_its_facility_and_no_line_end() {
+        for (level, expected) in [(Level::Error, "<19>"), (Level::Warning, "<20>"), (Level::Info, "<22>")] {
+            let text = line(Form::Text, &head(level, 0), b"a>b\nc");
+            assert_eq!(datagram(level, "handoff", &text), format!("{expected}handoff: a>b\\nc").into_bytes());
+            assert_eq!(datagram(level, "handoff", b"{}\n"), format!("{expected}handoff: {{}}").into_bytes());
         }
     }
 

@@ -13,26 +13,23 @@ use gatepost_qmail::environment::Environment;
 use gatepost_qmail::replies;
 use gatepost_qmail::spp::{Facts, Phase};
 use gatepost_qmail::switches::Switches;
-use gatepost_shell::Ends;
+use gatepost_shell::{Client, Ends, last_reply};
 use gatepost_smtp::envelope::{CloseReason, Then};
 use gatepost_sys::limits::{self, Limit};
+use gatepost_sys::net;
 use gatepost_sys::process::{self, Fork, ProcessId, Signal};
-use gatepost_sys::wait::{self, Want};
-use gatepost_sys::{fds, net};
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Where qmail lives unless QMAILHOME says otherwise.
 const HOME: &str = "/var/qmail";
 /// Descriptors that a process of ours has at most, all programs included.
 const OPEN_FILES: u64 = 64;
-/// Longest wait of the parent for a client that does not read.
-const LAST_REPLY_TIME: Duration = Duration::from_secs(1);
 
 /// Longest wait for the exit of a session that has said why it ends.
 const EXIT_TIME: Duration = Duration::from_secs(5);
@@ -67,32 +64,10 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
         }
         Err(why) => {
             record.warn(&why);
-            client.say(format!("{}\r\n", replies::CONTROLS).as_bytes());
+            last_reply(&mut client.output, format!("{}\r\n", replies::CONTROLS).as_bytes());
             record.close(&environment, CloseReason::Configuration);
             1
         }
-    }
-}
-
-/// The client's descriptors.
-struct Client {
-    input: File,
-    output: File,
-    /// Descriptor 2 is the client too, as under inetd.
-    hears_stderr: bool,
-}
-
-impl Client {
-    fn take() -> io::Result<Self> {
-        let (input, output) = (fds::inherited(0)?, fds::inherited(1)?);
-        let stderr = io::stderr();
-        let hears_stderr = [&input, &output].iter().any(|fd| fds::same_file(stderr.as_fd(), fd.as_fd()));
-        Ok(Self { input: input.into(), output: output.into(), hears_stderr })
-    }
-
-    /// A last reply, by whoever is left to say it.
-    fn say(&mut self, lines: &[u8]) {
-        let _ = self.output.write_all(lines);
     }
 }
 
@@ -143,7 +118,7 @@ fn begin(mut client: Client, mut parent: Parent, switches: &Switches, checker: O
         Ok(passed) => passed.printed,
         Err(stopped) => {
             stopped.warning.iter().for_each(|why| parent.record.warn(why));
-            client.say(&stopped.lines);
+            last_reply(&mut client.output, &stopped.lines);
             parent.record.refusal(&stopped.lines);
             parent.record.close(&parent.environment, CloseReason::Refused);
             return u8::from(stopped.then != Then::Leave);
@@ -171,7 +146,7 @@ fn begin(mut client: Client, mut parent: Parent, switches: &Switches, checker: O
             Serving { parent, session, pid, last }.serve()
         }
         Err(e) => {
-            client.say(format!("{}\r\n", replies::INTERNAL).as_bytes());
+            last_reply(&mut client.output, format!("{}\r\n", replies::INTERNAL).as_bytes());
             parent.record.refusal(replies::INTERNAL.line().as_bytes());
             parent.record.warn(&format_args!("cannot fork the session: {e}"));
             parent.record.close(&parent.environment, CloseReason::Internal);
@@ -209,7 +184,7 @@ impl Serving {
         let killed = died || matches!(ended, process::End::Signal(_));
         if killed && self.parent.close_reason().is_none() && self.parent.in_clear() {
             self.parent.record.refusal(replies::INTERNAL.line().as_bytes());
-            last_reply(&mut self.last, &format!("{}\r\n", replies::INTERNAL));
+            last_reply(&mut self.last, format!("{}\r\n", replies::INTERNAL).as_bytes());
         }
         // An owned session ends with what it likes.
         let status = u8::from(killed || ended != process::End::Exit(0));
@@ -224,35 +199,6 @@ impl Serving {
     }
 }
 
-/// Says `line` if there is room for it. A session may have left a pipe behind that is full and that nobody reads.
-fn last_reply(client: &mut File, line: &str) {
-    let until = Instant::now().checked_add(LAST_REPLY_TIME);
-    if wait::ready(&[(client.as_fd(), Want::Write)], until).is_ok_and(|ready| ready.contains(&true)) {
-        let _ = client.write_all(line.as_bytes());
-    }
-}
-
 fn end(served: &Result<(), Offence>, told: Option<CloseReason>) -> CloseReason {
     served.as_ref().ok().and(told).unwrap_or(CloseReason::Internal)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::mpsc;
-
-    #[test]
-    fn p3_a_session_that_dies_behind_a_full_pipe_does_not_hold_the_parent() {
-        let (_nobody_reads, full) = io::pipe().unwrap();
-        let mut full = File::from(std::os::fd::OwnedFd::from(full));
-        fds::set_nonblocking(full.as_fd(), true).unwrap();
-        while full.write(&[b'x'; 4096]).is_ok() {}
-        fds::set_nonblocking(full.as_fd(), false).unwrap();
-        let (done, told) = mpsc::channel();
-        std::thread::spawn(move || {
-            last_reply(&mut full, "421\r\n");
-            done.send(()).unwrap();
-        });
-        told.recv_timeout(Duration::from_secs(60)).unwrap();
-    }
 }

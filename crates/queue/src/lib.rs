@@ -9,11 +9,15 @@
 //! | `serve` | orders from the launcher, messages from handoff, a process each |
 //! | `desk` | envelopes as they come in; pure |
 //! | `run` | one message, one program |
+//! | `here` | the same without the role, for a process that serves one connection |
 #![forbid(unsafe_code)]
 
 mod desk;
+mod here;
 mod run;
 mod serve;
+
+pub use here::Here;
 
 use gatepost_jail::Unjailed;
 use gatepost_role::RoleError;

@@ -5,8 +5,10 @@ use gatepost_program::{Inherited, Patience, QueueProgram, Surroundings, Verdict}
 use gatepost_qmail::environment::Environment;
 use gatepost_qmail::program::Ended;
 use gatepost_qmail::queue::{self, CustomText};
+use gatepost_role::RoleError;
 use gatepost_smtp::envelope::Class;
 use gatepost_wire::queue::{Done, End};
+use gatepost_wire::slice::QueueSlice;
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -23,6 +25,16 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
+    /// As the slice says.
+    ///
+    /// # Errors
+    /// A path with a NUL, or limits that cannot be read.
+    pub(crate) fn new(slice: &QueueSlice) -> Result<Self, RoleError> {
+        let string = |text: &str| CString::new(text).map_err(RoleError::given("path of the queue program"));
+        let limits = Inherited::read().map_err(RoleError::system("read limits"))?;
+        Ok(Self { program: string(&slice.program)?, home: string(&slice.home)?, limits })
+    }
+
     /// Gives a message to the program and waits for what becomes of it.
     pub(crate) fn run(&self, job: &Job, content: File) -> Done {
         let env = environment(job);

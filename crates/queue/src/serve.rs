@@ -4,7 +4,6 @@ use crate::desk::{Desk, Job};
 use crate::run::Programs;
 use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_jail::Outside;
-use gatepost_program::Inherited;
 use gatepost_role::{Control, Phase, RoleError, Step};
 use gatepost_smtp::envelope::Class;
 use gatepost_sys::process::{self, Fork, ProcessId};
@@ -13,7 +12,6 @@ use gatepost_wire::control::Role;
 use gatepost_wire::queue::Done;
 use gatepost_wire::slice::QueueSlice;
 use gatepost_wire::{HandoffToQueue, QueueToHandoff, queue};
-use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 type HandoffLink = End<QueueToHandoff, HandoffToQueue>;
@@ -39,13 +37,8 @@ struct Queue {
 
 /// Serves until drained.
 pub(crate) fn serve(outside: Outside, slice: &QueueSlice) -> Result<(), RoleError> {
-    let string = |text: &str| CString::new(text).map_err(RoleError::given("path of the queue program"));
     let system = RoleError::system;
-    let programs = Programs {
-        program: string(&slice.program)?,
-        home: string(&slice.home)?,
-        limits: Inherited::read().map_err(system("read limits"))?,
-    };
+    let programs = Programs::new(slice)?;
     // A handoff that is gone is told nothing; that must not end us.
     signal::ignore_broken_pipe().map_err(system("ignore SIGPIPE"))?;
     let signals = Signals::children().map_err(system("receive signals"))?;

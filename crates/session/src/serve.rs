@@ -12,15 +12,9 @@ use gatepost_tls::ServerConfig;
 use gatepost_wire::link::{SessionId, Start, StartDescriptors, exit_status};
 use gatepost_wire::session::{Mail, Rcpt};
 use gatepost_wire::slice::TlsMode;
-use std::fs::File;
 use std::io::{PipeReader, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// What a session may last beyond its time and that of content before the kernel ends it: the longest wait for handoff, a reply
-/// that the client is slow to take, and then some.
-const GRACE: Duration = Duration::from_secs(900);
 
 /// What a session is born with.
 #[derive(Debug)]
@@ -31,8 +25,8 @@ pub struct SessionBirth {
     pub listener: u8,
     /// Slots are scarce: little patience with this client.
     pub stress: bool,
-    /// The client: a connected, non-blocking TCP socket.
-    pub client: OwnedFd,
+    /// The client: a connected, non-blocking TCP socket, or what inetd gives.
+    pub client: Ends,
     /// Towards handoff.
     pub handoff: HandoffEnd,
     /// Towards the keyholder, where TLS is spoken.
@@ -47,18 +41,17 @@ impl SessionBirth {
             id: start.id,
             listener: start.listener,
             stress: start.stress,
-            client,
+            client: Ends::of_socket(client),
             handoff: HandoffEnd::from_fd(handoff),
             keyholder: keyholder.map(KeyholderEnd::from_fd),
         })
     }
 
     /// There will be no session: says so, as far as the send buffer of a fresh connection takes it, and closes.
-    pub(crate) fn turn_away(self, hostname: &str) {
-        let mut client = File::from(self.client);
+    pub fn turn_away(self, hostname: &str) {
         let replies::Reply { code, enhanced, text } = replies::FAILED;
-        let _ = client.write(format!("{code} {enhanced} {hostname} {text}\r\n").as_bytes());
-        let _ = gatepost_sys::net::finish(client.as_fd());
+        let _ = (&self.client).write(format!("{code} {enhanced} {hostname} {text}\r\n").as_bytes());
+        let _ = gatepost_sys::net::finish(self.client.output());
     }
 }
 
@@ -70,7 +63,7 @@ pub(crate) fn live(
     seal: &SessionSeal,
     life: impl FnOnce(JailedSession, SessionBirth, PipeReader, &Shared) -> CloseReason,
 ) -> u8 {
-    match seal.close(shared.session_time.saturating_add(shared.content_time).saturating_add(GRACE)) {
+    match seal.close(shared.life()) {
         Ok(jailed) => exit_status(life(jailed, birth, drained, shared)),
         Err(failure) => {
             // The only line that a session ever logs: it has not read an octet yet.
@@ -107,7 +100,7 @@ impl<C: Clock> Session<C> {
         let tls = Tls::new(shared, keyholder);
         let engine = Engine::new(shared.settings(id, tls.is_some() && !implicit_tls, stress));
         Self {
-            shell: Shell::new(Ends::of_socket(client), shared.times(stress), clock, Some(drained)),
+            shell: Shell::new(client, shared.times(stress), clock, Some(drained)),
             smtp: Smtp { engine, handoff: Handoff::new(handoff), tls, offered: false, committed: false },
             implicit_tls,
         }

@@ -17,6 +17,10 @@ const WRITE_TIME: Duration = Duration::from_secs(60);
 /// Longest TLS handshake, all of it.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(30);
 
+/// What a session may last beyond its time and that of content before the kernel ends it: the longest wait for handoff, a reply
+/// that the client is slow to take, and then some.
+const GRACE: Duration = Duration::from_secs(900);
+
 /// The nursery's slice, ready for use. Holds nothing secret.
 #[derive(Debug)]
 pub struct Shared {
@@ -25,9 +29,9 @@ pub struct Shared {
     pub(crate) tls: Option<Arc<ServerConfig>>,
     pub(crate) signer: Signer,
     patience: Patience,
-    pub(crate) session_time: Duration,
+    session_time: Duration,
     /// The largest message at its slowest.
-    pub(crate) content_time: Duration,
+    content_time: Duration,
 }
 
 impl Shared {
@@ -89,8 +93,15 @@ impl Shared {
         }
     }
 
+    /// The longest that a session may last before the kernel ends it.
+    #[must_use]
+    pub fn life(&self) -> Duration {
+        self.session_time.saturating_add(self.content_time).saturating_add(GRACE)
+    }
+
     /// Our name.
-    pub(crate) fn hostname(&self) -> &str {
+    #[must_use]
+    pub fn hostname(&self) -> &str {
         &self.settings.hostname
     }
 }

@@ -57,6 +57,12 @@ impl Ends {
         self.writer().as_fd()
     }
 
+    /// What the client is read from, as it is: for who speaks with it in another way.
+    #[must_use]
+    pub fn into_input(self) -> OwnedFd {
+        self.input.into()
+    }
+
     /// A read or write may block when it was not waited for.
     pub(crate) fn blocks(&self) -> bool {
         self.blocks

@@ -9,11 +9,13 @@
 //! | `shell.rs` | the loop: read, feed the engine, send, start TLS, close |
 //! | `line.rs` | the client's octets, in clear or in TLS |
 //! | `ends.rs` | the client's descriptors |
+//! | `client.rs` | the same where they are descriptors 0 and 1 |
 //! | `patience.rs` | how long a client is waited for |
 //! | `clock.rs` | time and waiting, handed in |
 //! | `signer.rs` | asking for a signature: this process has no private key |
 #![forbid(unsafe_code)]
 
+mod client;
 mod clock;
 mod ends;
 mod line;
@@ -23,6 +25,7 @@ mod signer;
 #[cfg(test)]
 mod tests;
 
+pub use client::{Client, last_reply};
 pub use clock::{Clock, Monotonic};
 pub use ends::Ends;
 pub use gatepost_sys::wait::Want;

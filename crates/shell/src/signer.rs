@@ -1,7 +1,8 @@
-//! Asking the keyholder: this process has no private key (P5).
+//! Asking the keyholder: a session has no private key (P5).
 
 use gatepost_channel::{End, Inbox};
 use gatepost_tls::server::AskSignature;
+use gatepost_tls::sign::Keys;
 use gatepost_wire::sign::{SIGNATURE_MAX, Sign};
 use gatepost_wire::{KeyholderToSession, SessionToKeyholder};
 use std::error::Error;
@@ -20,8 +21,18 @@ const WAIT: Duration = Duration::from_secs(10);
 /// comes after it: one configuration serves all sessions.
 #[derive(Debug, Clone)]
 pub struct Signer {
-    end: Arc<Mutex<Option<KeyholderEnd>>>,
+    place: Arc<Mutex<Place>>,
     wait: Duration,
+}
+
+/// Where signatures come from.
+#[derive(Debug, Default)]
+enum Place {
+    #[default]
+    Nowhere,
+    Channel(KeyholderEnd),
+    /// This process is the keyholder.
+    Here(Keys),
 }
 
 impl Default for Signer {
@@ -46,24 +57,38 @@ impl Signer {
     /// One that waits at most so long for a signature.
     #[must_use]
     pub fn waiting(wait: Duration) -> Self {
-        Self { end: Arc::default(), wait }
+        Self { place: Arc::default(), wait }
+    }
+
+    /// One that signs by itself, in a process that is keyholder as well. Never in one that reads strangers.
+    #[must_use]
+    pub fn here(keys: Keys) -> Self {
+        Self { place: Arc::new(Mutex::new(Place::Here(keys))), wait: WAIT }
     }
 
     /// Gives this process its channel.
     pub fn connect(&self, end: KeyholderEnd) {
-        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+        self.set(Place::Channel(end));
     }
 
     /// Closes the channel: no second handshake can follow in this session.
     pub fn disconnect(&self) {
-        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.set(Place::Nowhere);
+    }
+
+    fn set(&self, place: Place) {
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = place;
     }
 }
 
 impl AskSignature for Signer {
     fn sign(&self, pair: u8, scheme: u16, message: &[u8]) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
-        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
-        let end = end.as_ref().ok_or(NoKeyholder)?;
+        let place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = match &*place {
+            Place::Nowhere => return Err(NoKeyholder.into()),
+            Place::Channel(end) => end,
+            Place::Here(keys) => return Ok(keys.sign(pair, scheme, message)?),
+        };
         end.seq().set_timeout(self.wait)?;
         end.tell(&Sign { pair, scheme, message })?;
         let mut inbox = Inbox::new(SIGNATURE_MAX.saturating_add(64));

@@ -19,4 +19,5 @@ pub mod rogue;
 pub mod run;
 pub mod supervisor;
 pub mod systemd;
+pub mod unpacked;
 pub mod wait;

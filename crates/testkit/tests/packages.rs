@@ -55,12 +55,13 @@ const LAYERS: &[&[Row]] = &[
         // No tokio: this process reads strangers.
         ("session", "smtp wire channel sys jail role tls shell", "tracing"),
     ],
-    // For a single connection: handoff and keyholder in one, the parent, and the session in the child. Imports no role.
+    // For a single connection: handoff and keyholder in one, the parent, and the session in the child.
     &[
+        ("inetd", "smtp wire channel sys jail role tls config log qmail shell launcher session handoff queue", "tokio tracing"),
         ("qmail-smtpd", "smtp wire channel sys jail tls qmail ucspi rules program shell", ""),
     ],
     &[
-        ("gatepost", "smtp wire sys jail role log config launcher listener session keyholder handoff dialer queue receiver observer qmail-smtpd program rules", "clap rcgen tracing"),
+        ("gatepost", "smtp wire sys jail role log config launcher listener session keyholder handoff dialer queue receiver observer inetd qmail-smtpd program rules", "clap rcgen tracing"),
     ],
     // Tests and measurements: nothing that is installed imports these.
     &[

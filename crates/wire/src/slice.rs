@@ -3,6 +3,7 @@
 
 use crate::codec::{Reader, Value, WireError, read_all};
 use crate::declare::{codes, fields, foreign, tagged};
+use crate::link::Start;
 use crate::network::Network;
 use crate::observe::Level;
 use gatepost_smtp::data::BareLf;
@@ -357,6 +358,15 @@ fields! {
         pub connect_ports: Vec<u16>,
         /// The role's own slice, still encoded.
         pub slice: Vec<u8>,
+    }
+
+    /// For the session of a process that serves one connection, which is forked before all of this is known.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct SingleSlice {
+        /// As the listener would begin it.
+        pub start: Start,
+        /// As for the nursery: its ids and limits are the session's, and so is its slice.
+        pub setup: Setup,
     }
 }
 

@@ -19,6 +19,7 @@ mod qmqp;
 mod readme;
 mod services;
 mod stock_postfix;
+mod superservers;
 mod told;
 mod trial;
 mod units;

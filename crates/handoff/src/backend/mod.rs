@@ -35,7 +35,8 @@ pub(crate) use connections::Connections;
 pub(crate) use delivery::{DeliveryError, Message};
 pub(crate) use dialer::Dialer;
 pub(crate) use queue::Queue;
-pub(crate) use route::{Asking, Route};
+pub use queue::RunQueue;
+pub(crate) use route::{Asking, Others, Route};
 pub(crate) use smtp::Words;
 #[cfg(test)]
 pub(crate) use smtp::{LMTP, SMTP};

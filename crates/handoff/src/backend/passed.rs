@@ -1,4 +1,4 @@
-//! A connection that the dialer has made. The dialer may be owned: whatever kind of descriptor this is, and whoever else has it,
+//! A connection to a backend, made by the dialer or in the making here. The dialer may be owned: whatever kind of descriptor this is, and whoever else has it,
 //! no call on it waits, and one that is no stream fails.
 
 use gatepost_sys::net;
@@ -19,6 +19,17 @@ impl Passed {
     #[allow(deprecated)] // Objected to for types that may give their descriptor away while registered; this one owns its own.
     pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
         Ok(Self(AsyncFd::with_interest(fd, Interest::READABLE | Interest::WRITABLE)?))
+    }
+
+    /// Once it is connected, which it is when it can be written to.
+    ///
+    /// # Errors
+    /// connect(2)'s.
+    pub(super) async fn connected(self) -> io::Result<Self> {
+        // It stays known as ready, for the first write.
+        drop(self.0.writable().await?);
+        net::connected(self.0.get_ref().as_fd())?;
+        Ok(self)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The queue role, which runs a queue program for each message. It gets the envelope, and the content in a file with LF line
+//! The queue role, which runs a queue program for each message; or that program itself, in a process without other roles. It gets the envelope, and the content in a file with LF line
 //! ends of which no session has a descriptor.
 
 use super::delivery::{DeliveryError, Message};
@@ -9,13 +9,15 @@ use super::{Failure, Timeouts, Wait, qmqp};
 use crate::deadline::{Deadline, later};
 use crate::identity::Client;
 use crate::spool::{ContentFile, Spool};
-use crate::transaction::Transaction;
+use crate::transaction::{Recipient, Transaction};
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_policy::share::Origin;
 use gatepost_wire::queue::{Done, Submit};
 use gatepost_wire::{HandoffToQueue, QueueToHandoff};
+use std::fmt;
 use std::future::Future;
 use std::io;
+use std::iter;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -31,11 +33,24 @@ struct Link {
     tickets: Tickets<Done>,
 }
 
-/// The queue role, by the link that is current.
+/// Runs the queue program in this process, where it serves one session: that waits anyway.
+pub trait RunQueue: Send + Sync + fmt::Debug {
+    /// Gives a message to the program, and waits for what becomes of it. `message` is what the queue role would be told.
+    fn run(&self, message: &[Submit<'_>], content: OwnedFd) -> Done;
+}
+
+/// Who runs the queue program.
 #[derive(Debug)]
 pub(crate) struct Queue {
     timeouts: Timeouts,
-    link: Mutex<Option<Arc<Link>>>,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// The queue role, by the link that is current.
+    Role(Mutex<Option<Arc<Link>>>),
+    Here(Box<dyn RunQueue>),
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -43,28 +58,28 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Queue {
-    pub(super) fn new(timeouts: Timeouts) -> Self {
-        Self { timeouts, link: Mutex::default() }
+    /// `here`: this process does.
+    pub(super) fn new(timeouts: Timeouts, here: Option<Box<dyn RunQueue>>) -> Self {
+        Self { timeouts, place: here.map_or_else(|| Place::Role(Mutex::default()), Place::Here) }
     }
 
     /// Takes a new link, which replaces the one before it. The future reads its answers until it ends.
     pub(crate) fn link(&self, fd: OwnedFd) -> io::Result<impl Future<Output = ()> + Send + 'static> {
         let end = AsyncEnd::from_fd(fd)?;
         let link = Arc::new(Link { end, turn: tokio::sync::Mutex::default(), tickets: Tickets::default() });
-        *lock(&self.link) = Some(Arc::clone(&link));
+        if let Place::Role(current) = &self.place {
+            *lock(current) = Some(Arc::clone(&link));
+        }
         Ok(async move { link.receive().await })
     }
 
     /// Whether there is a queue role to give messages to.
     pub(super) fn is_there(&self) -> Result<(), Failure> {
-        self.current().map(drop)
+        match &self.place {
+            Place::Role(current) => linked(current).map(drop),
+            Place::Here(_) => Ok(()),
+        }
     }
-
-    fn current(&self) -> Result<Arc<Link>, Failure> {
-        let link = lock(&self.link).clone().filter(|link| !link.tickets.is_over());
-        link.ok_or_else(|| Failure::Connect(io::ErrorKind::NotFound.into()))
-    }
-
     /// Gives a message to the queue program.
     pub(super) async fn deliver(
         &self,
@@ -79,7 +94,18 @@ impl Queue {
         let _share = session.share(until).await?;
         let mut content = convert(spool, client, message).await?;
         content.rewind().map_err(DeliveryError::File)?;
-        let link = self.current()?;
+        let link = match &self.place {
+            Place::Role(current) => linked(current)?,
+            Place::Here(program) => {
+                let sender = transaction.bare_sender();
+                let recipients: Vec<_> = transaction.recipients().iter().map(Recipient::bare).collect();
+                let begin = Submit::Begin { ticket: 0, client: client.address, local: client.local, sender: &sender };
+                let recipients = recipients.iter().map(|recipient| Submit::Recipient(recipient));
+                let message: Vec<_> = iter::once(begin).chain(recipients).chain(iter::once(Submit::Commit)).collect();
+                let content = content.reader().try_clone_to_owned().map_err(DeliveryError::File)?;
+                return Ok(program.run(&message, content));
+            }
+        };
         let mut deadline = Deadline::new(until);
         let (ticket, answer) = link.tickets.issue()?;
         let told = deadline.bound(link.tell(ticket, client, transaction, &content)).await;
@@ -97,6 +123,11 @@ impl Queue {
             Err(_) => Err(DeliveryError::After(Failure::Timeout(Wait::End))),
         }
     }
+}
+
+fn linked(current: &Mutex<Option<Arc<Link>>>) -> Result<Arc<Link>, Failure> {
+    let link = lock(current).clone().filter(|link| !link.tickets.is_over());
+    link.ok_or_else(|| Failure::Connect(io::ErrorKind::NotFound.into()))
 }
 
 fn lost(e: &ChannelError) -> Failure {

@@ -3,7 +3,7 @@
 use super::connections::Share;
 use super::qmqp::{self, Qmqp};
 use super::smtp::{self, Request, Smtp};
-use super::{Connection, Connections, DeliveryError, Dialer, Failure, Message, Queue, Timeouts};
+use super::{Connection, Connections, DeliveryError, Dialer, Failure, Message, Queue, RunQueue, Timeouts};
 use crate::identity::Client;
 use crate::outcome::Outcome;
 use crate::spool::Spool;
@@ -30,6 +30,17 @@ pub(crate) enum Route {
     Qmqp(Qmqp),
     /// The queue role, which runs a program for each message.
     Queue(Queue),
+}
+
+/// Who does what handoff does not do itself: other roles, or this process where there are none.
+#[derive(Debug)]
+pub(crate) struct Others<'a> {
+    /// Makes connections.
+    pub(crate) dialer: &'a Arc<Dialer>,
+    /// Has the key of our certificate for backends.
+    pub(crate) signer: &'a Signer,
+    /// Runs the queue program here; none: the queue role does.
+    pub(crate) queue: Option<Box<dyn RunQueue>>,
 }
 
 /// The session that asks.
@@ -63,18 +74,14 @@ impl Route {
     ///
     /// # Errors
     /// The settings of TLS can't be used.
-    pub(crate) fn new(
-        slice: &HandoffSlice,
-        timeouts: Timeouts,
-        signer: &Signer,
-        dialer: &Arc<Dialer>,
-    ) -> Result<Self, TlsError> {
+    pub(crate) fn new(slice: &HandoffSlice, timeouts: Timeouts, others: Others<'_>) -> Result<Self, TlsError> {
+        let Others { dialer, signer, queue } = others;
         let dialer = Arc::clone(dialer);
         Ok(match slice.dialect {
             Dialect::Smtp => Self::Smtp(Smtp::new(slice, &smtp::SMTP, timeouts, signer, dialer)?),
             Dialect::Lmtp => Self::Lmtp(Smtp::new(slice, &smtp::LMTP, timeouts, signer, dialer)?),
             Dialect::Qmqp => Self::Qmqp(Qmqp::new(&slice.connect, timeouts, dialer)),
-            Dialect::Queue => Self::Queue(Queue::new(timeouts)),
+            Dialect::Queue => Self::Queue(Queue::new(timeouts, queue)),
         })
     }
 

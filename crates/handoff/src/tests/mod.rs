@@ -161,7 +161,7 @@ struct Session {
     offer: Option<Offer>,
     /// Of the last answer.
     text: Text,
-    served: Option<JoinHandle<()>>,
+    served: Option<JoinHandle<Option<CloseReason>>>,
 }
 
 impl Session {
@@ -176,7 +176,10 @@ impl Session {
         Self::over(ours, Some(served)).await
     }
 
-    async fn over(end: End<SessionToHandoff, HandoffToSession>, served: Option<JoinHandle<()>>) -> Self {
+    async fn over(
+        end: End<SessionToHandoff, HandoffToSession>,
+        served: Option<JoinHandle<Option<CloseReason>>>,
+    ) -> Self {
         let frames = End::from_fd(end.as_fd().try_clone_to_owned().unwrap());
         let mut session = Self {
             end: AsyncEnd::new(end).unwrap(),

@@ -44,16 +44,30 @@ impl Fitness {
         }
     }
 
+    /// Whether others may read the keys.
+    pub(super) fn look_at_keys(&mut self, plan: &Plan) {
+        let pairs = plan.pairs().into_iter().filter(|_| plan.speaks_tls()).chain(plan.client_pair());
+        for source in pairs {
+            if let PairSource::Files(gatepost_config::Pair { key, .. }) = source {
+                self.look_at_key(key);
+            }
+        }
+    }
+
+    fn look_at_key(&mut self, key: &Path) {
+        match secret_file(key) {
+            Ok(()) => self.add(format!("key {}", key.display()), Level::Good, "not readable by others"),
+            Err(why) => self.add(format!("key {}", key.display()), Level::Fault, why),
+        }
+    }
+
     /// The kind of its key, if it can be used.
     fn look_at_pair(&mut self, source: PairSource<'_>, for_all: Option<&str>) -> Option<KeyKind> {
         let PairSource::Files(gatepost_config::Pair { certificate, key, .. }) = source else {
             self.add("certificate", Level::Good, "self-signed, made for this run");
             return None;
         };
-        match secret_file(key) {
-            Ok(()) => self.add(format!("key {}", key.display()), Level::Good, "not readable by others"),
-            Err(why) => self.add(format!("key {}", key.display()), Level::Fault, why),
-        }
+        self.look_at_key(key);
         let subject = format!("certificate {}", certificate.display());
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let seen = apart(|| {

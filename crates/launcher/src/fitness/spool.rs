@@ -13,6 +13,14 @@ use std::path::Path;
 
 impl Fitness {
     pub(super) fn look_at_spool(&mut self, plan: &Plan) {
+        if self.look_at_spool_itself(plan) == Level::Good {
+            self.look_at_content(&crate::spool::content(plan));
+            self.look_at_space(plan);
+        }
+    }
+
+    /// Whether nobody else may change it.
+    pub(super) fn look_at_spool_itself(&mut self, plan: &Plan) -> Level {
         let subject = format!("spool {}", plan.config.spool.display());
         let (level, text) = match trusted_directory(&plan.config.spool) {
             Ok(()) => (Level::Good, "writable by its owner only".to_owned()),
@@ -22,10 +30,7 @@ impl Fitness {
             Err(why) => (Level::Fault, why),
         };
         self.add(subject, level, text);
-        if level == Level::Good {
-            self.look_at_content(&crate::spool::content(plan));
-            self.look_at_space(plan);
-        }
+        level
     }
 
     /// Whether the largest message has room, beside what must stay free.

@@ -24,7 +24,7 @@ type Listener = End<ListenerToNursery, NurseryToListener>;
 
 /// A session's life in these tests: it does what the first octet from its client says; `w`: it answers and waits for another.
 fn live(birth: SessionBirth, mut drained: PipeReader) -> u8 {
-    let mut client = UnixStream::from(birth.client);
+    let mut client = UnixStream::from(birth.client.into_input());
     let mut order = [0];
     client.read_exact(&mut order).unwrap();
     if order[0] == b'w' {

@@ -3,7 +3,7 @@
 use crate::serve::Session;
 use crate::{HandoffEnd, SessionBirth, Shared};
 use gatepost_channel::{End, Inbox, messages};
-use gatepost_shell::{KeyholderEnd, Monotonic};
+use gatepost_shell::{Ends, KeyholderEnd, Monotonic};
 use gatepost_smtp::envelope::{CloseReason, Offer, Reason, Tls, Verdict};
 use gatepost_smtp::server::Leniency;
 use gatepost_smtp::text::Text;
@@ -326,7 +326,7 @@ impl Rig {
             id: SessionId(0xabc),
             listener: 0,
             stress,
-            client: served.into(),
+            client: Ends::of_socket(served.into()),
             handoff: handoff_end,
             keyholder: (slice.listeners[0] != TlsMode::Off).then_some(keyholder_end),
         };

@@ -3,7 +3,7 @@
 use super::rig::{Heard, Manners, handoff, slice};
 use crate::serve::Session;
 use crate::{HandoffEnd, SessionBirth, Shared};
-use gatepost_shell::{Clock, KeyholderEnd, Want};
+use gatepost_shell::{Clock, Ends, KeyholderEnd, Want};
 use gatepost_smtp::envelope::CloseReason;
 use gatepost_sys::wait;
 use gatepost_wire::link::SessionId;
@@ -119,7 +119,7 @@ fn against_one(
         id: SessionId(1),
         listener: 0,
         stress,
-        client: served.into(),
+        client: Ends::of_socket(served.into()),
         handoff: handoff_end,
         keyholder: (mode != TlsMode::Off).then_some(keyholder),
     };

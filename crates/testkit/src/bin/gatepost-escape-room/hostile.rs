@@ -72,8 +72,11 @@ pub(crate) fn life(jailed: JailedSession, birth: SessionBirth, drained: PipeRead
         return gatepost_session::serve(jailed, birth, drained, shared);
     }
     let SessionBirth { client, handoff, keyholder: Some(keyholder), .. } = birth else { return CloseReason::Internal };
-    let prisoner =
-        Prisoner { client: File::from(client), handoff: handoff.into_seq(), keyholder: keyholder.into_seq() };
+    let prisoner = Prisoner {
+        client: File::from(client.into_input()),
+        handoff: handoff.into_seq(),
+        keyholder: keyholder.into_seq(),
+    };
     match obey(prisoner) {
         Ok(()) => CloseReason::Quit,
         Err(_) => CloseReason::ClientGone,
