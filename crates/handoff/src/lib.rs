@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `serve` | orders from the launcher, new sessions from the listener |
 //! | `single` | one session without a launcher and without other roles: for `gatepost inetd` |
+//! | `known` | what one such process leaves for the next about the backends |
 //! | `session` | one session: relay check, questions to the backend, delivery |
 //! | `protocol` | what a session may ask, and when; pure |
 //! | `transaction`, `memory` | the envelope and the content in memory, and how much of it there may be; pure |
@@ -26,6 +27,7 @@ mod content;
 mod deadline;
 mod disk;
 mod identity;
+mod known;
 mod memory;
 mod outcome;
 mod pool;

@@ -2,6 +2,7 @@
 //! signatures for them are this process's own, because there is no dialer and no keyholder.
 
 use crate::backend::{Dialer, RunQueue, Timeouts};
+use crate::known::Memory;
 use crate::shared::Shared;
 use crate::{SessionEnd, session};
 use gatepost_role::RoleError;
@@ -22,6 +23,7 @@ const PROOF: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Single {
     shared: Arc<Shared>,
+    memory: Memory,
 }
 
 impl Single {
@@ -33,23 +35,38 @@ impl Single {
     pub fn new(slice: &HandoffSlice, client_keys: Keys, queue: Option<Box<dyn RunQueue>>) -> Result<Self, RoleError> {
         let timeouts = Timeouts::new(Duration::from_secs(slice.reply_timeout.into()));
         let (dialer, signer) = (Dialer::Here(slice.connect.clone()), Signer::here(client_keys));
-        Ok(Self { shared: Arc::new(Shared::with(slice, timeouts, dialer, signer, queue)?) })
+        let memory = Memory::new(slice);
+        Ok(Self { shared: Arc::new(Shared::with(slice, timeouts, dialer, signer, queue)?), memory })
     }
 
-    /// Has the backend prove that it does not relay for a stranger, and learns what it offers. One that cannot be asked now is
-    /// logged, and asked again when there is mail for it.
+    /// Has the backend prove that it does not relay for a stranger, and learns what it offers; unless another process of this
+    /// configuration has done so a short time ago. One that cannot be asked now is logged, and asked again when there is mail for it.
     ///
     /// # Errors
     /// [`RoleError::Backend`]: it relays, or is not set up for us. Nothing may be handed to it.
     pub async fn prove(&self) -> Result<(), RoleError> {
-        let why = match tokio::time::timeout(PROOF, self.shared.route.prove()).await {
-            Ok(Ok(())) => return Ok(()),
+        let route = &self.shared.route;
+        if self.memory.recall().is_some_and(|known| route.recall(&known)) {
+            return Ok(());
+        }
+        let why = match tokio::time::timeout(PROOF, route.prove()).await {
+            Ok(Ok(())) => {
+                self.keep();
+                return Ok(());
+            }
             Ok(Err(failure)) if failure.is_final() => return Err(RoleError::Backend(failure.to_string())),
             Ok(Err(failure)) => failure.to_string(),
             Err(_) => "it has not answered yet".to_owned(),
         };
         tracing::warn!("the backend cannot be asked yet whether it relays for strangers: {why}");
         Ok(())
+    }
+
+    fn keep(&self) {
+        let Some(known) = self.shared.route.known() else { return };
+        if let Err(e) = self.memory.keep(known) {
+            tracing::warn!("what is known of the backend cannot be kept, so the next connection asks it again: {e}");
+        }
     }
 
     /// Serves the session on `end` to its end; why it ended, if it said so.

@@ -31,6 +31,7 @@ pub mod control;
 mod declare;
 pub mod dial;
 pub mod event;
+pub mod known;
 pub mod link;
 pub mod network;
 pub mod observe;

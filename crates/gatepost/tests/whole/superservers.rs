@@ -2,13 +2,16 @@
 
 use crate::gate::{CONFIG, GATEPOST, HOSTNAME, config, prepare, swaks};
 use crate::qmail_queue::QueueHome;
+use crate::readme::{installs, type_in};
 use gatepost_testkit::client::Client;
 use gatepost_testkit::host::{self, AWAY, AWAY6, HERE, HERE6, Host, source_tree};
 use gatepost_testkit::mta::Postfix;
 use gatepost_testkit::run::{Process, run};
+use gatepost_testkit::systemd::{self, SystemdHost};
 use gatepost_testkit::unpacked;
 use gatepost_testkit::wait::{SOON, holds};
 use std::os::unix::net::UnixDatagram;
+use std::process::Command;
 
 const POSTFIX: &str = "profile = \"postfix\"\nconnect = \"unix:/var/spool/postfix/public/gatepost\"";
 
@@ -62,7 +65,7 @@ fn tcpsvd(test: &str, host: &Host) -> Option<Process> {
 fn install(host: &Host, backend: &str) {
     prepare(host);
     host.write(CONFIG, &config(backend, ""));
-    run(std::process::Command::new("install").arg(GATEPOST).arg(host.path("/usr/sbin/gatepost"))).expect_ok("install");
+    run(Command::new("install").arg(GATEPOST).arg(host.path("/usr/sbin/gatepost"))).expect_ok("install");
 }
 
 /// Starts a superserver; none: it is not here.
@@ -110,7 +113,7 @@ fn issue_11_mail_reaches_postfix_under_every_superserver() {
         }
         // Both processes end with their client, and leave nothing behind.
         holds("its processes to end", SOON, || !host.processes().iter().any(|line| is_gatepost(line)));
-        assert_eq!(host.shell("ls -A /var/spool/gatepost/inetd").stdout, "", "{}", superserver.name);
+        assert_eq!(host.shell("ls -A /var/spool/gatepost/inetd").stdout, "backends\n", "{}", superserver.name);
         drop(process);
     }
 }
@@ -242,4 +245,92 @@ fn issue_11_without_root_it_serves_with_what_can_be_had() {
     client.deliver("sender@road.test", "alice@ok.test", "Subject: no root\r\n\r\n");
     assert!(postfix.maildir("alice").one_with("Subject: no root").contains(AWAY));
     assert!(server.said().contains("without=a-user-of-its-own"), "{}", server.said());
+}
+
+/// Installs by README's own commands what a daemon is installed by, and the two units of `gatepost inetd`; gives the host.
+fn with_units(test: &str) -> Option<SystemdHost> {
+    let host = systemd::for_test(test, &["openssl", "postfix", "swaks"])?;
+    prepare(&host.host);
+    host.shell("rm -r /var/spool/gatepost").expect_ok("the spool is for tmpfiles.d to make");
+    type_in(&host, &installs());
+    let users = config(POSTFIX, "").lines().filter(|line| !line.starts_with("users")).collect::<Vec<_>>().join("\n");
+    host.host.write(CONFIG, &users);
+    type_in(
+        &host,
+        "install -m 0644 systemd/gatepost-inetd.socket systemd/gatepost-inetd@.service /etc/systemd/system/
+         systemctl daemon-reload; systemctl enable --now gatepost-inetd.socket",
+    );
+    Some(host)
+}
+
+/// The instances of the service that systemd knows.
+fn instances(host: &SystemdHost) -> usize {
+    host.shell("systemctl list-units --all --plain --no-legend 'gatepost-inetd@*'").stdout.lines().count()
+}
+
+#[test]
+fn issue_11_systemd_starts_one_for_each_connection() {
+    let Some(host) = with_units("issue_11_systemd_starts_one_for_each_connection") else { return };
+    let postfix = Postfix::start(&host.host);
+    let verified = host.shell("systemd-analyze verify /etc/systemd/system/gatepost-inetd.socket");
+    assert!(verified.ok() && verified.said().is_empty(), "{}", verified.said());
+    run(&mut swaks(&host.host, "alice@ok.test", "by a unit")).expect_ok("swaks");
+    assert!(postfix.maildir("alice").one_with("Subject: by a unit").contains(&format!("[{AWAY}]")));
+    let mut six = Client::over(host.host.connect(&format!("[{HERE6}]:25")));
+    six.hello("road.test");
+    let mut four = Client::over(host.host.connect(&format!("{HERE}:25")));
+    four.hello("road.test");
+    let line = format!("..{}\r\n", "x".repeat(900));
+    four.deliver("sender@road.test", "bob@ok.test", &format!("Subject: large\r\n\r\n{}", line.repeat(400)));
+    six.deliver("sender@road.test", "alice@ok.test", "Subject: six\r\n\r\n");
+    assert!(postfix.maildir("alice").one_with("Subject: six").contains(AWAY6));
+    // Each is a unit of its own, with nothing that its jails had to do without; both have the journal's priorities.
+    holds("two of them are left", SOON, || instances(&host) == 2);
+    let said = host.journal("gatepost-inetd@*");
+    assert!(said.contains("inetd: ") && !said.contains("without=") && !said.contains("<6>"), "{said}");
+    let users = host.shell("ps -o user= -p $(pgrep -d, -f 'gatepost inetd')").stdout;
+    let of = |name: &str| users.lines().filter(|user| name.starts_with(user.trim_end_matches('+'))).count();
+    assert_eq!((of("gatepost-handoff"), of("gatepost-session")), (2, 2), "{users}");
+    // TERM drains: who is between two messages hears it.
+    host.shell("systemctl stop 'gatepost-inetd@*'").expect_ok("stop");
+    four.expect(421);
+    six.expect(421);
+    holds("none is left", SOON, || instances(&host) == 0);
+    assert_eq!(
+        host.shell("ls -A /var/spool/gatepost/inetd; systemctl --failed --no-legend 'gatepost*'").stdout,
+        "backends\n"
+    );
+}
+
+#[test]
+fn issue_11_the_exposure_of_a_unit_that_root_starts_is_3_at_most() {
+    let unit = source_tree().join("systemd/gatepost-inetd@.service");
+    let mut analyze = Command::new("systemd-analyze");
+    let said = run(analyze.args(["security", "--no-pager", "--offline=true", "--threshold=30"]).arg(&unit));
+    let rated = said.stdout.lines().last().unwrap_or_default();
+    assert!(rated.contains("Overall exposure level") && said.ok(), "{rated}");
+}
+
+#[test]
+fn issue_11_no_capability_of_the_unit_is_one_too_many() {
+    let Some(host) = with_units("issue_11_no_capability_of_the_unit_is_one_too_many") else { return };
+    let _postfix = Postfix::start(&host.host);
+    // The key is its renewer's, as some ACME clients leave it.
+    host.shell("chown nobody /etc/gatepost/tls/key.pem").expect_ok("chown");
+    let serves = || {
+        let mut client = Client::over(host.host.connect(&format!("{HERE}:25")));
+        let greeted = client.try_reply().is_ok_and(|reply| reply.code == 220);
+        drop(client);
+        let whole = !host.journal("gatepost-inetd@*").contains("without=");
+        greeted && whole
+    };
+    assert!(serves(), "{}", host.journal("gatepost-inetd@*"));
+    let unit = std::fs::read_to_string(source_tree().join("systemd/gatepost-inetd@.service")).unwrap();
+    let line = unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).unwrap();
+    for capability in line.split(' ') {
+        let text = format!("[Service]\nCapabilityBoundingSet=~{capability}\n");
+        host.host.write("/etc/systemd/system/gatepost-inetd@.service.d/test.conf", &text);
+        host.shell("systemctl daemon-reload; journalctl --rotate --vacuum-time=1s").expect_ok("reload");
+        assert!(!serves(), "it serves without {capability} all the same");
+    }
 }

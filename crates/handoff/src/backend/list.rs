@@ -2,6 +2,7 @@
 
 use super::Failure;
 use gatepost_smtp::client::Extensions;
+use gatepost_wire::known::{KnownBackend, Listed};
 use gatepost_wire::slice::Connect;
 use std::fmt;
 use std::future::Future;
@@ -32,6 +33,8 @@ pub(super) struct Known {
     pub(super) proved: bool,
     /// What it listed last.
     pub(super) extensions: Option<Extensions>,
+    /// That is from another process, and has in it only what clients are offered.
+    recalled: bool,
     /// When it last failed, unless it has answered since.
     down: Option<Instant>,
 }
@@ -100,10 +103,43 @@ impl Backends {
         Err(last)
     }
 
+    /// What is known of each.
+    pub(super) fn known(&self) -> Vec<KnownBackend> {
+        let one = |backend: &Backend| {
+            let Known { proved, extensions, .. } = *backend.known();
+            KnownBackend { proved, listed: extensions.map(listed) }
+        };
+        self.0.iter().map(one).collect()
+    }
+
+    /// Takes for known what another process has learned. False: it is not of these backends, or none of them may be used.
+    #[must_use]
+    pub(super) fn recall(&self, known: &[KnownBackend]) -> bool {
+        if known.len() != self.0.len() {
+            return false;
+        }
+        for (backend, told) in self.0.iter().zip(known) {
+            let mut known = backend.known();
+            known.proved |= told.proved;
+            (known.extensions, known.recalled) = (told.listed.map(extensions), true);
+        }
+        known.iter().any(|told| told.proved)
+    }
+
     /// What each listed last, of those that have been asked.
     pub(super) fn extensions(&self) -> impl Iterator<Item = Extensions> {
         self.0.iter().filter_map(|backend| backend.known().extensions)
     }
+}
+
+fn listed(extensions: Extensions) -> Listed {
+    let Extensions { size, eight_bit, smtputf8, dsn, rcptmax, .. } = extensions;
+    Listed { size, eight_bit, smtputf8, dsn, rcptmax }
+}
+
+fn extensions(listed: Listed) -> Extensions {
+    let Listed { size, eight_bit, smtputf8, dsn, rcptmax } = listed;
+    Extensions { size, eight_bit, smtputf8, dsn, rcptmax, ..Extensions::default() }
 }
 
 /// The failure of a route without backends.
@@ -114,8 +150,11 @@ fn nowhere() -> Failure {
 impl Backend {
     /// Notes what it lists.
     pub(super) fn learn(&self, extensions: Extensions) {
-        let before = self.known().extensions.replace(extensions);
-        if before.is_some_and(|before| before != extensions) {
+        let mut known = self.known();
+        let recalled = std::mem::take(&mut known.recalled);
+        let before = known.extensions.replace(extensions);
+        drop(known);
+        if !recalled && before.is_some_and(|before| before != extensions) {
             tracing::warn!("backend {self}: lists other extensions than before: {extensions:?}");
         }
     }

@@ -14,6 +14,7 @@ use gatepost_shell::Signer;
 use gatepost_smtp::client::Extensions;
 use gatepost_smtp::envelope::Offer;
 use gatepost_tls::TlsError;
+use gatepost_wire::known::KnownBackend;
 use gatepost_wire::slice::{Dialect, HandoffSlice};
 use std::iter;
 use std::sync::Arc;
@@ -95,6 +96,23 @@ impl Route {
             Self::Smtp(smtp) | Self::Lmtp(smtp) => smtp.prove().await,
             Self::Qmqp(qmqp) => qmqp.prove().await,
             Self::Queue(queue) => queue.is_there(),
+        }
+    }
+
+    /// What is known of each backend, where that can be told to another process.
+    pub(crate) fn known(&self) -> Option<Vec<KnownBackend>> {
+        match self {
+            Self::Smtp(smtp) | Self::Lmtp(smtp) => Some(smtp.backends().known()),
+            Self::Qmqp(_) | Self::Queue(_) => None,
+        }
+    }
+
+    /// Takes for known what another process has learned. False: the backends have to be asked.
+    #[must_use]
+    pub(crate) fn recall(&self, known: &[KnownBackend]) -> bool {
+        match self {
+            Self::Smtp(smtp) | Self::Lmtp(smtp) => smtp.backends().recall(known),
+            Self::Qmqp(_) | Self::Queue(_) => false,
         }
     }
 

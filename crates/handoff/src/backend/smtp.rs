@@ -111,6 +111,11 @@ impl Smtp {
         Ok(())
     }
 
+    /// The servers.
+    pub(super) fn backends(&self) -> &Backends {
+        &self.backends
+    }
+
     pub(super) fn extensions(&self) -> impl Iterator<Item = Extensions> {
         self.backends.extensions()
     }

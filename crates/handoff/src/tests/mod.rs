@@ -12,6 +12,7 @@ mod qmqp;
 mod scripted;
 mod serving;
 mod several;
+mod single;
 mod texts;
 mod tls;
 
