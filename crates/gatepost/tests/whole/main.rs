@@ -13,6 +13,7 @@ mod kill;
 mod late_backend;
 mod metrics;
 mod mistakes;
+mod operations;
 mod owned;
 mod qmail_queue;
 mod qmqp;
