@@ -242,6 +242,8 @@ pub struct Limits {
     pub minimum_rate: u32,
     /// Longest life of a session.
     pub session_time: Duration,
+    /// Longest wait, at the end of gatepost, for transactions that are under way.
+    pub drain: Duration,
 }
 
 /// Default of `limits.message_size`.
@@ -276,6 +278,7 @@ impl Default for Limits {
             content_timeout: Duration::from_secs(300),
             minimum_rate: 100,
             session_time: Duration::from_secs(3600),
+            drain: Duration::from_secs(60),
         }
     }
 }

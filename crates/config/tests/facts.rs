@@ -68,6 +68,7 @@ fn config_defaults_are_those_of_the_manual() {
             content_timeout: Duration::from_secs(300),
             minimum_rate: 100,
             session_time: Duration::from_secs(3600),
+            drain: Duration::from_secs(60),
         }
     );
     assert_eq!(config.smtp, Leniency::default());
@@ -138,6 +139,7 @@ command_timeout = "5m"
 content_timeout = "5m"
 minimum_rate = 100
 session_time = "1h"
+drain = "1m"
 
 [jail]
 relax = []

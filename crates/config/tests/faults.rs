@@ -43,6 +43,7 @@ message_size = "50MiB"
 recipients = 1000
 command_timeout = "5m"
 session_time = "1h"
+drain = "60s"
 
 [jail]
 relax = []
@@ -649,7 +650,7 @@ fn config_no_toml_here_hides_no_mistake_there() {
         ("\"/etc/gatepost/tls/key.pem\"", "/etc", &[12]),
         ("\"gatepost\"", "007", &[3]),
         ("\"gatepost\"", "\"\\q\"", &[3]),
-        ("[jail]", "[limits]", &[40]),
+        ("[jail]", "[limits]", &[41]),
     ] {
         assert!(SOUND.contains(piece), "{piece}");
         let text = SOUND.replacen(piece, instead, 1).replace("\"540s\"", "\"600s\"");

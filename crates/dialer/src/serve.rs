@@ -105,7 +105,7 @@ impl Dialer {
                 self.links.insert(token, link);
             }
             Step::Begin => self.control.ready()?,
-            Step::Link(..) | Step::Drain | Step::Socket(..) | Step::Lines(_) | Step::Noted => {}
+            Step::Link(..) | Step::Drain | Step::Socket(..) | Step::Lines(_) | Step::Cut | Step::Noted => {}
         }
         Ok(())
     }

@@ -109,7 +109,7 @@ impl Handoff {
                     Event::Slow
                 });
             }
-            Step::Drain | Step::Socket(..) | Step::Lines(_) | Step::Noted => {}
+            Step::Drain | Step::Socket(..) | Step::Lines(_) | Step::Cut | Step::Noted => {}
         }
         Ok(())
     }

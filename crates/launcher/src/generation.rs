@@ -167,6 +167,8 @@ pub(crate) struct Generation<P> {
     /// None has, and one has failed it: how handoff ended.
     refused: Option<End>,
     draining: bool,
+    /// It is replaced: sessions under way go on to their own end, and the roles that they need with them.
+    retiring: bool,
     /// The stage that was told last to drain.
     drained: Option<Stage>,
 }
@@ -187,6 +189,7 @@ impl<P: Processes> Generation<P> {
             proved: false,
             refused: None,
             draining: false,
+            retiring: false,
             drained: None,
         }
     }
@@ -297,11 +300,49 @@ impl<P: Processes> Generation<P> {
 
     /// No new sessions; those under way are told to end at the next safe point.
     pub(crate) fn drain(&mut self) {
+        self.close();
+        self.retiring = false;
+        self.drain_next();
+    }
+
+    /// No new sessions; those under way go on as if nothing had happened. The listener ends with the last of them, and then the
+    /// other roles.
+    pub(crate) fn retire(&mut self) {
+        if self.draining {
+            return;
+        }
+        self.close();
+        self.retiring = true;
+        // The observer hears all of them to their end, but those who read its counters are the next one's.
+        for child in self.children.iter().filter(|child| [Role::Listener, Role::Observer].contains(&child.role)) {
+            self.processes.order(child.pid, Order::Drain);
+        }
+        self.drain_next();
+    }
+
+    fn close(&mut self) {
         self.draining = true;
         self.restarts.clear();
         // An address that the next generation has no more is refused from now on, instead of left to wait for nobody.
         self.processes.close_sockets();
-        self.drain_next();
+    }
+
+    /// True while sessions of it go on though another generation has taken its place.
+    pub(crate) fn is_retiring(&self) -> bool {
+        self.retiring && !self.is_over()
+    }
+
+    /// Has the listener say whose sessions are cut off.
+    pub(crate) fn name_who_is_cut(&mut self) {
+        for listener in self.children.iter().filter(|child| child.role == Role::Listener && child.phase == Phase::Ready)
+        {
+            self.processes.order(listener.pid, Order::Cut);
+        }
+    }
+
+    /// True while a listener is there.
+    pub(crate) fn has_listener(&self) -> bool {
+        self.children.iter().any(|child| child.role == Role::Listener)
     }
 
     /// Ends every process but the observer, which is drained when it has heard the others to their end.
@@ -471,6 +512,9 @@ impl<P: Processes> Generation<P> {
 
     /// Tells the last stage that still has processes to drain. Those before it go on meanwhile: it needs them.
     fn drain_next(&mut self) {
+        if self.retiring && self.has_listener() {
+            return;
+        }
         let last = self.children.iter().map(|child| roles::of(child.role).stage).max();
         if let Some(stage) = last
             && self.drained.is_none_or(|told| stage < told)

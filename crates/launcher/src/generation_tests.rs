@@ -297,6 +297,33 @@ fn issue_8_a_drain_goes_backwards_and_starts_nothing_anew() {
 }
 
 #[test]
+fn issue_13_sessions_of_a_generation_that_is_replaced_are_not_told_to_end() {
+    let mut scene = Scene::serving();
+    scene.generation.retire();
+    assert_eq!(scene.done(), ["close sockets", "drain observer", "drain listener"]);
+    assert!(scene.generation.is_retiring() && !scene.generation.is_serving());
+    scene.passes(READY_DEADLINE);
+    scene.generation.retire();
+    assert_eq!(scene.done(), [""; 0], "nothing but time ends its sessions");
+    scene.ends(&["listener"]);
+    assert_eq!(scene.done(), ["drain nursery"]);
+    scene.ends(&["nursery"]);
+    assert_eq!(sorted(scene.done()), ["drain handoff", "drain keyholder"]);
+    scene.ends(&["handoff", "keyholder"]);
+    scene.done();
+    scene.ends(&["queue", "receiver", "dialer", "observer"]);
+    assert!(scene.generation.is_over() && !scene.generation.is_retiring());
+    // Told to drain meanwhile it does.
+    let mut scene = Scene::serving();
+    scene.generation.retire();
+    scene.done();
+    scene.generation.drain();
+    assert_eq!(sorted(scene.done()), ["close sockets", "drain listener", "drain nursery"]);
+    scene.generation.name_who_is_cut();
+    assert_eq!(scene.done(), ["cut listener"]);
+}
+
+#[test]
 fn a_role_that_is_started_anew_when_a_drain_begins_does_not_get_to_serve() {
     let mut scene = Scene::serving();
     scene.ends(&["handoff", "nursery"]);

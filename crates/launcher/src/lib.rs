@@ -52,8 +52,8 @@ pub const KEPT: &[Capability] = &[
     Capability::NetBindService, // a new address at reload
 ];
 
-/// Longest wait for sessions to end by themselves after TERM.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(60);
+/// Generations that may go on beside the one that serves: each keeps all its roles.
+const RETIRING_MAX: usize = 3;
 
 /// Longest wait of a reload, and of a rehearsal, for a backend that cannot be asked at once whether it relays.
 const RELOAD_PROOF: Duration = Duration::from_secs(10);
@@ -181,7 +181,7 @@ impl Launcher {
             }
             if let Some(deadline) = drain_until {
                 if Instant::now() >= deadline {
-                    self.generations.iter_mut().for_each(Generation::end_now);
+                    self.generations.iter_mut().for_each(Generation::cut);
                 }
                 if self.generations.iter().all(Generation::is_over) {
                     return Ok(());
@@ -227,16 +227,24 @@ impl Launcher {
         tracing::info!("draining: no new sessions, those under way may end");
         notify(&[sd_notify::NotifyState::Stopping]);
         self.generations.iter_mut().for_each(Generation::drain);
-        Instant::now() + DRAIN_DEADLINE
+        Instant::now() + self.generations.last().map_or(Duration::ZERO, |last| last.processes.drain_time())
     }
 
-    /// A whole new generation on the same sockets; the old one drains. Any fault leaves the old one serving.
+    /// A whole new generation on the same sockets; the old one goes on for its sessions, with its configuration. Any fault leaves the old one serving.
     fn reload(&mut self, reload: Reload<'_>) {
         let _ =
             sd_notify::NotifyState::monotonic_usec_now().map(|now| notify(&[sd_notify::NotifyState::Reloading, now]));
         match reload().and_then(|plan| self.next_generation(plan)) {
             Ok(next) => {
-                self.generations.iter_mut().for_each(Generation::drain);
+                self.generations.iter_mut().for_each(Generation::retire);
+                let retiring = self.generations.iter().filter(|generation| generation.is_retiring()).count();
+                let too_many = retiring.saturating_sub(RETIRING_MAX);
+                for oldest in self.generations.iter_mut().filter(|g| g.is_retiring()).take(too_many) {
+                    tracing::warn!(
+                        "{RETIRING_MAX} earlier configurations are in use: sessions with the oldest are told to end"
+                    );
+                    oldest.drain();
+                }
                 self.generations.push(next);
                 tracing::info!("reloaded");
             }

@@ -27,6 +27,8 @@ type RoleEnd = End<LauncherToRole, RoleToLauncher>;
 
 /// Longest wait for processes that are killed, and for an observer to write what was said last.
 const LAST_LINES: Duration = Duration::from_secs(3);
+/// Longest wait for a listener to say whose sessions are cut off.
+const NAMES: Duration = Duration::from_secs(1);
 /// Longest wait for a role to take an order.
 const ORDER_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -76,6 +78,11 @@ impl Children {
     /// Descriptors to wait for.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.children.iter().filter_map(|child| child.control.as_ref()).map(AsFd::as_fd)
+    }
+
+    /// Longest wait for sessions to end by themselves when all is to end.
+    pub(crate) fn drain_time(&self) -> Duration {
+        self.plan.config.limits.drain
     }
 
     /// Copies of the listening sockets, for the next generation.
@@ -297,6 +304,17 @@ impl Generation<Children> {
         let (events, now) = (self.processes.events(), Instant::now());
         let taken: Vec<_> = events.into_iter().map(|(pid, event)| self.take(pid, event, now)).collect();
         taken.into_iter().collect()
+    }
+
+    /// Ends every process now, as [`Generation::end_now`], after the log was told whose sessions are cut off.
+    pub(crate) fn cut(&mut self) {
+        self.name_who_is_cut();
+        let deadline = Instant::now() + NAMES;
+        while self.has_listener() && Instant::now() < deadline {
+            let _ = self.hear();
+            let _ = wait::readable(&[], Some(Duration::from_millis(5)));
+        }
+        self.end_now();
     }
 
     /// Ends every process now and reaps it; the observer when it has written what the others said last.

@@ -157,6 +157,13 @@ impl Gate {
         }
     }
 
+    /// Says whose sessions are under way: the time of the drain is over, and they are cut off.
+    pub(crate) fn name_all(&self) {
+        for (id, client) in self.roster.borrow().all() {
+            tracing::warn!(session = %id, %client, "cut off: still under way at the end of limits.drain");
+        }
+    }
+
     /// Done when no session is under way.
     pub(crate) async fn quiet(&self) {
         poll_fn(|cx| self.roster.borrow_mut().poll_quiet(cx.waker())).await;

@@ -20,7 +20,7 @@ mod tests;
 use gate::Gate;
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_jail::{ControlEnd, Unjailed};
-use gatepost_role::{AsyncControl, RoleError, SHORT_FRAME, Step};
+use gatepost_role::{AsyncControl, Heard, RoleError, SHORT_FRAME, Step};
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::ListenerSlice;
 use gatepost_wire::{ListenerToHandoff, ListenerToKeyholder, ListenerToNursery, Nothing, NurseryToListener};
@@ -60,12 +60,20 @@ async fn serve(control: ControlEnd, slice: ListenerSlice) -> Result<(), RoleErro
                 control.ready().await?;
             }
             Step::Drain => break,
-            Step::Lines(_) | Step::Noted => {}
+            Step::Cut | Step::Lines(_) | Step::Noted => {}
         }
     }
     sockets.close();
-    gate.quiet().await;
-    Ok(())
+    loop {
+        match control.order_or(gate.quiet()).await? {
+            Heard::Other(()) => return Ok(()),
+            Heard::Order(Step::Cut) => {
+                gate.name_all();
+                return Ok(());
+            }
+            Heard::Order(_) => {}
+        }
+    }
 }
 
 /// Takes a fresh link into use.

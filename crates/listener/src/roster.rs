@@ -52,6 +52,11 @@ impl Roster {
         gone
     }
 
+    /// Each session with its client.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (SessionId, SocketAddr)> {
+        self.sessions.iter().map(|(id, inside)| (*id, inside.client))
+    }
+
     /// Ready when nobody is inside.
     pub(crate) fn poll_quiet(&mut self, waker: &Waker) -> Poll<()> {
         if self.sessions.is_empty() {

@@ -358,8 +358,20 @@ fn drain_closes_the_door_and_waits_for_those_inside() {
 }
 
 #[test]
+fn issue_13_a_listener_that_is_told_to_cut_ends_with_sessions_under_way() {
+    let (house, nursery, _handoff, _keyholder) = House::open(slice(10, 10));
+    let _client = house.connect(0);
+    start(&nursery);
+    house.launcher.tell(&Order::Drain).unwrap();
+    eventually(|| TcpStream::connect(house.addresses[0]).is_err().then_some(()));
+    assert!(!house.listener.as_ref().unwrap().is_finished());
+    house.launcher.tell(&Order::Cut).unwrap();
+    assert_eq!(house.outcome(), Ok(()));
+}
+
+#[test]
 fn orders_that_make_no_sense_end_the_role() {
-    let odd = [Order::Peer(Role::Listener), Order::Peer(Role::Receiver)];
+    let odd = [Order::Peer(Role::Listener), Order::Peer(Role::Receiver), Order::Cut];
     for order in odd {
         let house = House::new(slice(1, 1));
         let (_ours, theirs) = End::<Nothing, Nothing>::pair().unwrap();

@@ -44,6 +44,7 @@ enum Kind {
     Drain,
     Lines,
     Ping,
+    Cut,
 }
 
 /// What may be ordered in which phase. A peer that is started anew is linked at any time; to be told twice to drain changes
@@ -52,7 +53,7 @@ const PERMITTED: [(Phase, &[Kind]); 4] = [
     (Phase::Waiting, &[Kind::Peer, Kind::Socket, Kind::Lines, Kind::Go, Kind::Drain]),
     (Phase::Starting, &[Kind::Peer, Kind::Socket, Kind::Lines, Kind::Ping, Kind::Drain]),
     (Phase::Serving, &[Kind::Peer, Kind::Socket, Kind::Lines, Kind::Ping, Kind::Drain]),
-    (Phase::Draining, &[Kind::Peer, Kind::Lines, Kind::Ping, Kind::Drain]),
+    (Phase::Draining, &[Kind::Peer, Kind::Lines, Kind::Ping, Kind::Drain, Kind::Cut]),
 ];
 
 /// The roles that `role` is linked with.
@@ -79,6 +80,8 @@ pub enum Step<F> {
     Begin,
     /// Take no new work, finish what is under way, end.
     Drain,
+    /// Log whose sessions are cut off, and end. To a listener that drains.
+    Cut,
 }
 
 /// An order that this role has no use for, or not in this phase: a bug of the launcher's, and the end of the role.
@@ -125,7 +128,8 @@ impl Orders {
             Order::Go => Kind::Go,
             Order::Drain => Kind::Drain,
             Order::Ping => Kind::Ping,
-            Order::Peer(_) | Order::Socket(_) | Order::Lines => return Err(unordered),
+            Order::Cut if self.role == Role::Listener => Kind::Cut,
+            Order::Peer(_) | Order::Socket(_) | Order::Lines | Order::Cut => return Err(unordered),
         };
         if !PERMITTED.iter().any(|(phase, kinds)| *phase == self.phase && kinds.contains(&kind)) {
             return Err(unordered);
@@ -144,6 +148,7 @@ impl Orders {
                 Ok(Step::Drain)
             }
             (Order::Ping, None, _) => Ok(Step::Noted),
+            (Order::Cut, None, _) => Ok(Step::Cut),
             _ => Err(unordered),
         }
     }

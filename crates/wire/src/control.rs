@@ -80,6 +80,8 @@ tagged! {
         5 => Lines,
         /// Answer `Alive` at once. To a role that serves; not sent again before the answer.
         6 => Ping,
+        /// The time of a drain is over: log whose sessions are cut off, and end. To the listener only, which drains.
+        7 => Cut,
     }
 }
 

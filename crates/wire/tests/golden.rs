@@ -264,6 +264,7 @@ fn launcher_and_roles() {
             (Order::Drain, "04"),
             (Order::Lines, "05"),
             (Order::Ping, "06"),
+            (Order::Cut, "07"),
         ],
     );
     for (report, octets) in [

@@ -21,6 +21,7 @@ pub(super) const KEYS: &[&str] = &[
     "content_timeout",
     "minimum_rate",
     "session_time",
+    "drain",
 ];
 
 const KIB: u64 = 1 << 10;
@@ -46,6 +47,9 @@ const OFFENCES: RangeInclusive<u32> = 0..=1_000_000;
 const CLIENT_TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 const SESSION_TIME: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 
+/// The unit kills what is left after its TimeoutStopSec.
+const DRAIN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
+
 pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>) -> Limits {
     let section = root.one(page, "limits");
     let default = Limits::default();
@@ -67,5 +71,6 @@ pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>) -> Limits {
         content_timeout: section.duration(page, "content_timeout", CLIENT_TIMEOUT, default.content_timeout),
         minimum_rate: section.number(page, "minimum_rate", MINIMUM_RATE, default.minimum_rate),
         session_time: section.duration(page, "session_time", SESSION_TIME, default.session_time),
+        drain: section.duration(page, "drain", DRAIN, default.drain),
     }
 }

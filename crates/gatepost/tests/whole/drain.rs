@@ -1,10 +1,10 @@
 //! TERM drains, HUP reloads: nobody who is being served notices.
 
 use crate::gate::{
-    CERTIFICATE, CONFIG, GATEPOST, Gate, HOSTNAME, KEY, config, gateposts, make_pair, prepare, rogue, starttls,
+    CERTIFICATE, CONFIG, GATEPOST, Gate, HOSTNAME, KEY, ROLES, config, gateposts, make_pair, prepare, rogue, starttls,
 };
 use gatepost_testkit::client::Client;
-use gatepost_testkit::host;
+use gatepost_testkit::host::{self, AWAY};
 use gatepost_testkit::rogue::Speaks;
 use gatepost_testkit::run::signal;
 use gatepost_testkit::wait::{SOON, holds};
@@ -90,6 +90,96 @@ fn term_is_heard_while_the_start_waits_for_its_backend() {
     holds("no process of it is left", SOON, || gateposts(&host).is_empty());
 }
 
+#[test]
+fn issue_13_a_drain_has_the_time_of_the_configuration_and_names_whom_it_cuts() {
+    let name = "issue_13_a_drain_has_the_time_of_the_configuration_and_names_whom_it_cuts";
+    let Some(host) = host::for_test(name, &["openssl"]) else { return };
+    let (_mta, backend) = rogue(&host, Speaks::Smtp);
+    let mut gate = Gate::start(&host, &config(&backend, "[limits]\ndrain = \"1s\""));
+    let mut busy = gate.client();
+    busy.hello("busy.test");
+    busy.ask("MAIL FROM:<sender@road.test>", 250);
+    busy.ask("RCPT TO:<alice@ok.test>", 250);
+    busy.ask("DATA", 354);
+    let told = Instant::now();
+    assert!(gate.process.signal("TERM"));
+    assert_eq!(gate.process.wait(SOON).code(), Some(0), "{}", gate.process.said());
+    assert!(told.elapsed() >= Duration::from_secs(1));
+    assert_eq!(busy.rest(), "");
+    let said = gate.process.said();
+    assert!(said.contains("cut off: still under way") && said.contains(&format!("client={AWAY}:")), "{said}");
+    gate.left_nothing();
+}
+
+/// A client between two commands, one within a transaction and one within content, each with all of its session still before it.
+#[test]
+fn issue_13_a_reload_sends_nobody_away() {
+    let Some(host) = host::for_test("issue_13_a_reload_sends_nobody_away", &["openssl"]) else { return };
+    let (mta, backend) = rogue(&host, Speaks::Smtp);
+    let first = config(&backend, "");
+    let mut gate = Gate::start(&host, &first);
+    let mut idle = gate.client();
+    idle.hello("idle.test");
+    let mut busy = gate.client();
+    busy.hello("busy.test");
+    busy.ask("MAIL FROM:<sender@road.test>", 250);
+    let mut content = gate.client();
+    content.hello("content.test");
+    content.starttls(HOSTNAME);
+    content.ask("EHLO content.test", 250);
+    content.ask("MAIL FROM:<sender@road.test>", 250);
+    content.ask("RCPT TO:<alice@ok.test>", 250);
+    content.ask("DATA", 354);
+    content.write(b"Subject: content\r\n");
+
+    // Another domain from now on, for those who come from now on.
+    host.write(CONFIG, &first.replace("[\"ok.test\"]", "[\"new.test\"]"));
+    assert!(gate.process.signal("HUP"));
+    gate.wait_told("READY=1");
+    let mut fresh = gate.client();
+    fresh.hello("fresh.test");
+    fresh.ask("MAIL FROM:<sender@road.test>", 250);
+    fresh.ask("RCPT TO:<alice@ok.test>", 550);
+    fresh.ask("QUIT", 221);
+
+    content.write(b"\r\nx\r\n.\r\n");
+    content.expect(250);
+    busy.ask("RCPT TO:<alice@ok.test>", 250);
+    busy.ask("DATA", 354);
+    busy.write(b"Subject: busy\r\n\r\nx\r\n.\r\n");
+    busy.expect(250);
+    // And as often as they like.
+    for client in [&mut idle, &mut busy, &mut content] {
+        client.deliver("sender@road.test", "alice@ok.test", "Subject: once more\r\n\r\nx\r\n");
+        client.ask("QUIT", 221);
+    }
+    assert_eq!(mta.taken().iter().filter(|m| m.acknowledged).count(), 5);
+    holds("the old roles end with their last session", SOON, || gate.tree().len() == 1 + ROLES.len());
+    let _ = gate.audit(&[]).expect_ok("audit after a reload");
+    gate.stop();
+}
+
+#[test]
+fn issue_13_old_configurations_are_bounded_in_number() {
+    let Some(host) = host::for_test("issue_13_old_configurations_are_bounded_in_number", &["openssl"]) else { return };
+    let (_mta, backend) = rogue(&host, Speaks::Smtp);
+    let mut gate = Gate::start(&host, &config(&backend, ""));
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let mut client = gate.client();
+        client.hello("waits.test");
+        clients.push(client);
+        assert!(gate.process.signal("HUP"));
+        gate.wait_told("READY=1");
+    }
+    let [oldest, others @ ..] = clients.as_mut_slice() else { panic!() };
+    assert!(oldest.rest().starts_with("421 4.3.2 "), "the fourth reload is one too many for it");
+    for client in others {
+        client.ask("NOOP", 250);
+    }
+    gate.stop();
+}
+
 fn shown(gate: &Gate<'_>) -> Vec<u8> {
     let mut client: Client = gate.client();
     client.hello("road.test");
@@ -133,6 +223,8 @@ fn hup_takes_a_new_certificate_and_cuts_nobody_off() {
     assert!(gate.process.signal("HUP"));
     gate.wait_told("READY=1");
     assert!(shown(&gate) == second);
+    // The audit is not to meet a process that is just ending.
+    holds("the old roles have ended", SOON, || gate.tree().len() == 1 + ROLES.len());
     let _ = gate.audit(&[]).expect_ok("audit after reloads");
     gate.stop();
 }
