@@ -5,6 +5,7 @@ use clap::{Args, Parser, Subcommand};
 use gatepost_config::Config;
 use gatepost_jail::audit::{self, Expectations};
 use gatepost_launcher::LauncherError;
+use gatepost_launcher::admin::{self, Answer, Request};
 use gatepost_launcher::fitness::{Fitness, Level};
 use gatepost_launcher::plan::Plan;
 use gatepost_wire::slice::Dialect;
@@ -35,6 +36,10 @@ enum Command {
     Serve(ConfigArgs),
     /// One connection on descriptors 0 and 1, served as the daemon would: for inetd, xinetd, systemd with Accept=yes, tcpserver
     Inetd(ConfigArgs),
+    /// Have the running gatepost read its configuration anew, and wait for the outcome; exit 0, or 1 with the reason
+    Reload,
+    /// What the running gatepost does; exit 0: well, 1: not running, 2: it serves, but look at what it says
+    Status,
     /// Everything that can be known before serving, in one table; changes nothing. Exit 0: ready, 1: will not serve,
     /// 2: serves, but look at what it says
     Check(ConfigArgs),
@@ -97,6 +102,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Try(args) => trial::run(&args),
         Command::Serve(args) => serve(&args.config),
         Command::Inetd(args) => gatepost_inetd::run(&args.config).into(),
+        Command::Reload => ask(Request::Reload),
+        Command::Status => ask(Request::Status),
         Command::Check(args) => {
             gatepost_log::begin(gatepost_log::LAUNCHER);
             check(&args.config)
@@ -113,8 +120,23 @@ fn plan_of(path: &Path) -> Result<Plan, String> {
 fn serve(path: &Path) -> ExitCode {
     gatepost_log::begin(gatepost_log::LAUNCHER);
     match plan_of(path) {
-        Ok(plan) => launch(plan, &|| plan_of(path), &|_| {}),
+        Ok(plan) => launch(Plan { admin: Some(admin::SOCKET.into()), ..plan }, &|| plan_of(path), &|_| {}),
         Err(faults) => fail(&faults),
+    }
+}
+
+/// Asks the running gatepost; gives the exit status that it answers.
+fn ask(request: Request) -> ExitCode {
+    match admin::ask(Path::new(admin::SOCKET), request) {
+        Ok(Answer { status: 0, text }) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Ok(Answer { status, text }) => {
+            fail(&text);
+            ExitCode::from(status)
+        }
+        Err(e) => fail(&format!("cannot ask the running gatepost by {}: {e}", admin::SOCKET)),
     }
 }
 

@@ -71,7 +71,7 @@ fn plan(args: &TryArgs) -> Result<Plan, String> {
         metrics: Vec::new(),
         jail: Jail::default(),
     };
-    Ok(Plan { config, trial: Some(Trial { certificate, key }), receiver, rehearsal: false })
+    Ok(Plan { trial: Some(Trial { certificate, key }), receiver, ..Plan::from(config) })
 }
 
 fn make(path: &Path, mode: u32) -> Result<(), String> {

@@ -397,6 +397,15 @@ impl<P: Processes> Generation<P> {
         self.serving && !self.draining
     }
 
+    /// The roles that are needed, with the process of each that serves.
+    pub(crate) fn roles(&self) -> Vec<(Role, Option<ProcessId>)> {
+        let serves = |role: Role| {
+            let serving = self.children.iter().filter(|child| child.phase.deadline().is_none() && !child.hung);
+            serving.filter(|child| child.role == role).map(|child| child.pid).next_back()
+        };
+        self.needed.iter().map(|role| (*role, serves(*role))).collect()
+    }
+
     /// True when every process has ended.
     pub(crate) fn is_over(&self) -> bool {
         self.children.is_empty()

@@ -5,6 +5,7 @@
 //! configuration, and fixed-size reports of its roles (P2). No runtime: one loop over descriptors.
 #![forbid(unsafe_code)]
 
+pub mod admin;
 mod error;
 pub mod fitness;
 mod generation;
@@ -17,11 +18,13 @@ pub mod single;
 mod slices;
 mod sockets;
 mod spool;
+mod status;
 mod views;
 mod watchdog;
 
 pub use error::LauncherError;
 
+use admin::{Answer, Door, Request};
 use fitness::Fitness;
 use gatepost_config::Relax;
 use gatepost_sys::confine::{self, Capability};
@@ -59,6 +62,9 @@ const RETIRING_MAX: usize = 3;
 const RELOAD_PROOF: Duration = Duration::from_secs(10);
 const REHEARSAL_PROOF: Duration = Duration::from_secs(3);
 
+/// Before the reason.
+const NOT_RELOADED: &str = "not reloaded, the old configuration stays in force";
+
 /// What the service manager shows of us.
 const PROVED: &str = "Serving.";
 const UNPROVED: &str = "Serving, but the backend cannot be asked yet whether it relays for strangers: clients are told to \
@@ -78,8 +84,13 @@ pub fn run(plan: Plan, reload: Reload<'_>, started: Started<'_>) -> Result<(), L
     let signals = Signals::all().map_err(|e| LauncherError::System("receive signals", e))?;
     let inherited = sockets::inherited()?;
     let stop = Cell::new(false);
+    let door = plan.admin.as_deref().and_then(|path| {
+        let unheard = |e| tracing::warn!("gatepost reload and gatepost status cannot ask by {}: {e}", path.display());
+        Door::open(path).map_err(unheard).ok()
+    });
     let watchdog = Watchdog::new(sd_notify::watchdog_enabled(), Instant::now());
-    let mut launcher = Launcher { signals, stop, files: files()?, generations: Vec::new(), proved: true, watchdog };
+    let mut launcher =
+        Launcher { signals, stop, files: files()?, generations: Vec::new(), proved: true, watchdog, door };
     let ended = match launcher.begin(plan, inherited, started) {
         // Nothing has been served, so nothing is to be drained.
         Err(LauncherError::Stopped) => Ok(()),
@@ -122,6 +133,8 @@ struct Launcher {
     /// What the service manager was told last: that the backend has passed its proof.
     proved: bool,
     watchdog: Watchdog,
+    /// Where admins ask.
+    door: Option<Door>,
 }
 
 impl Launcher {
@@ -165,12 +178,13 @@ impl Launcher {
                     Notice::Child => {}
                     // What is draining is not to begin anew.
                     Notice::Reload if drain_until.is_some() => {}
-                    Notice::Reload => self.reload(reload),
+                    Notice::Reload => drop(self.reload(reload)),
                     // The second time, or at the deadline, without more ado.
                     Notice::Terminate if drain_until.is_some() => drain_until = Some(Instant::now()),
                     Notice::Terminate => drain_until = Some(self.drain()),
                 }
             }
+            self.answer(reload, drain_until.is_some());
             if self.stop.take() && drain_until.is_none() {
                 drain_until = Some(self.drain());
             }
@@ -193,6 +207,7 @@ impl Launcher {
     fn wait(&self, deadline: Option<Instant>) {
         let mut fds: Vec<BorrowedFd<'_>> = vec![self.signals.as_fd()];
         fds.extend(self.generations.iter().flat_map(|generation| generation.processes.descriptors()));
+        fds.extend(self.door.iter().flat_map(Door::descriptors));
         let due = self
             .generations
             .iter()
@@ -230,11 +245,40 @@ impl Launcher {
         Instant::now() + self.generations.last().map_or(Duration::ZERO, |last| last.processes.drain_time())
     }
 
+    /// Answers what admins ask.
+    fn answer(&mut self, reload: Reload<'_>, draining: bool) {
+        for (request, stream) in self.door.as_mut().map(Door::requests).unwrap_or_default() {
+            let answer = match request {
+                Request::Status => status::answer(&self.state(draining)),
+                Request::Reload if draining => Answer { status: 1, text: "not reloaded: gatepost is ending\n".into() },
+                Request::Reload => match self.reload(reload) {
+                    Ok(()) => Answer { status: 0, text: "reloaded\n".into() },
+                    Err(why) => Answer { status: 1, text: format!("{NOT_RELOADED}: {why}\n") },
+                },
+            };
+            admin::answer(stream, &answer);
+        }
+    }
+
+    fn state(&self, draining: bool) -> status::State {
+        let serving = self.generations.last();
+        status::State {
+            draining,
+            proved: serving.is_none_or(Generation::is_proved),
+            roles: serving.map(Generation::roles).unwrap_or_default(),
+            earlier: self.generations.len().saturating_sub(1),
+        }
+    }
+
     /// A whole new generation on the same sockets; the old one goes on for its sessions, with its configuration. Any fault leaves the old one serving.
-    fn reload(&mut self, reload: Reload<'_>) {
+    ///
+    /// # Errors
+    /// That fault, as a sentence.
+    fn reload(&mut self, reload: Reload<'_>) -> Result<(), String> {
         let _ =
             sd_notify::NotifyState::monotonic_usec_now().map(|now| notify(&[sd_notify::NotifyState::Reloading, now]));
-        match reload().and_then(|plan| self.next_generation(plan)) {
+        let taken = reload().and_then(|plan| self.next_generation(plan));
+        let reloaded = match taken {
             Ok(next) => {
                 self.generations.iter_mut().for_each(Generation::retire);
                 let retiring = self.generations.iter().filter(|generation| generation.is_retiring()).count();
@@ -247,13 +291,16 @@ impl Launcher {
                 }
                 self.generations.push(next);
                 tracing::info!("reloaded");
+                Ok(())
             }
             Err(why) => {
                 self.generations.iter().for_each(|generation| generation.processes.log_here());
-                tracing::error!("not reloaded, the old configuration stays in force: {why}");
+                tracing::error!("{NOT_RELOADED}: {why}");
+                Err(why)
             }
-        }
+        };
         self.tell_status(true);
+        reloaded
     }
 
     fn next_generation(&mut self, plan: Plan) -> Result<Generation<Children>, String> {

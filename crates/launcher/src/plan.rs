@@ -15,6 +15,8 @@ pub struct Plan {
     pub receiver: Option<Receiver>,
     /// `gatepost check`: roles are started and ended again, and nothing is changed by it. Handoff keeps no content files.
     pub rehearsal: bool,
+    /// Where admins may ask: the socket's path. As it was at the start; a reload changes nothing in it.
+    pub admin: Option<PathBuf>,
 }
 
 /// The self-signed pair of `try`, good for its lifetime only. PEM texts.
@@ -46,7 +48,7 @@ pub(crate) enum PairSource<'a> {
 
 impl From<Config> for Plan {
     fn from(config: Config) -> Self {
-        Self { config, trial: None, receiver: None, rehearsal: false }
+        Self { config, trial: None, receiver: None, rehearsal: false, admin: None }
     }
 }
 

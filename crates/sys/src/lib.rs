@@ -14,6 +14,7 @@ pub mod landlock;
 pub mod limits;
 pub mod net;
 pub mod netns;
+pub mod peer;
 pub mod process;
 pub mod program;
 pub mod seq;

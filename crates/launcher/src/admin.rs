@@ -1,0 +1,177 @@
+//! The socket by which an admin asks for a reload and for the state: `gatepost reload`, `gatepost status`.
+//!
+//! A question is one octet. Who asks is checked by the kernel's word (SO_PEERCRED, SO_PEERGROUPS): root, and members of
+//! [`GROUP`]. Others are closed at once, unread. The answer is an exit status in one octet, then lines of text.
+
+use gatepost_sys::peer;
+use std::fs::{self, DirBuilder, Permissions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where the launcher of `gatepost serve` listens.
+pub const SOCKET: &str = "/run/gatepost/control";
+/// Its members may ask as root may.
+pub const GROUP: &str = "gatepost-admin";
+
+/// Admins that may have connected without having asked; for one more the oldest is closed.
+const WAITING_MAX: usize = 8;
+/// Longest wait for an answer: a reload may have to wait for its backend.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(120);
+
+/// What may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// Read the configuration anew. Exit status 0: taken; 1: refused, with the reason.
+    Reload,
+    /// Exit status 0: all is well; 2: it serves, but somebody should look.
+    Status,
+}
+
+/// Each request with its octet.
+const REQUESTS: [(Request, u8); 2] = [(Request::Reload, b'r'), (Request::Status, b's')];
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Exit status of the command that asked.
+    pub status: u8,
+    /// Lines for whoever typed it.
+    pub text: String,
+}
+
+/// Asks the running gatepost.
+///
+/// # Errors
+/// Nothing listens there, or it does not answer, or not to this user.
+pub fn ask(socket: &Path, request: Request) -> io::Result<Answer> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(ANSWER_DEADLINE))?;
+    let refused = |_| io::Error::new(ErrorKind::PermissionDenied, format!("only root and group {GROUP} may ask"));
+    let octet = REQUESTS.iter().find(|(known, _)| *known == request).map_or(0, |(_, octet)| *octet);
+    stream.write_all(&[octet]).map_err(refused)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).map_err(|e| match e.kind() {
+        ErrorKind::ConnectionReset => refused(e),
+        _ => e,
+    })?;
+    match answer.split_first() {
+        Some((status, text)) => Ok(Answer { status: *status, text: String::from_utf8_lossy(text).into_owned() }),
+        None => Err(refused(ErrorKind::UnexpectedEof.into())),
+    }
+}
+
+/// The launcher's side.
+#[derive(Debug)]
+pub(crate) struct Door {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Admins who have connected and not asked yet.
+    waiting: Vec<UnixStream>,
+}
+
+impl Door {
+    /// Opens it. A socket that a launcher has left which was killed is replaced.
+    ///
+    /// # Errors
+    /// Another gatepost is there; the directory cannot be made or written.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        if let Some(directory) = path.parent() {
+            DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
+        }
+        if UnixStream::connect(path).is_ok() {
+            return Err(io::Error::new(ErrorKind::AddrInUse, "another gatepost answers there"));
+        }
+        match fs::remove_file(path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        listener.set_nonblocking(true)?;
+        // Who may ask is not a matter of the file's mode: a group cannot be given to it without CAP_CHOWN.
+        fs::set_permissions(path, Permissions::from_mode(0o666))?;
+        Ok(Self { listener, path: path.to_owned(), waiting: Vec::new() })
+    }
+
+    /// Descriptors to wait for.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        std::iter::once(self.listener.as_fd()).chain(self.waiting.iter().map(AsFd::as_fd))
+    }
+
+    /// What has been asked, each with the connection for its answer.
+    pub(crate) fn requests(&mut self) -> Vec<(Request, UnixStream)> {
+        // As many as may wait: whoever connects without end is no reason to do nothing else.
+        for (stream, _) in std::iter::from_fn(|| self.listener.accept().ok()).take(WAITING_MAX) {
+            if stream.set_nonblocking(true).is_ok() && is_admin(&stream) {
+                self.waiting.push(stream);
+            }
+        }
+        let too_many = self.waiting.len().saturating_sub(WAITING_MAX);
+        self.waiting.drain(..too_many);
+        let mut asked = Vec::new();
+        let mut still = Vec::new();
+        for mut stream in self.waiting.drain(..) {
+            let mut octet = [0];
+            match stream.read(&mut octet) {
+                Err(e) if e.kind() == ErrorKind::WouldBlock => still.push(stream),
+                Ok(1) => {
+                    let request = REQUESTS.iter().find(|(_, known)| [*known] == octet);
+                    asked.extend(request.map(|(request, _)| (*request, stream)));
+                }
+                _ => {}
+            }
+        }
+        self.waiting = still;
+        asked
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Sends an answer as far as the socket takes it: nobody waits for an admin who does not read.
+pub(crate) fn answer(mut stream: UnixStream, answer: &Answer) {
+    let _ = stream.write_all(&[&[answer.status], answer.text.as_bytes()].concat());
+}
+
+fn is_admin(stream: &UnixStream) -> bool {
+    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
+    peer::of(stream.as_fd()).is_ok_and(|peer| may_ask(&peer, group_id(&groups)))
+}
+
+fn may_ask(peer: &peer::Peer, admins: Option<u32>) -> bool {
+    peer.uid == 0 || admins.is_some_and(|group| peer.gids.contains(&group))
+}
+
+/// The id of [`GROUP`] by a text in the form of group(5).
+fn group_id(groups: &str) -> Option<u32> {
+    let mut fields = groups.lines().map(|line| line.split(':'));
+    fields.find_map(|mut line| (line.next()? == GROUP).then(|| line.nth(1)?.parse().ok())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gatepost_sys::peer::Peer;
+
+    #[test]
+    fn issue_13_root_and_the_admins_group_may_ask_and_nobody_else() {
+        let groups = "root:x:0:\ngatepost-admins:x:7:\ngatepost-admin:x:77:alice\n";
+        assert_eq!(group_id(groups), Some(77));
+        assert_eq!(group_id("gatepost-admin:x:\n"), None);
+        for (uid, gids, admins, may) in [
+            (0, vec![0], None, true),
+            (1000, vec![0, 1000], Some(77), false),
+            (1000, vec![1000, 77], Some(77), true),
+            (1000, vec![1000, 77], None, false),
+        ] {
+            assert_eq!(may_ask(&Peer { uid, gids }, admins), may);
+        }
+    }
+}
