@@ -28,6 +28,8 @@ pub struct Config {
     pub backend: Backend,
     /// `[smtp]`: where sessions are lenient.
     pub smtp: Leniency,
+    /// `[[network]]`: what is different for some.
+    pub networks: Vec<ForNetworks>,
     /// `[limits]`.
     pub limits: Limits,
     /// `[log]`.
@@ -212,6 +214,15 @@ impl Default for Log {
     }
 }
 
+/// One `[[network]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForNetworks {
+    /// For clients in these; one at least.
+    pub networks: Vec<Network>,
+    /// Their conduct has no consequences: they are neither slowed down nor turned away for it.
+    pub exempt: bool,
+}
+
 /// `[limits]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -221,7 +232,7 @@ pub struct Limits {
     pub sessions: u32,
     /// Sessions at once from one IPv4 address or IPv6 /64.
     pub sessions_per_address: u32,
-    /// Offences of one address before it has to wait: see `gatepost_policy::admission::Offence`. 0: not counted.
+    /// Offences of one address before it is slowed down: see `gatepost_policy::conduct::Offence`. 0: not counted.
     pub offences: u32,
     /// Largest message, octets.
     pub message_size: u64,

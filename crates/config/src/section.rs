@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// Sections that may stand several times, so with two brackets.
-const REPEATED: [&str; 2] = ["listen", "tls.pair"];
+const REPEATED: [&str; 3] = ["listen", "tls.pair", "network"];
 
 fn keys_of(section: &str) -> &'static [&'static str] {
     KEYS.iter().find(|(name, _)| *name == section).map_or(&[], |(_, keys)| keys)

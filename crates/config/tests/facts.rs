@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // Functions shared by tests, too.
 
 use gatepost_config::{
-    Config, Connect, Dialect, Identity, Jail, Limits, Log, Pair, Profile, Queue, QueueUser, Relax, TlsMode, TlsVersion,
-    Users,
+    Config, Connect, Dialect, ForNetworks, Identity, Jail, Limits, Log, Pair, Profile, Queue, QueueUser, Relax,
+    TlsMode, TlsVersion, Users,
 };
 use gatepost_smtp::data::BareLf;
 use gatepost_smtp::server::Leniency;
@@ -72,6 +72,7 @@ fn config_defaults_are_those_of_the_manual() {
         }
     );
     assert_eq!(config.smtp, Leniency::default());
+    assert_eq!(config.networks, []);
     assert_eq!(config.jail, Jail { relax: Vec::new() });
 }
 
@@ -196,6 +197,11 @@ relay_proof = false
 reply_timeout = "9m"
 texts = "hide"
 connections = 7
+[[network]]
+networks = ["192.0.2.0/24", "2001:db8::1"]
+exempt = true
+[[network]]
+networks = ["0.0.0.0/0"]
 [limits]
 data = 524288
 message_size = "1GiB"
@@ -238,6 +244,11 @@ relax = ["distinct-users", "namespaces", "namespaces"]
     assert_eq!(config.backend.connections, 7);
     assert_eq!(config.backend.reply_timeout, Duration::from_secs(540));
     assert!(!config.backend.texts);
+    let exempt = |networks: &[&str], exempt| ForNetworks {
+        networks: networks.iter().map(|network| network.parse().unwrap()).collect(),
+        exempt,
+    };
+    assert_eq!(config.networks, [exempt(&["192.0.2.0/24", "2001:db8::1/128"], true), exempt(&["0.0.0.0/0"], false)]);
     assert_eq!(config.limits.data, 524_288);
     assert_eq!(config.limits.message_size, 1 << 30);
     assert_eq!((config.limits.spool_size, config.limits.spool_free), (20 << 30, 0));

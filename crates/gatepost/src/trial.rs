@@ -65,6 +65,7 @@ fn plan(args: &TryArgs) -> Result<Plan, String> {
         relay: Relay::default(),
         backend,
         smtp: Leniency::default(),
+        networks: Vec::new(),
         // Whoever tries what abuse comes to is not to be locked out, and may have little disk.
         limits: Limits { sessions: 100, sessions_per_address: 100, offences: 0, spool_free: 0, ..Limits::default() },
         log: gatepost_config::Log::default(),

@@ -17,6 +17,7 @@
 //! | `backend` | routes, connections, the relay proof, delivery |
 //! | `identity` | XCLIENT and PROXY v2; pure |
 //! | `content` | header duties and framing; pure |
+//! | `seats` | sessions that must leave |
 //! | `spool`, `disk` | content files, and how much of the disk they may have |
 //! | `shared` | what all sessions share |
 //! | `turns` | who is served next, where nobody waits for an answer |
@@ -32,6 +33,7 @@ mod memory;
 mod outcome;
 mod pool;
 mod protocol;
+mod seats;
 mod serve;
 mod session;
 mod several;
@@ -55,13 +57,13 @@ use gatepost_jail::Unjailed;
 use gatepost_role::RoleError;
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::HandoffSlice;
-use gatepost_wire::{HandoffToSession, ListenerToHandoff, Nothing, SessionToHandoff};
+use gatepost_wire::{HandoffToListener, HandoffToSession, ListenerToHandoff, SessionToHandoff};
 use shared::Shared;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Towards the listener.
-type ListenerEnd = AsyncEnd<Nothing, ListenerToHandoff>;
+type ListenerEnd = AsyncEnd<HandoffToListener, ListenerToHandoff>;
 /// Towards one session.
 type SessionEnd = AsyncEnd<HandoffToSession, SessionToHandoff>;
 

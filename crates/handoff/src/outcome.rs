@@ -96,6 +96,7 @@ impl Outcome {
     pub(crate) fn of_error(error: &DeliveryError, session: SessionId) -> Self {
         match error {
             DeliveryError::Unsent(e) | DeliveryError::Broken(e) => (*e).into(),
+            DeliveryError::Reclaimed => verdict::RECLAIMED.into(),
             DeliveryError::File(e) if e.kind() == ErrorKind::StorageFull => verdict::NO_SPACE.into(),
             DeliveryError::File(e) => {
                 tracing::error!("session={session} content file: {e}");

@@ -8,8 +8,9 @@ use gatepost_channel::{ChannelError, Inbox};
 use gatepost_jail::ControlEnd;
 use gatepost_role::{AsyncControl, Heard, Phase, RoleError, SHORT_FRAME, Step};
 use gatepost_shell::KeyholderEnd;
+use gatepost_wire::WireError;
 use gatepost_wire::control::Role;
-use gatepost_wire::link::Open;
+use gatepost_wire::link::{HandoffOrder, Left, Open};
 use std::future::pending;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -97,7 +98,7 @@ impl Handoff {
             Step::Link(_, fd) => {
                 let link = ListenerEnd::from_fd(fd).map_err(watching)?;
                 if self.open {
-                    self.events.spawn(next_open(link));
+                    self.events.spawn(next_open(self.shared.clone(), link));
                 } else {
                     self.links.push(link);
                 }
@@ -147,7 +148,7 @@ impl Handoff {
     fn begin(&mut self) {
         self.open = true;
         for link in self.links.drain(..) {
-            self.events.spawn(next_open(link));
+            self.events.spawn(next_open(self.shared.clone(), link));
         }
     }
 
@@ -158,7 +159,7 @@ impl Handoff {
             Err(ChannelError::Closed) => return,
             Err(e) => return tracing::error!("listener: {e}"),
         };
-        self.events.spawn(next_open(link));
+        self.events.spawn(next_open(self.shared.clone(), link));
         match SessionEnd::from_fd(session) {
             Ok(end) => {
                 self.sessions = self.sessions.saturating_add(1);
@@ -173,9 +174,24 @@ impl Handoff {
     }
 }
 
-async fn next_open(link: ListenerEnd) -> Event {
+/// The next session that begins; those that must leave are told meanwhile.
+async fn next_open(shared: Arc<Shared>, link: ListenerEnd) -> Event {
     let mut inbox = Inbox::new(SHORT_FRAME);
-    let opened = link.recv_with_one(&mut inbox).await;
+    let opened = loop {
+        let (order, fds) = match link.recv_with(&mut inbox).await {
+            Ok(order) => order,
+            Err(e) => break Err(e),
+        };
+        match (order, <[OwnedFd; 1]>::try_from(fds)) {
+            (HandoffOrder::Open(open), Ok([fd])) => break Ok((open, fd)),
+            (HandoffOrder::Open(_), Err(_)) => break Err(WireError::Value("descriptors").into()),
+            (HandoffOrder::Leave(id), _) => {
+                if let Err(e) = link.tell(&Left { id, told: shared.seats.leave(id) }).await {
+                    break Err(e);
+                }
+            }
+        }
+    };
     Event::Opened(link, opened)
 }
 

@@ -5,6 +5,7 @@ use crate::backend::{Asking, Connection, DeliveryError, Message};
 use crate::identity::Client;
 use crate::outcome::Outcome;
 use crate::protocol::{INLINE_MAX, Protocol, Refusal, Step, Violation};
+use crate::seats::Seat;
 use crate::several::Answers;
 use crate::shared::Shared;
 use crate::spool::ContentFile;
@@ -55,6 +56,7 @@ struct Session {
     shared: Arc<Shared>,
     open: Open,
     end: SessionEnd,
+    seat: Seat,
     protocol: Protocol,
     turn: Turn,
     /// Kept for later requests, but not for long: see [`crate::backend::Timeouts::park`].
@@ -75,10 +77,12 @@ struct Session {
 pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) -> Option<CloseReason> {
     let origin = Origin::of(open.client.ip());
     let (protocol, turn) = (Protocol::new(shared.memory.clone(), origin), shared.turns.of(origin));
+    let seat = shared.seats.enter(open.id);
     let mut session = Session {
         shared,
         open,
         end,
+        seat,
         protocol,
         turn,
         connection: None,
@@ -136,10 +140,11 @@ impl Session {
     async fn step(&mut self) -> Result<Step, SessionError> {
         self.park();
         loop {
-            match &mut self.connection {
-                None => self.end.readable().await?,
-                Some(connection) => match connection.unless_closed(self.end.readable()).await {
-                    Some(readable) => readable?,
+            let readable = self.seat.unless_told(self.end.readable());
+            let readable = match &mut self.connection {
+                None => readable.await,
+                Some(connection) => match connection.unless_closed(readable).await {
+                    Some(readable) => readable,
                     None => {
                         if let Some(connection) = self.connection.take() {
                             connection.quit();
@@ -147,7 +152,12 @@ impl Session {
                         continue;
                     }
                 },
-            }
+            };
+            let Some(readable) = readable else {
+                self.end.tell(&Answer::Leave).await?;
+                continue;
+            };
+            readable?;
             let mut inbox = self.shared.inbox.lock().unwrap_or_else(PoisonError::into_inner);
             if self.end.try_fill(&mut inbox)? {
                 resume(&mut self.protocol, &mut self.file);
@@ -306,7 +316,11 @@ impl Session {
     /// The content is complete and the client has committed.
     async fn commit(&mut self, transaction: &Transaction, length: u64) -> Result<(), SessionError> {
         let asked = Instant::now();
-        let answers = self.deliver(transaction, length).await?;
+        let answers = if self.seat.is_leaving() {
+            Answers::one(verdict::RECLAIMED.into())
+        } else {
+            self.deliver(transaction, length).await?
+        };
         self.backend = self.backend.saturating_add(asked.elapsed());
         let Answers { results, each, all: outcome } = &answers;
         self.protocol.committed(outcome.verdict.code < 400);
@@ -316,6 +330,7 @@ impl Session {
         }
         // The answer first: until the client has it, it may send the message again (RFC 1047).
         let answered = self.answer(outcome).await;
+        self.seat.end_delivery();
         let taken = outcome.verdict.code < 400;
         self.delivered = self.delivered.saturating_add(u32::from(taken));
         if taken || self.shared.may_log(self.open.client.ip()) {
@@ -355,6 +370,7 @@ impl Session {
             own_id: &shared.hostname,
             hops: shared.hops,
             have: Vec::new(),
+            permit: self.seat.permit(),
         };
         let done = if shared.route.answers_each() {
             let done = self.deliver_each(transaction, &mut message).await;

@@ -2,6 +2,7 @@
 
 use crate::backend::{Connections, Dialer, Others, Route, RunQueue, Timeouts};
 use crate::memory::{self, Memory};
+use crate::seats::Seats;
 use crate::several::Awaited;
 use crate::spool::Spool;
 use crate::turns::Turns;
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     /// For envelopes and inline content.
     pub(crate) memory: Memory,
     pub(crate) turns: Turns,
+    pub(crate) seats: Arc<Seats>,
     /// A frame is read and done with before the next, so one buffer serves all sessions.
     pub(crate) inbox: Mutex<Inbox>,
 }
@@ -101,6 +103,7 @@ impl Shared {
             begun: Instant::now(),
             memory: memory::of(memory::TOTAL),
             turns: Turns::new(),
+            seats: Arc::default(),
             inbox: Mutex::new(Inbox::default()),
         })
     }

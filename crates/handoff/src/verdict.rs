@@ -22,6 +22,8 @@ pub(crate) const NO_SPACE: Verdict = verdict(452, (4, 3, 1), Reason::NoSpace);
 pub(crate) const TOO_LARGE: Verdict = verdict(552, (5, 3, 4), Reason::TooLarge);
 pub(crate) const LOOP: Verdict = verdict(554, (5, 4, 6), Reason::LoopDetected);
 pub(crate) const BAD_CONTENT: Verdict = verdict(554, (5, 6, 0), Reason::BadContent);
+/// The session was told to leave before it committed.
+pub(crate) const RECLAIMED: Verdict = verdict(421, (4, 3, 2), Reason::Reclaimed);
 pub(crate) const INTERNAL: Verdict = verdict(451, (4, 3, 0), Reason::Internal);
 /// The backend now refuses a recipient that it had accepted, or no longer lists an extension that the client was offered.
 pub(crate) const CHANGED: Verdict = verdict(451, (4, 3, 0), Reason::BackendDown);

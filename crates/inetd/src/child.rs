@@ -11,6 +11,7 @@ use gatepost_wire::slice::{NurserySlice, SingleSlice, Slice};
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 /// What the session is forked with.
 #[derive(Debug)]
@@ -74,16 +75,23 @@ fn live(born: Born, SingleSlice { start, setup }: &SingleSlice, shared: &Shared)
     };
     let entered = alone.enter();
     let keyholder = Some(keyholder).filter(|_| start.tls);
-    let birth =
-        SessionBirth { id: start.id, listener: start.listener, stress: start.stress, client, handoff, keyholder };
+    let birth = SessionBirth {
+        id: start.id,
+        listener: start.listener,
+        stress: start.stress,
+        pause: Duration::ZERO,
+        client,
+        handoff,
+        keyholder,
+    };
     match entered {
         Ok((jailed, unmet)) => {
             let told = report.write_all(&said(BEGUN, &lacking(&unmet)));
             drop(report);
             if told.is_err() {
-                return exit_status(CloseReason::Internal);
+                return exit_status(CloseReason::Internal, false);
             }
-            exit_status(gatepost_session::serve(jailed, birth, drained, shared))
+            gatepost_session::serve(jailed, birth, drained, shared).status()
         }
         Err(failure) => {
             birth.turn_away(shared.hostname());
@@ -99,7 +107,7 @@ pub(crate) fn lacking(unmet: &[Unmet]) -> String {
 
 fn failed(report: &mut impl Write, why: &str) -> u8 {
     let _ = report.write_all(&said(FAILED, why));
-    exit_status(CloseReason::Internal)
+    exit_status(CloseReason::Internal, false)
 }
 
 fn said(mark: u8, text: &str) -> Vec<u8> {

@@ -124,7 +124,7 @@ impl Parent {
             }
         };
         runtime.block_on(handoff.prove())?;
-        let start = Start { id: open.id, listener: open.listener, tls: tls != TlsMode::Off, stress: false };
+        let start = Start { id: open.id, listener: open.listener, tls: tls != TlsMode::Off, stress: false, pause: 0 };
         let slice = SingleSlice { start, setup: session };
         let octets = slice.to_bytes().map_err(|e| InetdError::Unfit(vec![e.to_string()]))?;
         let Self { session, handoff: channel, keyholder, mut setup, mut report, drain } = self;

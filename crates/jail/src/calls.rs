@@ -87,7 +87,6 @@ pub const ACCEPT: &[Call] = &[
     call("socketpair", Always, "a session's private channels"),
     call("sendto", Args(&[(3, NO_SIGNAL)]), "421 to a client that is not admitted"),
     // Not SHUT_RD: it would end a listening socket for everybody who has it. SHUT_WR does nothing to one.
-    call("shutdown", Args(&[(1, 1)]), "SHUT_WR: a nursery that is replaced hears that no more sessions come"),
     call("setsockopt", Args(&[(1, 6), (2, 1)]), "TCP_NODELAY"),
 ];
 
@@ -107,6 +106,7 @@ pub const TALK: &[Call] = &[
 pub const FORK: &[Call] = &[
     call("clone", Always, "a session per connection; RLIMIT_NPROC bounds them"),
     call("wait4", Always, "reaping them"),
+    call("kill", Args(&[(1, 9)]), "SIGKILL: a session that does not leave its slot to somebody else"),
     call("dup2", Args(&[(1, 2)]), "a session has no log; the nursery's may be a new one"),
     call("dup3", Args(&[(1, 2)]), "the same where dup2(2) is not"),
     call("set_robust_list", Always, "C library's fork, in the child"),

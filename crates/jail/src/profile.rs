@@ -66,7 +66,7 @@ pub const PROFILES: [Profile; Role::ALL.len()] = [
         // Listening sockets come from the launcher, so it needs no network of its own either.
         namespaces: OWN_AND_NO_NET,
         data: 16 * MIB,
-        open_files: (256, 0),
+        open_files: (1024, 0),
         file_size: FileSize::Nothing,
         forks: false,
         calls: &[BASE, RELINK, EPOLL, ACCEPT],

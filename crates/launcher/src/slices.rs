@@ -4,6 +4,7 @@ use crate::fitness::{Fitness, load_authorities, load_pair};
 use crate::plan::{PairSource, Plan};
 use crate::roles;
 use gatepost_config::{Log, Relax, TlsMode, TlsVersion};
+use gatepost_wire::network::Network;
 use gatepost_wire::slice::{
     BackendTls, Chain, Connect, DialerSlice, HandoffSlice, KeyholderSlice, ListenerSlice, LogForm, NurserySlice,
     ObserverSlice, QueueSlice, ReceiverSlice, Slice,
@@ -35,7 +36,14 @@ pub(crate) fn listener(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
         sessions: limits.sessions,
         sessions_per_address: limits.sessions_per_address,
         offences: limits.offences,
+        exempt: exempt(plan),
     })
+}
+
+/// Networks whose conduct has no consequences.
+fn exempt(plan: &Plan) -> Vec<Network> {
+    let exempt = plan.config.networks.iter().filter(|network| network.exempt);
+    exempt.flat_map(|network| network.networks.iter().copied()).collect()
 }
 
 pub(crate) fn nursery(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {

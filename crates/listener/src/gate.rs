@@ -1,23 +1,25 @@
 //! One connection: admit it or turn it away, make its channels, give each end to the role it belongs to.
 
 use crate::accept::Socket;
+use crate::links::{Links, tell};
 use crate::roster::{Inside, Nursery, Roster};
+use crate::slots::{Slots, Waits};
 use crate::{HandoffLink, KeyholderLink, NurseryLink};
-use gatepost_channel::{AsyncEnd, ChannelError, End};
-use gatepost_policy::admission::{Admission, Limits, Offence, Ticket, blames_peer};
+use gatepost_channel::{ChannelError, End};
+use gatepost_policy::admission::{Admission, Admitted, Limits, Ticket};
+use gatepost_policy::conduct::{Ending, Offence, Sanction};
 use gatepost_smtp::envelope::CloseReason;
-use gatepost_sys::seq::is_crowded;
-use gatepost_wire::link::close_reason;
-use gatepost_wire::link::{self, Ended, Open, OpenKey, SessionId, Start, StartDescriptors};
+use gatepost_wire::link::{self, Ended, HandoffOrder, Left, NurseryOrder, Open, OpenKey, SessionId};
+use gatepost_wire::link::{Start, StartDescriptors, close_reason, has_delivered};
 use gatepost_wire::slice::{ListenerSlice, TlsMode};
-use gatepost_wire::{Direction, HandoffToSession, KeyholderToSession, SessionToHandoff, SessionToKeyholder};
+use gatepost_wire::{HandoffToSession, KeyholderToSession, SessionToHandoff, SessionToKeyholder};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::fs::File;
 use std::future::poll_fn;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -25,15 +27,16 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// restarts as long as fewer than a thousand sessions a second begin on average.
 const EPOCH: Duration = Duration::from_secs(1_704_067_200);
 
-/// Wait before descriptors are sent again that were too many at once.
-const CROWDED_WAIT: Duration = Duration::from_millis(2);
-
-/// The newest link with each role.
-#[derive(Default)]
-struct Links {
-    nursery: Option<(Nursery, Rc<NurseryLink>)>,
-    handoff: Option<Rc<HandoffLink>>,
-    keyholder: Option<Rc<KeyholderLink>>,
+/// A client that has come, and how.
+#[derive(Debug)]
+pub(crate) struct Visitor {
+    client: OwnedFd,
+    from: SocketAddr,
+    /// Index of the `[[listen]]`.
+    listener: u8,
+    tls: TlsMode,
+    /// The address it came to.
+    local: io::Result<SocketAddr>,
 }
 
 /// Why an admitted connection gets no session after all.
@@ -67,13 +70,13 @@ impl fmt::Display for Mishap {
 
 /// Everything that connections share.
 pub(crate) struct Gate {
-    hostname: String,
+    pub(crate) hostname: String,
     listeners: Vec<TlsMode>,
-    admission: RefCell<Admission>,
-    roster: RefCell<Roster>,
-    links: RefCell<Links>,
+    pub(crate) admission: RefCell<Admission>,
+    pub(crate) roster: RefCell<Roster>,
+    pub(crate) links: RefCell<Links>,
+    pub(crate) slots: Slots,
     last_id: Cell<u64>,
-    last_nursery: Cell<u64>,
     born: Instant,
 }
 
@@ -84,77 +87,93 @@ impl fmt::Debug for Gate {
 }
 
 impl Gate {
-    pub(crate) fn new(slice: ListenerSlice) -> Self {
+    pub(crate) fn new(slice: ListenerSlice, waits: Waits) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let first = u64::try_from(now.saturating_sub(EPOCH).as_millis()).unwrap_or_default();
-        let ListenerSlice { sessions, sessions_per_address, offences, .. } = slice;
-        let limits = Limits { sessions, sessions_per_address, offences };
+        let ListenerSlice { listeners, hostname, sessions, sessions_per_address, offences, exempt } = slice;
+        let limits = Limits { sessions, sessions_per_address, offences, exempt };
         Self {
-            hostname: slice.hostname,
-            listeners: slice.listeners,
+            hostname,
+            listeners,
             admission: RefCell::new(Admission::new(limits)),
             roster: RefCell::default(),
             links: RefCell::default(),
+            slots: Slots::new(waits),
             last_id: Cell::new(first),
-            last_nursery: Cell::new(0),
             born: Instant::now(),
         }
     }
 
-    pub(crate) fn set_handoff(&self, link: HandoffLink) {
-        self.links.borrow_mut().handoff = Some(Rc::new(link));
+    /// Gives the number of the link.
+    pub(crate) fn set_handoff(&self, link: Rc<HandoffLink>) -> u64 {
+        self.links.borrow_mut().set_handoff(link)
+    }
+
+    /// Handoff says what came of telling a session to leave.
+    pub(crate) fn left(&self, left: Left) {
+        self.slots.left(left);
+    }
+
+    /// A link with handoff is at its end.
+    pub(crate) fn handoff_gone(&self, number: u64) {
+        self.links.borrow_mut().drop_handoff(number);
+        self.slots.handoff_gone(number);
     }
 
     pub(crate) fn set_keyholder(&self, link: KeyholderLink) {
-        self.links.borrow_mut().keyholder = Some(Rc::new(link));
+        self.links.borrow_mut().set_keyholder(link);
     }
 
     /// New sessions go to this nursery. The one before hears that no more will come, and ends with its last session.
     pub(crate) fn set_nursery(&self, link: Rc<NurseryLink>) -> Nursery {
-        let nursery = Nursery(self.last_nursery.get().saturating_add(1));
-        self.last_nursery.set(nursery.0);
-        let before = self.links.borrow_mut().nursery.replace((nursery, link));
-        if let Some((_, before)) = before {
-            // An error means that it is gone already.
-            let _ = before.finish();
+        let (nursery, before) = self.links.borrow_mut().set_nursery(link);
+        if let Some(before) = before {
+            tokio::task::spawn_local(async move {
+                // An error means that it is gone already.
+                let _ = tell(&before, &NurseryOrder::Retire, &[]).await;
+            });
         }
         nursery
     }
 
     /// A nursery says that a session is over.
-    pub(crate) fn ended(&self, nursery: Nursery, ended: Ended) {
-        let Some(Inside { client, ticket, .. }) = self.roster.borrow_mut().leave(ended.id, nursery) else { return };
-        match ended.how {
-            link::End::Signal(signal) if blames_peer(signal) => {
-                let penalty = self.admission.borrow_mut().crashed(ticket, self.now());
-                let seconds = penalty / 1000;
-                tracing::warn!(session = %ended.id, %client, signal, penalty = seconds, "session crashed: its client waits");
+    pub(crate) fn ended(&self, nursery: Nursery, Ended { id, how }: Ended) {
+        let Some(Inside { client, ticket, killed, .. }) = self.roster.borrow_mut().leave(id, nursery) else { return };
+        let ending = ending(how);
+        match how {
+            link::End::Signal(signal) if ending.crashed => {
+                tracing::warn!(session = %id, %client, signal, "session crashed");
             }
-            link::End::Signal(signal) => {
-                tracing::warn!(session = %ended.id, %client, signal, "session killed from outside");
-                self.admission.borrow_mut().release(ticket);
+            link::End::Signal(_) if killed => {
+                tracing::info!(session = %id, %client, "session ended: its slot was needed, and it did not leave");
             }
-            link::End::Exit(status) => match offence(status) {
-                Some(offence) => {
-                    let penalty = self.admission.borrow_mut().offended(ticket, offence, self.now());
-                    if let Some(seconds) = penalty.map(|penalty| penalty / 1000) {
-                        tracing::warn!(session = %ended.id, %client, ?offence, penalty = seconds, "too often: its client waits");
-                    }
-                }
-                None => self.admission.borrow_mut().release(ticket),
-            },
+            link::End::Signal(signal) => tracing::warn!(session = %id, %client, signal, "session killed from outside"),
+            link::End::Exit(_) => {}
+        }
+        let sanction = self.admission.borrow_mut().ended(ticket, ending, self.now());
+        self.slots.due.notify_one();
+        match sanction {
+            None => {}
+            Some(Sanction::Slow) => {
+                tracing::warn!(session = %id, %client, "too many offences: its address is slowed down")
+            }
+            Some(Sanction::Refused(length)) => {
+                tracing::warn!(session = %id, %client, seconds = length / 1000, "its address is turned away for a while");
+            }
         }
     }
 
     /// A nursery is gone, and with it, as the first process of their namespace, all its sessions.
     pub(crate) fn nursery_gone(&self, nursery: Nursery) {
         for inside in self.roster.borrow_mut().leave_all(nursery) {
-            self.admission.borrow_mut().release(inside.ticket);
+            self.release(inside.ticket);
         }
-        let mut links = self.links.borrow_mut();
-        if links.nursery.as_ref().is_some_and(|(newest, _)| *newest == nursery) {
-            links.nursery = None;
-        }
+        self.links.borrow_mut().drop_nursery(nursery);
+    }
+
+    /// Nobody waits for a slot any more.
+    pub(crate) fn close(&self) {
+        self.slots.close();
     }
 
     /// Says whose sessions are under way: the time of the drain is over, and they are cut off.
@@ -169,60 +188,61 @@ impl Gate {
         poll_fn(|cx| self.roster.borrow_mut().poll_quiet(cx.waker())).await;
     }
 
-    /// Gives a fresh connection a session, or turns it away with the reason.
-    pub(crate) async fn welcome(&self, socket: &Socket, client: OwnedFd, from: SocketAddr) {
+    /// Gives a fresh connection a session, turns it away with the reason, or lets it wait.
+    pub(crate) async fn welcome(self: &Rc<Self>, socket: &Socket, client: OwnedFd, from: SocketAddr) {
         let tls = self.listeners.get(usize::from(socket.index)).copied().unwrap_or(TlsMode::Off);
-        let admitted = self.admission.borrow_mut().admit(from.ip(), self.now());
-        let reply = match admitted {
+        let local = socket.local(&client);
+        let visitor = Visitor { client, from, listener: socket.index, tls, local };
+        let id = SessionId(self.last_id.get().saturating_add(1));
+        self.last_id.set(id.0);
+        let admitted = self.admission.borrow_mut().admit(id.0, from.ip(), self.now());
+        match admitted {
             Err(refusal) => {
                 tracing::debug!(client = %from, %refusal, "turned away");
-                refusal.reply(&self.hostname)
+                turn_away(visitor, &refusal.reply(&self.hostname));
             }
-            Ok(ticket) => {
-                let pass = Pass { gate: self, client: from, place: Place::Ticket(ticket) };
-                match self.hand_out(pass, socket, &client, tls).await {
-                    Ok(()) => return,
-                    Err(mishap) => {
-                        tracing::warn!(client = %from, reason = %mishap, "no session for a connection");
-                        format!("421 4.3.0 {} cannot serve you now, try again later\r\n", self.hostname)
-                    }
+            Ok(Admitted { ticket, waits, pause }) => {
+                let pass = Pass { gate: Rc::clone(self), client: from, id, place: Place::Ticket(ticket) };
+                self.slots.due.notify_one();
+                match waits {
+                    None => self.begin(visitor, pass, pause).await,
+                    Some(refusal) => self.queue(visitor, pass, pause, refusal),
                 }
             }
-        };
-        // A client of an implicit TLS listener could not read it.
-        if tls != TlsMode::Implicit {
-            turn_away(client, &reply);
+        }
+    }
+
+    /// Gives an admitted client its session.
+    pub(crate) async fn begin(&self, visitor: Visitor, pass: Pass, pause: u16) {
+        if let Err(mishap) = self.hand_out(pass, &visitor, pause).await {
+            tracing::warn!(client = %visitor.from, reason = %mishap, "no session for a connection");
+            let reply = format!("421 4.3.0 {} cannot serve you now, try again later\r\n", self.hostname);
+            turn_away(visitor, &reply);
         }
     }
 
     /// Handoff first: when the session asks for its offer, the answer should be there already.
-    async fn hand_out(
-        &self,
-        mut pass: Pass<'_>,
-        socket: &Socket,
-        client: &OwnedFd,
-        tls: TlsMode,
-    ) -> Result<(), Mishap> {
-        let (nursery, nursery_link) = self.links.borrow().nursery.clone().ok_or(Mishap::Away)?;
-        let handoff = self.links.borrow().handoff.clone().ok_or(Mishap::Away)?;
-        let id = SessionId(self.last_id.get().saturating_add(1));
-        self.last_id.set(id.0);
-        let listener = socket.index;
-        let local = socket.local(client)?;
+    async fn hand_out(&self, mut pass: Pass, visitor: &Visitor, pause: u16) -> Result<(), Mishap> {
+        let (nursery, nursery_link) = self.links.borrow().nursery().ok_or(Mishap::Away)?;
+        let (_, handoff) = self.links.borrow().handoff().ok_or(Mishap::Away)?;
+        let (id, listener) = (pass.id, visitor.listener);
+        let local = *visitor.local.as_ref().map_err(|e| io::Error::from(e.kind()))?;
 
         let (session_end, handoff_end) = End::<SessionToHandoff, HandoffToSession>::pair()?;
-        tell(&handoff, &Open { id, client: pass.client, local, listener }, &[handoff_end.as_fd()]).await?;
+        let open = HandoffOrder::Open(Open { id, client: visitor.from, local, listener });
+        tell(&handoff, &open, &[handoff_end.as_fd()]).await?;
         drop(handoff_end);
-        let keyholder = if tls == TlsMode::Off { None } else { Some(self.key_channel(id, pass.client).await?) };
+        let keyholder =
+            if visitor.tls == TlsMode::Off { None } else { Some(self.key_channel(id, visitor.from).await?) };
 
         let stress = self.admission.borrow().is_stressed();
-        let start = Start { id, listener, tls: keyholder.is_some(), stress };
+        let start = NurseryOrder::Start(Start { id, listener, tls: keyholder.is_some(), stress, pause });
         let descriptors = StartDescriptors {
-            client: client.as_fd(),
+            client: visitor.client.as_fd(),
             handoff: session_end.as_fd(),
             keyholder: keyholder.as_ref().map(AsFd::as_fd),
         };
-        pass.enter(id, nursery);
+        pass.enter(nursery);
         tell(&nursery_link, &start, &descriptors.into_list()).await?;
         pass.keep();
         Ok(())
@@ -233,23 +253,29 @@ impl Gate {
         id: SessionId,
         client: SocketAddr,
     ) -> Result<End<SessionToKeyholder, KeyholderToSession>, Mishap> {
-        let keyholder = self.links.borrow().keyholder.clone().ok_or(Mishap::Away)?;
+        let keyholder = self.links.borrow().keyholder().ok_or(Mishap::Away)?;
         let (session_end, keyholder_end) = End::pair()?;
         tell(&keyholder, &OpenKey { id, client: client.ip() }, &[keyholder_end.as_fd()]).await?;
         Ok(session_end)
     }
 
+    fn release(&self, ticket: Ticket) {
+        self.admission.borrow_mut().release(ticket, self.now());
+        self.slots.due.notify_one();
+    }
+
     /// Milliseconds of a clock that does not go back.
-    fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
 /// An admitted client's place. Dropped before [`Pass::keep`], for an error or a drain that cuts the hand-over short, it
 /// is free again.
-struct Pass<'g> {
-    gate: &'g Gate,
+pub(crate) struct Pass {
+    gate: Rc<Gate>,
     client: SocketAddr,
+    id: SessionId,
     place: Place,
 }
 
@@ -257,18 +283,24 @@ struct Pass<'g> {
 enum Place {
     /// In our hand.
     Ticket(Ticket),
-    /// In the roster, under this session.
-    Inside(SessionId, Nursery),
+    /// In the roster.
+    Inside(Nursery),
     /// With the session, until the nursery says that it has ended.
     Kept,
 }
 
-impl Pass<'_> {
+impl Pass {
+    /// The session that it is for.
+    pub(crate) fn id(&self) -> SessionId {
+        self.id
+    }
+
     /// Before the nursery is told: its `Ended` may be here sooner than we run again.
-    fn enter(&mut self, id: SessionId, nursery: Nursery) {
-        let before = std::mem::replace(&mut self.place, Place::Inside(id, nursery));
+    fn enter(&mut self, nursery: Nursery) {
+        let before = std::mem::replace(&mut self.place, Place::Inside(nursery));
         if let Place::Ticket(ticket) = before {
-            self.gate.roster.borrow_mut().enter(id, Inside { nursery, client: self.client, ticket });
+            let inside = Inside { nursery, client: self.client, ticket, killed: false };
+            self.gate.roster.borrow_mut().enter(self.id, inside);
         }
     }
 
@@ -277,51 +309,42 @@ impl Pass<'_> {
     }
 }
 
-impl Drop for Pass<'_> {
+impl Drop for Pass {
     fn drop(&mut self) {
         let ticket = match std::mem::replace(&mut self.place, Place::Kept) {
             Place::Kept => None,
             Place::Ticket(ticket) => Some(ticket),
             // None when it has left with its nursery already.
-            Place::Inside(id, nursery) => self.gate.roster.borrow_mut().leave(id, nursery).map(|inside| inside.ticket),
+            Place::Inside(nursery) => self.gate.roster.borrow_mut().leave(self.id, nursery).map(|inside| inside.ticket),
         };
         if let Some(ticket) = ticket {
-            self.gate.admission.borrow_mut().release(ticket);
+            self.gate.release(ticket);
         }
     }
 }
 
-/// Sends a message with its descriptors. Waits, and the accept loop with it, while the peer is behind: either its queue is
-/// full or, with many descriptors a message, the kernel's count of those under way is.
-async fn tell<Out: Direction, In: Direction>(
-    link: &AsyncEnd<Out, In>,
-    message: &Out::Message<'_>,
-    fds: &[BorrowedFd<'_>],
-) -> Result<(), ChannelError> {
-    loop {
-        match link.tell_with(message, fds).await {
-            Err(ChannelError::Io(e)) if is_crowded(&e) => tokio::time::sleep(CROWDED_WAIT).await,
-            other => return other,
-        }
-    }
-}
-
-/// What a session's exit status tells against its client.
-fn offence(status: u8) -> Option<Offence> {
-    match close_reason(status)? {
-        CloseReason::Abuse => Some(Offence::Abuse),
-        CloseReason::TlsFailed => Some(Offence::TlsFailed),
+/// What the end of a session's process tells of its client.
+fn ending(how: link::End) -> Ending {
+    let link::End::Exit(status) = how else { return Ending { crashed: how.is_crash(), ..Ending::default() } };
+    let offence = match close_reason(status) {
+        Some(CloseReason::Abuse) => Some(Offence::Abuse),
+        Some(CloseReason::TlsFailed) => Some(Offence::TlsFailed),
         _ => None,
-    }
+    };
+    Ending { delivered: has_delivered(status), offence, crashed: false }
 }
 
 /// Octets that are read of a client who is turned away and has not waited for the greeting.
 const UNREAD: usize = 16 * 1024;
 
 /// Says why, as far as the send buffer of a fresh connection takes it, and closes. Never waits. What the client has sent
-/// already is read first: closed with octets unread, a connection is reset, and the reply is lost (RFC 2525 §2.17).
-fn turn_away(client: OwnedFd, reply: &str) {
-    let mut client = TcpStream::from(client);
+/// already is read first: closed with octets unread, a connection is reset, and the reply is lost (RFC 2525 §2.17). A client of
+/// an implicit TLS listener could not read the reply.
+pub(crate) fn turn_away(visitor: Visitor, reply: &str) {
+    if visitor.tls == TlsMode::Implicit {
+        return;
+    }
+    let mut client = TcpStream::from(visitor.client);
     let _ = client.write(reply.as_bytes());
     let mut client = File::from(OwnedFd::from(client));
     // Read by read(2): recvfrom(2) is not one of this role's calls.

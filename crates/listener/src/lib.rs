@@ -8,12 +8,16 @@
 //! | `lib.rs` | the life of the role: orders, links, draining |
 //! | `gate.rs` | one connection: admit, make channels, hand out |
 //! | `accept.rs` | the accept loop and its back-off |
+//! | `slots.rs` | slots that change hands |
+//! | `links.rs` | the links with the other roles |
 //! | `roster.rs` | sessions under way, by nursery |
 #![forbid(unsafe_code)]
 
 mod accept;
 mod gate;
+mod links;
 mod roster;
+mod slots;
 #[cfg(test)]
 mod tests;
 
@@ -23,13 +27,16 @@ use gatepost_jail::{ControlEnd, Unjailed};
 use gatepost_role::{AsyncControl, Heard, RoleError, SHORT_FRAME, Step};
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::ListenerSlice;
-use gatepost_wire::{ListenerToHandoff, ListenerToKeyholder, ListenerToNursery, Nothing, NurseryToListener};
+use gatepost_wire::{
+    HandoffToListener, ListenerToHandoff, ListenerToKeyholder, ListenerToNursery, Nothing, NurseryToListener,
+};
+use slots::Waits;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use tokio::task::LocalSet;
 
 type NurseryLink = AsyncEnd<ListenerToNursery, NurseryToListener>;
-type HandoffLink = AsyncEnd<ListenerToHandoff, Nothing>;
+type HandoffLink = AsyncEnd<ListenerToHandoff, HandoffToListener>;
 type KeyholderLink = AsyncEnd<ListenerToKeyholder, Nothing>;
 
 /// The listener's whole life: jail, orders, connections, drain.
@@ -41,13 +48,14 @@ pub fn run(unjailed: Unjailed) -> Result<(), RoleError> {
     let entered = unjailed.enter(Role::Listener)?;
     let runtime = gatepost_role::runtime()?;
     let jailed = entered.seal()?;
-    LocalSet::new().block_on(&runtime, serve(jailed.control, slice))
+    LocalSet::new().block_on(&runtime, serve(jailed.control, slice, Waits::default()))
 }
 
 /// Follows the launcher's orders until a drain has finished.
-async fn serve(control: ControlEnd, slice: ListenerSlice) -> Result<(), RoleError> {
+async fn serve(control: ControlEnd, slice: ListenerSlice, waits: Waits) -> Result<(), RoleError> {
     let mut control = AsyncControl::new(Role::Listener, control)?;
-    let gate = Rc::new(Gate::new(slice));
+    let gate = Rc::new(Gate::new(slice, waits));
+    tokio::task::spawn_local(Rc::clone(&gate).hand_on_slots());
     let mut sockets = accept::Sockets::default();
     loop {
         match control.order().await? {
@@ -64,6 +72,7 @@ async fn serve(control: ControlEnd, slice: ListenerSlice) -> Result<(), RoleErro
         }
     }
     sockets.close();
+    gate.close();
     loop {
         match control.order_or(gate.quiet()).await? {
             Heard::Other(()) => return Ok(()),
@@ -80,12 +89,16 @@ async fn serve(control: ControlEnd, slice: ListenerSlice) -> Result<(), RoleErro
 fn link(gate: &Rc<Gate>, role: Role, fd: OwnedFd) -> Result<(), RoleError> {
     let runtime = RoleError::system("watch a link");
     match role {
-        Role::Handoff => gate.set_handoff(HandoffLink::from_fd(fd).map_err(&runtime)?),
+        Role::Handoff => {
+            let link = Rc::new(HandoffLink::from_fd(fd).map_err(&runtime)?);
+            let number = gate.set_handoff(Rc::clone(&link));
+            tokio::task::spawn_local(follow_handoff(Rc::clone(gate), number, link));
+        }
         Role::Keyholder => gate.set_keyholder(KeyholderLink::from_fd(fd).map_err(&runtime)?),
         Role::Nursery => {
             let link = Rc::new(NurseryLink::from_fd(fd).map_err(&runtime)?);
             let nursery = gate.set_nursery(Rc::clone(&link));
-            tokio::task::spawn_local(follow(Rc::clone(gate), nursery, link));
+            tokio::task::spawn_local(follow_nursery(Rc::clone(gate), nursery, link));
         }
         // Not linked with the listener.
         _ => {}
@@ -95,7 +108,7 @@ fn link(gate: &Rc<Gate>, role: Role, fd: OwnedFd) -> Result<(), RoleError> {
 
 /// Hears what becomes of one nursery's sessions, until the nursery is gone. A nursery that has been replaced is heard
 /// to its end: its sessions still count.
-async fn follow(gate: Rc<Gate>, nursery: roster::Nursery, link: Rc<NurseryLink>) {
+async fn follow_nursery(gate: Rc<Gate>, nursery: roster::Nursery, link: Rc<NurseryLink>) {
     let mut inbox = Inbox::new(SHORT_FRAME);
     loop {
         match link.recv(&mut inbox).await {
@@ -108,4 +121,20 @@ async fn follow(gate: Rc<Gate>, nursery: roster::Nursery, link: Rc<NurseryLink>)
         }
     }
     gate.nursery_gone(nursery);
+}
+
+/// Hears what comes of telling sessions to leave, until handoff is gone.
+async fn follow_handoff(gate: Rc<Gate>, number: u64, link: Rc<HandoffLink>) {
+    let mut inbox = Inbox::new(SHORT_FRAME);
+    loop {
+        match link.recv(&mut inbox).await {
+            Ok(left) => gate.left(left),
+            Err(ChannelError::Closed) => break,
+            Err(e) => {
+                tracing::error!(error = %e, "handoff link dropped");
+                break;
+            }
+        }
+    }
+    gate.handoff_gone(number);
 }

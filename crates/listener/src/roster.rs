@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::task::{Poll, Waker};
 
 /// Names a nursery link among those that this listener has had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Nursery(pub(crate) u64);
 
 /// One session under way.
@@ -19,12 +19,16 @@ pub(crate) struct Inside {
     pub(crate) client: SocketAddr,
     /// The slot it holds.
     pub(crate) ticket: Ticket,
+    /// The nursery was told to end it.
+    pub(crate) killed: bool,
 }
 
 /// Who is inside.
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
     sessions: HashMap<SessionId, Inside>,
+    /// Clients that wait for a slot.
+    queue: usize,
     waiting: Option<Waker>,
 }
 
@@ -57,17 +61,39 @@ impl Roster {
         self.sessions.iter().map(|(id, inside)| (*id, inside.client))
     }
 
-    /// Ready when nobody is inside.
+    /// A client waits for a slot.
+    pub(crate) fn enter_queue(&mut self) {
+        self.queue = self.queue.saturating_add(1);
+    }
+
+    /// It does no longer.
+    pub(crate) fn leave_queue(&mut self) {
+        self.queue = self.queue.saturating_sub(1);
+        self.wake_if_quiet();
+    }
+
+    /// Who forked a session that is to be killed. None: it is over.
+    pub(crate) fn kill(&mut self, id: SessionId) -> Option<Nursery> {
+        let inside = self.sessions.get_mut(&id)?;
+        inside.killed = true;
+        Some(inside.nursery)
+    }
+
+    /// Ready when nobody is inside or waits.
     pub(crate) fn poll_quiet(&mut self, waker: &Waker) -> Poll<()> {
-        if self.sessions.is_empty() {
+        if self.is_quiet() {
             return Poll::Ready(());
         }
         self.waiting = Some(waker.clone());
         Poll::Pending
     }
 
+    fn is_quiet(&self) -> bool {
+        self.sessions.is_empty() && self.queue == 0
+    }
+
     fn wake_if_quiet(&mut self) {
-        if self.sessions.is_empty()
+        if self.is_quiet()
             && let Some(waker) = self.waiting.take()
         {
             waker.wake();

@@ -3,6 +3,7 @@
 //!
 //! Pure: the caller says the time, in milliseconds of a clock that does not go back. Memory is bounded by [`NETWORKS_MAX`].
 
+use crate::bounded::forget_half;
 use crate::share::{Network, Origin};
 use std::collections::BTreeMap;
 
@@ -57,7 +58,7 @@ impl Flood {
             self.fill_up(level, network, 1, 0, now);
         }
         if self.buckets.len() > NETWORKS_MAX {
-            self.forget(now);
+            forget_half(&mut self.buckets, |bucket| bucket.fill.into());
         }
         Line::Write(kept)
     }
@@ -80,16 +81,6 @@ impl Flood {
         // What has begun to drain goes on draining.
         let rest = self.buckets.get(&network).map_or(0, |bucket| since(bucket, now) % step(level));
         self.buckets.insert(network, Bucket { fill, at: now.saturating_sub(rest), kept });
-    }
-
-    /// Half of them, those that have caused least.
-    fn forget(&mut self, now: u64) {
-        let mut order: Vec<(u32, Network)> = self.buckets.iter().map(|(n, b)| (b.fill, *n)).collect();
-        order.sort_unstable();
-        for (_, network) in order.into_iter().take(NETWORKS_MAX / 2) {
-            self.buckets.remove(&network);
-        }
-        self.buckets.retain(|_, bucket| bucket.at <= now);
     }
 }
 

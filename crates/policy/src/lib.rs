@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 pub mod admission;
+mod bounded;
+pub mod conduct;
 pub mod flood;
 pub mod ledger;
 pub mod local_part;

@@ -6,7 +6,7 @@
 //! from the holding that has made no progress for the longest time. Units are taken back only for a client whose network
 //! would still hold less afterwards than the network that gives; whoever holds most himself waits or is refused.
 //!
-//! The law, tested in `tests/share_law.rs`: with attackers in `k < capacity / 2` networks, at any pace, a client from a
+//! The law, tested in `tests/law.rs`: with attackers in `k < capacity / 2` networks, at any pace, a client from a
 //! network that holds nothing is granted a unit as soon as one holding has been taken back, so within the time that the
 //! owner of the resource needs to end one holding.
 //!
@@ -19,7 +19,8 @@ mod tree;
 pub(crate) use origin::Network;
 pub use origin::Origin;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use tree::Tree;
 
 /// What the owner of the resource must do next.
@@ -176,6 +177,19 @@ impl<K: Ord + Copy> Shares<K> {
         }
     }
 
+    /// The holding was told to end and does not: it is held on, and not taken back before [`Shares::hold`] says that it may
+    /// be. Another is told to end in its place.
+    pub fn keep(&mut self, id: K, now: u64) {
+        self.now = self.now.max(now);
+        if !matches!(self.entries.get(&id), Some(Entry { state: State::Ending, .. })) {
+            return;
+        }
+        if let Some(entry) = self.leave(id) {
+            self.enter(id, Entry { state: State::Held { reclaimable: false, moved: now }, ..entry });
+        }
+        self.rebalance();
+    }
+
     /// The holding has ended, or the claim no longer waits.
     pub fn release(&mut self, id: K, now: u64) {
         self.now = self.now.max(now);
@@ -267,7 +281,7 @@ impl<K: Ord + Copy> Shares<K> {
 
     /// Hands free units to those that wait, the lightest network first.
     fn grant(&mut self, now: u64) {
-        while let Some((id, entry)) = self.next_waiting(&Promised::default()) {
+        while let Some((id, entry)) = self.next_waiting() {
             if entry.amount > self.free() {
                 return;
             }
@@ -282,7 +296,17 @@ impl<K: Ord + Copy> Shares<K> {
     fn rebalance(&mut self) -> BTreeSet<K> {
         let mut supply = self.ending.saturating_add(self.free());
         let mut promised = Promised::default();
-        while let Some((id, Entry { origin, amount, .. })) = self.next_waiting(&promised) {
+        let waiting = self.waiting.ids().filter_map(|id| Some((id, *self.entries.get(&id)?)));
+        let mut line: BinaryHeap<_> = waiting.map(|(id, entry)| Reverse((self.place(&entry, &promised), id))).collect();
+        while let Some(Reverse((place, id))) = line.pop() {
+            let Some(entry) = self.entries.get(&id).copied() else { continue };
+            let Entry { origin, amount, .. } = entry;
+            // Promises to its neighbours have moved it back.
+            let later = self.place(&entry, &promised);
+            if later > place {
+                line.push(Reverse((later, id)));
+                continue;
+            }
             let missing = amount.saturating_sub(supply);
             let Some(taken) = self.take_back(origin, amount, missing, &promised) else { break };
             supply = supply.saturating_add(taken).saturating_sub(amount);
@@ -291,12 +315,16 @@ impl<K: Ord + Copy> Shares<K> {
         promised.ids
     }
 
-    /// The waiting claim that is served next, those that have a promise left out.
-    fn next_waiting(&self, promised: &Promised<K>) -> Option<(K, Entry)> {
-        let waiting = self.waiting.ids().filter(|id| !promised.ids.contains(id));
-        waiting.filter_map(|id| Some((id, *self.entries.get(&id)?))).min_by_key(|(_, entry)| {
-            (entry.origin.path().map(|network| self.weight(network, promised)), entry.arrival())
-        })
+    /// The waiting claim that is served next.
+    fn next_waiting(&self) -> Option<(K, Entry)> {
+        let nothing = Promised::default();
+        let waiting = self.waiting.ids().filter_map(|id| Some((id, *self.entries.get(&id)?)));
+        waiting.min_by_key(|(_, entry)| self.place(entry, &nothing))
+    }
+
+    /// A claim's place among those that wait: the lightest network first, of equals the first come.
+    fn place(&self, entry: &Entry, promised: &Promised<K>) -> ([u64; 3], u64) {
+        (entry.origin.path().map(|network| self.weight(network, promised)), entry.arrival())
     }
 
     /// Tells holdings to end that have `missing` units in sum, for a claim of `amount` units. None, and none is told,

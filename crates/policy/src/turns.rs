@@ -6,6 +6,7 @@
 //!
 //! Pure: the caller says the time, in milliseconds of a clock that does not go back. Memory is bounded by [`NETWORKS_MAX`].
 
+use crate::bounded::forget_half;
 use crate::share::{Network, Origin};
 use std::collections::BTreeMap;
 
@@ -53,7 +54,9 @@ impl Turns {
             self.used.insert(network, Used { amount: before.saturating_add(amount), at: now });
         }
         if self.used.len() > NETWORKS_MAX {
-            self.forget(now);
+            // What is used up is nothing to remember.
+            self.used.retain(|_, used| used.now(now) > 0);
+            forget_half(&mut self.used, |used| used.now(now));
         }
     }
 
@@ -61,20 +64,6 @@ impl Turns {
     #[must_use]
     pub fn remembered(&self) -> usize {
         self.used.len()
-    }
-
-    /// Makes room for as many networks again as stay: forgetting costs a look at all of them.
-    fn forget(&mut self, now: u64) {
-        let mut amounts: Vec<u64> = self.used.values().map(|used| used.now(now)).collect();
-        let middle = amounts.len() / 2;
-        let (_, least, _) = amounts.select_nth_unstable(middle);
-        let least = *least;
-        let mut room = NETWORKS_MAX / 2;
-        self.used.retain(|_, used| {
-            let keep = used.now(now) > least || (used.now(now) == least && least > 0 && room > 0);
-            room = room.saturating_sub(usize::from(keep));
-            keep
-        });
     }
 }
 

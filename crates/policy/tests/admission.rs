@@ -1,20 +1,48 @@
-//! Who is admitted, who waits, and that counting never drifts.
+//! Who is admitted, who waits, who has to leave, and that counting never drifts. Fairness of slots is in `law.rs`.
 #![allow(clippy::unwrap_used)] // Functions shared by tests, too.
 
-use gatepost_policy::admission::{
-    Admission, Limits, Offence, PENALTIES_MAX, PENALTY_DECAY, PENALTY_FIRST, PENALTY_LONGEST, Refusal, Ticket,
-    blames_peer,
-};
+use gatepost_policy::admission::{Admission, Admitted, Limits, Refusal, Ticket, WAITING_MAX};
+use gatepost_policy::conduct::{Ending, Offence, REFUSED, SLOW_PAUSE, Sanction};
+use gatepost_policy::share::Action;
 use proptest::prelude::*;
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-fn admission(sessions: u32, sessions_per_address: u32) -> Admission {
-    Admission::new(Limits { sessions, sessions_per_address, offences: 30 })
+/// Names its clients by counting them.
+struct Door {
+    admission: Admission,
+    last: u64,
+}
+
+impl Door {
+    fn new(sessions: u32, sessions_per_address: u32) -> Self {
+        Self::exempting(sessions, sessions_per_address, &[])
+    }
+
+    fn exempting(sessions: u32, sessions_per_address: u32, exempt: &[&str]) -> Self {
+        let exempt = exempt.iter().map(|network| network.parse().unwrap()).collect();
+        let limits = Limits { sessions, sessions_per_address, offences: 30, exempt };
+        Self { admission: Admission::new(limits), last: 0 }
+    }
+
+    fn admit(&mut self, ip: IpAddr, now: u64) -> Result<Admitted, Refusal> {
+        self.last += 1;
+        self.admission.admit(self.last, ip, now)
+    }
+
+    /// A slot that is free.
+    fn enter(&mut self, client: &str, now: u64) -> Ticket {
+        let admitted = self.admit(ip(client), now).unwrap();
+        assert!(admitted.waits.is_none(), "{client} waits");
+        admitted.ticket
+    }
+
+    fn actions(&mut self) -> Vec<Action<u64>> {
+        std::iter::from_fn(|| self.admission.poll()).collect()
+    }
 }
 
 #[test]
@@ -26,157 +54,104 @@ fn one_address_gets_its_share_and_no_more() {
         ("2001:db8::1", "2001:db8::ffff:ffff:ffff:ffff", "2001:db8:0:1::1"),
         ("0.0.0.1", "::ffff:0.0.0.1", "::1"),
     ] {
-        let mut admission = admission(100, 2);
-        let first = admission.admit(ip(holder), 0).unwrap();
-        let second = admission.admit(ip(holder), 0).unwrap();
-        assert_eq!(admission.admit(ip(same), 0), Err(Refusal::Address), "{same}");
-        assert!(admission.admit(ip(other), 0).is_ok(), "{other}");
-        admission.release(first);
-        assert!(admission.admit(ip(same), 0).is_ok(), "{same} after a release");
-        admission.release(second);
-        assert_eq!(admission.sessions(), 2);
-    }
-}
-
-#[test]
-fn one_network_cannot_take_the_last_tenth() {
-    for (crowd, elsewhere) in [
-        ((0..=255).map(|n| IpAddr::V4(Ipv4Addr::new(192, 0, 2, n))).collect::<Vec<_>>(), "192.0.3.1"),
-        ((0..256).map(|n| IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 1, n, 0, 0, 0, 1))).collect(), "2001:db8:2::1"),
-    ] {
-        let mut admission = admission(100, 20);
-        let mut admitted = 0;
-        for client in crowd.iter().cycle().take(10_000) {
-            match admission.admit(*client, 0) {
-                Ok(_) => admitted += 1,
-                Err(refusal) => assert_eq!(refusal, Refusal::Full),
-            }
+        let mut door = Door::new(100, 2);
+        let first = door.enter(holder, 0);
+        let second = door.enter(holder, 0);
+        // As many wait for one of these to end, and no more.
+        let waiting: Vec<Ticket> = (0..2).map(|_| door.admit(ip(same), 0).unwrap().ticket).collect();
+        let first_in_line = door.last - 1;
+        assert_eq!(door.admit(ip(same), 0), Err(Refusal::Address), "{same}");
+        assert!(door.admit(ip(other), 0).unwrap().waits.is_none(), "{other}");
+        assert_eq!((door.actions(), door.admission.sessions(), door.admission.waiting()), (vec![], 3, 2));
+        door.admission.release(first, 0);
+        assert_eq!(door.actions(), [Action::Grant(first_in_line)], "{same} after a release");
+        assert_eq!((door.admission.sessions(), door.admission.waiting()), (3, 1));
+        for ticket in waiting.into_iter().chain([second]) {
+            door.admission.release(ticket, 0);
         }
-        assert_eq!(admitted, 90, "{crowd:?}");
-        assert!(admission.admit(ip(elsewhere), 0).is_ok());
-        assert_eq!(admission.admit(ip(elsewhere), 0), Err(Refusal::Full), "a second one is no newcomer");
+        assert_eq!((door.admission.sessions(), door.admission.waiting()), (1, 0));
+        assert!(door.admit(ip(same), 0).unwrap().waits.is_none());
     }
 }
 
 #[test]
-fn newcomers_fill_the_last_slot_and_then_all_is_full() {
-    let mut admission = admission(30, 20);
-    let tickets: Vec<Ticket> =
-        (0..30).map(|n| admission.admit(IpAddr::V4(Ipv4Addr::new(10, 0, n, 1)), 0).unwrap()).collect();
-    assert_eq!(admission.admit(ip("198.51.100.1"), 0), Err(Refusal::Full));
+fn p13_a_newcomer_waits_for_the_oldest_session_of_the_fullest_address() {
+    let mut door = Door::new(5, 5);
+    let mut held: Vec<Ticket> =
+        ["10.0.0.1", "10.0.0.1", "10.0.1.1", "10.0.0.1", "192.0.2.1"].map(|client| door.enter(client, 0)).into();
+    let newcomer = door.admit(ip("2001:db8::1"), 1).unwrap();
+    assert!(newcomer.waits.is_some());
+    assert_eq!(door.actions(), [Action::Reclaim(1)]);
+    // It delivers a message, so that the next oldest has to leave instead.
+    door.admission.stays(1, 2);
+    assert_eq!(door.actions(), [Action::Reclaim(2)]);
+    door.admission.may_end(1);
+    assert_eq!(door.actions(), []);
+    assert_eq!(door.admission.ended(held.remove(1), Ending::default(), 3), None);
+    assert_eq!(door.actions(), [Action::Grant(6)]);
+    // Whoever has most waits for what becomes free, and for a while only.
+    let heavy = door.admit(ip("10.0.0.1"), 4).unwrap();
+    assert!(heavy.waits.is_some());
+    assert_eq!((door.actions(), door.admission.waiting()), (vec![], 1));
+    door.admission.release(heavy.ticket, 5);
+    assert_eq!((door.admission.sessions(), door.admission.waiting()), (5, 0));
+}
+
+#[test]
+fn p13_so_many_wait_and_no_more() {
+    let mut door = Door::new(1, 1000);
+    let _held = door.enter("10.0.0.1", 0);
+    for _ in 0..WAITING_MAX {
+        assert!(door.admit(ip("10.0.0.1"), 0).unwrap().waits.is_some());
+    }
+    assert_eq!(door.admit(ip("10.0.0.1"), 0), Err(Refusal::Full));
+    assert!(door.admit(ip("192.0.2.1"), 0).unwrap().waits.is_some(), "in the place of one of the crowd");
+    assert_eq!((door.actions().len(), door.admission.waiting()), (1, WAITING_MAX));
+}
+
+#[test]
+fn p13_places_to_wait_for_ones_address_are_shared_too() {
+    let mut door = Door::new(1000, 20);
+    let crowd = |n: u8| IpAddr::V4(Ipv4Addr::new(10, 0, 0, n));
+    let mut tickets = Vec::new();
+    for n in 0..13 {
+        for _ in 0..40 {
+            tickets.extend(door.admit(crowd(n), 0).map(|admitted| admitted.ticket));
+        }
+    }
+    assert_eq!(door.admission.waiting(), WAITING_MAX);
+    door.actions();
+    for _ in 0..20 {
+        assert!(door.admit(ip("192.0.2.1"), 0).unwrap().waits.is_none());
+    }
+    assert!(door.admit(ip("192.0.2.1"), 0).unwrap().waits.is_some());
+    let actions = door.actions();
+    assert!(matches!(actions[..], [Action::Refuse(_)]), "one of the crowd gives way: {actions:?}");
     for ticket in tickets {
-        admission.release(ticket);
+        door.admission.release(ticket, 0);
     }
-    assert_eq!(admission.sessions(), 0);
-    assert!(admission.admit(ip("198.51.100.1"), 0).is_ok());
+    assert_eq!((door.admission.sessions(), door.admission.waiting()), (20, 1));
 }
 
 #[test]
-fn a_small_gatepost_has_no_reserve() {
-    let mut admission = admission(3, 3);
-    for _ in 0..3 {
-        assert!(admission.admit(ip("127.0.0.1"), 0).is_ok());
-    }
-    assert_eq!(admission.admit(ip("127.0.0.1"), 0), Err(Refusal::Address));
-    assert_eq!(admission.admit(ip("192.0.2.1"), 0), Err(Refusal::Full));
-}
-
-/// Admits at `now` and lets that session crash.
-fn crash(admission: &mut Admission, client: &str, now: u64) -> u64 {
-    let ticket = admission.admit(ip(client), now).unwrap();
-    admission.crashed(ticket, now)
-}
-
-#[test]
-fn p8_a_crash_costs_its_client_twice_as_long_each_time() {
-    let mut admission = admission(100, 20);
-    let mut now = 5;
-    for expected in [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600, 3600] {
-        let length = crash(&mut admission, "192.0.2.1", now);
-        assert_eq!(length, expected * 1000);
-        assert_eq!(admission.admit(ip("192.0.2.1"), now + length - 1), Err(Refusal::Penalty(1)));
-        assert_eq!(admission.admit(ip("::ffff:192.0.2.1"), now), Err(Refusal::Penalty(length)));
-        assert!(admission.admit(ip("192.0.2.2"), now).is_ok(), "a neighbour pays nothing");
-        now += length;
-    }
-    assert_eq!(admission.penalties(), 1);
-}
-
-#[test]
-fn p8_a_penalty_decays_step_by_step() {
-    let mut admission = admission(100, 20);
-    let first = crash(&mut admission, "2001:db8::1", 0);
-    let second = crash(&mut admission, "2001:db8::2", first);
-    assert_eq!((first, second), (PENALTY_FIRST, 2 * PENALTY_FIRST), "one /64 is one client");
-    let quiet = first + second + PENALTY_DECAY - 1;
-    assert_eq!(crash(&mut admission, "2001:db8::1", quiet), 4 * PENALTY_FIRST);
-    let quiet = quiet + 4 * PENALTY_FIRST + 2 * PENALTY_DECAY;
-    assert_eq!(crash(&mut admission, "2001:db8::1", quiet), 2 * PENALTY_FIRST);
-    let quiet = quiet + 2 * PENALTY_FIRST + 100 * PENALTY_DECAY;
-    assert_eq!(crash(&mut admission, "2001:db8::1", quiet), PENALTY_FIRST);
-}
-
-#[test]
-fn p8_sessions_that_crash_together_each_count() {
-    let mut admission = admission(100, 20);
-    let tickets: Vec<Ticket> = (0..20).map(|_| admission.admit(ip("192.0.2.1"), 0).unwrap()).collect();
-    let lengths: Vec<u64> = tickets.into_iter().map(|ticket| admission.crashed(ticket, 0)).collect();
-    assert_eq!(lengths.first(), Some(&PENALTY_FIRST));
-    assert_eq!(lengths.last(), Some(&PENALTY_LONGEST));
-    assert_eq!(admission.sessions(), 0);
-}
-
-#[test]
-fn p6_penalties_are_bounded_and_never_cost_a_count() {
-    let mut admission = admission(100, 20);
-    let held = admission.admit(ip("10.0.0.1"), 0).unwrap();
-    crash(&mut admission, "10.0.0.1", 0);
-    for n in 0..u32::try_from(PENALTIES_MAX + 100).unwrap() {
-        let client = IpAddr::V4(Ipv4Addr::from_bits(0x0b00_0000 + n));
-        let ticket = admission.admit(client, 1).unwrap();
-        admission.crashed(ticket, 1);
-        assert!(admission.penalties() <= PENALTIES_MAX);
-        assert_eq!(admission.admit(client, 2), Err(Refusal::Penalty(PENALTY_FIRST - 1)), "the newest is in force");
-    }
-    assert_eq!(admission.sessions(), 1);
-    admission.release(held);
-    assert_eq!(admission.sessions(), 0);
-}
-
-#[test]
-fn p6_the_longest_penalties_outlive_a_flood_of_short_ones() {
-    let mut admission = admission(100, 20);
-    let mut now = 0;
-    for _ in 0..6 {
-        now += crash(&mut admission, "192.0.2.1", now);
-    }
-    crash(&mut admission, "192.0.2.1", now);
-    for n in 0..u32::try_from(PENALTIES_MAX + 100).unwrap() {
-        let ticket = admission.admit(IpAddr::V4(Ipv4Addr::from_bits(0x0b00_0000 + n)), now).unwrap();
-        admission.crashed(ticket, now);
-    }
-    assert!(matches!(admission.admit(ip("192.0.2.1"), now), Err(Refusal::Penalty(_))));
-}
-
-#[test]
-fn p8_only_signals_of_the_clients_making_blame_it() {
-    for (name, signal, expected) in [
-        ("HUP", 1, false),
-        ("INT", 2, false),
-        ("ILL", 4, true),
-        ("TRAP", 5, true),
-        ("ABRT", 6, true),
-        ("BUS", 7, true),
-        ("FPE", 8, true),
-        ("KILL", 9, false),
-        ("SEGV", 11, true),
-        ("PIPE", 13, false),
-        ("TERM", 15, false),
-        ("XCPU", 24, true),
-        ("XFSZ", 25, true),
-        ("SYS", 31, true),
-    ] {
-        assert_eq!(blames_peer(signal), expected, "{name}");
+fn p13_conduct_decides_who_is_slowed_down_and_who_turned_away() {
+    let abuse = Ending { offence: Some(Offence::Abuse), ..Ending::default() };
+    for exempt in [&[][..], &["192.0.2.0/24"]] {
+        let mut door = Door::exempting(100, 20, exempt);
+        let offend = |door: &mut Door| {
+            let ticket = door.enter("192.0.2.1", 0);
+            door.admission.ended(ticket, abuse, 0)
+        };
+        let sanctions: Vec<Sanction> = (0..22).filter_map(|_| offend(&mut door)).collect();
+        let next = door.admit(ip("192.0.2.1"), 1);
+        if exempt.is_empty() {
+            assert_eq!(sanctions, [Sanction::Slow, Sanction::Refused(REFUSED)]);
+            assert_eq!(next, Err(Refusal::Penalty(REFUSED - 1)));
+            assert_eq!(door.admit(ip("192.0.2.1"), REFUSED).unwrap().pause, SLOW_PAUSE);
+            assert_eq!(door.admit(ip("192.0.2.2"), 1).unwrap().pause, 0, "a neighbour");
+        } else {
+            assert_eq!((sanctions, next.unwrap().pause), (vec![], 0));
+        }
     }
 }
 
@@ -193,87 +168,31 @@ fn p10_refusals_are_temporary_and_name_nobody() {
 
 #[test]
 fn times_at_the_edge_do_not_overflow() {
-    let mut admission = admission(10, 10);
+    let mut door = Door::new(10, 10);
+    let crash = Ending { crashed: true, ..Ending::default() };
     for now in [u64::MAX, u64::MAX - 1, 0, u64::MAX] {
-        if let Ok(ticket) = admission.admit(ip("192.0.2.1"), now) {
-            admission.crashed(ticket, now);
+        if let Ok(admitted) = door.admit(ip("192.0.2.1"), now) {
+            door.admission.ended(admitted.ticket, crash, now);
         }
     }
-    assert_eq!(admission.sessions(), 0);
+    assert_eq!(door.admission.sessions(), 0);
 }
 
 #[test]
 fn p6_newcomers_are_under_stress_beyond_three_quarters_of_the_slots() {
     for (slots, first) in [(1, None), (3, None), (4, Some(4)), (8, Some(7)), (10, Some(9)), (1000, Some(751))] {
-        let mut admission = admission(slots, slots);
+        let mut door = Door::new(slots, slots);
         let mut tickets = Vec::new();
-        let found = (1..=slots).find(|n| {
-            // Each from a network of its own: nothing is kept back from them.
-            let bits = 0x0a00_0000 + (n << 8);
-            tickets.push(admission.admit(IpAddr::V4(Ipv4Addr::from_bits(bits)), 0).unwrap());
-            admission.is_stressed()
+        let found = (1..=slots).find(|_| {
+            tickets.push(door.enter("10.0.0.1", 0));
+            door.admission.is_stressed()
         });
         assert_eq!(found, first, "{slots} slots");
         for ticket in tickets {
-            admission.release(ticket);
+            door.admission.release(ticket, 0);
         }
-        assert!(!admission.is_stressed());
+        assert!(!door.admission.is_stressed());
     }
-}
-
-/// Sessions of one client, one every `pause` milliseconds, that end in `offence`, until it gets a penalty.
-fn offences_until_a_penalty(offence: Offence, pause: u64) -> Option<u32> {
-    let mut admission = admission(10, 10);
-    (1..=1000).find(|n| {
-        let now = u64::from(*n) * pause;
-        let ticket = admission.admit(ip("192.0.2.1"), now).unwrap();
-        admission.offended(ticket, offence, now).is_some()
-    })
-}
-
-#[test]
-fn p6_sessions_that_end_badly_all_the_time_earn_a_penalty() {
-    for (offence, pause, expected) in [
-        (Offence::Abuse, 0, Some(11)),
-        (Offence::Abuse, 9_000, Some(14)),
-        (Offence::Abuse, 31_000, None),
-        (Offence::TlsFailed, 0, Some(31)),
-        (Offence::TlsFailed, 5_000, Some(60)),
-        (Offence::TlsFailed, 10_000, None),
-    ] {
-        assert_eq!(offences_until_a_penalty(offence, pause), expected, "{offence:?} every {pause} ms");
-    }
-    let mut uncounted = Admission::new(Limits { sessions: 10, sessions_per_address: 10, offences: 0 });
-    for _ in 0..100 {
-        let ticket = uncounted.admit(ip("192.0.2.1"), 0).unwrap();
-        assert_eq!(uncounted.offended(ticket, Offence::Abuse, 0), None);
-    }
-    let mut admission = admission(10, 10);
-    let length = (0..11).find_map(|_| {
-        let ticket = admission.admit(ip("192.0.2.1"), 0).unwrap();
-        admission.offended(ticket, Offence::Abuse, 0)
-    });
-    assert_eq!(length, Some(PENALTY_FIRST));
-    assert_eq!(admission.admit(ip("192.0.2.1"), 1), Err(Refusal::Penalty(PENALTY_FIRST - 1)));
-    assert_eq!((admission.sessions(), admission.offenders()), (0, 0));
-    assert!(admission.admit(ip("192.0.2.2"), 1).is_ok(), "another's affair");
-}
-
-#[test]
-fn p6_offences_are_bounded_and_the_worst_is_not_forgotten() {
-    let mut admission = admission(10, 10);
-    let mut offend = |bits: u32| {
-        let ticket = admission.admit(IpAddr::V4(Ipv4Addr::from_bits(bits)), 0).unwrap();
-        let penalty = admission.offended(ticket, Offence::Abuse, 0);
-        (penalty, admission.offenders())
-    };
-    for _ in 0..10 {
-        assert_eq!(offend(1), (None, 1));
-    }
-    for n in 0..5000 {
-        assert!(offend(0x0a00_0000 + n).1 <= PENALTIES_MAX);
-    }
-    assert_eq!(offend(1).0, Some(PENALTY_FIRST));
 }
 
 proptest! {
@@ -282,43 +201,58 @@ proptest! {
     fn counts_never_drift(
         sessions in 1_u32..40,
         per_address in 1_u32..6,
-        steps in proptest::collection::vec((0_u8..3, 0_u8..4, 0_u8..4, 0_u64..20_000), 0..300),
+        steps in proptest::collection::vec((0_u8..4, 0_u8..4, 0_u8..4, 0_u64..20_000), 0..300),
     ) {
-        let mut admission = admission(sessions, per_address);
-        let mut held: Vec<(Ipv4Addr, Ticket)> = Vec::new();
+        let mut door = Door::new(sessions, per_address);
+        // Of each client that holds a slot or waits: its id, its address, its ticket.
+        let mut all: Vec<(u64, Ipv4Addr, Ticket)> = Vec::new();
+        let mut waiting: Vec<u64> = Vec::new();
         let mut now = 0;
         for (what, net, host, pause) in steps {
             now += pause;
-            let client = Ipv4Addr::new(10, 0, net, host);
+            let client = Ipv4Addr::new(10, net, 0, host);
             if what < 2 {
-                let mine = held.iter().filter(|(at, _)| *at == client).count();
-                let neighbours = held.iter().any(|(at, _)| at.octets()[2] == net);
-                let slots = if neighbours { sessions - sessions / 10 } else { sessions } as usize;
-                match admission.admit(IpAddr::V4(client), now) {
-                    Ok(ticket) => {
-                        prop_assert!(mine < per_address as usize && held.len() < slots);
-                        held.push((client, ticket));
+                let mine = all.iter().filter(|(_, at, _)| *at == client).count();
+                match door.admit(IpAddr::V4(client), now) {
+                    Ok(Admitted { ticket, waits, .. }) => {
+                        prop_assert!(waits.is_some() || mine < 2 * per_address as usize);
+                        all.push((door.last, client, ticket));
+                        if waits.is_some() {
+                            waiting.push(door.last);
+                        }
                     }
-                    Err(Refusal::Address) => prop_assert_eq!(mine, per_address as usize),
-                    Err(Refusal::Full) => prop_assert!(held.len() >= slots),
-                    Err(Refusal::Penalty(left)) => prop_assert!(left > 0 && left <= PENALTY_LONGEST),
+                    Err(Refusal::Address) => prop_assert_eq!(mine, 2 * per_address as usize),
+                    Err(Refusal::Full) => prop_assert!(waiting.len() >= WAITING_MAX),
+                    Err(Refusal::Penalty(left)) => prop_assert!(left > 0),
                 }
-            } else if !held.is_empty() {
-                let (_, ticket) = held.swap_remove(usize::from(host) % held.len());
-                if net == 0 {
-                    admission.crashed(ticket, now);
-                } else {
-                    admission.release(ticket);
+            } else if !all.is_empty() {
+                let (id, _, ticket) = all.swap_remove(usize::from(host) % all.len());
+                waiting.retain(|waits| *waits != id);
+                door.admission.ended(ticket, Ending { crashed: what == 3 && net == 0, ..Ending::default() }, now);
+            }
+            for action in door.actions() {
+                match action {
+                    Action::Grant(id) => waiting.retain(|waits| *waits != id),
+                    Action::Reclaim(id) => {
+                        let at = all.iter().position(|(held, ..)| *held == id).unwrap();
+                        door.admission.release(all.swap_remove(at).2, now);
+                    }
+                    Action::Refuse(_) => prop_assert!(false, "never so many"),
                 }
             }
-            prop_assert_eq!(admission.sessions() as usize, held.len());
+            // What was given back has been granted meanwhile.
+            for action in door.actions() {
+                if let Action::Grant(id) = action {
+                    waiting.retain(|waits| *waits != id);
+                }
+            }
+            prop_assert_eq!(door.admission.waiting(), waiting.len());
+            prop_assert_eq!(door.admission.sessions() as usize, all.len() - waiting.len());
+            prop_assert!(door.admission.sessions() <= sessions.into());
         }
-        let mut left: HashMap<Ipv4Addr, u32> = HashMap::new();
-        for (client, ticket) in held {
-            *left.entry(client).or_default() += 1;
-            admission.release(ticket);
+        for (_, _, ticket) in all {
+            door.admission.release(ticket, now);
         }
-        prop_assert!(left.values().all(|n| *n <= per_address));
-        prop_assert_eq!(admission.sessions(), 0);
+        prop_assert_eq!((door.admission.sessions(), door.admission.waiting()), (0, 0));
     }
 }

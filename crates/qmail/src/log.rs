@@ -22,7 +22,7 @@ pub fn word(reason: CloseReason) -> &'static str {
         CloseReason::TlsFailed => "tls",
         CloseReason::Configuration => "controls",
         CloseReason::Refused => "refused",
-        CloseReason::Internal | CloseReason::Drained => "internal",
+        CloseReason::Internal | CloseReason::Drained | CloseReason::Reclaimed => "internal",
     }
 }
 

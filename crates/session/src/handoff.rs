@@ -11,7 +11,7 @@ use gatepost_wire::{HandoffToSession, SessionToHandoff};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 /// Longest wait for an answer: longer than handoff gives the backend, so that the verdict is handoff's.
@@ -29,6 +29,8 @@ pub(crate) enum HandoffError {
     Channel(ChannelError),
     /// It answered what was not asked.
     Untimely,
+    /// Nothing is wrong with it, but the slot is needed for somebody else.
+    Reclaimed,
 }
 
 impl fmt::Display for HandoffError {
@@ -36,6 +38,7 @@ impl fmt::Display for HandoffError {
         match self {
             Self::Channel(e) => e.fmt(f),
             Self::Untimely => f.write_str("handoff answered what was not asked"),
+            Self::Reclaimed => f.write_str("the slot is needed for somebody else"),
         }
     }
 }
@@ -85,6 +88,10 @@ pub(crate) struct Handoff {
     /// A message that is not known to be small is asked about.
     scarce: bool,
     offered: bool,
+    /// It has told the session to leave, or is gone.
+    deaf: bool,
+    /// It took a message.
+    delivered: bool,
     state: State,
     content: Content,
 }
@@ -104,6 +111,8 @@ impl Handoff {
             inline_max: 0,
             scarce: false,
             offered: false,
+            deaf: false,
+            delivered: false,
             state: State::Idle,
             content: Content::Inline(0),
         }
@@ -120,8 +129,36 @@ impl Handoff {
                 self.content = Content::Inline(self.inline_max);
                 Ok(offer)
             }
+            Answer::Leave => Err(self.reclaimed()),
             Answer::Verdict { .. } | Answer::Recipient { .. } | Answer::Spool { .. } => Err(HandoffError::Untimely),
         }
+    }
+
+    /// Whether it may still tell something unasked.
+    pub(crate) fn may_tell(&self) -> bool {
+        !self.deaf
+    }
+
+    /// Takes what it tells unasked.
+    pub(crate) fn hear(&mut self) -> Result<(), HandoffError> {
+        // Whatever it is, it is the last: a channel that is at its end is always readable.
+        self.deaf = true;
+        match self.end.recv(&mut self.inbox)? {
+            Answer::Leave => Err(HandoffError::Reclaimed),
+            Answer::Offer { .. } | Answer::Verdict { .. } | Answer::Recipient { .. } | Answer::Spool { .. } => {
+                Err(HandoffError::Untimely)
+            }
+        }
+    }
+
+    fn reclaimed(&mut self) -> HandoffError {
+        self.deaf = true;
+        HandoffError::Reclaimed
+    }
+
+    /// The backend took a message of this session.
+    pub(crate) fn has_delivered(&self) -> bool {
+        self.delivered
     }
 
     /// Begins a transaction. Where the content needs no file it is sent with its first recipient.
@@ -197,10 +234,22 @@ impl Handoff {
 
     /// The next answer to a commit.
     pub(crate) fn next_answer(&mut self) -> Result<Committed, HandoffError> {
-        match self.end.recv(&mut self.inbox)? {
-            Answer::Recipient { verdict, text } => Ok(Committed::Recipient((verdict, text))),
-            Answer::Verdict { verdict, text } => Ok(Committed::All((verdict, text))),
-            Answer::Offer { .. } | Answer::Spool { .. } => Err(HandoffError::Untimely),
+        let mut answer = self.end.recv(&mut self.inbox)?;
+        if answer == Answer::Leave {
+            // Told before it had the commit: it does not deliver, and says so.
+            self.deaf = true;
+            answer = self.end.recv(&mut self.inbox)?;
+        }
+        match answer {
+            Answer::Recipient { verdict, text } => {
+                self.delivered |= verdict.code < 400;
+                Ok(Committed::Recipient((verdict, text)))
+            }
+            Answer::Verdict { verdict, text } => {
+                self.delivered |= verdict.code < 400;
+                Ok(Committed::All((verdict, text)))
+            }
+            Answer::Offer { .. } | Answer::Spool { .. } | Answer::Leave => Err(HandoffError::Untimely),
         }
     }
 
@@ -252,6 +301,7 @@ impl Handoff {
                 Content::File(BufWriter::with_capacity(FILE_BUFFER, File::from(fd)), octets)
             }
             (Answer::Verdict { verdict, .. }, _) if verdict.code >= 400 => Content::Refused(verdict),
+            (Answer::Leave, _) => return Err(self.reclaimed()),
             _ => return Err(HandoffError::Untimely),
         };
         Ok(())
@@ -300,8 +350,15 @@ impl Handoff {
         self.end.flush(&mut self.outbox)?;
         match self.end.recv(&mut self.inbox)? {
             Answer::Verdict { verdict, text } => Ok((verdict, text)),
+            Answer::Leave => Err(self.reclaimed()),
             Answer::Offer { .. } | Answer::Recipient { .. } | Answer::Spool { .. } => Err(HandoffError::Untimely),
         }
+    }
+}
+
+impl AsFd for Handoff {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.end.as_fd()
     }
 }
 

@@ -3,24 +3,27 @@
 //! The nursery reads no octet of any client. It gives each session the three descriptors that came with its `Start`,
 //! keeps none of them, and says how each process ended.
 
-use crate::serve::SessionBirth;
+use crate::serve::{Farewell, SessionBirth};
 use crate::shared::Shared;
 use crate::{serve, warm};
-use gatepost_channel::{ChannelError, End, Inbox};
+use gatepost_channel::{End, Inbox};
 use gatepost_jail::{JailError, JailedSession, Unjailed};
 use gatepost_role::{Control, Phase, RoleError, SHORT_FRAME, Step};
 use gatepost_smtp::envelope::CloseReason;
-use gatepost_sys::process::{self, Fork, ProcessId};
+use gatepost_sys::process::{self, Fork, ProcessId, Signal};
 use gatepost_sys::signal::Signals;
 use gatepost_sys::wait;
 use gatepost_wire::control::{Report, Role};
-use gatepost_wire::link::{self, Ended, SessionId};
+use gatepost_wire::link::{self, Ended, NurseryOrder, SessionId};
 use gatepost_wire::slice::NurserySlice;
 use gatepost_wire::{ListenerToNursery, NurseryToListener};
 use std::collections::BTreeMap;
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::AsFd;
 use std::time::Duration;
+
+/// How a session ends that could not begin.
+const INTERNAL: link::End = link::End::Exit(link::exit_status(CloseReason::Internal, false));
 
 type ListenerEnd = End<NurseryToListener, ListenerToNursery>;
 
@@ -39,7 +42,7 @@ pub fn run_nursery(unjailed: Unjailed) -> Result<(), RoleError> {
 /// [`RoleError`].
 pub fn run_nursery_with(
     unjailed: Unjailed,
-    life: impl FnOnce(JailedSession, SessionBirth, PipeReader, &Shared) -> CloseReason,
+    life: impl FnOnce(JailedSession, SessionBirth, PipeReader, &Shared) -> Farewell,
 ) -> Result<(), RoleError> {
     let slice: NurserySlice = unjailed.slice()?;
     let entered = unjailed.enter(Role::Nursery)?;
@@ -164,26 +167,27 @@ impl Nursery {
         Ok(())
     }
 
-    /// Takes a message of a listener: a session to begin, with its descriptors.
+    /// Follows an order of a listener's; gives the session that is to begin.
     fn hear(&mut self, number: u32) -> Option<SessionBirth> {
         let link = self.links.iter_mut().find(|link| link.number == number)?;
-        let (start, fds) = match link.end.recv_with(&mut self.inbox) {
-            Ok(start) => start,
-            Err(e) => {
-                // Half-closed: the listener has another nursery and hears us to the end. Closed: it is dead, and the
-                // launcher will bring a new one.
-                link.open = false;
-                let finished = matches!(e, ChannelError::Closed) && !wait::hung_up(link.end.as_fd());
-                self.retired |= finished && number == self.last_link;
-                self.forget_silent_links();
-                return None;
-            }
+        let Ok((order, fds)) = link.end.recv_with(&mut self.inbox) else {
+            // The listener is dead, and the launcher will bring a new one.
+            link.open = false;
+            self.forget_silent_links();
+            return None;
         };
-        let birth = SessionBirth::of(start, fds);
-        if birth.is_none() {
-            self.tell(number, start.id, link::End::Exit(link::exit_status(CloseReason::Internal)));
+        match order {
+            NurseryOrder::Start(start) => {
+                let birth = SessionBirth::of(start, fds);
+                if birth.is_none() {
+                    self.tell(number, start.id, INTERNAL);
+                }
+                return birth;
+            }
+            NurseryOrder::Kill(id) => self.kill(id, number),
+            NurseryOrder::Retire => self.retired |= number == self.last_link,
         }
-        birth
+        None
     }
 
     /// Makes the session's process. In it, and only there, gives its birth back.
@@ -201,8 +205,18 @@ impl Nursery {
             None => {}
         }
         birth.turn_away(&self.hostname);
-        self.tell(number, id, link::End::Exit(link::exit_status(CloseReason::Internal)));
+        self.tell(number, id, INTERNAL);
         None
+    }
+
+    /// Ends a session that this listener has begun and that has not ended yet.
+    fn kill(&mut self, id: SessionId, number: u32) {
+        let pid = self.sessions.iter().find(|(_, session)| **session == (id, number)).map(|(pid, _)| *pid);
+        if let Some(pid) = pid
+            && let Err(e) = process::kill(pid, Signal::Kill)
+        {
+            tracing::warn!(session = %id, error = %e, "cannot end a session");
+        }
     }
 
     /// The child's side: nothing of the nursery's is kept. The maps are left as they are, since tidying them up would
@@ -224,12 +238,12 @@ impl Nursery {
             let Some((id, number)) = self.sessions.remove(&pid) else { continue };
             let how = match end {
                 // It was stuck, and nothing of it has crashed.
-                end if end.is_timer() => link::End::Exit(link::exit_status(CloseReason::Timeout)),
+                end if end.is_timer() => link::End::Exit(link::exit_status(CloseReason::Timeout, false)),
                 process::End::Exit(status) => link::End::Exit(status),
                 process::End::Signal(signal) => link::End::Signal(signal),
             };
             self.tell(number, id, how);
-            if matches!(how, link::End::Signal(_)) && !self.crash_reported && !self.retired {
+            if how.is_crash() && !self.crash_reported && !self.retired {
                 self.crash_reported = true;
                 self.control.report(Report::SessionCrashed)?;
             }

@@ -13,8 +13,9 @@ use gatepost_wire::link::{SessionId, Start, StartDescriptors, exit_status};
 use gatepost_wire::session::{Mail, Rcpt};
 use gatepost_wire::slice::TlsMode;
 use std::io::{PipeReader, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a session is born with.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct SessionBirth {
     pub listener: u8,
     /// Slots are scarce: little patience with this client.
     pub stress: bool,
+    /// Time before the greeting.
+    pub pause: Duration,
     /// The client: a connected, non-blocking TCP socket, or what inetd gives.
     pub client: Ends,
     /// Towards handoff.
@@ -41,6 +44,7 @@ impl SessionBirth {
             id: start.id,
             listener: start.listener,
             stress: start.stress,
+            pause: Duration::from_millis(start.pause.into()),
             client: Ends::of_socket(client),
             handoff: HandoffEnd::from_fd(handoff),
             keyholder: keyholder.map(KeyholderEnd::from_fd),
@@ -61,27 +65,44 @@ pub(crate) fn live(
     birth: SessionBirth,
     drained: PipeReader,
     seal: &SessionSeal,
-    life: impl FnOnce(JailedSession, SessionBirth, PipeReader, &Shared) -> CloseReason,
+    life: impl FnOnce(JailedSession, SessionBirth, PipeReader, &Shared) -> Farewell,
 ) -> u8 {
     match seal.close(shared.life()) {
-        Ok(jailed) => exit_status(life(jailed, birth, drained, shared)),
+        Ok(jailed) => life(jailed, birth, drained, shared).status(),
         Err(failure) => {
             // The only line that a session ever logs: it has not read an octet yet.
             tracing::error!(session = %birth.id, %failure, "session not begun");
             birth.turn_away(shared.hostname());
-            exit_status(CloseReason::Internal)
+            exit_status(CloseReason::Internal, false)
         }
     }
 }
 
 /// Serves one client to the end, in a process that has nothing else to do: asking handoff and the keyholder blocks.
 /// `drained` is at its end when gatepost goes down.
-pub fn serve(_: JailedSession, birth: SessionBirth, drained: PipeReader, shared: &Shared) -> CloseReason {
+pub fn serve(_: JailedSession, birth: SessionBirth, drained: PipeReader, shared: &Shared) -> Farewell {
     let mut session = Session::new(birth, drained, shared, Monotonic);
-    let reason = session.run();
+    let farewell = session.run();
     // The process ends with all it has: taking it apart first would only cost time.
     std::mem::forget(session);
-    reason
+    farewell
+}
+
+/// What a session's exit status says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Farewell {
+    /// Why it was closed.
+    pub reason: CloseReason,
+    /// The backend took a message.
+    pub delivered: bool,
+}
+
+impl Farewell {
+    /// The exit status.
+    #[must_use]
+    pub const fn status(self) -> u8 {
+        exit_status(self.reason, self.delivered)
+    }
 }
 
 /// One client.
@@ -90,12 +111,14 @@ pub(crate) struct Session<C> {
     smtp: Smtp,
     /// TLS comes before the greeting.
     implicit_tls: bool,
+    /// Time before either.
+    pause: Duration,
 }
 
 impl<C: Clock> Session<C> {
     /// [`serve`] comes to this, with the proof of being jailed and the process's own clock.
     pub(crate) fn new(birth: SessionBirth, drained: PipeReader, shared: &Shared, clock: C) -> Self {
-        let SessionBirth { id, listener, stress, client, handoff, keyholder } = birth;
+        let SessionBirth { id, listener, stress, pause, client, handoff, keyholder } = birth;
         let implicit_tls = shared.mode(listener) == TlsMode::Implicit;
         let tls = Tls::new(shared, keyholder);
         let engine = Engine::new(shared.settings(id, tls.is_some() && !implicit_tls, stress));
@@ -103,11 +126,12 @@ impl<C: Clock> Session<C> {
             shell: Shell::new(client, shared.times(stress), clock, Some(drained)),
             smtp: Smtp { engine, handoff: Handoff::new(handoff), tls, offered: false, committed: false },
             implicit_tls,
+            pause,
         }
     }
 
     /// From the greeting to the last octet.
-    pub(crate) fn run(&mut self) -> CloseReason {
+    pub(crate) fn run(&mut self) -> Farewell {
         let closed = self.talk();
         let (Ok(reason) | Err(reason)) = closed;
         self.smtp.tell_refusals();
@@ -116,15 +140,22 @@ impl<C: Clock> Session<C> {
             // After QUIT nothing more is to come.
             self.shell.close(reason != CloseReason::Quit);
         }
-        reason
+        Farewell { reason, delivered: self.smtp.handoff.has_delivered() }
     }
 
     fn talk(&mut self) -> Result<CloseReason, Lost> {
-        let Self { shell, smtp, implicit_tls } = self;
+        let Self { shell, smtp, implicit_tls, pause } = self;
+        let goes_on = shell.pause(smtp, *pause)?;
         if *implicit_tls {
+            if !goes_on {
+                // Before TLS nothing can be said.
+                return Err(CloseReason::Reclaimed);
+            }
             smtp.start_tls(shell)?;
         }
-        smtp.engine.greet();
+        if goes_on {
+            smtp.engine.greet();
+        }
         shell.serve(smtp)
     }
 }
@@ -179,20 +210,20 @@ impl Dialogue for Smtp {
             self.learn_offer();
         }
         let mut rest = input;
-        let mut answered = false;
+        let mut long = false;
         let next = loop {
             match self.report() {
                 Ok(Report::Done) => {}
                 Ok(Report::Full) => break Next::Flush,
                 Err(_) => self.engine.fail(),
             }
-            // Not before the client has its answer: a message that was taken must not end in a 421.
-            if answered {
+            // Not before the client has the answer: the session may have lasted long enough.
+            if long {
                 break Next::GoOn;
             }
             let (used, event) = self.engine.read(rest);
             rest = rest.get(used..).unwrap_or_default();
-            answered = matches!(event, Event::Rcpt | Event::ContentEnd { .. });
+            long = matches!(event, Event::Rcpt | Event::ContentEnd { .. });
             self.tell_refusals();
             let asked = match event {
                 Event::Starved => break Next::Read,
@@ -205,8 +236,10 @@ impl Dialogue for Smtp {
                 Event::ContentEnd { length } => self.commit(length),
                 Event::Reset => self.handoff.reset(),
             };
-            if asked.is_err() {
-                self.engine.fail();
+            match asked {
+                Ok(()) => {}
+                Err(HandoffError::Reclaimed) => self.engine.reclaim(),
+                Err(_) => self.engine.fail(),
             }
         };
         (input.len().saturating_sub(rest.len()), next)
@@ -220,7 +253,12 @@ impl Dialogue for Smtp {
         match why {
             Interruption::Timeout | Interruption::SessionTime => self.engine.timeout(),
             Interruption::Drain => self.engine.drain(),
+            Interruption::Notice => self.hear(),
         }
+    }
+
+    fn notice(&self) -> Option<BorrowedFd<'_>> {
+        self.handoff.may_tell().then(|| self.handoff.as_fd())
     }
 
     fn start_tls<C: Clock>(&mut self, shell: &mut Shell<C>) -> Result<(), Lost> {
@@ -286,6 +324,17 @@ impl Smtp {
             }
         }
         Ok(Report::Done)
+    }
+
+    /// Handoff has something to say: its offer, or that the slot is needed. When it is gone the next question tells.
+    fn hear(&mut self) {
+        if self.offered {
+            if let Err(HandoffError::Reclaimed) = self.handoff.hear() {
+                self.engine.reclaim();
+            }
+        } else {
+            self.learn_offer();
+        }
     }
 
     /// Handoff has made its offer by the time the client has said its first word, and EHLO is not answered without.

@@ -8,7 +8,7 @@ use gatepost_smtp::envelope::{CloseReason, Tls as Negotiated};
 use gatepost_sys::wait::Want;
 use gatepost_tls::ServerConfig;
 use std::io::{PipeReader, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -61,6 +61,8 @@ pub enum Interruption {
     SessionTime,
     /// gatepost is going down, and this is no content that would be cut off.
     Drain,
+    /// [`Dialogue::notice`] is readable.
+    Notice,
 }
 
 /// What a wait came to.
@@ -69,6 +71,7 @@ enum Woken {
     /// There was none yet.
     Nobody,
     Client,
+    Notice,
     Drain,
     Time,
 }
@@ -81,8 +84,14 @@ pub trait Dialogue: Output {
     /// Content is being read: a client is held to a rate, and not interrupted by a drain.
     fn in_content(&self) -> bool;
 
-    /// Tells the engine: its last reply is queued, and [`Next::Close`] is next, now or as soon as it may be.
+    /// Tells the engine: its last reply is queued, and [`Next::Close`] is next, now or as soon as it may be. After a notice
+    /// only if the notice says so.
     fn interrupt(&mut self, why: Interruption);
+
+    /// What becomes readable when somebody else has something to tell while the client is waited for.
+    fn notice(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 
     /// Sends what is queued and starts TLS, by [`Shell::handshake`] or otherwise, or queues why not.
     ///
@@ -185,6 +194,10 @@ impl<C: Clock> Shell<C> {
                     Filled::End => return Err(CloseReason::ClientGone),
                     Filled::Nothing => {}
                 },
+                Woken::Notice => {
+                    dialogue.interrupt(Interruption::Notice);
+                    return Ok(());
+                }
                 Woken::Drain => {
                     self.drain = None;
                     dialogue.interrupt(Interruption::Drain);
@@ -197,30 +210,68 @@ impl<C: Clock> Shell<C> {
                 }
                 Woken::Nobody => {}
             }
-            woken = self.wait(Want::Read, !content, deadline)?;
+            woken = self.wait_for(Want::Read, dialogue.notice(), !content, deadline)?;
         }
     }
 
-    /// Waits for the client, and for the drain if that is `drainable` now. Not at all when it is too late already: a client
-    /// that is always ready, for an octet at a time, has no more time than others.
-    fn wait(&mut self, want: Want, drainable: bool, until: Instant) -> Result<Woken, Lost> {
+    /// Waits for the client alone.
+    fn wait(&mut self, want: Want, until: Instant) -> Result<Woken, Lost> {
+        self.wait_for(want, None, false, until)
+    }
+
+    /// Waits for the client, for a notice, and for the drain if that is `drainable` now. Not at all when it is too late
+    /// already: a client that is always ready, for an octet at a time, has no more time than others.
+    fn wait_for(
+        &mut self,
+        want: Want,
+        notice: Option<BorrowedFd<'_>>,
+        drainable: bool,
+        until: Instant,
+    ) -> Result<Woken, Lost> {
         if self.clock.now() >= until {
             return Ok(Woken::Time);
         }
         let ends = self.line.ends();
         let client = match want {
-            Want::Read => (ends.input(), want),
-            Want::Write => (ends.output(), want),
+            Want::Read | Want::End => (Woken::Client, (ends.input(), want)),
+            Want::Write => (Woken::Client, (ends.output(), want)),
         };
-        let woken = match self.drain.as_ref().filter(|_| drainable) {
-            Some(drain) => self.clock.wait(&[client, (drain.as_fd(), Want::Read)], until),
-            None => self.clock.wait(&[client], until),
-        };
-        match woken {
-            Ok(Some(0)) => Ok(Woken::Client),
-            Ok(Some(_)) => Ok(Woken::Drain),
+        let notice = notice.map(|fd| (Woken::Notice, (fd, Want::Read)));
+        let drain = self.drain.as_ref().filter(|_| drainable).map(|drain| (Woken::Drain, (drain.as_fd(), Want::Read)));
+        // A notice first: a client may be ready all the time.
+        let (whose, fds): (Vec<_>, Vec<_>) = notice.into_iter().chain([client]).chain(drain).unzip();
+        match self.clock.wait(&fds, until) {
+            Ok(Some(first)) => whose.get(first).copied().ok_or(CloseReason::Internal),
             Ok(None) => Ok(Woken::Time),
             Err(_) => Err(CloseReason::Internal),
+        }
+    }
+
+    /// Lets `time` pass before the client is served. False: the session ends instead, as the dialogue knows.
+    ///
+    /// # Errors
+    /// [`Lost`]: ClientGone, also when the client only ends what it sends.
+    pub fn pause<D: Dialogue>(&mut self, dialogue: &mut D, time: Duration) -> Result<bool, Lost> {
+        if time.is_zero() {
+            return Ok(true);
+        }
+        let until = later(&self.clock, time).min(self.end);
+        loop {
+            match self.wait_for(Want::End, dialogue.notice(), true, until)? {
+                Woken::Drain => {
+                    self.drain = None;
+                    dialogue.interrupt(Interruption::Drain);
+                    return Ok(false);
+                }
+                Woken::Notice => {
+                    dialogue.interrupt(Interruption::Notice);
+                    if !dialogue.output().is_empty() {
+                        return Ok(false);
+                    }
+                }
+                Woken::Client => return Err(CloseReason::ClientGone),
+                Woken::Time | Woken::Nobody => return Ok(true),
+            }
         }
     }
 
@@ -251,7 +302,7 @@ impl<C: Clock> Shell<C> {
     fn push(&mut self, output: &mut impl Output, deadline: Instant) -> Result<(), Lost> {
         let mut writable = !self.line.ends().blocks();
         while !output.output().is_empty() || self.line.owes() {
-            if !writable && self.wait(Want::Write, false, deadline)? != Woken::Client {
+            if !writable && self.wait(Want::Write, deadline)? != Woken::Client {
                 return Err(CloseReason::Timeout);
             }
             writable = match self.line.write(output.output()) {
@@ -289,7 +340,7 @@ impl<C: Clock> Shell<C> {
             if !self.line.is_handshaking() {
                 return Ok(());
             }
-            if self.wait(Want::Read, false, deadline)? != Woken::Client {
+            if self.wait(Want::Read, deadline)? != Woken::Client {
                 return Err(CloseReason::Timeout);
             }
             if self.fill()? == Filled::End {
@@ -307,7 +358,7 @@ impl<C: Clock> Shell<C> {
     /// Whether the client sends something within `time`.
     pub fn speaks_within(&mut self, time: Duration) -> bool {
         let until = later(&self.clock, time);
-        matches!(self.wait(Want::Read, false, until), Ok(Woken::Client))
+        matches!(self.wait(Want::Read, until), Ok(Woken::Client))
     }
 
     #[cfg(test)]
@@ -325,7 +376,7 @@ impl<C: Clock> Shell<C> {
         self.line.ends().finish();
         let mut rest = [0; 4096];
         let mut left = LINGER_OCTETS;
-        while left > 0 && self.wait(Want::Read, false, deadline) == Ok(Woken::Client) {
+        while left > 0 && self.wait(Want::Read, deadline) == Ok(Woken::Client) {
             // As it comes, in TLS too: nobody looks at it.
             match self.line.ends().read(&mut rest) {
                 Ok(0) => return,

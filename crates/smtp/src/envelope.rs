@@ -44,6 +44,7 @@ enumeration! {
         Session,
         /// The client went away, or took the transaction back, before the end.
         Abandoned,
+        Reclaimed,
     }
 
     /// Why a session is closed.
@@ -72,6 +73,8 @@ enumeration! {
         Dismissed,
         /// The configuration cannot be read (a single connection only: a running gatepost has read its own).
         Configuration,
+        /// Its slot was needed for a client of another network.
+        Reclaimed,
     }
 
     /// What became of a message that was given to a program or server as a whole.

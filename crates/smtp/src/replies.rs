@@ -39,6 +39,7 @@ replies! {
 
     // These close the connection, RFC 5321 §3.8.
     DRAINING: 421 "4.3.2" "service closing, try again";
+    RECLAIMED: 421 "4.3.2" "too many connections, try again later";
     FAILED: 421 "4.3.0" "service not available, try again";
     TIMEOUT: 421 "4.4.2" "timeout, closing connection";
     TOO_MANY_ERRORS: 421 "4.7.0" "too many errors, closing connection";
@@ -119,6 +120,7 @@ impl Reason {
             // Never said: a session that refuses by itself has a reply of its own, and whoever is gone hears none.
             Reason::Session => "Refused",
             Reason::Abandoned => "Not finished",
+            Reason::Reclaimed => RECLAIMED.text,
         }
     }
 }

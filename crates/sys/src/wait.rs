@@ -30,6 +30,8 @@ pub enum Want {
     Read,
     /// Room to write, or nobody left who would read.
     Write,
+    /// The end of what the other side of a socket sends.
+    End,
 }
 
 /// Waits until one of `fds` is ready for its [`Want`], or has been hung up, or `until` has passed. True at the index of each that
@@ -41,6 +43,8 @@ pub fn ready(fds: &[(BorrowedFd<'_>, Want)], until: Option<Instant>) -> io::Resu
     let flag = |want| match want {
         Want::Read => PollFlags::POLLIN,
         Want::Write => PollFlags::POLLOUT,
+        // nix has no name for it.
+        Want::End => PollFlags::from_bits_retain(libc::POLLRDHUP),
     };
     let mut polled: Vec<PollFd<'_>> = fds.iter().map(|(fd, want)| PollFd::new(*fd, flag(*want))).collect();
     loop {
@@ -54,7 +58,8 @@ pub fn ready(fds: &[(BorrowedFd<'_>, Want)], until: Option<Instant>) -> io::Resu
         };
         match poll(&mut polled, timeout) {
             Ok(0) if until.is_none_or(|until| until > Instant::now()) => {}
-            Ok(_) => return Ok(polled.iter().map(|p| p.any().unwrap_or(false)).collect()),
+            // None: a flag that nix has no name for.
+            Ok(_) => return Ok(polled.iter().map(|p| p.any().unwrap_or(true)).collect()),
             Err(nix::errno::Errno::EINTR) => {}
             Err(e) => return Err(e.into()),
         }

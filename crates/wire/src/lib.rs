@@ -9,9 +9,10 @@
 //! |---|---|---|---|
 //! | [`LauncherToRole`] | launcher → any role | [`control::Order`] | `Peer`: 1, `Socket`: 1 |
 //! | [`RoleToLauncher`] | any role → launcher | [`control::Report`], fixed size | – |
-//! | [`ListenerToNursery`] | listener → nursery | [`link::Start`] | client, handoff end, keyholder end if TLS |
+//! | [`ListenerToNursery`] | listener → nursery | [`link::NurseryOrder`] | `Start`: client, handoff end, keyholder end if TLS |
 //! | [`NurseryToListener`] | nursery → listener | [`link::Ended`] | – |
-//! | [`ListenerToHandoff`] | listener → handoff | [`link::Open`] | handoff's end |
+//! | [`ListenerToHandoff`] | listener → handoff | [`link::HandoffOrder`] | `Open`: handoff's end |
+//! | [`HandoffToListener`] | handoff → listener | [`link::Left`] | – |
 //! | [`ListenerToKeyholder`] | listener → keyholder | [`link::OpenKey`] | keyholder's end |
 //! | [`SessionToHandoff`] | session → handoff | [`session::Ask`] | – |
 //! | [`HandoffToSession`] | handoff → session | [`session::Answer`] | `Spool`: 1 |
@@ -75,11 +76,13 @@ directions! {
     /// Any role to the launcher: fixed-size values only (P2).
     RoleToLauncher => control::Report;
     /// Listener to nursery.
-    ListenerToNursery => link::Start;
+    ListenerToNursery => link::NurseryOrder;
     /// Nursery to listener.
     NurseryToListener => link::Ended;
     /// Listener to handoff.
-    ListenerToHandoff => link::Open;
+    ListenerToHandoff => link::HandoffOrder;
+    /// Handoff to listener.
+    HandoffToListener => link::Left;
     /// Listener to keyholder.
     ListenerToKeyholder => link::OpenKey;
     /// Session to handoff.

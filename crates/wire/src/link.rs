@@ -30,6 +30,42 @@ fields! {
         pub tls: bool,
         /// Slots are scarce: the session has lower limits and shorter timeouts.
         pub stress: bool,
+        /// Time before the greeting, milliseconds.
+        pub pause: u16,
+    }
+}
+
+tagged! {
+    /// Listener to nursery.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum NurseryOrder {
+        /// Begin a session; with [`StartDescriptors`].
+        1 => Start(start: Start),
+        /// End this session's process, which was told to leave and has not. That is no crash.
+        2 => Kill(id: SessionId),
+        /// Another nursery has taken over: end with the last session.
+        3 => Retire,
+    }
+
+    /// Listener to handoff.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum HandoffOrder {
+        /// A session begins; with one descriptor.
+        1 => Open(open: Open),
+        /// Tell this session that its slot is needed for somebody else, unless the backend has its message. Answered by
+        /// [`Left`].
+        2 => Leave(id: SessionId),
+    }
+}
+
+fields! {
+    /// Handoff to listener: what came of [`HandoffOrder::Leave`].
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Left {
+        /// Which session.
+        pub id: SessionId,
+        /// It is told, or gone, and no message of its will be delivered any more. False: one is being delivered.
+        pub told: bool,
     }
 }
 
@@ -78,25 +114,59 @@ tagged! {
     pub enum End {
         /// With this exit status; see [`exit_status`].
         0 => Exit(status: u8),
-        /// By this signal: a crash, which earns the peer a penalty.
+        /// By this signal; see [`End::is_crash`].
         1 => Signal(signal: u8),
     }
 }
 
+/// Signals by which a session dies of what its client sent: faults, aborts, forbidden calls, spent limits. Not KILL and
+/// TERM, which come from outside, and ALRM, by which a session ends that has lasted too long. Numbers of Linux on x86 and
+/// ARM.
+const CRASHES: [u8; 9] = [
+    4,  // ILL
+    5,  // TRAP
+    6,  // ABRT: a panic
+    7,  // BUS
+    8,  // FPE
+    11, // SEGV
+    24, // XCPU
+    25, // XFSZ
+    31, // SYS: seccomp
+];
+
+impl End {
+    /// What the client sent has ended the process: it may be an attempt to take it over, earns the client a penalty, and the
+    /// nursery is replaced.
+    #[must_use]
+    pub fn is_crash(self) -> bool {
+        matches!(self, Self::Signal(signal) if CRASHES.contains(&signal))
+    }
+}
+
+/// In an exit status: the backend took a message of this session.
+const DELIVERED: u8 = 0x80;
+
 /// The exit status of a session that was closed for `reason`. A session that fails before it has begun exits with that of
 /// [`CloseReason::Internal`].
 #[must_use]
-pub const fn exit_status(reason: CloseReason) -> u8 {
-    match reason {
+pub const fn exit_status(reason: CloseReason, delivered: bool) -> u8 {
+    let status = match reason {
         CloseReason::Internal => 111,
         other => other as u8,
-    }
+    };
+    if delivered { status | DELIVERED } else { status }
 }
 
 /// Why a session with this exit status was closed.
 #[must_use]
 pub fn close_reason(status: u8) -> Option<CloseReason> {
-    CloseReason::ALL.into_iter().find(|reason| exit_status(*reason) == status)
+    CloseReason::ALL.into_iter().find(|reason| exit_status(*reason, false) == status & !DELIVERED)
+}
+
+/// Whether the backend took a message of the session with this exit status.
+#[must_use]
+pub const fn has_delivered(status: u8) -> bool {
+    status & DELIVERED != 0
 }
 
 fields! {
@@ -131,9 +201,43 @@ mod tests {
     use super::*;
 
     #[test]
+    fn issue_9_only_what_a_client_can_cause_is_a_crash() {
+        for (name, signal, expected) in [
+            ("HUP", 1, false),
+            ("INT", 2, false),
+            ("ILL", 4, true),
+            ("TRAP", 5, true),
+            ("ABRT", 6, true),
+            ("BUS", 7, true),
+            ("FPE", 8, true),
+            ("KILL", 9, false),
+            ("SEGV", 11, true),
+            ("PIPE", 13, false),
+            ("ALRM", 14, false),
+            ("TERM", 15, false),
+            ("XCPU", 24, true),
+            ("XFSZ", 25, true),
+            ("SYS", 31, true),
+        ] {
+            assert_eq!(End::Signal(signal).is_crash(), expected, "{name}");
+            assert!(!End::Exit(signal).is_crash());
+        }
+    }
+
+    #[test]
+    fn every_exit_status_says_why_and_whether_a_message_was_delivered() {
+        for reason in CloseReason::ALL {
+            for delivered in [false, true] {
+                let status = exit_status(reason, delivered);
+                assert_eq!((close_reason(status), has_delivered(status)), (Some(reason), delivered));
+            }
+        }
+    }
+
+    #[test]
     fn issue_8_the_descriptors_of_a_start_are_those_that_were_sent_and_no_others() {
         for tls in [false, true] {
-            let start = Start { id: SessionId(1), listener: 0, tls, stress: false };
+            let start = Start { id: SessionId(1), listener: 0, tls, stress: false, pause: 0 };
             let sent = || StartDescriptors { client: 'c', handoff: 'h', keyholder: tls.then_some('k') };
             assert_eq!(StartDescriptors::from_list(&start, sent().into_list()), Some(sent()));
             let right = sent().into_list().len();

@@ -9,7 +9,8 @@
 //! | content in a file | `Grow`, `Commit` | `Spool` or `Verdict`, `Verdict` |
 //! | any | `Reset`, `Bye`, `Refused`, `Detail` | nothing |
 //!
-//! After `Commit` or `Reset` the channel is idle again, whatever the verdict. The first message is handoff's `Offer`.
+//! After `Commit` or `Reset` the channel is idle again, whatever the verdict. The first message is handoff's `Offer`. `Leave`
+//! may come at any time after it.
 
 use crate::codec::{Coding, Maybe, Octets, Reader, Value, WireError};
 use crate::declare::{codes, fields, foreign, tagged};
@@ -168,6 +169,8 @@ tagged! {
             /// As in `Verdict`.
             text: Text,
         },
+        /// Unasked, at any time after `Offer`: the slot is needed for somebody else. Nothing is delivered any more.
+        5 => Leave,
     }
 }
 

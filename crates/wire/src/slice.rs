@@ -165,8 +165,10 @@ fields! {
         pub sessions: u32,
         /// Sessions at once from one IPv4 address or IPv6 /64.
         pub sessions_per_address: u32,
-        /// Offences of one address before it has to wait; 0: not counted.
+        /// Offences of one address before it is slowed down; 0: not counted.
         pub offences: u32,
+        /// Networks whose conduct has no consequences.
+        pub exempt: Vec<Network>,
     }
 
     /// Public half of a certificate pair.

@@ -14,7 +14,7 @@ use gatepost_wire::codec::{MESSAGE_MAX, read_all};
 use gatepost_wire::control::{Order, Report, Role};
 use gatepost_wire::dial::{Dial, Dialed};
 use gatepost_wire::event::{Turned, TurnedAway};
-use gatepost_wire::link::{self, Ended, Open, OpenKey, SessionId, Start};
+use gatepost_wire::link::{self, Ended, HandoffOrder, Left, NurseryOrder, Open, OpenKey, SessionId, Start};
 use gatepost_wire::network::Network;
 use gatepost_wire::observe::{Level, Line, Tell};
 use gatepost_wire::queue::{self, Done, Submit};
@@ -82,11 +82,12 @@ fn codes_are_places_in_a_list() {
     codes(
         &Reason::ALL,
         "Ok RelayDenied SenderRefused RecipientRefused TooManyRecipients ContentRefused TooLarge LoopDetected BadContent \
-         BackendDown BackendTimeout BackendLost Mixed IdentityRefused ClientRefused NoSpace Draining Internal Session Abandoned",
+         BackendDown BackendTimeout BackendLost Mixed IdentityRefused ClientRefused NoSpace Draining Internal Session Abandoned \
+         Reclaimed",
     );
     codes(
         &CloseReason::ALL,
-        "Quit ClientGone Timeout Abuse TlsFailed Drained Internal Limit BareLf Refused Dismissed Configuration",
+        "Quit ClientGone Timeout Abuse TlsFailed Drained Internal Limit BareLf Refused Dismissed Configuration Reclaimed",
     );
     codes(&Mechanism::ALL, "Login Plain CramMd5");
     codes(&Abandoned::ALL, "Loop TooLarge");
@@ -156,6 +157,7 @@ fn session_and_handoff() {
             (Answer::Verdict { verdict, text: Text::read(b"a\nb").unwrap() }, "02 2602 05 0700 0100 01 0300 610a62"),
             (Answer::Spool { octets: 258 }, "03 0201000000000000"),
             (Answer::Recipient { verdict, text: Text::none() }, "04 2602 05 0700 0100 01 0000"),
+            (Answer::Leave, "05"),
         ],
     );
 }
@@ -242,14 +244,29 @@ fn handoff_and_queue() {
 #[test]
 fn listener_and_those_who_serve() {
     let id = SessionId(258);
-    golden(&Start { id, listener: 3, tls: true, stress: false }, "0201000000000000 03 01 00");
+    let start = Start { id, listener: 3, tls: true, stress: false, pause: 258 };
+    messages(
+        NurseryOrder::TAGS,
+        &[
+            (NurseryOrder::Start(start), "01 0201000000000000 03 01 00 0201"),
+            (NurseryOrder::Kill(id), "02 0201000000000000"),
+            (NurseryOrder::Retire, "03"),
+        ],
+    );
     messages(link::End::TAGS, &[(link::End::Exit(3), "00 03"), (link::End::Signal(11), "01 0b")]);
     golden(&Ended { id, how: link::End::Signal(11) }, "0201000000000000 01 0b");
     let (client, local) = ("192.0.2.9:4713".parse().unwrap(), "[2001:db8::1]:25".parse().unwrap());
-    golden(
-        &Open { id, client, local, listener: 1 },
-        "0201000000000000 04 c0000209 6912 06 20010db8000000000000000000000001 1900 01",
+    messages(
+        HandoffOrder::TAGS,
+        &[
+            (
+                HandoffOrder::Open(Open { id, client, local, listener: 1 }),
+                "01 0201000000000000 04 c0000209 6912 06 20010db8000000000000000000000001 1900 01",
+            ),
+            (HandoffOrder::Leave(id), "02 0201000000000000"),
+        ],
     );
+    golden(&Left { id, told: true }, "0201000000000000 01");
     golden(&OpenKey { id, client: "192.0.2.9".parse().unwrap() }, "0201000000000000 04 c0000209");
 }
 
@@ -299,8 +316,9 @@ fn slices() {
             sessions: 1,
             sessions_per_address: 2,
             offences: 3,
+            exempt: vec!["192.0.2.0/24".parse().unwrap()],
         },
-        "02000000 01 02 01000000 68 01000000 02000000 03000000",
+        "02000000 01 02 01000000 68 01000000 02000000 03000000 01000000 04 c0000200 18",
     );
     golden(
         &NurserySlice {

@@ -6,6 +6,7 @@ mod limits;
 mod listen;
 mod log;
 mod metrics;
+mod network;
 mod relay;
 mod smtp;
 mod tls;
@@ -22,12 +23,12 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The sections and the keys of each.
-pub(crate) const KEYS: [(&str, &[&str]); 11] = [
+pub(crate) const KEYS: [(&str, &[&str]); 12] = [
     (
         "",
         &[
-            "hostname", "spool", "users", "listen", "tls", "relay", "backend", "smtp", "limits", "log", "metrics",
-            "jail",
+            "hostname", "spool", "users", "listen", "tls", "relay", "backend", "smtp", "network", "limits", "log",
+            "metrics", "jail",
         ],
     ),
     ("listen", listen::KEYS),
@@ -36,6 +37,7 @@ pub(crate) const KEYS: [(&str, &[&str]); 11] = [
     ("relay", relay::KEYS),
     ("backend", backend::KEYS),
     ("smtp", smtp::KEYS),
+    ("network", network::KEYS),
     ("limits", limits::KEYS),
     ("log", log::KEYS),
     ("metrics", metrics::KEYS),
@@ -88,6 +90,7 @@ fn facts(page: &mut Page<'_>, root: &Section<'_>, read: Read) -> Config {
         relay,
         backend,
         smtp: smtp::facts(page, root),
+        networks: network::facts(page, root),
         limits: limits::facts(page, root),
         log: log::facts(page, root),
         metrics: metrics::facts(page, root),

@@ -19,9 +19,10 @@ fuzz_target!(|input: &[u8]| {
     round::<Signature<'_>>(input);
     round::<control::Order>(input);
     round::<control::Report>(input);
-    round::<link::Start>(input);
+    round::<link::NurseryOrder>(input);
     round::<link::Ended>(input);
-    round::<link::Open>(input);
+    round::<link::HandoffOrder>(input);
+    round::<link::Left>(input);
     round::<link::OpenKey>(input);
     round::<queue::Submit<'_>>(input);
     round::<queue::Done>(input);

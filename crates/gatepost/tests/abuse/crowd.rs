@@ -39,6 +39,11 @@ pub(crate) fn v6(n: u16) -> IpAddr {
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xa000, n, 0, 0, 0, 1))
 }
 
+/// An address of the IPv6 /48 `site` of one /40.
+pub(crate) fn v6_of(site: u8, n: u16) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xa000 | u16::from(site), n, 0, 0, 0, 1))
+}
+
 /// One attacking connection.
 pub(crate) struct Attacker(TcpStream);
 
@@ -56,6 +61,21 @@ impl Attacker {
     /// Sends; an error means that the server has ended it, which is its good right.
     pub(crate) fn send(&mut self, octets: &[u8]) {
         let _ = self.0.write_all(octets);
+    }
+
+    /// The server has ended it.
+    pub(crate) fn is_over(&mut self) -> bool {
+        let _ = self.0.set_nonblocking(true);
+        let mut space = [0; 4096];
+        let over = loop {
+            match self.0.read(&mut space) {
+                Ok(1..) => {}
+                Ok(0) => break true,
+                Err(e) => break e.kind() != std::io::ErrorKind::WouldBlock,
+            }
+        };
+        let _ = self.0.set_nonblocking(false);
+        over
     }
 
     /// Reads until as many reply lines have come that end a reply; what they were. Fewer when the server has hung up.

@@ -12,3 +12,4 @@ mod disk;
 mod gate;
 mod log;
 mod memory;
+mod slots;

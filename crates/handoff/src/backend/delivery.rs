@@ -4,6 +4,7 @@ use super::connection::{Connection, Held};
 use super::pieces::Pieces;
 use super::{Failure, Wait};
 use crate::content::ContentError;
+use crate::seats::Permit;
 use crate::spool::ContentFile;
 use gatepost_smtp::client::Reply;
 use std::io::{self, Write as _};
@@ -23,6 +24,8 @@ pub(crate) struct Message<'a> {
     pub(crate) hops: u32,
     /// By place, the recipients that have it already; it is not sent to them. None: an empty list.
     pub(crate) have: Vec<bool>,
+    /// Of the session that it is from.
+    pub(crate) permit: Permit,
 }
 
 /// Why there is no answer to a message.
@@ -32,6 +35,8 @@ pub(crate) enum DeliveryError {
     Unsent(ContentError),
     /// Its content must not be sent, which was found after some of it was. The backend has not seen its end.
     Broken(ContentError),
+    /// Its session has been told to leave. Nothing was sent.
+    Reclaimed,
     /// Its content could not be read back.
     File(io::Error),
     /// The backend failed before it had the end of the content: certainly not delivered.
@@ -41,6 +46,11 @@ pub(crate) enum DeliveryError {
 }
 
 impl Message<'_> {
+    /// From here on the backend may have it, and its session is not told to leave.
+    pub(super) fn begin(&self) -> Result<(), DeliveryError> {
+        if self.permit.begin_delivery() { Ok(()) } else { Err(DeliveryError::Reclaimed) }
+    }
+
     /// Octets of all of it, as far as is known before the header duties.
     pub(super) fn length(&self) -> u64 {
         let file = self.file.as_ref().map_or(0, |(_, length)| *length);
@@ -82,6 +92,7 @@ impl Connection {
         message: &mut Message<'_>,
         answers: usize,
     ) -> Result<Answered, DeliveryError> {
+        message.begin()?;
         self.held = Held::Stale;
         let mut pieces = Pieces::new(message)?;
         let length = if self.extensions.chunking { pieces.by_length()? } else { None };

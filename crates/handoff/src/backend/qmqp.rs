@@ -82,6 +82,7 @@ impl Qmqp {
         let request = Request::new(length, &sender, recipients.iter().map(Vec::as_slice)).ok_or_else(too_long)?;
         let _share = session.share(until).await?;
         let mut link = self.backends.open(|backend| Box::pin(Link::open(backend, self, until))).await?;
+        message.begin()?;
         let answer = match link.send_all(&request, message, length).await {
             Ok(()) => link.answer(Wait::End).await.map_err(DeliveryError::After)?,
             Err(SendError::Failed(e)) => return Err(e),

@@ -94,6 +94,7 @@ impl Queue {
         let _share = session.share(until).await?;
         let mut content = convert(spool, client, message).await?;
         content.rewind().map_err(DeliveryError::File)?;
+        message.begin()?;
         let link = match &self.place {
             Place::Role(current) => linked(current)?,
             Place::Here(program) => {

@@ -153,7 +153,7 @@ impl Smtp {
             match done {
                 Err(DeliveryError::Before(failure)) if was_used && failure.may_succeed_anew() => {}
                 // Content that may not be sent is our own finding: the connection is as good as before.
-                Ok(_) | Err(DeliveryError::Unsent(_)) if !connection.is_lost() => {
+                Ok(_) | Err(DeliveryError::Unsent(_) | DeliveryError::Reclaimed) if !connection.is_lost() => {
                     connection.park(self.facts.timeouts.park);
                     *session.connection = Some(connection);
                     return done;

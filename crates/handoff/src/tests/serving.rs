@@ -4,11 +4,12 @@ use super::*;
 use gatepost_role::RoleError;
 use gatepost_testkit::rogue::{Deed, Stage};
 use gatepost_wire::control::{Order, Report, Role};
-use gatepost_wire::{LauncherToRole, ListenerToHandoff, Nothing, RoleToLauncher};
+use gatepost_wire::link::HandoffOrder;
+use gatepost_wire::{HandoffToListener, LauncherToRole, ListenerToHandoff, RoleToLauncher};
 use tokio::task::JoinHandle;
 
 type Launcher = AsyncEnd<LauncherToRole, RoleToLauncher>;
-type Listener = End<ListenerToHandoff, Nothing>;
+type Listener = End<ListenerToHandoff, HandoffToListener>;
 
 struct Started {
     launcher: Launcher,
@@ -37,7 +38,7 @@ impl Started {
 
     async fn session(listener: &Listener) -> Session {
         let (ours, theirs) = End::<SessionToHandoff, HandoffToSession>::pair().unwrap();
-        listener.tell_with(&open(), &[theirs.as_fd()]).unwrap();
+        listener.tell_with(&HandoffOrder::Open(open()), &[theirs.as_fd()]).unwrap();
         drop(theirs);
         Session::over(ours, None).await
     }
@@ -157,9 +158,9 @@ fn issue_8_a_listener_that_breaks_the_rules_is_not_heard_again_and_its_sessions_
             role.go().await;
             let mut session = Started::session(&listener).await;
             let (spare, _) = Listener::pair().unwrap();
-            listener.tell_with(&open(), &vec![spare.as_fd(); descriptors]).unwrap();
+            listener.tell_with(&HandoffOrder::Open(open()), &vec![spare.as_fd(); descriptors]).unwrap();
             // Its link is closed by handoff, at the latest when a second message is refused.
-            while listener.tell(&open()).is_ok() {
+            while listener.tell(&HandoffOrder::Open(open())).is_ok() {
                 tokio::task::yield_now().await;
             }
             assert_eq!(session.mail_and("user@ok.test").await.code, 250);
@@ -192,4 +193,58 @@ fn what_a_killed_process_left_in_the_spool_is_removed_and_nothing_else() {
     let scene = Scene::new().with(|slice| slice.spool = missing);
     let refused = scene.shared().prepare_spool();
     assert!(matches!(refused, Err(RoleError::System { .. })));
+}
+
+/// The listener needs a slot: a session that is told delivers nothing any more; one whose message is on the way is left alone.
+#[test]
+fn p13_a_session_leaves_unless_its_message_is_being_delivered() {
+    let mut scene = Scene::new();
+    scene.timeouts.end = std::time::Duration::from_secs(2);
+    let mta = scene.mta();
+    play(async {
+        let role = Started::start(&scene);
+        let listener = role.listener().await;
+        role.go().await;
+        let listener = AsyncEnd::new(listener).unwrap();
+        let leave = async |id: SessionId| {
+            listener.tell(&HandoffOrder::Leave(id)).await.unwrap();
+            let left = listener.recv(&mut Inbox::new(64)).await.unwrap();
+            assert_eq!(left.id, id);
+            left.told
+        };
+        let begin = async |id| {
+            let (ours, theirs) = End::<SessionToHandoff, HandoffToSession>::pair().unwrap();
+            listener.tell_with(&HandoffOrder::Open(Open { id, ..open() }), &[theirs.as_fd()]).await.unwrap();
+            Session::over(ours, None).await
+        };
+        assert!(leave(SessionId(1)).await, "one that there is not is gone");
+
+        let id = SessionId(2);
+        let mut session = begin(id).await;
+        assert_eq!(session.mail_and("user@ok.test").await.code, 250);
+        assert!(leave(id).await);
+        assert_eq!(session.answer().await.unwrap(), Answer::Leave);
+        assert!(leave(id).await, "told twice is told");
+        // It has committed before it heard.
+        assert_eq!(session.send(LETTER).await, crate::verdict::RECLAIMED);
+        session.bye().await;
+        assert_eq!(mta.count(), 0);
+
+        // The backend has all of the message and does not say what becomes of it.
+        mta.misbehave(Stage::End, Deed::Hang);
+        let id = SessionId(3);
+        let mut session = begin(id).await;
+        assert_eq!(session.mail_and("user@ok.test").await.code, 250);
+        session.say(&[Ask::Content(LETTER), Ask::Commit { length: LETTER.len() as u64 }]);
+        while !mta.lines().iter().any(|line| line.starts_with("DATA") || line.starts_with("BDAT")) {
+            tokio::task::yield_now().await;
+        }
+        assert!(!leave(id).await);
+        assert!(matches!(session.answer().await.unwrap(), Answer::Verdict { verdict, .. } if verdict.code == 451));
+        while !leave(id).await {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(session.answer().await.unwrap(), Answer::Leave);
+        session.bye().await;
+    });
 }

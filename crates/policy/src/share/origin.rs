@@ -47,6 +47,12 @@ impl Origin {
         block.bits
     }
 
+    /// The client itself: one IPv4 address or IPv6 /64.
+    pub(crate) const fn address(self) -> Network {
+        let [.., address] = self.0;
+        address
+    }
+
     /// The networks around the client, the widest first.
     pub(crate) const fn path(self) -> [Network; 3] {
         self.0

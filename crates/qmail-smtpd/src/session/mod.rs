@@ -234,6 +234,8 @@ impl Dialogue for Qmail {
         match why {
             Interruption::Timeout => self.engine.timeout(),
             Interruption::SessionTime | Interruption::Drain => self.engine.expire(),
+            // Nobody has any for this dialogue.
+            Interruption::Notice => {}
         }
     }
 

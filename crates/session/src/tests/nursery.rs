@@ -10,7 +10,7 @@ use gatepost_smtp::envelope::CloseReason;
 use gatepost_sys::process::{self, Fork, Signal};
 use gatepost_sys::{fds, wait};
 use gatepost_wire::control::{Order, Report, Role};
-use gatepost_wire::link::{self, Ended, SessionId, Start};
+use gatepost_wire::link::{self, Ended, NurseryOrder, SessionId, Start};
 use gatepost_wire::{LauncherToRole, ListenerToNursery, NurseryToListener, RoleToLauncher};
 use std::io::{PipeReader, Read, Write};
 use std::os::fd::AsFd;
@@ -18,7 +18,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 /// How a session ends that could not begin.
-const INTERNAL: link::End = link::End::Exit(link::exit_status(CloseReason::Internal));
+const INTERNAL: link::End = link::End::Exit(link::exit_status(CloseReason::Internal, false));
 
 type Listener = End<ListenerToNursery, NurseryToListener>;
 
@@ -36,6 +36,7 @@ fn live(birth: SessionBirth, mut drained: PipeReader) -> u8 {
             process::end_after(Duration::from_millis(1)).unwrap();
             drained.read_exact(&mut order).unwrap();
         }
+        b'a' => std::process::abort(),
         b'k' => process::kill(i32::try_from(std::process::id()).unwrap(), Signal::Kill).unwrap(),
         b'd' => assert_eq!(drained.read(&mut order).unwrap(), 0),
         b'f' => client.write_all(&[u8::try_from(fds::census(256).len()).unwrap()]).unwrap(),
@@ -102,6 +103,10 @@ impl Fixture {
 
 const CLEAN: process::End = process::End::Exit(0);
 
+fn order_to_start(id: u64, tls: bool) -> NurseryOrder {
+    NurseryOrder::Start(Start { id: SessionId(id), listener: 0, tls, stress: false, pause: 0 })
+}
+
 /// Begins a session; gives its client's side.
 fn start(listener: &Listener, id: u64) -> UnixStream {
     let (client, served) = UnixStream::pair().unwrap();
@@ -109,7 +114,7 @@ fn start(listener: &Listener, id: u64) -> UnixStream {
     let (handoff, _) = HandoffEnd::pair().unwrap();
     let (keyholder, _) = KeyholderEnd::pair().unwrap();
     let fds = [served.as_fd(), handoff.as_fd(), keyholder.as_fd()];
-    listener.tell_with(&Start { id: SessionId(id), listener: 0, tls: true, stress: false }, &fds).unwrap();
+    listener.tell_with(&order_to_start(id, true), &fds).unwrap();
     client
 }
 
@@ -164,12 +169,38 @@ fn p8_a_crash_is_told_to_the_listener_each_time_and_to_the_launcher_once() {
         let nursery = Fixture::new(10);
         let listener = nursery.listener();
         for id in 1..4 {
-            order(&mut start(&listener, id), b'k');
-            assert_eq!(ended(&listener), (id, link::End::Signal(9)));
+            order(&mut start(&listener, id), b'a');
+            assert_eq!(ended(&listener), (id, link::End::Signal(6)));
         }
         assert_eq!(nursery.report(), Report::SessionCrashed);
         nursery.launcher.tell(&Order::Drain).unwrap();
         // Its channel ends without another report.
+        assert_eq!(nursery.outcome(), CLEAN);
+    });
+}
+
+/// What the listener has killed, or somebody from outside, or the alarm of its own last moment, is nothing that a client has
+/// done.
+#[test]
+fn issue_9_a_session_that_is_killed_is_no_crash() {
+    alone("nursery::issue_9_a_session_that_is_killed_is_no_crash", || {
+        let nursery = Fixture::new(10);
+        let (other, listener) = (nursery.listener(), nursery.listener());
+        let (mut first, mut second) = (start(&listener, 1), start(&listener, 2));
+        for client in [&mut first, &mut second] {
+            client.write_all(b"w").unwrap();
+            client.read_exact(&mut [0]).unwrap();
+        }
+        // Of no session; of one that another listener has begun.
+        listener.tell(&NurseryOrder::Kill(SessionId(9))).unwrap();
+        other.tell(&NurseryOrder::Kill(SessionId(2))).unwrap();
+        listener.tell(&NurseryOrder::Kill(SessionId(1))).unwrap();
+        assert_eq!(ended(&listener), (1, link::End::Signal(9)));
+        assert_eq!(first.read(&mut [0]).unwrap(), 0);
+        order(&mut second, b'k');
+        assert_eq!(ended(&listener), (2, link::End::Signal(9)));
+        nursery.launcher.tell(&Order::Drain).unwrap();
+        // Its channel ends without a report.
         assert_eq!(nursery.outcome(), CLEAN);
     });
 }
@@ -180,7 +211,7 @@ fn issue_9_a_session_that_the_kernels_timer_ends_is_no_crash() {
         let nursery = Fixture::new(10);
         let listener = nursery.listener();
         order(&mut start(&listener, 1), b't');
-        assert_eq!(ended(&listener), (1, link::End::Exit(link::exit_status(CloseReason::Timeout))));
+        assert_eq!(ended(&listener), (1, link::End::Exit(link::exit_status(CloseReason::Timeout, false))));
         nursery.launcher.tell(&Order::Drain).unwrap();
         // Its channel ends without a report.
         assert_eq!(nursery.outcome(), CLEAN);
@@ -210,8 +241,7 @@ fn a_start_that_does_not_fit_its_descriptors_begins_nothing() {
         let listener = nursery.listener();
         let (end, _) = HandoffEnd::pair().unwrap();
         for (tls, descriptors) in [(false, 0), (false, 1), (false, 3), (true, 2), (true, 4)] {
-            let start = Start { id: SessionId(7), listener: 0, tls, stress: false };
-            listener.tell_with(&start, &vec![end.as_fd(); descriptors]).unwrap();
+            listener.tell_with(&order_to_start(7, tls), &vec![end.as_fd(); descriptors]).unwrap();
             assert_eq!(ended(&listener), (7, INTERNAL), "{tls} {descriptors}");
         }
         // What is no message at all ends the link; the nursery stays for the next listener.
@@ -271,12 +301,12 @@ fn a_replaced_nursery_ends_with_its_last_session() {
             client.read_exact(&mut [0]).unwrap();
         }
         // What a listener does that has another nursery.
-        listener.seq().finish().unwrap();
+        listener.tell(&NurseryOrder::Retire).unwrap();
         order(&mut first, 0);
         assert_eq!(ended(&listener), (1, link::End::Exit(0)));
         assert!(nursery.lives());
-        order(&mut second, b'k');
-        assert_eq!(ended(&listener), (2, link::End::Signal(9)));
+        order(&mut second, b'a');
+        assert_eq!(ended(&listener), (2, link::End::Signal(6)));
         // A crash in a nursery that has been replaced replaces nothing.
         assert_eq!(nursery.outcome(), CLEAN);
     });
@@ -290,7 +320,7 @@ fn a_nursery_outlives_its_listener() {
         let mut client = start(&old, 1);
         drop(old);
         let new = nursery.listener();
-        order(&mut client, b'k');
+        order(&mut client, b'a');
         assert_eq!(nursery.report(), Report::SessionCrashed);
         assert_eq!(order(&mut start(&new, 2), b'p').len(), 4);
         // The end of a session that the old listener began is not told to the new one.

@@ -1,7 +1,7 @@
 //! A session's surroundings: handoff and keyholder in threads, a client to be scripted.
 
 use crate::serve::Session;
-use crate::{HandoffEnd, SessionBirth, Shared};
+use crate::{Farewell, HandoffEnd, SessionBirth, Shared};
 use gatepost_channel::{End, Inbox, messages};
 use gatepost_shell::{Ends, KeyholderEnd, Monotonic};
 use gatepost_smtp::envelope::{CloseReason, Offer, Reason, Tls, Verdict};
@@ -12,7 +12,7 @@ use gatepost_sys::process::{self, Fork};
 use gatepost_tls::recognise::Party;
 use gatepost_tls::sign::Keys;
 use gatepost_wire::link::SessionId;
-use gatepost_wire::link::{close_reason, exit_status};
+use gatepost_wire::link::{close_reason, has_delivered};
 use gatepost_wire::session::{Answer, Ask};
 use gatepost_wire::sign::Signature;
 use gatepost_wire::slice::{Chain, NurserySlice, TlsMode};
@@ -72,6 +72,20 @@ pub(crate) struct Manners {
     pub(crate) grow: Option<Verdict>,
     /// What is wrong with it, if anything.
     pub(crate) flaw: Option<Flaw>,
+    /// When it tells the session to leave.
+    pub(crate) leave: Option<Leave>,
+}
+
+/// What handoff has just said or heard when it tells a session to leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leave {
+    AfterOffer,
+    /// Before it answers.
+    AtRcpt,
+    AfterRcpt,
+    AtContent,
+    /// It refuses, as it must from then on.
+    AtCommit,
 }
 
 /// Ways for handoff to fail its session.
@@ -89,6 +103,8 @@ pub(crate) enum Flaw {
     ReadOnlyFile,
 }
 
+/// The answer to a commit of a session that was told to leave.
+pub(crate) const LEFT: Verdict = Verdict { code: 421, enhanced: (4, 3, 2), reason: Reason::Reclaimed };
 pub(crate) const OK: Verdict = Verdict { code: 250, enhanced: (2, 0, 0), reason: Reason::Ok };
 
 impl Default for Manners {
@@ -105,6 +121,7 @@ impl Default for Manners {
             room: 1 << 20,
             grow: None,
             flaw: None,
+            leave: None,
         }
     }
 }
@@ -114,9 +131,13 @@ type Asks = End<HandoffToSession, SessionToHandoff>;
 /// Plays handoff until the session is gone. Gives what it heard, and how many frames that took.
 pub(crate) fn handoff(end: Asks, manners: Manners) -> JoinHandle<(Vec<Heard>, usize)> {
     match manners.offer {
-        Some(offer) => end
-            .tell(&Answer::Offer { offer, inline_max: manners.inline_max, scarce: manners.mail.code >= 400 })
-            .unwrap(),
+        Some(offer) => {
+            let scarce = manners.mail.code >= 400;
+            end.tell(&Answer::Offer { offer, inline_max: manners.inline_max, scarce }).unwrap();
+            if manners.leave == Some(Leave::AfterOffer) {
+                end.tell(&Answer::Leave).unwrap();
+            }
+        }
         None => return std::thread::spawn(|| (Vec::new(), 0)),
     }
     std::thread::spawn(move || {
@@ -160,13 +181,20 @@ impl Play {
             Ask::Rcpt(_) if flaw == Some(Flaw::FileForRcpt) => {
                 end.tell(&Answer::Spool { octets: self.manners.room }).unwrap()
             }
+            Ask::Rcpt(_) if self.manners.leave == Some(Leave::AtRcpt) => end.tell(&Answer::Leave).unwrap(),
             Ask::Rcpt(rcpt) => {
                 let to = text(rcpt.forward_path);
                 let verdict = self.manners.recipients.iter().find(|(name, _)| *name == to).map_or(OK, |(_, v)| *v);
                 self.heard.push(Heard::Rcpt(to));
                 end.tell(&Answer::plain(verdict)).unwrap();
+                if self.manners.leave == Some(Leave::AfterRcpt) {
+                    end.tell(&Answer::Leave).unwrap();
+                }
             }
             Ask::Content(octets) => {
+                if self.inline.is_empty() && self.manners.leave == Some(Leave::AtContent) {
+                    end.tell(&Answer::Leave).unwrap();
+                }
                 assert!(self.file.is_none(), "inline content after a file");
                 self.inline.extend_from_slice(octets);
             }
@@ -183,6 +211,10 @@ impl Play {
                 self.file = Some(ours);
             }
             Ask::Commit { .. } if flaw == Some(Flaw::GoneAtCommit) => return false,
+            Ask::Commit { .. } if self.manners.leave == Some(Leave::AtCommit) => {
+                end.tell(&Answer::Leave).unwrap();
+                end.tell(&Answer::plain(LEFT)).unwrap();
+            }
             Ask::Commit { length } => {
                 let mut file = Vec::new();
                 if let Some(mut written) = self.file.take() {
@@ -193,7 +225,8 @@ impl Play {
                 for (verdict, text) in &self.manners.each {
                     end.tell(&Answer::Recipient { verdict: *verdict, text: text.clone() }).unwrap();
                 }
-                end.tell(&Answer::plain(self.manners.commit)).unwrap();
+                // A session whose client does not read may be gone before it hears.
+                return end.tell(&Answer::plain(self.manners.commit)).is_ok();
             }
             Ask::Room => end.tell(&Answer::plain(self.manners.mail)).unwrap(),
             Ask::Grow => {
@@ -278,7 +311,7 @@ pub(crate) fn slice(mode: TlsMode) -> NurserySlice {
 pub(crate) struct Rig {
     pub(crate) client: TcpStream,
     pub(crate) drain: Option<PipeWriter>,
-    session: Box<dyn FnOnce() -> CloseReason>,
+    session: Box<dyn FnOnce() -> Farewell>,
     handoff: JoinHandle<(Vec<Heard>, usize)>,
     keyholder: JoinHandle<usize>,
 }
@@ -287,6 +320,7 @@ pub(crate) struct Rig {
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) reason: CloseReason,
+    pub(crate) delivered: bool,
     pub(crate) heard: Vec<Heard>,
     pub(crate) frames: usize,
     pub(crate) signatures: usize,
@@ -301,6 +335,11 @@ impl Rig {
         Self::served(slice, manners, false, None)
     }
 
+    /// One whose greeting waits for so long.
+    pub(crate) fn paused(mode: TlsMode, manners: Manners, pause: Duration) -> Self {
+        Self::served_after(pause, slice(mode), manners, false, None)
+    }
+
     /// A session under stress.
     pub(crate) fn stressed() -> Self {
         Self::served(slice(TlsMode::Off), Manners::default(), true, None)
@@ -313,6 +352,10 @@ impl Rig {
     }
 
     fn served(slice: NurserySlice, manners: Manners, stress: bool, data: Option<u64>) -> Self {
+        Self::served_after(Duration::ZERO, slice, manners, stress, data)
+    }
+
+    fn served_after(pause: Duration, slice: NurserySlice, manners: Manners, stress: bool, data: Option<u64>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         client.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -326,6 +369,7 @@ impl Rig {
             id: SessionId(0xabc),
             listener: 0,
             stress,
+            pause,
             client: Ends::of_socket(served.into()),
             handoff: handoff_end,
             keyholder: (slice.listeners[0] != TlsMode::Off).then_some(keyholder_end),
@@ -340,13 +384,13 @@ impl Rig {
             }
             Session::new(birth, drained, &shared, Monotonic).run()
         };
-        let session: Box<dyn FnOnce() -> CloseReason> = if data.is_none() {
+        let session: Box<dyn FnOnce() -> Farewell> = if data.is_none() {
             let session = std::thread::spawn(life);
             Box::new(|| session.join().unwrap())
         } else {
             if process::fork().unwrap() == Fork::Child {
                 drop((client, handoff_peer, keyholder_peer, drain));
-                process::exit(exit_status(life()));
+                process::exit(life().status());
             }
             drop(life);
             Box::new(reap)
@@ -364,19 +408,19 @@ impl Rig {
     pub(crate) fn end(self) -> Outcome {
         let Self { client, drain, session, handoff, keyholder } = self;
         drop(client);
-        let reason = session();
+        let Farewell { reason, delivered } = session();
         drop(drain);
         let (heard, frames) = handoff.join().unwrap();
-        Outcome { reason, heard, frames, signatures: keyholder.join().unwrap() }
+        Outcome { reason, delivered, heard, frames, signatures: keyholder.join().unwrap() }
     }
 }
 
 /// Waits for the one forked session.
-fn reap() -> CloseReason {
+fn reap() -> Farewell {
     loop {
         match process::reap().unwrap() {
             Some((_, process::End::Exit(status))) => {
-                return close_reason(status).unwrap();
+                return Farewell { reason: close_reason(status).unwrap(), delivered: has_delivered(status) };
             }
             Some((_, process::End::Signal(signal))) => panic!("killed by signal {signal}"),
             None => std::thread::yield_now(),

@@ -406,6 +406,7 @@ impl Engine {
         if verdict.code == 421 {
             let reason = match verdict.reason {
                 Reason::Draining => CloseReason::Drained,
+                Reason::Reclaimed => CloseReason::Reclaimed,
                 Reason::ClientRefused => CloseReason::Abuse,
                 _ => CloseReason::Internal,
             };
@@ -461,6 +462,12 @@ impl Engine {
             }
             _ => self.draining = true,
         }
+    }
+
+    /// The slot is needed for a client of another network: 421 4.3.2, within content too. The next read yields
+    /// [`Event::Close`].
+    pub fn reclaim(&mut self) {
+        let _: Step<'_> = self.close(replies::RECLAIMED, CloseReason::Reclaimed);
     }
 
     /// A failure of ours: 421 4.3.0. The next read yields [`Event::Close`].

@@ -225,6 +225,8 @@ pub fn harmless(name: &str, when: When) -> [i64; 6] {
         "ppoll" => [0, 0, 1, 0, 0, 0],
         // Standard input may be a terminal.
         "read" => [-1, 0, 0, 0, 0, 0],
+        // 0 would be the whole process group; no process has so high an id.
+        "kill" => [0x7fff_ffff, 0, 0, 0, 0, 0],
         _ => [0; 6],
     };
     if let When::Args(values) = when {

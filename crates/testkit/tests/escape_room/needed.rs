@@ -26,12 +26,12 @@ const ELSEWHERE: &[(&str, &str)] = &[
 ];
 
 /// Lines whose calls are made before strace can look, when the listener gets its sockets (it may not be started under strace:
-/// the launcher lets no role serve that is traced), when a session crashes, or for another backend than these; by a word of the
-/// line's reason.
+/// the launcher lets no role serve that is traced), when all slots are taken, or for another backend than these; by a word of
+/// the line's reason.
 const UNSEEN: &[(&str, &str, &str)] = &[
     ("ACCEPT", "setsockopt", "TCP_NODELAY"),
-    ("ACCEPT", "shutdown", "nursery that is replaced"),
     ("BACKEND", "setsockopt", "keyholder"),
+    ("FORK", "kill", "leave its slot"),
 ];
 
 /// Whom each table is for; the receiver's child is a session like the nursery's.

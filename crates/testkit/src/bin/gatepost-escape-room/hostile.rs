@@ -5,7 +5,7 @@
 
 use crate::{handoff, keyholder, system};
 use gatepost_jail::JailedSession;
-use gatepost_session::{SessionBirth, Shared};
+use gatepost_session::{Farewell, SessionBirth, Shared};
 use gatepost_smtp::envelope::CloseReason;
 use gatepost_sys::seq::Seq;
 use gatepost_sys::wait::{self, Want};
@@ -67,19 +67,22 @@ impl Prisoner {
 pub(crate) type Attempt = (&'static str, fn(&mut Prisoner, &str) -> Outcome);
 
 /// What a session does once it is jailed.
-pub(crate) fn life(jailed: JailedSession, birth: SessionBirth, drained: PipeReader, shared: &Shared) -> CloseReason {
+pub(crate) fn life(jailed: JailedSession, birth: SessionBirth, drained: PipeReader, shared: &Shared) -> Farewell {
     if birth.listener == HONEST {
         return gatepost_session::serve(jailed, birth, drained, shared);
     }
-    let SessionBirth { client, handoff, keyholder: Some(keyholder), .. } = birth else { return CloseReason::Internal };
+    let farewell = |reason| Farewell { reason, delivered: false };
+    let SessionBirth { client, handoff, keyholder: Some(keyholder), .. } = birth else {
+        return farewell(CloseReason::Internal);
+    };
     let prisoner = Prisoner {
         client: File::from(client.into_input()),
         handoff: handoff.into_seq(),
         keyholder: keyholder.into_seq(),
     };
     match obey(prisoner) {
-        Ok(()) => CloseReason::Quit,
-        Err(_) => CloseReason::ClientGone,
+        Ok(()) => farewell(CloseReason::Quit),
+        Err(_) => farewell(CloseReason::ClientGone),
     }
 }
 

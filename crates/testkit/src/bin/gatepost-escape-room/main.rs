@@ -88,6 +88,7 @@ fn serve(directory: &Path, backend: &str, honest: &str, hostile: &str) -> ExitCo
         relay: Relay { domains: vec!["ok.test".to_owned()], ..Relay::default() },
         backend,
         smtp: Leniency::default(),
+        networks: Vec::new(),
         limits: Limits {
             sessions: 100,
             sessions_per_address: 10,

@@ -1,0 +1,137 @@
+//! Slots change hands (P13): a client that waits for one gets it when it is free, and a session that must end for somebody else
+//! is told by handoff, and killed by its nursery if it does not end.
+
+use crate::gate::{Gate, Pass, Visitor, turn_away};
+use crate::links::tell;
+use gatepost_policy::admission::Refusal;
+use gatepost_policy::share::Action;
+use gatepost_wire::link::{HandoffOrder, Left, NurseryOrder, SessionId};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::{Notify, oneshot};
+
+/// How long is waited for what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Waits {
+    /// A client for a slot.
+    pub(crate) slot: Duration,
+    /// From telling a session to leave to killing it: within a handshake, or while its client does not read, it does not
+    /// hear.
+    pub(crate) leave: Duration,
+    /// Before a session that is delivering a message may be told again.
+    pub(crate) delivery: Duration,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self { slot: Duration::from_secs(10), leave: Duration::from_secs(2), delivery: Duration::from_secs(1) }
+    }
+}
+
+/// What is waited for, and by whom.
+#[derive(Debug, Default)]
+pub(crate) struct Slots {
+    pub(crate) waits: Waits,
+    /// Shares have changed: there may be something to do.
+    pub(crate) due: Notify,
+    /// Clients that wait for a slot, by the id that they will have.
+    queue: RefCell<BTreeMap<u64, oneshot::Sender<()>>>,
+    /// Sessions of which handoff has been asked whether they are told to leave, and by which link.
+    asked: RefCell<BTreeMap<u64, (u64, oneshot::Sender<bool>)>>,
+}
+
+impl Slots {
+    pub(crate) fn new(waits: Waits) -> Self {
+        Self { waits, ..Self::default() }
+    }
+
+    /// Handoff has told a session to leave, or has not.
+    pub(crate) fn left(&self, Left { id, told }: Left) {
+        if let Some((_, asked)) = self.asked.borrow_mut().remove(&id.0) {
+            let _ = asked.send(told);
+        }
+    }
+
+    /// A link with handoff is at its end: of what was asked along it nothing is delivered any more.
+    pub(crate) fn handoff_gone(&self, number: u64) {
+        self.asked.borrow_mut().retain(|_, (of, _)| *of != number);
+    }
+
+    /// No more slots are handed out.
+    pub(crate) fn close(&self) {
+        self.queue.borrow_mut().clear();
+    }
+}
+
+impl Gate {
+    /// Carries out what the shares of slots demand, for as long as the role lives.
+    pub(crate) async fn hand_on_slots(self: Rc<Self>) {
+        loop {
+            self.slots.due.notified().await;
+            loop {
+                let Some(action) = self.admission.borrow_mut().poll() else { break };
+                match action {
+                    Action::Grant(id) => {
+                        if let Some(waiting) = self.slots.queue.borrow_mut().remove(&id) {
+                            let _ = waiting.send(());
+                        }
+                    }
+                    // It hears that there is none when what it waits for is dropped.
+                    Action::Refuse(id) => drop(self.slots.queue.borrow_mut().remove(&id)),
+                    Action::Reclaim(id) => {
+                        tokio::task::spawn_local(Rc::clone(&self).reclaim(SessionId(id)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets a client wait for its slot, beside all others; if in vain, it hears `refusal`.
+    pub(crate) fn queue(self: &Rc<Self>, visitor: Visitor, pass: Pass, pause: u16, refusal: Refusal) {
+        let (sender, granted) = oneshot::channel();
+        self.slots.queue.borrow_mut().insert(pass.id().0, sender);
+        self.roster.borrow_mut().enter_queue();
+        let gate = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            if let Ok(Ok(())) = tokio::time::timeout(gate.slots.waits.slot, granted).await {
+                gate.begin(visitor, pass, pause).await;
+            } else {
+                gate.slots.queue.borrow_mut().remove(&pass.id().0);
+                drop(pass);
+                turn_away(visitor, &refusal.reply(&gate.hostname));
+            }
+            gate.roster.borrow_mut().leave_queue();
+        });
+    }
+
+    /// Has a session end for somebody else, unless its message is being delivered: its client would send it again.
+    async fn reclaim(self: Rc<Self>, id: SessionId) {
+        if self.leaves(id).await {
+            tokio::time::sleep(self.slots.waits.leave).await;
+            let nursery = self.roster.borrow_mut().kill(id);
+            if let Some(link) = nursery.and_then(|nursery| self.links.borrow().nursery_of(nursery)) {
+                // An error means that the nursery is gone, and all its sessions.
+                let _ = tell(&link, &NurseryOrder::Kill(id), &[]).await;
+            }
+            return;
+        }
+        self.admission.borrow_mut().stays(id.0, self.now());
+        self.slots.due.notify_one();
+        tokio::time::sleep(self.slots.waits.delivery).await;
+        self.admission.borrow_mut().may_end(id.0);
+        self.slots.due.notify_one();
+    }
+
+    /// Asks handoff to tell a session to leave. False: a message of its is being delivered.
+    async fn leaves(&self, id: SessionId) -> bool {
+        let Some((number, handoff)) = self.links.borrow().handoff() else { return true };
+        let (sender, told) = oneshot::channel();
+        self.slots.asked.borrow_mut().insert(id.0, (number, sender));
+        if tell(&handoff, &HandoffOrder::Leave(id), &[]).await.is_err() {
+            self.slots.handoff_gone(number);
+        }
+        told.await.unwrap_or(true)
+    }
+}
