@@ -19,4 +19,5 @@ pub mod process;
 pub mod program;
 pub mod seq;
 pub mod signal;
+pub mod vfork;
 pub mod wait;

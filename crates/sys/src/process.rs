@@ -67,6 +67,19 @@ pub fn reap() -> io::Result<Option<(ProcessId, End)>> {
     }
 }
 
+/// Reaps one dead child, if there is one: its id, and its wait status as wait(2) gives it.
+#[must_use]
+pub fn reap_raw() -> Option<(ProcessId, i32)> {
+    loop {
+        let mut status = 0;
+        // SAFETY: writes the status, and nothing else.
+        match unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) } {
+            -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+            pid => return (pid > 0).then_some((pid, status)),
+        }
+    }
+}
+
 /// Reaps one child of ours by its id, if it has ended. One that is no child of ours any more has ended too; how is not known.
 #[must_use]
 pub fn reap_one(pid: ProcessId) -> Option<End> {
@@ -250,6 +263,13 @@ impl Namespaces {
         .into_iter()
         .filter_map(|(wanted, flag)| wanted.then_some(flag))
         .fold(0, |all, flag| all | flag)
+    }
+
+    /// Moves the calling process into these; into none of them, nothing is done.
+    pub(crate) fn unshare(self) -> io::Result<()> {
+        let flags = self.flags();
+        // SAFETY: takes no pointer.
+        if flags != 0 && unsafe { libc::unshare(flags) } == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 }
 
