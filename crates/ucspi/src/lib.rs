@@ -6,6 +6,7 @@
 //! | `getopt.rs` | how options are read |
 //! | `lines.rs` | lines on standard error that all these programs have in common |
 //! | `rules/` | which rule is a peer's, and what it says; the source that tcprules compiles |
+//! | `tcpserver/` | tcpserver's command line, its programs' environment, its log lines, its limits |
 //! | `words.rs` | the words for errors of system calls |
 #![forbid(unsafe_code)]
 
@@ -13,4 +14,5 @@ pub mod cdb;
 pub mod getopt;
 pub mod lines;
 pub mod rules;
+pub mod tcpserver;
 pub mod words;
