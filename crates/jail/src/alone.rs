@@ -14,6 +14,7 @@
 
 use crate::JailError;
 use crate::beside::limit_to;
+use crate::calls::Call;
 use crate::enter::{JailedSession, SESSION_ADDRESS_SPACE, SESSION_CPU_SECONDS, SESSION_STACK, step};
 use crate::profile::{ALONE_CALLS, allowed};
 use crate::prove;
@@ -33,8 +34,6 @@ use std::time::Duration;
 const EMPTY: &[&str] = &["/var/empty", "/proc/tty/ldisc"];
 /// Where an empty root is mounted when there is none of those: any directory, which can't be reached afterwards.
 const ANCHOR: &str = "/dev";
-/// RLIMIT_NOFILE: what is kept, and what the parent may send.
-const OPEN_FILES: u64 = 16;
 /// Descriptors looked at for the proof.
 const CENSUS: RawFd = 256;
 
@@ -71,6 +70,41 @@ impl fmt::Display for Unmet {
     }
 }
 
+/// What differs between the kinds of processes that enter by these steps.
+pub(crate) struct Kind<'a> {
+    /// Its system calls.
+    pub(crate) calls: &'a [&'static [Call]],
+    /// RLIMIT_NOFILE.
+    pub(crate) open_files: u64,
+    /// RLIMIT_CPU, seconds; u64::MAX: as it is.
+    pub(crate) processor_time: u64,
+    /// TCP ports that it may connect to.
+    pub(crate) connect_ports: &'a [u16],
+    /// Ends after [`Alone::life`].
+    pub(crate) ends: bool,
+}
+
+const SESSION: Kind<'static> = Kind {
+    calls: ALONE_CALLS,
+    // What is kept, and what the parent may send.
+    open_files: 16,
+    processor_time: SESSION_CPU_SECONDS,
+    connect_ports: &[],
+    ends: true,
+};
+
+/// Inside the jail, all but the system call filter.
+#[derive(Debug)]
+pub(crate) struct Unsealed(Filter);
+
+impl Unsealed {
+    /// Puts the filter in force.
+    pub(crate) fn seal(self) -> Result<JailedSession, JailError> {
+        step("apply the system call filter", self.0.apply())?;
+        Ok(JailedSession(()))
+    }
+}
+
 /// What the proof compares with.
 struct Facts {
     account: Option<(u32, u32)>,
@@ -87,6 +121,12 @@ impl Alone<'_> {
     /// # Errors
     /// The step that failed, or the proof that did not hold: the session must not serve.
     pub fn enter(&self) -> Result<(JailedSession, Vec<Unmet>), JailError> {
+        let (unsealed, unmet) = self.enter_as(&SESSION)?;
+        Ok((unsealed.seal()?, unmet))
+    }
+
+    /// All but the system call filter, for a process of this kind.
+    pub(crate) fn enter_as(&self, kind: &Kind<'_>) -> Result<(Unsealed, Vec<Unmet>), JailError> {
         let is_root = process::effective_ids().0 == 0;
         let mut unmet = Vec::new();
         let kept = self.keep_only()?;
@@ -95,7 +135,7 @@ impl Alone<'_> {
         // SIGALRM, which ends a session that lasts too long, may be ignored since before we were started.
         step("set signals to their defaults", signal::reset_all())?;
         step("ignore SIGPIPE and SIGXFSZ", signal::ignore_broken_pipe().and_then(|()| signal::ignore_file_size()))?;
-        let limits = self.set_limits()?;
+        let limits = self.set_limits(kind)?;
         let bounding = leave(is_root, &mut unmet);
         if bounding {
             step("empty the bounding and ambient sets", confine::drop_bounding())?;
@@ -103,7 +143,7 @@ impl Alone<'_> {
         if is_root {
             let (uid, gid) =
                 self.account.ok_or(io::ErrorKind::InvalidInput.into()).or_else(|e| step("find a user", Err(e)))?;
-            step("become the session's user", confine::become_user(uid, gid, &[]))?;
+            step("become the user that owns nothing", confine::become_user(uid, gid, &[]))?;
         } else {
             unmet.push(Unmet { what: "a user of its own", why: "not started as root".to_owned() });
         }
@@ -115,13 +155,14 @@ impl Alone<'_> {
         if process::parent() != self.parent {
             return Err(JailError::NotLaunched);
         }
-        let enforced = step("restrict files and network by landlock", landlock::restrict(&[], &[]))?;
-        close_landlock(enforced, &mut unmet);
-        step("limit a session's life", process::end_after(self.life))?;
+        let enforced = landlock::restrict(&[], kind.connect_ports);
+        close_landlock(step("restrict files and network by landlock", enforced)?, &mut unmet);
+        if kind.ends {
+            step("limit a session's life", process::end_after(self.life))?;
+        }
         prove(&Facts { account: self.account.filter(|_| is_root), kept, limits, bounding })?;
-        let filter = step("prepare the system call filter", filter())?;
-        step("apply the system call filter", filter.apply())?;
-        Ok((JailedSession(()), unmet))
+        let calls = kind.calls.iter().flat_map(|table| table.iter()).map(allowed);
+        Ok((Unsealed(step("prepare the system call filter", Filter::allow(calls))?), unmet))
     }
 
     fn keep_only(&self) -> Result<Vec<RawFd>, JailError> {
@@ -132,13 +173,13 @@ impl Alone<'_> {
         Ok(kept)
     }
 
-    fn set_limits(&self) -> Result<Vec<(Limit, u64)>, JailError> {
+    fn set_limits(&self, kind: &Kind<'_>) -> Result<Vec<(Limit, u64)>, JailError> {
         let wanted = [
             (Limit::Data, self.data),
             (Limit::AddressSpace, self.data.saturating_add(SESSION_ADDRESS_SPACE)),
             (Limit::Stack, SESSION_STACK),
-            (Limit::CpuTime, SESSION_CPU_SECONDS),
-            (Limit::OpenFiles, OPEN_FILES),
+            (Limit::CpuTime, kind.processor_time),
+            (Limit::OpenFiles, kind.open_files),
             (Limit::Processes, 0),
             (Limit::FileSize, self.file_size),
             (Limit::Core, 0),
@@ -146,11 +187,6 @@ impl Alone<'_> {
         ];
         wanted.into_iter().map(limit_to).collect()
     }
-}
-
-/// The system call filter of a session that is alone.
-fn filter() -> io::Result<Filter> {
-    Filter::allow(ALONE_CALLS.iter().flat_map(|table| table.iter()).map(allowed))
 }
 
 /// Leaves the file tree, by way of a user namespace where we are not root. Whether the bounding set can be emptied now.

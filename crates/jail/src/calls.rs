@@ -28,6 +28,8 @@ const NO_WAIT: u64 = 0x40;
 const NO_SIGNAL_NO_WAIT: u64 = NO_SIGNAL | NO_WAIT;
 /// SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK.
 const STREAM: u64 = 0x8_0801;
+/// SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK.
+const DATAGRAM: u64 = 0x8_0802;
 
 /// Memory, descriptors in hand, ending: what any Rust program does.
 pub const BASE: &[Call] = &[
@@ -127,6 +129,29 @@ pub const DIAL: &[Call] = &[
     call("connect", Always, "the same"),
     call("getsockopt", Args(&[(1, 1), (2, 4)]), "SO_ERROR: did the connection come to be"),
     call("setsockopt", Args(&[(1, 6), (2, 1)]), "TCP_NODELAY"),
+];
+
+/// Asking name servers. Nothing here listens.
+pub const ASK: &[Call] = &[
+    call("socket", Args(&[(0, 2), (1, DATAGRAM)]), "a question by IPv4"),
+    call("socket", Args(&[(0, 10), (1, DATAGRAM)]), "the same by IPv6"),
+    call("socket", Args(&[(0, 2), (1, STREAM)]), "an answer that UDP cuts off, by IPv4; landlock says where from"),
+    call("socket", Args(&[(0, 10), (1, STREAM)]), "the same by IPv6"),
+    call("bind", Always, "a random port for each question; landlock allows none of TCP"),
+    call("connect", Always, "to the name server, so that nobody else's answer is seen"),
+    call("sendto", Args(&[(3, NO_SIGNAL)]), "the question"),
+    call("recvfrom", Args(&[(3, 0)]), "the answer"),
+    call("getsockopt", Args(&[(1, 1), (2, 4)]), "SO_ERROR: did the connection come to be"),
+];
+
+/// tcpserver's listener: connections that another process executes programs for.
+pub const ADMIT: &[Call] = &[
+    call("accept4", Always, "new connections"),
+    call("getsockname", Always, "the address a client came to"),
+    call("setsockopt", Args(&[(1, 6), (2, 1)]), "TCP_NODELAY"),
+    call("setsockopt", Args(&[(1, 0), (2, 4)]), "IP_OPTIONS: source routes are taken off"),
+    call("sendto", Args(&[(3, NO_SIGNAL_NO_WAIT)]), "the banner, and DIEMSG"),
+    call("pread64", Always, "the rules, from a descriptor that comes by the channel; MAXLOAD"),
 ];
 
 /// The dialogue with the backend, on a connection that the dialer has made.

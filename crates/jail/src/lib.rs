@@ -13,6 +13,7 @@ use std::fmt;
 use std::io;
 
 mod alone;
+mod alone_listener;
 pub mod audit;
 mod beside;
 pub mod calls;
@@ -21,6 +22,7 @@ pub mod profile;
 mod prove;
 
 pub use alone::{Alone, Unmet};
+pub use alone_listener::{AloneListener, EnteredListener, JailedListener};
 pub use beside::{Beside, EnteredBeside};
 pub use enter::{
     CONTROL_FD, Entered, Jailed, JailedSession, Outside, SESSION_ADDRESS_SPACE, SESSION_CPU_SECONDS, SESSION_STACK,

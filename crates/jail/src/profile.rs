@@ -1,6 +1,8 @@
 //! The profiles: what each role may do, as one table.
 
-use crate::calls::{ACCEPT, BACKEND, BASE, Call, DIAL, EPOLL, FORK, MAILDIR, REAP, RELINK, SPOOL, TALK, VIEW, WAIT};
+use crate::calls::{
+    ACCEPT, ADMIT, ASK, BACKEND, BASE, Call, DIAL, EPOLL, FORK, MAILDIR, REAP, RELINK, SPOOL, TALK, VIEW, WAIT,
+};
 use gatepost_sys::filter::{Allowed, Filter};
 use gatepost_sys::process::Namespaces;
 use gatepost_wire::control::Role;
@@ -147,6 +149,11 @@ pub const ALONE_CALLS: &[&[Call]] = &[BASE, WAIT, TALK];
 
 /// The system calls of the process beside such a session, see [`crate::Beside`].
 pub const BESIDE_CALLS: &[&[Call]] = &[BASE, EPOLL, DIAL, BACKEND, SPOOL, REAP];
+/// The system calls of tcpserver's listener, see [`crate::AloneListener`].
+pub const ALONE_LISTENER_CALLS: &[&[Call]] = &[BASE, EPOLL, ADMIT];
+
+/// The same where names are looked up.
+pub const ALONE_NAMES_CALLS: &[&[Call]] = &[BASE, EPOLL, ADMIT, ASK];
 
 /// The profile of `role`.
 #[must_use]

@@ -124,7 +124,10 @@ fn limits_hold(profile: &Profile, setup: &Setup) -> bool {
 /// Whether all of these are set and none can be raised.
 pub(crate) fn limits_stay(limits: &[(Limit, u64)]) -> bool {
     limits.iter().all(|(limit, value)| is(*limit, *value))
-        && limits.iter().all(|(limit, value)| limits::set(*limit, value.saturating_add(1)).is_err())
+        && limits.iter().all(|(limit, value)| {
+            // What has no limit has none that could be raised.
+            *value == u64::MAX || limits::set(*limit, value.saturating_add(1)).is_err()
+        })
 }
 
 pub(crate) fn is(limit: Limit, value: u64) -> bool {

@@ -25,6 +25,8 @@
 //! | [`RoleToObserver`] | any role, launcher → observer | [`observe::Tell`] | – |
 //! | [`SessionToParent`] | session → parent | [`parent::Ask`] | – |
 //! | [`ParentToSession`] | parent → session | [`parent::Answer`] | `Sign`: 1 |
+//! | [`ListenerToRunner`] | tcpserver's listener → its runner | [`ucspi::Ask`] | `Start`: 1 |
+//! | [`RunnerToListener`] | runner → listener | [`ucspi::Answer`] | `Rules`: 1 |
 #![forbid(unsafe_code)]
 
 pub mod codec;
@@ -41,6 +43,7 @@ pub mod queue;
 pub mod session;
 pub mod sign;
 pub mod slice;
+pub mod ucspi;
 
 pub use codec::{Frame, Messages, Value, WireError};
 
@@ -107,6 +110,10 @@ directions! {
     ParentToSession => parent::Answer<'a>;
     /// Any role, and the launcher, to the observer.
     RoleToObserver => observe::Tell<'a>;
+    /// tcpserver's listener to its runner.
+    ListenerToRunner => ucspi::Ask<'a>;
+    /// The runner to the listener.
+    RunnerToListener => ucspi::Answer;
     /// A direction in which nothing may be sent.
     Nothing => control::Never;
 }

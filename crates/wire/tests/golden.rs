@@ -306,6 +306,47 @@ fn everybody_and_the_observer() {
 }
 
 #[test]
+fn listener_and_runner() {
+    use gatepost_wire::ucspi::{Answer, Ask, Connection, Verdict};
+    let connection = Connection {
+        number: 7,
+        local: "192.0.2.25:25".parse().unwrap(),
+        remote: "192.0.2.9:4711".parse().unwrap(),
+        local_host: None,
+        remote_host: Some(b"c.test"),
+        info: Some(b""),
+        verdict: Verdict::Serve,
+    };
+    let facts = "07000000 04c0000219 1900 04c0000209 6712 00 010600632e74657374 010000";
+    messages(
+        Ask::TAGS,
+        &[
+            (Ask::Jail { entered: false, text: b"no" }, "01 00 02006e6f"),
+            (Ask::Rules, "02"),
+            (Ask::Start(connection), &format!("03 {facts} 00")),
+        ],
+    );
+    for (verdict, octets) in [
+        (Verdict::Deny, "01"),
+        (Verdict::Limit(b"LOAD:1"), "02 06004c4f41443a31"),
+        (Verdict::Unreadable { errno: 2 }, "03 0200"),
+    ] {
+        golden(&Ask::Start(Connection { verdict, ..connection }), &format!("03 {facts} {octets}"));
+    }
+    messages(
+        Answer::TAGS,
+        &[
+            (Answer::Rules, "01"),
+            (Answer::SameRules, "02"),
+            (Answer::NoRules { errno: 2 }, "03 0200"),
+            (Answer::Ended { number: 7, pid: 9, status: 768 }, "04 07000000 09000000 00030000"),
+            (Answer::NotStarted { number: 7 }, "05 07000000"),
+            (Answer::Stop, "06"),
+        ],
+    );
+}
+
+#[test]
 fn slices() {
     golden(&ObserverSlice { form: LogForm::Json, level: Level::Warning, cut: true }, "02 01 01");
     let text = |text: &str| text.to_owned();
