@@ -12,6 +12,9 @@ use gatepost_wire::{LauncherToRole, RoleToLauncher};
 use std::fmt;
 use std::io;
 
+/// Uid and gid of nobody, who owns nothing.
+pub const NOBODY: (u32, u32) = (65_534, 65_534);
+
 mod alone;
 mod alone_listener;
 pub mod audit;

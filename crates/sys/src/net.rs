@@ -29,6 +29,14 @@ pub fn listen_again(socket: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
     Ok(listen(&socket, Backlog::new(backlog)?)?)
 }
 
+/// A bound TCP socket, non-blocking, for [`listen_again`]; for who must tell the one's errors from the other's.
+///
+/// # Errors
+/// As [`listen_tcp`].
+pub fn bind_tcp(address: SocketAddr, v6only: bool) -> io::Result<OwnedFd> {
+    bound_tcp(address, v6only)
+}
+
 /// Whether [`listen_tcp`] could bind this now. Nothing listens meanwhile, so that no client is taken and dropped.
 ///
 /// # Errors
@@ -67,6 +75,18 @@ pub fn is_without_ipv6(error: &io::Error) -> bool {
 /// # Errors
 /// WouldBlock when none waits; EMFILE, ENFILE, ECONNABORTED.
 pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
+    accept_with(listener, libc::SOCK_NONBLOCK)
+}
+
+/// As [`accept`], but the connection blocks: it is a program's that knows nothing else. The listener must not block.
+///
+/// # Errors
+/// As [`accept`].
+pub fn accept_blocking(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
+    accept_with(listener, 0)
+}
+
+fn accept_with(listener: BorrowedFd<'_>, flags: i32) -> io::Result<(OwnedFd, SocketAddr)> {
     let mut storage = std::mem::MaybeUninit::<libc::sockaddr_storage>::zeroed();
     let mut length = libc::socklen_t::try_from(size_of::<libc::sockaddr_storage>()).unwrap_or_default();
     // SAFETY: storage is large enough for any address and length says so; the result is checked before it is owned.
@@ -75,7 +95,7 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
             listener.as_raw_fd(),
             storage.as_mut_ptr().cast(),
             &raw mut length,
-            libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC,
+            flags | libc::SOCK_CLOEXEC,
         )
     };
     if fd == -1 {
@@ -213,6 +233,18 @@ pub fn own_ipv4() -> io::Result<Vec<Ipv4Addr>> {
 /// None on a TCP socket.
 pub fn set_nodelay(fd: impl AsFd) -> io::Result<()> {
     Ok(setsockopt(&fd, sockopt::TcpNoDelay, &true)?)
+}
+
+/// Takes IP options off a connection: a source route would let who sends it be anybody.
+///
+/// # Errors
+/// None on a TCP socket.
+pub fn clear_ip_options(fd: impl AsFd) -> io::Result<()> {
+    // SAFETY: no option value is read, as its length is 0.
+    let rc = unsafe {
+        libc::setsockopt(fd.as_fd().as_raw_fd(), libc::IPPROTO_IP, libc::IP_OPTIONS, std::ptr::null(), 0)
+    };
+    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Says that nothing more will be sent along a connection; the peer can still send.

@@ -74,6 +74,77 @@ impl AsFd for Signals {
     }
 }
 
+/// SIGTERM.
+pub const TERM: i32 = libc::SIGTERM;
+/// SIGHUP.
+pub const HUP: i32 = libc::SIGHUP;
+/// SIGCHLD.
+pub const CHLD: i32 = libc::SIGCHLD;
+
+/// The signals that a server of programs takes note of, as a descriptor: those of [`TERM`], [`HUP`] and [`CHLD`], and those of which
+/// it dies. One that is ignored since before we were started stays so.
+#[derive(Debug)]
+pub struct ServerSignals {
+    fd: SignalFd,
+}
+
+impl ServerSignals {
+    /// Blocks them, and takes the default action back for SIGCHLD, without which no child's end is told.
+    ///
+    /// # Errors
+    /// No descriptors left.
+    pub fn new() -> io::Result<Self> {
+        // SAFETY: installs a default disposition, no function of ours.
+        unsafe { nix::sys::signal::signal(Signal::SIGCHLD, nix::sys::signal::SigHandler::SigDfl) }?;
+        let all = [
+            Signal::SIGTERM,
+            Signal::SIGHUP,
+            Signal::SIGCHLD,
+            Signal::SIGINT,
+            Signal::SIGQUIT,
+            Signal::SIGALRM,
+            Signal::SIGUSR1,
+            Signal::SIGUSR2,
+        ];
+        let set: SigSet = all.into_iter().filter(|signal| !is_ignored(*signal)).collect();
+        set.thread_block()?;
+        Ok(Self { fd: SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)? })
+    }
+
+    /// The next signal's number, if one is waiting.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn next(&self) -> io::Result<Option<i32>> {
+        Ok(self.fd.read_signal()?.and_then(|info| i32::try_from(info.ssi_signo).ok()))
+    }
+}
+
+impl AsFd for ServerSignals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn is_ignored(signal: Signal) -> bool {
+    // SAFETY: all zeros is a valid sigaction, which the kernel overwrites; none is set.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: as above; the pointer is to a whole sigaction.
+    let rc = unsafe { libc::sigaction(signal as i32, std::ptr::null(), &raw mut action) };
+    rc == 0 && action.sa_sigaction == libc::SIG_IGN
+}
+
+/// Ends the process by this signal, as if it had never been blocked.
+pub fn die_of(number: i32) -> ! {
+    if let Ok(signal) = Signal::try_from(number) {
+        // SAFETY: installs a default disposition, no function of ours.
+        let _ = unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigDfl) };
+        let _ = nix::sys::signal::raise(signal);
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+    }
+    crate::process::exit(111)
+}
+
 /// Unblocks all signals and gives them their default actions: what a program expects when it starts.
 ///
 /// # Errors

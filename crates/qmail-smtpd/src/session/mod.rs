@@ -4,7 +4,7 @@ mod ask;
 
 use crate::ParentEnd;
 use ask::{Parent, ParentLost, Tls};
-use gatepost_jail::{Alone, JailedSession};
+use gatepost_jail::{Alone, JailedSession, NOBODY};
 use gatepost_qmail::engine::{Answer, AuthAsk, Engine, Event, Phase, Settings, exit_status};
 use gatepost_qmail::replies;
 use gatepost_shell::{
@@ -27,8 +27,6 @@ const DATA: u64 = 1024 * 1024;
 const REFUSAL_TIME: Duration = Duration::from_secs(2);
 /// How long the kernel lets a session live beyond the time after which it ends by itself.
 const GRACE: Duration = Duration::from_secs(60);
-/// Whom a session becomes that root started: nobody, who owns nothing.
-const NOBODY: (u32, u32) = (65_534, 65_534);
 
 /// Descriptors of a TLS superserver (UCSPI-TLS): it holds the key and speaks TLS, on a word from us.
 #[derive(Debug)]

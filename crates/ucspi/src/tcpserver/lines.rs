@@ -2,6 +2,7 @@
 //! is new stands on lines of its own.
 
 use super::peer::Peer;
+use crate::lines::Says;
 use std::net::IpAddr;
 
 /// Octets of a field at most; what is longer is cut, and three dots are added.
@@ -19,16 +20,13 @@ pub fn end(pid: i32, status: i32) -> String {
     format!("tcpserver: end {pid} status {status}\n")
 }
 
+/// The program's name before each line.
+pub const SAYS: Says = Says::of("tcpserver");
+
 /// A connection that is dropped, and why.
 #[must_use]
-pub fn dropped(why: &str) -> String {
-    format!("tcpserver: warning: dropping connection, {why}\n")
-}
-
-/// What ends the server before it serves.
-#[must_use]
-pub fn fatal(why: &str) -> String {
-    format!("tcpserver: fatal: {why}\n")
+pub fn dropped(parts: &[&[u8]]) -> Vec<u8> {
+    SAYS.warning(&[b"dropping connection, ", &parts.concat()])
 }
 
 /// What the original has no line for.
@@ -52,7 +50,7 @@ pub struct Process {
 
 /// What the second line says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Says<'a> {
+pub enum Outcome<'a> {
     /// It is served.
     Ok,
     /// It is not; with what the limits patch adds to the line.
@@ -64,13 +62,13 @@ pub enum Says<'a> {
 impl Process {
     /// For this connection.
     #[must_use]
-    pub fn new(peer: &Peer<'_>, says: Says<'_>) -> Self {
+    pub fn new(peer: &Peer<'_>, outcome: Outcome<'_>) -> Self {
         let mut middle = format!(" from {}\n", peer.shown(peer.remote.ip())).into_bytes();
         let mut last = Vec::new();
-        let verdict: &[u8] = match says {
-            Says::Nothing => return Self { parts: [b"tcpserver: pid ".to_vec(), middle, last] },
-            Says::Ok => b"ok ",
-            Says::Deny(_) => b"deny ",
+        let verdict: &[u8] = match outcome {
+            Outcome::Nothing => return Self { parts: [b"tcpserver: pid ".to_vec(), middle, last] },
+            Outcome::Ok => b"ok ",
+            Outcome::Deny(_) => b"deny ",
         };
         middle.extend_from_slice(b"tcpserver: ");
         middle.extend_from_slice(verdict);
@@ -84,7 +82,7 @@ impl Process {
         field(&mut last, peer.info.unwrap_or_default());
         last.push(b':');
         last.extend_from_slice(peer.remote.port().to_string().as_bytes());
-        if let Says::Deny(Some(limit)) = says {
+        if let Outcome::Deny(Some(limit)) = outcome {
             last.push(b' ');
             last.extend_from_slice(limit.as_bytes());
         }
@@ -126,8 +124,8 @@ mod tests {
     use super::super::peer::Family;
     use super::*;
 
-    fn said(peer: &Peer<'_>, says: Says<'_>) -> String {
-        String::from_utf8(Process::new(peer, says).pieces(b"9113").concat()).unwrap()
+    fn said(peer: &Peer<'_>, outcome: Outcome<'_>) -> String {
+        String::from_utf8(Process::new(peer, outcome).pieces(b"9113").concat()).unwrap()
     }
 
     #[test]
@@ -142,18 +140,18 @@ mod tests {
         };
         let first = "tcpserver: pid 9113 from 127.0.0.1\n";
         let rest = " my?host??x:127.0.0.1:40859 ??~!:127.0.0.1:a?b:33238";
-        assert_eq!(said(&peer, Says::Ok), format!("{first}tcpserver: ok 9113{rest}\n"));
-        assert_eq!(said(&peer, Says::Deny(None)), format!("{first}tcpserver: deny 9113{rest}\n"));
-        let limit = Says::Deny(Some("MAXCONNIP:2"));
+        assert_eq!(said(&peer, Outcome::Ok), format!("{first}tcpserver: ok 9113{rest}\n"));
+        assert_eq!(said(&peer, Outcome::Deny(None)), format!("{first}tcpserver: deny 9113{rest}\n"));
+        let limit = Outcome::Deny(Some("MAXCONNIP:2"));
         assert_eq!(said(&peer, limit), format!("{first}tcpserver: deny 9113{rest} MAXCONNIP:2\n"));
-        assert_eq!(said(&peer, Says::Nothing), first);
+        assert_eq!(said(&peer, Outcome::Nothing), first);
         (peer.local_host, peer.remote_host, peer.info) = (None, None, None);
-        assert!(said(&peer, Says::Ok).ends_with("ok 9113 :127.0.0.1:40859 :127.0.0.1::33238\n"));
+        assert!(said(&peer, Outcome::Ok).ends_with("ok 9113 :127.0.0.1:40859 :127.0.0.1::33238\n"));
         (peer.family, peer.remote) = (Family::Dual, "[2001:db8::9]:1".parse().unwrap());
-        assert!(said(&peer, Says::Ok).ends_with(" :2001:db8::9::1\n"));
+        assert!(said(&peer, Outcome::Ok).ends_with(" :2001:db8::9::1\n"));
         for (length, dots) in [(99, false), (100, true), (150, true)] {
             let name = vec![b'x'; length];
-            let line = said(&Peer { local_host: Some(&name), ..peer }, Says::Ok);
+            let line = said(&Peer { local_host: Some(&name), ..peer }, Outcome::Ok);
             assert_eq!(line.contains(&format!("ok 9113 {}...:", "x".repeat(100))), dots, "{line}");
         }
     }
