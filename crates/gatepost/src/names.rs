@@ -13,13 +13,15 @@ pub(crate) enum Name {
     Tcprules,
     Tcprulescheck,
     Softlimit,
+    Tcpserver,
 }
 
-const NAMES: [(&str, Name); 4] = [
+const NAMES: [(&str, Name); 5] = [
     ("qmail-smtpd", Name::QmailSmtpd),
     ("tcprules", Name::Tcprules),
     ("tcprulescheck", Name::Tcprulescheck),
     ("softlimit", Name::Softlimit),
+    ("tcpserver", Name::Tcpserver),
 ];
 
 impl Name {
@@ -38,6 +40,7 @@ impl Name {
     pub(crate) fn run(self, arguments: impl Iterator<Item = OsString>) -> ExitCode {
         match self {
             Name::QmailSmtpd => gatepost_qmail_smtpd::run(arguments),
+            Name::Tcpserver => gatepost_tcpserver::run(arguments),
             Name::Tcprules => gatepost_rules::tcprules::run(arguments),
             Name::Softlimit => gatepost_program::softlimit::run(arguments, env::vars_os()),
             Name::Tcprulescheck => gatepost_rules::tcprulescheck::run(arguments, |name| env::var_os(name)),
@@ -59,6 +62,7 @@ mod tests {
             ("-qmail-smtpd", Some(Name::QmailSmtpd)),
             ("/usr/bin/tcprules", Some(Name::Tcprules)),
             ("tcprulescheck", Some(Name::Tcprulescheck)),
+            ("/usr/bin/tcpserver", Some(Name::Tcpserver)),
             ("tcprulesx", None),
             ("gatepost", None),
             ("/opt/qmail-smtpd/gatepost", None),

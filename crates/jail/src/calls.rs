@@ -151,6 +151,7 @@ pub const ADMIT: &[Call] = &[
     call("setsockopt", Args(&[(1, 6), (2, 1)]), "TCP_NODELAY"),
     call("setsockopt", Args(&[(1, 0), (2, 4)]), "IP_OPTIONS: source routes are taken off"),
     call("sendto", Args(&[(3, NO_SIGNAL_NO_WAIT)]), "the banner, and DIEMSG"),
+    call("statx", Always, "whether the rules are written to"),
     call("pread64", Always, "the rules, from a descriptor that comes by the channel; MAXLOAD"),
 ];
 

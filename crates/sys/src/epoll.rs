@@ -12,6 +12,7 @@ use std::time::Duration;
 pub enum Until {
     Readable,
     Writable,
+    Either,
 }
 
 impl Until {
@@ -19,6 +20,7 @@ impl Until {
         match self {
             Self::Readable => EpollFlags::EPOLLIN,
             Self::Writable => EpollFlags::EPOLLOUT,
+            Self::Either => EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT,
         }
     }
 }

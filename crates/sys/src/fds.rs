@@ -95,6 +95,15 @@ pub fn make_stderr(fd: impl AsFd) -> io::Result<()> {
     Ok(nix::unistd::dup2_stderr(fd)?)
 }
 
+/// Makes descriptors 0 and 1 other names of `fd`.
+///
+/// # Errors
+/// EBADF only.
+pub fn make_stdin_and_stdout(fd: impl AsFd) -> io::Result<()> {
+    nix::unistd::dup2_stdin(&fd)?;
+    Ok(nix::unistd::dup2_stdout(&fd)?)
+}
+
 /// Whether set-id files have no effect where `path` is, statvfs(3)'s ST_NOSUID. False where that can't be found out.
 #[must_use]
 pub fn on_nosuid_mount(path: &Path) -> bool {

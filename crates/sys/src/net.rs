@@ -91,12 +91,7 @@ fn accept_with(listener: BorrowedFd<'_>, flags: i32) -> io::Result<(OwnedFd, Soc
     let mut length = libc::socklen_t::try_from(size_of::<libc::sockaddr_storage>()).unwrap_or_default();
     // SAFETY: storage is large enough for any address and length says so; the result is checked before it is owned.
     let fd = unsafe {
-        libc::accept4(
-            listener.as_raw_fd(),
-            storage.as_mut_ptr().cast(),
-            &raw mut length,
-            flags | libc::SOCK_CLOEXEC,
-        )
+        libc::accept4(listener.as_raw_fd(), storage.as_mut_ptr().cast(), &raw mut length, flags | libc::SOCK_CLOEXEC)
     };
     if fd == -1 {
         return Err(io::Error::last_os_error());
@@ -241,9 +236,8 @@ pub fn set_nodelay(fd: impl AsFd) -> io::Result<()> {
 /// None on a TCP socket.
 pub fn clear_ip_options(fd: impl AsFd) -> io::Result<()> {
     // SAFETY: no option value is read, as its length is 0.
-    let rc = unsafe {
-        libc::setsockopt(fd.as_fd().as_raw_fd(), libc::IPPROTO_IP, libc::IP_OPTIONS, std::ptr::null(), 0)
-    };
+    let rc =
+        unsafe { libc::setsockopt(fd.as_fd().as_raw_fd(), libc::IPPROTO_IP, libc::IP_OPTIONS, std::ptr::null(), 0) };
     if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

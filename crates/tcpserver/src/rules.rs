@@ -1,23 +1,13 @@
 //! The rules' file, opened anew for each connection, as far as anybody can tell: a file that has not changed is not opened twice.
 
-use gatepost_ucspi::cdb::{Cdb, ReadAt};
-use gatepost_ucspi::rules::{self, Peer, Rule};
+use gatepost_rules::Rules as Open;
+use gatepost_ucspi::rules::{Peer, Verdict};
 use std::ffi::OsString;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-
-/// A file, read at the offsets of a database.
-#[derive(Debug)]
-pub(crate) struct At(pub(crate) File);
-
-impl ReadAt for At {
-    fn read_at(&self, offset: u32, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.read_at(buf, offset.into())
-    }
-}
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 /// What tells a file from one that has taken its place, and from itself after a change.
 type Identity = (u64, u64, u64, (i64, i64), (i64, i64));
@@ -30,7 +20,7 @@ fn identity(seen: &Metadata) -> Identity {
 #[derive(Debug)]
 pub(crate) struct Rules {
     path: PathBuf,
-    open: Option<(Identity, Cdb<At>)>,
+    open: Option<(Identity, File, Open)>,
 }
 
 /// What a look at the name has found.
@@ -47,6 +37,11 @@ impl Rules {
         Self { path: OsString::from_vec(path).into(), open: None }
     }
 
+    /// Its name, as it was given.
+    pub(crate) fn path(&self) -> &[u8] {
+        self.path.as_os_str().as_bytes()
+    }
+
     /// Forgets the file: it is new when it is looked at again.
     pub(crate) fn forget(&mut self) {
         self.open = None;
@@ -58,41 +53,30 @@ impl Rules {
     /// There is nothing, or nothing that can be read; the empty file is an invalid argument, as the original finds.
     pub(crate) fn look(&mut self) -> io::Result<Seen> {
         let seen = std::fs::metadata(&self.path).inspect_err(|_| self.open = None)?;
-        if self.open.as_ref().is_some_and(|(known, _)| *known == identity(&seen)) {
+        if self.open.as_ref().is_some_and(|(known, ..)| *known == identity(&seen)) {
             return Ok(Seen::Same);
         }
         self.open = None;
-        let file = open(&self.path)?;
-        self.open = Some((identity(&file.metadata()?), Cdb::new(At(file))));
+        // Which says what is no file of rules, before it is opened: the opening of a FIFO would wait.
+        drop(Open::open(&self.path)?);
+        let file = File::open(&self.path)?;
+        self.open = Some((identity(&file.metadata()?), file.try_clone()?, Open::over(file)?));
         Ok(Seen::New)
     }
 
     /// The file, to be handed over.
     pub(crate) fn file(&self) -> io::Result<&File> {
-        self.open.as_ref().map(|(_, cdb)| &cdb.file().0).ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.open.as_ref().map(|(_, file, _)| file).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// The rule for this peer in the file that was last looked at; none where there is none.
+    /// What the file that was last looked at says of this peer; where there is none, nothing.
     ///
     /// # Errors
     /// It can't be read.
-    pub(crate) fn find(&self, peer: &Peer<'_>) -> io::Result<Option<Rule>> {
-        self.open.as_ref().map_or(Ok(None), |(_, cdb)| rules::find(cdb, peer))
+    pub(crate) fn judge(&self, peer: &Peer<'_>) -> io::Result<Verdict> {
+        self.open.as_ref().map_or(Ok(Verdict::NoRule), |(.., rules)| rules.judge(peer))
     }
 }
-
-fn open(path: &Path) -> io::Result<File> {
-    // Of a FIFO, the opening must not wait for somebody who writes.
-    let file = OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path)?;
-    let seen = file.metadata()?;
-    if seen.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    if seen.len() == 0 { Err(io::ErrorKind::InvalidInput.into()) } else { Ok(file) }
-}
-
-/// O_NONBLOCK of Linux (asm-generic/fcntl.h).
-const NONBLOCK: i32 = 0o4000;
 
 #[cfg(test)]
 mod tests {

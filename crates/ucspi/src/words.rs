@@ -96,8 +96,18 @@ const WORDS: &[(i32, &str, &str)] = &[
 /// The original's words for what went wrong with a file or a call. A damaged database is a "protocol error".
 #[must_use]
 pub fn of(error: &io::Error) -> &'static str {
+    row(error).map_or("unknown error", |row| row.2)
+}
+
+/// The error's number, to be told to another process; EIO for one that has no words.
+#[must_use]
+pub fn number(error: &io::Error) -> u16 {
+    row(error).and_then(|row| u16::try_from(row.0).ok()).unwrap_or(5)
+}
+
+fn row(error: &io::Error) -> Option<&'static (i32, &'static str, &'static str)> {
     let named = |wanted: &str| WORDS.iter().find(|(_, name, _)| *name == wanted);
-    let row = match (error.raw_os_error(), error.kind()) {
+    match (error.raw_os_error(), error.kind()) {
         (Some(number), _) => WORDS.iter().find(|row| row.0 == number),
         // What this program finds out by itself, and the original by a call that fails or an errno that it sets.
         (None, ErrorKind::InvalidData) => named("EPROTO"),
@@ -110,8 +120,7 @@ pub fn of(error: &io::Error) -> &'static str {
         (None, ErrorKind::WouldBlock) => named("EAGAIN"),
         (None, ErrorKind::TimedOut) => named("ETIMEDOUT"),
         _ => None,
-    };
-    row.map_or("unknown error", |row| row.2)
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,8 @@
+//! `gatepost tcpserver` beside Debian's tcpserver: the same command lines, clients and signals, and what comes of them compared octet
+//! for octet. Process ids and clients' ports are masked.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod connections;
+mod signals;
+mod site;
+mod starts;

@@ -1,0 +1,200 @@
+//! One program: its environment, its lines, its new process.
+
+use crate::rules::Rules;
+use crate::say::Say;
+use crate::{DENIED, FAILED};
+use gatepost_sys::process::ProcessId;
+use gatepost_sys::vfork::{Borrowed, Confinement, Image, Starter, Strings};
+use gatepost_ucspi::rules::{self, Variable};
+use gatepost_ucspi::tcpserver::environment::{Changes, Inherited};
+use gatepost_ucspi::tcpserver::lines::{self, Outcome, Process};
+use gatepost_ucspi::tcpserver::peer::{Family, Peer};
+use gatepost_ucspi::words;
+use gatepost_wire::ucspi::{Connection, Verdict};
+use std::ffi::CString;
+use std::io;
+use std::os::fd::BorrowedFd;
+
+/// What is the same for each program.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    pub(crate) say: Say,
+    /// TCPLOCALHOST of the command line.
+    pub(crate) local_host: Option<Vec<u8>>,
+    pub(crate) family: Family,
+    pub(crate) inherited: Inherited,
+    name: Vec<u8>,
+    files: Vec<CString>,
+    args: Strings,
+    confinement: Confinement,
+    starter: Starter,
+}
+
+/// Where a program is looked for when there is no PATH.
+const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
+
+/// What becomes of a connection, with all that is said of it.
+enum Fate {
+    Execute(Vec<Variable>),
+    Deny,
+    Drop(io::Error),
+}
+
+impl Programs {
+    pub(crate) fn new(
+        words: &[Vec<u8>],
+        (say, local_host, family): (Say, Option<Vec<u8>>, Family),
+        inherited: Inherited,
+        confinement: Confinement,
+    ) -> io::Result<Self> {
+        let name = words.first().cloned().unwrap_or_default();
+        let args = words.iter().cloned().map(CString::new).collect::<Result<Vec<_>, _>>()?;
+        let files = files(&name, inherited.get(b"PATH").unwrap_or(DEFAULT_PATH));
+        let args = Strings::new(args);
+        Ok(Self { say, local_host, family, inherited, name, files, args, confinement, starter: Starter::new()? })
+    }
+
+    /// Makes the process of a connection, which executes the program, or says why not and ends.
+    ///
+    /// # Errors
+    /// No process can be made.
+    pub(crate) fn start(
+        &mut self,
+        connection: &Connection<'_>,
+        socket: BorrowedFd<'_>,
+        rules: Option<&Rules>,
+    ) -> io::Result<ProcessId> {
+        let peer = Peer {
+            family: self.family_of(connection),
+            local: connection.local,
+            remote: connection.remote,
+            local_host: self.local_host.as_deref().or(connection.local_host),
+            remote_host: connection.remote_host,
+            info: connection.info,
+        };
+        let fate = fate(connection.verdict, &peer, rules);
+        let limit = match connection.verdict {
+            Verdict::Limit(limit) => std::str::from_utf8(limit).ok(),
+            _ => None,
+        };
+        let process = Process::new(
+            &peer,
+            match &fate {
+                Fate::Execute(_) => Outcome::Ok,
+                Fate::Deny => Outcome::Deny(limit),
+                Fate::Drop(_) => Outcome::Nothing,
+            },
+        );
+        let variables: &[Variable] = if let Fate::Execute(variables) = &fate { variables } else { &[] };
+        let variables = variables.iter().map(|variable| (variable.name.as_slice(), variable.value.as_slice()));
+        let changes = Changes::of(&peer, variables);
+        let env = Borrowed::new(self.inherited.with(&changes));
+        let image = Image {
+            files: &self.files,
+            args: &self.args,
+            env: &env,
+            connection: socket,
+            confinement: &self.confinement,
+        };
+        let (say, name) = (self.say, &self.name);
+        self.starter.run(&mut |pid| {
+            say.pieces(process.pieces(decimal(pid, &mut [0; 10])));
+            match &fate {
+                Fate::Deny => DENIED,
+                Fate::Drop(why) => {
+                    say.warn(lines::dropped(&[
+                        b"unable to read ",
+                        rules_path(rules),
+                        b": ",
+                        words::of(why).as_bytes(),
+                    ]));
+                    FAILED
+                }
+                Fate::Execute(_) => {
+                    let why = image.execute();
+                    say.warn(lines::dropped(&[b"unable to run ", name, b": ", words::of(&why).as_bytes()]));
+                    FAILED
+                }
+            }
+        })
+    }
+
+    /// A connection from an address of IPv6 can only have come to a socket of IPv6.
+    fn family_of(&self, connection: &Connection<'_>) -> Family {
+        match self.family {
+            Family::V4 if connection.remote.is_ipv6() => Family::Dual,
+            family => family,
+        }
+    }
+}
+
+fn rules_path(rules: Option<&Rules>) -> &[u8] {
+    rules.map(Rules::path).unwrap_or_default()
+}
+
+/// What the listener has judged, unless the rules, as read here, say that there is no connection.
+fn fate(verdict: Verdict<'_>, peer: &Peer<'_>, rules: Option<&Rules>) -> Fate {
+    match verdict {
+        Verdict::Deny | Verdict::Limit(_) => return Fate::Deny,
+        Verdict::Unreadable { errno } => return Fate::Drop(io::Error::from_raw_os_error(i32::from(errno))),
+        Verdict::Serve => {}
+    }
+    let Some(rules) = rules else { return Fate::Execute(Vec::new()) };
+    let ip = peer.shown(peer.remote.ip());
+    let who = rules::Peer { ip: ip.as_bytes(), host: peer.remote_host, info: peer.info };
+    match rules.judge(&who) {
+        Ok(rules::Verdict::NoRule) => Fate::Execute(Vec::new()),
+        Ok(rules::Verdict::Allow(variables)) => Fate::Execute(variables),
+        Ok(rules::Verdict::Deny) => Fate::Deny,
+        Err(why) => Fate::Drop(why),
+    }
+}
+
+/// The files that a program's name may mean, in the order of PATH; an empty directory there is the working directory.
+fn files(name: &[u8], path: &[u8]) -> Vec<CString> {
+    if name.contains(&b'/') {
+        return CString::new(name).into_iter().collect();
+    }
+    let directories = path.split(|octet| *octet == b':').map(|directory| match directory {
+        b"" => b".".as_slice(),
+        directory => directory,
+    });
+    directories.filter_map(|directory| CString::new([directory, b"/", name].concat()).ok()).collect()
+}
+
+/// A number in decimal, in memory of the caller's: this is for a process that should not allocate any.
+fn decimal(number: i32, buffer: &mut [u8; 10]) -> &[u8] {
+    let mut rest = number.unsigned_abs();
+    let mut from = buffer.len();
+    for place in buffer.iter_mut().rev() {
+        *place = b'0'.saturating_add(u8::try_from(rest % 10).unwrap_or_default());
+        from = from.saturating_sub(1);
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    buffer.get(from..).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn issue_11_a_program_is_looked_for_as_the_original_does() {
+        let found = |name: &str, path: &str| -> Vec<String> {
+            files(name.as_bytes(), path.as_bytes()).iter().map(|file| file.to_string_lossy().into_owned()).collect()
+        };
+        assert_eq!(found("x", "/a::/b"), ["/a/x", "./x", "/b/x"]);
+        assert_eq!(found("./x", "/a"), ["./x"]);
+        assert_eq!(found("x", ""), ["./x"]);
+    }
+
+    #[test]
+    fn issue_11_process_ids_are_decimal() {
+        for number in [0, 7, 10, 4_194_304, i32::MAX] {
+            assert_eq!(decimal(number, &mut [0; 10]), number.to_string().as_bytes());
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What becomes of a connection: rules, and the limits patch.
+
+use super::Variables;
+use gatepost_sys::net;
+use gatepost_ucspi::rules::{Instruction, Peer, Rule};
+use gatepost_ucspi::tcpserver::patch::{self, Patch};
+use gatepost_ucspi::words;
+use gatepost_wire::ucspi::Verdict;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+
+/// ENOENT of Linux (asm-generic/errno-base.h).
+const NO_ENTRY: u16 = 2;
+
+/// What stands in the place of the rules.
+#[derive(Debug)]
+pub(super) enum Rules {
+    /// There are none.
+    None,
+    /// These.
+    File(gatepost_rules::Rules),
+    /// They can't be read, for this reason, as errno(3).
+    Unreadable(u16),
+}
+
+/// A verdict that owns its words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Judged {
+    Serve,
+    Deny,
+    Limit(String),
+    Unreadable(u16),
+}
+
+impl Judged {
+    pub(super) fn verdict(&self) -> Verdict<'_> {
+        match self {
+            Self::Serve => Verdict::Serve,
+            Self::Deny => Verdict::Deny,
+            Self::Limit(limit) => Verdict::Limit(limit.as_bytes()),
+            Self::Unreadable(errno) => Verdict::Unreadable { errno: *errno },
+        }
+    }
+}
+
+/// What a connection is judged by.
+pub(super) struct Judge<'a> {
+    pub(super) rules: &'a Rules,
+    pub(super) missing_rules_allow: bool,
+    pub(super) variables: &'a Variables,
+    pub(super) load: Option<&'a File>,
+    /// Connections of its address and of its network, itself included.
+    pub(super) held: (u32, u32),
+}
+
+impl Judge<'_> {
+    /// Judges `peer`; who is over a limit of the limits patch hears DIEMSG.
+    pub(super) fn judge(&self, peer: &Peer<'_>, socket: impl AsFd) -> Judged {
+        let rule = match self.rules {
+            Rules::None => None,
+            Rules::Unreadable(NO_ENTRY) if self.missing_rules_allow => None,
+            Rules::Unreadable(errno) => return Judged::Unreadable(*errno),
+            Rules::File(rules) => match rules.find(peer) {
+                Ok(rule) => rule,
+                Err(e) => return Judged::Unreadable(words::number(&e)),
+            },
+        };
+        if rule.as_ref().is_some_and(|rule| rule.instructions().any(|one| one == Instruction::Deny)) {
+            return Judged::Deny;
+        }
+        self.patch(rule.as_ref(), socket)
+    }
+
+    fn patch(&self, rule: Option<&Rule>, socket: impl AsFd) -> Judged {
+        let patch = Patch::read(|name| {
+            let of_rule = rule.and_then(|rule| {
+                let values = rule.instructions().filter_map(|one| match one {
+                    Instruction::Set(text) => text.strip_prefix(name)?.strip_prefix(b"="),
+                    Instruction::Deny => None,
+                });
+                values.last()
+            });
+            of_rule.or_else(|| self.variables.get(name))
+        });
+        if patch.is_empty() {
+            return Judged::Serve;
+        }
+        let load = || self.load.map_or(0, |file| patch::load(&first(file).unwrap_or_default()));
+        let Some(limit) = patch.refusal(load, self.held.0, self.held.1) else { return Judged::Serve };
+        if let Some(words) = patch.last_words() {
+            let _ = net::transmit(socket.as_fd(), &words);
+        }
+        Judged::Limit(limit)
+    }
+}
+
+impl Variables {
+    fn get(&self, name: &[u8]) -> Option<&[u8]> {
+        self.0.iter().find(|(known, _)| known.as_bytes() == name).map(|(_, value)| value.as_slice())
+    }
+}
+
+fn first(file: &File) -> io::Result<Vec<u8>> {
+    let mut octets = vec![0; 64];
+    let count = file.read_at(&mut octets, 0)?;
+    octets.truncate(count);
+    Ok(octets)
+}

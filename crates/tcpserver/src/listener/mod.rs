@@ -1,0 +1,136 @@
+//! The jailed process: accepts, has names looked up, judges, and hands over.
+
+mod gate;
+mod judge;
+mod names;
+
+use crate::ListenerEnd;
+use crate::address::Socket;
+use crate::say::Say;
+use gate::Gate;
+use gatepost_config::host_files;
+use gatepost_jail::{AloneListener, JailError, JailedListener};
+use gatepost_sys::limits::{self, Limit};
+use gatepost_sys::process::{self, ProcessId};
+use gatepost_ucspi::tcpserver::lines;
+use gatepost_ucspi::tcpserver::long::Limits;
+use gatepost_ucspi::tcpserver::options::{Names, Options};
+use gatepost_wire::ucspi::{Ask, TEXT_MAX};
+use std::fs::File;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use tokio::runtime::{Builder, Runtime};
+
+/// Descriptors beyond those of connections: sockets, channel, runtime, rules, questions to name servers.
+const OWN_FILES: u64 = 512;
+/// Descriptors of connections that nobody has been started for yet, at most.
+const PENDING_FILES: u64 = 16_384;
+
+/// What the listener knows of the command line.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    pub(crate) sockets: Vec<Socket>,
+    say: Say,
+    account: (u32, u32),
+    parent: ProcessId,
+    limit: u64,
+    names: Names,
+    /// There are rules.
+    rules: bool,
+    missing_rules_allow: bool,
+    banner: Vec<u8>,
+    keep_ip_options: bool,
+    delay: bool,
+    limits: Limits,
+    patch: Variables,
+    servers: Vec<SocketAddr>,
+    /// `/proc/loadavg`.
+    load: Option<File>,
+}
+
+/// The variables of the limits patch, as our environment has them.
+#[derive(Debug)]
+struct Variables(Vec<(&'static str, Vec<u8>)>);
+
+const PATCH: [&str; 4] = ["MAXLOAD", "MAXCONNIP", "MAXCONNC", "DIEMSG"];
+
+impl Terms {
+    /// Reads what the jail will not let it read. The sockets are added later: they are this process's alone.
+    pub(crate) fn new(options: &Options, account: (u32, u32), parent: ProcessId, say: Say) -> Self {
+        let variables = PATCH.iter().filter_map(|name| {
+            let value = std::env::var_os(name)?;
+            Some((*name, std::os::unix::ffi::OsStringExt::into_vec(value)))
+        });
+        Self {
+            sockets: Vec::new(),
+            say,
+            account,
+            parent,
+            limit: options.limit,
+            names: options.names.clone(),
+            rules: options.rules.is_some(),
+            missing_rules_allow: options.missing_rules_allow,
+            banner: options.banner.clone(),
+            keep_ip_options: options.keep_ip_options,
+            delay: options.delay,
+            limits: options.limits.clone(),
+            patch: Variables(variables.collect()),
+            servers: host_files::name_servers(&std::fs::read(host_files::RESOLV_CONF).unwrap_or_default()),
+            load: File::open("/proc/loadavg").ok(),
+        }
+    }
+
+    fn looks_up(&self) -> bool {
+        self.names.local.is_none() || self.names.remote || self.names.ident
+    }
+
+    fn open_files(&self) -> u64 {
+        let wanted = self.limit.min(PENDING_FILES).saturating_add(OWN_FILES);
+        limits::get(Limit::OpenFiles).map_or(wanted, |(_, hard)| wanted.min(hard))
+    }
+}
+
+/// The forked child from its first moment to its exit status.
+pub(crate) fn begin(terms: Terms, channel: ListenerEnd) -> u8 {
+    // Not abort(3): the system call filter would kill us in it.
+    std::panic::set_hook(Box::new(|_| process::exit(1)));
+    process::set_comm(c"listener");
+    let say = terms.say;
+    let entered = enter(&terms, &channel);
+    let why = entered.as_ref().err().map(ToString::to_string).unwrap_or_default();
+    let text = why.as_bytes().get(..why.len().min(TEXT_MAX)).unwrap_or_default();
+    if channel.tell(&Ask::Jail { entered: entered.is_ok(), text }).is_err() {
+        return 1;
+    }
+    let Ok((jailed, runtime)) = entered else { return 1 };
+    say.detail(lines::status(0, terms.limit));
+    match runtime.block_on(async { Gate::new(jailed, terms, channel)?.serve().await }) {
+        Ok(()) => 0,
+        Err(why) => {
+            say.fatal(&why);
+            1
+        }
+    }
+}
+
+fn enter(terms: &Terms, channel: &ListenerEnd) -> Result<(JailedListener, Runtime), JailError> {
+    let stderr = std::io::stderr();
+    let mut keep: Vec<BorrowedFd<'_>> = vec![stderr.as_fd(), channel.as_fd()];
+    keep.extend(terms.sockets.iter().map(|socket| socket.fd.as_fd()));
+    keep.extend(terms.load.as_ref().map(AsFd::as_fd));
+    let jail = AloneListener {
+        parent: terms.parent,
+        keep: &keep,
+        account: terms.account,
+        open_files: terms.open_files(),
+        looks_up: terms.looks_up(),
+    };
+    let (entered, unmet) = jail.enter()?;
+    for lack in unmet {
+        // With -v only: whoever has not asked for more than errors has no use for it.
+        terms.say.detail(lines::note(&format!("the listener is without {}: {}", lack.what, lack.why)));
+    }
+    let runtime = Builder::new_current_thread().enable_io().enable_time().build();
+    let runtime = runtime.map_err(|cause| JailError::Step { step: "make a runtime", cause })?;
+    Ok((entered.seal()?, runtime))
+}
