@@ -7,7 +7,6 @@ use std::fmt::Debug;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::process::ExitStatus;
-use std::time::Duration;
 
 /// The program under test, by a link of the original's name.
 const OURS: &str = "/tmp/gatepost/tcpserver";
@@ -86,10 +85,6 @@ impl<'h> Server<'h> {
         self.host.read(&format!("/tmp/{:?}.port", self.which)).trim().parse().ok()
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.process.pid()
-    }
-
     /// What it has said on descriptor 2, masked.
     pub(crate) fn said(&self) -> String {
         mask(&self.raw())
@@ -137,10 +132,6 @@ impl<'h> Server<'h> {
 
     pub(crate) fn signal_only(&mut self, name: &str) {
         assert!(self.process.signal(name), "{:?} is gone", self.which);
-    }
-
-    pub(crate) fn wait(&mut self, within: Duration) -> ExitStatus {
-        self.process.wait(within)
     }
 }
 

@@ -13,7 +13,6 @@
 //! | `patch.rs` | MAXCONNIP and its kin, of the limits patch |
 
 pub mod environment;
-mod getopt;
 pub mod help;
 pub mod ident;
 pub mod lines;

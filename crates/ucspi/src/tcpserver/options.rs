@@ -1,7 +1,7 @@
 //! The command line. Pure: names of users, services and hosts are looked up by whoever asks for this.
 
-use super::getopt::{Arguments, Next};
 use super::long::{self, Limits, Restrictions};
+use crate::getopt::{Arguments, Next};
 
 /// The original's usage, to which our own options add nothing: `--help` shows those.
 pub const USAGE: &str = "tcpserver: usage: tcpserver [ -1UXpPhHrRoOdDqQv ] [ -c limit ] [ -x rules.cdb ] [ -B banner ] \
