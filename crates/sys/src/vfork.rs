@@ -256,7 +256,6 @@ mod tests {
                 let _ = image.execute();
                 111
             });
-            drop(image);
             let pid = pid.unwrap();
             assert_eq!(seen, pid);
             drop(far);
