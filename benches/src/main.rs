@@ -3,6 +3,7 @@
 
 mod account;
 mod load;
+mod rate;
 mod server;
 mod table;
 mod tcpserver;
@@ -41,10 +42,12 @@ fn main() -> ExitCode {
 }
 
 fn run() -> io::Result<()> {
-    if std::env::args().skip(1).eq(["--tcpserver"]) {
-        let gatepost = binary()?;
-        let host = Host::new().map_err(|host::Skip(why)| io::Error::other(why))?;
-        return tcpserver::run(&host, &gatepost);
+    for (word, run) in [("--tcpserver", tcpserver::run as fn(&Host, &Path) -> _), ("--rate", rate::run)] {
+        if std::env::args().skip(1).eq([word]) {
+            let gatepost = binary()?;
+            let host = Host::new().map_err(|host::Skip(why)| io::Error::other(why))?;
+            return run(&host, &gatepost);
+        }
     }
     let kinds = kinds()?;
     let gatepost = if kinds.contains(&Kind::Gatepost) { binary()? } else { PathBuf::new() };
@@ -87,7 +90,7 @@ fn kinds() -> io::Result<Vec<Kind>> {
         _ => None,
     };
     only.map(|kind| vec![kind])
-        .ok_or_else(|| io::Error::other("usage: gatepost-benches [--only gatepost|postfix | --tcpserver]"))
+        .ok_or_else(|| io::Error::other("usage: gatepost-benches [--only gatepost|postfix | --tcpserver | --rate]"))
 }
 
 /// Builds gatepost as it is shipped; its path.
@@ -96,8 +99,18 @@ fn binary() -> io::Result<PathBuf> {
     let gatepost = ours.with_file_name("gatepost");
     // Run by hand instead of by cargo, the binary beside ours is taken as it is.
     if let Some(cargo) = std::env::var_os("CARGO") {
-        let wanted =
-            ["--package", "gatepost", "--bin", "gatepost", "--package", "gatepost-benches", "--bin", "nothing"];
+        let wanted = [
+            "--package",
+            "gatepost",
+            "--package",
+            "gatepost-benches",
+            "--bin",
+            "gatepost",
+            "--bin",
+            "nothing",
+            "--bin",
+            "greets",
+        ];
         let build = Command::new(cargo).args(["build", "--release", "--quiet"]).args(wanted).status()?;
         if !build.success() {
             return Err(io::Error::other("cargo build --release --package gatepost failed"));

@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod connections;
+mod crowd;
+mod limits;
+mod programs;
 mod signals;
 mod site;
 mod starts;

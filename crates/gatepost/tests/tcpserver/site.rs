@@ -7,6 +7,7 @@ use std::fmt::Debug;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::process::ExitStatus;
+use std::time::Duration;
 
 /// The program under test, by a link of the original's name.
 const OURS: &str = "/tmp/gatepost/tcpserver";
@@ -85,6 +86,16 @@ impl<'h> Server<'h> {
         self.host.read(&format!("/tmp/{:?}.port", self.which)).trim().parse().ok()
     }
 
+    /// The process that was started.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Ours: the jailed process, its first child.
+    pub(crate) fn listener(&self) -> u32 {
+        gatepost_testkit::run::only_child(self.pid()).expect("a listener")
+    }
+
     /// What it has said on descriptor 2, masked.
     pub(crate) fn said(&self) -> String {
         mask(&self.raw())
@@ -130,9 +141,21 @@ impl<'h> Server<'h> {
         self.process.wait(SOON)
     }
 
+    pub(crate) fn wait(&mut self, within: Duration) -> ExitStatus {
+        self.process.wait(within)
+    }
+
     pub(crate) fn signal_only(&mut self, name: &str) {
         assert!(self.process.signal(name), "{:?} is gone", self.which);
     }
+}
+
+/// A connection from an address of loopback, made on the host.
+pub(crate) fn connect_from(host: &Host, from: [u8; 4]) -> TcpStream {
+    let to = std::net::SocketAddr::from(([127, 0, 0, 1], PORT));
+    let stream: TcpStream = host.inside(|| gatepost_sys::net::connect_from(from.into(), to)).unwrap().into();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    stream
 }
 
 /// What comes until the end of a connection.

@@ -52,6 +52,22 @@ fn rules() -> io::Result<Seeds> {
     Ok(sources.flat_map(|source| [source.into(), damaged(source)]).collect())
 }
 
+/// tcpserver's command lines, each argument to end with a NUL, and answers by RFC 1413.
+const TCPSERVER: &[&str] = &[
+    "-vRHl0 -x rules.cdb -c40 -u 100 -g 100 0 smtp rblsmtpd qmail-smtpd",
+    "-1UXpPhHrRoOdDqQv46 -I eth0 -C 2 -- 127.0.0.1 25 true",
+    "--per-address 2 --address-rate=20/1m --drain 5s --data 4M --seccomp ~mount --namespaces net 0 25 x",
+    "-Z",
+    "-c",
+    "40000 , 25 : USERID : UNIX : joe\r\n",
+    "40000 , 25 : ERROR : NO-USER\r\n",
+];
+
+fn command_lines() -> Seeds {
+    let ended = |seed: &&str| if seed.starts_with('-') { seed.replace(' ', "\0") } else { (*seed).to_owned() };
+    TCPSERVER.iter().map(ended).map(|seed| in_segments(seed.as_bytes())).collect()
+}
+
 fn write(directory: &Path, target: &str, seeds: &Seeds) -> io::Result<()> {
     let source: PathBuf = source_tree().join(format!("crates/fuzz/src/bin/{target}.rs"));
     if seeds.is_empty() || !source.exists() {
@@ -81,5 +97,6 @@ fn main() -> io::Result<()> {
         write(&directory, target, &segmented)?;
     }
     write(&directory, "rules", &rules()?)?;
+    write(&directory, "tcpserver", &command_lines())?;
     write(&directory, "config", &examples()?)
 }
