@@ -72,6 +72,7 @@ fn live(born: Born, SingleSlice { start, setup }: &SingleSlice, shared: &Shared)
         data: setup.data,
         file_size: setup.file_size,
         life: shared.life(),
+        landlock: setup.landlock,
     };
     let entered = alone.enter();
     let keyholder = Some(keyholder).filter(|_| start.tls);

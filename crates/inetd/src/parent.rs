@@ -110,6 +110,7 @@ impl Parent {
             directories: vec![(content, Use::Files)],
             connect_ports,
             file_size: parent.file_size,
+            landlock: parent.landlock,
         };
         let (runtime, unmet) = match queue {
             None => {

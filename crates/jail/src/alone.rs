@@ -1,9 +1,9 @@
 //! The jail of a session without a launcher: forked by the process that serves one connection under tcpserver or inetd, often
 //! without an account of its own and without root.
 //!
-//! The same steps in the same order as for a role, and a proof; but a step that this system or this uid does not permit is left
-//! out and reported. The system call filter is never left out: no file, no socket, no process, no program, no signal,
-//! whatever the uid is.
+//! The same steps in the same order as for a role, and a proof; but a step that this uid does not permit is left out and
+//! reported. Landlock is left out only where the user relaxes it, the system call filter never: no file, no socket, no process,
+//! no program, no signal, whatever the uid is.
 //!
 //! This is done for each connection, so the namespaces are chosen by what they cost. Processor time to make one and have
 //! the kernel remove it again, beyond a fork (Linux 6.18, two cores): uts 0 µs, user 10, ipc 40, mount 60 and with an
@@ -19,14 +19,14 @@ use crate::enter::{JailedSession, SESSION_ADDRESS_SPACE, SESSION_CPU_SECONDS, SE
 use crate::profile::{ALONE_CALLS, allowed};
 use crate::prove;
 use gatepost_sys::filter::Filter;
-use gatepost_sys::landlock::{self, Enforced};
+use gatepost_sys::landlock::{self, Enforced, Trial, Use};
 use gatepost_sys::limits::Limit;
 use gatepost_sys::process::{self, ProcessId};
 use gatepost_sys::{confine, fds, signal};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Directories that are always empty: one by convention, one of the kernel's, which holds nothing since the interface that it
@@ -53,6 +53,8 @@ pub struct Alone<'a> {
     pub file_size: u64,
     /// The longest that the session may last; the kernel ends it then.
     pub life: Duration,
+    /// Refuse to go on without all of landlock. False only where the user relaxes it.
+    pub landlock: bool,
 }
 
 /// A confinement that is not possible here.
@@ -155,8 +157,7 @@ impl Alone<'_> {
         if process::parent() != self.parent {
             return Err(JailError::NotLaunched);
         }
-        let enforced = landlock::restrict(&[], kind.connect_ports);
-        close_landlock(step("restrict files and network by landlock", enforced)?, &mut unmet);
+        restrict_by_landlock(&[], kind.connect_ports, self.landlock, &mut unmet)?;
         if kind.ends {
             step("limit a session's life", process::end_after(self.life))?;
         }
@@ -212,10 +213,18 @@ fn leave_the_file_tree(empty: &[&str]) -> io::Result<()> {
     confine::empty_root(Path::new(ANCHOR), &[])
 }
 
-/// Notes what landlock does not enforce.
-pub(crate) fn close_landlock(enforced: Enforced, unmet: &mut Vec<Unmet>) {
+/// Landlock, complete and proved; or what the kernel has of it, where the user relaxes it.
+pub(crate) fn restrict_by_landlock(
+    directories: &[(PathBuf, Use)],
+    connect_ports: &[u16],
+    required: bool,
+    unmet: &mut Vec<Unmet>,
+) -> Result<(), JailError> {
+    let trial = step("make a socket to try landlock with", Trial::prepare())?;
+    let enforced = step("restrict files and network by landlock", landlock::restrict(directories, connect_ports))?;
     let why = match enforced {
-        Enforced::Fully => return,
+        Enforced::Fully => return prove::landlock(&trial, connect_ports),
+        Enforced::Partly | Enforced::Not if required => return Err(JailError::Landlock(enforced)),
         Enforced::Partly => "this kernel's is older and has part of it",
         Enforced::Not => "this kernel has none, or it was not switched on at boot",
     };

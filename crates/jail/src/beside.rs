@@ -1,16 +1,16 @@
 //! The jail of the process beside a session without a launcher: handoff, dialer and keyholder of one connection, under inetd
 //! or tcpserver. Often it has no account of its own and was not started by root.
 //!
-//! As for the session ([`crate::Alone`]), a step that this system or this uid does not permit is left out and reported, and the
-//! system call filter is never left out. There is no root directory of its own: landlock says which files and ports it reaches.
+//! As for the session ([`crate::Alone`]), a step that this uid does not permit is left out and reported, landlock is left out only
+//! where the configuration relaxes it, and the system call filter never. There is no root directory of its own: landlock says which files and ports it reaches.
 
 use crate::JailError;
-use crate::alone::{Unmet, close_landlock};
+use crate::alone::{Unmet, restrict_by_landlock};
 use crate::enter::step;
 use crate::profile::{BESIDE_CALLS, allowed};
 use crate::prove;
 use gatepost_sys::filter::Filter;
-use gatepost_sys::landlock::{self, Use};
+use gatepost_sys::landlock::Use;
 use gatepost_sys::limits::{self, Limit};
 use gatepost_sys::{confine, process, signal};
 use std::path::PathBuf;
@@ -31,6 +31,8 @@ pub struct Beside {
     pub connect_ports: Vec<u16>,
     /// RLIMIT_FSIZE, octets: of the content file.
     pub file_size: u64,
+    /// Refuse to go on without all of landlock. False only where the configuration relaxes it.
+    pub landlock: bool,
 }
 
 /// Inside the jail, all but the system call filter. Make the runtime now.
@@ -60,8 +62,7 @@ impl Beside {
         step("set no_new_privs", process::set_no_new_privs())?;
         step("become undumpable", process::set_undumpable())?;
         process::refuse_exec_gain();
-        let enforced = landlock::restrict(&self.directories, &self.connect_ports);
-        close_landlock(step("restrict files and network by landlock", enforced)?, &mut unmet);
+        restrict_by_landlock(&self.directories, &self.connect_ports, self.landlock, &mut unmet)?;
         self.prove(is_root, &limits)?;
         Ok((EnteredBeside(()), unmet))
     }

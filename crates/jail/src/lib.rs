@@ -69,7 +69,11 @@ impl fmt::Display for JailError {
                         "has only a part of landlock (all of it is in Linux 6.12 and newer)"
                     }
                 };
-                write!(f, "jail: this kernel {lack}; to do without what is missing, say [jail] relax = [\"landlock\"]")
+                write!(
+                    f,
+                    "jail: this kernel {lack}; to do without what is missing, say [jail] relax = [\"landlock\"], or \
+                     GATEPOST_RELAX=landlock in the place of qmail-smtpd"
+                )
             }
         }
     }

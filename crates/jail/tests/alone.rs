@@ -40,7 +40,8 @@ fn attempt(start: Start, life: Duration, attempt: impl FnOnce(&Seq) -> io::Resul
                 process::exit(NO_JAIL);
             }
             let account = (start == Start::Root).then_some((NOBODY, NOBODY));
-            let alone = Alone { parent, keep: &[far.as_fd()], account, data: DATA as u64, file_size: 0, life };
+            let alone =
+                Alone { parent, keep: &[far.as_fd()], account, data: DATA as u64, file_size: 0, life, landlock: true };
             let status = match alone.enter() {
                 Err(e) => {
                     let _ = far.send(e.to_string().as_bytes(), &[]);
@@ -180,7 +181,15 @@ fn serve_for_ever(start: Start, channel: &Seq) -> ! {
             confine::become_user(NOBODY, NOBODY, &[]).unwrap();
         }
         let account = (start == Start::Root).then_some((NOBODY, NOBODY));
-        let alone = Alone { parent, keep: &[channel.as_fd()], account, data: DATA as u64, file_size: 0, life: LIFE };
+        let alone = Alone {
+            parent,
+            keep: &[channel.as_fd()],
+            account,
+            data: DATA as u64,
+            file_size: 0,
+            life: LIFE,
+            landlock: true,
+        };
         let entered = alone.enter().map(|_| "jailed".to_owned()).unwrap_or_else(|e| e.to_string());
         let _ = channel.send(entered.as_bytes(), &[]);
         let _ = channel.recv(&mut [0; 8]);
@@ -206,8 +215,15 @@ fn p1_a_wrong_parent_and_an_account_that_is_root_are_refused() {
         let end = match process::fork().unwrap() {
             Fork::Parent(pid) => reap(pid),
             Fork::Child => {
-                let alone =
-                    Alone { parent, keep: &[near.as_fd()], account, data: DATA as u64, file_size: 0, life: LIFE };
+                let alone = Alone {
+                    parent,
+                    keep: &[near.as_fd()],
+                    account,
+                    data: DATA as u64,
+                    file_size: 0,
+                    life: LIFE,
+                    landlock: true,
+                };
                 process::exit(u8::from(alone.enter().is_ok()))
             }
         };

@@ -62,6 +62,7 @@ pub(crate) fn terms(parent: &Parent, switches: &Switches) -> Terms {
         times: times(seconds(controls.timeout), switches),
         greet_delay: seconds(controls.greet_delay),
         drop_early: controls.drop_early_talker,
+        landlock: !switches.relax_landlock,
         parent: ProcessId::try_from(std::process::id()).unwrap_or_default(),
     }
 }

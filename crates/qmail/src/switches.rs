@@ -19,7 +19,7 @@ pub struct Switch {
 }
 
 /// All of them.
-pub const TABLE: [Switch; 11] = [
+pub const TABLE: [Switch; 12] = [
     Switch {
         name: "GATEPOST_OPENRELAY",
         default: "without control/rcpthosts every address with a domain is put off with 451",
@@ -83,6 +83,12 @@ pub const TABLE: [Switch; 11] = [
         why: "a password that could have been encrypted should have been",
     },
     Switch {
+        name: "GATEPOST_RELAX",
+        default: "a kernel with a part of landlock only (before Linux 6.12), or none, serves nobody: 421, and a log line",
+        does: "landlock: the session goes without what is missing, and each log line says so in its field without",
+        why: "a confinement that is missing must be somebody's decision",
+    },
+    Switch {
         name: "GATEPOST_LOG",
         default: "one line a session on fd 2, unless that is the client or a terminal",
         does: "on: on a terminal too; off: none",
@@ -126,6 +132,8 @@ pub struct Switches {
     pub minimum_rate: Option<u32>,
     /// GATEPOST_AUTH_CLEAR.
     pub auth_clear: bool,
+    /// GATEPOST_RELAX: do without what the kernel has not of landlock.
+    pub relax_landlock: bool,
     /// GATEPOST_LOG; `None`: where no terminal is.
     pub log: Option<bool>,
 }
@@ -143,6 +151,7 @@ impl Default for Switches {
             session_time: Some(86_400),
             minimum_rate: None,
             auth_clear: false,
+            relax_landlock: false,
             log: None,
         }
     }
@@ -179,6 +188,13 @@ impl Switches {
                 if environment.has("ALLOW_BARELF") { BareLf::Repair } else { BareLf::Refuse }
             }
         };
+        let relax_landlock = environment.get("GATEPOST_RELAX").is_some_and(|value| {
+            let known = value == b"landlock";
+            if !known {
+                warnings.push(odd_switch("GATEPOST_RELAX", value));
+            }
+            known
+        });
         let log = match environment.get("GATEPOST_LOG") {
             None => None,
             Some(b"on") => Some(true),
@@ -199,6 +215,7 @@ impl Switches {
             session_time: time,
             minimum_rate,
             auth_clear: environment.has("GATEPOST_AUTH_CLEAR"),
+            relax_landlock,
             log,
         }
     }
@@ -216,7 +233,8 @@ mod tests {
 
     #[test]
     fn every_switch_of_the_table_is_heeded() {
-        for (switch, value) in TABLE.iter().zip(["", "", "repair", "", "9", "9", "9", "9", "9", "", "off"]) {
+        for (switch, value) in TABLE.iter().zip(["", "", "repair", "", "9", "9", "9", "9", "9", "", "landlock", "off"])
+        {
             let (switches, warned) = read(&[(switch.name, value)]);
             assert_ne!(switches, Switches::default(), "{}", switch.name);
             assert_eq!(warned, 0, "{}", switch.name);
@@ -232,6 +250,8 @@ mod tests {
             ("GATEPOST_RECIPIENTS", ""),
             ("GATEPOST_ERRORS", "4294967296"),
             ("GATEPOST_SESSION_TIME", "-1"),
+            ("GATEPOST_RELAX", ""),
+            ("GATEPOST_RELAX", "Landlock"),
             ("GATEPOST_LOG", "no"),
             ("GATEPOST_OPEN_RELAY", ""),
         ] {

@@ -3,6 +3,7 @@
 
 use crate::room::{Home, Session, certificate, tcp_pair};
 use gatepost_testkit::facts::{limit, status, tree};
+use gatepost_testkit::host;
 use gatepost_testkit::run::run;
 use gatepost_testkit::wait::{SOON, holds};
 use std::io::{Read, Write};
@@ -295,4 +296,26 @@ fn others_are_served_while_one_attacks() {
     assert_eq!(attacker.reply().code / 100, 4);
     attacked.ends(1);
     holds("the message", SOON, || home.delivered().len() == 1);
+}
+
+/// Issue 9, row 10: an older kernel's landlock was taken for the whole, with a word in the log at most.
+#[test]
+fn p7_a_part_of_landlock_serves_nobody_unless_that_is_relaxed() {
+    let name = "p7_a_part_of_landlock_serves_nobody_unless_that_is_relaxed";
+    let Some(_host) = host::for_test(name, &["strace"]) else { return };
+    let home = Home::new("wrapper/landlock");
+    // The first call asks for the version: 2 is Linux 5.19.
+    let feigned = "exec strace -f -qq -o /dev/null -e trace=landlock_create_ruleset \
+                   -e inject=landlock_create_ruleset:retval=2:when=1 -- \"$0\" qmail-smtpd";
+    let (mut client, mut session) = home.serve(&mut home.wrapped(feigned));
+    assert_eq!(client.try_reply().unwrap().code, 421);
+    session.ends(1);
+    assert!(home.log().contains("only a part of landlock") && home.log().contains("GATEPOST_RELAX"), "{}", home.log());
+    for time in 1..3 {
+        let (mut client, mut session) = home.serve(home.wrapped(feigned).env("GATEPOST_RELAX", "landlock"));
+        client.hello("road.test");
+        client.ask("QUIT", 221);
+        session.ends(0);
+        assert_eq!(home.log().matches("all-of-landlock").count(), time, "{}", home.log());
+    }
 }

@@ -50,6 +50,8 @@ pub(crate) struct Terms {
     /// Wait before the greeting, and whether who speaks meanwhile is dropped.
     pub(crate) greet_delay: Duration,
     pub(crate) drop_early: bool,
+    /// Serve only with all of landlock.
+    pub(crate) landlock: bool,
 }
 
 /// What a session starts with.
@@ -105,6 +107,7 @@ pub(crate) fn begin(start: Start) -> u8 {
         data: DATA,
         file_size: start.file_size(),
         life: start.terms.times.session.saturating_add(GRACE),
+        landlock: start.terms.landlock,
     };
     match alone.enter() {
         Ok((jailed, unmet)) => {
