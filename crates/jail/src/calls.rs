@@ -46,10 +46,9 @@ pub const BASE: &[Call] = &[
     call("madvise", Args(&[(2, 4)]), "MADV_DONTNEED: allocator, giving memory back"),
     call("sendmsg", Args(&[(2, NO_SIGNAL)]), "private channels: frames and descriptors"),
     call("recvmsg", Always, "private channels: frames and descriptors"),
-    // Not requeueing or priority inheritance, in which holes were found. FUTEX_PRIVATE_FLAG is 128.
-    call("futex", Args(&[(1, 128)]), "FUTEX_WAIT: locks of the C library"),
+    // Not requeueing or priority inheritance, in which holes were found. Not waiting: in a process of one thread that has no end.
+    // FUTEX_PRIVATE_FLAG is 128.
     call("futex", Args(&[(1, 129)]), "FUTEX_WAKE: locks of the C library, the standard library and tracing"),
-    call("futex", Args(&[(1, 137)]), "FUTEX_WAIT_BITSET: locks of the standard library and tracing"),
     call("clock_gettime", Always, "timeouts, where the vDSO does not answer"),
     call("getrandom", Always, "hash seeds; TLS randoms in a session"),
     call("sigaltstack", Always, "standard library, thread exit"),

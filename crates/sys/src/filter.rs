@@ -13,8 +13,8 @@ pub enum When {
     Always,
     /// mprotect(2) without PROT_EXEC.
     NotExecutable,
-    /// mmap(2) without PROT_EXEC of memory that RLIMIT_DATA counts, private and not growing down like a stack, and that is not
-    /// locked.
+    /// mmap(2) without PROT_EXEC of memory that RLIMIT_DATA counts, with the flags that an allocator needs and no other: not shared, not growing
+    /// down like a stack, not locked, not populated at once, not of huge pages.
     PrivateNotExecutable,
     /// Only with these values in the arguments of these indices (from 0), the lower four octets of each.
     Args(&'static [(u8, u64)]),
@@ -103,17 +103,24 @@ impl Filter {
     }
 }
 
+/// The flags that an allocator needs, with which memory is private and made as it is used. MAP_NORESERVE and MAP_STACK change
+/// nothing here.
+pub(crate) const MAPPING: libc::c_int = libc::MAP_PRIVATE
+    | libc::MAP_ANONYMOUS
+    | libc::MAP_FIXED
+    | libc::MAP_FIXED_NOREPLACE
+    | libc::MAP_NORESERVE
+    | libc::MAP_STACK;
+
 fn conditions(when: When) -> Result<Vec<SeccompCondition>, seccompiler::BackendError> {
     let clear = |index, bits: libc::c_int| {
-        let bits = u64::from(bits.unsigned_abs());
+        let bits = u64::from(bits.cast_unsigned());
         SeccompCondition::new(index, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(bits), 0)
     };
     match when {
         When::Always => Ok(Vec::new()),
         When::NotExecutable => Ok(vec![clear(2, libc::PROT_EXEC)?]),
-        When::PrivateNotExecutable => {
-            Ok(vec![clear(2, libc::PROT_EXEC)?, clear(3, libc::MAP_SHARED | libc::MAP_GROWSDOWN | libc::MAP_LOCKED)?])
-        }
+        When::PrivateNotExecutable => Ok(vec![clear(2, libc::PROT_EXEC)?, clear(3, !MAPPING)?]),
         When::Args(values) => values
             .iter()
             .map(|(index, value)| SeccompCondition::new(*index, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, *value))

@@ -15,7 +15,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("mprotect", "an arena of the allocator that grows by it"),
     ("mremap", "a block above the allocator's threshold that grows"),
     ("madvise", "the allocators of other C libraries"),
-    ("futex", "no lock is waited for in a process of one thread"),
     ("clock_gettime", "the vDSO answers here"),
     ("epoll_pwait", "aarch64, which has no epoll_wait(2)"),
     ("ppoll", "aarch64, which has no poll(2)"),
