@@ -257,7 +257,8 @@ fn audit(args: &AuditArgs) -> ExitCode {
         Some(Ok(plan)) => Expectations::default().with_session_data(plan.config.limits.data),
         Some(Err(faults)) => return fail(&faults),
     };
-    let rows = audit::rows(facts, &expected);
+    let shared = audit::shared(&facts);
+    let rows = audit::rows(facts, &shared, &expected);
     print!("{}", if args.json { audit::json(&rows) } else { audit::table(&rows) });
     let weak = unseen || rows.iter().any(|row| !row.findings.is_empty());
     if weak { ExitCode::FAILURE } else { ExitCode::SUCCESS }

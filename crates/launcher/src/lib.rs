@@ -338,11 +338,13 @@ impl Launcher {
 fn files() -> Result<Files, LauncherError> {
     let program = process::own_program().map_err(|e| LauncherError::System("open my own program file", e))?;
     let stderr = std::io::stderr();
-    let log = gatepost_sys::fds::open_anew(&stderr).or_else(|why| {
+    let copy =
+        || stderr.as_fd().try_clone_to_owned().map_err(|e| LauncherError::System("copy the log's descriptor", e));
+    let spare_log = gatepost_sys::fds::open_anew(&stderr).or_else(|why| {
         tracing::warn!("the log cannot be opened anew, and is shared with whoever started this: {why}");
-        stderr.as_fd().try_clone_to_owned().map_err(|e| LauncherError::System("copy the log's descriptor", e))
+        copy()
     })?;
-    Ok(Files { program: Rc::new(program), log: Rc::new(log) })
+    Ok(Files { program: Rc::new(program), log: Rc::new(copy()?), spare_log: Rc::new(spare_log) })
 }
 
 fn fit(plan: &Plan) -> Result<Fitness, LauncherError> {

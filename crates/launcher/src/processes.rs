@@ -13,7 +13,7 @@ use gatepost_config::Relax;
 use gatepost_jail::{CONTROL_FD, SETUP_FD, profile};
 use gatepost_sys::process::{self, Namespaces, ProcessId, Signal, Spawn};
 use gatepost_sys::seq::Seq;
-use gatepost_sys::wait;
+use gatepost_sys::{fds, wait};
 use gatepost_wire::control::{Order, Role};
 use gatepost_wire::slice::Ground;
 use gatepost_wire::{LauncherToRole, RoleToLauncher};
@@ -45,8 +45,17 @@ struct Child {
 pub(crate) struct Files {
     /// Our own program.
     pub(crate) program: Rc<OwnedFd>,
-    /// What observers write to, one after the other.
+    /// The log as whoever started us gave it, which is opened anew for each observer.
     pub(crate) log: Rc<OwnedFd>,
+    /// The same opened anew while we had all privilege, for where an observer can't have one of its own.
+    pub(crate) spare_log: Rc<OwnedFd>,
+}
+
+impl Files {
+    /// What one observer writes to: nothing that it does to its description concerns us or the next observer.
+    fn log_of_an_observer(&self) -> io::Result<OwnedFd> {
+        fds::open_anew(&*self.log).or_else(|_| self.spare_log.try_clone())
+    }
 }
 
 /// The processes of one generation.
@@ -190,7 +199,8 @@ impl Processes for Children {
         control.seq().set_timeout(ORDER_DEADLINE).map_err(system)?;
         // What it says before it is linked, for example why it cannot enter its jail, is to be heard too.
         let (lines, heard) = quiet_pair().map_err(system)?;
-        let stderr = if role == Role::Observer { self.files.log.as_fd() } else { lines.as_fd() };
+        let log = if role == Role::Observer { Some(self.files.log_of_an_observer().map_err(system)?) } else { None };
+        let stderr = log.as_ref().map_or(lines.as_fd(), AsFd::as_fd);
         let descriptors = [(2, stderr), (CONTROL_FD, theirs.as_fd()), (SETUP_FD, setup.as_fd())];
         let pid = self.spawn(role, &descriptors).map_err(system)?;
         if let (Some(observer), true) = (self.observer(), role != Role::Observer) {

@@ -141,6 +141,26 @@ pub enum Signal {
     Terminate,
 }
 
+/// Whether two descriptors, each with its process, are of one open file description: kcmp(2).
+///
+/// # Errors
+/// EPERM without the right to trace both, ENOSYS, EBADF, ESRCH.
+pub fn same_file(one: (u32, u32), other: (u32, u32)) -> io::Result<bool> {
+    const KCMP_FILE: libc::c_int = 0;
+    // SAFETY: takes integers only.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_kcmp,
+            one.0,
+            other.0,
+            KCMP_FILE,
+            libc::c_ulong::from(one.1),
+            libc::c_ulong::from(other.1),
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result == 0) }
+}
+
 /// Asks to be killed when the parent ends. An id change or exec of a set-id file undoes it: call after those.
 ///
 /// # Errors

@@ -74,7 +74,7 @@ fn p14_an_observer_that_dies_or_stalls_costs_lines_and_no_mail() {
     }
     good_mail(&host, v4(101, 1), "alice@ok.test").unwrap();
     wait::holds("lines through the new observer", wait::SOON, || {
-        gate.process.said().lines().any(|line| line.contains("handoff: session=") && line.contains("client=10.101.0.1"))
+        gate.process.said().lines().any(|line| line.contains("handoff: ") && line.contains("client=10.101.0.1"))
     });
     let observer = gate.roles()["gp-observer"];
     assert!(signal(observer, "STOP"));

@@ -99,6 +99,10 @@ pub struct Expect<'a> {
     pub core: Bound,
     /// RLIMIT_CPU.
     pub cpu: Bound,
+    /// RLIMIT_AS.
+    pub address_space: Bound,
+    /// RLIMIT_STACK.
+    pub stack: Bound,
     /// Others of its uid may not look inside.
     pub undumpable: bool,
     /// No mapping is writable and executable at once.
@@ -119,6 +123,8 @@ impl Expect<'_> {
             Resource::FileSize => self.file_size,
             Resource::Core => self.core,
             Resource::Cpu => self.cpu,
+            Resource::AddressSpace => self.address_space,
+            Resource::Stack => self.stack,
         }
     }
 
@@ -143,6 +149,13 @@ const SOME: u64 = 1 << 16;
 /// `limits.message_size` is the administrator's; that there is a bound at all is ours.
 const LARGEST_MESSAGE: Bound = Bound::AtMost(1 << 40);
 
+/// RLIMIT_DATA counts neither the stack nor memory that is only looked at, which costs page tables.
+const STACK: Bound = Bound::AtMost(MIB);
+
+const fn address_space(data: u64) -> Bound {
+    Bound::AtMost(data.saturating_add(64 * MIB))
+}
+
 /// What the confined roles have in common; each line of [`EXPECT`] says where it differs.
 const CONFINED: Expect<'static> = Expect {
     user: UserRule::Own { groups: 0 },
@@ -159,6 +172,8 @@ const CONFINED: Expect<'static> = Expect {
     file_size: Bound::Exactly(0),
     core: Bound::Exactly(0),
     cpu: Bound::Any,
+    address_space: Bound::Any,
+    stack: Bound::Any,
     undumpable: true,
     no_writable_code: true,
     named_files: Some(0),
@@ -195,7 +210,14 @@ pub const EXPECT: [(RoleName, Expect<'static>); Role::ALL.len() + 2] = [
     (
         RoleName::Role(Role::Nursery),
         // The one that forks, so it has a number of processes; the largest message is its sessions' file size.
-        Expect { data: Bound::Exactly(MIB), processes: Bound::AtMost(SOME), file_size: LARGEST_MESSAGE, ..CONFINED },
+        Expect {
+            data: Bound::Exactly(MIB),
+            processes: Bound::AtMost(SOME),
+            file_size: LARGEST_MESSAGE,
+            address_space: address_space(MIB),
+            stack: STACK,
+            ..CONFINED
+        },
     ),
     (
         RoleName::Session,
@@ -204,6 +226,8 @@ pub const EXPECT: [(RoleName, Expect<'static>); Role::ALL.len() + 2] = [
             open_files: Bound::AtMost(32),
             file_size: LARGEST_MESSAGE,
             cpu: Bound::AtMost(SESSION_CPU_SECONDS),
+            address_space: address_space(MIB),
+            stack: STACK,
             ..CONFINED
         },
     ),
@@ -288,7 +312,10 @@ impl<'a> Expectations<'a> {
     #[must_use]
     pub fn with_session_data(mut self, octets: u64) -> Self {
         for role in [RoleName::Role(Role::Nursery), RoleName::Session] {
-            self.adjust(role, |expect| expect.data = Bound::Exactly(octets));
+            self.adjust(role, |expect| {
+                expect.data = Bound::Exactly(octets);
+                expect.address_space = address_space(octets);
+            });
         }
         self
     }

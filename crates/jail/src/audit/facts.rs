@@ -248,6 +248,13 @@ fn descriptors(pid: u32) -> Option<Descriptors> {
     Some(Descriptors::parse(links.iter().map(|(number, link)| (number.as_str(), link.as_str()))))
 }
 
+/// O_RDONLY, O_WRONLY or O_RDWR of a descriptor.
+pub(super) fn access_mode(pid: u32, number: u32) -> Option<u32> {
+    let text = text(pid, &format!("fdinfo/{number}")).ok()?;
+    let flags = text.lines().find_map(|line| line.strip_prefix("flags:"))?;
+    u32::from_str_radix(flags.trim(), 8).ok().map(|flags| flags & 3)
+}
+
 fn network(pid: u32, own: bool) -> Option<Network> {
     let interfaces = interfaces(&text(pid, "net/dev").ok()?);
     // In the host's namespace the trie may hold a whole routing table, and addresses don't matter there.

@@ -4,6 +4,7 @@ use super::expect::{Bound, Expect, Expectations, NetRule, RootRule, UserRule};
 use super::facts::Facts;
 use super::parse::{CAPABILITIES, Limit, Resource};
 use super::role::RoleName;
+use super::shared::Shared;
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::Ground;
 use std::fmt;
@@ -269,9 +270,10 @@ impl Row {
     }
 }
 
-/// Judges processes together: each by its profile, and all of them for users that two roles share.
+/// Judges processes together: each by its profile, and all of them for users that two roles have, and for what they
+/// have open together.
 #[must_use]
-pub fn rows(all: Vec<Facts>, expectations: &Expectations<'_>) -> Vec<Row> {
+pub fn rows(all: Vec<Facts>, shared: &[Shared], expectations: &Expectations<'_>) -> Vec<Row> {
     let users: Vec<(RoleName, u32)> =
         all.iter().filter_map(|f| (f.ground() == Ground::Root).then_some((f.role?, f.uid()))).collect();
     let mut rows: Vec<Row> = all.into_iter().map(|facts| Row::of(facts, expectations)).collect();
@@ -282,6 +284,19 @@ pub fn rows(all: Vec<Facts>, expectations: &Expectations<'_>) -> Vec<Row> {
         {
             let found = format!("{uid}, the {other}'s too");
             row.findings.push(Finding { what: "Uid", expected: "a user of its own".into(), found });
+        }
+    }
+    for Shared { pids: [one, other], numbers: [number, its_number], link } in shared {
+        for (pid, number, other) in [(one, number, other), (other, its_number, one)] {
+            let found = format!("{number} is {link}, shared with process {other}");
+            let row = rows.iter_mut().find(|row| row.facts.pid == *pid);
+            row.into_iter().for_each(|row| {
+                row.findings.push(Finding {
+                    what: "open file description",
+                    expected: "none of another role's".into(),
+                    found: found.clone(),
+                });
+            });
         }
     }
     rows

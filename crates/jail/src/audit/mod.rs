@@ -3,7 +3,7 @@
 //! Nothing here asks the process itself: an owned one could lie. What /proc does not show is not judged: landlock rules
 //! and the content of a system call filter, which the role proves from inside before it is sealed.
 //!
-//! [`Facts::read`] looks, [`judge`] compares, [`table`] and [`json`] show. [`verify`] is all of it for one process, for
+//! [`Facts::read`] and [`shared()`] look, [`judge`] compares, [`table`] and [`json`] show. [`verify`] is all of it for one process, for
 //! the launcher that looks at a role from outside before it lets it serve (P7).
 
 mod expect;
@@ -12,6 +12,7 @@ mod judge;
 mod parse;
 mod report;
 mod role;
+mod shared;
 
 pub use expect::{Bound, EXPECT, Expect, Expectations, NetRule, RootRule, UserRule};
 pub use facts::{Facts, Namespace, Network, Root};
@@ -21,6 +22,7 @@ pub use parse::{
 };
 pub use report::{json, table};
 pub use role::{RoleName, find_gatepost};
+pub use shared::{Shared, shared};
 
 #[cfg(test)]
 mod tests;

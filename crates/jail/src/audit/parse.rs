@@ -194,11 +194,22 @@ pub enum Resource {
     FileSize,
     Core,
     Cpu,
+    AddressSpace,
+    Stack,
 }
 
 impl Resource {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Data, Self::OpenFiles, Self::Processes, Self::FileSize, Self::Core, Self::Cpu];
+    pub const ALL: [Self; 8] = [
+        Self::Data,
+        Self::OpenFiles,
+        Self::Processes,
+        Self::FileSize,
+        Self::Core,
+        Self::Cpu,
+        Self::AddressSpace,
+        Self::Stack,
+    ];
 
     /// As getrlimit(2) names it.
     #[must_use]
@@ -210,6 +221,8 @@ impl Resource {
             Self::FileSize => "RLIMIT_FSIZE",
             Self::Core => "RLIMIT_CORE",
             Self::Cpu => "RLIMIT_CPU",
+            Self::AddressSpace => "RLIMIT_AS",
+            Self::Stack => "RLIMIT_STACK",
         }
     }
 
@@ -222,6 +235,8 @@ impl Resource {
             Self::FileSize => "Max file size",
             Self::Core => "Max core file size",
             Self::Cpu => "Max cpu time",
+            Self::AddressSpace => "Max address space",
+            Self::Stack => "Max stack size",
         }
     }
 }
@@ -382,15 +397,21 @@ impl Kind {
     }
 }
 
-/// Open descriptors: number and kind.
+/// Open descriptors: number, kind, and where it leads as /proc names it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Descriptors(Vec<(u32, Kind)>);
+pub struct Descriptors(Vec<(u32, Kind, String)>);
 
 impl Descriptors {
     /// Reads the names and links of /proc/PID/fd.
     #[must_use]
     pub fn parse<'a>(links: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
-        Self(links.filter_map(|(number, link)| Some((number.parse().ok()?, Kind::of_link(link)))).collect())
+        let one = |(number, link): (&str, &str)| Some((number.parse().ok()?, Kind::of_link(link), link.to_owned()));
+        Self(links.filter_map(one).collect())
+    }
+
+    /// Number and link of each.
+    pub fn links(&self) -> impl Iterator<Item = (u32, &str)> {
+        self.0.iter().map(|(number, _, link)| (*number, link.as_str()))
     }
 
     /// How many are open.
@@ -402,13 +423,13 @@ impl Descriptors {
     /// How many of one kind.
     #[must_use]
     pub fn count(&self, kind: Kind) -> usize {
-        self.0.iter().filter(|(_, k)| *k == kind).count()
+        self.0.iter().filter(|(_, k, _)| *k == kind).count()
     }
 
     /// How many lead to named files, 0 to 2 not counted: the log may go to a file or a terminal.
     #[must_use]
     pub fn named_files(&self) -> usize {
-        self.0.iter().filter(|(number, kind)| *number > 2 && *kind == Kind::File).count()
+        self.0.iter().filter(|(number, kind, _)| *number > 2 && *kind == Kind::File).count()
     }
 }
 

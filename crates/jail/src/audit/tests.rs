@@ -13,7 +13,8 @@ const LIMITS: &str = "Limit                     Soft Limit           Hard Limit 
     Max cpu time              600                  600                  seconds   \n\
     Max file size             52428800             52428800             bytes     \n\
     Max data size             1048576              1048576              bytes     \n\
-    Max stack size            8388608              unlimited            bytes     \n\
+    Max stack size            524288               524288               bytes     \n\
+    Max address space         68157440             68157440             bytes     \n\
     Max core file size        0                    0                    bytes     \n\
     Max processes             0                    0                    processes \n\
     Max open files            32                   32                   files     \n";
@@ -194,6 +195,8 @@ fn p7_every_weakness_is_found() {
         ("network", |f| f.network = None),
         ("open named files", |f| f.descriptors = Some(Descriptors::parse([("7", "/etc/passwd")].into_iter()))),
         ("open named files", |f| f.descriptors = None),
+        ("RLIMIT_STACK", |f| limit(f, "524288               bytes", "unlimited            bytes")),
+        ("RLIMIT_AS", |f| limit(f, "68157440             bytes", "68157441             bytes")),
         ("RLIMIT_DATA", |f| limit(f, "1048576 ", "1048577 ")),
         ("RLIMIT_DATA", |f| limit(f, "1048576              bytes", "unlimited            bytes")),
         ("RLIMIT_NOFILE", |f| limit(f, "32                   files", "64                   files")),
@@ -254,11 +257,27 @@ fn two_roles_with_one_user_are_weak_a_session_with_its_nursery_s_is_not() {
     let mut listener = session();
     listener.role = Some(RoleName::Role(Role::Listener));
     limit(&mut listener, "52428800             52428800", "0                    0       ");
-    let standing = |all: Vec<Facts>| rows(all, &Expectations::default()).iter().map(Row::standing).collect::<Vec<_>>();
+    let standing =
+        |all: Vec<Facts>| rows(all, &[], &Expectations::default()).iter().map(Row::standing).collect::<Vec<_>>();
     assert_eq!(standing(vec![nursery.clone(), session()]), [Standing::Passes; 2]);
     assert_eq!(standing(vec![nursery.clone(), listener.clone()]), [Standing::Weak; 2]);
     listener.status.uids = [900; 4];
     assert_eq!(standing(vec![nursery, listener]), [Standing::Passes; 2]);
+}
+
+#[test]
+fn issue_9_what_two_roles_share_makes_both_weak() {
+    let mut nursery = session();
+    (nursery.pid, nursery.role) = (305, Some(RoleName::Role(Role::Nursery)));
+    let shared = [Shared { pids: [305, 311], numbers: [4, 5], link: "socket:[77]".into() }];
+    let judged = rows(vec![nursery, session()], &shared, &Expectations::default());
+    let said: Vec<String> = judged.iter().flat_map(|row| &row.findings).map(ToString::to_string).collect();
+    let line = |number, pid| {
+        format!(
+            "open file description: expected none of another role's, found {number} is socket:[77], shared with process {pid}"
+        )
+    };
+    assert_eq!(said, [line(4, 311), line(5, 305)]);
 }
 
 #[test]
@@ -300,7 +319,7 @@ fn the_table_shows_a_row_a_process_and_the_findings() {
     let mut foreign = session();
     foreign.role = None;
     foreign.status.name = "smtpd\u{1b}[2J".into();
-    let text = table(&rows(vec![session(), weak, foreign], &Expectations::default()));
+    let text = table(&rows(vec![session(), weak, foreign], &[], &Expectations::default()));
     assert!(text.lines().nth(1).unwrap().ends_with("  ok"), "{text}");
     assert!(text.contains("CapEff: expected none, found net_bind_service sys_admin"), "{text}");
     assert!(text.contains("1 of 2 gatepost processes are weaker"), "{text}");
@@ -315,9 +334,9 @@ fn p7_the_role_without_a_jail_is_held_to_the_rest_and_named() {
     queue.status.uids = [7791, 7794, 7794, 7794];
     queue.status.seccomp.mode = 0;
     let expected = Expectations::default();
-    let text = table(&rows(vec![queue.clone()], &expected));
+    let text = table(&rows(vec![queue.clone()], &[], &expected));
     assert!(text.contains("ok, open by design") && text.contains("unconfined by design"), "{text}");
-    assert!(!table(&rows(vec![session()], &expected)).contains("by design"));
+    assert!(!table(&rows(vec![session()], &[], &expected)).contains("by design"));
     let weaker: [fn(&mut Facts); 4] = [
         |facts| facts.status.uids = [0, 7794, 7794, 7794],
         |facts| facts.status.no_new_privs = false,
