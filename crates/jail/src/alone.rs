@@ -229,6 +229,7 @@ pub(crate) fn restrict_by_landlock(
         Enforced::Not => "this kernel has none, or it was not switched on at boot",
     };
     unmet.push(Unmet { what: "all of landlock", why: why.to_owned() });
+    Ok(())
 }
 
 /// A claim about the jail, tried by undoing it.
