@@ -50,6 +50,8 @@ impl AloneListener<'_> {
             data: DATA,
             file_size: u64::MAX,
             life: Duration::MAX,
+            // tcpserver runs wherever the original does; what the kernel lacks is said.
+            landlock: false,
         };
         let kind = Kind {
             calls: if self.looks_up { ALONE_NAMES_CALLS } else { ALONE_LISTENER_CALLS },
