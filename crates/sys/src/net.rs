@@ -222,6 +222,14 @@ pub fn own_ipv4() -> io::Result<Vec<Ipv4Addr>> {
     Ok(all.filter(|i| i.flags.contains(up)).filter_map(|i| Some(i.address?.as_sockaddr_in()?.ip())).collect())
 }
 
+/// The number of an interface, the scope of its link-local addresses.
+///
+/// # Errors
+/// ENODEV: there is none of that name.
+pub fn interface(name: &str) -> io::Result<u32> {
+    Ok(nix::net::if_::if_nametoindex(name)?)
+}
+
 /// Sends what is written at once: the first reply after a TLS handshake must not wait for an acknowledgement.
 ///
 /// # Errors

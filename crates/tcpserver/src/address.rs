@@ -45,7 +45,10 @@ pub(crate) fn open(options: &Options) -> Result<Vec<Socket>, Fatal> {
     }
     let (bound, address) = match wildcard(&options.host) {
         true => every_address(port, options.families),
-        false => bind(SocketAddr::new(resolve(&options.host, options.families)?, port), options.families),
+        false => {
+            let address = SocketAddr::new(resolve(&options.host, options.families)?, port);
+            bind(scoped(address, options.interface.as_deref())?, options.families)
+        }
     }?;
     let backlog = i32::try_from(options.backlog).unwrap_or(BACKLOG_MAX).min(BACKLOG_MAX);
     net::listen_again(bound.as_fd(), backlog).map_err(|e| Fatal::system("unable to listen", &e))?;
@@ -74,6 +77,16 @@ fn every_address(port: u16, families: Families) -> Result<(OwnedFd, SocketAddr),
         Err(e) if families == Families::Any && net::is_without_ipv6(&e) => bind(any(false), families),
         bound => bound.map(|fd| (fd, any(true))).map_err(|e| failed(&e)),
     }
+}
+
+/// A link-local address with its interface.
+fn scoped(mut address: SocketAddr, interface: Option<&[u8]>) -> Result<SocketAddr, Fatal> {
+    if let (SocketAddr::V6(v6), Some(name)) = (&mut address, interface) {
+        let text = std::str::from_utf8(name).unwrap_or_default();
+        let scope = net::interface(text).map_err(|_| Fatal::new(&[b"there is no interface ", name]))?;
+        v6.set_scope_id(scope);
+    }
+    Ok(address)
 }
 
 fn bind(address: SocketAddr, families: Families) -> Result<(OwnedFd, SocketAddr), Fatal> {

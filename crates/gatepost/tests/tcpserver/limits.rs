@@ -244,6 +244,19 @@ fn issue_11_ipv6_as_the_ipv6_build() {
 }
 
 #[test]
+fn issue_11_link_local_addresses_need_their_interface() {
+    let Some(host) = site("issue_11_link_local_addresses_need_their_interface", &["ip"]) else { return };
+    host.shell("ip addr add fe80::7/64 dev lo nodad").expect_ok("ip");
+    let mut server = start(&host, &format!("-v -I lo fe80::7 {PORT} env"));
+    let line = "python3 -c 'import socket; s = socket.create_connection((\"fe80::7%lo\", 2525)); print(s.recv(9999).decode())'";
+    let heard = host.shell(line).expect_ok("python3").stdout;
+    assert!(heard.contains("TCPREMOTEIP=fe80::7\n"), "{heard}{}", server.raw());
+    server.signal("TERM");
+    let (code, _, said) = ends(&host, Which::Ours, &["-I", "none", "fe80::7", "0", "true"]);
+    assert_eq!((code, said.as_str()), (Some(111), "tcpserver: fatal: there is no interface none\n"));
+}
+
+#[test]
 fn issue_11_the_listener_is_jailed_with_and_without_root() {
     let Some(host) = site("issue_11_the_listener_is_jailed_with_and_without_root", &[]) else { return };
     for (options, uid) in [("", 65_534), ("-u 62000 -g 62000", 62_000)] {

@@ -5,6 +5,7 @@
 mod connections;
 mod crowd;
 mod limits;
+mod names;
 mod programs;
 mod signals;
 mod site;

@@ -13,7 +13,10 @@ fn dialogue(host: &Host, which: Which, before: &str, line: &str, words: &str) ->
     // Ids of processes that programs say, and the second in which they say it.
     let masked = |text: &str| text.lines().map(mask_numbers).collect::<Vec<_>>();
     let heard = masked(&heard).into_iter().filter(|line| !line.starts_with("Date:")).collect::<Vec<_>>().join("\n");
-    (heard, masked(&server.said()))
+    // A program that leaves a process behind is logged by that when it pleases.
+    let mut said = masked(&server.said());
+    said.sort();
+    (heard, said)
 }
 
 fn mask_numbers(line: &str) -> String {
