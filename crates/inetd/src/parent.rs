@@ -24,12 +24,15 @@ use gatepost_wire::{HandoffToSession, KeyholderToSession, SessionToHandoff, Sess
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::Runtime;
+use tokio::task::JoinError;
 
-/// Octets of a process id, pid_max.
+/// Bits of a process id, pid_max.
 const PID_BITS: u32 = 22;
+/// How long a session may take to end that has closed its channel without a word.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// What the parent has of its session.
 #[derive(Debug)]
@@ -107,6 +110,7 @@ impl Parent {
         let signals = Signals::all().map_err(InetdError::system("receive signals"))?;
         let beside = Beside {
             account: (parent.uid, parent.gid, parent.groups),
+            session: session.uid,
             directories: vec![(content, Use::Files)],
             connect_ports,
             file_size: parent.file_size,
@@ -190,20 +194,28 @@ impl Serving {
         runtime.block_on(async {
             let id = open.id;
             let signing = tokio::spawn(sign(id, keys, keyholder));
-            let ended = tokio::spawn(await_end(signals, session, drain));
+            let end = tokio::spawn(await_end(signals, session, drain));
             let served = handoff.serve(open, channel.into_seq().into_fd()).await;
             signing.abort();
             match served {
                 Ok(Some(_)) => {}
-                Ok(None) => return,
+                // It has died, or broken the rules and is still there.
+                Ok(None) => return ended(id, tokio::time::timeout(LINGER, end).await.ok()),
                 Err(e) => return tracing::error!("session={id} {e}"),
             }
             // What it has said last may still be on its way to the client.
-            if let Ok(process::End::Signal(signal)) = ended.await {
-                tracing::warn!("session={id} was killed by signal {signal}");
-            }
+            ended(id, Some(end.await));
         });
         0
+    }
+}
+
+/// A crash is told. The end of its time by the kernel's timer is none.
+fn ended(id: SessionId, end: Option<Result<process::End, JoinError>>) {
+    if let Some(Ok(end @ process::End::Signal(signal))) = end
+        && !end.is_timer()
+    {
+        tracing::warn!("session={id} was killed by signal {signal}");
     }
 }
 

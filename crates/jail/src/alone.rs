@@ -157,7 +157,7 @@ impl Alone<'_> {
         if process::parent() != self.parent {
             return Err(JailError::NotLaunched);
         }
-        restrict_by_landlock(&[], kind.connect_ports, self.landlock, &mut unmet)?;
+        restrict_by_landlock(landlock::restrict, &[], kind.connect_ports, self.landlock, &mut unmet)?;
         if kind.ends {
             step("limit a session's life", process::end_after(self.life))?;
         }
@@ -213,15 +213,19 @@ fn leave_the_file_tree(empty: &[&str]) -> io::Result<()> {
     confine::empty_root(Path::new(ANCHOR), &[])
 }
 
+/// Landlock, with signals or without.
+type Restrict = fn(&[(PathBuf, Use)], &[u16]) -> io::Result<Enforced>;
+
 /// Landlock, complete and proved; or what the kernel has of it, where the user relaxes it.
 pub(crate) fn restrict_by_landlock(
+    restrict: Restrict,
     directories: &[(PathBuf, Use)],
     connect_ports: &[u16],
     required: bool,
     unmet: &mut Vec<Unmet>,
 ) -> Result<(), JailError> {
     let trial = step("make a socket to try landlock with", Trial::prepare())?;
-    let enforced = step("restrict files and network by landlock", landlock::restrict(directories, connect_ports))?;
+    let enforced = step("restrict files and network by landlock", restrict(directories, connect_ports))?;
     let why = match enforced {
         Enforced::Fully => return prove::landlock(&trial, connect_ports),
         Enforced::Partly | Enforced::Not if required => return Err(JailError::Landlock(enforced)),

@@ -10,7 +10,7 @@ use crate::enter::step;
 use crate::profile::{BESIDE_CALLS, allowed};
 use crate::prove;
 use gatepost_sys::filter::Filter;
-use gatepost_sys::landlock::Use;
+use gatepost_sys::landlock::{self, Use};
 use gatepost_sys::limits::{self, Limit};
 use gatepost_sys::{confine, process, signal};
 use std::path::PathBuf;
@@ -25,6 +25,8 @@ const OPEN_FILES: u64 = 64;
 pub struct Beside {
     /// Uid, gid and supplementary groups to become. Needed when started as root, unused otherwise.
     pub account: (u32, u32, Vec<u32>),
+    /// The session's uid, which becomes the real one.
+    pub session: u32,
     /// What it reaches of the file tree.
     pub directories: Vec<(PathBuf, Use)>,
     /// TCP ports that it may connect to.
@@ -54,7 +56,9 @@ impl Beside {
         let (uid, gid, groups) = &self.account;
         if is_root {
             step("empty the bounding and ambient sets", confine::drop_bounding())?;
-            step("become handoff's user", confine::become_user(*uid, *gid, groups))?;
+            // The kernel ends the session with this process only if a user of ours is the session's.
+            let users = confine::become_users(self.session, *uid, *gid, groups);
+            step("become handoff's user", users)?;
         } else {
             unmet.push(Unmet { what: "users of their own", why: "not started as root".to_owned() });
         }
@@ -62,7 +66,8 @@ impl Beside {
         step("set no_new_privs", process::set_no_new_privs())?;
         step("become undumpable", process::set_undumpable())?;
         process::refuse_exec_gain();
-        restrict_by_landlock(&self.directories, &self.connect_ports, self.landlock, &mut unmet)?;
+        let restrict = landlock::restrict_but_signals;
+        restrict_by_landlock(restrict, &self.directories, &self.connect_ports, self.landlock, &mut unmet)?;
         self.prove(is_root, &limits)?;
         Ok((EnteredBeside(()), unmet))
     }
@@ -86,7 +91,7 @@ impl Beside {
         let (uid, gid, _) = self.account;
         step("set resource limits", limits::set(Limit::Core, 0))?;
         step("empty the bounding and ambient sets", confine::drop_bounding())?;
-        step("become the queue's users", confine::become_users(real, uid, gid))?;
+        step("become the queue's users", confine::become_users(real, uid, gid, &[]))?;
         step("give up all capabilities", confine::drop_permitted())?;
         step("set no_new_privs", process::set_no_new_privs())?;
         step("become undumpable", process::set_undumpable())?;
@@ -114,7 +119,7 @@ impl Beside {
     fn prove(&self, is_root: bool, limits: &[(Limit, u64)]) -> Result<(), JailError> {
         let (uid, gid, _) = self.account;
         let own = if is_root {
-            uid != 0 && gid != 0 && confine::is_wholly(uid, gid)
+            ![self.session, uid, gid].contains(&0) && confine::is_both(self.session, uid, gid)
         } else {
             process::effective_ids().0 != 0
         };

@@ -102,7 +102,7 @@ impl Unjailed {
             step("set resource limits", limits::set(limit, value))?;
         }
         step("empty the bounding and ambient sets", confine::drop_bounding())?;
-        step("become the queue's users", confine::become_users(real, setup.uid, setup.gid))?;
+        step("become the queue's users", confine::become_users(real, setup.uid, setup.gid, &[]))?;
         step("give up all capabilities", confine::drop_permitted())?;
         step("set no_new_privs", process::set_no_new_privs())?;
         step("become undumpable", process::set_undumpable())?;

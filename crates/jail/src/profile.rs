@@ -148,7 +148,8 @@ pub const PROFILES: [Profile; Role::ALL.len()] = [
 pub const ALONE_CALLS: &[&[Call]] = &[BASE, WAIT, TALK];
 
 /// The system calls of the process beside such a session, see [`crate::Beside`].
-pub const BESIDE_CALLS: &[&[Call]] = &[BASE, EPOLL, DIAL, BACKEND, SPOOL, REAP];
+pub const BESIDE_CALLS: &[&[Call]] = &[BASE, WAIT, EPOLL, DIAL, BACKEND, SPOOL, REAP];
+
 /// The system calls of tcpserver's listener, see [`crate::AloneListener`].
 pub const ALONE_LISTENER_CALLS: &[&[Call]] = &[BASE, EPOLL, ADMIT];
 

@@ -23,13 +23,14 @@ pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes the ids that a set-user-id program has, for good: `effective` as effective and saved user id, `real` as real user id.
-/// No supplementary groups.
+/// Takes the ids that a set-user-id program has, for good: `effective` as effective and saved user id, `real` as real user id,
+/// `groups` as supplementary groups.
 ///
 /// # Errors
 /// As [`become_user`].
-pub fn become_users(real: u32, effective: u32, gid: u32) -> io::Result<()> {
-    setgroups(&[])?;
+pub fn become_users(real: u32, effective: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+    let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
+    setgroups(&groups)?;
     let gid = Gid::from_raw(gid);
     setresgid(gid, gid, gid)?;
     let effective = Uid::from_raw(effective);
@@ -54,9 +55,15 @@ pub fn can_regain_root() -> bool {
 /// Whether real, effective and saved ids are all `uid` and `gid`.
 #[must_use]
 pub fn is_wholly(uid: u32, gid: u32) -> bool {
+    is_both(uid, uid, gid)
+}
+
+/// Whether the real user is `real`, the effective and saved one `effective`, and all groups are `gid`.
+#[must_use]
+pub fn is_both(real: u32, effective: u32, gid: u32) -> bool {
     let uids = nix::unistd::getresuid().map(|r| [r.real, r.effective, r.saved]);
     let gids = nix::unistd::getresgid().map(|r| [r.real, r.effective, r.saved]);
-    uids.is_ok_and(|all| all.iter().all(|u| u.as_raw() == uid))
+    uids.is_ok_and(|all| all.map(Uid::as_raw) == [real, effective, effective])
         && gids.is_ok_and(|all| all.iter().all(|g| g.as_raw() == gid))
 }
 

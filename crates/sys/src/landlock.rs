@@ -40,13 +40,29 @@ pub enum Enforced {
 /// # Errors
 /// A directory that does not exist, or the kernel's refusal.
 pub fn restrict(directories: &[(PathBuf, Use)], connect_ports: &[u16]) -> io::Result<Enforced> {
+    restrict_to(directories, connect_ports, Scope::from_all(ABI::V6))
+}
+
+/// As [`restrict`], but signals may be sent: the kernel sends one to a child whose parent ends by the right of that parent.
+///
+/// # Errors
+/// As [`restrict`].
+pub fn restrict_but_signals(directories: &[(PathBuf, Use)], connect_ports: &[u16]) -> io::Result<Enforced> {
+    restrict_to(directories, connect_ports, Scope::AbstractUnixSocket.into())
+}
+
+fn restrict_to(
+    directories: &[(PathBuf, Use)],
+    connect_ports: &[u16],
+    scope: landlock::BitFlags<Scope>,
+) -> io::Result<Enforced> {
     let abi = ABI::V6;
     let build = || -> Result<RulesetStatus, Box<dyn std::error::Error + Send + Sync>> {
         let mut rules = Ruleset::default()
             .set_compatibility(CompatLevel::BestEffort)
             .handle_access(AccessFs::from_all(abi))?
             .handle_access(AccessNet::from_all(abi))?
-            .scope(Scope::from_all(abi))?
+            .scope(scope)?
             .create()?;
         for (path, purpose) in directories {
             rules = rules.add_rule(PathBeneath::new(PathFd::new(path)?, rights(*purpose)))?;

@@ -6,10 +6,12 @@ use crate::readme::{installs, type_in};
 use gatepost_testkit::client::Client;
 use gatepost_testkit::host::{self, AWAY, AWAY6, HERE, HERE6, Host, source_tree};
 use gatepost_testkit::mta::Postfix;
+use gatepost_testkit::rogue::{Deed, Mta, Speaks, Stage};
 use gatepost_testkit::run::{Process, run};
 use gatepost_testkit::systemd::{self, SystemdHost};
 use gatepost_testkit::unpacked;
 use gatepost_testkit::wait::{SOON, holds};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 
@@ -333,4 +335,49 @@ fn issue_11_no_capability_of_the_unit_is_one_too_many() {
         host.shell("systemctl daemon-reload; journalctl --rotate --vacuum-time=1s").expect_ok("reload");
         assert!(!serves(), "it serves without {capability} all the same");
     }
+}
+
+/// A host with an MTA that does as it is told, and tcpserver before it.
+fn before_a_rogue(host: &Host, test: &str) -> (Mta, Process) {
+    host.directory("/run/backend", 0, 0o755);
+    let socket = host.path("/run/backend/smtp");
+    let mta = Mta::unix(&socket, Speaks::Smtp);
+    std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o666)).unwrap();
+    install(host, "profile = \"postfix\"\nconnect = \"unix:/run/backend/smtp\"");
+    let server = begin(&SUPERSERVERS[2], test, host).expect("tcpserver is needed");
+    (mta, server)
+}
+
+#[test]
+fn p7_behind_an_mta_that_relays_nobody_is_served() {
+    let name = "p7_behind_an_mta_that_relays_nobody_is_served";
+    let Some(host) = host::for_test(name, &["openssl", "tcpserver"]) else { return };
+    let (mta, server) = before_a_rogue(&host, name);
+    mta.misbehave(Stage::Rcpt, Deed::Answer("250 2.1.5 Ok\r\n"));
+    for _ in 0..2 {
+        let mut client = Client::over(host.connect(&format!("{HERE}:25")));
+        assert_eq!(client.rest(), format!("421 4.3.0 {HOSTNAME} service not available, try again\r\n"));
+    }
+    assert!(server.said().contains("relays for a stranger"), "{}", server.said());
+}
+
+#[test]
+fn p1_the_end_of_either_process_loses_nothing_that_was_acknowledged() {
+    let name = "p1_the_end_of_either_process_loses_nothing_that_was_acknowledged";
+    let Some(host) = host::for_test(name, &["openssl", "tcpserver"]) else { return };
+    let (mta, server) = before_a_rogue(&host, name);
+    for process in ["gatepost", "gp-session"] {
+        let mut client = Client::over(host.connect(&format!("{HERE}:25")));
+        client.hello("road.test");
+        client.ask("MAIL FROM:<sender@road.test>", 250);
+        client.ask("RCPT TO:<alice@ok.test>", 250);
+        client.ask("DATA", 354);
+        client.write(b"Subject: half\r\n\r\n");
+        host.shell(&format!("kill -KILL $(pgrep -x {process})")).expect_ok(process);
+        // The connection ends, without a word that could be taken for a reply to the content.
+        assert_eq!(client.rest(), "", "{process}");
+        holds("both to end", SOON, || !host.processes().iter().any(|line| is_gatepost(line)));
+    }
+    assert_eq!(mta.count(), 0);
+    assert!(server.said().contains("was killed by signal 9"), "{}", server.said());
 }
