@@ -323,6 +323,10 @@ fn issue_11_no_capability_of_the_unit_is_one_too_many() {
         let mut client = Client::over(host.host.connect(&format!("{HERE}:25")));
         let greeted = client.try_reply().is_ok_and(|reply| reply.code == 220);
         drop(client);
+        // What the jail lacks is in the journal before the session's end is.
+        if greeted {
+            holds("its end in the journal", SOON, || host.journal("gatepost-inetd@*").contains(" end="));
+        }
         let whole = !host.journal("gatepost-inetd@*").contains("without=");
         greeted && whole
     };
