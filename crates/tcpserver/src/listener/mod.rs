@@ -10,6 +10,8 @@ use crate::say::Say;
 use gate::Gate;
 use gatepost_config::host_files;
 use gatepost_jail::{AloneListener, JailError, JailedListener};
+use gatepost_resolver::Resolver;
+use gatepost_sys::fds;
 use gatepost_sys::limits::{self, Limit};
 use gatepost_sys::process::{self, ProcessId};
 use gatepost_ucspi::tcpserver::lines;
@@ -17,8 +19,10 @@ use gatepost_ucspi::tcpserver::long::Limits;
 use gatepost_ucspi::tcpserver::options::{Names, Options};
 use gatepost_wire::ucspi::{Ask, TEXT_MAX};
 use std::fs::File;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 /// Descriptors beyond those of connections: sockets, channel, runtime, rules, questions to name servers.
@@ -118,6 +122,8 @@ fn enter(terms: &Terms, channel: &ListenerEnd) -> Result<(JailedListener, Runtim
     let mut keep: Vec<BorrowedFd<'_>> = vec![stderr.as_fd(), channel.as_fd()];
     keep.extend(terms.sockets.iter().map(|socket| socket.fd.as_fd()));
     keep.extend(terms.load.as_ref().map(AsFd::as_fd));
+    let random = if terms.looks_up() { random_octets() } else { Vec::new() };
+    keep.extend(random.iter().map(AsFd::as_fd));
     let jail = AloneListener {
         parent: terms.parent,
         keep: &keep,
@@ -126,6 +132,8 @@ fn enter(terms: &Terms, channel: &ListenerEnd) -> Result<(JailedListener, Runtim
         looks_up: terms.looks_up(),
     };
     let (entered, unmet) = jail.enter()?;
+    // Kept open by its number, which the library knows.
+    std::mem::forget(random);
     for lack in unmet {
         // With -v only: whoever has not asked for more than errors has no use for it.
         terms.say.detail(lines::note(&format!("the listener is without {}: {}", lack.what, lack.why)));
@@ -134,3 +142,22 @@ fn enter(terms: &Terms, channel: &ListenerEnd) -> Result<(JailedListener, Runtim
     let runtime = runtime.map_err(|cause| JailError::Step { step: "make a runtime", cause })?;
     Ok((entered.seal()?, runtime))
 }
+
+/// Lets the resolver's library open `/dev/urandom`, from which it takes the ids of its queries in a static program and which it keeps
+/// open: in the jail there is no such file, and opening any is forbidden. The question goes to a port of this host that only
+/// root can listen at, and no answer is waited for. Gives what is open now.
+fn random_octets() -> Vec<OwnedFd> {
+    let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+    if let Ok(runtime) = Builder::new_current_thread().enable_io().enable_time().build() {
+        let resolver = Resolver::new(vec![nobody], Vec::new());
+        let question = resolver.reverse(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let _ = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(1), question).await });
+    }
+    let is_random = |fd: &i32| {
+        std::fs::read_link(format!("/proc/self/fd/{fd}")).is_ok_and(|path| path == Path::new("/dev/urandom"))
+    };
+    fds::census(DESCRIPTORS).into_iter().filter(is_random).filter_map(|fd| fds::inherited(fd).ok()).collect()
+}
+
+/// Descriptors that are looked at.
+const DESCRIPTORS: i32 = 1024;
