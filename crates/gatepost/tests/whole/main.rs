@@ -20,6 +20,7 @@ mod qmail_queue;
 mod qmqp;
 mod readme;
 mod services;
+mod several;
 mod stock_postfix;
 mod superservers;
 mod told;
