@@ -56,7 +56,7 @@ impl Default for Users {
 }
 
 /// One `[[listen]]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen {
     /// Where it listens, unless a socket for it is inherited.
     pub address: SocketAddr,
@@ -64,12 +64,14 @@ pub struct Listen {
     pub v6only: bool,
     /// Whether and when it speaks TLS.
     pub tls: TlsMode,
+    /// Peers that must send a PROXY header. None of them may relay by its own address.
+    pub proxy_from: Vec<Network>,
 }
 
 impl Default for Listen {
     fn default() -> Self {
         let address = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 25);
-        Self { address, v6only: false, tls: TlsMode::StartTls }
+        Self { address, v6only: false, tls: TlsMode::StartTls, proxy_from: Vec::new() }
     }
 }
 

@@ -157,10 +157,10 @@ const ROWS: &[Row] = &[
     ("tls = \"starttls\"", "tls = true", "true", "listen.tls: true or false, not a text", ""),
     (
         "proxy_from = []",
-        "proxy_from = [\"10.0.0.0/8\"]",
-        "\"10.0.0.0/8\"",
-        "not available in this version",
-        "take it out",
+        "proxy_from = [\"0.0.0.0/0\"]",
+        "\"0.0.0.0/0\"",
+        "0.0.0.0/0 would let everyone say who he is",
+        "load balancers",
     ),
     (
         "proxy_from = []",
@@ -737,4 +737,22 @@ fn config_carets_of_a_long_line_stay_under_what_they_mean() {
     let fault = faults.iter().next().unwrap();
     assert_eq!(marked(fault), "\"*.bad.test\"", "{fault}");
     assert_eq!(fault.position().unwrap(), position(&text, "\"*.bad.test\""));
+}
+
+#[test]
+fn issue_12_a_load_balancer_may_not_relay_by_its_own_address() {
+    let text = |proxies: &str| {
+        let clients = SOUND.replace("clients = []", "clients = [\"192.0.2.0/24\", \"2001:db8::/32\"]");
+        clients.replace("proxy_from = []", &format!("proxy_from = [{proxies}]"))
+    };
+    for proxies in ["\"192.0.2.9\"", "\"192.0.0.0/16\"", "\"198.51.100.1\", \"2001:db8::1\""] {
+        let shown = faults(&text(proxies)).to_string();
+        assert!(
+            shown.contains("may relay by relay.clients") && shown.contains("take it out of one of them"),
+            "{shown}"
+        );
+    }
+    let config = Config::parse(&text("\"198.51.100.1\", \"2001:db9::/32\""), Path::new("gatepost.toml")).unwrap();
+    let proxies: Vec<String> = config.listen[0].proxy_from.iter().map(ToString::to_string).collect();
+    assert_eq!(proxies, ["198.51.100.1/32", "2001:db9::/32"]);
 }

@@ -60,7 +60,7 @@ fn plan(args: &TryArgs) -> Result<Plan, String> {
         hostname: HOSTNAME.to_owned(),
         spool,
         users: Users::From(FIRST_ID),
-        listen: vec![Listen { address: args.listen, v6only: false, tls: TlsMode::StartTls }],
+        listen: vec![Listen { address: args.listen, v6only: false, tls: TlsMode::StartTls, proxy_from: Vec::new() }],
         tls: Tls::default(),
         relay: Relay::default(),
         backend,

@@ -430,6 +430,12 @@ impl Session {
     fn tell_end(&self, ended: Result<CloseReason, SessionError>) {
         let Open { id: session, client, .. } = self.open;
         let (end, detail) = match ended {
+            Ok(why @ CloseReason::ProxyHeader) => {
+                tracing::warn!(
+                    "session={session} client={client}: a PROXY header, but proxy_from of its [[listen]] does not name it"
+                );
+                (why, None)
+            }
             Ok(why) => (why, self.protocol.detail().map(|detail| String::from_utf8_lossy(detail).into_owned())),
             // It ended before it said why: by a signal, or with its nursery.
             Err(SessionError::Gone(e)) => (CloseReason::Internal, Some(e.to_string())),

@@ -37,6 +37,7 @@ pub(crate) fn listener(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
         sessions_per_address: limits.sessions_per_address,
         offences: limits.offences,
         exempt: exempt(plan),
+        proxy_from: plan.config.listen.iter().map(|listen| listen.proxy_from.clone()).collect(),
     })
 }
 

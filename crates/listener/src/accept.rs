@@ -1,5 +1,6 @@
 //! The accept loop: many connections a wake-up, never a spin.
 
+use crate::front::Front;
 use crate::gate::Gate;
 use gatepost_sys::net;
 use std::io;
@@ -18,17 +19,30 @@ const BATCH: u32 = 64;
 /// would otherwise spin.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// A listening socket of the configuration.
-#[derive(Debug)]
+/// Where a connection came in.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Socket {
-    listener: AsyncFd<TcpListener>,
     /// Index of its `[[listen]]`.
     pub(crate) index: u8,
-    /// Its address, when each connection has the same: not a wildcard.
-    local: Option<SocketAddr>,
+    /// The address that the client came to, where the connection itself need not be asked.
+    pub(crate) local: Option<SocketAddr>,
 }
 
 impl Socket {
+    /// The address that `client` came to.
+    pub(crate) fn local(&self, client: &OwnedFd) -> io::Result<SocketAddr> {
+        self.local.map_or_else(|| net::local_addr(client.as_fd()), Ok)
+    }
+}
+
+/// A listening socket of the configuration.
+#[derive(Debug)]
+struct Listening {
+    listener: AsyncFd<TcpListener>,
+    socket: Socket,
+}
+
+impl Listening {
     #[allow(deprecated)] // Objected to for types that may give their descriptor away; a TcpListener owns its own.
     fn new(index: u8, fd: OwnedFd) -> io::Result<Self> {
         // accepted sockets inherit it: one call here instead of one a connection.
@@ -37,12 +51,8 @@ impl Socket {
         listener.set_nonblocking(true)?;
         let local = net::local_addr(listener.as_fd())?;
         let local = (!local.ip().is_unspecified()).then_some(local);
-        Ok(Self { listener: AsyncFd::with_interest(listener, Interest::READABLE)?, index, local })
-    }
-
-    /// The address that `client` came to.
-    pub(crate) fn local(&self, client: &OwnedFd) -> io::Result<SocketAddr> {
-        self.local.map_or_else(|| net::local_addr(client.as_fd()), Ok)
+        let listener = AsyncFd::with_interest(listener, Interest::READABLE)?;
+        Ok(Self { listener, socket: Socket { index, local } })
     }
 
     async fn accept(&self) -> io::Result<(OwnedFd, SocketAddr)> {
@@ -53,15 +63,15 @@ impl Socket {
 /// The listening sockets, and a task for each that is open.
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
-    closed: Vec<(Rc<Gate>, Socket)>,
+    closed: Vec<(Rc<Gate>, Rc<Front>, Listening)>,
     tasks: Vec<JoinHandle<()>>,
     open: bool,
 }
 
 impl Sockets {
     /// Takes a socket; accepts from it now if already open, else at [`Sockets::open`].
-    pub(crate) fn add(&mut self, gate: &Rc<Gate>, index: u8, fd: OwnedFd) -> io::Result<()> {
-        self.closed.push((Rc::clone(gate), Socket::new(index, fd)?));
+    pub(crate) fn add(&mut self, gate: &Rc<Gate>, front: &Rc<Front>, index: u8, fd: OwnedFd) -> io::Result<()> {
+        self.closed.push((Rc::clone(gate), Rc::clone(front), Listening::new(index, fd)?));
         if self.open {
             self.open();
         }
@@ -71,7 +81,8 @@ impl Sockets {
     /// Begins to accept.
     pub(crate) fn open(&mut self) {
         self.open = true;
-        self.tasks.extend(self.closed.drain(..).map(|(gate, socket)| tokio::task::spawn_local(take_all(gate, socket))));
+        let closed = self.closed.drain(..);
+        self.tasks.extend(closed.map(|(gate, front, from)| tokio::task::spawn_local(take_all(gate, front, from))));
     }
 
     /// Closes them all. A connection that is just being handed out is closed too: its client has heard nothing yet.
@@ -83,14 +94,19 @@ impl Sockets {
     }
 }
 
-async fn take_all(gate: Rc<Gate>, socket: Socket) {
+async fn take_all(gate: Rc<Gate>, front: Rc<Front>, listening: Listening) {
+    let socket = listening.socket;
     let mut wait = BACK_OFF.0;
     let mut taken = 0_u32;
     loop {
-        match socket.accept().await {
+        match listening.accept().await {
             Ok((client, from)) => {
                 wait = BACK_OFF.0;
-                gate.welcome(&socket, client, from).await;
+                if front.expects(socket.index, from.ip()) {
+                    front.receive(&gate, socket, client, from);
+                } else {
+                    gate.welcome(&socket, client, from).await;
+                }
             }
             // The client has given up in the queue, or its address is none of ours: its affair alone.
             Err(e) if is_clients(&e) => {}

@@ -90,7 +90,7 @@ impl Gate {
     pub(crate) fn new(slice: ListenerSlice, waits: Waits) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let first = u64::try_from(now.saturating_sub(EPOCH).as_millis()).unwrap_or_default();
-        let ListenerSlice { listeners, hostname, sessions, sessions_per_address, offences, exempt } = slice;
+        let ListenerSlice { listeners, hostname, sessions, sessions_per_address, offences, exempt, .. } = slice;
         let limits = Limits { sessions, sessions_per_address, offences, exempt };
         Self {
             hostname,

@@ -1,6 +1,6 @@
 //! accept(2) and admission; makes each session's private channels.
 //!
-//! The listener parses nothing but addresses. It decides who gets a session, makes the session's channels, and gives
+//! The listener parses nothing but addresses, and a PROXY header from peers that must send one. It decides who gets a session, makes the session's channels, and gives
 //! each end to the role it belongs to: handoff learns who the client is from here, never from the session (P4).
 //!
 //! | file | what |
@@ -10,10 +10,12 @@
 //! | `accept.rs` | the accept loop and its back-off |
 //! | `slots.rs` | slots that change hands |
 //! | `links.rs` | the links with the other roles |
+//! | `front.rs` | PROXY headers |
 //! | `roster.rs` | sessions under way, by nursery |
 #![forbid(unsafe_code)]
 
 mod accept;
+mod front;
 mod gate;
 mod links;
 mod roster;
@@ -21,6 +23,7 @@ mod slots;
 #[cfg(test)]
 mod tests;
 
+use front::Front;
 use gate::Gate;
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_jail::{ControlEnd, Unjailed};
@@ -54,6 +57,7 @@ pub fn run(unjailed: Unjailed) -> Result<(), RoleError> {
 /// Follows the launcher's orders until a drain has finished.
 async fn serve(control: ControlEnd, slice: ListenerSlice, waits: Waits) -> Result<(), RoleError> {
     let mut control = AsyncControl::new(Role::Listener, control)?;
+    let front = Rc::new(Front::new(slice.proxy_from.clone()));
     let gate = Rc::new(Gate::new(slice, waits));
     tokio::task::spawn_local(Rc::clone(&gate).hand_on_slots());
     let mut sockets = accept::Sockets::default();
@@ -61,7 +65,7 @@ async fn serve(control: ControlEnd, slice: ListenerSlice, waits: Waits) -> Resul
         match control.order().await? {
             Step::Link(role, fd) => link(&gate, role, fd)?,
             Step::Socket(index, fd) => {
-                sockets.add(&gate, index, fd).map_err(RoleError::system("watch a listening socket"))?;
+                sockets.add(&gate, &front, index, fd).map_err(RoleError::system("watch a listening socket"))?;
             }
             Step::Begin => {
                 sockets.open();
@@ -73,6 +77,7 @@ async fn serve(control: ControlEnd, slice: ListenerSlice, waits: Waits) -> Resul
     }
     sockets.close();
     gate.close();
+    front.close();
     loop {
         match control.order_or(gate.quiet()).await? {
             Heard::Other(()) => return Ok(()),

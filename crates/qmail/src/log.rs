@@ -21,6 +21,7 @@ pub fn word(reason: CloseReason) -> &'static str {
         CloseReason::BareLf => "bare-lf",
         CloseReason::TlsFailed => "tls",
         CloseReason::Configuration => "controls",
+        CloseReason::ProxyHeader => "proxy",
         CloseReason::Refused => "refused",
         CloseReason::Internal | CloseReason::Drained | CloseReason::Reclaimed => "internal",
     }

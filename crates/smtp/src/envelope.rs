@@ -71,6 +71,8 @@ enumeration! {
         Refused,
         /// As [`CloseReason::Refused`], but counted as if the client had said QUIT.
         Dismissed,
+        /// A PROXY header where none belongs: a load balancer that `proxy_from` does not name.
+        ProxyHeader,
         /// The configuration cannot be read (a single connection only: a running gatepost has read its own).
         Configuration,
         /// Its slot was needed for a client of another network.

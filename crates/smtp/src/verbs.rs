@@ -21,6 +21,8 @@ pub enum Verb {
     Disabled,
     /// A verb of another protocol: the client is a browser, or this is a cross-protocol attack.
     Foreign,
+    /// The header of a load balancer that no setting names.
+    Proxy,
 }
 
 /// What may follow the verb.
@@ -80,7 +82,7 @@ pub const TABLE: &[Row] = &[
     row("TRACE", Verb::Foreign, Argument::Any),
     row("PATCH", Verb::Foreign, Argument::Any),
     row("PRI", Verb::Foreign, Argument::Any),
-    row("PROXY", Verb::Foreign, Argument::Any),
+    row("PROXY", Verb::Proxy, Argument::Any),
 ];
 
 /// The row of `word`, in upper or lower case.

@@ -25,7 +25,7 @@ const LAYERS: &[&[Row]] = &[
     ],
     &[
         ("channel", "wire sys", "tokio"),
-        ("policy", "wire", ""),
+        ("policy", "wire", "proxy-header"),
         ("program", "sys ucspi", ""),
         ("rules", "ucspi", ""),
         ("qmail", "smtp ucspi", "memchr base64 regex-lite zeroize"),
@@ -71,7 +71,7 @@ const LAYERS: &[&[Row]] = &[
     ],
     &[
         ("benches", "smtp testkit", ""),
-        ("fuzz", "smtp wire tls config qmail resolver ucspi", "libfuzzer-sys domain"),
+        ("fuzz", "smtp wire policy tls config qmail resolver ucspi", "libfuzzer-sys domain"),
     ],
 ];
 

@@ -66,6 +66,12 @@ impl Network {
         ip.is_ipv4() == self.base.is_ipv4() && Self::around(ip, self.prefix) == *self
     }
 
+    /// True when an address is in both.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.contains(other.base) || other.contains(self.base)
+    }
+
     /// Length of the prefix, bits.
     #[must_use]
     pub fn prefix(&self) -> u8 {

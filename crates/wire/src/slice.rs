@@ -169,6 +169,8 @@ fields! {
         pub offences: u32,
         /// Networks whose conduct has no consequences.
         pub exempt: Vec<Network>,
+        /// Peers of each `[[listen]]`, by index, that must send a PROXY header.
+        pub proxy_from: Vec<Vec<Network>>,
     }
 
     /// Public half of a certificate pair.

@@ -87,7 +87,7 @@ fn codes_are_places_in_a_list() {
     );
     codes(
         &CloseReason::ALL,
-        "Quit ClientGone Timeout Abuse TlsFailed Drained Internal Limit BareLf Refused Dismissed Configuration Reclaimed",
+        "Quit ClientGone Timeout Abuse TlsFailed Drained Internal Limit BareLf Refused Dismissed ProxyHeader Configuration Reclaimed",
     );
     codes(&Mechanism::ALL, "Login Plain CramMd5");
     codes(&Abandoned::ALL, "Loop TooLarge");
@@ -358,8 +358,10 @@ fn slices() {
             sessions_per_address: 2,
             offences: 3,
             exempt: vec!["192.0.2.0/24".parse().unwrap()],
+            proxy_from: vec![vec!["192.0.2.0/24".parse().unwrap()], Vec::new()],
         },
-        "02000000 01 02 01000000 68 01000000 02000000 03000000 01000000 04 c0000200 18",
+        "02000000 01 02 01000000 68 01000000 02000000 03000000 01000000 04 c0000200 18
+         02000000 01000000 04 c0000200 18 00000000",
     );
     golden(
         &NurserySlice {

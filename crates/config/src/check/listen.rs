@@ -5,6 +5,7 @@ use crate::facts::Listen;
 use crate::fault::{Page, Span, Wrong};
 use crate::section::{self, Section};
 use crate::value;
+use gatepost_wire::network::Network;
 use gatepost_wire::slice::TlsMode;
 use std::net::{IpAddr, SocketAddr};
 use toml::Spanned;
@@ -20,6 +21,8 @@ pub(super) struct Listener {
     /// `v6only` as it is written; none when the other listeners decide.
     v6only: Option<bool>,
     pub(super) tls: Option<Span>,
+    /// `proxy_from`, where it is written.
+    proxies: Vec<Spanned<Network>>,
     /// False when a setting is wrong and its default is used instead: no other fault follows from that.
     pub(super) sure: bool,
 }
@@ -45,7 +48,14 @@ pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>) -> Vec<Listener> {
         page.fault(span, Wrong::new(format!("more than {COUNT_MAX} [[listen]]"), "take some out"));
     }
     if !root.holds("listen") {
-        all.push(Listener { listen: Listen::default(), address: None, v6only: None, tls: None, sure: true });
+        all.push(Listener {
+            listen: Listen::default(),
+            address: None,
+            v6only: None,
+            tls: None,
+            proxies: Vec::new(),
+            sure: true,
+        });
     }
     all
 }
@@ -72,10 +82,10 @@ fn one_listener(page: &mut Page<'_>, section: &Section<'_>) -> Listener {
     }
     let v6only = v6only.map(Spanned::into_inner);
     let tls = section.word(page, "tls", &TLS_MODES);
-    // Ignored, every client would be taken for the proxy.
-    if let Some(first) = section.list(page, "proxy_from", value::network).first() {
-        let wrong = Wrong::new("not available in this version", "write proxy_from = [], or take it out");
-        section.fault(page, "proxy_from", first, wrong);
+    let proxies = section.list(page, "proxy_from", value::network);
+    for network in proxies.iter().filter(|network| network.get_ref().prefix() == 0) {
+        let what = format!("{} would let everyone say who he is", network.get_ref());
+        section.fault(page, "proxy_from", network, Wrong::new(what, "write the addresses of your load balancers"));
     }
     Listener {
         address: address.as_ref().map(Spanned::span).or_else(|| section.span().cloned()),
@@ -84,11 +94,25 @@ fn one_listener(page: &mut Page<'_>, section: &Section<'_>) -> Listener {
             && v6only.is_some() == section.has("v6only")
             && tls.is_some() == section.has("tls"),
         v6only,
+        proxies: proxies.clone(),
         listen: Listen {
             address: address.map_or(default.address, Spanned::into_inner),
             v6only: v6only.unwrap_or(default.v6only),
             tls: tls.map_or(default.tls, Spanned::into_inner),
+            proxy_from: proxies.iter().map(|network| *network.get_ref()).collect(),
         },
+    }
+}
+
+/// A connection for which a load balancer names no client has its own address. If that could relay, so could whoever comes
+/// through it.
+pub(super) fn proxies_relay(page: &mut Page<'_>, listeners: &[Listener], clients: &[Network]) {
+    for network in listeners.iter().flat_map(|listener| &listener.proxies) {
+        if let Some(client) = clients.iter().find(|client| client.overlaps(network.get_ref())) {
+            let what =
+                format!("listen.proxy_from: {} may relay by relay.clients, which has {client}", network.get_ref());
+            page.fault(&network.span(), Wrong::new(what, "take it out of one of them"));
+        }
     }
 }
 

@@ -79,6 +79,7 @@ fn facts(page: &mut Page<'_>, root: &Section<'_>, read: Read) -> Config {
     let listeners = listen::facts(page, root);
     let tls = tls::facts(page, root, &listeners);
     let relay = relay::facts(page, root, read);
+    listen::proxies_relay(page, &listeners, &relay.clients);
     let numbered = users.as_ref().is_some_and(|users| matches!(users.get_ref(), Users::From(_)));
     let backend = backend::facts(page, root, &listeners, numbered);
     Config {

@@ -16,6 +16,7 @@ mod metrics;
 mod mistakes;
 mod operations;
 mod owned;
+mod proxy;
 mod qmail_queue;
 mod qmqp;
 mod readme;

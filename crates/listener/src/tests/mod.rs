@@ -1,5 +1,6 @@
 //! The listener between a launcher, a nursery, a keyholder and a handoff of the test's own.
 
+mod front;
 mod slots;
 
 use crate::serve;
@@ -36,6 +37,7 @@ fn slice(sessions: u32, per_address: u32) -> ListenerSlice {
         sessions,
         sessions_per_address: per_address,
         offences: 30,
+        proxy_from: Vec::new(),
         exempt: Vec::new(),
     }
 }

@@ -33,6 +33,10 @@ pub(super) fn fit_for_log(line: &[u8]) -> &[u8] {
 impl Engine {
     /// Carries out one command line, given without its CRLF. `more`: input follows it.
     pub(super) fn command<'i>(&mut self, line: &[u8], more: bool) -> Step<'i> {
+        // The third line of the PROXY protocol's signature, version 2.
+        if line == [0] && self.helo.is_empty() {
+            return self.close(replies::FOREIGN, CloseReason::ProxyHeader);
+        }
         // For another parser on the way a NUL or a bare CR may end the line: what follows cannot be trusted.
         if memchr::memchr2(0, b'\r', line).is_some() {
             return self.close(replies::BARE_IN_LINE, CloseReason::Abuse);
@@ -78,6 +82,7 @@ impl Engine {
             Verb::Auth => self.refuse(replies::NO_AUTH),
             Verb::Disabled => self.refuse(replies::DISABLED),
             Verb::Foreign => self.close(replies::FOREIGN, CloseReason::Abuse),
+            Verb::Proxy => self.close(replies::FOREIGN, CloseReason::ProxyHeader),
         }
     }
 

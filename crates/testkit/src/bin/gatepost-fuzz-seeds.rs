@@ -52,6 +52,16 @@ fn rules() -> io::Result<Seeds> {
     Ok(sources.flat_map(|source| [source.into(), damaged(source)]).collect())
 }
 
+/// PROXY headers, whole and with a line behind them.
+fn headers() -> io::Result<Seeds> {
+    let file = fs::read_to_string(source_tree().join("crates/policy/tests/proxy_headers.txt"))?;
+    let hex = file.lines().filter_map(|line| line.split_once(' ')).map(|(_, hex)| hex);
+    let octet = |hex: &str, at: usize| u8::from_str_radix(hex.get(at..at.saturating_add(2))?, 16).ok();
+    let binary = hex.filter_map(|hex| (0..hex.len()).step_by(2).map(|at| octet(hex, at)).collect::<Option<Vec<u8>>>());
+    let line = b"PROXY TCP6 2001:db8::9 2001:db8::1 4713 25\r\nEHLO a.test\r\n".to_vec();
+    Ok(binary.chain([line]).map(|header| in_segments(&header)).collect())
+}
+
 /// tcpserver's command lines, each argument to end with a NUL, and answers by RFC 1413.
 const TCPSERVER: &[&str] = &[
     "-vRHl0 -x rules.cdb -c40 -u 100 -g 100 0 smtp rblsmtpd qmail-smtpd",
@@ -88,6 +98,7 @@ fn main() -> io::Result<()> {
     let lines = lines(&rows);
     let dialogues: Seeds = rows.iter().map(|row| in_segments(&session(row))).collect();
     let segmented: Seeds = contents(&rows).map(|content| in_segments(&content)).collect();
+    write(&directory, "proxy_header", &headers()?)?;
     write(&directory, "dialogue", &dialogues)?;
     write(&directory, "qmail_dialogue", &dialogues)?;
     write(&directory, "command_line", &lines.iter().map(|line| line.as_bytes().to_vec()).collect())?;

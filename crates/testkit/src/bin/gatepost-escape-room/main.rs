@@ -73,7 +73,8 @@ fn role(name: &str) -> ExitCode {
 
 fn serve(directory: &Path, backend: &str, honest: &str, hostile: &str) -> ExitCode {
     let address = |text: &str| text.parse::<SocketAddr>().expect("an address and port");
-    let listen = |text: &str| Listen { address: address(text), v6only: false, tls: TlsMode::StartTls };
+    let listen =
+        |text: &str| Listen { address: address(text), v6only: false, tls: TlsMode::StartTls, proxy_from: Vec::new() };
     let (backend, receiver) = match backend {
         "receiver" => (lmtp(directory), Some(receiver(directory))),
         tcp => (smtp(address(tcp)), None),
