@@ -25,6 +25,9 @@ use std::time::{Duration, Instant};
 
 type RoleEnd = End<LauncherToRole, RoleToLauncher>;
 
+/// RLIMIT_DATA of a role until it enters its jail, octets, at least: what is relocated when a program starts counts until it is made
+/// read-only, and a build for debugging has nearly 1 MiB of it.
+const START_DATA: u64 = 4 << 20;
 /// Longest wait for processes that are killed, and for an observer to write what was said last.
 const LAST_LINES: Duration = Duration::from_secs(3);
 /// Longest wait for a listener to say whose sessions are cut off.
@@ -155,7 +158,7 @@ impl Children {
             args: &[c"gatepost", c"role", &name],
             fds: &[&[(0, null.as_fd()), (1, null.as_fd())], descriptors].concat(),
             namespaces: self.namespaces(role),
-            data: setup::data(role, &self.plan),
+            data: setup::data(role, &self.plan).max(START_DATA),
         })
     }
 
