@@ -30,6 +30,8 @@ pub struct Config {
     pub smtp: Leniency,
     /// `[[network]]`: what is different for some.
     pub networks: Vec<ForNetworks>,
+    /// `[admission]`.
+    pub admission: Admission,
     /// `[limits]`.
     pub limits: Limits,
     /// `[log]`.
@@ -116,6 +118,17 @@ pub struct Relay {
     pub domains_file: Option<PathBuf>,
     /// Networks whose clients may send anywhere.
     pub clients: Vec<Network>,
+}
+
+/// Octets of the largest file of rules.
+pub const RULES_MAX: usize = 4 * 1024 * 1024;
+
+/// `[admission]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Admission {
+    /// Compiled rules of tcprules, [`RULES_MAX`] octets at most: who may connect, relay, and send how much. Read anew when it is
+    /// replaced.
+    pub rules: Option<PathBuf>,
 }
 
 /// `[backend]`.

@@ -212,6 +212,8 @@ command_timeout = "10s"
 content_timeout = "20m"
 minimum_rate = 0
 hops = 25
+[admission]
+rules = "/etc/tcp.smtp.cdb"
 [log]
 format = "json"
 level = "warning"
@@ -257,6 +259,7 @@ relax = ["distinct-users", "namespaces", "namespaces"]
     assert_eq!(config.limits.content_timeout, Duration::from_secs(1200));
     assert_eq!((config.limits.minimum_rate, config.limits.hops), (0, 25));
     assert_eq!(config.metrics, [Connect::Unix("/run/m.sock".into()), Connect::Tcp("[::1]:9125".parse().unwrap())]);
+    assert_eq!(config.admission.rules, Some("/etc/tcp.smtp.cdb".into()));
     assert_eq!(config.log, Log { json: true, level: Level::Warning, cut: true });
     assert_eq!(config.jail.relax, [Relax::Namespaces, Relax::DistinctUsers]);
 }

@@ -275,6 +275,7 @@ const ROWS: &[Row] = &[
     ("clients = []", "clients = [\"::/0\"]", "\"::/0\"", "would let everyone relay", "your own networks"),
     ("clients = []", "clients = [\"localhost\"]", "\"localhost\"", "no IPv4 or IPv6 address", "192.0.2.0/24"),
     ("clients = []", "domains_cdb = \"/x.cdb\"", "\"/x.cdb\"", "not available in this version", "domains_file"),
+    ("relax = []", "[admission]\nrules = \"x\"", "\"x\"", "not an absolute path", "slash"),
     ("clients = []", "domains_file = \"x\"", "\"x\"", "not an absolute path", "slash"),
     // [backend]
     ("profile = \"postfix\"", "", "[backend]", "backend.profile is missing", "profile = \"postfix\""),

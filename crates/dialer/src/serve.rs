@@ -105,7 +105,13 @@ impl Dialer {
                 self.links.insert(token, link);
             }
             Step::Begin => self.control.ready()?,
-            Step::Link(..) | Step::Drain | Step::Socket(..) | Step::Lines(_) | Step::Cut | Step::Noted => {}
+            Step::Link(..)
+            | Step::Drain
+            | Step::Socket(..)
+            | Step::Lines(_)
+            | Step::Rules(_)
+            | Step::Cut
+            | Step::Noted => {}
         }
         Ok(())
     }

@@ -110,7 +110,7 @@ impl Handoff {
                     Event::Slow
                 });
             }
-            Step::Drain | Step::Socket(..) | Step::Lines(_) | Step::Cut | Step::Noted => {}
+            Step::Drain | Step::Socket(..) | Step::Lines(_) | Step::Rules(_) | Step::Cut | Step::Noted => {}
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ use gatepost_channel::ChannelError;
 use gatepost_policy::local_part;
 use gatepost_policy::relay::Judgement;
 use gatepost_policy::share::Origin;
-use gatepost_smtp::envelope::{CloseReason, Verdict};
+use gatepost_smtp::envelope::{CloseReason, Offer, Verdict};
 use gatepost_smtp::received::{Received, With};
 use gatepost_smtp::text::Text;
 use gatepost_wire::event;
@@ -109,10 +109,10 @@ pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) -> O
 
 impl Session {
     async fn run(&mut self) -> Result<CloseReason, SessionError> {
-        let largest = self.shared.spool.has_room(self.origin(), Some(self.shared.message_size));
+        let largest = self.shared.spool.has_room(self.origin(), Some(self.message_size()));
         // Where the disk can't be asked, small mail that needs no file goes on.
         let scarce = largest.is_ok_and(|room| !room);
-        self.end.tell(&Answer::Offer { offer: self.shared.offer(), inline_max: INLINE_MAX, scarce }).await?;
+        self.end.tell(&Answer::Offer { offer: self.offer(), inline_max: INLINE_MAX, scarce }).await?;
         loop {
             let step = self.step().await?;
             if let Some(dropped) = self.protocol.take_dropped() {
@@ -193,13 +193,31 @@ impl Session {
         Ok(())
     }
 
+    /// Octets of this client's largest message.
+    fn message_size(&self) -> u64 {
+        match self.open.message_size {
+            0 => self.shared.message_size,
+            size => size.min(self.shared.message_size),
+        }
+    }
+
+    fn offer(&self) -> Offer {
+        let offer = self.shared.offer();
+        Offer { size: offer.size.min(self.message_size()), ..offer }
+    }
+
     /// Why a recipient is refused without asking the backend.
     fn refusal(&mut self, recipient: &Recipient) -> Option<Verdict> {
         let (name, domain) = recipient.parts();
-        if self.shared.relay.judge(name, domain, self.open.client.ip()) != Judgement::Allow {
+        let relay = &self.shared.relay;
+        let judgement = match self.open.relay {
+            true => relay.judge_permitted(name, domain),
+            false => relay.judge(name, domain, self.open.client.ip()),
+        };
+        if judgement != Judgement::Allow {
             return Some(verdict::RELAY_DENIED);
         }
-        let offer = self.shared.offer();
+        let offer = self.offer();
         let transaction = self.protocol.transaction()?;
         if transaction.sender().is_some_and(local_part::can_run) {
             return Some(verdict::BAD_SENDER);
@@ -357,7 +375,7 @@ impl Session {
         if received != length {
             return Err(Violation::Length { stated: length, received }.into());
         }
-        if length > self.shared.message_size {
+        if length > self.message_size() {
             return Ok(Answers::one(verdict::TOO_LARGE.into()));
         }
         // Every path from here on puts the file back: a session that kept its descriptor must not get a second file.

@@ -4,6 +4,7 @@ use gatepost_jail::JailError;
 use gatepost_role::RoleError;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 
 /// Why the client is not served.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub(crate) enum InetdError {
     Unfit(Vec<String>),
     /// Nobody has said who the client is.
     Unknown,
+    /// The rules deny it. None: it could not read a reply.
+    Denied { ip: IpAddr, reply: Option<String> },
     /// Handoff can't work, or the backend is not safe to send mail to.
     Role(RoleError),
     /// The parent could not be confined.
@@ -34,6 +37,7 @@ impl fmt::Display for InetdError {
                  TCPREMOTEPORT, TCPLOCALIP and TCPLOCALPORT of a UCSPI server; start it by inetd, xinetd, systemd (Accept=yes, \
                  StandardInput=socket) or tcpserver",
             ),
+            Self::Denied { ip, .. } => write!(f, "client={ip} refused by the rules"),
             Self::Role(e) => e.fmt(f),
             Self::Jail(e) => e.fmt(f),
             Self::Session(why) => write!(f, "the session has not begun: {why}"),

@@ -11,6 +11,8 @@ use gatepost_launcher::plan::Plan;
 use gatepost_launcher::single::{self, Single};
 use gatepost_log::Shown;
 use gatepost_role::RoleError;
+use gatepost_rules::Rules;
+use gatepost_rules::access::{Access, Permit, denial};
 use gatepost_sys::landlock::Use;
 use gatepost_sys::process::{self, ProcessId};
 use gatepost_sys::signal::{Notice, Signals};
@@ -66,7 +68,20 @@ impl Terms {
         let listener = peer.listener(&plan.config.listen);
         let tls = plan.config.listen.get(usize::from(listener)).map_or(TlsMode::Off, |listen| listen.tls);
         let single = single::single(&plan).map_err(InetdError::Unfit)?;
-        let open = Open { id: session_id(), client: peer.client, local: peer.local, listener };
+        let ip = peer.client.ip();
+        let access = match &plan.config.admission.rules {
+            None => Access::Granted(Permit::default()),
+            Some(path) => Rules::open(path).map_or(Access::Unknown, |rules| rules.access(ip)),
+        };
+        let Permit { relay, message_size } = match access {
+            Access::Granted(permit) => permit,
+            Access::Denied => {
+                let reply = (tls != TlsMode::Implicit).then(|| denial(&single.handoff.hostname));
+                return Err(InetdError::Denied { ip, reply });
+            }
+            Access::Unknown => return Err(InetdError::Unfit(vec!["the rules in [admission] can't be read".into()])),
+        };
+        let open = Open { id: session_id(), client: peer.client, local: peer.local, listener, relay, message_size };
         Ok(Self { open, single, tls })
     }
 

@@ -98,6 +98,7 @@ fn attend(parent: Parent, client: Client, path: &Path) -> u8 {
     let prepared = peer.ok_or(InetdError::Unknown).and_then(|peer| parent::Terms::read(path, peer));
     let (line, begun) = match prepared {
         Ok(terms) => (terms.is_in_clear().then(|| refusal(Some(terms.hostname()))), parent.begin(terms)),
+        Err(InetdError::Denied { ip, reply }) => (reply.clone(), Err(InetdError::Denied { ip, reply })),
         Err(e) => (Some(refusal(None)), Err(e)),
     };
     match begun {

@@ -13,6 +13,7 @@ mod look;
 pub mod plan;
 mod processes;
 mod roles;
+mod rules;
 mod setup;
 pub mod single;
 mod slices;
@@ -213,6 +214,7 @@ impl Launcher {
             .iter()
             .filter_map(Generation::next_due)
             .chain(deadline)
+            .chain(self.generations.iter().filter_map(|generation| generation.processes.rules_due()))
             .chain(self.watchdog.next_due())
             .min();
         // Sockets and roles are looked at now and then, whether or not anything happens.
@@ -229,6 +231,7 @@ impl Launcher {
             if let Err(e) = generation.hear() {
                 tracing::error!("{e}; it was ended and is started anew");
             }
+            generation.processes.renew_rules(Instant::now());
             generation.tick(Instant::now());
         }
         self.generations.retain(|g| !g.is_over() || g.is_serving());

@@ -7,7 +7,7 @@ use crate::plan::Plan;
 use crate::sockets::Socket;
 use crate::spool::InUse;
 use crate::views::ViewSocket;
-use crate::{look, roles, setup};
+use crate::{look, roles, rules, setup};
 use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_config::Relax;
 use gatepost_jail::{CONTROL_FD, SETUP_FD, profile};
@@ -72,6 +72,7 @@ pub(crate) struct Children {
     views: Vec<ViewSocket>,
     /// The spool is ours as long as this generation serves or drains.
     in_use: Option<InUse>,
+    rules: rules::Watch,
     children: Vec<Child>,
     inbox: Inbox,
 }
@@ -84,7 +85,8 @@ impl Children {
         sockets: Vec<Socket>,
         views: Vec<ViewSocket>,
     ) -> Self {
-        Self { plan, fitness, files, sockets, views, in_use: None, children: Vec::new(), inbox: Inbox::new(64) }
+        let rules = rules::Watch::new(plan.config.admission.rules.as_deref());
+        Self { plan, fitness, files, sockets, views, in_use: None, rules, children: Vec::new(), inbox: Inbox::new(64) }
     }
 
     /// Descriptors to wait for.
@@ -148,6 +150,38 @@ impl Children {
             return Namespaces::default();
         }
         Namespaces { user: self.fitness.ground == Ground::User, ..profile::of(role).namespaces }
+    }
+
+    /// Gives the listener the rules. It must have some before the `first` client, and where they can't be read, such that take
+    /// nobody; later, those that it has stay in force.
+    fn give_rules(&self, pid: ProcessId, first: bool) {
+        let Some(path) = &self.plan.config.admission.rules else { return };
+        let memory = rules::memory(path).or_else(|e| {
+            tracing::error!(
+                "{}: {e}; {}",
+                path.display(),
+                if first { "no client is taken" } else { "the old rules stay in force" }
+            );
+            if first { process::memory().and_then(process::seal) } else { Err(e) }
+        });
+        if let Ok(memory) = memory {
+            self.tell(pid, Order::Rules, &[memory.as_fd()]);
+        }
+    }
+
+    /// Looks now and then whether there is another file of rules, and gives it to the listener.
+    pub(crate) fn renew_rules(&mut self, now: Instant) {
+        let Some(path) = &self.plan.config.admission.rules else { return };
+        if self.rules.has_changed(path, now) {
+            for child in self.children.iter().filter(|child| child.role == Role::Listener) {
+                self.give_rules(child.pid, false);
+            }
+        }
+    }
+
+    /// When to look at the rules again.
+    pub(crate) fn rules_due(&self) -> Option<Instant> {
+        self.plan.config.admission.rules.as_ref().map(|_| self.rules.next_due())
     }
 
     fn spawn(&self, role: Role, descriptors: &[(RawFd, BorrowedFd<'_>)]) -> io::Result<ProcessId> {
@@ -244,6 +278,8 @@ impl Processes for Children {
     }
 
     fn give_sockets(&mut self, pid: ProcessId) {
+        // Before the first client.
+        self.give_rules(pid, true);
         for (index, socket) in self.sockets.iter().enumerate() {
             self.tell(pid, Order::Socket(u8::try_from(index).unwrap_or(u8::MAX)), &[socket.fd.as_fd()]);
         }

@@ -3,11 +3,15 @@
 use crate::accept::Socket;
 use crate::links::{Links, tell};
 use crate::roster::{Inside, Nursery, Roster};
+use crate::rules::Rules;
 use crate::slots::{Slots, Waits};
 use crate::{HandoffLink, KeyholderLink, NurseryLink};
 use gatepost_channel::{ChannelError, End};
 use gatepost_policy::admission::{Admission, Admitted, Limits, Ticket};
 use gatepost_policy::conduct::{Ending, Offence, Sanction};
+use gatepost_policy::flood::{Flood, Line};
+use gatepost_policy::share::Origin;
+use gatepost_rules::access::{Access, Permit, denial};
 use gatepost_smtp::envelope::CloseReason;
 use gatepost_wire::link::{self, Ended, HandoffOrder, Left, NurseryOrder, Open, OpenKey, SessionId};
 use gatepost_wire::link::{Start, StartDescriptors, close_reason, has_delivered};
@@ -18,7 +22,7 @@ use std::fmt;
 use std::fs::File;
 use std::future::poll_fn;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -37,6 +41,8 @@ pub(crate) struct Visitor {
     tls: TlsMode,
     /// The address it came to.
     local: io::Result<SocketAddr>,
+    /// What the rules say of it.
+    permit: Permit,
 }
 
 /// Why an admitted connection gets no session after all.
@@ -76,6 +82,8 @@ pub(crate) struct Gate {
     pub(crate) roster: RefCell<Roster>,
     pub(crate) links: RefCell<Links>,
     pub(crate) slots: Slots,
+    rules: RefCell<Rules>,
+    flood: RefCell<Flood>,
     last_id: Cell<u64>,
     born: Instant,
 }
@@ -99,9 +107,15 @@ impl Gate {
             roster: RefCell::default(),
             links: RefCell::default(),
             slots: Slots::new(waits),
+            rules: RefCell::default(),
+            flood: RefCell::default(),
             last_id: Cell::new(first),
             born: Instant::now(),
         }
+    }
+
+    pub(crate) fn set_rules(&self, rules: Rules) {
+        self.rules.replace(rules);
     }
 
     /// Gives the number of the link.
@@ -192,7 +206,24 @@ impl Gate {
     pub(crate) async fn welcome(self: &Rc<Self>, socket: &Socket, client: OwnedFd, from: SocketAddr) {
         let tls = self.listeners.get(usize::from(socket.index)).copied().unwrap_or(TlsMode::Off);
         let local = socket.local(&client);
-        let visitor = Visitor { client, from, listener: socket.index, tls, local };
+        let access = self.rules.borrow().judge(from.ip());
+        let permit = if let Access::Granted(permit) = access { permit } else { Permit::default() };
+        let visitor = Visitor { client, from, listener: socket.index, tls, local, permit };
+        match access {
+            Access::Granted(_) => {}
+            Access::Denied => {
+                if self.may_log(from.ip()) {
+                    tracing::info!(client = %from, "refused by the rules");
+                }
+                return turn_away(visitor, &denial(&self.hostname));
+            }
+            Access::Unknown => {
+                if self.may_log(from.ip()) {
+                    tracing::error!(client = %from, "turned away: the rules are damaged");
+                }
+                return turn_away(visitor, &self.later());
+            }
+        }
         let id = SessionId(self.last_id.get().saturating_add(1));
         self.last_id.set(id.0);
         let admitted = self.admission.borrow_mut().admit(id.0, from.ip(), self.now());
@@ -216,9 +247,17 @@ impl Gate {
     pub(crate) async fn begin(&self, visitor: Visitor, pass: Pass, pause: u16) {
         if let Err(mishap) = self.hand_out(pass, &visitor, pause).await {
             tracing::warn!(client = %visitor.from, reason = %mishap, "no session for a connection");
-            let reply = format!("421 4.3.0 {} cannot serve you now, try again later\r\n", self.hostname);
-            turn_away(visitor, &reply);
+            turn_away(visitor, &self.later());
         }
+    }
+
+    fn later(&self) -> String {
+        format!("421 4.3.0 {} cannot serve you now, try again later\r\n", self.hostname)
+    }
+
+    /// Whether one more line may be logged about a client that gets no session.
+    fn may_log(&self, ip: IpAddr) -> bool {
+        self.flood.borrow_mut().line(Origin::of(ip), self.now()) != Line::Keep
     }
 
     /// Handoff first: when the session asks for its offer, the answer should be there already.
@@ -229,7 +268,8 @@ impl Gate {
         let local = *visitor.local.as_ref().map_err(|e| io::Error::from(e.kind()))?;
 
         let (session_end, handoff_end) = End::<SessionToHandoff, HandoffToSession>::pair()?;
-        let open = HandoffOrder::Open(Open { id, client: visitor.from, local, listener });
+        let Permit { relay, message_size } = visitor.permit;
+        let open = HandoffOrder::Open(Open { id, client: visitor.from, local, listener, relay, message_size });
         tell(&handoff, &open, &[handoff_end.as_fd()]).await?;
         drop(handoff_end);
         let keyholder =

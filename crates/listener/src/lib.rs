@@ -19,6 +19,7 @@ mod front;
 mod gate;
 mod links;
 mod roster;
+mod rules;
 mod slots;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ use gatepost_wire::slice::ListenerSlice;
 use gatepost_wire::{
     HandoffToListener, ListenerToHandoff, ListenerToKeyholder, ListenerToNursery, Nothing, NurseryToListener,
 };
+use rules::Rules;
 use slots::Waits;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -70,6 +72,9 @@ async fn serve(control: ControlEnd, slice: ListenerSlice, waits: Waits) -> Resul
             Step::Begin => {
                 sockets.open();
                 control.ready().await?;
+            }
+            Step::Rules(memory) => {
+                gate.set_rules(Rules::read(memory).map_err(RoleError::system("read the rules"))?);
             }
             Step::Drain => break,
             Step::Cut | Step::Lines(_) | Step::Noted => {}

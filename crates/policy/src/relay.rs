@@ -221,6 +221,12 @@ impl Relay {
     pub fn judge(&self, local_part: &[u8], domain: Option<&[u8]>, client: IpAddr) -> Judgement {
         judge(local_part, domain, client, self)
     }
+
+    /// As [`Relay::judge`] for a client that may send to any domain, whatever its address.
+    #[must_use]
+    pub fn judge_permitted(&self, local_part: &[u8], domain: Option<&[u8]>) -> Judgement {
+        judge_as(local_part, domain, true, self)
+    }
 }
 
 /// Whether `client` may send to the forward-path `local_part@domain`, both as they stand in the path (quotes and
@@ -230,10 +236,13 @@ impl Relay {
 /// command line are refused here too.
 #[must_use]
 pub fn judge(local_part: &[u8], domain: Option<&[u8]>, client: IpAddr, relay: &Relay) -> Judgement {
+    judge_as(local_part, domain, relay.clients.iter().any(|network| network.contains(client)), relay)
+}
+
+fn judge_as(local_part: &[u8], domain: Option<&[u8]>, trusted: bool, relay: &Relay) -> Judgement {
     let Some(domain) = domain else {
         return if local_part::is_postmaster(local_part) { Judgement::Allow } else { Judgement::RelayDenied };
     };
-    let trusted = relay.clients.iter().any(|network| network.contains(client));
     let anywhere = (trusted || relay.any_domain) && is_destination(domain);
     if !anywhere && !relay.domains.covers(domain) {
         return Judgement::RelayDenied;

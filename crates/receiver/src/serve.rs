@@ -114,7 +114,7 @@ impl Server {
                     self.with(token, Receiver::drain)?;
                 }
             }
-            Step::Link(..) | Step::Socket(..) | Step::Lines(_) | Step::Cut | Step::Noted => {}
+            Step::Link(..) | Step::Socket(..) | Step::Lines(_) | Step::Rules(_) | Step::Cut | Step::Noted => {}
         }
         Ok(())
     }

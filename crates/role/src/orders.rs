@@ -45,15 +45,16 @@ enum Kind {
     Lines,
     Ping,
     Cut,
+    Rules,
 }
 
 /// What may be ordered in which phase. A peer that is started anew is linked at any time; to be told twice to drain changes
 /// nothing.
 const PERMITTED: [(Phase, &[Kind]); 4] = [
-    (Phase::Waiting, &[Kind::Peer, Kind::Socket, Kind::Lines, Kind::Go, Kind::Drain]),
-    (Phase::Starting, &[Kind::Peer, Kind::Socket, Kind::Lines, Kind::Ping, Kind::Drain]),
-    (Phase::Serving, &[Kind::Peer, Kind::Socket, Kind::Lines, Kind::Ping, Kind::Drain]),
-    (Phase::Draining, &[Kind::Peer, Kind::Lines, Kind::Ping, Kind::Drain, Kind::Cut]),
+    (Phase::Waiting, &[Kind::Peer, Kind::Socket, Kind::Rules, Kind::Lines, Kind::Go, Kind::Drain]),
+    (Phase::Starting, &[Kind::Peer, Kind::Socket, Kind::Rules, Kind::Lines, Kind::Ping, Kind::Drain]),
+    (Phase::Serving, &[Kind::Peer, Kind::Socket, Kind::Rules, Kind::Lines, Kind::Ping, Kind::Drain]),
+    (Phase::Draining, &[Kind::Peer, Kind::Rules, Kind::Lines, Kind::Ping, Kind::Drain, Kind::Cut]),
 ];
 
 /// The roles that `role` is linked with.
@@ -74,6 +75,8 @@ pub enum Step<F> {
     Socket(u8, F),
     /// The launcher logs by this channel from now on. To the observer only.
     Lines(F),
+    /// The rules are what is in this memory from now on. To the listener only.
+    Rules(F),
     /// Nothing is left to do: the role logs to another observer already, or its [`Control`](crate::Control) answers the ping.
     Noted,
     /// Make sure that you can serve, then say that you are ready.
@@ -125,11 +128,12 @@ impl Orders {
             Order::Peer(peer) if peers(self.role).any(|p| p == peer) => Kind::Peer,
             Order::Socket(_) if TAKES_SOCKETS.contains(&self.role) => Kind::Socket,
             Order::Lines if self.role == Role::Observer => Kind::Lines,
+            Order::Rules if self.role == Role::Listener => Kind::Rules,
             Order::Go => Kind::Go,
             Order::Drain => Kind::Drain,
             Order::Ping => Kind::Ping,
             Order::Cut if self.role == Role::Listener => Kind::Cut,
-            Order::Peer(_) | Order::Socket(_) | Order::Lines | Order::Cut => return Err(unordered),
+            Order::Peer(_) | Order::Socket(_) | Order::Lines | Order::Cut | Order::Rules => return Err(unordered),
         };
         if !PERMITTED.iter().any(|(phase, kinds)| *phase == self.phase && kinds.contains(&kind)) {
             return Err(unordered);
@@ -139,6 +143,7 @@ impl Orders {
             (Order::Peer(role), Some(end), None) => Ok(Step::Link(role, end)),
             (Order::Socket(index), Some(socket), None) => Ok(Step::Socket(index, socket)),
             (Order::Lines, Some(end), None) => Ok(Step::Lines(end)),
+            (Order::Rules, Some(memory), None) => Ok(Step::Rules(memory)),
             (Order::Go, None, _) => {
                 self.phase = Phase::Starting;
                 Ok(Step::Begin)
@@ -208,6 +213,17 @@ mod tests {
                 let step = orders(role, phase).take(Order::Socket(3), vec!['f']).ok();
                 let taken = [Role::Listener, Role::Observer].contains(&role) && phase != Phase::Draining;
                 assert_eq!(step, taken.then_some(Step::Socket(3, 'f')), "{role:?} {phase:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn issue_12_rules_are_for_the_listener_in_every_phase() {
+        for phase in PHASES {
+            for role in Role::ALL {
+                let step = orders(role, phase).take(Order::Rules, vec!['f']).ok();
+                assert_eq!(step, (role == Role::Listener).then_some(Step::Rules('f')), "{role:?} {phase:?}");
+                assert!(orders(role, phase).take::<char>(Order::Rules, vec![]).is_err());
             }
         }
     }

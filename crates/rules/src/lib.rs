@@ -2,15 +2,18 @@
 //! is in `ucspi`.
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod tcprules;
 pub mod tcprulescheck;
 
 pub use gatepost_ucspi::rules::{Peer, Rule, Verdict};
 
+use crate::access::Access;
 use gatepost_ucspi::cdb::{Cdb, ReadAt};
 use gatepost_ucspi::rules::find;
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind};
+use std::net::IpAddr;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
@@ -66,6 +69,12 @@ impl Rules {
     /// As [`Rules::find`].
     pub fn judge(&self, peer: &Peer<'_>) -> io::Result<Verdict> {
         self.find(peer).map(Verdict::from)
+    }
+
+    /// What the rules say of a client of an SMTP server.
+    #[must_use]
+    pub fn access(&self, ip: IpAddr) -> Access {
+        Access::found(|peer| self.find(peer), ip)
     }
 
     /// What changes when something is written to the file.

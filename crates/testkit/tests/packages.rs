@@ -46,7 +46,7 @@ const LAYERS: &[&[Row]] = &[
         ("handoff", "smtp wire channel sys jail log role tls shell policy qmail", "sha2 tokio tokio-rustls tracing"),
         ("keyholder", "wire channel sys jail role policy tls", "tracing"),
         ("launcher", "smtp wire channel sys jail role tls config log", "sd-notify tracing"),
-        ("listener", "smtp wire channel sys jail role policy", "tokio tracing"),
+        ("listener", "smtp ucspi rules wire channel sys jail role policy", "tokio tracing"),
         // The one role without a jail: what it runs, it runs by `program`.
         ("observer", "wire channel sys jail role log", "prometheus-client"),
         ("queue", "smtp wire channel sys jail role qmail program", "tracing"),
@@ -57,7 +57,7 @@ const LAYERS: &[&[Row]] = &[
     ],
     // For a single connection: handoff and keyholder in one, the parent, and the session in the child.
     &[
-        ("inetd", "smtp wire channel sys jail role tls config log qmail shell launcher session handoff queue", "tokio tracing"),
+        ("inetd", "smtp rules wire channel sys jail role tls config log qmail shell launcher session handoff queue", "tokio tracing"),
         ("qmail-smtpd", "smtp wire channel sys jail tls qmail ucspi rules program shell", ""),
         // A program for each connection. The resolver is a library here, not a process.
         ("tcpserver", "smtp wire channel sys jail config resolver ucspi rules", "tokio sd-notify"),

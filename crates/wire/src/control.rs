@@ -82,6 +82,9 @@ tagged! {
         6 => Ping,
         /// The time of a drain is over: log whose sessions are cut off, and end. To the listener only, which drains.
         7 => Cut,
+        /// One descriptor: sealed memory with the compiled file of `rules` in `[admission]`, which is in force from now on. To the
+        /// listener only.
+        8 => Rules,
     }
 }
 

@@ -182,6 +182,10 @@ fields! {
         pub local: SocketAddr,
         /// Index of the `[[listen]]` through which the client came.
         pub listener: u8,
+        /// It may send to any domain, whatever its address.
+        pub relay: bool,
+        /// Octets of its largest message, below those of `message_size`; 0: those.
+        pub message_size: u64,
     }
 }
 

@@ -260,8 +260,8 @@ fn listener_and_those_who_serve() {
         HandoffOrder::TAGS,
         &[
             (
-                HandoffOrder::Open(Open { id, client, local, listener: 1 }),
-                "01 0201000000000000 04 c0000209 6912 06 20010db8000000000000000000000001 1900 01",
+                HandoffOrder::Open(Open { id, client, local, listener: 1, relay: true, message_size: 0x0102 }),
+                "01 0201000000000000 04 c0000209 6912 06 20010db8000000000000000000000001 1900 01 01 0201000000000000",
             ),
             (HandoffOrder::Leave(id), "02 0201000000000000"),
         ],
@@ -282,6 +282,7 @@ fn launcher_and_roles() {
             (Order::Lines, "05"),
             (Order::Ping, "06"),
             (Order::Cut, "07"),
+            (Order::Rules, "08"),
         ],
     );
     for (report, octets) in [

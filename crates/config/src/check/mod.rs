@@ -1,5 +1,6 @@
 //! The walk through the tree: every key read, every value checked alone, then against the others. A file per section.
 
+mod admission;
 mod backend;
 mod jail;
 mod limits;
@@ -23,12 +24,24 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The sections and the keys of each.
-pub(crate) const KEYS: [(&str, &[&str]); 12] = [
+pub(crate) const KEYS: [(&str, &[&str]); 13] = [
     (
         "",
         &[
-            "hostname", "spool", "users", "listen", "tls", "relay", "backend", "smtp", "network", "limits", "log",
-            "metrics", "jail",
+            "hostname",
+            "spool",
+            "users",
+            "listen",
+            "tls",
+            "relay",
+            "backend",
+            "smtp",
+            "network",
+            "limits",
+            "log",
+            "metrics",
+            "jail",
+            "admission",
         ],
     ),
     ("listen", listen::KEYS),
@@ -38,6 +51,7 @@ pub(crate) const KEYS: [(&str, &[&str]); 12] = [
     ("backend", backend::KEYS),
     ("smtp", smtp::KEYS),
     ("network", network::KEYS),
+    ("admission", admission::KEYS),
     ("limits", limits::KEYS),
     ("log", log::KEYS),
     ("metrics", metrics::KEYS),
@@ -94,6 +108,7 @@ fn facts(page: &mut Page<'_>, root: &Section<'_>, read: Read) -> Config {
         networks: network::facts(page, root),
         limits: limits::facts(page, root),
         log: log::facts(page, root),
+        admission: admission::facts(page, root, read),
         metrics: metrics::facts(page, root),
         jail: jail::facts(page, root),
     }

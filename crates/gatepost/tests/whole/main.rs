@@ -20,6 +20,7 @@ mod proxy;
 mod qmail_queue;
 mod qmqp;
 mod readme;
+mod rules;
 mod services;
 mod several;
 mod stock_postfix;

@@ -143,6 +143,8 @@ fn open() -> Open {
         client: "192.0.2.9:4713".parse().unwrap(),
         local: "203.0.113.1:25".parse().unwrap(),
         listener: 0,
+        relay: false,
+        message_size: 0,
     }
 }
 

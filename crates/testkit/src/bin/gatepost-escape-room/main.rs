@@ -99,6 +99,7 @@ fn serve(directory: &Path, backend: &str, honest: &str, hostile: &str) -> ExitCo
             ..Limits::default()
         },
         log: gatepost_config::Log::default(),
+        admission: gatepost_config::Admission::default(),
         metrics: Vec::new(),
         jail: Jail::default(),
     };
