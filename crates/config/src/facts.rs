@@ -32,6 +32,8 @@ pub struct Config {
     pub networks: Vec<ForNetworks>,
     /// `[admission]`.
     pub admission: Admission,
+    /// `[names]`.
+    pub names: Names,
     /// `[limits]`.
     pub limits: Limits,
     /// `[log]`.
@@ -236,6 +238,21 @@ pub struct ForNetworks {
     pub networks: Vec<Network>,
     /// Their conduct has no consequences: they are neither slowed down nor turned away for it.
     pub exempt: bool,
+}
+
+/// `[names]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    /// Name servers, in the order in which they are asked; none: those of `/etc/resolv.conf`.
+    pub servers: Vec<SocketAddr>,
+    /// The longest that a greeting waits for the client's name.
+    pub wait: Duration,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self { servers: Vec::new(), wait: Duration::from_secs(2) }
+    }
 }
 
 /// `[limits]`.

@@ -13,7 +13,7 @@ pub const HOSTS: &str = "/etc/hosts";
 /// Name servers that are used at most, as in the C library (MAXNS).
 pub const SERVERS_MAX: usize = 3;
 /// Lines of a hosts file that are used at most, and names of each.
-pub const HOSTS_MAX: (usize, usize) = (4096, 16);
+pub const HOSTS_MAX: (usize, usize) = (4096, 8);
 const PORT: u16 = 53;
 
 /// The name servers of a `resolv.conf` (resolv.conf(5)): the first [`SERVERS_MAX`], or that of this host if it names none. A

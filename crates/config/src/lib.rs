@@ -18,8 +18,8 @@ mod syntax;
 mod value;
 
 pub use facts::{
-    Admission, Backend, BackendTls, Config, ForNetworks, Jail, Limits, Listen, Log, Pair, Queue, QueueUser, RULES_MAX,
-    Relax, Relay, Tls, TlsVersion, Users,
+    Admission, Backend, BackendTls, Config, ForNetworks, Jail, Limits, Listen, Log, Names, Pair, Queue, QueueUser,
+    RULES_MAX, Relax, Relay, Tls, TlsVersion, Users,
 };
 pub use fault::{Fault, Faults};
 pub use gatepost_wire::slice::{Connect, Dialect, Identity, TlsMode};

@@ -4,7 +4,7 @@ use crate::Connect;
 use crate::fault::Wrong;
 use gatepost_policy::relay::{DomainFault, check_domain, check_entry};
 use gatepost_wire::network::{Network, NetworkFault};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -224,6 +224,22 @@ pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, Wrong> {
         return Err(Wrong::new(format!("\"{text}\" is an IPv4 address in IPv6 form"), format!("write \"{plain}\"")));
     }
     Ok(address)
+}
+
+/// The port of DNS.
+const NAME_PORT: u16 = 53;
+
+/// A name server: an address, with its port unless that is 53.
+pub(crate) fn name_server(text: &str) -> Result<SocketAddr, Wrong> {
+    let plain = text.parse().map(|ip: IpAddr| SocketAddr::new(ip, NAME_PORT)).ok();
+    let server =
+        plain.or_else(|| text.parse().ok()).filter(|server| server.port() > 0 && !server.ip().is_unspecified());
+    server.ok_or_else(|| {
+        Wrong::new(
+            format!("\"{text}\" is no address of a name server"),
+            "write an address, such as \"127.0.0.1\" or \"[::1]:5353\"",
+        )
+    })
 }
 
 fn no_listen_address(text: &str) -> Wrong {

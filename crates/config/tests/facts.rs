@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // Functions shared by tests, too.
 
 use gatepost_config::{
-    Config, Connect, Dialect, ForNetworks, Identity, Jail, Limits, Log, Pair, Profile, Queue, QueueUser, Relax,
+    Config, Connect, Dialect, ForNetworks, Identity, Jail, Limits, Log, Names, Pair, Profile, Queue, QueueUser, Relax,
     TlsMode, TlsVersion, Users,
 };
 use gatepost_smtp::data::BareLf;
@@ -71,6 +71,7 @@ fn config_defaults_are_those_of_the_manual() {
             drain: Duration::from_secs(60),
         }
     );
+    assert_eq!(config.names, Names { servers: Vec::new(), wait: Duration::from_secs(2) });
     assert_eq!(config.smtp, Leniency::default());
     assert_eq!(config.networks, []);
     assert_eq!(config.jail, Jail { relax: Vec::new() });
@@ -125,6 +126,10 @@ lf_in_commands = false
 drain_impure = true
 bare_lf = "refuse"
 bare_lf_in_chunks = "normalize"
+
+[names]
+servers = []
+wait = "2s"
 
 [limits]
 data = "1MiB"
@@ -197,6 +202,9 @@ relay_proof = false
 reply_timeout = "9m"
 texts = "hide"
 connections = 7
+[names]
+servers = ["127.0.0.1", "::1", "[2001:db8::1]:5353", "192.0.2.1:54"]
+wait = "0s"
 [[network]]
 networks = ["192.0.2.0/24", "2001:db8::1"]
 exempt = true
@@ -260,6 +268,9 @@ relax = ["distinct-users", "namespaces", "namespaces"]
     assert_eq!((config.limits.minimum_rate, config.limits.hops), (0, 25));
     assert_eq!(config.metrics, [Connect::Unix("/run/m.sock".into()), Connect::Tcp("[::1]:9125".parse().unwrap())]);
     assert_eq!(config.admission.rules, Some("/etc/tcp.smtp.cdb".into()));
+    let servers: Vec<String> = config.names.servers.iter().map(ToString::to_string).collect();
+    assert_eq!(servers, ["127.0.0.1:53", "[::1]:53", "[2001:db8::1]:5353", "192.0.2.1:54"]);
+    assert_eq!(config.names.wait, Duration::ZERO);
     assert_eq!(config.log, Log { json: true, level: Level::Warning, cut: true });
     assert_eq!(config.jail.relax, [Relax::Namespaces, Relax::DistinctUsers]);
 }

@@ -35,6 +35,9 @@ reply_timeout = "540s"
 no_helo = false
 bare_lf = "refuse"
 
+[names]
+servers = ["192.0.2.53"]
+
 [limits]
 data = "1MiB"
 sessions = 1000
@@ -423,6 +426,24 @@ const ROWS: &[Row] = &[
         "\"refuse\" or \"normalize\"",
     ),
     ("no_helo = false", "no_ehlo = false", "no_ehlo", "unknown key \"no_ehlo\" in [smtp]", "write no_helo"),
+    // [names]
+    (
+        "192.0.2.53",
+        "ns.example.org",
+        "\"ns.example.org\"",
+        "names.servers: \"ns.example.org\" is no address",
+        "such as \"127.0.0.1\"",
+    ),
+    ("192.0.2.53", "0.0.0.0", "\"0.0.0.0\"", "is no address of a name server", ""),
+    ("192.0.2.53", "192.0.2.53:0", "\"192.0.2.53:0\"", "is no address of a name server", ""),
+    (
+        "servers = [\"192.0.2.53\"]",
+        "servers = \"192.0.2.53\"",
+        "\"192.0.2.53\"",
+        "a text, not a list",
+        "write [\"192.0.2.53\"]",
+    ),
+    ("servers = [\"192.0.2.53\"]", "wait = \"31s\"", "\"31s\"", "names.wait: 31s is too much", "write 30s or less"),
     // [limits]
     (
         "\"5m\"",
@@ -679,7 +700,7 @@ fn config_no_toml_here_hides_no_mistake_there() {
         ("\"/etc/gatepost/tls/key.pem\"", "/etc", &[12]),
         ("\"gatepost\"", "007", &[3]),
         ("\"gatepost\"", "\"\\q\"", &[3]),
-        ("[jail]", "[limits]", &[41]),
+        ("[jail]", "[limits]", &[44]),
     ] {
         assert!(SOUND.contains(piece), "{piece}");
         let text = SOUND.replacen(piece, instead, 1).replace("\"540s\"", "\"600s\"");

@@ -170,6 +170,10 @@ pub(crate) fn fail(why: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
+const NO_NAMES: &str = "no name server answers from inside the resolver's jail, as the line above says: mail is taken, but clients have \
+                        no names, and a Postfix that asks for them (reject_unknown_client_hostname) makes all wait (450). \
+                        Mend /etc/resolv.conf, or write [names] servers";
+
 /// What can be known before serving, of which what only a start can tell is told by a start without clients. Changes
 /// nothing. Exit status 0: ready; 1: will not serve; 2: serves, but somebody should look.
 fn check(path: &Path) -> ExitCode {
@@ -204,9 +208,13 @@ fn check(path: &Path) -> ExitCode {
         };
         let jails = "entered, proved from inside, seen from outside";
         match gatepost_launcher::rehearse(plan) {
-            Ok(()) => {
+            Ok(names) => {
                 row(Level::Good, "jails", jails);
                 row(Level::Good, "backend", proof);
+                match names {
+                    true => row(Level::Good, "names", "a name server answers from inside the resolver's jail"),
+                    false => row(Level::Look, "names", NO_NAMES),
+                }
             }
             Err(e @ LauncherError::Unproved) => {
                 row(Level::Good, "jails", jails);

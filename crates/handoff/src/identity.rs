@@ -6,6 +6,7 @@
 use crate::backend::Words;
 use crate::transaction::Helo;
 use gatepost_smtp::client::{Attribute, Extensions};
+use gatepost_smtp::names::{ClientNames, Found, HostName};
 use gatepost_smtp::xtext;
 use gatepost_wire::link::Open;
 use std::net::{IpAddr, SocketAddr};
@@ -22,12 +23,14 @@ pub(crate) struct Client<'a> {
     pub(crate) local: SocketAddr,
     /// What it said of itself.
     pub(crate) helo: &'a Helo,
+    /// What it is called.
+    pub(crate) names: &'a ClientNames,
 }
 
 impl<'a> Client<'a> {
     /// The client of a session, which said `helo`.
-    pub(crate) fn new(open: &Open, helo: &'a Helo) -> Self {
-        Self { address: open.client, local: open.local, helo }
+    pub(crate) fn new(open: &Open, helo: &'a Helo, names: &'a ClientNames) -> Self {
+        Self { address: open.client, local: open.local, helo, names }
     }
 }
 
@@ -45,9 +48,9 @@ pub(crate) fn xclient(client: &Client<'_>, words: &Words, extensions: &Extension
         (Attribute::Helo, "HELO", helo_value(&client.helo.name)),
         (Attribute::DestAddr, "DESTADDR", address(client.local.ip()).into_bytes()),
         (Attribute::DestPort, "DESTPORT", client.local.port().to_string().into_bytes()),
-        (Attribute::ReverseName, "REVERSE_NAME", b"[UNAVAILABLE]".to_vec()),
+        (Attribute::ReverseName, "REVERSE_NAME", name_value(&client.names.reverse)),
         (Attribute::Port, "PORT", client.address.port().to_string().into_bytes()),
-        (Attribute::Name, "NAME", b"[UNAVAILABLE]".to_vec()),
+        (Attribute::Name, "NAME", name_value(&client.names.confirmed)),
         (Attribute::Addr, "ADDR", address(client.address.ip()).into_bytes()),
     ];
     let mut commands = Vec::new();
@@ -67,6 +70,15 @@ pub(crate) fn xclient(client: &Client<'_>, words: &Words, extensions: &Extension
     command.extend_from_slice(b"\r\n");
     commands.push(command);
     Some(commands)
+}
+
+/// A name attribute. Postfix defers a client whose name is temporarily unknown, whatever it does to one that has none.
+fn name_value(name: &Found<HostName>) -> Vec<u8> {
+    match name {
+        Found::Known(name) => name.as_str().into(),
+        Found::None => b"[UNAVAILABLE]".to_vec(),
+        Found::Temporary => b"[TEMPUNAVAIL]".to_vec(),
+    }
 }
 
 /// The HELO attribute; one that is too long for a command in xtext is not sent, because a part of it is another name.

@@ -16,6 +16,7 @@
 //! | `outcome`, `verdict` | what the client is told, and the log; pure |
 //! | `backend` | routes, connections, the relay proof, delivery |
 //! | `identity` | XCLIENT and PROXY v2; pure |
+//! | `names` | what clients are called, from the resolver |
 //! | `content` | header duties and framing; pure |
 //! | `seats` | sessions that must leave |
 //! | `spool`, `disk` | content files, and how much of the disk they may have |
@@ -30,6 +31,7 @@ mod disk;
 mod identity;
 mod known;
 mod memory;
+mod names;
 mod outcome;
 mod pool;
 mod protocol;

@@ -30,7 +30,7 @@ enum Event {
     Slow,
     /// A new session, or the end of a link.
     Opened(ListenerEnd, Result<(Open, OwnedFd), ChannelError>),
-    /// The queue role or the dialer is gone, or is linked anew.
+    /// The queue role, the dialer or the resolver is gone, or is linked anew.
     Unlinked,
     /// A session is over.
     Ended,
@@ -94,6 +94,13 @@ impl Handoff {
                     Event::Unlinked
                 });
             }
+            Step::Link(Role::Resolver, fd) => {
+                let answers = self.shared.resolver.link(fd).map_err(watching)?;
+                self.events.spawn(async move {
+                    answers.await;
+                    Event::Unlinked
+                });
+            }
             Step::Link(Role::Keyholder, fd) => self.shared.signer.connect(KeyholderEnd::from_fd(fd)),
             Step::Link(_, fd) => {
                 let link = ListenerEnd::from_fd(fd).map_err(watching)?;
@@ -110,7 +117,13 @@ impl Handoff {
                     Event::Slow
                 });
             }
-            Step::Drain | Step::Socket(..) | Step::Lines(_) | Step::Rules(_) | Step::Cut | Step::Noted => {}
+            Step::Drain
+            | Step::Socket(..)
+            | Step::Lines(_)
+            | Step::Rules(_)
+            | Step::Names(_)
+            | Step::Cut
+            | Step::Noted => {}
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use crate::SessionEnd;
 use crate::backend::{Asking, Connection, DeliveryError, Message};
 use crate::identity::Client;
+use crate::names::Names;
 use crate::outcome::Outcome;
 use crate::protocol::{INLINE_MAX, Protocol, Refusal, Step, Violation};
 use crate::seats::Seat;
@@ -18,6 +19,7 @@ use gatepost_policy::local_part;
 use gatepost_policy::relay::Judgement;
 use gatepost_policy::share::Origin;
 use gatepost_smtp::envelope::{CloseReason, Offer, Verdict};
+use gatepost_smtp::names::HostName;
 use gatepost_smtp::received::{Received, With};
 use gatepost_smtp::text::Text;
 use gatepost_wire::event;
@@ -71,6 +73,8 @@ struct Session {
     /// Messages that were taken.
     delivered: u32,
     born: Instant,
+    /// What the client is called.
+    names: Names,
 }
 
 /// Serves one session until it ends or breaks the rules; why it ends, if it said so.
@@ -78,6 +82,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) -> O
     let origin = Origin::of(open.client.ip());
     let (protocol, turn) = (Protocol::new(shared.memory.clone(), origin), shared.turns.of(origin));
     let seat = shared.seats.enter(open.id);
+    let names = Names::UNASKED;
     let mut session = Session {
         shared,
         open,
@@ -92,6 +97,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) -> O
         backend: Duration::ZERO,
         delivered: 0,
         born: Instant::now(),
+        names,
     };
     let ended = session.run().await;
     if let Some(connection) = session.connection.take() {
@@ -109,6 +115,8 @@ pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) -> O
 
 impl Session {
     async fn run(&mut self) -> Result<CloseReason, SessionError> {
+        // The session greets when it has the offer.
+        self.names = self.shared.resolver.names(self.open.client.ip(), self.shared.names_wait).await;
         let largest = self.shared.spool.has_room(self.origin(), Some(self.message_size()));
         // Where the disk can't be asked, small mail that needs no file goes on.
         let scarce = largest.is_ok_and(|room| !room);
@@ -241,7 +249,7 @@ impl Session {
     /// Asks the backend.
     async fn ask(&mut self, recipient: &Recipient) -> Outcome {
         let Some(transaction) = self.protocol.transaction() else { return verdict::INTERNAL.into() };
-        let client = Client::new(&self.open, &transaction.helo);
+        let client = Client::new(&self.open, &transaction.helo, self.names.now());
         let connections = &self.shared.connections;
         let asking = Asking { connection: &mut self.connection, client, transaction, connections };
         let asked = self.shared.route.recipient(asking, recipient).await;
@@ -415,7 +423,7 @@ impl Session {
     /// One outcome for all, or as many as the backend was to answer.
     async fn hand_over(&mut self, transaction: &Transaction, message: &mut Message<'_>) -> Vec<Outcome> {
         let Shared { route, spool, connections, .. } = &*self.shared;
-        let client = Client::new(&self.open, &transaction.helo);
+        let client = Client::new(&self.open, &transaction.helo, self.names.now());
         let asking = Asking { connection: &mut self.connection, client, transaction, connections };
         let answers = message.have.iter().filter(|has| !**has).count().max(1);
         route.deliver(asking, message, spool).await.unwrap_or_else(|e| {
@@ -424,7 +432,7 @@ impl Session {
         })
     }
 
-    fn received(&self, transaction: &Transaction) -> Vec<u8> {
+    fn received(&mut self, transaction: &Transaction) -> Vec<u8> {
         let mut field = Vec::with_capacity(512);
         let recipient = match transaction.recipients() {
             [recipient] => Some(recipient.path()),
@@ -433,7 +441,7 @@ impl Session {
         Received {
             helo: &transaction.helo.name,
             address: self.open.client.ip(),
-            name: None,
+            name: self.names.now().confirmed.known().map(HostName::as_str),
             by: &self.shared.hostname,
             with: With::new(transaction.helo.esmtp, transaction.tls.is_some(), transaction.smtputf8()),
             tls: transaction.tls.map(|tls| (tls.version, tls.suite)),
@@ -467,7 +475,7 @@ impl Session {
         gatepost_log::tell(event::Session {
             session,
             client,
-            name: None,
+            name: self.names.known().map(|name| name.as_str().as_bytes()),
             transactions: self.protocol.transactions(),
             messages: self.delivered,
             end,
@@ -478,7 +486,8 @@ impl Session {
 
     fn telling<'a>(&self, transaction: &'a Transaction, size: u64) -> Telling<'a> {
         let took = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
-        Telling { open: self.open, transaction, size, took, backend: self.backend, texts: self.shared.texts }
+        let name = self.names.known().cloned();
+        Telling { open: self.open, name, transaction, size, took, backend: self.backend, texts: self.shared.texts }
     }
 
     /// A transaction that ended without a commit: the session refused it, or the client took it back or went away.
@@ -497,7 +506,8 @@ impl Session {
         let took = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
         let (open, backend, texts) = (self.open, self.backend, self.shared.texts);
         if let Some(transaction) = self.protocol.transaction() {
-            let telling = Telling { open, transaction, size: 0, took, backend, texts };
+            let name = self.names.known().cloned();
+            let telling = Telling { open, name, transaction, size: 0, took, backend, texts };
             telling.recipient(recipient, false, (outcome, outcome), |event| gatepost_log::tell(*event));
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::backend::{Connections, Dialer, Others, Route, RunQueue, Timeouts};
 use crate::memory::{self, Memory};
+use crate::names::Resolver;
 use crate::seats::Seats;
 use crate::several::Awaited;
 use crate::spool::Spool;
@@ -34,6 +35,9 @@ pub(crate) struct Shared {
     pub(crate) connections: Arc<Connections>,
     /// Who makes the route's connections.
     pub(crate) dialer: Arc<Dialer>,
+    /// Who knows what clients are called, and the longest that a greeting waits for that.
+    pub(crate) resolver: Resolver,
+    pub(crate) names_wait: Duration,
     /// Where the channel to the keyholder is, which has the key of our certificate for backends.
     pub(crate) signer: Signer,
     pub(crate) spool: Spool,
@@ -92,6 +96,8 @@ impl Shared {
                 .map_err(RoleError::given("TLS towards the backend"))?,
             connections: Connections::new(slice.connections, timeouts.queue),
             dialer,
+            resolver: Resolver::default(),
+            names_wait: Duration::from_millis(slice.names_wait.into()),
             signer,
             spool: Spool::new(slice),
             message_size: slice.message_size,

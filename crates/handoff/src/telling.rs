@@ -4,6 +4,7 @@ use crate::outcome::Outcome;
 use crate::several::Answers;
 use crate::transaction::{Recipient, Transaction};
 use gatepost_smtp::header;
+use gatepost_smtp::names::HostName;
 use gatepost_wire::event::{self, MESSAGE_ID_MAX, SAID_MAX};
 use gatepost_wire::link::Open;
 use std::time::Duration;
@@ -19,6 +20,8 @@ const WAIT: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(crate) struct Telling<'a> {
     pub(crate) open: Open,
+    /// The client's confirmed name.
+    pub(crate) name: Option<HostName>,
     pub(crate) transaction: &'a Transaction,
     /// Octets of content.
     pub(crate) size: u64,
@@ -78,7 +81,7 @@ impl Telling<'_> {
             transaction: transaction.number,
             first,
             client: open.client,
-            name: None,
+            name: self.name.as_ref().map(|name| name.as_str().as_bytes()),
             helo: &transaction.helo.name,
             from: transaction.reverse_path(),
             to: recipient.path(),

@@ -111,13 +111,26 @@ pub const PROFILES: [Profile; Role::ALL.len()] = [
         role: Role::Dialer,
         account: "dial",
         number: 8,
-        // The only one on the host's network.
+        // On the host's network.
         namespaces: OWN,
         data: 16 * MIB,
         open_files: (64, 1),
         file_size: FileSize::Nothing,
         forks: false,
         calls: &[BASE, RELINK, EPOLL, DIAL],
+    },
+    Profile {
+        role: Role::Resolver,
+        account: "dns",
+        number: 3,
+        // On the host's network, as the dialer: name servers are anywhere.
+        namespaces: OWN,
+        data: 16 * MIB,
+        // A socket for each question under way.
+        open_files: (512, 0),
+        file_size: FileSize::Nothing,
+        forks: false,
+        calls: &[BASE, RELINK, EPOLL, ASK],
     },
     Profile {
         role: Role::Receiver,

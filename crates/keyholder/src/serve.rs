@@ -147,7 +147,13 @@ impl Keyholder {
                 }
                 self.control.ready()?;
             }
-            Step::Drain | Step::Socket(..) | Step::Lines(_) | Step::Rules(_) | Step::Cut | Step::Noted => {}
+            Step::Drain
+            | Step::Socket(..)
+            | Step::Lines(_)
+            | Step::Rules(_)
+            | Step::Names(_)
+            | Step::Cut
+            | Step::Noted => {}
         }
         Ok(())
     }

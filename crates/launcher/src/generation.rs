@@ -90,7 +90,7 @@ impl Phase {
     }
 }
 
-/// What a role may report in which phase; a nursery's crash reports besides. Anything else ends it (P2).
+/// What a role may report in which phase; a nursery's crash reports and what becomes of names besides. Anything else ends it (P2).
 const PERMITTED: [(Phase, Report); 6] = [
     (Phase::Started, Report::Jailed),
     (Phase::Going, Report::Ready),
@@ -104,6 +104,7 @@ fn permits(role: Role, phase: Phase, report: Report) -> bool {
     match report {
         Report::SessionCrashed => role == Role::Nursery && phase != Phase::Started,
         Report::Waiting if role != Role::Handoff => false,
+        Report::NoNames | Report::Names => role == Role::Resolver && matches!(phase, Phase::Going | Phase::Ready),
         _ => PERMITTED.contains(&(phase, report)),
     }
 }
@@ -164,6 +165,8 @@ pub(crate) struct Generation<P> {
     serving: bool,
     /// A backend has passed its proof since the start.
     proved: bool,
+    /// A name server answers, as far as is known.
+    names: bool,
     /// None has, and one has failed it: how handoff ended.
     refused: Option<End>,
     draining: bool,
@@ -187,6 +190,7 @@ impl<P: Processes> Generation<P> {
             next_ping: None,
             serving: false,
             proved: false,
+            names: true,
             refused: None,
             draining: false,
             retiring: false,
@@ -268,6 +272,7 @@ impl<P: Processes> Generation<P> {
             Event::Report(Report::Jailed) => return self.go(role, pid, now),
             Event::Report(Report::Waiting) => self.set_phase(pid, Phase::Waiting, now),
             Event::Report(Report::Ready) => self.ready(role, pid, now),
+            Event::Report(report @ (Report::NoNames | Report::Names)) => self.names = report == Report::Names,
             Event::Report(Report::SessionCrashed) => self.replace_nursery(pid, now),
         }
         Ok(())
@@ -387,6 +392,11 @@ impl<P: Processes> Generation<P> {
         !self.children.iter().any(|child| child.phase == Phase::Waiting)
     }
 
+    /// False when no name server answers. Mail is taken all the same.
+    pub(crate) fn has_names(&self) -> bool {
+        self.names
+    }
+
     /// The backend could not be asked at the start, and has failed its proof since.
     pub(crate) fn refusal(&self) -> Option<LauncherError> {
         self.refused.map(|end| not_ready(Role::Handoff, end))
@@ -444,6 +454,8 @@ impl<P: Processes> Generation<P> {
                 self.processes.link((role, pid), (peer, up.pid));
             }
         }
+        // A new one says so again.
+        self.names |= role == Role::Resolver;
         if role == Role::Listener && self.serving {
             // The one before may have ended them.
             self.processes.mend_sockets();

@@ -140,8 +140,12 @@ fn sorted(mut lines: Vec<String>) -> Vec<String> {
 #[test]
 fn issue_8_a_stage_is_started_when_the_one_before_is_ready() {
     let mut scene = Scene::new(&Role::ALL, Proof::Later);
-    let stages: [&[&str]; 4] =
-        [&["observer"], &["receiver", "queue", "dialer"], &["keyholder", "handoff"], &["nursery", "listener"]];
+    let stages: [&[&str]; 4] = [
+        &["observer"],
+        &["receiver", "queue", "dialer", "resolver"],
+        &["keyholder", "handoff"],
+        &["nursery", "listener"],
+    ];
     for stage in stages {
         assert!(!scene.generation.advance(scene.now).unwrap());
         let started: Vec<String> = stage.iter().map(|name| format!("start {name}")).collect();
@@ -188,6 +192,7 @@ fn issue_8_a_role_that_served_is_started_at_once_and_linked_with_its_peers() {
                 "look keyholder2",
             ],
         ),
+        ("resolver", &["go resolver2", "link resolver2 handoff", "link resolver2 observer", "look resolver2"]),
         ("dialer", &["go dialer2", "link dialer2 handoff", "link dialer2 observer", "look dialer2"]),
         (
             "handoff",
@@ -198,6 +203,7 @@ fn issue_8_a_role_that_served_is_started_at_once_and_linked_with_its_peers() {
                 "link handoff2 listener",
                 "link handoff2 observer",
                 "link handoff2 queue",
+                "link handoff2 resolver",
                 "look handoff2",
             ],
         ),
@@ -286,9 +292,9 @@ fn issue_8_a_drain_goes_backwards_and_starts_nothing_anew() {
     scene.ends(&["keyholder"]);
     assert_eq!(scene.done(), [""; 0]);
     scene.ends(&["handoff"]);
-    assert_eq!(sorted(scene.done()), ["drain dialer", "drain queue", "drain receiver"]);
+    assert_eq!(sorted(scene.done()), ["drain dialer", "drain queue", "drain receiver", "drain resolver"]);
     assert!(!scene.generation.is_over());
-    scene.ends(&["queue", "receiver", "dialer"]);
+    scene.ends(&["queue", "receiver", "dialer", "resolver"]);
     assert_eq!(scene.done(), ["drain observer"], "it hears the others to their end");
     scene.ends(&["observer"]);
     assert!(scene.generation.is_over());
@@ -540,6 +546,30 @@ fn issue_9_a_listener_whose_sockets_are_dead_is_replaced() {
     scene.generation.processes.dead = true;
     scene.passes(NOW);
     assert_eq!(scene.done(), [""; 0]);
+}
+
+#[test]
+fn issue_12_that_names_do_not_work_is_a_state_and_no_reason_not_to_serve() {
+    let mut scene = Scene::serving();
+    assert!(scene.generation.has_names());
+    for (report, names) in
+        [(Report::NoNames, false), (Report::NoNames, false), (Report::Names, true), (Report::NoNames, false)]
+    {
+        scene.reports("resolver", report);
+        assert_eq!((scene.generation.has_names(), scene.done()), (names, Vec::new()));
+    }
+    // A new one is asked anew.
+    scene.ends(&["resolver"]);
+    assert_eq!(scene.done(), ["start resolver2"]);
+    scene.reports("resolver2", Report::Jailed);
+    assert!(scene.generation.has_names());
+    scene.reports("resolver2", Report::NoNames);
+    scene.reports("resolver2", Report::Ready);
+    assert!(!scene.generation.has_names() && scene.generation.is_serving());
+    scene.done();
+    // Nobody else has anything to say of it (P2).
+    scene.reports("handoff", Report::Names);
+    assert_eq!(scene.done(), ["kill handoff"]);
 }
 
 #[test]

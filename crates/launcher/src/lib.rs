@@ -10,6 +10,7 @@ mod error;
 pub mod fitness;
 mod generation;
 mod look;
+mod names;
 pub mod plan;
 mod processes;
 mod roles;
@@ -68,6 +69,8 @@ const NOT_RELOADED: &str = "not reloaded, the old configuration stays in force";
 
 /// What the service manager shows of us.
 const PROVED: &str = "Serving.";
+/// Added to it.
+const NAMELESS: &str = " No name server answers: clients have no names until one does.";
 const UNPROVED: &str = "Serving, but the backend cannot be asked yet whether it relays for strangers: clients are told to \
                         come again (451).";
 
@@ -90,8 +93,16 @@ pub fn run(plan: Plan, reload: Reload<'_>, started: Started<'_>) -> Result<(), L
         Door::open(path).map_err(unheard).ok()
     });
     let watchdog = Watchdog::new(sd_notify::watchdog_enabled(), Instant::now());
-    let mut launcher =
-        Launcher { signals, stop, files: files()?, generations: Vec::new(), proved: true, watchdog, door };
+    let mut launcher = Launcher {
+        signals,
+        stop,
+        files: files()?,
+        generations: Vec::new(),
+        status: String::new(),
+        names: names::Watch::new(),
+        watchdog,
+        door,
+    };
     let ended = match launcher.begin(plan, inherited, started) {
         // Nothing has been served, so nothing is to be drained.
         Err(LauncherError::Stopped) => Ok(()),
@@ -105,9 +116,11 @@ pub fn run(plan: Plan, reload: Reload<'_>, started: Started<'_>) -> Result<(), L
 /// `gatepost check`: chroots that copied nothing and backends that relay for strangers are found before they serve.
 /// Nothing of the system is changed: the spool, which a running gatepost may be using, is not even seen by the roles.
 ///
+/// Returns whether a name server answered the resolver in its jail.
+///
 /// # Errors
 /// As [`run`].
-pub fn rehearse(plan: Plan) -> Result<(), LauncherError> {
+pub fn rehearse(plan: Plan) -> Result<bool, LauncherError> {
     let plan = Plan { rehearsal: true, ..plan };
     let fitness = fit(&plan)?;
     raise_open_files(&plan)?;
@@ -118,7 +131,10 @@ pub fn rehearse(plan: Plan) -> Result<(), LauncherError> {
     let never = &mut || false;
     let children = Children::new(plan, fitness, files, Vec::new(), Vec::new());
     let begun = Generation::begin(children, Proof::Within(REHEARSAL_PROOF), never);
-    let ended = begun.map(|mut generation| generation.end_now());
+    let ended = begun.map(|mut generation| {
+        generation.end_now();
+        generation.has_names()
+    });
     gatepost_log::disconnect();
     ended
 }
@@ -131,8 +147,9 @@ struct Launcher {
     files: Files,
     /// The last one serves; those before it are draining.
     generations: Vec<Generation<Children>>,
-    /// What the service manager was told last: that the backend has passed its proof.
-    proved: bool,
+    /// What the service manager was told last.
+    status: String,
+    names: names::Watch,
     watchdog: Watchdog,
     /// Where admins ask.
     door: Option<Door>,
@@ -157,15 +174,17 @@ impl Launcher {
 
     /// Tells the service manager what clients get, and whether that makes us ready.
     fn tell_status(&mut self, ready: bool) {
-        let proved = self.generations.last().is_none_or(Generation::is_proved);
-        let status = if proved { PROVED } else { UNPROVED };
-        let status = sd_notify::NotifyState::Status(status);
+        let last = self.generations.last();
+        let proved = if last.is_none_or(Generation::is_proved) { PROVED } else { UNPROVED };
+        let names = if last.is_none_or(Generation::has_names) { "" } else { NAMELESS };
+        let now = format!("{proved}{names}");
+        let status = sd_notify::NotifyState::Status(&now);
         if ready {
             notify(&[sd_notify::NotifyState::Ready, status]);
-        } else if self.proved != proved {
+        } else if self.status != now {
             notify(&[status]);
         }
-        self.proved = proved;
+        self.status = now;
     }
 
     /// # Errors
@@ -233,6 +252,9 @@ impl Launcher {
             }
             generation.processes.renew_rules(Instant::now());
             generation.tick(Instant::now());
+        }
+        if self.names.has_changed(Instant::now()) {
+            self.generations.iter().for_each(|generation| generation.processes.renew_names());
         }
         self.generations.retain(|g| !g.is_over() || g.is_serving());
         if self.watchdog.is_due(self.generations.iter().all(Generation::is_alive), Instant::now()) {

@@ -214,6 +214,15 @@ impl Children {
         }
     }
 
+    /// Tells the resolver what the system's files say of names now.
+    pub(crate) fn renew_names(&self) {
+        let Some(resolver) = self.children.iter().find(|child| child.role == Role::Resolver) else { return };
+        match setup::slice(Role::Resolver, &self.plan, &self.fitness) {
+            Ok(memory) => self.tell(resolver.pid, Order::Names, &[memory.as_fd()]),
+            Err(why) => tracing::error!("the resolver keeps the name servers that it has: {why}"),
+        }
+    }
+
     fn observer(&self) -> Option<ProcessId> {
         self.children.iter().find(|child| child.role == Role::Observer).map(|child| child.pid)
     }

@@ -4,7 +4,7 @@
 
 use crate::fitness::Fitness;
 use crate::plan::Plan;
-use crate::{slices, spool};
+use crate::{names, slices, spool};
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::{Access, Connect, Directory};
 use std::path::Path;
@@ -64,6 +64,7 @@ const ROLES: [Row; Role::ALL.len()] = [
     Row { role: Role::Receiver, stage: Stage::Backends, needed: |plan| plan.receiver.is_some(), slice: slices::receiver, reach: receiver },
     Row { role: Role::Queue, stage: Stage::Backends, needed: |plan| plan.config.backend.queue.is_some(), slice: slices::queue, reach: nothing },
     Row { role: Role::Dialer, stage: Stage::Backends, needed: |plan| !plan.config.backend.connect.is_empty(), slice: slices::dialer, reach: dialer },
+    Row { role: Role::Resolver, stage: Stage::Backends, needed: always, slice: slices::resolver, reach: resolver },
     Row { role: Role::Keyholder, stage: Stage::Services, needed: Plan::needs_keyholder, slice: slices::keyholder, reach: nothing },
     Row { role: Role::Handoff, stage: Stage::Services, needed: always, slice: slices::handoff, reach: handoff },
     Row { role: Role::Nursery, stage: Stage::Sessions, needed: always, slice: slices::nursery, reach: nothing },
@@ -115,6 +116,10 @@ fn dialer(plan: &Plan, fitness: &Fitness) -> Reach {
     reach
 }
 
+fn resolver(plan: &Plan, _: &Fitness) -> Reach {
+    Reach { ports: names::ports(plan), ..Reach::default() }
+}
+
 /// Where the dialer sees the directory of its `index`-th backend socket.
 pub(crate) fn backend(index: usize) -> String {
     format!("backend{index}")
@@ -145,6 +150,7 @@ mod tests {
             match role {
                 Role::Handoff => assert_eq!((given, ports), (vec!["content"], vec![])),
                 Role::Dialer => assert_eq!((given, ports), (vec!["backend0", "backend1", "backend3"], vec![26])),
+                Role::Resolver => assert_eq!((given, ports), (vec![], vec![53])),
                 _ => assert!(ports.is_empty(), "{ports:?}"),
             }
         }

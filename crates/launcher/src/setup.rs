@@ -22,10 +22,22 @@ const CONTENT_SLACK: u64 = 64 * 1024;
 /// # Errors
 /// A sentence: a certificate or key that cannot be read any more, or the system's refusal.
 pub(crate) fn memory(role: Role, plan: &Plan, fitness: &Fitness) -> Result<OwnedFd, String> {
+    sealed(|| octets(&of(role, plan, fitness)?))
+}
+
+/// Its slice alone, as it is now.
+///
+/// # Errors
+/// As [`memory`].
+pub(crate) fn slice(role: Role, plan: &Plan, fitness: &Fitness) -> Result<OwnedFd, String> {
+    sealed(|| (roles::of(role).slice)(plan, fitness))
+}
+
+fn sealed(content: impl Fn() -> Result<Vec<u8>, String>) -> Result<OwnedFd, String> {
     let failed = |e: io::Error| format!("cannot hand it what it needs: {e}");
     let mut file = process::memory().map_err(failed)?;
     apart(|| {
-        let bytes = octets(&of(role, plan, fitness)?)?;
+        let bytes = content()?;
         // Once more from the start, if it has to be done twice.
         file.rewind().and_then(|()| file.write_all(&bytes)).map(|()| String::new()).map_err(failed)
     })?;

@@ -2,7 +2,7 @@
 
 use crate::fitness::{Fitness, load_authorities, load_pair};
 use crate::plan::{PairSource, Plan};
-use crate::roles;
+use crate::{names, roles};
 use gatepost_config::{Log, Relax, TlsMode, TlsVersion};
 use gatepost_wire::network::Network;
 use gatepost_wire::slice::{
@@ -22,6 +22,10 @@ fn seconds(time: Duration) -> u32 {
 
 pub(crate) fn octets(slice: &impl Slice) -> Result<Vec<u8>, String> {
     slice.to_bytes().map_err(|e| e.to_string())
+}
+
+fn milliseconds(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
 fn modes(plan: &Plan) -> Vec<TlsMode> {
@@ -105,6 +109,7 @@ pub(crate) fn handoff(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
         recipients: limits.recipients,
         hops: limits.hops,
         texts: backend.texts,
+        names_wait: milliseconds(plan.config.names.wait),
         spool: if plan.rehearsal { String::new() } else { "/content".to_owned() },
     })
 }
@@ -148,6 +153,11 @@ pub(crate) fn observer(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
         false => LogForm::Text,
     };
     octets(&ObserverSlice { form, level, cut })
+}
+
+/// From the configuration and the system's files, read anew whenever a resolver is started and when they change.
+pub(crate) fn resolver(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
+    octets(&names::slice(plan))
 }
 
 pub(crate) fn receiver(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {

@@ -77,7 +77,7 @@ async fn serve(control: ControlEnd, slice: ListenerSlice, waits: Waits) -> Resul
                 gate.set_rules(Rules::read(memory).map_err(RoleError::system("read the rules"))?);
             }
             Step::Drain => break,
-            Step::Cut | Step::Lines(_) | Step::Noted => {}
+            Step::Cut | Step::Names(_) | Step::Lines(_) | Step::Noted => {}
         }
     }
     sockets.close();

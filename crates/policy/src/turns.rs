@@ -47,6 +47,12 @@ impl Turns {
         waiting.into_iter().min_by_key(|(_, origin)| origin.path().map(used)).map(|(id, _)| id)
     }
 
+    /// Of those that wait, the one whose networks have used most; of equals the last. None when nobody waits.
+    pub fn last<K>(&self, waiting: impl IntoIterator<Item = (K, Origin)>, now: u64) -> Option<K> {
+        let used = |network| self.used.get(&network).map_or(0, |used| used.now(now));
+        waiting.into_iter().max_by_key(|(_, origin)| origin.path().map(used)).map(|(id, _)| id)
+    }
+
     /// A client at `origin` has used `amount`, in any unit, at `now`.
     pub fn spend(&mut self, origin: Origin, amount: u64, now: u64) {
         for network in origin.path() {
@@ -93,6 +99,8 @@ mod tests {
             let waiting = waiting.iter().map(|text| (*text, origin(text)));
             assert_eq!(turns.next(waiting, 0), Some(expected));
         }
+        let waiting = ["10.0.0.1", "192.0.2.1"].map(|text| (text, origin(text)));
+        assert_eq!(turns.last(waiting, 0), Some("10.0.0.1"));
         assert_eq!(turns.next::<u8>([], 0), None);
     }
 

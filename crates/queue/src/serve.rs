@@ -80,7 +80,13 @@ impl Queue {
                 self.desk = Desk::default();
             }
             Step::Begin => self.control.ready()?,
-            Step::Drain | Step::Socket(..) | Step::Lines(_) | Step::Rules(_) | Step::Cut | Step::Noted => {}
+            Step::Drain
+            | Step::Socket(..)
+            | Step::Lines(_)
+            | Step::Rules(_)
+            | Step::Names(_)
+            | Step::Cut
+            | Step::Noted => {}
         }
         Ok(())
     }

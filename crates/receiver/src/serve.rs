@@ -114,7 +114,13 @@ impl Server {
                     self.with(token, Receiver::drain)?;
                 }
             }
-            Step::Link(..) | Step::Socket(..) | Step::Lines(_) | Step::Rules(_) | Step::Cut | Step::Noted => {}
+            Step::Link(..)
+            | Step::Socket(..)
+            | Step::Lines(_)
+            | Step::Rules(_)
+            | Step::Names(_)
+            | Step::Cut
+            | Step::Noted => {}
         }
         Ok(())
     }

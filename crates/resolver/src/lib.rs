@@ -4,11 +4,12 @@
 //! name". [`Resolver`] needs no file and no launcher: it is given name servers and hosts entries, and looks up within bounds of
 //! its own: questions at once, CNAMEs, records of an answer, time, memory.
 //!
-//! The records of DNS and its transports are the crate `domain`'s: it sends each question from a socket of its own with a random port
-//! and id, takes only what has the same id and question, and asks by TCP what UDP cuts off. It adds 14 crates to this workspace;
-//! hickory-resolver adds 55, among them the tables of IDNA, for what is not needed here (a cache of its own, search lists,
-//! files, DNSSEC). NLnet Labs, who make unbound and NSD, keep it. What can be believed of an answer, and for how long, is decided
-//! here, without I/O: `answer.rs`, `cache.rs`.
+//! The records of DNS are read and written by the crate `domain` of NLnet Labs, who make unbound and NSD: 6 more crates here. The
+//! way to a server and back is `transport.rs`, of a hundred lines, because no library's can be used in this jail: the transports of
+//! `domain` (15 crates) and hickory-resolver (56) take their ids from getrandom 0.4, which in a static program of the GNU C library
+//! opens `/dev/urandom` unless every build sets a flag for it, and the jail has no file. The rest of a resolver library (search
+//! lists, files of the system, DNSSEC, IDNA) isn't needed. What can be believed of an answer, and for how long, is decided without I/O:
+//! `answer.rs`, `cache.rs`.
 //!
 //! | file | what |
 //! |---|---|
@@ -16,17 +17,44 @@
 //! | `question.rs`, `answer.rs` | what is asked; what is believed of an answer |
 //! | `cache.rs` | what is known for a while |
 //! | `hosts.rs` | the entries of `/etc/hosts` |
-//! | `servers.rs` | which server is asked, how, for how long |
+//! | `servers.rs` | which server is asked, for how long |
+//! | `transport.rs` | one query to one server |
+//! | `desk.rs` | whose request is next |
+//! | `serve.rs` | the role: orders from the launcher, requests from handoff |
+//!
+//! The role [`run`] may open sockets of UDP, and of TCP to the servers' ports, and listens on none. It is told one address at a time
+//! by handoff, which it believes to be a client's, and has no file: name servers and hosts entries come from the launcher, at the
+//! start and whenever they change. Whoever owns it can lie about names.
 #![forbid(unsafe_code)]
 
 pub mod answer;
 pub mod cache;
+mod desk;
 mod hosts;
 mod lookup;
 mod question;
+mod serve;
 mod servers;
 #[cfg(test)]
 mod tests;
+mod transport;
 
 pub use lookup::{NAMES_TRIED, QUESTIONS_MAX, Resolver, TIME_MAX};
 pub use question::{DomainName, Kind, Question};
+
+use gatepost_jail::Unjailed;
+use gatepost_role::RoleError;
+use gatepost_wire::control::Role;
+use gatepost_wire::slice::ResolverSlice;
+
+/// A resolver process, from its start to its end.
+///
+/// # Errors
+/// [`RoleError`].
+pub fn run(unjailed: Unjailed) -> Result<(), RoleError> {
+    let slice: ResolverSlice = unjailed.slice()?;
+    let entered = unjailed.enter(Role::Resolver)?;
+    let runtime = gatepost_role::runtime()?;
+    let jailed = entered.seal()?;
+    runtime.block_on(serve::serve(jailed.control, slice))
+}

@@ -10,9 +10,10 @@ use gatepost_wire::slice::HostsEntry;
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, timeout};
 
 /// Questions under way at once; more wait. Each has a socket.
@@ -27,6 +28,8 @@ pub const NAMES_TRIED: usize = 4;
 pub struct Resolver {
     source: Mutex<Arc<Source>>,
     questions: Semaphore,
+    /// A question that no server answered: see [`Resolver::doubted`].
+    doubt: Notify,
     begun: Instant,
 }
 
@@ -36,6 +39,8 @@ struct Source {
     servers: Servers,
     hosts: Hosts,
     cache: Mutex<Cache>,
+    /// No server answers: nothing is asked until one does, so that nobody waits for nothing.
+    silent: AtomicBool,
     /// Questions that are being asked: who asks the same waits, and finds the answer in the cache.
     under_way: Mutex<HashMap<Question, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -50,6 +55,7 @@ impl Source {
             servers: Servers::new(servers),
             hosts: Hosts::new(hosts),
             cache: Mutex::default(),
+            silent: AtomicBool::new(false),
             under_way: Mutex::default(),
         })
     }
@@ -63,6 +69,7 @@ impl Resolver {
         Self {
             source: Mutex::new(Source::new(servers, hosts)),
             questions: Semaphore::new(QUESTIONS_MAX),
+            doubt: Notify::new(),
             begun: Instant::now(),
         }
     }
@@ -70,6 +77,25 @@ impl Resolver {
     /// From now on with these; what was known is forgotten.
     pub fn replace(&self, servers: Vec<SocketAddr>, hosts: Vec<HostsEntry>) {
         *held(&self.source) = Source::new(servers, hosts);
+        self.doubt.notify_one();
+    }
+
+    /// Asks all servers at once something that each answers without asking others: what 127.0.0.1 is called (RFC 6303). As long as
+    /// none answers, look-ups of what isn't known are [`Found::Temporary`] at once. Takes a second at most.
+    ///
+    /// # Errors
+    /// None answers: a sentence that says of each server why.
+    pub async fn probe(&self) -> Result<(), String> {
+        let source = self.source();
+        let answered = source.servers.probe().await;
+        source.silent.store(answered.is_err(), Ordering::Relaxed);
+        answered
+    }
+
+    /// Waits until a question has not been answered by any server, or servers were replaced, since this was waited for last. It may
+    /// be the question's fault: [`Resolver::probe`] tells.
+    pub async fn doubted(&self) {
+        self.doubt.notified().await;
     }
 
     /// The names of a client, the confirmed one being the first that leads back to `ip`. Takes [`TIME_MAX`] at most.
@@ -193,10 +219,14 @@ impl Resolver {
             let kept = held(&source.cache).get(&question, self.now());
             match kept {
                 Some(kept) => kept,
+                None if source.silent.load(Ordering::Relaxed) => Found::Temporary,
                 None => {
                     // Never closed.
                     let _one_of_many = self.questions.acquire().await;
                     let answer = source.servers.ask(&question).await;
+                    if answer.is_none() {
+                        self.doubt.notify_one();
+                    }
                     held(&source.cache).put(question.clone(), answer.as_ref(), self.now())
                 }
             }

@@ -60,12 +60,22 @@ impl Question {
         Some(Self { name: DomainName::from_str(host.as_str()).ok()?, kind })
     }
 
-    /// As a query for a server that follows CNAMEs itself. The transport gives it its id.
-    pub(crate) fn query(&self) -> Option<Message<Vec<u8>>> {
+    /// As a query for a server that follows CNAMEs itself. `udp_max`: octets of an answer by UDP, by EDNS (RFC 6891).
+    pub(crate) fn query(&self, id: u16, udp_max: Option<u16>) -> Option<Message<Vec<u8>>> {
         let mut builder = MessageBuilder::new_vec();
+        builder.header_mut().set_id(id);
         builder.header_mut().set_rd(true);
         let mut builder = builder.question();
         builder.push(Line::new(&self.name, self.kind.rtype(), Class::IN)).ok()?;
+        let mut builder = builder.additional();
+        if let Some(udp_max) = udp_max {
+            builder
+                .opt(|opt| {
+                    opt.set_udp_payload_size(udp_max);
+                    Ok(())
+                })
+                .ok()?;
+        }
         Some(builder.into_message())
     }
 }

@@ -2,32 +2,25 @@
 
 use crate::answer::{self, Answer, Unusable};
 use crate::question::Question;
+use crate::transport::{self, Octets};
 use domain::base::Message;
 use domain::base::iana::Rcode;
-use domain::net::client::dgram;
-use domain::net::client::protocol::UdpConnect;
-use domain::net::client::request::{GetResponse, RequestMessage, RequestMessageMulti, SendRequest};
-use domain::net::client::stream;
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
-use std::pin::pin;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// Wait for one server, by round: a server that is dead must not use up the whole time, and one that has to ask far needs some.
 const ROUNDS: [Duration; 2] = [Duration::from_millis(800), Duration::from_secs(3)];
+/// Wait for an answer to a probe.
+const PROBE: Duration = Duration::from_millis(900);
 /// Answers by TCP at once: each may have 64 KiB.
 const STREAMS_MAX: usize = 16;
-/// Octets of an answer by UDP that is asked for: not cut into fragments on any way (RFC 9715).
-const UDP_MAX: u16 = 1232;
-
-type Request = RequestMessage<Vec<u8>>;
-type Octets = Vec<u8>;
 
 /// Why one server did not answer a question.
 #[derive(Debug)]
@@ -36,6 +29,16 @@ pub(crate) enum Failure {
     Silent(String),
     /// An answer came that says nothing.
     Unusable(Unusable),
+}
+
+impl Failure {
+    /// Whether who answered so may answer another question.
+    fn is_alive(&self) -> bool {
+        match self {
+            Self::Silent(_) | Self::Unusable(Unusable::Code(Rcode::REFUSED) | Unusable::NotRecursive) => false,
+            Self::Unusable(_) => true,
+        }
+    }
 }
 
 impl fmt::Display for Failure {
@@ -78,6 +81,33 @@ impl Servers {
         None
     }
 
+    /// Whether any server answers, each asked at the same time.
+    ///
+    /// # Errors
+    /// A sentence that says of each why it doesn't.
+    pub(crate) async fn probe(&self) -> Result<(), String> {
+        let Some(question) = Question::reverse(Ipv4Addr::LOCALHOST.into()) else { return Ok(()) };
+        let mut asked: Vec<_> =
+            self.list.iter().map(|server| Box::pin(self.ask_one(*server, &question, PROBE))).collect();
+        let mut silent: Vec<Option<String>> = vec![None; asked.len()];
+        let alive = poll_fn(|context| {
+            for (asked, why) in asked.iter_mut().zip(&mut silent).filter(|(_, why)| why.is_none()) {
+                match asked.as_mut().poll(context) {
+                    Poll::Pending => {}
+                    Poll::Ready(Err(failure)) if !failure.is_alive() => *why = Some(failure.to_string()),
+                    Poll::Ready(_) => return Poll::Ready(true),
+                }
+            }
+            if silent.iter().all(Option::is_some) { Poll::Ready(false) } else { Poll::Pending }
+        });
+        if alive.await {
+            return Ok(());
+        }
+        let whys = self.list.iter().zip(silent);
+        let whys: Vec<String> = whys.map(|(server, why)| format!("{server}: {}", why.unwrap_or_default())).collect();
+        Err(if whys.is_empty() { "there is none".to_owned() } else { whys.join("; ") })
+    }
+
     /// Asks one server.
     async fn ask_one(&self, server: SocketAddr, question: &Question, wait: Duration) -> Result<Answer, Failure> {
         match self.by_udp_then_tcp(server, question, wait, true).await {
@@ -96,13 +126,13 @@ impl Servers {
         wait: Duration,
         edns: bool,
     ) -> Result<Answer, Failure> {
-        let by_udp = by_udp(server, request(question)?, wait, edns);
+        let by_udp = transport::by_udp(server, question, edns);
         match judged(question, &in_time(wait, by_udp).await?) {
             Err(Failure::Unusable(Unusable::Truncated)) => {
                 let by_tcp = async {
-                    // Closed only by dropping it.
+                    // Never closed.
                     let _turn = self.streams.acquire().await;
-                    by_tcp(server, request(question)?).await
+                    transport::by_tcp(server, question).await
                 };
                 judged(question, &in_time(wait, by_tcp).await?)
             }
@@ -111,54 +141,15 @@ impl Servers {
     }
 }
 
-fn request(question: &Question) -> Result<Request, Failure> {
-    let unasked = || Failure::Silent("the question can't be written".to_owned());
-    RequestMessage::new(question.query().ok_or_else(unasked)?).map_err(|_| unasked())
-}
-
 fn judged(question: &Question, octets: &Octets) -> Result<Answer, Failure> {
     let message = Message::from_slice(octets).map_err(|_| Failure::Unusable(Unusable::Malformed))?;
     answer::judge(question, message).map_err(Failure::Unusable)
 }
 
-async fn in_time(wait: Duration, answer: impl Future<Output = Result<Octets, Failure>>) -> Result<Octets, Failure> {
-    // The transport may have used up all of `wait` itself.
-    let late = || Failure::Silent("no answer in time".to_owned());
-    timeout(wait.saturating_add(Duration::from_millis(50)), answer).await.unwrap_or_else(|_| Err(late()))
-}
-
-/// A socket of its own for each question, connected: the port is random, and the kernel drops what comes from elsewhere. The
-/// transport gives the query a random id, and waits on when an answer has another id or question.
-async fn by_udp(server: SocketAddr, request: Request, wait: Duration, edns: bool) -> Result<Octets, Failure> {
-    let mut config = dgram::Config::new();
-    config.set_max_retries(0);
-    config.set_read_timeout(wait);
-    config.set_udp_payload_size(edns.then_some(UDP_MAX));
-    let udp = dgram::Connection::with_config(UdpConnect::new(server), config);
-    let answer = udp.send_request(request).get_response().await;
-    answer.map(|message| message.as_slice().to_vec()).map_err(silent)
-}
-
-async fn by_tcp(server: SocketAddr, request: Request) -> Result<Octets, Failure> {
-    let stream = TcpStream::connect(server).await.map_err(silent)?;
-    let (tcp, transport) = stream::Connection::<Request, RequestMessageMulti<Vec<u8>>>::new(stream);
-    let mut answer = pin!(async move { tcp.get_request(request).get_response().await });
-    let mut transport = pin!(transport.run());
-    let mut running = true;
-    // The transport does the work while the request waits; it may end before its answer is taken.
-    let answer = poll_fn(|context| {
-        if running && transport.as_mut().poll(context).is_ready() {
-            running = false;
-        }
-        match answer.as_mut().poll(context) {
-            Poll::Pending if !running => Poll::Ready(None),
-            polled => polled.map(Some),
-        }
-    });
-    let cut = || Failure::Silent("the connection was closed".to_owned());
-    answer.await.ok_or_else(cut)?.map(|message| message.as_slice().to_vec()).map_err(silent)
-}
-
-fn silent(why: impl fmt::Display) -> Failure {
-    Failure::Silent(why.to_string())
+async fn in_time(wait: Duration, answer: impl Future<Output = io::Result<Octets>>) -> Result<Octets, Failure> {
+    match timeout(wait, answer).await {
+        Ok(Ok(octets)) => Ok(octets),
+        Ok(Err(e)) => Err(Failure::Silent(e.to_string())),
+        Err(_) => Err(Failure::Silent("no answer in time".to_owned())),
+    }
 }

@@ -4,167 +4,16 @@
 use crate::Resolver;
 use crate::answer::{Answer, Records, Unusable, judge};
 use crate::question::{Kind, Question};
+use domain::base::Message;
 use domain::base::iana::Rcode;
-use domain::base::message_builder::AnswerBuilder;
-use domain::base::{Message, MessageBuilder, Name, Rtype, Ttl};
-use domain::rdata::{A, Aaaa, Cname, Ptr, Soa};
 use gatepost_smtp::names::{ClientNames, Found, HostName};
+use gatepost_testkit::name_server::{NameServer, Said, nothing, said};
 use gatepost_wire::slice::HostsEntry;
-use std::collections::HashMap;
-use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::net::{IpAddr, UdpSocket};
+use std::sync::Arc;
 
-type Octets = Vec<u8>;
-
-/// Lines of a zone file, without class: `owner ttl type data`.
-fn record(answer: &mut AnswerBuilder<Octets>, line: &str) {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let [owner, ttl, kind, data] = words[..] else { panic!("{line}") };
-    let owner: Name<Octets> = owner.parse().unwrap();
-    let ttl = Ttl::from_secs(ttl.parse().unwrap());
-    let name = || data.parse::<Name<Octets>>().unwrap();
-    match kind {
-        "A" => answer.push((owner, ttl, A::new(data.parse().unwrap()))),
-        "AAAA" => answer.push((owner, ttl, Aaaa::new(data.parse().unwrap()))),
-        "PTR" => answer.push((owner, ttl, Ptr::new(name()))),
-        "CNAME" => answer.push((owner, ttl, Cname::new(name()))),
-        _ => panic!("{line}"),
-    }
-    .unwrap();
-}
-
-/// What a server answers.
-#[derive(Debug, Clone, Default)]
-struct Said {
-    code: Option<Rcode>,
-    records: Vec<String>,
-    /// Minimum of the SOA in the authority section.
-    soa: Option<u32>,
-    /// By UDP: cut off.
-    cut: bool,
-    /// No recursion, no authority.
-    lame: bool,
-    /// Other octets in the place of the answer, by UDP.
-    raw: Option<Octets>,
-    /// Nothing at all.
-    silent: bool,
-    /// FORMERR to whoever speaks EDNS.
-    old: bool,
-    /// First an answer with another id, then one to another question.
-    lies: bool,
-}
-
-fn said(records: &[&str]) -> Said {
-    Said { records: records.iter().map(|line| (*line).to_owned()).collect(), ..Said::default() }
-}
-
-fn nothing(code: Rcode, soa: Option<u32>) -> Said {
-    Said { code: Some(code), soa, ..Said::default() }
-}
-
-impl Said {
-    fn message(&self, query: &Message<[u8]>, tcp: bool) -> Octets {
-        let edns = query.opt().is_some();
-        let code = if self.old && edns { Rcode::FORMERR } else { self.code.unwrap_or(Rcode::NOERROR) };
-        let mut answer = MessageBuilder::new_vec().start_answer(query, code).unwrap();
-        answer.header_mut().set_ra(!self.lame);
-        if self.cut && !tcp {
-            answer.header_mut().set_tc(true);
-            return answer.finish();
-        }
-        if code == Rcode::NOERROR {
-            self.records.iter().for_each(|line| record(&mut answer, line));
-        }
-        let mut authority = answer.authority();
-        if let Some(minimum) = self.soa {
-            let (zone, minimum) = ("test".parse::<Name<Octets>>().unwrap(), Ttl::from_secs(minimum));
-            let soa = Soa::new(zone.clone(), zone.clone(), 1.into(), minimum, minimum, minimum, minimum);
-            authority.push((zone, minimum, soa)).unwrap();
-        }
-        authority.finish()
-    }
-}
-
-/// A name server on loopback: what it says to `name TYPE`, and how often it was asked.
-struct Server {
-    address: SocketAddr,
-    asked: Arc<Mutex<Vec<String>>>,
-    by_tcp: Arc<AtomicUsize>,
-}
-
-fn key(query: &Message<[u8]>) -> String {
-    let question = query.first_question().unwrap();
-    format!("{} {}", question.qname(), question.qtype()).to_ascii_lowercase()
-}
-
-impl Server {
-    fn new(zone: &[(&str, Said)]) -> Self {
-        let zone: HashMap<String, Said> =
-            zone.iter().map(|(key, said)| (key.to_ascii_lowercase(), said.clone())).collect();
-        let zone = Arc::new(zone);
-        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let address = udp.local_addr().unwrap();
-        let tcp = TcpListener::bind(address).unwrap();
-        let (asked, by_tcp) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<AtomicUsize>::default());
-        let (counted, records) = (Arc::clone(&asked), Arc::clone(&zone));
-        // Threads of a test end with it.
-        std::thread::spawn(move || {
-            let mut buffer = [0; 1500];
-            while let Ok((length, from)) = udp.recv_from(&mut buffer) {
-                let query = Message::from_slice(&buffer[..length]).unwrap();
-                counted.lock().unwrap().push(key(query));
-                let said = records.get(&key(query)).cloned().unwrap_or_else(|| nothing(Rcode::NXDOMAIN, Some(60)));
-                if said.silent {
-                    continue;
-                }
-                if said.lies {
-                    let mut other = said.message(query, false);
-                    other[0] ^= 0x55;
-                    udp.send_to(&other, from).unwrap();
-                    let mut other = MessageBuilder::new_vec();
-                    other.header_mut().set_id(query.header().id());
-                    let mut other = other.question();
-                    other.push((Name::<Octets>::root(), Rtype::A)).unwrap();
-                    let mut other = other.finish();
-                    other[2] |= 0x80;
-                    udp.send_to(&other, from).unwrap();
-                    udp.send_to(b"\0", from).unwrap();
-                }
-                let octets = said.raw.clone().map(|mut raw| {
-                    raw[..2].copy_from_slice(&buffer[..2]);
-                    raw
-                });
-                udp.send_to(&octets.unwrap_or_else(|| said.message(query, false)), from).unwrap();
-            }
-        });
-        let counted = Arc::clone(&by_tcp);
-        std::thread::spawn(move || {
-            while let Ok((mut client, _)) = tcp.accept() {
-                counted.fetch_add(1, Ordering::SeqCst);
-                let mut length = [0; 2];
-                if client.read_exact(&mut length).is_err() {
-                    continue;
-                }
-                let mut octets = vec![0; usize::from(u16::from_be_bytes(length))];
-                client.read_exact(&mut octets).unwrap();
-                let query = Message::from_slice(&octets).unwrap();
-                let answer = zone[&key(query)].message(query, true);
-                let length = u16::try_from(answer.len()).unwrap().to_be_bytes();
-                client.write_all(&[&length[..], &answer].concat()).unwrap();
-            }
-        });
-        Self { address, asked, by_tcp }
-    }
-
-    fn resolver(&self) -> Resolver {
-        Resolver::new(vec![self.address], Vec::new())
-    }
-
-    fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
-    }
+fn asking(server: &NameServer) -> Resolver {
+    Resolver::new(vec![server.address], Vec::new())
 }
 
 fn run<T>(what: impl Future<Output = T>) -> T {
@@ -238,8 +87,8 @@ fn issue_12_a_client_has_a_name_none_or_nobody_can_say() {
         ("silent", vec![(PTR, silent)], Found::Temporary, Found::Temporary),
     ];
     for (what, zone, reverse, confirmed) in rows {
-        let server = Server::new(&zone);
-        let resolver = server.resolver();
+        let server = NameServer::new(&zone);
+        let resolver = asking(&server);
         let names = run(async { resolver.client(IP.parse().unwrap()).await });
         assert_eq!(names, ClientNames { reverse, confirmed }, "{what}");
     }
@@ -247,12 +96,12 @@ fn issue_12_a_client_has_a_name_none_or_nobody_can_say() {
 
 #[test]
 fn issue_12_of_several_names_the_one_that_leads_back_is_told() {
-    let server = Server::new(&[
+    let server = NameServer::new(&[
         (PTR, said(&["7.2.0.192.in-addr.arpa 60 PTR not.test", "7.2.0.192.in-addr.arpa 60 PTR Is.Test"])),
         ("not.test A", nothing(Rcode::SERVFAIL, None)),
         ("is.test A", said(&["is.test 60 A 192.0.2.6", "is.test 60 A 192.0.2.7"])),
     ]);
-    let resolver = server.resolver();
+    let resolver = asking(&server);
     run(async {
         let names = resolver.client("::ffff:192.0.2.7".parse().unwrap()).await;
         assert_eq!(names, ClientNames { reverse: known("is.test"), confirmed: known("is.test") });
@@ -263,7 +112,7 @@ fn issue_12_of_several_names_the_one_that_leads_back_is_told() {
 #[test]
 fn issue_12_ipv6_and_forward() {
     let reverse = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa";
-    let server = Server::new(&[
+    let server = NameServer::new(&[
         (&format!("{reverse} PTR"), said(&[&format!("{reverse} 60 PTR six.test")])),
         ("six.test AAAA", said(&["six.test 60 AAAA 2001:db8::1"])),
         ("both.test A", said(&["both.test 60 A 192.0.2.1"])),
@@ -271,7 +120,7 @@ fn issue_12_ipv6_and_forward() {
         ("half.test A", said(&["half.test 60 A 192.0.2.1"])),
         ("half.test AAAA", nothing(Rcode::SERVFAIL, None)),
     ]);
-    let resolver = server.resolver();
+    let resolver = asking(&server);
     run(async {
         assert_eq!(resolver.client("2001:db8::1".parse().unwrap()).await.confirmed, known("six.test"));
         for (host, addresses) in [
@@ -288,10 +137,10 @@ fn issue_12_ipv6_and_forward() {
 #[test]
 fn issue_12_what_is_cut_off_is_asked_by_tcp() {
     let many: Vec<String> = (0..60).map(|n| format!("7.2.0.192.in-addr.arpa 60 PTR n{n}.test")).collect();
-    let server = Server::new(&[(PTR, Said { records: many, cut: true, ..Said::default() })]);
-    let resolver = server.resolver();
+    let server = NameServer::new(&[(PTR, Said { records: many, cut: true, ..Said::default() })]);
+    let resolver = asking(&server);
     assert_eq!(run(async { resolver.reverse(IP.parse().unwrap()).await }), known("n0.test"));
-    assert_eq!(server.by_tcp.load(Ordering::SeqCst), 1);
+    assert_eq!(server.asked_by_tcp(), 1);
 }
 
 #[test]
@@ -320,8 +169,8 @@ fn issue_12_a_chain_of_cnames_is_followed_so_far_and_no_further() {
         ("a circle", circle, Found::Temporary),
     ] {
         let zone: Vec<(&str, Said)> = zone.iter().map(|(key, said)| (key.as_str(), said.clone())).collect();
-        let server = Server::new(&[&zone[..], &[("n0.test AAAA", nothing(Rcode::NXDOMAIN, Some(60)))]].concat());
-        let resolver = server.resolver();
+        let server = NameServer::new(&[&zone[..], &[("n0.test AAAA", nothing(Rcode::NXDOMAIN, Some(60)))]].concat());
+        let resolver = asking(&server);
         assert_eq!(run(async { resolver.addresses(&name("n0.test")).await }), expected, "{what}");
     }
 }
@@ -330,17 +179,17 @@ fn issue_12_a_chain_of_cnames_is_followed_so_far_and_no_further() {
 fn issue_12_lies_and_garbage_are_passed_over() {
     let zone = |said| [(PTR, said)];
     let right = said(&["7.2.0.192.in-addr.arpa 60 PTR mx.a.test"]);
-    let lying = Server::new(&zone(Said { lies: true, ..right.clone() }));
-    let resolver = lying.resolver();
+    let lying = NameServer::new(&zone(Said { lies: true, ..right.clone() }));
+    let resolver = asking(&lying);
     assert_eq!(run(async { resolver.reverse(IP.parse().unwrap()).await }), known("mx.a.test"));
     // Records of another name, and behind another's CNAME, are not this one's.
     let foreign = said(&["8.2.0.192.in-addr.arpa 60 PTR bad.test", "x.test 60 CNAME y.test", "y.test 60 PTR bad.test"]);
-    let foreign = Server::new(&zone(Said { soa: Some(60), ..foreign }));
-    let resolver = foreign.resolver();
+    let foreign = NameServer::new(&zone(Said { soa: Some(60), ..foreign }));
+    let resolver = asking(&foreign);
     assert_eq!(run(async { resolver.reverse(IP.parse().unwrap()).await }), Found::None);
     // Before EDNS.
-    let old = Server::new(&zone(Said { old: true, ..right }));
-    let resolver = old.resolver();
+    let old = NameServer::new(&zone(Said { old: true, ..right }));
+    let resolver = asking(&old);
     assert_eq!(run(async { resolver.reverse(IP.parse().unwrap()).await }), known("mx.a.test"));
 }
 
@@ -348,8 +197,8 @@ fn issue_12_lies_and_garbage_are_passed_over() {
 fn issue_12_another_server_is_asked_when_one_is_dead_or_fails() {
     let dead = UdpSocket::bind("127.0.0.1:0").unwrap();
     let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let failing = Server::new(&[(PTR, nothing(Rcode::SERVFAIL, None))]);
-    let right = Server::new(&[(PTR, said(&["7.2.0.192.in-addr.arpa 60 PTR mx.a.test"]))]);
+    let failing = NameServer::new(&[(PTR, nothing(Rcode::SERVFAIL, None))]);
+    let right = NameServer::new(&[(PTR, said(&["7.2.0.192.in-addr.arpa 60 PTR mx.a.test"]))]);
     let servers = vec![dead.local_addr().unwrap(), closed, failing.address, right.address];
     let resolver = Resolver::new(servers, Vec::new());
     run(async {
@@ -365,9 +214,9 @@ fn issue_12_another_server_is_asked_when_one_is_dead_or_fails() {
 
 #[test]
 fn issue_12_who_asks_the_same_at_once_asks_once_and_new_servers_are_asked_anew() {
-    let server = Server::new(&[(PTR, said(&["7.2.0.192.in-addr.arpa 60 PTR mx.a.test"]))]);
-    let other = Server::new(&[(PTR, said(&["7.2.0.192.in-addr.arpa 60 PTR other.test"]))]);
-    let resolver = Arc::new(server.resolver());
+    let server = NameServer::new(&[(PTR, said(&["7.2.0.192.in-addr.arpa 60 PTR mx.a.test"]))]);
+    let other = NameServer::new(&[(PTR, said(&["7.2.0.192.in-addr.arpa 60 PTR other.test"]))]);
+    let resolver = Arc::new(asking(&server));
     run(async {
         let ask = || {
             let resolver = Arc::clone(&resolver);
@@ -392,7 +241,7 @@ fn issue_12_who_asks_the_same_at_once_asks_once_and_new_servers_are_asked_anew()
 #[test]
 fn issue_12_how_long_an_answer_is_good_is_its_shortest_part() {
     let question = Question { name: "a.test".parse().unwrap(), kind: Kind::A };
-    let query = question.query().unwrap();
+    let query = question.query(7, None).unwrap();
     let judged = |said: Said| {
         let octets = said.message(query.for_slice(), false);
         judge(&question, Message::from_slice(&octets).unwrap())

@@ -9,10 +9,12 @@ pub const LINKS: &[(Role, Role)] = &[
     (Role::Listener, Role::Nursery),
     (Role::Handoff, Role::Queue),
     (Role::Handoff, Role::Dialer),
+    (Role::Handoff, Role::Resolver),
     (Role::Handoff, Role::Keyholder),
     (Role::Receiver, Role::Observer),
     (Role::Queue, Role::Observer),
     (Role::Dialer, Role::Observer),
+    (Role::Resolver, Role::Observer),
     (Role::Keyholder, Role::Observer),
     (Role::Handoff, Role::Observer),
     (Role::Nursery, Role::Observer),
@@ -46,15 +48,16 @@ enum Kind {
     Ping,
     Cut,
     Rules,
+    Names,
 }
 
 /// What may be ordered in which phase. A peer that is started anew is linked at any time; to be told twice to drain changes
 /// nothing.
 const PERMITTED: [(Phase, &[Kind]); 4] = [
-    (Phase::Waiting, &[Kind::Peer, Kind::Socket, Kind::Rules, Kind::Lines, Kind::Go, Kind::Drain]),
-    (Phase::Starting, &[Kind::Peer, Kind::Socket, Kind::Rules, Kind::Lines, Kind::Ping, Kind::Drain]),
-    (Phase::Serving, &[Kind::Peer, Kind::Socket, Kind::Rules, Kind::Lines, Kind::Ping, Kind::Drain]),
-    (Phase::Draining, &[Kind::Peer, Kind::Rules, Kind::Lines, Kind::Ping, Kind::Drain, Kind::Cut]),
+    (Phase::Waiting, &[Kind::Peer, Kind::Socket, Kind::Rules, Kind::Names, Kind::Lines, Kind::Go, Kind::Drain]),
+    (Phase::Starting, &[Kind::Peer, Kind::Socket, Kind::Rules, Kind::Names, Kind::Lines, Kind::Ping, Kind::Drain]),
+    (Phase::Serving, &[Kind::Peer, Kind::Socket, Kind::Rules, Kind::Names, Kind::Lines, Kind::Ping, Kind::Drain]),
+    (Phase::Draining, &[Kind::Peer, Kind::Rules, Kind::Names, Kind::Lines, Kind::Ping, Kind::Drain, Kind::Cut]),
 ];
 
 /// The roles that `role` is linked with.
@@ -77,6 +80,8 @@ pub enum Step<F> {
     Lines(F),
     /// The rules are what is in this memory from now on. To the listener only.
     Rules(F),
+    /// The names of the host have changed: the slice is in this memory. To the resolver only.
+    Names(F),
     /// Nothing is left to do: the role logs to another observer already, or its [`Control`](crate::Control) answers the ping.
     Noted,
     /// Make sure that you can serve, then say that you are ready.
@@ -129,11 +134,14 @@ impl Orders {
             Order::Socket(_) if TAKES_SOCKETS.contains(&self.role) => Kind::Socket,
             Order::Lines if self.role == Role::Observer => Kind::Lines,
             Order::Rules if self.role == Role::Listener => Kind::Rules,
+            Order::Names if self.role == Role::Resolver => Kind::Names,
             Order::Go => Kind::Go,
             Order::Drain => Kind::Drain,
             Order::Ping => Kind::Ping,
             Order::Cut if self.role == Role::Listener => Kind::Cut,
-            Order::Peer(_) | Order::Socket(_) | Order::Lines | Order::Cut | Order::Rules => return Err(unordered),
+            Order::Peer(_) | Order::Socket(_) | Order::Lines | Order::Cut | Order::Rules | Order::Names => {
+                return Err(unordered);
+            }
         };
         if !PERMITTED.iter().any(|(phase, kinds)| *phase == self.phase && kinds.contains(&kind)) {
             return Err(unordered);
@@ -144,6 +152,7 @@ impl Orders {
             (Order::Socket(index), Some(socket), None) => Ok(Step::Socket(index, socket)),
             (Order::Lines, Some(end), None) => Ok(Step::Lines(end)),
             (Order::Rules, Some(memory), None) => Ok(Step::Rules(memory)),
+            (Order::Names, Some(memory), None) => Ok(Step::Names(memory)),
             (Order::Go, None, _) => {
                 self.phase = Phase::Starting;
                 Ok(Step::Begin)
@@ -194,7 +203,10 @@ mod tests {
     #[test]
     fn each_role_is_linked_with_its_peers_and_no_other_in_any_phase() {
         let handoff: Vec<Role> = peers(Role::Handoff).collect();
-        assert_eq!(handoff, [Role::Listener, Role::Queue, Role::Dialer, Role::Keyholder, Role::Observer]);
+        assert_eq!(
+            handoff,
+            [Role::Listener, Role::Queue, Role::Dialer, Role::Resolver, Role::Keyholder, Role::Observer]
+        );
         for phase in PHASES {
             for role in Role::ALL {
                 for peer in Role::ALL {
@@ -218,12 +230,15 @@ mod tests {
     }
 
     #[test]
-    fn issue_12_rules_are_for_the_listener_in_every_phase() {
+    fn issue_12_rules_and_names_are_for_one_role_in_every_phase() {
         for phase in PHASES {
             for role in Role::ALL {
                 let step = orders(role, phase).take(Order::Rules, vec!['f']).ok();
                 assert_eq!(step, (role == Role::Listener).then_some(Step::Rules('f')), "{role:?} {phase:?}");
                 assert!(orders(role, phase).take::<char>(Order::Rules, vec![]).is_err());
+                let step = orders(role, phase).take(Order::Names, vec!['f']).ok();
+                assert_eq!(step, (role == Role::Resolver).then_some(Step::Names('f')), "{role:?} {phase:?}");
+                assert!(orders(role, phase).take::<char>(Order::Names, vec![]).is_err());
             }
         }
     }

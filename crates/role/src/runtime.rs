@@ -95,6 +95,14 @@ impl AsyncControl {
         if self.phase() == Phase::Starting { Ok(self.end.tell(&Report::Waiting).await?) } else { Ok(()) }
     }
 
+    /// Tells the launcher something else.
+    ///
+    /// # Errors
+    /// The launcher is gone.
+    pub async fn report(&mut self, report: Report) -> Result<(), RoleError> {
+        Ok(self.end.tell(&report).await?)
+    }
+
     /// The role can serve.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! `/run` fresh. What is installed, written or started there is gone when the value is dropped, and nothing is shared
 //! between two of them. The source tree and the build's output stay visible.
 
+use crate::name_server::{self, NameServer, Rcode};
 use crate::run::{Ended, Process, only_child, run};
 use crate::wait;
 use std::fs;
@@ -23,6 +24,9 @@ pub const HERE6: &str = "2001:db8::25";
 /// As [`AWAY`] for IPv6.
 pub const AWAY6: &str = "2001:db8::9";
 
+/// Where each host has a name server that knows no name: the one of its `/etc/resolv.conf`.
+pub const NAME_SERVER: &str = "127.0.0.1:53";
+
 const INIT: &str = include_str!("host/host.sh");
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -37,6 +41,8 @@ pub struct Host {
     /// Its PID 1 reads this; closing it ends the host.
     lifeline: Option<ChildStdin>,
     pid1: u32,
+    /// Knows no name, and says so at once.
+    _names: Option<NameServer>,
 }
 
 /// A host for the test called `test`, with all programs that it `needs`; or none, and a line on standard error that says why.
@@ -106,7 +112,10 @@ impl Host {
             return Err(Skip(format!("no namespaces: {}", why.trim())));
         }
         let pid1 = only_child(carrier.id()).expect("PID 1 of the host");
-        Ok(Host { carrier, lifeline, pid1 })
+        let mut host = Host { carrier, lifeline, pid1, _names: None };
+        let nothing = name_server::nothing(Rcode::NXDOMAIN, Some(60));
+        host._names = Some(host.inside(|| NameServer::at(NAME_SERVER.parse().unwrap(), &[], &nothing)));
+        Ok(host)
     }
 
     /// Its PID 1, as this test sees it.

@@ -13,6 +13,7 @@ pub mod facts;
 pub mod host;
 pub mod maildir;
 pub mod mta;
+pub mod name_server;
 pub mod obliging;
 pub mod peer;
 pub mod rogue;

@@ -51,7 +51,7 @@ const LAYERS: &[&[Row]] = &[
         ("observer", "wire channel sys jail role log", "prometheus-client"),
         ("queue", "smtp wire channel sys jail role qmail program", "tracing"),
         ("receiver", "smtp wire sys jail role", "tracing"),
-        ("resolver", "smtp wire", "domain tokio tracing"),
+        ("resolver", "smtp wire channel jail role policy", "domain tokio tracing"),
         // No tokio: this process reads strangers.
         ("session", "smtp wire channel sys jail role tls shell", "tracing"),
     ],
@@ -63,11 +63,11 @@ const LAYERS: &[&[Row]] = &[
         ("tcpserver", "smtp wire channel sys jail config resolver ucspi rules", "tokio sd-notify"),
     ],
     &[
-        ("gatepost", "smtp wire sys jail role log config launcher listener session keyholder handoff dialer queue receiver observer inetd qmail-smtpd tcpserver program rules", "clap rcgen tracing"),
+        ("gatepost", "smtp wire sys jail role log config launcher listener session keyholder handoff dialer resolver queue receiver observer inetd qmail-smtpd tcpserver program rules", "clap rcgen tracing"),
     ],
     // Tests and measurements: nothing that is installed imports these.
     &[
-        ("testkit", "smtp wire sys jail role log config launcher listener session keyholder handoff dialer receiver observer", "rcgen rustls tracing"),
+        ("testkit", "smtp wire sys jail role log config launcher listener session keyholder handoff dialer resolver receiver observer", "domain rcgen rustls tracing"),
     ],
     &[
         ("benches", "smtp testkit", ""),

@@ -15,6 +15,8 @@ enumeration! {
         Queue,
         /// Connects to the backends: only where there is one to connect to.
         Dialer,
+        /// Asks name servers.
+        Resolver,
         Keyholder,
         Handoff,
         Nursery,
@@ -34,6 +36,10 @@ enumeration! {
         Waiting,
         /// The answer to `Ping`.
         Alive,
+        /// From the resolver, when it is so from now on: no name server answers, so that no client's name is known.
+        NoNames,
+        /// From the resolver, the opposite of [`Report::NoNames`].
+        Names,
     }
 }
 
@@ -49,6 +55,7 @@ impl Role {
             Role::Keyholder => "keyholder",
             Role::Handoff => "handoff",
             Role::Dialer => "dialer",
+            Role::Resolver => "resolver",
             Role::Receiver => "receiver",
             Role::Queue => "queue",
             Role::Observer => "observer",
@@ -85,6 +92,9 @@ tagged! {
         /// One descriptor: sealed memory with the compiled file of `rules` in `[admission]`, which is in force from now on. To the
         /// listener only.
         8 => Rules,
+        /// One descriptor: sealed memory with another [`crate::slice::ResolverSlice`], which is in force from now on. To the
+        /// resolver only.
+        9 => Names,
     }
 }
 

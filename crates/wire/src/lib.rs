@@ -7,7 +7,7 @@
 //!
 //! | channel | direction | messages | descriptors |
 //! |---|---|---|---|
-//! | [`LauncherToRole`] | launcher → any role | [`control::Order`] | `Peer`: 1, `Socket`: 1 |
+//! | [`LauncherToRole`] | launcher → any role | [`control::Order`] | `Peer`: 1, `Socket`: 1, `Names`: 1 |
 //! | [`RoleToLauncher`] | any role → launcher | [`control::Report`], fixed size | – |
 //! | [`ListenerToNursery`] | listener → nursery | [`link::NurseryOrder`] | `Start`: client, handoff end, keyholder end if TLS |
 //! | [`NurseryToListener`] | nursery → listener | [`link::Ended`] | – |
@@ -20,6 +20,8 @@
 //! | [`QueueToHandoff`] | queue → handoff | [`queue::Done`] | – |
 //! | [`HandoffToDialer`] | handoff → dialer | [`dial::Dial`] | – |
 //! | [`DialerToHandoff`] | dialer → handoff | [`dial::Dialed`] | `Connected`: 1 |
+//! | [`HandoffToResolver`] | handoff → resolver | [`names::LookUp`] | – |
+//! | [`ResolverToHandoff`] | resolver → handoff | [`names::LookedUp`] | – |
 //! | [`SessionToKeyholder`] | session → keyholder | [`sign::Sign`] | – |
 //! | [`KeyholderToSession`] | keyholder → session | [`sign::Signature`] | – |
 //! | [`RoleToObserver`] | any role, launcher → observer | [`observe::Tell`] | – |
@@ -36,6 +38,7 @@ pub mod dial;
 pub mod event;
 pub mod known;
 pub mod link;
+pub mod names;
 pub mod network;
 pub mod observe;
 pub mod parent;
@@ -100,6 +103,10 @@ directions! {
     HandoffToDialer => dial::Dial;
     /// Dialer to handoff.
     DialerToHandoff => dial::Dialed;
+    /// Handoff to resolver.
+    HandoffToResolver => names::LookUp;
+    /// Resolver to handoff.
+    ResolverToHandoff => names::LookedUp;
     /// Session to keyholder.
     SessionToKeyholder => sign::Sign<'a>;
     /// Keyholder to session.

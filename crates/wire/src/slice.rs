@@ -265,6 +265,8 @@ fields! {
         pub hops: u32,
         /// The text of the backend's refusals goes to the client.
         pub texts: bool,
+        /// The longest that a greeting waits for the client's name, milliseconds.
+        pub names_wait: u32,
         /// Directory for content files, as handoff sees it; empty: none are kept, because no client will be served.
         pub spool: String,
     }
@@ -274,6 +276,15 @@ fields! {
     pub struct DialerSlice {
         /// Where each listens, as the dialer sees it.
         pub connect: Vec<Connect>,
+    }
+
+    /// For the resolver: whom to ask, and what needs no asking. Given anew when it changes.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct ResolverSlice {
+        /// Name servers, in the order in which they are asked.
+        pub servers: Vec<SocketAddr>,
+        /// The lines of the hosts file.
+        pub hosts: Vec<HostsEntry>,
     }
 
     /// For the embedded receiver of `gatepost try`.

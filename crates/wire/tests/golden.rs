@@ -7,6 +7,7 @@ use gatepost_smtp::envelope::{
     Abandoned, Body, Class, CloseReason, ENVID_MAX, HELO_MAX, MailParameters, Mechanism, Notify, ORCPT_MAX, Offer,
     RcptParameters, Reason, Ret, Then, Tls, Verdict,
 };
+use gatepost_smtp::names::{ClientNames, Found, HostName};
 use gatepost_smtp::replies;
 use gatepost_smtp::server::{BareLf, Leniency};
 use gatepost_smtp::text::Text;
@@ -15,14 +16,15 @@ use gatepost_wire::control::{Order, Report, Role};
 use gatepost_wire::dial::{Dial, Dialed};
 use gatepost_wire::event::{Turned, TurnedAway};
 use gatepost_wire::link::{self, Ended, HandoffOrder, Left, NurseryOrder, Open, OpenKey, SessionId, Start};
+use gatepost_wire::names::{LookUp, LookedUp};
 use gatepost_wire::network::Network;
 use gatepost_wire::observe::{Level, Line, Tell};
 use gatepost_wire::queue::{self, Done, Submit};
 use gatepost_wire::session::{Answer, Ask, CONTENT_MAX, Mail, PATH_MAX, Rcpt, Refused};
 use gatepost_wire::sign::{SIGNATURE_MAX, Sign, Signature, TO_SIGN_MAX};
 use gatepost_wire::slice::{
-    Access, BackendTls, Chain, Connect, Dialect, Directory, Ground, HandoffSlice, Identity, KeyholderSlice,
-    ListenerSlice, LogForm, NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice, Setup, TlsMode,
+    Access, BackendTls, Chain, Connect, Dialect, Directory, Ground, HandoffSlice, HostsEntry, Identity, KeyholderSlice,
+    ListenerSlice, LogForm, NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice, ResolverSlice, Setup, TlsMode,
 };
 use gatepost_wire::{FRAME_MAX, Frame, Messages, Value, WireError, parent};
 use std::collections::BTreeSet;
@@ -93,8 +95,8 @@ fn codes_are_places_in_a_list() {
     codes(&Abandoned::ALL, "Loop TooLarge");
     codes(&Then::ALL, "Go Refused Close Leave");
     codes(&Class::ALL, "Accepted Temporary Permanent");
-    codes(&Role::ALL, "Observer Receiver Queue Dialer Keyholder Handoff Nursery Listener");
-    codes(&Report::ALL, "Jailed Ready SessionCrashed Waiting Alive");
+    codes(&Role::ALL, "Observer Receiver Queue Dialer Resolver Keyholder Handoff Nursery Listener");
+    codes(&Report::ALL, "Jailed Ready SessionCrashed Waiting Alive NoNames Names");
     codes(&TlsMode::ALL, "Off StartTls Implicit");
     codes(&Dialect::ALL, "Smtp Lmtp Qmqp Queue");
     codes(&Identity::ALL, "None Xclient ProxyV2");
@@ -275,7 +277,7 @@ fn launcher_and_roles() {
     messages(
         Order::TAGS,
         &[
-            (Order::Peer(Role::Handoff), "01 05"),
+            (Order::Peer(Role::Handoff), "01 06"),
             (Order::Socket(2), "02 02"),
             (Order::Go, "03"),
             (Order::Drain, "04"),
@@ -283,6 +285,7 @@ fn launcher_and_roles() {
             (Order::Ping, "06"),
             (Order::Cut, "07"),
             (Order::Rules, "08"),
+            (Order::Names, "09"),
         ],
     );
     for (report, octets) in [
@@ -291,11 +294,28 @@ fn launcher_and_roles() {
         (Report::SessionCrashed, "02"),
         (Report::Waiting, "03"),
         (Report::Alive, "04"),
+        (Report::NoNames, "05"),
+        (Report::Names, "06"),
     ] {
         golden(&report, octets);
     }
     // P2: whatever a role sends to the launcher is one octet of a known set.
     assert_eq!(Report::MAX, 1);
+}
+
+#[test]
+fn handoff_and_resolver() {
+    let name = HostName::parse(b"a.test").unwrap();
+    golden(&LookUp { number: 7, client: "192.0.2.9".parse().unwrap() }, "07000000 04 c0000209");
+    let names = |reverse, confirmed| LookedUp::new(7, ClientNames { reverse, confirmed });
+    golden(&names(Found::None, Found::Temporary), "07000000 00 01");
+    golden(&names(Found::Known(name), Found::None), "07000000 02 06 612e74657374 00");
+    // What is no host's name, or not in the one form, is hostile.
+    for octets in
+        [&b"\x07\0\0\0\x02\x06A.test\0"[..], b"\x07\0\0\0\x02\x01.\0", b"\x07\0\0\0\x02\0\0", b"\x07\0\0\0\x03\0"]
+    {
+        assert!(read_all::<LookedUp>(octets).is_err(), "{octets:?}");
+    }
 }
 
 #[test]
@@ -413,16 +433,24 @@ fn slices() {
             recipients: 2,
             hops: 3,
             texts: true,
+            names_wait: 2000,
             spool: text("/c"),
         },
         "01000000 68 02000000 01000000 64 02000000 2e65 00 02000000 04 c0000200 18
          06 20010db8000000000000000000000000 20 01 02 01 01000000 01000000 08 01000000 6e 01000000 01000000 09
          02000000 00 02000000 2f73 01 04 7f000001 1900
-         01 1c020000 04000000 0100000000000000 0500000000000000 0600000000000000 0200 03000000 01 02000000 2f63",
+         01 1c020000 04000000 0100000000000000 0500000000000000 0600000000000000 0200 03000000 01 d0070000 02000000 2f63",
     );
     golden(
         &ReceiverSlice { maildir: text("/m"), socket_dir: text("/l"), hostname: text("h") },
         "02000000 2f6d 02000000 2f6c 01000000 68",
+    );
+    golden(
+        &ResolverSlice {
+            servers: vec!["127.0.0.1:53".parse().unwrap()],
+            hosts: vec![HostsEntry { address: "::1".parse().unwrap(), names: vec![HostName::parse(b"h").unwrap()] }],
+        },
+        "01000000 04 7f000001 3500 01000000 06 00000000000000000000000000000001 01000000 01 68",
     );
     golden(
         &QueueSlice { program: text("/q"), home: text("/"), real_uid: 7, at_once: 8 },
@@ -560,7 +588,7 @@ fn issue_12_a_text_that_is_not_clean_is_not_read() {
 #[test]
 fn values_outside_their_set_are_refused() {
     assert_eq!(read_all::<bool>(&[2]), Err(WireError::Value("value")));
-    assert_eq!(read_all::<Role>(&[8]), Err(WireError::Value("value")));
+    assert_eq!(read_all::<Role>(&[9]), Err(WireError::Value("value")));
     assert_eq!(read_all::<String>(&[1, 0, 0, 0, 0xff]), Err(WireError::Value("value")));
     assert_eq!(read_all::<Ask<'_>>(&[7, 255]), Err(WireError::Value("reason")));
     assert_eq!(read_all::<Open>(&[0, 0, 0, 0, 0, 0, 0, 0, 5]), Err(WireError::Value("client")));

@@ -7,6 +7,7 @@ mod limits;
 mod listen;
 mod log;
 mod metrics;
+mod names;
 mod network;
 mod relay;
 mod smtp;
@@ -24,7 +25,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The sections and the keys of each.
-pub(crate) const KEYS: [(&str, &[&str]); 13] = [
+pub(crate) const KEYS: [(&str, &[&str]); 14] = [
     (
         "",
         &[
@@ -37,6 +38,7 @@ pub(crate) const KEYS: [(&str, &[&str]); 13] = [
             "backend",
             "smtp",
             "network",
+            "names",
             "limits",
             "log",
             "metrics",
@@ -52,6 +54,7 @@ pub(crate) const KEYS: [(&str, &[&str]); 13] = [
     ("smtp", smtp::KEYS),
     ("network", network::KEYS),
     ("admission", admission::KEYS),
+    ("names", names::KEYS),
     ("limits", limits::KEYS),
     ("log", log::KEYS),
     ("metrics", metrics::KEYS),
@@ -106,6 +109,7 @@ fn facts(page: &mut Page<'_>, root: &Section<'_>, read: Read) -> Config {
         backend,
         smtp: smtp::facts(page, root),
         networks: network::facts(page, root),
+        names: names::facts(page, root),
         limits: limits::facts(page, root),
         log: log::facts(page, root),
         admission: admission::facts(page, root, read),

@@ -3,7 +3,7 @@
 
 use gatepost_wire::session::{Answer, Ask};
 use gatepost_wire::sign::{Sign, Signature};
-use gatepost_wire::{Frame, Messages, Value, control, dial, link, parent, queue};
+use gatepost_wire::{Frame, Messages, Value, control, dial, link, names, parent, queue};
 use libfuzzer_sys::fuzz_target;
 
 fn round<'a, M: Value<'a>>(input: &'a [u8]) {
@@ -28,6 +28,8 @@ fuzz_target!(|input: &[u8]| {
     round::<queue::Done>(input);
     round::<dial::Dial>(input);
     round::<dial::Dialed>(input);
+    round::<names::LookUp>(input);
+    round::<names::LookedUp>(input);
     round::<parent::Ask<'_>>(input);
     round::<parent::Answer<'_>>(input);
     Messages::<Ask<'_>>::of(input).for_each(drop);

@@ -23,8 +23,8 @@ pub(crate) const CERTIFICATE: &str = "/etc/gatepost/tls/cert.pem";
 pub(crate) const KEY: &str = "/etc/gatepost/tls/key.pem";
 
 /// What the roles are called in their `comm`, the launcher's own child processes.
-pub(crate) const ROLES: [&str; 6] =
-    ["gp-listener", "gp-dialer", "gp-nursery", "gp-keyholder", "gp-handoff", "gp-observer"];
+pub(crate) const ROLES: [&str; 7] =
+    ["gp-listener", "gp-dialer", "gp-resolver", "gp-nursery", "gp-keyholder", "gp-handoff", "gp-observer"];
 
 /// Where clients are taken: STARTTLS, both families, and TLS at once.
 pub(crate) fn starttls() -> String {

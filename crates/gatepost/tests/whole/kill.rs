@@ -17,8 +17,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Whom to kill, in turn. The launcher is started anew by the test, as a service manager would.
-const TARGETS: [&str; 8] =
-    ["session", "gp-handoff", "gp-dialer", "gp-nursery", "gp-listener", "gp-keyholder", "gp-observer", "launcher"];
+const TARGETS: [&str; 9] = [
+    "session",
+    "gp-handoff",
+    "gp-dialer",
+    "gp-resolver",
+    "gp-nursery",
+    "gp-listener",
+    "gp-keyholder",
+    "gp-observer",
+    "launcher",
+];
 /// Clients at once.
 const CLIENTS: u64 = 4;
 /// Silence longer than this is a fault: whoever asked must hear something or be hung up on.

@@ -40,6 +40,7 @@ pub(crate) use route::{Asking, Others, Route};
 pub(crate) use smtp::Words;
 #[cfg(test)]
 pub(crate) use smtp::{LMTP, SMTP};
+pub(crate) use tickets::Tickets;
 
 use gatepost_smtp::client::Reply;
 use std::fmt;

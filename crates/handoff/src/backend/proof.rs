@@ -9,6 +9,7 @@ use crate::deadline::later;
 use crate::identity::Client;
 use crate::transaction::Helo;
 use gatepost_smtp::client::{Extensions, Reply};
+use gatepost_smtp::names::ClientNames;
 use gatepost_wire::slice::Identity;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -63,7 +64,7 @@ pub(super) async fn prove(backend: &Backend, facts: &Facts) -> Result<Option<Ext
 /// Connects for a stranger. The inner error: the backend was told who it is and refused it.
 async fn stranger(backend: &Backend, facts: &Facts) -> Result<Result<Connection, Reply>, Failure> {
     let helo = Helo { name: FOREIGN.into(), esmtp: true };
-    let client = Client { address: STRANGER, local: LOCAL, helo: &helo };
+    let client = Client { address: STRANGER, local: LOCAL, helo: &helo, names: &ClientNames::NONE };
     match Connection::open(backend, facts, &client, later(WAIT)).await {
         Ok(connection) => Ok(Ok(connection)),
         Err(Failure::Client(reply)) => Ok(Err(reply)),

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 /// Requests on one link.
 #[derive(Debug)]
-pub(super) struct Tickets<T>(Mutex<Waiting<T>>);
+pub(crate) struct Tickets<T>(Mutex<Waiting<T>>);
 
 #[derive(Debug)]
 struct Waiting<T> {
@@ -28,7 +28,7 @@ impl<T> Tickets<T> {
     ///
     /// # Errors
     /// The link is over.
-    pub(super) fn issue(&self) -> Result<(u32, oneshot::Receiver<T>), Failure> {
+    pub(crate) fn issue(&self) -> Result<(u32, oneshot::Receiver<T>), Failure> {
         let (sender, receiver) = oneshot::channel();
         let mut waiting = self.lock();
         if waiting.over {
@@ -43,19 +43,19 @@ impl<T> Tickets<T> {
     }
 
     /// Gives an answer to who waits for it. One that nobody waits for is dropped: it came late, twice or for no request.
-    pub(super) fn answer(&self, number: u32, answer: T) {
+    pub(crate) fn answer(&self, number: u32, answer: T) {
         let waiting = self.lock().senders.remove(&number);
         let _ = waiting.map(|waiting| waiting.send(answer));
     }
 
     /// The link is over.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         let mut waiting = self.lock();
         waiting.over = true;
         waiting.senders.clear();
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.lock().over
     }
 

@@ -7,6 +7,7 @@ use crate::identity::{Client, proxy_v2, xclient};
 use crate::transaction::Helo;
 use gatepost_smtp::client::{Extensions, ReplyReader};
 use gatepost_smtp::envelope::Reason;
+use gatepost_smtp::names::{ClientNames, Found, HostName};
 use gatepost_testkit::rogue::{Deed, Stage};
 
 const POSTFIX: &str = "NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT";
@@ -19,7 +20,12 @@ fn listing(attributes: &str) -> Extensions {
 
 fn commands(address: &str, helo: &str, words: &Words, attributes: &str) -> Option<Vec<String>> {
     let helo = Helo { name: helo.into(), esmtp: true };
-    let client = Client { address: address.parse().unwrap(), local: "198.51.100.1:25".parse().unwrap(), helo: &helo };
+    let client = Client {
+        address: address.parse().unwrap(),
+        local: "198.51.100.1:25".parse().unwrap(),
+        helo: &helo,
+        names: &ClientNames::NONE,
+    };
     let commands = xclient(&client, words, &listing(attributes))?;
     Some(commands.into_iter().map(|command| String::from_utf8(command).unwrap()).collect())
 }
@@ -60,6 +66,25 @@ fn xclient_says_what_is_listed_and_the_address_last() {
 }
 
 #[test]
+fn issue_12_no_name_and_nobody_can_say_are_told_apart() {
+    let helo = Helo::default();
+    let known = || Found::Known(HostName::parse(b"mx.a.test").unwrap());
+    for (reverse, confirmed, words) in [
+        (known(), known(), "REVERSE_NAME=mx.a.test NAME=mx.a.test"),
+        (known(), Found::None, "REVERSE_NAME=mx.a.test NAME=[UNAVAILABLE]"),
+        (known(), Found::Temporary, "REVERSE_NAME=mx.a.test NAME=[TEMPUNAVAIL]"),
+        (Found::None, Found::None, "REVERSE_NAME=[UNAVAILABLE] NAME=[UNAVAILABLE]"),
+        (Found::Temporary, Found::Temporary, "REVERSE_NAME=[TEMPUNAVAIL] NAME=[TEMPUNAVAIL]"),
+    ] {
+        let names = ClientNames { reverse, confirmed };
+        let (address, local) = ("192.0.2.7:1".parse().unwrap(), "198.51.100.1:25".parse().unwrap());
+        let client = Client { address, local, helo: &helo, names: &names };
+        let commands = xclient(&client, &SMTP, &listing("REVERSE_NAME NAME ADDR")).unwrap();
+        assert_eq!(commands, [format!("XCLIENT {words} ADDR=192.0.2.7\r\n").into_bytes()]);
+    }
+}
+
+#[test]
 fn xclient_is_split_before_512_octets() {
     for helo in ["a".repeat(255), "+".repeat(150), "+".repeat(255)] {
         let commands = commands("[2001:db8:1111:2222:3333:4444:5555:6666]:65535", &helo, &SMTP, POSTFIX).unwrap();
@@ -87,7 +112,12 @@ fn proxy_v2_as_others_write_it() {
     ];
     let helo = Helo::default();
     for (address, local, header) in table {
-        let client = Client { address: address.parse().unwrap(), local: local.parse().unwrap(), helo: &helo };
+        let client = Client {
+            address: address.parse().unwrap(),
+            local: local.parse().unwrap(),
+            helo: &helo,
+            names: &ClientNames::NONE,
+        };
         assert_eq!(hex(&proxy_v2(&client)), format!("{signature}{header}"), "{address} {local}");
     }
 }
@@ -118,7 +148,7 @@ fn proxy_header_comes_before_the_greeting() {
     let scene = Scene::new().with(|slice| slice.identity = Identity::ProxyV2);
     let helo = Helo::default();
     let Open { client, local, .. } = open();
-    let header = proxy_v2(&Client { address: client, local, helo: &helo });
+    let header = proxy_v2(&Client { address: client, local, helo: &helo, names: &ClientNames::NONE });
     let script = vec![
         Line::Octets(header),
         Line::Say("220 mx.test ESMTP\r\n"),

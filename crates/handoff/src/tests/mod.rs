@@ -92,6 +92,7 @@ impl Scene {
             recipients: 100,
             hops: 100,
             texts: true,
+            names_wait: 0,
             spool: spool.to_str().unwrap().to_owned(),
         };
         Self { directory, slice, timeouts: LONG_TIMEOUTS }

@@ -5,6 +5,7 @@ use crate::identity::{Client, proxy_v2};
 use crate::transaction::Helo;
 use Line::{Broken, Chunk, Close, Content, Do, Hear, HearMore, Octets, Say};
 use gatepost_smtp::envelope::Reason;
+use gatepost_smtp::names::ClientNames;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -237,7 +238,12 @@ fn issue_10_helo_is_said_only_where_the_backend_need_not_know_the_client() {
         (Identity::None, Dialect::Smtp, "554 no\r\n"),
     ] {
         let verb = if dialect == Dialect::Lmtp { "LHLO " } else { "EHLO " };
-        let header = proxy_v2(&Client { address: open().client, local: open().local, helo: &Helo::default() });
+        let header = proxy_v2(&Client {
+            address: open().client,
+            local: open().local,
+            helo: &Helo::default(),
+            names: &ClientNames::NONE,
+        });
         let proxy = if identity == Identity::ProxyV2 { vec![Octets(header)] } else { Vec::new() };
         // The script ends with the refusal: it does not take a HELO.
         let script = join([proxy, vec![Say(OPEN), Hear(verb), Say(refusal)]]);

@@ -256,6 +256,11 @@ pub const EXPECT: [(RoleName, Expect<'static>); Role::ALL.len() + 2] = [
         },
     ),
     (
+        RoleName::Role(Role::Resolver),
+        // Name servers are on the host's network; no file tells it which.
+        Expect { own: &[Ns::Mount, Ns::Pid, Ns::Ipc, Ns::Uts], network: NetRule::Host, ..CONFINED },
+    ),
+    (
         RoleName::Role(Role::Receiver),
         // Has message files and its Maildir open.
         Expect {

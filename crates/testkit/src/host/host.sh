@@ -49,7 +49,7 @@ until ip -6 route del local 2001:db8::25 dev lo table local 2>/dev/null; do
 done
 ip -6 route add local 2001:db8::25 dev lo table local metric 1 src 2001:db8::9
 hostname throwaway
-# No name server answers here: a lookup fails at once instead of waiting.
+# The one that the test runs on this network.
 rm -f /etc/resolv.conf
 printf 'nameserver 127.0.0.1\noptions timeout:1 attempts:1\n' > /etc/resolv.conf
 printf '127.0.0.1 localhost\n::1 localhost\n' > /etc/hosts

@@ -2,7 +2,7 @@
 //! kinds passes. A line that nothing makes here stands in [`ELSEWHERE`], with the reason why it stays.
 
 use crate::room::{HONEST, Room};
-use gatepost_jail::calls::{ACCEPT, BACKEND, BASE, Call, DIAL, EPOLL, FORK, MAILDIR, RELINK, SPOOL, TALK, WAIT};
+use gatepost_jail::calls::{ACCEPT, ASK, BACKEND, BASE, Call, DIAL, EPOLL, FORK, MAILDIR, RELINK, SPOOL, TALK, WAIT};
 use gatepost_sys::filter::When;
 use gatepost_testkit::client::Client;
 use gatepost_testkit::{facts, wait};
@@ -45,17 +45,23 @@ const TABLES: &[(&str, &[Call], &[&str])] = &[
             "gp-keyholder",
             "gp-handoff",
             "gp-dialer",
+            "gp-resolver",
             "gp-receiver",
             "gp-observer",
         ],
     ),
-    ("RELINK", RELINK, &["gp-listener", "gp-keyholder", "gp-handoff", "gp-dialer", "gp-receiver"]),
+    ("RELINK", RELINK, &["gp-listener", "gp-keyholder", "gp-handoff", "gp-dialer", "gp-resolver", "gp-receiver"]),
     ("WAIT", WAIT, &["gp-nursery", "gp-keyholder", "gp-receiver"]),
-    ("EPOLL", EPOLL, &["gp-listener", "gp-keyholder", "gp-handoff", "gp-dialer", "gp-receiver", "gp-observer"]),
+    (
+        "EPOLL",
+        EPOLL,
+        &["gp-listener", "gp-keyholder", "gp-handoff", "gp-dialer", "gp-resolver", "gp-receiver", "gp-observer"],
+    ),
     ("ACCEPT", ACCEPT, &["gp-listener"]),
     ("TALK", TALK, &["gp-session"]),
     ("FORK", FORK, &["gp-nursery", "gp-session"]),
     ("DIAL", DIAL, &["gp-dialer"]),
+    ("ASK", ASK, &["gp-resolver"]),
     ("BACKEND", BACKEND, &["gp-handoff"]),
     ("SPOOL", SPOOL, &["gp-handoff", "gp-receiver"]),
     ("MAILDIR", MAILDIR, &["gp-receiver"]),

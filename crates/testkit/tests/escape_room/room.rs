@@ -5,6 +5,7 @@ use crate::table::{Expect, Row};
 use gatepost_sys::net;
 use gatepost_testkit::client::Client;
 use gatepost_testkit::host::{self, Host};
+use gatepost_testkit::name_server::{NameServer, Rcode, Said, nothing};
 use gatepost_testkit::rogue::{Mta, Speaks, Taken};
 use gatepost_testkit::run::Process;
 use gatepost_testkit::{facts, wait};
@@ -19,6 +20,8 @@ const BACKEND: &str = "127.0.0.1:2527";
 pub(crate) const HONEST: &str = "127.0.0.1:2525";
 const HOSTILE: &str = "127.0.0.1:2526";
 const HOSTILE_ANYWHERE: &str = "0.0.0.0:2526";
+/// Where the escape room asks for names.
+const NAME_SERVERS: [&str; 2] = ["127.0.0.53:53", "[::1]:53"];
 /// Owner of the receiver's directories.
 const RECEIVER: u32 = 61_005;
 const HONEST_SENDER: &str = "honest@road.test";
@@ -35,6 +38,7 @@ pub(crate) struct Answer {
 
 pub(crate) struct Room {
     host: Host,
+    _names: [NameServer; 2],
     gatepost: Process,
     backend: Mta,
     clients: u32,
@@ -65,13 +69,16 @@ impl Room {
         for directory in ["Maildir", "Maildir/tmp", "Maildir/new", "Maildir/cur", "lmtp"] {
             host.directory(&format!("{DIRECTORY}/{directory}"), RECEIVER, 0o755);
         }
+        // They fail by TCP, so that each look-up asks both, by all ways that there are.
+        let failing = Said { cut: true, ..nothing(Rcode::SERVFAIL, None) };
+        let names = host.inside(|| NAME_SERVERS.map(|address| NameServer::at(address.parse().unwrap(), &[], &failing)));
         let mut command = host.command(crate::BINARY);
         command.args(["serve", DIRECTORY, backend, HONEST, HOSTILE_ANYWHERE]);
         let listening = if backend == "receiver" { BACKEND } else { backend };
         let backend = Mta::tcp(host.listen(listening), Speaks::Smtp);
         let mut gatepost = host.start("escape-room", &mut command);
         gatepost.wait_said("ready", wait::SOON);
-        Some(Room { host, gatepost, backend, clients: 0, key, descriptors: BTreeMap::new() })
+        Some(Room { host, _names: names, gatepost, backend, clients: 0, key, descriptors: BTreeMap::new() })
     }
 
     /// Processes of gatepost by name, the launcher first.
@@ -89,7 +96,16 @@ impl Room {
         wait::holds("one process of each role, and no session", wait::SOON, || {
             let mut names: Vec<String> = self.roles().into_iter().skip(1).map(|(name, _)| name).collect();
             names.sort();
-            names == ["gp-dialer", "gp-handoff", "gp-keyholder", "gp-listener", "gp-nursery", "gp-observer"]
+            names
+                == [
+                    "gp-dialer",
+                    "gp-handoff",
+                    "gp-keyholder",
+                    "gp-listener",
+                    "gp-nursery",
+                    "gp-observer",
+                    "gp-resolver",
+                ]
         });
     }
 

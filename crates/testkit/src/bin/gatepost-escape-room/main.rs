@@ -15,7 +15,7 @@ mod keyholder;
 mod system;
 
 use gatepost_config::{
-    Backend, Config, Connect, Identity, Jail, Limits, Listen, Pair, Profile, Relay, Tls, TlsMode, Users,
+    Backend, Config, Connect, Identity, Jail, Limits, Listen, Names, Pair, Profile, Relay, Tls, TlsMode, Users,
 };
 use gatepost_launcher::plan::{Plan, Receiver};
 use gatepost_smtp::server::Leniency;
@@ -61,6 +61,7 @@ fn role(name: &str) -> ExitCode {
         Role::Keyholder => gatepost_keyholder::run(unjailed),
         Role::Handoff => gatepost_handoff::run(unjailed),
         Role::Dialer => gatepost_dialer::run(unjailed),
+        Role::Resolver => gatepost_resolver::run(unjailed),
         Role::Receiver => gatepost_receiver::run(unjailed),
         Role::Observer => gatepost_observer::run(unjailed),
         _ => panic!("the escape room has no {name}"),
@@ -70,6 +71,9 @@ fn role(name: &str) -> ExitCode {
         Err(why) => fail(&why),
     }
 }
+
+/// Where clients' names are asked for.
+const NAME_SERVERS: [&str; 2] = ["127.0.0.53:53", "[::1]:53"];
 
 fn serve(directory: &Path, backend: &str, honest: &str, hostile: &str) -> ExitCode {
     let address = |text: &str| text.parse::<SocketAddr>().expect("an address and port");
@@ -90,6 +94,7 @@ fn serve(directory: &Path, backend: &str, honest: &str, hostile: &str) -> ExitCo
         backend,
         smtp: Leniency::default(),
         networks: Vec::new(),
+        names: Names { servers: NAME_SERVERS.map(address).to_vec(), ..Names::default() },
         limits: Limits {
             sessions: 100,
             sessions_per_address: 10,
