@@ -317,7 +317,7 @@ fn issue_13_sessions_of_a_generation_that_is_replaced_are_not_told_to_end() {
     assert_eq!(sorted(scene.done()), ["drain handoff", "drain keyholder"]);
     scene.ends(&["handoff", "keyholder"]);
     scene.done();
-    scene.ends(&["queue", "receiver", "dialer", "observer"]);
+    scene.ends(&["queue", "receiver", "dialer", "resolver", "observer"]);
     assert!(scene.generation.is_over() && !scene.generation.is_retiring());
     // Told to drain meanwhile it does.
     let mut scene = Scene::serving();

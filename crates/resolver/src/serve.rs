@@ -113,7 +113,13 @@ impl Service {
             Step::Begin => {
                 self.events.spawn(probe(Arc::clone(&self.resolver)));
             }
-            Step::Link(..) | Step::Socket(..) | Step::Lines(_) | Step::Rules(_) | Step::Cut | Step::Noted | Step::Drain => {}
+            Step::Link(..)
+            | Step::Socket(..)
+            | Step::Lines(_)
+            | Step::Rules(_)
+            | Step::Cut
+            | Step::Noted
+            | Step::Drain => {}
         }
         Ok(())
     }
