@@ -198,6 +198,8 @@ impl Host {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let log = self.path(&format!("/run/said/{name}.{}", NEXT.fetch_add(1, Ordering::Relaxed)));
         let out = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        // A program of another user opens its log anew, as it can a terminal or file of that user's.
+        fs::set_permissions(&log, fs::Permissions::from_mode(0o666)).unwrap();
         let carrier = command
             .stdin(Stdio::null())
             .stdout(out.try_clone().unwrap())
