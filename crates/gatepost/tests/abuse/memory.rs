@@ -125,7 +125,14 @@ fn p13_deliveries_at_once_do_not_end_handoff() {
     let taken = heard.iter().filter(|reply| reply.starts_with("250")).count();
     assert!(heard.len() > 700, "the attack is none: only {} were answered", heard.len());
     assert!(heard.iter().all(|reply| reply.starts_with('2') || reply.starts_with('4')), "{heard:?}");
-    assert_eq!(mta.count(), taken + 1, "each 250 is a message, and no other is one");
+    // On a slow machine not all have their answer yet.
+    let unanswered = attackers.len().saturating_sub(heard.len());
+    let messages = taken + 1..=taken + 1 + unanswered;
+    assert!(
+        messages.contains(&mta.count()),
+        "each 250 is a message, and no other is one: {} {messages:?}",
+        mta.count()
+    );
     drop(attackers);
     // The same behind a backend that takes content and then says nothing.
     mta.misbehave(Stage::End, Deed::Hang);
