@@ -100,10 +100,12 @@ impl Header {
         self.0.extend_from_slice(octets);
         let header = self.0.as_slice();
         if begins(header, WORD) {
-            match header {
-                [.., b'\n'] => line(header).map(Some),
-                _ if header.len() >= LINE_MAX => Err(BadHeader::TooLong),
-                _ => Ok(None),
+            match header.iter().position(|octet| *octet == b'\n') {
+                Some(end) if end.saturating_add(1) == header.len() => line(header).map(Some),
+                // No line is so short that something could have come behind it: see LINE_MIN.
+                Some(_) => Err(BadHeader::Malformed),
+                None if header.len() >= LINE_MAX => Err(BadHeader::TooLong),
+                None => Ok(None),
             }
         } else if !begins(header, SIGNATURE) {
             Err(BadHeader::Missing)

@@ -94,6 +94,8 @@ fn issue_12_what_is_no_header_is_not_believed() {
         (line("PROXY TCP4 2001:db8::9 2001:db8::1 4713 25"), Malformed),
         (line("PROXY UDP4 192.0.2.9 198.51.100.1 4713 25"), Malformed),
         (line("PROXY TCP5 192.0.2.9 198.51.100.1 4713 25"), Malformed),
+        // A line that ends before any could, with more behind it in the same piece.
+        (b"PROXY \r\nEHLO client.test\r\n".to_vec(), Malformed),
         (b"PROXY TCP4 192.0.2.9 198.51.100.1 4713 25\n".to_vec(), Malformed),
         (long, TooLong),
         // Version 3, command 2, no family, another transport, datagrams, addresses that are not all there.
