@@ -67,7 +67,7 @@ fn the_readme_installs_a_service_that_is_ready_when_it_says_so() {
     six.hello("road.test");
     let audit = host.shell("gatepost audit");
     assert!(audit.ok(), "{}", audit.said());
-    assert_eq!(audit.stdout.lines().filter(|line| line.ends_with(" ok")).count(), 8, "{}", audit.stdout);
+    assert_eq!(audit.stdout.lines().filter(|line| line.ends_with(" ok")).count(), 9, "{}", audit.stdout);
     drop(six);
 
     // A reload that is refused fails, and changes nothing; one that is taken waits until it is.
