@@ -4,11 +4,10 @@
 //! there are words.
 
 use gatepost_wire::event::Event;
-use gatepost_wire::observe::{Gauge, Level};
+use gatepost_wire::observe::Level;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge as PrometheusGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
@@ -34,7 +33,6 @@ pub(crate) struct Counts {
     lost: Counters,
     took: Histogram,
     backend: Histogram,
-    gauges: Family<Labels, PrometheusGauge>,
 }
 
 impl Counts {
@@ -54,7 +52,6 @@ impl Counts {
             lost: Family::default(),
             took: Histogram::new(TIMES),
             backend: Histogram::new(TIMES),
-            gauges: Family::default(),
         };
         counts.registered()
     }
@@ -74,7 +71,6 @@ impl Counts {
         r.register("log_lines_lost", "Lines that a role could not send", self.lost.clone());
         r.register_with_unit("transaction_duration", "From MAIL to the end, of transactions with a message that was taken", Unit::Seconds, self.took.clone());
         r.register_with_unit("backend_duration", "Waiting for the backend, in the same transactions", Unit::Seconds, self.backend.clone());
-        r.register("now", "What there is now of what is scarce; \"limit\" says how much there may be", self.gauges.clone());
         self
     }
 
@@ -125,12 +121,6 @@ impl Counts {
         if lines > 0 {
             count(&self.lost, "role", who.to_owned(), lines.into());
         }
-    }
-
-    /// There is so much of it now.
-    pub(crate) fn gauge(&mut self, gauge: Gauge, value: u64) {
-        let labels = vec![("of", gauge.name().to_owned())];
-        self.gauges.get_or_create(&labels).set(i64::try_from(value).unwrap_or(i64::MAX));
     }
 
     /// All of it, as the OpenMetrics text format has it.
@@ -208,8 +198,6 @@ mod tests {
         counts.line("handoff", Level::Error);
         counts.lost("handoff", 3);
         counts.lost("listener", 0);
-        counts.gauge(Gauge::Sessions, 4);
-        counts.gauge(Gauge::Sessions, 2);
         let text = counts.text();
         for line in [
             "gatepost_messages_total 1",
@@ -224,7 +212,6 @@ mod tests {
             "gatepost_log_lines_lost_total{role=\"handoff\"} 3",
             "gatepost_transaction_duration_seconds_bucket{le=\"0.1\"} 1",
             "gatepost_backend_duration_seconds_bucket{le=\"0.01\"} 0",
-            "gatepost_now{of=\"sessions\"} 2",
             "# EOF",
         ] {
             assert!(text.lines().any(|have| have == line), "{line}\n{text}");

@@ -148,7 +148,6 @@ impl Observer {
         let (form, who, time) = (self.slice.form, *name, now());
         let head = |level, lost| Head { level, who, lost, time };
         let said = match end.recv(&mut self.inbox) {
-            Ok(Tell::Gauge { gauge, value }) => return self.counts.gauge(gauge, value),
             Ok(Tell::Line(Line { level, lost, text })) => {
                 self.counts.line(who, level);
                 (level, lost, line(form, &head(level, lost), text))

@@ -102,16 +102,6 @@ impl fmt::Debug for Text {
     }
 }
 
-/// As a log has it: one line, so escaped that it can stand between quotes.
-impl fmt::Display for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, line) in self.lines().enumerate() {
-            write!(f, "{}{}", if index > 0 { " / " } else { "" }, line.escape_default())?;
-        }
-        Ok(())
-    }
-}
-
 /// The first [`LINE_MAX`] octets, up to a blank if there is one in their second half, and the rest without that blank.
 fn fold(line: &str) -> (&str, &str) {
     if line.len() <= LINE_MAX {

@@ -21,49 +21,7 @@ enumeration! {
     }
 }
 
-enumeration! {
-    /// What a role says how much there is of it, from time to time.
-    pub enum Gauge {
-        /// Sessions.
-        Sessions,
-        /// How many sessions there may be.
-        SessionsLimit,
-        /// Clients that wait for a slot.
-        Waiting,
-        /// Addresses with a penalty.
-        Penalties,
-        /// Connections to backends.
-        Connections,
-        /// How many connections to backends there may be.
-        ConnectionsLimit,
-        /// Octets of envelopes and content in handoff's memory.
-        Memory,
-        /// How many of these there may be.
-        MemoryLimit,
-        /// Signatures since the keyholder began.
-        Signatures,
-    }
-}
-
-impl Gauge {
-    /// Its name in what is shown.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Sessions => "sessions",
-            Self::SessionsLimit => "sessions_limit",
-            Self::Waiting => "waiting_clients",
-            Self::Penalties => "penalties",
-            Self::Connections => "backend_connections",
-            Self::ConnectionsLimit => "backend_connections_limit",
-            Self::Memory => "handoff_memory_bytes",
-            Self::MemoryLimit => "handoff_memory_bytes_limit",
-            Self::Signatures => "signatures",
-        }
-    }
-}
-
-codes! { Gauge Level }
+codes! { Level }
 
 fields! {
     /// One line.
@@ -90,13 +48,6 @@ tagged! {
             lost: u32,
             /// What happened.
             event: Event<'a>,
-        },
-        /// How much there is of something now. Counted, not written.
-        3 => Gauge {
-            /// Of what.
-            gauge: Gauge,
-            /// How much.
-            value: u64,
         },
     }
 }
