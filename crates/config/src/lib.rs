@@ -12,6 +12,7 @@ mod check;
 mod facts;
 mod fault;
 pub mod host_files;
+pub mod keys;
 mod profile;
 mod section;
 mod syntax;

@@ -1,26 +1,19 @@
 //! The tables of the text, read key by key, each value with its span.
 
-use crate::check::KEYS;
 use crate::fault::{Page, Span, Wrong};
+use crate::keys::{TABLES, Table};
 use crate::value;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// Sections that may stand several times, so with two brackets.
-const REPEATED: [&str; 3] = ["listen", "tls.pair", "network"];
-
-fn keys_of(section: &str) -> &'static [&'static str] {
-    KEYS.iter().find(|(name, _)| *name == section).map_or(&[], |(_, keys)| keys)
+fn words_of(section: &str) -> Vec<&'static str> {
+    Table::named(section).map(|table| table.words().collect()).unwrap_or_default()
 }
 
 fn heading(section: &str) -> String {
-    match section {
-        "" => "the top of the file, before the first section".to_owned(),
-        name if REPEATED.contains(&name) => format!("[[{name}]]"),
-        name => format!("[{name}]"),
-    }
+    Table::named(section).map(Table::heading).unwrap_or_default()
 }
 
 /// One table of the text, or none: then every key of it has its default.
@@ -52,7 +45,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Every section `name`, for one of [`REPEATED`].
+    /// Every section `name`, for one that may stand several times.
     pub(crate) fn several(&self, page: &mut Page<'_>, name: &'static str) -> Vec<Self> {
         let Some((span, value)) = self.item(last_word(name)) else { return Vec::new() };
         let mut sections = Vec::new();
@@ -79,7 +72,8 @@ impl<'a> Section<'a> {
 
     fn open(page: &mut Page<'_>, name: &'static str, span: Span, table: &'a DeTable<'a>) -> Self {
         let mut misspelt = Vec::new();
-        for key in table.keys().filter(|key| !keys_of(name).contains(&key.get_ref().as_ref())) {
+        let known = words_of(name);
+        for key in table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())) {
             let near = nearest(name, key.get_ref());
             page.fault(&key.span(), unknown(name, key.get_ref(), near));
             misspelt.extend(near);
@@ -208,22 +202,33 @@ impl<'a> Section<'a> {
         self.get(page, key, truth).map_or(default, Spanned::into_inner)
     }
 
-    /// A whole number within `range`; `default` when missing or wrong.
-    pub(crate) fn number<T>(&self, page: &mut Page<'_>, key: &str, range: RangeInclusive<T>, default: T) -> T
-    where
-        T: TryFrom<u64> + Into<u64> + Copy,
-    {
-        let (least, most) = ((*range.start()).into(), (*range.end()).into());
+    /// The range of `key` in the table of keys.
+    fn range(&self, key: &str) -> RangeInclusive<u64> {
+        let (least, most) = Table::named(self.name).and_then(|table| table.range(key)).unwrap_or((0, u64::MAX));
+        least..=most
+    }
+
+    /// A whole number within the key's range; `default` when missing or wrong.
+    pub(crate) fn number<T: TryFrom<u64>>(&self, page: &mut Page<'_>, key: &str, default: T) -> T {
+        let range = self.range(key);
+        let most = *range.end();
         let read = |value: &DeValue<'_>| {
             let n = integer(value)?;
-            within(n, least..=most, |n| n.to_string())?;
+            within(n, range, |n| n.to_string())?;
             T::try_from(n).map_err(|_| Wrong::new("too much", format!("write at most {most}")))
         };
         self.get(page, key, read).map_or(default, Spanned::into_inner)
     }
 
-    /// Octets within `range`; `default` when missing or wrong.
-    pub(crate) fn size(&self, page: &mut Page<'_>, key: &str, range: RangeInclusive<u64>, default: u64) -> u64 {
+    /// Octets within the key's range; `default` when missing or wrong.
+    pub(crate) fn size(&self, page: &mut Page<'_>, key: &str, default: u64) -> u64 {
+        self.size_from(page, key, 0, default)
+    }
+
+    /// As [`Section::size`], and at least `least`, which another key says.
+    pub(crate) fn size_from(&self, page: &mut Page<'_>, key: &str, least: u64, default: u64) -> u64 {
+        let range = self.range(key);
+        let range = least.max(*range.start())..=*range.end();
         let read = |value: &DeValue<'_>| {
             let octets = match value {
                 DeValue::String(text) => value::size(text)?,
@@ -234,14 +239,10 @@ impl<'a> Section<'a> {
         self.get(page, key, read).map_or(default, Spanned::into_inner)
     }
 
-    /// A duration within `range`; `default` when missing or wrong.
-    pub(crate) fn duration(
-        &self,
-        page: &mut Page<'_>,
-        key: &str,
-        range: RangeInclusive<Duration>,
-        default: Duration,
-    ) -> Duration {
+    /// A duration within the key's range; `default` when missing or wrong.
+    pub(crate) fn duration(&self, page: &mut Page<'_>, key: &str, default: Duration) -> Duration {
+        let range = self.range(key);
+        let range = Duration::from_secs(*range.start())..=Duration::from_secs(*range.end());
         let read = |value: &DeValue<'_>| {
             let duration = match value {
                 // A number alone would be seconds to one reader and milliseconds to the next.
@@ -347,7 +348,7 @@ fn kind(value: &DeValue<'_>) -> &'static str {
 
 /// The key of `section` that was probably meant: at most every third letter of it is another.
 fn nearest(section: &str, key: &str) -> Option<&'static str> {
-    let (letters, near) = keys_of(section).iter().map(|each| (distance(each, key), *each)).min()?;
+    let (letters, near) = words_of(section).into_iter().map(|each| (distance(each, key), each)).min()?;
     (letters <= near.len() / 3).then_some(near)
 }
 
@@ -355,11 +356,11 @@ fn nearest(section: &str, key: &str) -> Option<&'static str> {
 fn unknown(section: &'static str, key: &str, near: Option<&str>) -> Wrong {
     let place =
         if section.is_empty() { "at the top of the file".to_owned() } else { format!("in {}", heading(section)) };
-    let home = KEYS.iter().find(|(_, keys)| keys.contains(&key));
+    let home = TABLES.iter().find(|table| table.words().any(|word| word == key));
     let advice = match (near, home) {
         (Some(near), _) => format!("write {near}"),
-        (None, Some((home, _))) => format!("it belongs in {}", heading(home)),
-        (None, None) => format!("known here: {}", keys_of(section).join(", ")),
+        (None, Some(home)) => format!("it belongs in {}", home.heading()),
+        (None, None) => format!("known here: {}", words_of(section).join(", ")),
     };
     Wrong::new(format!("unknown key \"{}\" {place}", key.escape_debug()), advice)
 }

@@ -3,13 +3,26 @@
 use super::Read;
 use crate::facts::{Admission, RULES_MAX};
 use crate::fault::{Page, Wrong};
+use crate::keys::Kind::Text;
+use crate::keys::Unset::Is;
+use crate::keys::{Table, keys};
 use crate::section::Section;
 use crate::value;
 use std::path::Path;
 use toml::Spanned;
 
-/// The keys of the section.
-pub(super) const KEYS: &[&str] = &["rules"];
+/// The section.
+pub(super) const TABLE: Table = Table {
+    name: "admission",
+    repeated: false,
+    text: "Who gets a session.",
+    keys: keys! {
+        /// Compiled rules of tcprules(1), 4 MiB at most: `deny` refuses the connection, `RELAYCLIENT` lets a client send to any
+        /// domain, `DATABYTES` bounds its messages. Another file that is moved there is in force within two seconds. While the
+        /// file is damaged no client is taken. Empty: no rules.
+        "rules" = Text("the path of a file, or empty"), Is("\"\""), since "0.1", as "\"/etc/tcp.smtp.cdb\"";
+    },
+};
 
 pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>, read: Read) -> Admission {
     let section = root.one(page, "admission");

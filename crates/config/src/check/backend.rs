@@ -6,40 +6,63 @@ use super::tls::pair;
 use crate::Connect;
 use crate::facts::{Backend, BackendTls, Listen, Queue, QueueUser, REPLY_TIMEOUT, SYSTEM_CA};
 use crate::fault::{Page, Wrong};
+use crate::keys::Kind::{Duration, Number, OneOrList, Other, Text, Truth, Word};
+use crate::keys::Unset::{Is, Required, Said};
+use crate::keys::{Table, keys};
 use crate::profile::{IDENTITIES, Profile, identity_name};
 use crate::section::{self, Section, plain};
 use crate::value;
 use gatepost_wire::slice::{CONNECTIONS_MAX, Identity, TlsMode};
-use std::ops::RangeInclusive;
-use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
-/// The keys of the section.
-pub(super) const KEYS: &[&str] = &[
-    "profile",
-    "connect",
-    "identity",
-    "tls",
-    "ca",
-    "name",
-    "certificate",
-    "key",
-    "relay_proof",
-    "reply_timeout",
-    "connections",
-    "texts",
-    "home",
-    "queue_user",
-    "queue_as",
-];
+/// The section.
+pub(super) const TABLE: Table = Table {
+    name: "backend",
+    repeated: false,
+    text: "What gets the mail.",
+    keys: keys! {
+        /// What stands behind gatepost. `smtp` and `lmtp` are for any other server that speaks them, and trust it with less.
+        "profile" = Word(&[
+            "postfix", "exim", "opensmtpd", "sendmail", "dovecot-lmtp", "cyrus-lmtp", "qmail-queue", "qmqp", "smtp", "lmtp",
+        ]), Required, since "0.1", as "\"exim\"";
+        /// Where it listens; several are tried in order. For the profile `qmail-queue` the program instead, by default
+        /// `bin/qmail-queue` below `home`.
+        "connect" = OneOrList("`unix:PATH` or `tcp:ADDRESS:PORT`"), Required, since "0.1", as "\"unix:/var/spool/postfix/public/gatepost\"";
+        /// How it is told who the client is: by XCLIENT, by a PROXY header of version 2, or not at all. A backend that relays for
+        /// its own machine must be told.
+        "identity" = Word(&["xclient", "proxy-v2", "none"]), Said("what the profile knows"), since "0.1", as "\"proxy-v2\"";
+        /// TLS with it: always with a certificate that is verified.
+        "tls" = Word(&["starttls", "implicit", "off"]), Is("\"off\""), since "0.1", as "\"starttls\"";
+        /// The authorities that its certificate must come from, as PEM.
+        "ca" = Text("an absolute path"), Said("`/etc/ssl/certs/ca-certificates.crt`, where there is TLS"), since "0.1", as "\"/etc/gatepost/ca.pem\"";
+        /// The name that its certificate must be for.
+        "name" = Text("a host name"), Said("the address that is connected to"), since "0.1", as "\"store.example.org\"";
+        /// Our own certificate for it, if it asks for one, as PEM.
+        "certificate" = Text("an absolute path"), Said("none"), since "0.1", as "\"/etc/gatepost/tls/client.pem\"";
+        /// The private key of that.
+        "key" = Text("an absolute path"), Said("none"), since "0.1", as "\"/etc/gatepost/tls/client-key.pem\"";
+        /// At each start it has to prove that it refuses to relay for a stranger. False only for a backend that takes everything
+        /// by design, such as a test sink; logged at each start.
+        "relay_proof" = Truth, Said("true, where the backend can be asked"), since "0.1", as "false";
+        /// The longest wait for its answer to the end of content.
+        // A client gives up after ten minutes (RFC 5321 §4.5.3.2.6) and sends again what was taken.
+        "reply_timeout" = Duration(1, 599), Is("\"540s\""), since "0.1", as "\"300s\"";
+        /// Connections to all backends at once, or queue programs; clients share them by network. Below what the backend forks.
+        "connections" = Number(1, CONNECTIONS_MAX as u64), Said("80; for exim and cyrus-lmtp 16"), since "0.1", as "40";
+        /// The text of its refusals goes to the client, cleaned; or is hidden behind one of our own.
+        "texts" = Word(&["pass", "hide"]), Is("\"pass\""), since "0.1", as "\"hide\"";
+        /// Only for `qmail-queue`: where the program runs, the qmail home.
+        "home" = Text("an absolute path"), Said("`/var/qmail`"), since "0.1", as "\"/srv/qmail\"";
+        /// Only for `qmail-queue`: the real user of the program. By it qmail-queue knows that mail comes from the network.
+        "queue_user" = Other("the name of an account, or a user id"), Said("`qmaild`; one of its own where `users` is a number"), since "0.1", as "\"qmaild\"";
+        /// Only for `qmail-queue`: the effective user of the program, whose the queue is.
+        "queue_as" = Other("the name of an account, or a user id"), Said("`qmailq`; one of its own where `users` is a number"), since "0.1", as "\"qmailq\"";
+    },
+};
 
-/// A client gives up after ten minutes (RFC 5321 §4.5.3.2.6) and sends again what was taken.
-const REPLY_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(599);
 /// The words of `texts`.
 const TEXTS: [(&str, bool); 2] = [("pass", true), ("hide", false)];
-/// Without any there would be no mail.
-const CONNECTIONS: RangeInclusive<u32> = 1..=CONNECTIONS_MAX;
 /// The qmail home unless given.
 const QMAIL_HOME: &str = "/var/qmail";
 
@@ -53,9 +76,9 @@ pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>, listeners: &[Listen
             "write in [backend] what stands behind: profile = \"postfix\", or \"smtp\" for any",
         );
     }
-    let reply_timeout = section.duration(page, "reply_timeout", REPLY_TIMEOUTS, REPLY_TIMEOUT);
+    let reply_timeout = section.duration(page, "reply_timeout", REPLY_TIMEOUT);
     let identity = section.word(page, "identity", &IDENTITIES);
-    let connections = section.number(page, "connections", CONNECTIONS, 0);
+    let connections = section.number(page, "connections", 0);
     let texts = section.word(page, "texts", &TEXTS).is_none_or(Spanned::into_inner);
     let profile = profile.map(Spanned::into_inner);
     let mut connect = Vec::new();

@@ -2,10 +2,22 @@
 
 use crate::facts::{Jail, Relax};
 use crate::fault::Page;
+use crate::keys::Kind::List;
+use crate::keys::Unset::Is;
+use crate::keys::{Table, keys};
 use crate::section::{self, Section, plain};
 
-/// The keys of the section.
-pub(super) const KEYS: &[&str] = &["relax"];
+/// The section.
+pub(super) const TABLE: Table = Table {
+    name: "jail",
+    repeated: false,
+    text: "Confinement that may be missing, where the kernel or a container does not have it.",
+    keys: keys! {
+        /// Steps of confinement that may fail: `namespaces` of the roles' own, `landlock`, `distinct-users`: an id for each
+        /// role. Each of them is logged at every start.
+        "relax" = List("\"namespaces\", \"landlock\", \"distinct-users\""), Is("[]"), since "0.1", as "[\"landlock\"]";
+    },
+};
 
 pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>) -> Jail {
     let section = root.one(page, "jail");

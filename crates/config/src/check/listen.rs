@@ -3,6 +3,9 @@
 use super::COUNT_MAX;
 use crate::facts::Listen;
 use crate::fault::{Page, Span, Wrong};
+use crate::keys::Kind::{List, Text, Truth, Word};
+use crate::keys::Unset::{Is, Said};
+use crate::keys::{Table, keys};
 use crate::section::{self, Section};
 use crate::value;
 use gatepost_wire::network::Network;
@@ -10,8 +13,24 @@ use gatepost_wire::slice::TlsMode;
 use std::net::{IpAddr, SocketAddr};
 use toml::Spanned;
 
-/// The keys of the section.
-pub(super) const KEYS: &[&str] = &["address", "v6only", "tls", "proxy_from"];
+/// The section.
+pub(super) const TABLE: Table = Table {
+    name: "listen",
+    repeated: true,
+    text: "A port where clients are taken. Without any there is one with all defaults. 255 at most. A socket for it that systemd or \
+           another program hands over is used; else it is bound.",
+    keys: keys! {
+        /// Where it listens. `[::]` takes IPv4 too, unless `v6only` is true.
+        "address" = Text("an address and a port"), Is("\"[::]:25\""), since "0.1", as "\"192.0.2.25:25\"";
+        /// An IPv6 address takes IPv6 alone.
+        "v6only" = Truth, Said("false; true for `[::]` where there is a `0.0.0.0` with the same port"), since "0.1", as "true";
+        /// `starttls`: a client may begin TLS. `implicit`: the connection begins with TLS, as on port 465. `off`: there is none.
+        "tls" = Word(&["starttls", "implicit", "off"]), Is("\"starttls\""), since "0.1", as "\"implicit\"";
+        /// Load balancers: peers that must begin with a PROXY header, version 1 or 2, which says who the client is. None of
+        /// them may be in `clients` of `[relay]`.
+        "proxy_from" = List("an address, or a network like `192.0.2.0/24`"), Is("[]"), since "0.1", as "[\"198.51.100.7\"]";
+    },
+};
 
 /// A listener, and where in the text its settings are.
 pub(super) struct Listener {

@@ -2,12 +2,27 @@
 
 use crate::facts::Log;
 use crate::fault::Page;
+use crate::keys::Kind::Word;
+use crate::keys::Unset::Is;
+use crate::keys::{Table, keys};
 use crate::section::Section;
 use gatepost_wire::observe::Level;
 use toml::Spanned;
 
-/// The keys of the section.
-pub(super) const KEYS: &[&str] = &["format", "level", "privacy"];
+/// The section.
+pub(super) const TABLE: Table = Table {
+    name: "log",
+    repeated: false,
+    text: "What is written of what happens: see gatepost-log(5).",
+    keys: keys! {
+        /// Lines as `key=value` text, or an object of JSON a line.
+        "format" = Word(&["text", "json"]), Is("\"text\""), since "0.1", as "\"json\"";
+        /// What is written: this and what matters more.
+        "level" = Word(&["info", "warning", "error"]), Is("\"info\""), since "0.1", as "\"warning\"";
+        /// `cut`: of addresses only the network (IPv4 /24, IPv6 /48) and the domain are written, and no text that may hold one.
+        "privacy" = Word(&["none", "cut"]), Is("\"none\""), since "0.1", as "\"cut\"";
+    },
+};
 
 const FORMATS: [(&str, bool); 2] = [("text", false), ("json", true)];
 const LEVELS: [(&str, Level); 3] = [("info", Level::Info), ("warning", Level::Warning), ("error", Level::Error)];

@@ -1,12 +1,23 @@
 //! `[metrics]`.
 
 use crate::fault::{Page, Wrong};
+use crate::keys::Kind::OneOrList;
+use crate::keys::Unset::Is;
+use crate::keys::{Table, keys};
 use crate::section::{Section, plain};
 use crate::value;
 use gatepost_wire::slice::Connect;
 
-/// The keys of the section.
-pub(super) const KEYS: &[&str] = &["listen"];
+/// The section.
+pub(super) const TABLE: Table = Table {
+    name: "metrics",
+    repeated: false,
+    text: "Counters for Prometheus, by HTTP.",
+    keys: keys! {
+        /// Where they are read: unix sockets, or ports of a loopback address. Who reaches the socket may read. 16 at most.
+        "listen" = OneOrList("`unix:PATH` or `tcp:ADDRESS:PORT`"), Is("[]"), since "0.1", as "\"unix:/run/gatepost/metrics.sock\"";
+    },
+};
 
 /// Sockets at most: the observer has room for so many.
 const SOCKETS_MAX: usize = 16;

@@ -15,6 +15,9 @@ mod tls;
 
 use crate::facts::{Config, SPOOL, Users};
 use crate::fault::{Faults, Page, Wrong};
+use crate::keys::Kind::{Other, Text};
+use crate::keys::Unset::{Is, Required};
+use crate::keys::{Table, keys};
 use crate::section::{self, Section};
 use crate::syntax;
 use crate::value;
@@ -24,42 +27,39 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// The sections and the keys of each.
-pub(crate) const KEYS: [(&str, &[&str]); 14] = [
-    (
-        "",
-        &[
-            "hostname",
-            "spool",
-            "users",
-            "listen",
-            "tls",
-            "relay",
-            "backend",
-            "smtp",
-            "network",
-            "names",
-            "limits",
-            "log",
-            "metrics",
-            "jail",
-            "admission",
-        ],
-    ),
-    ("listen", listen::KEYS),
-    ("tls", tls::KEYS),
-    ("tls.pair", tls::PAIR_KEYS),
-    ("relay", relay::KEYS),
-    ("backend", backend::KEYS),
-    ("smtp", smtp::KEYS),
-    ("network", network::KEYS),
-    ("admission", admission::KEYS),
-    ("names", names::KEYS),
-    ("limits", limits::KEYS),
-    ("log", log::KEYS),
-    ("metrics", metrics::KEYS),
-    ("jail", jail::KEYS),
+/// Every section.
+pub const TABLES: &[Table] = &[
+    TOP,
+    listen::TABLE,
+    tls::TABLE,
+    tls::PAIR,
+    relay::TABLE,
+    backend::TABLE,
+    smtp::TABLE,
+    network::TABLE,
+    admission::TABLE,
+    names::TABLE,
+    limits::TABLE,
+    log::TABLE,
+    metrics::TABLE,
+    jail::TABLE,
 ];
+
+/// What stands before the first section.
+const TOP: Table = Table {
+    name: "",
+    repeated: false,
+    text: "These stand at the top, before the first section.",
+    keys: keys! {
+        /// The full name of this server: in its greeting, in EHLO and in `Received`. The name that its address has in DNS.
+        "hostname" = Text("a host name"), Required, since "0.1", as "\"mx.example.org\"";
+        /// The directory of content files, which are there only while a message is under way. The user handoff must own it.
+        "spool" = Text("an absolute path"), Is("\"/var/spool/gatepost\""), since "0.1", as "\"/srv/spool/gatepost\"";
+        /// How the accounts of the roles begin: `gatepost` for `gatepost-listen` and the others. A number: the roles have the ids
+        /// from it on, and no accounts are needed.
+        "users" = Other("the beginning of a name, or a user id"), Is("\"gatepost\""), since "0.1", as "61000";
+    },
+};
 
 /// Listeners and pairs are told apart by one octet between processes.
 const COUNT_MAX: usize = 255;

@@ -3,6 +3,9 @@
 use super::Read;
 use crate::facts::Relay;
 use crate::fault::{Page, Wrong, utf8};
+use crate::keys::Kind::{List, Text};
+use crate::keys::Unset::{Is, Said};
+use crate::keys::{Table, keys};
 use crate::section::{Section, plain};
 use crate::value;
 use gatepost_wire::network::Network;
@@ -10,8 +13,22 @@ use std::io;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 
-/// The keys of the section.
-pub(super) const KEYS: &[&str] = &["domains", "domains_file", "domains_cdb", "clients"];
+/// The section.
+pub(super) const TABLE: Table = Table {
+    name: "relay",
+    repeated: false,
+    text: "What is taken. One of these at least has to say something.",
+    keys: keys! {
+        /// Domains that mail is taken for. A leading dot stands for every domain below it, and not for itself.
+        "domains" = List("a domain"), Is("[]"), since "0.1", as "[\"example.org\", \".example.net\"]";
+        /// A file with more of them, one a line; `#` begins a comment. Read at a start and at each reload.
+        "domains_file" = Text("an absolute path"), Said("none"), since "0.1", as "\"/etc/gatepost/domains\"";
+        /// The same as a constant database. Not available in this version: write `domains_file`.
+        "domains_cdb" = Text("an absolute path"), Said("none"), since "0.1", as "\"/etc/gatepost/domains.cdb\"";
+        /// Networks whose clients may send to any domain. Not everyone.
+        "clients" = List("an address, or a network like `192.0.2.0/24`"), Is("[]"), since "0.1", as "[\"127.0.0.0/8\", \"::1\"]";
+    },
+};
 
 pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>, read: Read) -> Relay {
     let section = root.one(page, "relay");

@@ -1,30 +1,54 @@
 //! `[smtp]`.
 
 use crate::fault::Page;
+use crate::keys::Kind::{Truth, Word};
+use crate::keys::Unset::Is;
+use crate::keys::{Key, Table};
 use crate::section::Section;
 use gatepost_smtp::data::BareLf;
 use gatepost_smtp::server::Leniency;
 use toml::Spanned;
 
-/// The keys of the section: the switches of `Leniency`, and what becomes of a bare LF.
-pub(super) const KEYS: &[&str] = &[
-    "extra_spaces",
-    "no_brackets",
-    "odd_helo",
-    "no_helo",
-    "parameters_after_helo",
-    "odd_dots",
-    "underscores",
-    "tabs",
-    "leading_spaces",
-    "spaces_in_brackets",
-    "final_dot",
-    "odd_xtext",
-    "lf_in_commands",
-    "drain_impure",
-    "bare_lf",
-    "bare_lf_in_chunks",
-];
+/// The switches of [`Leniency`], and what becomes of a bare LF.
+macro_rules! keys_of {
+    ($($(#[doc = $doc:literal])+ $name:ident: $default:literal,)*) => {
+        &[
+            $(Key {
+                name: stringify!($name),
+                kind: Truth,
+                unset: Is(stringify!($default)),
+                since: "0.1",
+                example: stringify!($default),
+                text: concat!($($doc),+),
+            },)*
+            Key {
+                name: "bare_lf",
+                kind: Word(&["refuse", "normalize"]),
+                unset: Is("\"refuse\""),
+                since: "0.1",
+                example: "\"normalize\"",
+                text: "A lone LF in the content of DATA. It never ends the content: it is refused, or becomes CRLF.",
+            },
+            Key {
+                name: "bare_lf_in_chunks",
+                kind: Word(&["refuse", "normalize"]),
+                unset: Is("\"normalize\""),
+                since: "0.1",
+                example: "\"refuse\"",
+                text: "The same in BDAT, where the end of the content is known by its length. Microsoft 365 sends such content.",
+            },
+        ]
+    };
+}
+
+/// The section.
+pub(super) const TABLE: Table = Table {
+    name: "smtp",
+    repeated: false,
+    text: "Where sessions are lenient. The defaults are strict on what ends a command or content, and lenient on what real senders \
+           get wrong.",
+    keys: gatepost_smtp::leniencies!(keys_of),
+};
 
 const BARE_LF: [(&str, BareLf); 2] = [("refuse", BareLf::Refuse), ("normalize", BareLf::Normalize)];
 

@@ -4,16 +4,46 @@ use super::COUNT_MAX;
 use super::listen::Listener;
 use crate::facts::{Pair, Tls, TlsVersion};
 use crate::fault::{Page, Wrong};
+use crate::keys::Kind::{List, Text, Truth, Word};
+use crate::keys::Unset::{Is, Required, Said};
+use crate::keys::{Table, keys};
 use crate::section::{Section, plain};
 use crate::value;
 use gatepost_wire::slice::TlsMode;
 use toml::Spanned;
 
-/// The keys of the section.
-pub(super) const KEYS: &[&str] = &["certificate", "key", "pair", "required", "minimum"];
+/// The section.
+pub(super) const TABLE: Table = Table {
+    name: "tls",
+    repeated: false,
+    text: "TLS with clients. `certificate` and `key` are needed as long as a `[[listen]]` speaks TLS.",
+    keys: keys! {
+        /// The certificate and its chain, the leaf first, as PEM.
+        "certificate" = Text("an absolute path"), Said("none"), since "0.1", as "\"/etc/gatepost/tls/cert.pem\"";
+        /// Its private key, as PEM. It should be root's, with mode 0600: it is read before any client is served, and one process
+        /// without network holds it.
+        "key" = Text("an absolute path"), Said("none"), since "0.1", as "\"/etc/gatepost/tls/key.pem\"";
+        /// MAIL before STARTTLS is refused. Not for a server that takes mail from everybody (RFC 3207 section 4).
+        "required" = Truth, Is("false"), since "0.1", as "true";
+        /// The oldest version that is spoken.
+        "minimum" = Word(&["1.2", "1.3"]), Is("\"1.2\""), since "0.1", as "\"1.3\"";
+    },
+};
 
-/// The keys of `[[tls.pair]]`.
-pub(super) const PAIR_KEYS: &[&str] = &["names", "certificate", "key"];
+/// `[[tls.pair]]`.
+pub(super) const PAIR: Table = Table {
+    name: "tls.pair",
+    repeated: true,
+    text: "Another certificate, for clients that ask for one of its names. 254 at most.",
+    keys: keys! {
+        /// The names. A pair without names is the default, as that of `[tls]` is.
+        "names" = List("a host name"), Is("[]"), since "0.1", as "[\"mx.example.net\"]";
+        /// The certificate and its chain, the leaf first, as PEM.
+        "certificate" = Text("an absolute path"), Required, since "0.1", as "\"/etc/gatepost/tls/example.net/cert.pem\"";
+        /// Its private key, as PEM.
+        "key" = Text("an absolute path"), Required, since "0.1", as "\"/etc/gatepost/tls/example.net/key.pem\"";
+    },
+};
 
 pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>, listeners: &[Listener]) -> Tls {
     let section = root.one(page, "tls");

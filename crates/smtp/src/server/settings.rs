@@ -38,8 +38,47 @@ impl Default for Settings {
     }
 }
 
-/// Declares [`Leniency`]: each leniency that is on or off by its name, which is also that in a configuration, and its default.
+/// Hands the table of leniencies to the macro `$made`: the doc lines of each, its name, which is also that in a configuration,
+/// and its default. The settings and the manual page of the configuration are made from it.
+#[macro_export]
 macro_rules! leniencies {
+    ($made:ident) => {
+        $made! {
+            /// Accept more than one space after the verb and any beside the colon (`MAIL FROM: <a@b>`): many senders do so.
+            extra_spaces: true,
+            /// Accept a path without `<` and `>`: appliances do so, and nothing in it is ambiguous.
+            no_brackets: true,
+            /// Accept any printable ASCII as argument of HELO and EHLO: many hosts give no valid name.
+            odd_helo: true,
+            /// Accept MAIL before any HELO.
+            no_helo: false,
+            /// Accept parameters of MAIL and RCPT after HELO.
+            parameters_after_helo: true,
+            /// Accept `a..b@` and `a.@`: mobile carriers issued such addresses.
+            odd_dots: true,
+            /// Accept `_` in domains.
+            underscores: true,
+            /// Accept a tab where a space may stand: devices send `MAIL FROM:\t<a@b>`.
+            tabs: true,
+            /// Accept spaces before the verb: hand-made clients send them.
+            leading_spaces: true,
+            /// Accept spaces between the brackets and the path (`< a@b >`): they are not part of it, and are left out.
+            spaces_in_brackets: true,
+            /// Accept one dot after the domain (`<a@b.>`): it names the same domain, and is left out.
+            final_dot: true,
+            /// Accept ENVID and ORCPT that are not quite xtext, RFC 3461 §4: they only matter to a report. Lower-case hex digits, `=` and
+            /// a lone `+` are written anew as the RFC has them; what cannot be read is left out.
+            odd_xtext: true,
+            /// Accept a command line that ends in a bare LF. If not: 500 and close.
+            lf_in_commands: false,
+            /// Read to the end of impure content before refusing it. If not: refuse at once and close.
+            drain_impure: true,
+        }
+    };
+}
+
+/// Declares [`Leniency`].
+macro_rules! declare {
     ($($(#[$doc:meta])* $name:ident: $default:literal,)*) => {
         /// Deviations from the grammar that are accepted. None of them changes where a command or content ends.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,37 +124,7 @@ macro_rules! leniencies {
     };
 }
 
-leniencies! {
-    /// Accept more than one space after the verb and any beside the colon (`MAIL FROM: <a@b>`): many senders do so.
-    extra_spaces: true,
-    /// Accept a path without `<` and `>`: appliances do so, and nothing in it is ambiguous.
-    no_brackets: true,
-    /// Accept any printable ASCII as argument of HELO and EHLO: many hosts give no valid name.
-    odd_helo: true,
-    /// Accept MAIL before any HELO.
-    no_helo: false,
-    /// Accept parameters of MAIL and RCPT after HELO.
-    parameters_after_helo: true,
-    /// Accept `a..b@` and `a.@`: mobile carriers issued such addresses.
-    odd_dots: true,
-    /// Accept `_` in domains.
-    underscores: true,
-    /// Accept a tab where a space may stand: devices send `MAIL FROM:\t<a@b>`.
-    tabs: true,
-    /// Accept spaces before the verb: hand-made clients send them.
-    leading_spaces: true,
-    /// Accept spaces between the brackets and the path (`< a@b >`): they are not part of it, and are left out.
-    spaces_in_brackets: true,
-    /// Accept one dot after the domain (`<a@b.>`): it names the same domain, and is left out.
-    final_dot: true,
-    /// Accept ENVID and ORCPT that are not quite xtext, RFC 3461 §4: they only matter to a report. Lower-case hex digits, `=` and
-    /// a lone `+` are written anew as the RFC has them; what cannot be read is left out.
-    odd_xtext: true,
-    /// Accept a command line that ends in a bare LF. If not: 500 and close.
-    lf_in_commands: false,
-    /// Read to the end of impure content before refusing it. If not: refuse at once and close.
-    drain_impure: true,
-}
+leniencies!(declare);
 
 /// How often a client may do what it can repeat, counted from one accepted message to the next. What exceeds a limit is answered
 /// by 421, and the session ends.
