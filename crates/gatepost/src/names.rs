@@ -14,14 +14,20 @@ pub(crate) enum Name {
     Tcprulescheck,
     Softlimit,
     Tcpserver,
+    Sendmail,
+    Mailq,
+    Newaliases,
 }
 
-const NAMES: [(&str, Name); 5] = [
+const NAMES: [(&str, Name); 8] = [
     ("qmail-smtpd", Name::QmailSmtpd),
     ("tcprules", Name::Tcprules),
     ("tcprulescheck", Name::Tcprulescheck),
     ("softlimit", Name::Softlimit),
     ("tcpserver", Name::Tcpserver),
+    ("sendmail", Name::Sendmail),
+    ("mailq", Name::Mailq),
+    ("newaliases", Name::Newaliases),
 ];
 
 impl Name {
@@ -41,6 +47,9 @@ impl Name {
         match self {
             Name::QmailSmtpd => gatepost_qmail_smtpd::run(arguments),
             Name::Tcpserver => gatepost_tcpserver::run(arguments),
+            Name::Sendmail => gatepost_sendmail::run(gatepost_sendmail::Name::Sendmail, arguments),
+            Name::Mailq => gatepost_sendmail::run(gatepost_sendmail::Name::Mailq, arguments),
+            Name::Newaliases => gatepost_sendmail::run(gatepost_sendmail::Name::Newaliases, arguments),
             Name::Tcprules => gatepost_rules::tcprules::run(arguments),
             Name::Softlimit => gatepost_program::softlimit::run(arguments, env::vars_os()),
             Name::Tcprulescheck => gatepost_rules::tcprulescheck::run(arguments, |name| env::var_os(name)),
@@ -64,6 +73,9 @@ mod tests {
             ("tcprulescheck", Some(Name::Tcprulescheck)),
             ("/usr/bin/tcpserver", Some(Name::Tcpserver)),
             ("tcprulesx", None),
+            ("/usr/sbin/sendmail", Some(Name::Sendmail)),
+            ("/usr/bin/mailq", Some(Name::Mailq)),
+            ("/usr/bin/newaliases", Some(Name::Newaliases)),
             ("gatepost", None),
             ("/opt/qmail-smtpd/gatepost", None),
             ("", None),

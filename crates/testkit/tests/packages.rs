@@ -57,13 +57,15 @@ const LAYERS: &[&[Row]] = &[
     ],
     // For a single connection: handoff and keyholder in one, the parent, and the session in the child.
     &[
+        // Runs as any user, against the submission service.
+        ("sendmail", "smtp sys ucspi", ""),
         ("inetd", "smtp rules wire channel sys jail role tls config log qmail shell launcher session handoff queue", "tokio tracing"),
         ("qmail-smtpd", "smtp wire channel sys jail tls qmail ucspi rules program shell", ""),
         // A program for each connection. The resolver is a library here, not a process.
         ("tcpserver", "smtp wire channel sys jail config resolver ucspi rules", "tokio sd-notify"),
     ],
     &[
-        ("gatepost", "smtp wire sys jail role log config launcher listener session keyholder handoff dialer resolver queue receiver observer inetd qmail-smtpd tcpserver program rules", "clap rcgen tracing"),
+        ("gatepost", "smtp wire sys jail role log config launcher listener session keyholder handoff dialer resolver queue receiver observer inetd qmail-smtpd tcpserver sendmail program rules", "clap rcgen tracing"),
     ],
     // Tests and measurements: nothing that is installed imports these.
     &[

@@ -66,6 +66,13 @@ impl<'a> Arguments<'a> {
         }
     }
 
+    /// What is attached to the option that was read last, which takes no other value: `30m` of `-q30m`.
+    pub fn attached(&mut self) -> &'a [u8] {
+        let attached = self.all.get(self.at).and_then(|argument| argument.get(self.octet..)).unwrap_or_default();
+        self.octet = self.octet.saturating_add(attached.len());
+        attached
+    }
+
     /// The next argument as it stands.
     pub fn operand(&mut self) -> Option<&'a [u8]> {
         let argument = self.all.get(self.at)?;

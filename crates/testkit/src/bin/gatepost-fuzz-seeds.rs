@@ -78,6 +78,10 @@ fn command_lines() -> Seeds {
     TCPSERVER.iter().map(ended).map(|seed| in_segments(seed.as_bytes())).collect()
 }
 
+/// A command line of sendmail's, an argument a line, that is a message as well.
+const SENDMAIL: &str = "-t\n-i\n-fme@ok.test\nroot\n\n\nx";
+const MESSAGE: &str = "From joe Mon\nTo: A <a@ok.test>, \"B, C\" <@r.test:b@ok.test>,\n friends: c@[192.0.2.1] (x (y));\nBcc: d\nSubject: s\n\n.\na\rb\n";
+
 fn write(directory: &Path, target: &str, seeds: &Seeds) -> io::Result<()> {
     let source: PathBuf = source_tree().join(format!("crates/fuzz/src/bin/{target}.rs"));
     if seeds.is_empty() || !source.exists() {
@@ -108,6 +112,7 @@ fn main() -> io::Result<()> {
         write(&directory, target, &segmented)?;
     }
     write(&directory, "rules", &rules()?)?;
+    write(&directory, "sendmail", &[SENDMAIL, MESSAGE].into_iter().map(|text| text.as_bytes().to_vec()).collect())?;
     write(&directory, "tcpserver", &command_lines())?;
     write(&directory, "config", &examples()?)
 }
