@@ -21,6 +21,7 @@ pub mod data;
 mod enumeration;
 pub mod envelope;
 pub mod header;
+pub mod keyword;
 pub mod lines;
 pub mod names;
 pub mod received;

@@ -5,6 +5,7 @@ use super::transaction::Transaction;
 use super::{Engine, Event, REFUSED_LINE_MAX, State, Step};
 use crate::address::{Domain, Rules};
 use crate::envelope::{CloseReason, HELO_MAX};
+use crate::keyword::Keyword;
 use crate::replies::{self, Reply};
 use crate::split;
 use crate::verbs::{self, Argument, Verb};
@@ -125,30 +126,33 @@ impl Engine {
 
     /// RFC 5321 §4.1.1.1. Extensions that depend on the backend come first, those that are always there last.
     fn say_extensions(&mut self) {
-        self.say_hostname(b'-');
         let Terms { size_max, eight_bit, smtputf8, dsn, prdr, .. } = self.terms();
         let recipients = self.recipients_max();
-        for (offered, keyword) in [
-            (eight_bit, "8BITMIME"),
-            (dsn, "DSN"),
-            (smtputf8, "SMTPUTF8"),
-            (prdr, "PRDR"),
-            (self.can_start_tls(), "STARTTLS"),
-            (true, "PIPELINING"),
-            (true, "CHUNKING"),
-            (true, "ENHANCEDSTATUSCODES"),
-        ] {
-            if offered {
-                self.append(format_args!("250-{keyword}\r\n"));
+        let hidden = self.settings.hidden;
+        let offered = [
+            (eight_bit, Keyword::EightBitMime),
+            (dsn, Keyword::Dsn),
+            (smtputf8, Keyword::SmtpUtf8),
+            (prdr, Keyword::Prdr),
+            (self.can_start_tls(), Keyword::StartTls),
+            (true, Keyword::Pipelining),
+            (true, Keyword::Chunking),
+            (true, Keyword::EnhancedStatusCodes),
+            (recipients < RCPTMAX_COMMON, Keyword::Limits),
+            (true, Keyword::Size),
+        ];
+        let shown = || offered.iter().filter(|(offered, keyword)| *offered && !hidden.has(*keyword));
+        let last = shown().next_back().map(|(_, keyword)| *keyword);
+        self.say_hostname(if last.is_some() { b'-' } else { b' ' });
+        for (_, keyword) in shown() {
+            let (name, separator) = (keyword.name(), if Some(*keyword) == last { ' ' } else { '-' });
+            match keyword {
+                Keyword::Limits => self.append(format_args!("250{separator}{name} RCPTMAX={recipients}\r\n")),
+                Keyword::Size if size_max < u64::MAX => {
+                    self.append(format_args!("250{separator}{name} {size_max}\r\n"))
+                }
+                _ => self.append(format_args!("250{separator}{name}\r\n")),
             }
-        }
-        if recipients < RCPTMAX_COMMON {
-            self.append(format_args!("250-LIMITS RCPTMAX={recipients}\r\n"));
-        }
-        if size_max == u64::MAX {
-            self.append(format_args!("250 SIZE\r\n"));
-        } else {
-            self.append(format_args!("250 SIZE {size_max}\r\n"));
         }
     }
 

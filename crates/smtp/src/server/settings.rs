@@ -1,6 +1,7 @@
 //! The settings of a session, its leniencies and its limits.
 
 use crate::data::BareLf;
+use crate::keyword::Keywords;
 
 /// How one session serves. See [`Leniency`] and [`Limits`] for the two tables.
 #[derive(Debug, Clone)]
@@ -17,6 +18,8 @@ pub struct Settings {
     pub starttls: bool,
     /// 530 to MAIL before TLS.
     pub tls_required: bool,
+    /// Keywords that EHLO does not show, whatever is there.
+    pub hidden: Keywords,
     /// The leniencies.
     pub leniency: Leniency,
     /// The limits.
@@ -32,6 +35,7 @@ impl Default for Settings {
             recipients: 1000,
             starttls: false,
             tls_required: false,
+            hidden: Keywords::default(),
             leniency: Leniency::default(),
             limits: Limits::default(),
         }

@@ -2,6 +2,7 @@
 
 use gatepost_smtp::address::ReversePath;
 use gatepost_smtp::envelope::{CloseReason, Notify, Offer, Reason, Ret, Verdict};
+use gatepost_smtp::keyword::Keyword;
 use gatepost_smtp::server::{Engine, Event, Impurity, Limits, Phase, Settings};
 use gatepost_smtp::text::{LINE_MAX, Text};
 use gatepost_testkit::dialogue::prelude;
@@ -490,4 +491,30 @@ fn issue_9_a_refused_mail_is_the_end_of_its_transaction_and_no_fault_of_the_clie
     assert_eq!(engine.read(line), (line.len(), Event::Mail));
     engine.answer(&OK);
     assert!(said(&mut engine).starts_with("250 2.1.0 "));
+}
+
+#[test]
+fn issue_12_a_hidden_keyword_is_not_shown_and_the_reply_stays_sound() {
+    let offer = Offer { size: 10_000, eight_bit: true, smtputf8: true, dsn: true, prdr: true, recipients: 5 };
+    let shown = |hidden: &[Keyword]| {
+        let hidden = hidden.iter().copied().collect();
+        let mut engine =
+            Engine::new(Settings { hostname: "mx.ok.test".into(), starttls: true, hidden, ..Settings::default() });
+        engine.set_offer(offer);
+        engine.greet();
+        said(&mut engine);
+        engine.read(b"EHLO a.test\r\n");
+        said(&mut engine)
+    };
+    let all = shown(&[]);
+    for keyword in Keyword::ALL {
+        let without = shown(&[keyword]);
+        let lines: Vec<&str> = without.lines().collect();
+        let expected: Vec<&str> = all.lines().filter(|line| !line[4..].starts_with(keyword.name())).collect();
+        let texts = |lines: &[&str]| lines.iter().map(|line| line[4..].to_owned()).collect::<Vec<_>>();
+        assert_eq!(texts(&lines), texts(&expected));
+        let (last, before) = lines.split_last().unwrap();
+        assert!(last.starts_with("250 ") && before.iter().all(|line| line.starts_with("250-")), "{without}");
+    }
+    assert_eq!(shown(&Keyword::ALL), "250 mx.ok.test\r\n");
 }
