@@ -1,10 +1,12 @@
 //! What a checked configuration says.
 
+use crate::networks::NetworkFile;
 use crate::profile::Profile;
 use gatepost_smtp::server::Leniency;
 use gatepost_wire::network::Network;
 use gatepost_wire::observe::Level;
 use gatepost_wire::slice::{Connect, Dialect, Identity, TlsMode};
+use gatepost_wire::terms::Terms;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -120,6 +122,8 @@ pub struct Relay {
     pub domains_file: Option<PathBuf>,
     /// Networks whose clients may send anywhere.
     pub clients: Vec<Network>,
+    /// A file with more of them. Read anew when it is replaced.
+    pub clients_file: Option<NetworkFile>,
 }
 
 /// Octets of the largest file of rules.
@@ -234,10 +238,12 @@ impl Default for Log {
 /// One `[[network]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForNetworks {
-    /// For clients in these; one at least.
+    /// For clients in these.
     pub networks: Vec<Network>,
-    /// Their conduct has no consequences: they are neither slowed down nor turned away for it.
-    pub exempt: bool,
+    /// And in those of this file. Read anew when it is replaced.
+    pub file: Option<NetworkFile>,
+    /// What is different for them. Of all networks that a client is in, the longest counts.
+    pub terms: Terms,
 }
 
 /// `[names]`.

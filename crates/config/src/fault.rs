@@ -61,7 +61,11 @@ impl Fault {
             io::ErrorKind::IsADirectory => "name the file, not its directory",
             _ => "",
         };
-        let wrong = Wrong::new(format!("cannot be read: {error}"), advice);
+        Self::of_file(path, Wrong::new(format!("cannot be read: {error}"), advice))
+    }
+
+    /// Something about all of a file.
+    pub(crate) fn of_file(path: &Path, wrong: Wrong) -> Self {
         Self { file: path.to_owned(), place: None, wrong }
     }
 

@@ -13,6 +13,8 @@ mod facts;
 mod fault;
 pub mod host_files;
 pub mod keys;
+mod list_file;
+mod networks;
 mod profile;
 mod section;
 mod syntax;
@@ -24,6 +26,7 @@ pub use facts::{
 };
 pub use fault::{Fault, Faults};
 pub use gatepost_wire::slice::{Connect, Dialect, Identity, TlsMode};
+pub use networks::{NETWORKS_MAX, NetworkFile};
 pub use profile::Profile;
 
 use fault::{Page, utf8};
@@ -37,17 +40,17 @@ pub const DEFAULT_PATH: &str = "/etc/gatepost/gatepost.toml";
 const FILE_MAX: u64 = 64 * 1024 * 1024;
 
 impl Config {
-    /// Reads and checks the configuration at `path`, and the file of domains that it names.
+    /// Reads and checks the configuration at `path`, and the files of domains and networks that it names.
     ///
     /// # Errors
-    /// [`Faults`]: every mistake found in both, in the order of the text; or that a file cannot be read.
+    /// [`Faults`]: every mistake found in them, in the order of the text; or that a file cannot be read.
     pub fn load(path: &Path) -> Result<Self, Faults> {
         let bytes = read(path).map_err(|error| Faults::from(Fault::unreadable(path, &error)))?;
         let text = utf8(&bytes, path)?;
         check::check(Page::new(path, text), Some(read))
     }
 
-    /// Checks `text` as if it stood in `path`. Reads no file: the domains of a `domains_file` are missing.
+    /// Checks `text` as if it stood in `path`. Reads no file: the domains and networks of other files are missing.
     ///
     /// # Errors
     /// [`Faults`]: every mistake found, in the order of the text.

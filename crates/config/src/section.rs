@@ -222,13 +222,13 @@ impl<'a> Section<'a> {
 
     /// Octets within the key's range; `default` when missing or wrong.
     pub(crate) fn size(&self, page: &mut Page<'_>, key: &str, default: u64) -> u64 {
-        self.size_from(page, key, 0, default)
+        self.size_within(page, key, 0..=u64::MAX, default)
     }
 
-    /// As [`Section::size`], and at least `least`, which another key says.
-    pub(crate) fn size_from(&self, page: &mut Page<'_>, key: &str, least: u64, default: u64) -> u64 {
+    /// As [`Section::size`], and within `other`, which another key says.
+    pub(crate) fn size_within(&self, page: &mut Page<'_>, key: &str, other: RangeInclusive<u64>, default: u64) -> u64 {
         let range = self.range(key);
-        let range = least.max(*range.start())..=*range.end();
+        let range = *other.start().max(range.start())..=*other.end().min(range.end());
         let read = |value: &DeValue<'_>| {
             let octets = match value {
                 DeValue::String(text) => value::size(text)?,

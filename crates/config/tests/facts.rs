@@ -2,12 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // Functions shared by tests, too.
 
 use gatepost_config::{
-    Config, Connect, Dialect, ForNetworks, Identity, Jail, Limits, Log, Names, Pair, Profile, Queue, QueueUser, Relax,
-    TlsMode, TlsVersion, Users,
+    Config, Connect, Dialect, ForNetworks, Identity, Jail, Limits, Log, NETWORKS_MAX, Names, Pair, Profile, Queue,
+    QueueUser, Relax, TlsMode, TlsVersion, Users,
 };
 use gatepost_smtp::data::BareLf;
+use gatepost_smtp::keyword::Keyword;
 use gatepost_smtp::server::Leniency;
 use gatepost_wire::observe::Level;
+use gatepost_wire::terms::Terms;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -210,6 +212,12 @@ networks = ["192.0.2.0/24", "2001:db8::1"]
 exempt = true
 [[network]]
 networks = ["0.0.0.0/0"]
+[[network]]
+networks_file = "/etc/gatepost/partners"
+relay = true
+message_size = "1MiB"
+sessions_per_address = 5
+hide = ["PIPELINING", "chunking"]
 [limits]
 data = 524288
 message_size = "1GiB"
@@ -256,9 +264,15 @@ relax = ["distinct-users", "namespaces", "namespaces"]
     assert!(!config.backend.texts);
     let exempt = |networks: &[&str], exempt| ForNetworks {
         networks: networks.iter().map(|network| network.parse().unwrap()).collect(),
-        exempt,
+        file: None,
+        terms: Terms { exempt, ..Terms::default() },
     };
-    assert_eq!(config.networks, [exempt(&["192.0.2.0/24", "2001:db8::1/128"], true), exempt(&["0.0.0.0/0"], false)]);
+    let hidden = [Keyword::Pipelining, Keyword::Chunking].into_iter().collect();
+    let terms = Terms { relay: true, exempt: false, message_size: 1 << 20, sessions_per_address: 5, hidden };
+    let path = config.networks[2].file.as_ref().map(|file| file.path.clone());
+    assert_eq!((config.networks[2].terms, path), (terms, Some("/etc/gatepost/partners".into())));
+    let plain = [exempt(&["192.0.2.0/24", "2001:db8::1/128"], true), exempt(&["0.0.0.0/0"], false)];
+    assert_eq!(config.networks[..2], plain);
     assert_eq!(config.limits.data, 524_288);
     assert_eq!(config.limits.message_size, 1 << 30);
     assert_eq!((config.limits.spool_size, config.limits.spool_free), (20 << 30, 0));
@@ -353,6 +367,55 @@ fn config_domains_file_is_read_line_by_line() {
     let config = Config::load(&scratch.config(&domains)).unwrap();
     assert_eq!(config.relay.domains, ["example.org", ".sub.test", "last.test"]);
     assert_eq!(config.relay.domains_file, Some(domains));
+}
+
+#[test]
+fn issue_12_files_of_networks_are_read_and_read_anew() {
+    let scratch = Scratch::new("networks");
+    let clients = scratch.write("clients", "# ours\n192.0.2.0/24 # office\n\n2001:db8::1\n");
+    let partners = scratch.write("partners", "192.0.2.7\n198.51.100.0/24\n");
+    let (clients_text, partners_text) = (clients.display(), partners.display());
+    let text = LEAST.replace("[backend]", &format!("clients_file = \"{clients_text}\"\n[backend]"));
+    let blocks = format!(
+        "[[network]]\nnetworks_file = \"{partners_text}\"\nmessage_size = \"1MiB\"\n\
+         [[network]]\nnetworks = [\"0.0.0.0/0\"]\nsessions_per_address = 3\n"
+    );
+    let mut config = Config::load(&scratch.write("gatepost.toml", format!("{text}{blocks}"))).unwrap();
+    let terms = |config: &Config, ip: &str| {
+        let Terms { relay, message_size, sessions_per_address, .. } = config.terms(ip.parse().unwrap());
+        (relay, message_size, sessions_per_address)
+    };
+    for (ip, expected) in [
+        ("192.0.2.7", (true, 1 << 20, 0)),
+        ("192.0.2.8", (true, 0, 3)),
+        ("198.51.100.1", (false, 1 << 20, 0)),
+        ("203.0.113.1", (false, 0, 3)),
+        ("2001:db8::1", (true, 0, 0)),
+        ("2001:db8::2", (false, 0, 0)),
+    ] {
+        assert_eq!(terms(&config, ip), expected, "{ip}");
+    }
+    assert_eq!(config.renew_networks(0), Ok(false));
+    scratch.write("partners", "203.0.113.1\n");
+    assert_eq!(config.renew_networks(1), Ok(true));
+    assert_eq!((terms(&config, "203.0.113.1").1, terms(&config, "198.51.100.1").1), (1 << 20, 0));
+    // Whatever is wrong with it, what was there before holds.
+    for (wrong, what) in [
+        ("", "there is no network in it"),
+        ("203.0.113.1/24\n", "bits are set beyond the prefix"),
+        ("0.0.0.0/0\n", "would let everyone relay"),
+    ] {
+        scratch.write("clients", wrong);
+        let faults = config.renew_networks(0).unwrap_err().to_string();
+        assert!(faults.contains(what), "{faults}");
+        assert_eq!(terms(&config, "2001:db8::1"), (true, 0, 0), "{what}");
+    }
+    let many: String = (0..NETWORKS_MAX).map(|n| format!("2001:db8:{n:x}::/48\n")).collect();
+    scratch.write("clients", &many);
+    assert!(config.renew_networks(0).unwrap_err().to_string().contains("65536 are taken in all files together"));
+    assert!(Config::load(&scratch.0.join("gatepost.toml")).unwrap_err().to_string().contains("in all together"));
+    std::fs::remove_file(clients).unwrap();
+    assert!(config.renew_networks(0).unwrap_err().to_string().contains("cannot be read"));
 }
 
 #[test]

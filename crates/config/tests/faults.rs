@@ -222,6 +222,27 @@ const ROWS: &[Row] = &[
     ),
     (
         "[limits]",
+        "[[network]]\nnetworks = [\"::/0\"]\nrelay = true\n[limits]",
+        "\"::/0\"",
+        "network.networks: ::/0 would let everyone relay",
+        "your own networks",
+    ),
+    (
+        "[limits]",
+        "[[network]]\nnetworks = [\"::1\"]\nhide = [\"AUTH\"]\n[limits]",
+        "\"AUTH\"",
+        "network.hide: \"AUTH\" is no keyword that EHLO shows",
+        "PIPELINING",
+    ),
+    (
+        "[limits]",
+        "[[network]]\nnetworks = [\"::1\"]\nmessage_size = \"51MiB\"\n[limits]",
+        "\"51MiB\"",
+        "network.message_size: 51MiB is too much",
+        "50MiB",
+    ),
+    (
+        "[limits]",
         "[network]\nnetworks = [\"192.0.2.0/24\"]\n[limits]",
         "[network]",
         "may stand several times",

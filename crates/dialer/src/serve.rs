@@ -110,6 +110,7 @@ impl Dialer {
             | Step::Socket(..)
             | Step::Lines(_)
             | Step::Rules(_)
+            | Step::Networks(_)
             | Step::Names(_)
             | Step::Cut
             | Step::Noted => {}

@@ -121,6 +121,7 @@ impl Handoff {
             | Step::Socket(..)
             | Step::Lines(_)
             | Step::Rules(_)
+            | Step::Networks(_)
             | Step::Names(_)
             | Step::Cut
             | Step::Noted => {}

@@ -81,6 +81,7 @@ fn live(born: Born, SingleSlice { start, setup }: &SingleSlice, shared: &Shared)
         listener: start.listener,
         stress: start.stress,
         pause: Duration::ZERO,
+        hidden: start.hidden,
         client,
         handoff,
         keyholder,

@@ -13,6 +13,7 @@ use gatepost_log::Shown;
 use gatepost_role::RoleError;
 use gatepost_rules::Rules;
 use gatepost_rules::access::{Access, Permit, denial};
+use gatepost_smtp::keyword::Keywords;
 use gatepost_sys::landlock::Use;
 use gatepost_sys::process::{self, ProcessId};
 use gatepost_sys::signal::{Notice, Signals};
@@ -22,6 +23,7 @@ use gatepost_wire::link::{Open, SessionId, Start};
 use gatepost_wire::queue::{Done, Submit};
 use gatepost_wire::sign::{Signature, TO_SIGN_MAX};
 use gatepost_wire::slice::{KeyholderSlice, QueueSlice, SingleSlice, Slice};
+use gatepost_wire::terms as wire;
 use gatepost_wire::{HandoffToSession, KeyholderToSession, SessionToHandoff, SessionToKeyholder};
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::OwnedFd;
@@ -53,6 +55,7 @@ pub(crate) struct Terms {
     open: Open,
     single: Single,
     tls: TlsMode,
+    hidden: Keywords,
 }
 
 impl Terms {
@@ -73,16 +76,18 @@ impl Terms {
             None => Access::Granted(Permit::default()),
             Some(path) => Rules::open(path).map_or(Access::Unknown, |rules| rules.access(ip)),
         };
-        let Permit { relay, message_size } = match access {
-            Access::Granted(permit) => permit,
+        let terms = match access {
+            Access::Granted(Permit { relay, message_size }) => plan.config.terms(ip).with(relay, message_size),
             Access::Denied => {
                 let reply = (tls != TlsMode::Implicit).then(|| denial(&single.handoff.hostname));
                 return Err(InetdError::Denied { ip, reply });
             }
             Access::Unknown => return Err(InetdError::Unfit(vec!["the rules in [admission] can't be read".into()])),
         };
-        let open = Open { id: session_id(), client: peer.client, local: peer.local, listener, relay, message_size };
-        Ok(Self { open, single, tls })
+        let wire::Terms { relay, exempt, message_size, hidden, .. } = terms;
+        let (id, Peer { client, local }) = (session_id(), peer);
+        let open = Open { id, client, local, listener, relay, message_size, exempt };
+        Ok(Self { open, single, tls, hidden })
     }
 
     /// The client can read a reply now: its first octet need not be TLS's.
@@ -108,7 +113,7 @@ impl Parent {
     /// # Errors
     /// Why nobody is served. The session has not begun, and ends with this process at the latest.
     pub(crate) fn begin(self, terms: Terms) -> Result<Serving, InetdError> {
-        let Terms { open, single, tls } = terms;
+        let Terms { open, single, tls, hidden } = terms;
         let Single {
             session,
             parent,
@@ -144,7 +149,8 @@ impl Parent {
             }
         };
         runtime.block_on(handoff.prove())?;
-        let start = Start { id: open.id, listener: open.listener, tls: tls != TlsMode::Off, stress: false, pause: 0 };
+        let Open { id, listener, .. } = open;
+        let start = Start { id, listener, tls: tls != TlsMode::Off, stress: false, pause: 0, hidden };
         let slice = SingleSlice { start, setup: session };
         let octets = slice.to_bytes().map_err(|e| InetdError::Unfit(vec![e.to_string()]))?;
         let Self { session, handoff: channel, keyholder, mut setup, mut report, drain } = self;

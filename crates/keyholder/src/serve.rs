@@ -151,6 +151,7 @@ impl Keyholder {
             | Step::Socket(..)
             | Step::Lines(_)
             | Step::Rules(_)
+            | Step::Networks(_)
             | Step::Names(_)
             | Step::Cut
             | Step::Noted => {}

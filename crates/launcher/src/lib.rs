@@ -251,6 +251,7 @@ impl Launcher {
                 tracing::error!("{e}; it was ended and is started anew");
             }
             generation.processes.renew_rules(Instant::now());
+            generation.processes.renew_networks(Instant::now());
             generation.tick(Instant::now());
         }
         if self.names.has_changed(Instant::now()) {

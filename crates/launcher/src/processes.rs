@@ -7,7 +7,7 @@ use crate::plan::Plan;
 use crate::sockets::Socket;
 use crate::spool::InUse;
 use crate::views::ViewSocket;
-use crate::{look, roles, rules, setup};
+use crate::{look, roles, rules, setup, slices};
 use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_config::Relax;
 use gatepost_jail::{CONTROL_FD, SETUP_FD, profile};
@@ -18,7 +18,7 @@ use gatepost_wire::control::{Order, Role};
 use gatepost_wire::slice::Ground;
 use gatepost_wire::{LauncherToRole, RoleToLauncher};
 use std::ffi::CString;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -73,6 +73,8 @@ pub(crate) struct Children {
     /// The spool is ours as long as this generation serves or drains.
     in_use: Option<InUse>,
     rules: rules::Watch,
+    /// Of each file of networks that the configuration names.
+    networks: Vec<rules::Watch>,
     children: Vec<Child>,
     inbox: Inbox,
 }
@@ -86,7 +88,9 @@ impl Children {
         views: Vec<ViewSocket>,
     ) -> Self {
         let rules = rules::Watch::new(plan.config.admission.rules.as_deref());
-        Self { plan, fitness, files, sockets, views, in_use: None, rules, children: Vec::new(), inbox: Inbox::new(64) }
+        let networks = plan.config.network_files().map(|_| rules::Watch::unseen()).collect();
+        let (in_use, children) = (None, Vec::new());
+        Self { plan, fitness, files, sockets, views, in_use, rules, networks, children, inbox: Inbox::new(64) }
     }
 
     /// Descriptors to wait for.
@@ -179,9 +183,39 @@ impl Children {
         }
     }
 
-    /// When to look at the rules again.
+    /// Tells the listener what is different for some networks.
+    fn give_networks(&self, pid: ProcessId) {
+        let memory = slices::octets(&self.plan.config.networks_slice()).and_then(|octets| {
+            let made = process::memory().and_then(|mut memory| memory.write_all(&octets).map(|()| memory));
+            made.and_then(process::seal).map_err(|e| e.to_string())
+        });
+        match memory {
+            Ok(memory) => self.tell(pid, Order::Networks, &[memory.as_fd()]),
+            Err(why) => tracing::error!("the listener keeps the networks that it has: {why}"),
+        }
+    }
+
+    /// Looks now and then whether there is another file of networks, and tells the listener what is in it.
+    pub(crate) fn renew_networks(&mut self, now: Instant) {
+        let mut others = false;
+        for (place, watch) in self.networks.iter_mut().enumerate() {
+            let path = self.plan.config.network_files().nth(place).map(|file| file.path.clone());
+            if path.is_some_and(|path| watch.has_changed(&path, now)) {
+                others |= self.plan.config.renew_networks(place).unwrap_or_else(|faults| {
+                    tracing::error!("{faults}; the networks that were in the file before stay in force");
+                    false
+                });
+            }
+        }
+        for child in self.children.iter().filter(|child| others && child.role == Role::Listener) {
+            self.give_networks(child.pid);
+        }
+    }
+
+    /// When to look at the rules and the networks again.
     pub(crate) fn rules_due(&self) -> Option<Instant> {
-        self.plan.config.admission.rules.as_ref().map(|_| self.rules.next_due())
+        let rules = self.plan.config.admission.rules.as_ref().map(|_| &self.rules);
+        rules.into_iter().chain(&self.networks).map(rules::Watch::next_due).min()
     }
 
     fn spawn(&self, role: Role, descriptors: &[(RawFd, BorrowedFd<'_>)]) -> io::Result<ProcessId> {
@@ -289,6 +323,7 @@ impl Processes for Children {
     fn give_sockets(&mut self, pid: ProcessId) {
         // Before the first client.
         self.give_rules(pid, true);
+        self.give_networks(pid);
         for (index, socket) in self.sockets.iter().enumerate() {
             self.tell(pid, Order::Socket(u8::try_from(index).unwrap_or(u8::MAX)), &[socket.fd.as_fd()]);
         }

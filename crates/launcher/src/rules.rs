@@ -43,7 +43,7 @@ pub(crate) fn memory(path: &Path) -> io::Result<OwnedFd> {
     process::seal(memory)
 }
 
-/// Looks at the file from time to time.
+/// Looks at a file from time to time.
 #[derive(Debug)]
 pub(crate) struct Watch {
     seen: Option<Stamp>,
@@ -54,6 +54,11 @@ impl Watch {
     /// From how it is now.
     pub(crate) fn new(path: Option<&Path>) -> Self {
         Self { seen: seen(path), next: Instant::now() + PAUSE }
+    }
+
+    /// As if another had been there before: what is there now is read again at the first look.
+    pub(crate) fn unseen() -> Self {
+        Self { seen: None, next: Instant::now() + PAUSE }
     }
 
     /// When to look again, where there is a file.

@@ -4,7 +4,6 @@ use crate::fitness::{Fitness, load_authorities, load_pair};
 use crate::plan::{PairSource, Plan};
 use crate::{names, roles};
 use gatepost_config::{Log, Relax, TlsMode, TlsVersion};
-use gatepost_wire::network::Network;
 use gatepost_wire::slice::{
     BackendTls, Chain, Connect, DialerSlice, HandoffSlice, KeyholderSlice, ListenerSlice, LogForm, NurserySlice,
     ObserverSlice, QueueSlice, ReceiverSlice, Slice,
@@ -40,15 +39,8 @@ pub(crate) fn listener(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
         sessions: limits.sessions,
         sessions_per_address: limits.sessions_per_address,
         offences: limits.offences,
-        exempt: exempt(plan),
         proxy_from: plan.config.listen.iter().map(|listen| listen.proxy_from.clone()).collect(),
     })
-}
-
-/// Networks whose conduct has no consequences.
-fn exempt(plan: &Plan) -> Vec<Network> {
-    let exempt = plan.config.networks.iter().filter(|network| network.exempt);
-    exempt.flat_map(|network| network.networks.iter().copied()).collect()
 }
 
 pub(crate) fn nursery(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {

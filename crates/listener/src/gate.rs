@@ -10,12 +10,14 @@ use gatepost_channel::{ChannelError, End};
 use gatepost_policy::admission::{Admission, Admitted, Limits, Ticket};
 use gatepost_policy::conduct::{Ending, Offence, Sanction};
 use gatepost_policy::flood::{Flood, Line};
+use gatepost_policy::networks::Networks;
 use gatepost_policy::share::Origin;
 use gatepost_rules::access::{Access, Permit, denial};
 use gatepost_smtp::envelope::CloseReason;
 use gatepost_wire::link::{self, Ended, HandoffOrder, Left, NurseryOrder, Open, OpenKey, SessionId};
 use gatepost_wire::link::{Start, StartDescriptors, close_reason, has_delivered};
 use gatepost_wire::slice::{ListenerSlice, TlsMode};
+use gatepost_wire::terms::Terms;
 use gatepost_wire::{HandoffToSession, KeyholderToSession, SessionToHandoff, SessionToKeyholder};
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -41,8 +43,8 @@ pub(crate) struct Visitor {
     tls: TlsMode,
     /// The address it came to.
     local: io::Result<SocketAddr>,
-    /// What the rules say of it.
-    permit: Permit,
+    /// What is different for it.
+    terms: Terms,
 }
 
 /// Why an admitted connection gets no session after all.
@@ -83,6 +85,7 @@ pub(crate) struct Gate {
     pub(crate) links: RefCell<Links>,
     pub(crate) slots: Slots,
     rules: RefCell<Rules>,
+    networks: RefCell<Networks>,
     flood: RefCell<Flood>,
     last_id: Cell<u64>,
     born: Instant,
@@ -98,8 +101,8 @@ impl Gate {
     pub(crate) fn new(slice: ListenerSlice, waits: Waits) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let first = u64::try_from(now.saturating_sub(EPOCH).as_millis()).unwrap_or_default();
-        let ListenerSlice { listeners, hostname, sessions, sessions_per_address, offences, exempt, .. } = slice;
-        let limits = Limits { sessions, sessions_per_address, offences, exempt };
+        let ListenerSlice { listeners, hostname, sessions, sessions_per_address, offences, .. } = slice;
+        let limits = Limits { sessions, sessions_per_address, offences };
         Self {
             hostname,
             listeners,
@@ -108,6 +111,7 @@ impl Gate {
             links: RefCell::default(),
             slots: Slots::new(waits),
             rules: RefCell::default(),
+            networks: RefCell::default(),
             flood: RefCell::default(),
             last_id: Cell::new(first),
             born: Instant::now(),
@@ -116,6 +120,10 @@ impl Gate {
 
     pub(crate) fn set_rules(&self, rules: Rules) {
         self.rules.replace(rules);
+    }
+
+    pub(crate) fn set_networks(&self, networks: Networks) {
+        self.networks.replace(networks);
     }
 
     /// Gives the number of the link.
@@ -207,8 +215,12 @@ impl Gate {
         let tls = self.listeners.get(usize::from(socket.index)).copied().unwrap_or(TlsMode::Off);
         let local = socket.local(&client);
         let access = self.rules.borrow().judge(from.ip());
-        let permit = if let Access::Granted(permit) = access { permit } else { Permit::default() };
-        let visitor = Visitor { client, from, listener: socket.index, tls, local, permit };
+        let terms = self.networks.borrow().terms(from.ip());
+        let terms = match access {
+            Access::Granted(Permit { relay, message_size }) => terms.with(relay, message_size),
+            Access::Denied | Access::Unknown => terms,
+        };
+        let visitor = Visitor { client, from, listener: socket.index, tls, local, terms };
         match access {
             Access::Granted(_) => {}
             Access::Denied => {
@@ -226,7 +238,7 @@ impl Gate {
         }
         let id = SessionId(self.last_id.get().saturating_add(1));
         self.last_id.set(id.0);
-        let admitted = self.admission.borrow_mut().admit(id.0, from.ip(), self.now());
+        let admitted = self.admission.borrow_mut().admit(id.0, from.ip(), &terms, self.now());
         match admitted {
             Err(refusal) => {
                 tracing::debug!(client = %from, %refusal, "turned away");
@@ -268,15 +280,16 @@ impl Gate {
         let local = *visitor.local.as_ref().map_err(|e| io::Error::from(e.kind()))?;
 
         let (session_end, handoff_end) = End::<SessionToHandoff, HandoffToSession>::pair()?;
-        let Permit { relay, message_size } = visitor.permit;
-        let open = HandoffOrder::Open(Open { id, client: visitor.from, local, listener, relay, message_size });
+        let Terms { relay, exempt, message_size, hidden, .. } = visitor.terms;
+        let client = visitor.from;
+        let open = HandoffOrder::Open(Open { id, client, local, listener, relay, message_size, exempt });
         tell(&handoff, &open, &[handoff_end.as_fd()]).await?;
         drop(handoff_end);
         let keyholder =
             if visitor.tls == TlsMode::Off { None } else { Some(self.key_channel(id, visitor.from).await?) };
 
         let stress = self.admission.borrow().is_stressed();
-        let start = NurseryOrder::Start(Start { id, listener, tls: keyholder.is_some(), stress, pause });
+        let start = NurseryOrder::Start(Start { id, listener, tls: keyholder.is_some(), stress, pause, hidden });
         let descriptors = StartDescriptors {
             client: visitor.client.as_fd(),
             handoff: session_end.as_fd(),

@@ -11,6 +11,7 @@
 //! | `slots.rs` | slots that change hands |
 //! | `links.rs` | the links with the other roles |
 //! | `front.rs` | PROXY headers |
+//! | `memory.rs` | memory that the launcher hands over |
 //! | `roster.rs` | sessions under way, by nursery |
 #![forbid(unsafe_code)]
 
@@ -18,6 +19,7 @@ mod accept;
 mod front;
 mod gate;
 mod links;
+mod memory;
 mod roster;
 mod rules;
 mod slots;
@@ -28,9 +30,11 @@ use front::Front;
 use gate::Gate;
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_jail::{ControlEnd, Unjailed};
+use gatepost_policy::networks::Networks;
 use gatepost_role::{AsyncControl, Heard, RoleError, SHORT_FRAME, Step};
 use gatepost_wire::control::Role;
-use gatepost_wire::slice::ListenerSlice;
+use gatepost_wire::slice::{ListenerSlice, Slice};
+use gatepost_wire::terms::NetworksSlice;
 use gatepost_wire::{
     HandoffToListener, ListenerToHandoff, ListenerToKeyholder, ListenerToNursery, Nothing, NurseryToListener,
 };
@@ -75,6 +79,11 @@ async fn serve(control: ControlEnd, slice: ListenerSlice, waits: Waits) -> Resul
             }
             Step::Rules(memory) => {
                 gate.set_rules(Rules::read(memory).map_err(RoleError::system("read the rules"))?);
+            }
+            Step::Networks(memory) => {
+                let octets = memory::octets(memory).map_err(RoleError::system("read the networks"))?;
+                let slice = NetworksSlice::from_bytes(&octets).map_err(RoleError::given("the networks"))?;
+                gate.set_networks(Networks::new(slice));
             }
             Step::Drain => break,
             Step::Cut | Step::Names(_) | Step::Lines(_) | Step::Noted => {}

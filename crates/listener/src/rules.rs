@@ -1,9 +1,9 @@
 //! Rules of tcprules, as `[admission]` names them, in memory: the launcher hands them over, and again when there are others.
 
+use crate::memory;
 use gatepost_rules::access::{Access, Permit};
 use gatepost_ucspi::cdb::Cdb;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
@@ -19,12 +19,7 @@ impl Rules {
     /// # Errors
     /// The memory can't be read.
     pub(crate) fn read(memory: OwnedFd) -> io::Result<Self> {
-        let (mut memory, mut octets, mut piece) = (File::from(memory), Vec::new(), vec![0; 64 * 1024]);
-        // Not by `read_to_end`, which asks the file system for its size: a call that this role may not make.
-        while let length @ 1.. = memory.read(&mut piece)? {
-            octets.extend_from_slice(piece.get(..length).unwrap_or_default());
-        }
-        Ok(Self { file: Some(Cdb::new(octets)) })
+        Ok(Self { file: Some(Cdb::new(memory::octets(memory)?)) })
     }
 
     pub(crate) fn judge(&self, ip: IpAddr) -> Access {

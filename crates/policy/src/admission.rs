@@ -1,6 +1,6 @@
 //! Admission: who gets a session, who waits for one, who is turned away, and whose session has to end for somebody else.
 //!
-//! - one IPv4 address or IPv6 /64 has `sessions_per_address` sessions at most, those that wait for a slot included. As many
+//! - one IPv4 address or IPv6 /64 has `sessions_per_address` sessions at most, or as many as its [`Terms`] say, those that wait for a slot included. As many
 //!   again wait until one of these ends, so that whoever shares an address with others gets his turn;
 //! - slots are shared fairly by network (P13): [`crate::share`]. While some are free, whoever comes gets one. When none is, a
 //!   client whose network holds less than another waits, and the oldest session of the heaviest address in the heaviest
@@ -13,7 +13,7 @@
 
 use crate::conduct::{Conduct, Ending, SLOW_PAUSE, Sanction, Standing};
 use crate::share::{Action, Answer, Network, Origin, Patience, Shares};
-use gatepost_wire::network::Network as Range;
+use gatepost_wire::terms::Terms;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::net::IpAddr;
@@ -25,7 +25,7 @@ pub const WAITING_MAX: usize = 256;
 const STRESS_SHARE: u32 = 4;
 
 /// How much is admitted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Sessions at once.
     pub sessions: u32,
@@ -33,8 +33,6 @@ pub struct Limits {
     pub sessions_per_address: u32,
     /// What an address's bucket of offences holds, see [`Conduct::new`].
     pub offences: u32,
-    /// Networks whose conduct has no consequences.
-    pub exempt: Vec<Range>,
 }
 
 /// Why a client is sent away, each with its reply.
@@ -142,22 +140,25 @@ impl Admission {
         }
     }
 
-    /// Asks for a slot for a client at `ip`. `id` names it from now on, and must not be in use. Call [`Admission::poll`]
+    /// Asks for a slot for a client at `ip`, for which `terms` hold. `id` names it from now on, and must not be in use. Call [`Admission::poll`]
     /// afterwards.
     ///
     /// # Errors
     /// [`Refusal`]: which bound is reached. Nothing is counted then.
-    pub fn admit(&mut self, id: u64, ip: IpAddr, now: u64) -> Result<Admitted, Refusal> {
+    pub fn admit(&mut self, id: u64, ip: IpAddr, terms: &Terms, now: u64) -> Result<Admitted, Refusal> {
         let origin = Origin::of(ip);
-        let exempt = self.limits.exempt.iter().any(|network| network.contains(ip));
+        let exempt = terms.exempt;
         let standing = if exempt { Standing::Good } else { self.conduct.standing(origin, now) };
         if let Standing::Refused(left) = standing {
             return Err(Refusal::Penalty(left));
         }
-        let most = self.limits.sessions_per_address;
+        let most = match terms.sessions_per_address {
+            0 => self.limits.sessions_per_address,
+            most => most,
+        };
         let full = self.addresses.get(&origin.address()).is_some_and(|address| address.sessions >= most);
         let answer = if full {
-            self.stand_in_line(id, origin, now)
+            self.stand_in_line(id, origin, most, now)
         } else {
             self.slots.claim(id, origin, 1, Patience::Queue, now)
         };
@@ -207,9 +208,9 @@ impl Admission {
         self.next_in_line(origin, now);
     }
 
-    /// Waits until a session of its address ends.
-    fn stand_in_line(&mut self, id: u64, origin: Origin, now: u64) -> Answer {
-        let most = usize::try_from(self.limits.sessions_per_address).unwrap_or(usize::MAX);
+    /// Waits until a session of its address, which may have `most`, ends.
+    fn stand_in_line(&mut self, id: u64, origin: Origin, most: u32, now: u64) -> Answer {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
         let waiting = self.addresses.get(&origin.address()).map_or(0, |address| address.line.len());
         if waiting >= most || self.places.claim(id, origin, 1, Patience::Reclaim, now) == Answer::Refused {
             return Answer::Refused;

@@ -11,6 +11,7 @@ pub mod conduct;
 pub mod flood;
 pub mod ledger;
 pub mod local_part;
+pub mod networks;
 pub mod proxy;
 pub mod relay;
 pub mod share;

@@ -3,7 +3,9 @@
 
 use gatepost_policy::admission::{Admission, Admitted, Limits, Refusal, Ticket, WAITING_MAX};
 use gatepost_policy::conduct::{Ending, Offence, REFUSED, SLOW_PAUSE, Sanction};
+use gatepost_policy::networks::Networks;
 use gatepost_policy::share::Action;
+use gatepost_wire::terms::{NetworksSlice, Terms, TermsFor};
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -15,6 +17,7 @@ fn ip(text: &str) -> IpAddr {
 struct Door {
     admission: Admission,
     last: u64,
+    networks: Networks,
 }
 
 impl Door {
@@ -23,14 +26,16 @@ impl Door {
     }
 
     fn exempting(sessions: u32, sessions_per_address: u32, exempt: &[&str]) -> Self {
-        let exempt = exempt.iter().map(|network| network.parse().unwrap()).collect();
-        let limits = Limits { sessions, sessions_per_address, offences: 30, exempt };
-        Self { admission: Admission::new(limits), last: 0 }
+        let networks = exempt.iter().map(|network| network.parse().unwrap()).collect();
+        let different = vec![TermsFor { networks, terms: Terms { exempt: true, ..Terms::default() } }];
+        let networks = Networks::new(NetworksSlice { relay: Vec::new(), different });
+        let limits = Limits { sessions, sessions_per_address, offences: 30 };
+        Self { admission: Admission::new(limits), last: 0, networks }
     }
 
     fn admit(&mut self, ip: IpAddr, now: u64) -> Result<Admitted, Refusal> {
         self.last += 1;
-        self.admission.admit(self.last, ip, now)
+        self.admission.admit(self.last, ip, &self.networks.terms(ip), now)
     }
 
     /// A slot that is free.

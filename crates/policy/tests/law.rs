@@ -7,6 +7,7 @@ use gatepost_policy::admission::{Admission, Limits, Ticket};
 use gatepost_policy::conduct::{Ending, Offence};
 use gatepost_policy::share::{Action, Answer, Origin, Patience, Shares};
 use gatepost_policy::turns::Turns;
+use gatepost_wire::terms::Terms;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -214,7 +215,7 @@ const DELIVERY: u64 = 5;
 impl Crowd {
     fn connect(&mut self, ip: IpAddr) -> Option<u64> {
         self.last += 1;
-        let admitted = self.admission.admit(self.last, ip, self.now).ok()?;
+        let admitted = self.admission.admit(self.last, ip, &Terms::default(), self.now).ok()?;
         if admitted.waits.is_none() {
             self.granted.push(self.last);
         }
@@ -286,7 +287,6 @@ fn p13_a_newcomer_gets_a_slot_within_the_time_of_one_ending() {
             sessions: u32::try_from(sessions).unwrap(),
             sessions_per_address: u32::try_from(random.between(1, 20)).unwrap(),
             offences: 30,
-            exempt: Vec::new(),
         };
         let mut crowd = Crowd {
             admission: Admission::new(limits),

@@ -84,6 +84,7 @@ impl Queue {
             | Step::Socket(..)
             | Step::Lines(_)
             | Step::Rules(_)
+            | Step::Networks(_)
             | Step::Names(_)
             | Step::Cut
             | Step::Noted => {}

@@ -118,6 +118,7 @@ impl Server {
             | Step::Socket(..)
             | Step::Lines(_)
             | Step::Rules(_)
+            | Step::Networks(_)
             | Step::Names(_)
             | Step::Cut
             | Step::Noted => {}

@@ -117,6 +117,7 @@ impl Service {
             | Step::Socket(..)
             | Step::Lines(_)
             | Step::Rules(_)
+            | Step::Networks(_)
             | Step::Cut
             | Step::Noted
             | Step::Drain => {}

@@ -49,15 +49,28 @@ enum Kind {
     Cut,
     Rules,
     Names,
+    Networks,
 }
 
 /// What may be ordered in which phase. A peer that is started anew is linked at any time; to be told twice to drain changes
 /// nothing.
 const PERMITTED: [(Phase, &[Kind]); 4] = [
-    (Phase::Waiting, &[Kind::Peer, Kind::Socket, Kind::Rules, Kind::Names, Kind::Lines, Kind::Go, Kind::Drain]),
-    (Phase::Starting, &[Kind::Peer, Kind::Socket, Kind::Rules, Kind::Names, Kind::Lines, Kind::Ping, Kind::Drain]),
-    (Phase::Serving, &[Kind::Peer, Kind::Socket, Kind::Rules, Kind::Names, Kind::Lines, Kind::Ping, Kind::Drain]),
-    (Phase::Draining, &[Kind::Peer, Kind::Rules, Kind::Names, Kind::Lines, Kind::Ping, Kind::Drain, Kind::Cut]),
+    (
+        Phase::Waiting,
+        &[Kind::Peer, Kind::Socket, Kind::Rules, Kind::Names, Kind::Networks, Kind::Lines, Kind::Go, Kind::Drain],
+    ),
+    (
+        Phase::Starting,
+        &[Kind::Peer, Kind::Socket, Kind::Rules, Kind::Names, Kind::Networks, Kind::Lines, Kind::Ping, Kind::Drain],
+    ),
+    (
+        Phase::Serving,
+        &[Kind::Peer, Kind::Socket, Kind::Rules, Kind::Names, Kind::Networks, Kind::Lines, Kind::Ping, Kind::Drain],
+    ),
+    (
+        Phase::Draining,
+        &[Kind::Peer, Kind::Rules, Kind::Names, Kind::Networks, Kind::Lines, Kind::Ping, Kind::Drain, Kind::Cut],
+    ),
 ];
 
 /// The roles that `role` is linked with.
@@ -80,6 +93,8 @@ pub enum Step<F> {
     Lines(F),
     /// The rules are what is in this memory from now on. To the listener only.
     Rules(F),
+    /// What is different for some networks is in this memory from now on. To the listener only.
+    Networks(F),
     /// The names of the host have changed: the slice is in this memory. To the resolver only.
     Names(F),
     /// Nothing is left to do: the role logs to another observer already, or its [`Control`](crate::Control) answers the ping.
@@ -134,12 +149,19 @@ impl Orders {
             Order::Socket(_) if TAKES_SOCKETS.contains(&self.role) => Kind::Socket,
             Order::Lines if self.role == Role::Observer => Kind::Lines,
             Order::Rules if self.role == Role::Listener => Kind::Rules,
+            Order::Networks if self.role == Role::Listener => Kind::Networks,
             Order::Names if self.role == Role::Resolver => Kind::Names,
             Order::Go => Kind::Go,
             Order::Drain => Kind::Drain,
             Order::Ping => Kind::Ping,
             Order::Cut if self.role == Role::Listener => Kind::Cut,
-            Order::Peer(_) | Order::Socket(_) | Order::Lines | Order::Cut | Order::Rules | Order::Names => {
+            Order::Peer(_)
+            | Order::Socket(_)
+            | Order::Lines
+            | Order::Cut
+            | Order::Rules
+            | Order::Names
+            | Order::Networks => {
                 return Err(unordered);
             }
         };
@@ -153,6 +175,7 @@ impl Orders {
             (Order::Lines, Some(end), None) => Ok(Step::Lines(end)),
             (Order::Rules, Some(memory), None) => Ok(Step::Rules(memory)),
             (Order::Names, Some(memory), None) => Ok(Step::Names(memory)),
+            (Order::Networks, Some(memory), None) => Ok(Step::Networks(memory)),
             (Order::Go, None, _) => {
                 self.phase = Phase::Starting;
                 Ok(Step::Begin)
@@ -236,6 +259,8 @@ mod tests {
                 let step = orders(role, phase).take(Order::Rules, vec!['f']).ok();
                 assert_eq!(step, (role == Role::Listener).then_some(Step::Rules('f')), "{role:?} {phase:?}");
                 assert!(orders(role, phase).take::<char>(Order::Rules, vec![]).is_err());
+                let step = orders(role, phase).take(Order::Networks, vec!['f']).ok();
+                assert_eq!(step, (role == Role::Listener).then_some(Step::Networks('f')), "{role:?} {phase:?}");
                 let step = orders(role, phase).take(Order::Names, vec!['f']).ok();
                 assert_eq!(step, (role == Role::Resolver).then_some(Step::Names('f')), "{role:?} {phase:?}");
                 assert!(orders(role, phase).take::<char>(Order::Names, vec![]).is_err());

@@ -162,7 +162,13 @@ impl Nursery {
             }
             Step::Begin => self.control.ready()?,
             Step::Drain => self.drain = None,
-            Step::Socket(..) | Step::Lines(_) | Step::Rules(_) | Step::Names(_) | Step::Cut | Step::Noted => {}
+            Step::Socket(..)
+            | Step::Lines(_)
+            | Step::Rules(_)
+            | Step::Networks(_)
+            | Step::Names(_)
+            | Step::Cut
+            | Step::Noted => {}
         }
         Ok(())
     }

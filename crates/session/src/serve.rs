@@ -6,8 +6,9 @@ use crate::shared::Shared;
 use gatepost_jail::{JailedSession, SessionSeal};
 use gatepost_shell::{Clock, Dialogue, Ends, Interruption, KeyholderEnd, Lost, Monotonic, Next, Output, Shell, Signer};
 use gatepost_smtp::envelope::CloseReason;
+use gatepost_smtp::keyword::Keywords;
 use gatepost_smtp::replies;
-use gatepost_smtp::server::{Engine, Event, Phase};
+use gatepost_smtp::server::{Engine, Event, Phase, Settings};
 use gatepost_tls::ServerConfig;
 use gatepost_wire::link::{SessionId, Start, StartDescriptors, exit_status};
 use gatepost_wire::session::{Mail, Rcpt};
@@ -28,6 +29,8 @@ pub struct SessionBirth {
     pub stress: bool,
     /// Time before the greeting.
     pub pause: Duration,
+    /// Keywords that EHLO does not show.
+    pub hidden: Keywords,
     /// The client: a connected, non-blocking TCP socket, or what inetd gives.
     pub client: Ends,
     /// Towards handoff.
@@ -45,6 +48,7 @@ impl SessionBirth {
             listener: start.listener,
             stress: start.stress,
             pause: Duration::from_millis(start.pause.into()),
+            hidden: start.hidden,
             client: Ends::of_socket(client),
             handoff: HandoffEnd::from_fd(handoff),
             keyholder: keyholder.map(KeyholderEnd::from_fd),
@@ -118,10 +122,11 @@ pub(crate) struct Session<C> {
 impl<C: Clock> Session<C> {
     /// [`serve`] comes to this, with the proof of being jailed and the process's own clock.
     pub(crate) fn new(birth: SessionBirth, drained: PipeReader, shared: &Shared, clock: C) -> Self {
-        let SessionBirth { id, listener, stress, pause, client, handoff, keyholder } = birth;
+        let SessionBirth { id, listener, stress, pause, hidden, client, handoff, keyholder } = birth;
         let implicit_tls = shared.mode(listener) == TlsMode::Implicit;
         let tls = Tls::new(shared, keyholder);
-        let engine = Engine::new(shared.settings(id, tls.is_some() && !implicit_tls, stress));
+        let settings = shared.settings(id, tls.is_some() && !implicit_tls, stress);
+        let engine = Engine::new(Settings { hidden, ..settings });
         Self {
             shell: Shell::new(client, shared.times(stress), clock, Some(drained)),
             smtp: Smtp { engine, handoff: Handoff::new(handoff), tls, offered: false, committed: false },

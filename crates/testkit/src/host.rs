@@ -238,6 +238,15 @@ impl Host {
         })
     }
 
+    /// Connects from one of the host's addresses to another, at once or not at all.
+    ///
+    /// # Panics
+    /// When `from` or `to` is none.
+    pub fn connect_from(&self, from: &str, to: &str) -> std::io::Result<TcpStream> {
+        let (from, to) = (from.parse().expect("an address"), to.parse().expect("an address and port"));
+        self.inside(|| gatepost_sys::net::connect_from(from, to).map(TcpStream::from))
+    }
+
     /// True when something accepts connections there.
     #[must_use]
     pub fn listens(&self, address: &str) -> bool {

@@ -95,6 +95,8 @@ tagged! {
         /// One descriptor: sealed memory with another [`crate::slice::ResolverSlice`], which is in force from now on. To the
         /// resolver only.
         9 => Names,
+        /// One descriptor: sealed memory with a [`crate::terms::NetworksSlice`], which is in force from now on. To the listener only.
+        10 => Networks,
     }
 }
 

@@ -7,7 +7,7 @@
 //!
 //! | channel | direction | messages | descriptors |
 //! |---|---|---|---|
-//! | [`LauncherToRole`] | launcher → any role | [`control::Order`] | `Peer`: 1, `Socket`: 1, `Names`: 1 |
+//! | [`LauncherToRole`] | launcher → any role | [`control::Order`] | `Peer`: 1, `Socket`: 1, `Rules`: 1, `Names`: 1, `Networks`: 1 |
 //! | [`RoleToLauncher`] | any role → launcher | [`control::Report`], fixed size | – |
 //! | [`ListenerToNursery`] | listener → nursery | [`link::NurseryOrder`] | `Start`: client, handoff end, keyholder end if TLS |
 //! | [`NurseryToListener`] | nursery → listener | [`link::Ended`] | – |
@@ -46,6 +46,7 @@ pub mod queue;
 pub mod session;
 pub mod sign;
 pub mod slice;
+pub mod terms;
 pub mod ucspi;
 
 pub use codec::{Frame, Messages, Value, WireError};

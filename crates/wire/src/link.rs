@@ -3,6 +3,7 @@
 
 use crate::declare::{fields, foreign, tagged};
 use gatepost_smtp::envelope::CloseReason;
+use gatepost_smtp::keyword::Keywords;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -32,6 +33,8 @@ fields! {
         pub stress: bool,
         /// Time before the greeting, milliseconds.
         pub pause: u16,
+        /// Keywords that EHLO does not show.
+        pub hidden: Keywords,
     }
 }
 
@@ -186,6 +189,8 @@ fields! {
         pub relay: bool,
         /// Octets of its largest message, below those of `message_size`; 0: those.
         pub message_size: u64,
+        /// No rate of its is measured.
+        pub exempt: bool,
     }
 }
 
@@ -241,7 +246,8 @@ mod tests {
     #[test]
     fn issue_8_the_descriptors_of_a_start_are_those_that_were_sent_and_no_others() {
         for tls in [false, true] {
-            let start = Start { id: SessionId(1), listener: 0, tls, stress: false, pause: 0 };
+            let start =
+                Start { id: SessionId(1), listener: 0, tls, stress: false, pause: 0, hidden: Keywords::default() };
             let sent = || StartDescriptors { client: 'c', handoff: 'h', keyholder: tls.then_some('k') };
             assert_eq!(StartDescriptors::from_list(&start, sent().into_list()), Some(sent()));
             let right = sent().into_list().len();

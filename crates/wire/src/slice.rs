@@ -167,8 +167,6 @@ fields! {
         pub sessions_per_address: u32,
         /// Offences of one address before it is slowed down; 0: not counted.
         pub offences: u32,
-        /// Networks whose conduct has no consequences.
-        pub exempt: Vec<Network>,
         /// Peers of each `[[listen]]`, by index, that must send a PROXY header.
         pub proxy_from: Vec<Vec<Network>>,
     }

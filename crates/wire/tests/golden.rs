@@ -7,6 +7,7 @@ use gatepost_smtp::envelope::{
     Abandoned, Body, Class, CloseReason, ENVID_MAX, HELO_MAX, MailParameters, Mechanism, Notify, ORCPT_MAX, Offer,
     RcptParameters, Reason, Ret, Then, Tls, Verdict,
 };
+use gatepost_smtp::keyword::{Keyword, Keywords};
 use gatepost_smtp::names::{ClientNames, Found, HostName};
 use gatepost_smtp::replies;
 use gatepost_smtp::server::{BareLf, Leniency};
@@ -26,6 +27,7 @@ use gatepost_wire::slice::{
     Access, BackendTls, Chain, Connect, Dialect, Directory, Ground, HandoffSlice, HostsEntry, Identity, KeyholderSlice,
     ListenerSlice, LogForm, NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice, ResolverSlice, Setup, TlsMode,
 };
+use gatepost_wire::terms::{NetworksSlice, Terms, TermsFor};
 use gatepost_wire::{FRAME_MAX, Frame, Messages, Value, WireError, parent};
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -246,11 +248,12 @@ fn handoff_and_queue() {
 #[test]
 fn listener_and_those_who_serve() {
     let id = SessionId(258);
-    let start = Start { id, listener: 3, tls: true, stress: false, pause: 258 };
+    let hidden = [Keyword::Pipelining, Keyword::Size].into_iter().collect();
+    let start = Start { id, listener: 3, tls: true, stress: false, pause: 258, hidden };
     messages(
         NurseryOrder::TAGS,
         &[
-            (NurseryOrder::Start(start), "01 0201000000000000 03 01 00 0201"),
+            (NurseryOrder::Start(start), "01 0201000000000000 03 01 00 0201 2002"),
             (NurseryOrder::Kill(id), "02 0201000000000000"),
             (NurseryOrder::Retire, "03"),
         ],
@@ -262,8 +265,16 @@ fn listener_and_those_who_serve() {
         HandoffOrder::TAGS,
         &[
             (
-                HandoffOrder::Open(Open { id, client, local, listener: 1, relay: true, message_size: 0x0102 }),
-                "01 0201000000000000 04 c0000209 6912 06 20010db8000000000000000000000001 1900 01 01 0201000000000000",
+                HandoffOrder::Open(Open {
+                    id,
+                    client,
+                    local,
+                    listener: 1,
+                    relay: true,
+                    message_size: 0x0102,
+                    exempt: true,
+                }),
+                "01 0201000000000000 04 c0000209 6912 06 20010db8000000000000000000000001 1900 01 01 0201000000000000 01",
             ),
             (HandoffOrder::Leave(id), "02 0201000000000000"),
         ],
@@ -286,6 +297,7 @@ fn launcher_and_roles() {
             (Order::Cut, "07"),
             (Order::Rules, "08"),
             (Order::Names, "09"),
+            (Order::Networks, "0a"),
         ],
     );
     for (report, octets) in [
@@ -369,6 +381,13 @@ fn listener_and_runner() {
 
 #[test]
 fn slices() {
+    let terms =
+        Terms { relay: true, exempt: false, message_size: 1, sessions_per_address: 2, hidden: Keywords::default() };
+    let networks: Vec<Network> = vec!["192.0.2.0/24".parse().unwrap()];
+    golden(
+        &NetworksSlice { relay: networks.clone(), different: vec![TermsFor { networks, terms }] },
+        "01000000 04 c0000200 18 01000000 01000000 04 c0000200 18 01 00 0100000000000000 02000000 0000",
+    );
     golden(&ObserverSlice { form: LogForm::Json, level: Level::Warning, cut: true }, "02 01 01");
     let text = |text: &str| text.to_owned();
     golden(
@@ -378,10 +397,9 @@ fn slices() {
             sessions: 1,
             sessions_per_address: 2,
             offences: 3,
-            exempt: vec!["192.0.2.0/24".parse().unwrap()],
             proxy_from: vec![vec!["192.0.2.0/24".parse().unwrap()], Vec::new()],
         },
-        "02000000 01 02 01000000 68 01000000 02000000 03000000 01000000 04 c0000200 18
+        "02000000 01 02 01000000 68 01000000 02000000 03000000
          02000000 01000000 04 c0000200 18 00000000",
     );
     golden(

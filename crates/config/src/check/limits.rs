@@ -66,7 +66,7 @@ pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>) -> Limits {
         sessions_per_address: section.number(page, "sessions_per_address", default.sessions_per_address),
         offences: section.number(page, "offences", default.offences),
         message_size,
-        spool_size: section.size_from(page, "spool_size", message_size, spool_size),
+        spool_size: section.size_within(page, "spool_size", message_size..=u64::MAX, spool_size),
         spool_free: section.size(page, "spool_free", spool_free),
         recipients: section.number(page, "recipients", default.recipients),
         hops: section.number(page, "hops", default.hops),

@@ -125,11 +125,10 @@ fn one_listener(page: &mut Page<'_>, section: &Section<'_>) -> Listener {
 
 /// A connection for which a load balancer names no client has its own address. If that could relay, so could whoever comes
 /// through it.
-pub(super) fn proxies_relay(page: &mut Page<'_>, listeners: &[Listener], clients: &[Network]) {
+pub(super) fn proxies_relay(page: &mut Page<'_>, listeners: &[Listener], key: &str, clients: &[Network]) {
     for network in listeners.iter().flat_map(|listener| &listener.proxies) {
         if let Some(client) = clients.iter().find(|client| client.overlaps(network.get_ref())) {
-            let what =
-                format!("listen.proxy_from: {} may relay by relay.clients, which has {client}", network.get_ref());
+            let what = format!("listen.proxy_from: {} may relay by {key}, which has {client}", network.get_ref());
             page.fault(&network.span(), Wrong::new(what, "take it out of one of them"));
         }
     }

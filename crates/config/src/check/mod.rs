@@ -21,6 +21,7 @@ use crate::keys::{Table, keys};
 use crate::section::{self, Section};
 use crate::syntax;
 use crate::value;
+use gatepost_wire::network::Network;
 use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -95,8 +96,16 @@ fn facts(page: &mut Page<'_>, root: &Section<'_>, read: Read) -> Config {
     let users = root.get(page, "users", users);
     let listeners = listen::facts(page, root);
     let tls = tls::facts(page, root, &listeners);
-    let relay = relay::facts(page, root, read);
-    listen::proxies_relay(page, &listeners, &relay.clients);
+    let proxies: Vec<Network> = listeners.iter().flat_map(|listener| &listener.listen.proxy_from).copied().collect();
+    let relay = relay::facts(page, root, &proxies, read);
+    listen::proxies_relay(page, &listeners, "relay.clients", &relay.clients);
+    let limits = limits::facts(page, root);
+    let networks = network::facts(page, root, &network::Besides { limits: &limits, proxies: &proxies, read });
+    for block in networks.iter().filter(|block| block.terms.relay) {
+        listen::proxies_relay(page, &listeners, "network.networks", &block.networks);
+    }
+    let files = relay.clients_file.iter().chain(networks.iter().filter_map(|block| block.file.as_ref()));
+    network::too_many(page, root, files.map(|file| file.networks.len()).sum());
     let numbered = users.as_ref().is_some_and(|users| matches!(users.get_ref(), Users::From(_)));
     let backend = backend::facts(page, root, &listeners, numbered);
     Config {
@@ -108,9 +117,9 @@ fn facts(page: &mut Page<'_>, root: &Section<'_>, read: Read) -> Config {
         relay,
         backend,
         smtp: smtp::facts(page, root),
-        networks: network::facts(page, root),
+        networks,
         names: names::facts(page, root),
-        limits: limits::facts(page, root),
+        limits,
         log: log::facts(page, root),
         admission: admission::facts(page, root, read),
         metrics: metrics::facts(page, root),

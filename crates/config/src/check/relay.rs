@@ -1,11 +1,13 @@
 //! `[relay]`, and the file of domains that it names.
 
-use super::Read;
+use super::{Read, network};
 use crate::facts::Relay;
-use crate::fault::{Page, Wrong, utf8};
+use crate::fault::{Page, Wrong};
 use crate::keys::Kind::{List, Text};
 use crate::keys::Unset::{Is, Said};
 use crate::keys::{Table, keys};
+use crate::list_file;
+use crate::networks::Barred;
 use crate::section::{Section, plain};
 use crate::value;
 use gatepost_wire::network::Network;
@@ -27,10 +29,13 @@ pub(super) const TABLE: Table = Table {
         "domains_cdb" = Text("an absolute path"), Said("none"), since "0.1", as "\"/etc/gatepost/domains.cdb\"";
         /// Networks whose clients may send to any domain. Not everyone.
         "clients" = List("an address, or a network like `192.0.2.0/24`"), Is("[]"), since "0.1", as "[\"127.0.0.0/8\", \"::1\"]";
+        /// A file with more of them, one a line; `#` begins a comment. In force within two seconds of being replaced; while
+        /// there is a mistake in it, the networks that it had before are. With the files of `[[network]]` 65536 networks at most.
+        "clients_file" = Text("an absolute path"), Said("none"), since "0.1", as "\"/etc/gatepost/clients\"";
     },
 };
 
-pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>, read: Read) -> Relay {
+pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>, proxies: &[Network], read: Read) -> Relay {
     let section = root.one(page, "relay");
     let mut domains = plain(section.list(page, "domains", value::relay_domain));
     let domains_file = section.text(page, "domains_file", value::path);
@@ -46,10 +51,17 @@ pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>, read: Read) -> Rela
         let wrong = Wrong::new(format!("{} would let everyone relay", network.get_ref()), "write your own networks");
         section.fault(page, "clients", network, wrong);
     }
-    if !["domains", "domains_file", "domains_cdb", "clients"].iter().any(|key| section.holds(key)) {
+    if !TABLE.keys.iter().any(|key| section.holds(key.name)) {
         section.lack(page, "domains", "write in [relay] the domains to take mail for: domains = [\"example.org\"]");
     }
-    Relay { domains, domains_file: domains_file.map(Spanned::into_inner), clients: plain::<Network>(clients) }
+    let barred = Barred { everyone: Some("relay"), proxies: proxies.to_vec() };
+    let clients_file = network::file(page, &section, "clients_file", barred, read);
+    Relay {
+        domains,
+        domains_file: domains_file.map(Spanned::into_inner),
+        clients: plain::<Network>(clients),
+        clients_file,
+    }
 }
 
 /// The domains in a file: one a line, `#` begins a comment.
@@ -67,36 +79,17 @@ fn domains_of(
             return Vec::new();
         }
     };
-    let text = match utf8(&bytes, path.get_ref()) {
-        Ok(text) => text,
+    let domains = match list_file::entries(path.get_ref(), &bytes, value::relay_domain) {
+        Ok(domains) => domains,
         Err(faults) => {
             page.adopt(&path.span(), faults);
             return Vec::new();
         }
     };
-    let mut file = Page::new(path.get_ref(), text);
-    let mut domains = Vec::new();
-    let mut start = 0_usize;
-    for line in text.split_inclusive('\n') {
-        let entry = line.split('#').next().unwrap_or_default();
-        let indent = entry.len().saturating_sub(entry.trim_start().len());
-        let entry = entry.trim();
-        let from = start.saturating_add(indent);
-        match value::relay_domain(entry) {
-            _ if entry.is_empty() => {}
-            Ok(domain) => domains.push(domain),
-            Err(wrong) => file.fault(&(from..from.saturating_add(entry.len())), wrong),
-        }
-        start = start.saturating_add(line.len());
-    }
-    match file.into_faults() {
-        Some(faults) => page.adopt(&path.span(), faults),
-        // What makes such files can fail, and a refusal is for good: all mail would bounce.
-        None if domains.is_empty() => {
-            let advice = "write the domains into it, one a line, or take domains_file out";
-            section.fault(page, "domains_file", path, Wrong::new("there is no domain in the file", advice));
-        }
-        None => {}
+    // What makes such files can fail, and a refusal is for good: all mail would bounce.
+    if domains.is_empty() {
+        let advice = "write the domains into it, one a line, or take domains_file out";
+        section.fault(page, "domains_file", path, Wrong::new("there is no domain in the file", advice));
     }
     domains
 }

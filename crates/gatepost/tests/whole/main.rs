@@ -14,6 +14,7 @@ mod kill;
 mod late_backend;
 mod metrics;
 mod mistakes;
+mod networks;
 mod operations;
 mod owned;
 mod proxy;

@@ -146,6 +146,7 @@ fn open() -> Open {
         listener: 0,
         relay: false,
         message_size: 0,
+        exempt: false,
     }
 }
 

@@ -7,10 +7,12 @@ use crate::serve;
 use crate::slots::Waits;
 use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_smtp::envelope::{CloseReason, Reason, Verdict};
+use gatepost_smtp::keyword::Keywords;
 use gatepost_wire::control::{Order, Report, Role};
 use gatepost_wire::link::{self, Ended, HandoffOrder, Left, NurseryOrder, Open, OpenKey, SessionId, Start};
 use gatepost_wire::session::{Answer, Ask};
-use gatepost_wire::slice::{ListenerSlice, TlsMode};
+use gatepost_wire::slice::{ListenerSlice, Slice, TlsMode};
+use gatepost_wire::terms::{NetworksSlice, TermsFor};
 use gatepost_wire::{
     HandoffToListener, HandoffToSession, KeyholderToSession, LauncherToRole, ListenerToHandoff, ListenerToKeyholder,
     ListenerToNursery, Nothing, NurseryToListener, RoleToLauncher, SessionToHandoff, SessionToKeyholder, sign,
@@ -38,7 +40,6 @@ fn slice(sessions: u32, per_address: u32) -> ListenerSlice {
         sessions_per_address: per_address,
         offences: 30,
         proxy_from: Vec::new(),
-        exempt: Vec::new(),
     }
 }
 
@@ -96,6 +97,14 @@ impl House {
     fn go(&self) {
         self.launcher.tell(&Order::Go).unwrap();
         assert_eq!(self.launcher.recv(&mut Inbox::new(64)).unwrap(), Report::Ready);
+    }
+
+    /// What is different for some networks, from the next connection on.
+    fn networks(&self, different: Vec<TermsFor>) {
+        let mut memory = gatepost_sys::process::memory().unwrap();
+        memory.write_all(&NetworksSlice { relay: Vec::new(), different }.to_bytes().unwrap()).unwrap();
+        let memory = gatepost_sys::process::seal(memory).unwrap();
+        self.launcher.tell_with(&Order::Networks, &[memory.as_fd()]).unwrap();
     }
 
     fn connect(&self, socket: usize) -> TcpStream {
@@ -174,7 +183,10 @@ fn p4_handoff_learns_from_the_listener_who_the_client_is() {
         assert_eq!(usize::from(open.listener), socket);
         let handoff_end = End::<HandoffToSession, SessionToHandoff>::from_fd(fds.into_iter().next().unwrap());
         let (begun, fds) = start(&nursery);
-        assert_eq!(begun, Start { id: open.id, listener: open.listener, tls, stress: false, pause: 0 });
+        assert_eq!(
+            begun,
+            Start { id: open.id, listener: open.listener, tls, stress: false, pause: 0, hidden: Keywords::default() }
+        );
         assert_eq!(fds.len(), if tls { 3 } else { 2 });
         let mut fds = fds.into_iter();
         let served = TcpStream::from(fds.next().unwrap());
@@ -395,7 +407,14 @@ fn orders_that_make_no_sense_end_the_role() {
 fn queue_of_a_link() -> usize {
     let (ours, _theirs) = End::<ListenerToNursery, NurseryToListener>::pair().unwrap();
     ours.seq().set_nonblocking(true).unwrap();
-    let start = NurseryOrder::Start(Start { id: SessionId(1), listener: 0, tls: false, stress: false, pause: 0 });
+    let start = NurseryOrder::Start(Start {
+        id: SessionId(1),
+        listener: 0,
+        tls: false,
+        stress: false,
+        pause: 0,
+        hidden: Keywords::default(),
+    });
     (0..100_000).take_while(|_| ours.tell_with(&start, &[ours.as_fd(), ours.as_fd()]).is_ok()).count()
 }
 

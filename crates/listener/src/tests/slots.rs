@@ -2,6 +2,7 @@
 
 use super::*;
 use gatepost_policy::conduct::SLOW_PAUSE;
+use gatepost_wire::terms::Terms;
 
 /// Nothing is waited for in vain.
 const NO_WAIT: Waits = Waits { slot: PATIENCE, leave: Duration::from_millis(1), delivery: Duration::from_millis(1) };
@@ -89,8 +90,11 @@ fn p13_whoever_waits_for_a_slot_when_gatepost_drains_is_told() {
 }
 
 /// What the exit statuses of eleven sessions of one client lead to for its twelfth.
-fn pause_after(slice: ListenerSlice, statuses: impl Fn(usize) -> u8) -> u16 {
-    let (house, nursery, _handoff, keyholder) = House::open(slice);
+fn pause_after(exempt: bool, statuses: impl Fn(usize) -> u8) -> u16 {
+    let (house, nursery, _handoff, keyholder) = House::open(slice(20, 20));
+    let terms = Terms { exempt, ..Terms::default() };
+    house.networks(vec![TermsFor { networks: vec!["127.0.0.0/8".parse().unwrap()], terms }]);
+    let keyholder = settle(&house, &keyholder);
     let clients: Vec<TcpStream> = (0..11).map(|_| house.connect(0)).collect();
     let ids: Vec<SessionId> = clients.iter().map(|_| start(&nursery).0.id).collect();
     for (n, id) in ids.into_iter().enumerate() {
@@ -107,23 +111,18 @@ fn pause_after(slice: ListenerSlice, statuses: impl Fn(usize) -> u8) -> u16 {
 fn p13_a_client_whose_sessions_all_end_in_abuse_is_slowed_down_unless_it_delivers() {
     let abuse = link::exit_status(CloseReason::Abuse, false);
     type Statuses<'a> = &'a dyn Fn(usize) -> u8;
-    let rows: [(&str, ListenerSlice, Statuses<'_>, u16); 4] = [
-        ("abuse", slice(20, 20), &|_| abuse, SLOW_PAUSE),
-        ("timeouts", slice(20, 20), &|_| link::exit_status(CloseReason::Timeout, false), 0),
+    let rows: [(&str, bool, Statuses<'_>, u16); 4] = [
+        ("abuse", false, &|_| abuse, SLOW_PAUSE),
+        ("timeouts", false, &|_| link::exit_status(CloseReason::Timeout, false), 0),
         (
             "a message among them",
-            slice(20, 20),
+            false,
             &|n| if n == 5 { link::exit_status(CloseReason::Quit, true) } else { abuse },
             0,
         ),
-        (
-            "an exempt network",
-            ListenerSlice { exempt: vec!["127.0.0.0/8".parse().unwrap()], ..slice(20, 20) },
-            &|_| abuse,
-            0,
-        ),
+        ("an exempt network", true, &|_| abuse, 0),
     ];
-    for (name, slice, statuses, expected) in rows {
-        assert_eq!(pause_after(slice, statuses), expected, "{name}");
+    for (name, exempt, statuses, expected) in rows {
+        assert_eq!(pause_after(exempt, statuses), expected, "{name}");
     }
 }

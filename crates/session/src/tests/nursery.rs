@@ -7,6 +7,7 @@ use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_role::Control;
 use gatepost_shell::KeyholderEnd;
 use gatepost_smtp::envelope::CloseReason;
+use gatepost_smtp::keyword::Keywords;
 use gatepost_sys::process::{self, Fork, Signal};
 use gatepost_sys::{fds, wait};
 use gatepost_wire::control::{Order, Report, Role};
@@ -104,7 +105,14 @@ impl Fixture {
 const CLEAN: process::End = process::End::Exit(0);
 
 fn order_to_start(id: u64, tls: bool) -> NurseryOrder {
-    NurseryOrder::Start(Start { id: SessionId(id), listener: 0, tls, stress: false, pause: 0 })
+    NurseryOrder::Start(Start {
+        id: SessionId(id),
+        listener: 0,
+        tls,
+        stress: false,
+        pause: 0,
+        hidden: Keywords::default(),
+    })
 }
 
 /// Begins a session; gives its client's side.

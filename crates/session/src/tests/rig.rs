@@ -5,6 +5,7 @@ use crate::{Farewell, HandoffEnd, SessionBirth, Shared};
 use gatepost_channel::{End, Inbox, messages};
 use gatepost_shell::{Ends, KeyholderEnd, Monotonic};
 use gatepost_smtp::envelope::{CloseReason, Offer, Reason, Tls, Verdict};
+use gatepost_smtp::keyword::Keywords;
 use gatepost_smtp::server::Leniency;
 use gatepost_smtp::text::Text;
 use gatepost_sys::limits::{self, Limit};
@@ -370,6 +371,7 @@ impl Rig {
             listener: 0,
             stress,
             pause,
+            hidden: Keywords::default(),
             client: Ends::of_socket(served.into()),
             handoff: handoff_end,
             keyholder: (slice.listeners[0] != TlsMode::Off).then_some(keyholder_end),

@@ -5,6 +5,7 @@ use crate::serve::Session;
 use crate::{Farewell, HandoffEnd, SessionBirth, Shared};
 use gatepost_shell::{Clock, Ends, KeyholderEnd, Want};
 use gatepost_smtp::envelope::CloseReason;
+use gatepost_smtp::keyword::Keywords;
 use gatepost_sys::wait;
 use gatepost_wire::link::SessionId;
 use gatepost_wire::slice::TlsMode;
@@ -120,6 +121,7 @@ fn against_one(
         listener: 0,
         stress,
         pause: Duration::ZERO,
+        hidden: Keywords::default(),
         client: Ends::of_socket(served.into()),
         handoff: handoff_end,
         keyholder: (mode != TlsMode::Off).then_some(keyholder),

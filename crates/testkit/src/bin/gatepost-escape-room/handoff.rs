@@ -175,7 +175,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
 /// A session that came from elsewhere.
 fn another() -> Open {
     let client = SocketAddr::from(([198, 51, 100, 66], 25));
-    Open { id: SessionId(1), client, local: client, listener: 0, relay: false, message_size: 0 }
+    Open { id: SessionId(1), client, local: client, listener: 0, relay: false, message_size: 0, exempt: false }
 }
 
 fn tell(channel: &Seq, asks: &[Ask<'_>], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
