@@ -73,7 +73,7 @@ const LAYERS: &[&[Row]] = &[
     ],
     &[
         ("benches", "smtp testkit", ""),
-        ("fuzz", "smtp wire policy tls config qmail resolver ucspi", "libfuzzer-sys domain"),
+        ("fuzz", "smtp wire policy tls config qmail resolver sendmail ucspi", "libfuzzer-sys domain"),
     ],
 ];
 
