@@ -4,6 +4,7 @@
 use gatepost_smtp::address::{ForwardPath, ReversePath};
 use gatepost_smtp::data::Purity;
 use gatepost_smtp::envelope::{Offer, Reason, Verdict};
+use gatepost_smtp::keyword::Keywords;
 use gatepost_smtp::server::{Engine, Event, Leniency, Limits, Settings};
 
 /// Cuts `input` at places that its own first octets choose.
@@ -31,6 +32,7 @@ pub fn settings() -> Settings {
         starttls: true,
         tls_required: false,
         leniency: Leniency::default(),
+        hidden: Keywords::default(),
         limits: Limits::default(),
     }
 }

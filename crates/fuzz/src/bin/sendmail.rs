@@ -8,8 +8,15 @@ use gatepost_sendmail::options::{Invocation, Mode};
 use gatepost_smtp::client::ReplyReader;
 use libfuzzer_sys::fuzz_target;
 
-const REPLIES: [&[u8]; 7] =
-    [b"220 mx.test\r\n", b"250-mx.test\r\n250-SMTPUTF8\r\n250 DSN\r\n", b"250 a\r\n", b"250 b\r\n", b"250 c\r\n", b"354 d\r\n", b"250 e\r\n"];
+const REPLIES: [&[u8]; 7] = [
+    b"220 mx.test\r\n",
+    b"250-mx.test\r\n250-SMTPUTF8\r\n250 DSN\r\n",
+    b"250 a\r\n",
+    b"250 b\r\n",
+    b"250 c\r\n",
+    b"354 d\r\n",
+    b"250 e\r\n",
+];
 
 fuzz_target!(|input: &[u8]| {
     let arguments: Vec<Vec<u8>> = input.split(|octet| *octet == b'\n').take(8).map(<[u8]>::to_vec).collect();
