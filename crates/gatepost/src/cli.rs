@@ -8,6 +8,7 @@ use gatepost_launcher::LauncherError;
 use gatepost_launcher::admin::{self, Answer, Request};
 use gatepost_launcher::fitness::{Fitness, Level};
 use gatepost_launcher::plan::Plan;
+use gatepost_launcher::renew::Program;
 use gatepost_wire::slice::Dialect;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -32,8 +33,9 @@ struct Cli {
 enum Command {
     /// Try it at once: no config, self-signed STARTTLS, mail lands in DIR/Maildir
     Try(TryArgs),
-    /// The daemon, in the foreground: ready by sd_notify, TERM drains, HUP reloads
-    Serve(ConfigArgs),
+    /// The daemon, in the foreground: ready by sd_notify; TERM drains; HUP reads the configuration anew, and executes another
+    /// gatepost that lies where this one did, without losing a session
+    Serve(ServeArgs),
     /// One connection on descriptors 0 and 1, served as the daemon would: for inetd, xinetd, systemd with Accept=yes, tcpserver
     Inetd(ConfigArgs),
     /// Have the running gatepost read its configuration anew, and wait for the outcome; exit 0, or 1 with the reason
@@ -69,6 +71,18 @@ struct ConfigArgs {
 }
 
 #[derive(Debug, Args)]
+struct ServeArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Take the place of an earlier program in this process
+    #[arg(long, hide = true, value_name = "FD")]
+    resume: Option<i32>,
+    /// Say whether that can be
+    #[arg(long, hide = true, requires = "resume")]
+    rehearse: bool,
+}
+
+#[derive(Debug, Args)]
 struct AuditArgs {
     /// One JSON object a process instead of the table
     #[arg(long)]
@@ -100,7 +114,7 @@ pub(crate) fn run() -> ExitCode {
     };
     match command {
         Command::Try(args) => trial::run(&args),
-        Command::Serve(args) => serve(&args.config),
+        Command::Serve(args) => serve(&args),
         Command::Inetd(args) => gatepost_inetd::run(&args.config).into(),
         Command::Reload => ask(Request::Reload),
         Command::Status => ask(Request::Status),
@@ -117,11 +131,27 @@ fn plan_of(path: &Path) -> Result<Plan, String> {
     Config::load(path).map(Plan::from).map_err(|faults| faults.to_string())
 }
 
-fn serve(path: &Path) -> ExitCode {
+fn serve(args: &ServeArgs) -> ExitCode {
     gatepost_log::begin(gatepost_log::LAUNCHER);
-    match plan_of(path) {
-        Ok(plan) => launch(Plan { admin: Some(admin::SOCKET.into()), ..plan }, &|| plan_of(path), &|_| {}),
-        Err(faults) => fail(&faults),
+    let path = args.config.config.as_path();
+    let reload = || plan_of(path);
+    let program = Program::own(&["serve".into(), "--config".into(), path.into()]);
+    match (args.resume, plan_of(path)) {
+        (Some(memory), plan) if args.rehearse => could_serve(memory, plan),
+        (Some(memory), _) => outcome(gatepost_launcher::resume(memory, program, &reload)),
+        (None, Ok(plan)) => {
+            outcome(gatepost_launcher::run(Plan { admin: Some(admin::SOCKET.into()), ..plan }, program, &reload, &|_| {}))
+        }
+        (None, Err(faults)) => fail(&faults),
+    }
+}
+
+/// Whether this program could take the place of the one that asks.
+fn could_serve(memory: i32, plan: Result<Plan, String>) -> ExitCode {
+    let could = gatepost_launcher::can_resume(memory).and(plan);
+    match could.and_then(|plan| gatepost_launcher::rehearse(plan).map_err(|e| e.to_string())) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(why) => fail(&why),
     }
 }
 
@@ -140,13 +170,9 @@ fn ask(request: Request) -> ExitCode {
     }
 }
 
-/// Runs the launcher and turns its end into an exit status.
-pub(crate) fn launch(
-    plan: Plan,
-    reload: gatepost_launcher::Reload<'_>,
-    started: gatepost_launcher::Started<'_>,
-) -> ExitCode {
-    match gatepost_launcher::run(plan, reload, started) {
+/// The launcher's end as an exit status.
+fn outcome(ended: Result<(), LauncherError>) -> ExitCode {
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => fail(&e.to_string()),
     }

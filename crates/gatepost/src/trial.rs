@@ -26,7 +26,7 @@ pub(crate) fn run(args: &TryArgs) -> ExitCode {
     };
     let dir = std::path::absolute(&args.dir).unwrap_or_else(|_| args.dir.clone());
     let reload = || Err("gatepost try has no configuration to read again".to_owned());
-    match gatepost_launcher::run(plan, &reload, &|fitness| greet(args, &dir, fitness)) {
+    match gatepost_launcher::run(plan, None, &reload, &|fitness| greet(args, &dir, fitness)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) if args.smtp.is_some() && !is_private(args) => fail(&format!("{e}\n{OPEN}")),
         Err(e) => fail(&e.to_string()),

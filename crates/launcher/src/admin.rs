@@ -3,7 +3,9 @@
 //! A question is one octet. Who asks is checked by the kernel's word (SO_PEERCRED, SO_PEERGROUPS): root, and members of
 //! [`GROUP`]. Others are closed at once, unread. The answer is an exit status in one octet, then lines of text.
 
+use crate::renew;
 use gatepost_sys::peer;
+use gatepost_wire::resume;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -94,6 +96,19 @@ impl Door {
         // Who may ask is not a matter of the file's mode: a group cannot be given to it without CAP_CHOWN.
         fs::set_permissions(path, Permissions::from_mode(0o666))?;
         Ok(Self { listener, path: path.to_owned(), waiting: Vec::new() })
+    }
+
+    /// The one that an earlier program in this process has left.
+    ///
+    /// # Errors
+    /// It is not open.
+    pub(crate) fn adopt(left: &resume::Control) -> io::Result<Self> {
+        Ok(Self { listener: renew::kept(left.fd)?.into(), path: left.path.clone(), waiting: Vec::new() })
+    }
+
+    /// What the next program in this process has to know of it.
+    pub(crate) fn leave(&self) -> resume::Control {
+        resume::Control { path: self.path.clone(), fd: renew::number(&self.listener) }
     }
 
     /// Descriptors to wait for.

@@ -7,6 +7,7 @@ use crate::error::LauncherError;
 use crate::roles::{self, Stage};
 use gatepost_sys::process::{End, ProcessId};
 use gatepost_wire::control::{Order, Report, Role};
+use gatepost_wire::resume::{self, Course, Phase};
 use std::time::{Duration, Instant};
 
 /// Longest wait for a role to enter its jail.
@@ -67,26 +68,12 @@ pub(crate) enum Event {
     Ended(End),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// Nothing heard yet.
-    Started,
-    /// Jailed, seen from outside, linked, told to go.
-    Going,
-    /// Serving, by temporary refusals alone: the backend has not passed its proof.
-    Waiting,
-    /// Serving.
-    Ready,
-}
-
-impl Phase {
-    /// Longest stay in it.
-    fn deadline(self) -> Option<Duration> {
-        match self {
-            Self::Started => Some(JAIL_DEADLINE),
-            Self::Going => Some(READY_DEADLINE),
-            Self::Waiting | Self::Ready => None,
-        }
+/// Longest stay in a phase.
+fn deadline(phase: Phase) -> Option<Duration> {
+    match phase {
+        Phase::Started => Some(JAIL_DEADLINE),
+        Phase::Going => Some(READY_DEADLINE),
+        Phase::Waiting | Phase::Ready => None,
     }
 }
 
@@ -174,6 +161,10 @@ pub(crate) struct Generation<P> {
     retiring: bool,
     /// The stage that was told last to drain.
     drained: Option<Stage>,
+    /// Of an earlier program: its roles are not started anew.
+    adopted: bool,
+    /// One of them has ended.
+    broken: bool,
 }
 
 impl<P: Processes> Generation<P> {
@@ -195,7 +186,69 @@ impl<P: Processes> Generation<P> {
             draining: false,
             retiring: false,
             drained: None,
+            adopted: false,
+            broken: false,
         }
+    }
+
+    /// As an earlier program in this process has left it.
+    pub(crate) fn adopt(processes: P, left: &resume::Generation, now: Instant) -> Self {
+        let children = left.children.iter().map(|child| Child {
+            role: child.role,
+            pid: ProcessId::try_from(child.pid).unwrap_or(ProcessId::MAX),
+            phase: child.phase,
+            since: now,
+            pinged: child.asked.then_some(now),
+            hung: false,
+            retired: child.retired,
+        });
+        let children: Vec<Child> = children.collect();
+        let mut needed: Vec<Role> = children.iter().map(|child| child.role).collect();
+        needed.dedup();
+        let proved = children.iter().any(|child| child.role == Role::Handoff && child.phase == Phase::Ready);
+        Self {
+            started: Stage::ALL.len(),
+            children,
+            serving: true,
+            proved,
+            names: left.names,
+            draining: left.course != Course::Serving,
+            retiring: left.course == Course::Retiring,
+            adopted: true,
+            ..Self::new(processes, needed, Proof::Later)
+        }
+    }
+
+    /// True for one that an earlier program has begun.
+    pub(crate) fn is_adopted(&self) -> bool {
+        self.adopted
+    }
+
+    /// A role of it has ended for good.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// What is to become of it.
+    pub(crate) fn course(&self) -> Course {
+        match (self.draining, self.retiring) {
+            (false, _) => Course::Serving,
+            (true, true) => Course::Retiring,
+            (true, false) => Course::Draining,
+        }
+    }
+
+    /// What is known of its processes. `control`: the descriptor of the channel with one.
+    pub(crate) fn known(&self, control: impl Fn(&P, ProcessId) -> Option<u32>) -> Vec<resume::Child> {
+        let known = self.children.iter().map(|child| resume::Child {
+            role: child.role,
+            pid: child.pid.unsigned_abs(),
+            phase: child.phase,
+            control: control(&self.processes, child.pid),
+            asked: child.is_asked(),
+            retired: child.retired,
+        });
+        known.collect()
     }
 
     /// Goes on with the start: a stage when all roles of those before it are ready. True when all roles can serve.
@@ -206,7 +259,7 @@ impl<P: Processes> Generation<P> {
         loop {
             if let Some(slow) = self.children.iter().find(|child| !self.can_serve(child.phase)) {
                 let waited = now.saturating_duration_since(slow.since);
-                return match (slow.phase.deadline(), self.proof) {
+                return match (deadline(slow.phase), self.proof) {
                     (Some(limit), _) if waited > limit => {
                         Err(LauncherError::NotReady(slow.role, format!("nothing heard for {limit:?}")))
                     }
@@ -294,7 +347,7 @@ impl<P: Processes> Generation<P> {
             }
         }
         let stuck = self.children.iter().filter_map(|child| {
-            let limit = child.phase.deadline()?;
+            let limit = deadline(child.phase)?;
             (now.saturating_duration_since(child.since) > limit).then_some((child.role, child.pid, limit))
         });
         for (role, pid, limit) in stuck.collect::<Vec<_>>() {
@@ -380,7 +433,7 @@ impl<P: Processes> Generation<P> {
             return;
         }
         self.next_ping = Some(now + PING_EVERY);
-        for child in self.children.iter_mut().filter(|child| child.pinged.is_none() && child.phase.deadline().is_none())
+        for child in self.children.iter_mut().filter(|child| child.pinged.is_none() && deadline(child.phase).is_none())
         {
             child.pinged = Some(now);
             self.processes.order(child.pid, Order::Ping);
@@ -410,7 +463,7 @@ impl<P: Processes> Generation<P> {
     /// The roles that are needed, with the process of each that serves.
     pub(crate) fn roles(&self) -> Vec<(Role, Option<ProcessId>)> {
         let serves = |role: Role| {
-            let serving = self.children.iter().filter(|child| child.phase.deadline().is_none() && !child.hung);
+            let serving = self.children.iter().filter(|child| deadline(child.phase).is_none() && !child.hung);
             serving.filter(|child| child.role == role).map(|child| child.pid).next_back()
         };
         self.needed.iter().map(|role| (*role, serves(*role))).collect()
@@ -501,6 +554,11 @@ impl<P: Processes> Generation<P> {
         if !self.serving {
             return Err(not_ready(role, end));
         }
+        if self.adopted {
+            self.broken = true;
+            tracing::warn!(role = role.name(), how = how(end), "a role of the earlier program ended; all roles are started anew");
+            return Ok(());
+        }
         // It could not be asked at the start, and when it could it did not pass: what would have kept us from starting then.
         if phase == Phase::Waiting && !self.proved && matches!(end, End::Exit(_)) {
             self.refused = Some(end);
@@ -552,7 +610,8 @@ fn not_ready(role: Role, end: End) -> LauncherError {
     LauncherError::NotReady(role, format!("{}; see its message above", how(end)))
 }
 
-fn how(end: End) -> String {
+/// How a process ended, as a sentence.
+pub(crate) fn how(end: End) -> String {
     match end {
         End::Exit(status) => format!("it ended with status {status}"),
         End::Signal(31) => {

@@ -13,6 +13,7 @@ mod look;
 mod names;
 pub mod plan;
 mod processes;
+pub mod renew;
 mod roles;
 mod rules;
 mod setup;
@@ -37,9 +38,11 @@ use gatepost_wire::slice::Ground;
 use generation::{Generation, Proof};
 use plan::Plan;
 use processes::{Children, Files};
+use renew::{Left, Program, Retry};
 use sockets::Socket;
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use watchdog::Watchdog;
@@ -80,11 +83,16 @@ pub type Reload<'a> = &'a dyn Fn() -> Result<Plan, String>;
 /// Called once, when clients are served: `try` prints what to paste.
 pub type Started<'a> = &'a dyn Fn(&Fitness);
 
-/// Runs gatepost until it is told to stop.
+/// Runs gatepost until it is told to stop. With a `program`, a reload looks whether another one lies there and has it take our place.
 ///
 /// # Errors
 /// Everything that kept it from starting, after whatever was started has ended again.
-pub fn run(plan: Plan, reload: Reload<'_>, started: Started<'_>) -> Result<(), LauncherError> {
+pub fn run(
+    plan: Plan,
+    program: Option<Program>,
+    reload: Reload<'_>,
+    started: Started<'_>,
+) -> Result<(), LauncherError> {
     let signals = Signals::all().map_err(|e| LauncherError::System("receive signals", e))?;
     let inherited = sockets::inherited()?;
     let stop = Cell::new(false);
@@ -102,6 +110,8 @@ pub fn run(plan: Plan, reload: Reload<'_>, started: Started<'_>) -> Result<(), L
         names: names::Watch::new(),
         watchdog,
         door,
+        program,
+        retry: Retry::new(Instant::now()),
     };
     let ended = match launcher.begin(plan, inherited, started) {
         // Nothing has been served, so nothing is to be drained.
@@ -110,6 +120,43 @@ pub fn run(plan: Plan, reload: Reload<'_>, started: Started<'_>) -> Result<(), L
     };
     gatepost_log::disconnect();
     ended
+}
+
+/// Takes the place of an earlier program in this process, which has left what it had in the memory behind this descriptor: goes on
+/// with its sockets and sessions, begins a generation of its own for those who come, and runs until it is told to stop.
+///
+/// # Errors
+/// What was left cannot be used. That its own generation cannot begin is none: that of the earlier program goes on meanwhile.
+pub fn resume(memory: i32, program: Option<Program>, reload: Reload<'_>) -> Result<(), LauncherError> {
+    let signals = Signals::all().map_err(|e| LauncherError::System("receive signals", e))?;
+    process::set_comm(c"gatepost");
+    let state = renew::read(memory).map_err(|why| LauncherError::Unfit(vec![why]))?;
+    let Left { files, generations, door, asked } = renew::take(&state)?;
+    give_up(if process::effective_ids().0 == 0 { Ground::Root } else { Ground::User })?;
+    let mut launcher = Launcher {
+        signals,
+        stop: Cell::new(false),
+        files,
+        generations,
+        status: String::new(),
+        names: names::Watch::new(),
+        watchdog: Watchdog::new(sd_notify::watchdog_enabled(), Instant::now()),
+        door,
+        program,
+        retry: Retry::new(Instant::now()),
+    };
+    launcher.reload_for(asked, reload);
+    let ended = launcher.serve(reload);
+    gatepost_log::disconnect();
+    ended
+}
+
+/// Whether this program could [`resume`] from the memory behind this descriptor.
+///
+/// # Errors
+/// Why not, as a sentence.
+pub fn can_resume(memory: i32) -> Result<(), String> {
+    renew::read(memory).map(drop)
 }
 
 /// Starts everything as [`run`] does, in its jails and with its proofs, but takes no client; then ends it again. For
@@ -126,7 +173,7 @@ pub fn rehearse(plan: Plan) -> Result<bool, LauncherError> {
     raise_open_files(&plan)?;
     log_relaxed(&plan, &fitness);
     let files = files()?;
-    drop_what_is_not_needed(&fitness)?;
+    give_up(fitness.ground)?;
     // Told to stop, it dies of the signal and its roles with it.
     let never = &mut || false;
     let children = Children::new(plan, fitness, files, Vec::new(), Vec::new());
@@ -153,6 +200,10 @@ struct Launcher {
     watchdog: Watchdog,
     /// Where admins ask.
     door: Option<Door>,
+    /// Our own file, where it may be replaced.
+    program: Option<Program>,
+    /// When to begin a generation of our own, while an earlier program's serves.
+    retry: Retry,
 }
 
 impl Launcher {
@@ -161,7 +212,7 @@ impl Launcher {
         let sockets = sockets::open(&plan.config.listen, inherited)?;
         let views = views::open(&plan.config.metrics, &[])?;
         let in_use = prepare(&plan, &fitness)?;
-        drop_what_is_not_needed(&fitness)?;
+        give_up(fitness.ground)?;
         let children = Children::new(plan, fitness.clone(), self.files.clone(), sockets, views);
         let mut generation = Generation::begin(children, Proof::Later, &mut || self.told_to_stop())?;
         generation.open(in_use);
@@ -198,13 +249,16 @@ impl Launcher {
                     Notice::Child => {}
                     // What is draining is not to begin anew.
                     Notice::Reload if drain_until.is_some() => {}
-                    Notice::Reload => drop(self.reload(reload)),
+                    Notice::Reload => drop(self.reload(reload, &[])),
                     // The second time, or at the deadline, without more ado.
                     Notice::Terminate if drain_until.is_some() => drain_until = Some(Instant::now()),
                     Notice::Terminate => drain_until = Some(self.drain()),
                 }
             }
             self.answer(reload, drain_until.is_some());
+            if drain_until.is_none() && self.retry_due().is_some_and(|due| due <= Instant::now()) {
+                let _ = self.reload(reload, &[]);
+            }
             if self.stop.take() && drain_until.is_none() {
                 drain_until = Some(self.drain());
             }
@@ -235,6 +289,7 @@ impl Launcher {
             .chain(deadline)
             .chain(self.generations.iter().filter_map(|generation| generation.processes.rules_due()))
             .chain(self.watchdog.next_due())
+            .chain(self.retry_due())
             .min();
         // Sockets and roles are looked at now and then, whether or not anything happens.
         let longest = generation::PING_EVERY;
@@ -253,6 +308,9 @@ impl Launcher {
             generation.processes.renew_rules(Instant::now());
             generation.processes.renew_networks(Instant::now());
             generation.tick(Instant::now());
+        }
+        if self.generations.last().is_some_and(Generation::is_broken) {
+            self.retry.hurry(Instant::now());
         }
         if self.names.has_changed(Instant::now()) {
             self.generations.iter().for_each(|generation| generation.processes.renew_names());
@@ -273,17 +331,35 @@ impl Launcher {
 
     /// Answers what admins ask.
     fn answer(&mut self, reload: Reload<'_>, draining: bool) {
+        let mut reloads = Vec::new();
         for (request, stream) in self.door.as_mut().map(Door::requests).unwrap_or_default() {
-            let answer = match request {
-                Request::Status => status::answer(&self.state(draining)),
-                Request::Reload if draining => Answer { status: 1, text: "not reloaded: gatepost is ending\n".into() },
-                Request::Reload => match self.reload(reload) {
-                    Ok(()) => Answer { status: 0, text: "reloaded\n".into() },
-                    Err(why) => Answer { status: 1, text: format!("{NOT_RELOADED}: {why}\n") },
-                },
-            };
-            admin::answer(stream, &answer);
+            match request {
+                Request::Status => admin::answer(stream, &status::answer(&self.state(draining))),
+                Request::Reload if draining => {
+                    let text = "not reloaded: gatepost is ending\n".into();
+                    admin::answer(stream, &Answer { status: 1, text });
+                }
+                Request::Reload => reloads.push(stream),
+            }
         }
+        if !reloads.is_empty() {
+            self.reload_for(reloads, reload);
+        }
+    }
+
+    /// Reloads, and tells those who `asked` what came of it.
+    fn reload_for(&mut self, asked: Vec<UnixStream>, reload: Reload<'_>) {
+        let answer = match self.reload(reload, &asked) {
+            Ok(()) => Answer { status: 0, text: "reloaded\n".into() },
+            Err(why) => Answer { status: 1, text: format!("{NOT_RELOADED}: {why}\n") },
+        };
+        asked.into_iter().for_each(|stream| admin::answer(stream, &answer));
+    }
+
+    /// When to begin a generation in the place of an earlier program's; None: ours serves.
+    fn retry_due(&self) -> Option<Instant> {
+        let last = self.generations.last().filter(|last| last.is_adopted() && last.is_serving());
+        last.map(|_| self.retry.due())
     }
 
     fn state(&self, draining: bool) -> status::State {
@@ -296,14 +372,18 @@ impl Launcher {
         }
     }
 
+    /// If another program lies where ours did, it takes our place, and then does this; those who `asked` hear it from that one.
     /// A whole new generation on the same sockets; the old one goes on for its sessions, with its configuration. Any fault leaves the old one serving.
     ///
     /// # Errors
     /// That fault, as a sentence.
-    fn reload(&mut self, reload: Reload<'_>) -> Result<(), String> {
+    fn reload(&mut self, reload: Reload<'_>, asked: &[UnixStream]) -> Result<(), String> {
         let _ =
             sd_notify::NotifyState::monotonic_usec_now().map(|now| notify(&[sd_notify::NotifyState::Reloading, now]));
-        let taken = reload().and_then(|plan| self.next_generation(plan));
+        let taken = match self.is_outdated() {
+            true => self.renew(asked).map(|never| match never {}),
+            false => reload().and_then(|plan| self.next_generation(plan)),
+        };
         let reloaded = match taken {
             Ok(next) => {
                 self.generations.iter_mut().for_each(Generation::retire);
@@ -322,6 +402,7 @@ impl Launcher {
             Err(why) => {
                 self.generations.iter().for_each(|generation| generation.processes.log_here());
                 tracing::error!("{NOT_RELOADED}: {why}");
+                self.retry.later(Instant::now());
                 Err(why)
             }
         };
@@ -339,7 +420,9 @@ impl Launcher {
         let views = views::open(&plan.config.metrics, views).map_err(|e| e.to_string())?;
         let children = Children::new(plan, fitness, self.files.clone(), sockets, views);
         // What serves is not to be replaced by what may never serve.
-        let next = Generation::begin(children, Proof::Within(RELOAD_PROOF), &mut || {
+        let whole = self.generations.last().is_some_and(|last| !last.is_broken());
+        let proof = if whole { Proof::Within(RELOAD_PROOF) } else { Proof::Later };
+        let next = Generation::begin(children, proof, &mut || {
             self.tend();
             self.told_to_stop()
         });
@@ -425,9 +508,9 @@ fn log_relaxed(plan: &Plan, fitness: &Fitness) {
     }
 }
 
-fn drop_what_is_not_needed(fitness: &Fitness) -> Result<(), LauncherError> {
+fn give_up(ground: Ground) -> Result<(), LauncherError> {
     let failed = |e| LauncherError::System("give up capabilities", e);
-    if fitness.ground == Ground::Root {
+    if ground == Ground::Root {
         confine::keep_bounding(KEPT).map_err(failed)?;
         confine::keep_permitted(KEPT).map_err(failed)?;
         process::set_undumpable().map_err(failed)?;

@@ -7,19 +7,22 @@ use crate::plan::Plan;
 use crate::sockets::Socket;
 use crate::spool::InUse;
 use crate::views::ViewSocket;
-use crate::{look, roles, rules, setup, slices};
+use crate::{look, renew, roles, rules, setup, slices};
 use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_config::Relax;
 use gatepost_jail::{CONTROL_FD, SETUP_FD, profile};
+use gatepost_sys::fds::Lock;
 use gatepost_sys::process::{self, Namespaces, ProcessId, Signal, Spawn};
 use gatepost_sys::seq::Seq;
 use gatepost_sys::{fds, wait};
 use gatepost_wire::control::{Order, Role};
+use gatepost_wire::resume;
 use gatepost_wire::slice::Ground;
 use gatepost_wire::{LauncherToRole, RoleToLauncher};
 use std::ffi::CString;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -64,8 +67,7 @@ impl Files {
 /// The processes of one generation.
 #[derive(Debug)]
 pub(crate) struct Children {
-    plan: Plan,
-    fitness: Fitness,
+    given: Given,
     files: Files,
     sockets: Vec<Socket>,
     /// Where the observer is asked for its counters.
@@ -79,6 +81,24 @@ pub(crate) struct Children {
     inbox: Inbox,
 }
 
+/// By what roles are started.
+#[derive(Debug)]
+enum Given {
+    /// This configuration, on this system.
+    Plan(Box<(Plan, Fitness)>),
+    /// By an earlier program's, of which is left how long a drain may take.
+    Earlier(Duration),
+}
+
+impl Given {
+    fn plan(&self) -> Option<&(Plan, Fitness)> {
+        match self {
+            Self::Plan(given) => Some(given),
+            Self::Earlier(_) => None,
+        }
+    }
+}
+
 impl Children {
     pub(crate) fn new(
         plan: Plan,
@@ -89,8 +109,38 @@ impl Children {
     ) -> Self {
         let rules = rules::Watch::new(plan.config.admission.rules.as_deref());
         let networks = plan.config.network_files().map(|_| rules::Watch::unseen()).collect();
+        let given = Given::Plan(Box::new((plan, fitness)));
         let (in_use, children) = (None, Vec::new());
-        Self { plan, fitness, files, sockets, views, in_use, rules, networks, children, inbox: Inbox::new(64) }
+        Self { given, files, sockets, views, in_use, rules, networks, children, inbox: Inbox::new(64) }
+    }
+
+    /// Those of a generation that an earlier program in this process has begun.
+    ///
+    /// # Errors
+    /// A descriptor that is not open.
+    pub(crate) fn adopt(left: &resume::Generation, files: Files, views: Vec<ViewSocket>) -> io::Result<Self> {
+        let one = |child: &resume::Child| {
+            let control = child.control.map(renew::kept).transpose()?.map(RoleEnd::from_fd);
+            let pid = ProcessId::try_from(child.pid).map_err(io::Error::other)?;
+            Ok(Child { role: child.role, pid, control })
+        };
+        let lock = left.lock.map(renew::kept).transpose()?.map(Lock::inherited).transpose()?;
+        Ok(Self {
+            given: Given::Earlier(Duration::from_secs(left.drain.into())),
+            files,
+            sockets: left.sockets.iter().map(Socket::adopt).collect::<io::Result<_>>()?,
+            views,
+            in_use: Some(InUse { lock }),
+            rules: rules::Watch::new(None),
+            networks: Vec::new(),
+            children: left.children.iter().map(one).collect::<io::Result<_>>()?,
+            inbox: Inbox::new(64),
+        })
+    }
+
+    /// The plan that its roles are started by; None: an earlier program's.
+    pub(crate) fn plan(&self) -> Option<&Plan> {
+        self.given.plan().map(|(plan, _)| plan)
     }
 
     /// Descriptors to wait for.
@@ -100,7 +150,10 @@ impl Children {
 
     /// Longest wait for sessions to end by themselves when all is to end.
     pub(crate) fn drain_time(&self) -> Duration {
-        self.plan.config.limits.drain
+        match &self.given {
+            Given::Plan(given) => given.0.config.limits.drain,
+            Given::Earlier(drain) => *drain,
+        }
     }
 
     /// Copies of the listening sockets, for the next generation.
@@ -149,17 +202,10 @@ impl Children {
         }
     }
 
-    fn namespaces(&self, role: Role) -> Namespaces {
-        if self.plan.relaxes(Relax::Namespaces) {
-            return Namespaces::default();
-        }
-        Namespaces { user: self.fitness.ground == Ground::User, ..profile::of(role).namespaces }
-    }
-
     /// Gives the listener the rules. It must have some before the `first` client, and where they can't be read, such that take
     /// nobody; later, those that it has stay in force.
     fn give_rules(&self, pid: ProcessId, first: bool) {
-        let Some(path) = &self.plan.config.admission.rules else { return };
+        let Some(path) = self.rules_file() else { return };
         let memory = rules::memory(path).or_else(|e| {
             tracing::error!(
                 "{}: {e}; {}",
@@ -175,8 +221,8 @@ impl Children {
 
     /// Looks now and then whether there is another file of rules, and gives it to the listener.
     pub(crate) fn renew_rules(&mut self, now: Instant) {
-        let Some(path) = &self.plan.config.admission.rules else { return };
-        if self.rules.has_changed(path, now) {
+        let Some(path) = self.rules_file().map(Path::to_owned) else { return };
+        if self.rules.has_changed(&path, now) {
             for child in self.children.iter().filter(|child| child.role == Role::Listener) {
                 self.give_rules(child.pid, false);
             }
@@ -185,7 +231,8 @@ impl Children {
 
     /// Tells the listener what is different for some networks.
     fn give_networks(&self, pid: ProcessId) {
-        let memory = slices::octets(&self.plan.config.networks_slice()).and_then(|octets| {
+        let Some(plan) = self.plan() else { return };
+        let memory = slices::octets(&plan.config.networks_slice()).and_then(|octets| {
             let made = process::memory().and_then(|mut memory| memory.write_all(&octets).map(|()| memory));
             made.and_then(process::seal).map_err(|e| e.to_string())
         });
@@ -197,11 +244,13 @@ impl Children {
 
     /// Looks now and then whether there is another file of networks, and tells the listener what is in it.
     pub(crate) fn renew_networks(&mut self, now: Instant) {
+        let Given::Plan(given) = &mut self.given else { return };
+        let config = &mut given.0.config;
         let mut others = false;
         for (place, watch) in self.networks.iter_mut().enumerate() {
-            let path = self.plan.config.network_files().nth(place).map(|file| file.path.clone());
+            let path = config.network_files().nth(place).map(|file| file.path.clone());
             if path.is_some_and(|path| watch.has_changed(&path, now)) {
-                others |= self.plan.config.renew_networks(place).unwrap_or_else(|faults| {
+                others |= config.renew_networks(place).unwrap_or_else(|faults| {
                     tracing::error!("{faults}; the networks that were in the file before stay in force");
                     false
                 });
@@ -214,19 +263,28 @@ impl Children {
 
     /// When to look at the rules and the networks again.
     pub(crate) fn rules_due(&self) -> Option<Instant> {
-        let rules = self.plan.config.admission.rules.as_ref().map(|_| &self.rules);
+        let rules = self.rules_file().map(|_| &self.rules);
         rules.into_iter().chain(&self.networks).map(rules::Watch::next_due).min()
     }
 
-    fn spawn(&self, role: Role, descriptors: &[(RawFd, BorrowedFd<'_>)]) -> io::Result<ProcessId> {
+    fn rules_file(&self) -> Option<&Path> {
+        self.plan()?.config.admission.rules.as_deref()
+    }
+
+    fn spawn(
+        &self,
+        role: Role,
+        (plan, fitness): &(Plan, Fitness),
+        descriptors: &[(RawFd, BorrowedFd<'_>)],
+    ) -> io::Result<ProcessId> {
         let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
         let name = CString::new(role.name()).unwrap_or_default();
         process::spawn(&Spawn {
             program: &self.files.program,
             args: &[c"gatepost", c"role", &name],
             fds: &[&[(0, null.as_fd()), (1, null.as_fd())], descriptors].concat(),
-            namespaces: self.namespaces(role),
-            data: setup::data(role, &self.plan).max(START_DATA),
+            namespaces: namespaces(role, plan, fitness),
+            data: setup::data(role, plan).max(START_DATA),
         })
     }
 
@@ -251,7 +309,8 @@ impl Children {
     /// Tells the resolver what the system's files say of names now.
     pub(crate) fn renew_names(&self) {
         let Some(resolver) = self.children.iter().find(|child| child.role == Role::Resolver) else { return };
-        match setup::slice(Role::Resolver, &self.plan, &self.fitness) {
+        let Some((plan, fitness)) = self.given.plan() else { return };
+        match setup::slice(Role::Resolver, plan, fitness) {
             Ok(memory) => self.tell(resolver.pid, Order::Names, &[memory.as_fd()]),
             Err(why) => tracing::error!("the resolver keeps the name servers that it has: {why}"),
         }
@@ -260,6 +319,13 @@ impl Children {
     fn observer(&self) -> Option<ProcessId> {
         self.children.iter().find(|child| child.role == Role::Observer).map(|child| child.pid)
     }
+}
+
+fn namespaces(role: Role, plan: &Plan, fitness: &Fitness) -> Namespaces {
+    if plan.relaxes(Relax::Namespaces) {
+        return Namespaces::default();
+    }
+    Namespaces { user: fitness.ground == Ground::User, ..profile::of(role).namespaces }
 }
 
 /// Both ends of a channel to an observer: neither end ever waits for the other (P14).
@@ -272,7 +338,10 @@ fn quiet_pair() -> io::Result<(Seq, Seq)> {
 
 impl Processes for Children {
     fn start(&mut self, role: Role) -> Result<ProcessId, LauncherError> {
-        let setup = setup::memory(role, &self.plan, &self.fitness);
+        let Some(given) = self.given.plan() else {
+            return Err(LauncherError::NotReady(role, "an earlier program began it, and the next configuration has another".into()));
+        };
+        let setup = setup::memory(role, &given.0, &given.1);
         let setup = setup.map_err(|why| LauncherError::NotReady(role, why))?;
         let system = |e| LauncherError::System("start a role", e);
         let (control, theirs) = RoleEnd::pair().map_err(system)?;
@@ -282,7 +351,7 @@ impl Processes for Children {
         let log = if role == Role::Observer { Some(self.files.log_of_an_observer().map_err(system)?) } else { None };
         let stderr = log.as_ref().map_or(lines.as_fd(), AsFd::as_fd);
         let descriptors = [(2, stderr), (CONTROL_FD, theirs.as_fd()), (SETUP_FD, setup.as_fd())];
-        let pid = self.spawn(role, &descriptors).map_err(system)?;
+        let pid = self.spawn(role, given, &descriptors).map_err(system)?;
         if let (Some(observer), true) = (self.observer(), role != Role::Observer) {
             self.tell(observer, Order::Peer(role), &[heard.as_fd()]);
         }
@@ -291,7 +360,9 @@ impl Processes for Children {
     }
 
     fn look(&mut self, role: Role, pid: ProcessId) -> Seen {
-        match look::at(role, pid, &self.plan, &self.fitness) {
+        // One that an earlier program has started is replaced before it is let go.
+        let Some((plan, fitness)) = self.given.plan() else { return Seen::Gone };
+        match look::at(role, pid, plan, fitness) {
             Ok(()) => Seen::Confined,
             // One that was killed meanwhile looks weak too.
             Err(_) if self.control(pid).is_none_or(|(_, control)| wait::hung_up(control.as_fd())) => Seen::Gone,
@@ -362,7 +433,7 @@ impl Generation<Children> {
         proof: Proof,
         meanwhile: &mut dyn FnMut() -> bool,
     ) -> Result<Self, LauncherError> {
-        let needed = roles::needed(&processes.plan).map(|row| row.role).collect();
+        let needed = processes.plan().into_iter().flat_map(roles::needed).map(|row| row.role).collect();
         let mut generation = Self::new(processes, needed, proof);
         let begun = generation.begin_all(meanwhile);
         if begun.is_err() {
@@ -381,6 +452,19 @@ impl Generation<Children> {
             self.hear()?;
         }
         Ok(())
+    }
+
+    /// What the next program in this process has to know of it.
+    pub(crate) fn leave(&self) -> resume::Generation {
+        let processes = &self.processes;
+        resume::Generation {
+            course: self.course(),
+            names: self.has_names(),
+            drain: u32::try_from(processes.drain_time().as_secs()).unwrap_or(u32::MAX),
+            lock: processes.in_use.as_ref().and_then(|in_use| in_use.lock.as_ref()).map(renew::number),
+            sockets: processes.sockets.iter().map(Socket::leave).collect(),
+            children: self.known(|processes, pid| processes.control(pid).map(|(_, end)| renew::number(end))),
+        }
     }
 
     /// Takes clients. The spool is ours from here on.

@@ -4,8 +4,10 @@
 //! for ever. So every inherited socket must be one of the configuration, or nothing starts.
 
 use crate::error::LauncherError;
+use crate::renew;
 use gatepost_config::Listen;
 use gatepost_sys::{fds, net};
+use gatepost_wire::resume;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -43,6 +45,21 @@ impl Socket {
         } else {
             Err(io::Error::other("it is not listening; write Accept=no in the socket unit"))
         }
+    }
+
+    /// One that an earlier program in this process has left.
+    ///
+    /// # Errors
+    /// It is not open.
+    pub(crate) fn adopt(left: &resume::Socket) -> io::Result<Self> {
+        let resume::Socket { address, v6only, inherited, fd } = *left;
+        Ok(Self { address, v6only, inherited, fd: renew::kept(fd)? })
+    }
+
+    /// What the next program in this process has to know of it.
+    pub(crate) fn leave(&self) -> resume::Socket {
+        let Self { address, v6only, inherited, ref fd } = *self;
+        resume::Socket { address, v6only, inherited, fd: renew::number(fd) }
     }
 
     /// The same socket once more.

@@ -25,7 +25,7 @@ pub(crate) fn empty(plan: &Plan) -> PathBuf {
 /// Held as long as a launcher serves with a spool, so that no other takes the directory of content files away from it.
 #[derive(Debug)]
 pub(crate) struct InUse {
-    _lock: Option<Lock>,
+    pub(crate) lock: Option<Lock>,
 }
 
 /// Makes what roles need in the spool, and gives the directory of content files to handoff: unless a running gatepost with
@@ -49,12 +49,12 @@ pub(crate) fn prepare(plan: &Plan, fitness: &Fitness) -> Result<InUse, LauncherE
         lchown(&content, Some(uid), Some(gid)).map_err(failed)?;
     }
     match fds::lock_directory(&content, false) {
-        Ok(Some(lock)) => Ok(InUse { _lock: Some(lock) }),
+        Ok(Some(lock)) => Ok(InUse { lock: Some(lock) }),
         Ok(None) => Err(failed(io::ErrorKind::WouldBlock.into())),
         // A file system without locks keeps nobody from serving.
         Err(e) => {
             tracing::warn!("cannot lock {}: {e}; see to it that no other gatepost uses it", content.display());
-            Ok(InUse { _lock: None })
+            Ok(InUse { lock: None })
         }
     }
 }

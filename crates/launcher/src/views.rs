@@ -1,8 +1,10 @@
 //! The sockets where the counters are read: bound by us, accepted from by the observer.
 
 use crate::error::LauncherError;
+use crate::renew;
 use gatepost_config::Connect;
 use gatepost_sys::net;
+use gatepost_wire::resume;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -21,6 +23,21 @@ const MODE: u32 = 0o660;
 pub(crate) struct ViewSocket {
     place: Connect,
     pub(crate) fd: Rc<OwnedFd>,
+}
+
+impl ViewSocket {
+    /// One that an earlier program in this process has left.
+    ///
+    /// # Errors
+    /// It is not open.
+    pub(crate) fn adopt(left: &resume::View) -> io::Result<Self> {
+        Ok(Self { place: left.place.clone(), fd: Rc::new(renew::kept(left.fd)?) })
+    }
+
+    /// What the next program in this process has to know of it.
+    pub(crate) fn leave(&self) -> resume::View {
+        resume::View { place: self.place.clone(), fd: renew::number(&*self.fd) }
+    }
 }
 
 /// One socket for each of `wanted`; those that there are already stay as they are.

@@ -22,7 +22,7 @@ use gatepost_wire::event::Event;
 use gatepost_wire::observe::{Level, Line, TEXT_MAX, Tell};
 use gatepost_wire::{Nothing, RoleToObserver};
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixDatagram;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, UNIX_EPOCH};
@@ -109,6 +109,15 @@ pub fn begin_role() {
 /// The launcher's lines go to this observer from now on.
 pub fn connect(end: Seq) {
     set(Place::Observer(LogEnd::from_seq(end)));
+}
+
+/// The descriptor by which lines go to an observer, where they do.
+#[must_use]
+pub fn channel() -> Option<RawFd> {
+    match &to()?.0 {
+        Place::Observer(end) => Some(end.as_fd().as_raw_fd()),
+        _ => None,
+    }
 }
 
 /// The launcher's lines go to standard error again: its last observer is about to end.

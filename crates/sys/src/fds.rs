@@ -128,6 +128,17 @@ pub fn set_cloexec(fd: impl AsFd, on: bool) -> io::Result<()> {
     Ok(())
 }
 
+/// As [`set_cloexec`], for a descriptor by its number.
+///
+/// # Errors
+/// EBADF only.
+pub fn close_on_exec(number: u32, on: bool) -> io::Result<()> {
+    let number = RawFd::try_from(number).map_err(io::Error::other)?;
+    let flag = if on { libc::FD_CLOEXEC } else { 0 };
+    // SAFETY: sets a flag and needs no pointer; a closed number gives EBADF.
+    if unsafe { libc::fcntl(number, libc::F_SETFD, flag) } == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Closes every descriptor but those in `kept`, in any order.
 ///
 /// # Errors
@@ -163,7 +174,24 @@ pub fn same_file(a: impl AsFd, b: impl AsFd) -> bool {
 /// A lock on a directory, flock(2)'s: held until it is dropped, or until the process ends.
 #[derive(Debug)]
 pub struct Lock {
-    _directory: Flock<std::fs::File>,
+    directory: Flock<std::fs::File>,
+}
+
+impl Lock {
+    /// The shared lock that this descriptor has since before the program was executed.
+    ///
+    /// # Errors
+    /// It has none, and another process holds one that excludes it.
+    pub fn inherited(directory: OwnedFd) -> io::Result<Self> {
+        let locked = Flock::lock(std::fs::File::from(directory), FlockArg::LockSharedNonblock);
+        locked.map(|directory| Self { directory }).map_err(|(_, error)| error.into())
+    }
+}
+
+impl AsFd for Lock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
 }
 
 /// Takes a lock on a directory: a shared one, or with `alone` an exclusive one. None: another process holds one that excludes it.
@@ -175,7 +203,7 @@ pub fn lock_directory(path: &Path, alone: bool) -> io::Result<Option<Lock>> {
     let directory = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let how = if alone { FlockArg::LockExclusiveNonblock } else { FlockArg::LockSharedNonblock };
     match Flock::lock(directory, how) {
-        Ok(directory) => Ok(Some(Lock { _directory: directory })),
+        Ok(directory) => Ok(Some(Lock { directory })),
         Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
         Err((_, error)) => Err(error.into()),
     }

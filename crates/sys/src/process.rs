@@ -2,9 +2,10 @@
 
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
 
 /// A process id in our own namespace.
 pub type ProcessId = i32;
@@ -392,13 +393,38 @@ fn prepare_program(spawn: &Spawn<'_>, (uid, gid): (u32, u32)) -> io::Result<Owne
     Ok(program)
 }
 
+/// Executes `program` in this process, with the environment that it has. Blocked signals stay blocked, and those that wait go on
+/// waiting; descriptors that close on exec are closed. The caller must have one thread. Returns only what kept it from that.
+#[must_use]
+pub fn execute(program: &OwnedFd, args: &[&CStr]) -> io::Error {
+    let pair = |(name, value): (OsString, OsString)| {
+        CString::new([name.as_encoded_bytes(), b"=", value.as_encoded_bytes()].concat()).ok()
+    };
+    let environment: Vec<CString> = std::env::vars_os().filter_map(pair).collect();
+    match nix::unistd::execveat(program, c"", args, &environment, nix::fcntl::AtFlags::AT_EMPTY_PATH) {
+        Ok(never) => match never {},
+        Err(e) => e.into(),
+    }
+}
+
+/// A program's file, to be executed.
+///
+/// # Errors
+/// The file's.
+pub fn program(path: &Path) -> io::Result<OwnedFd> {
+    use std::os::unix::fs::OpenOptionsExt;
+    Ok(std::fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path)?.into())
+}
+
+/// Leads to the running program's file, also when that has no name any more.
+pub const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// The running program's file, to be executed anew for each role.
 ///
 /// # Errors
 /// When /proc is not mounted.
 pub fn own_program() -> io::Result<OwnedFd> {
-    use std::os::unix::fs::OpenOptionsExt;
-    Ok(std::fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH).open("/proc/self/exe")?.into())
+    program(Path::new(OWN_PROGRAM))
 }
 
 /// An empty file in memory, to be written and then sealed.

@@ -43,6 +43,7 @@ pub mod network;
 pub mod observe;
 pub mod parent;
 pub mod queue;
+pub mod resume;
 pub mod session;
 pub mod sign;
 pub mod slice;

@@ -102,13 +102,18 @@ pub(crate) struct Gate<'h> {
 impl<'h> Gate<'h> {
     /// Starts it with that configuration and waits until it says by sd_notify that it is ready.
     pub(crate) fn start(host: &'h Host, config: &str) -> Gate<'h> {
+        Self::start_program(host, GATEPOST, config)
+    }
+
+    /// As [`Gate::start`], with a copy of the program that lies elsewhere.
+    pub(crate) fn start_program(host: &'h Host, program: &str, config: &str) -> Gate<'h> {
         prepare(host);
         host.write(CONFIG, config);
         let notify = host.path("/run/notify");
         let _ = std::fs::remove_file(&notify);
         let socket = UnixDatagram::bind(&notify).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-        let process = host.start("gatepost", host.command(GATEPOST).arg("serve").env("NOTIFY_SOCKET", "/run/notify"));
+        let process = host.start("gatepost", host.command(program).arg("serve").env("NOTIFY_SOCKET", "/run/notify"));
         let mut gate = Gate { host, process, notify: socket, told: String::new() };
         gate.wait_told("READY=1");
         gate

@@ -29,3 +29,4 @@ mod superservers;
 mod told;
 mod trial;
 mod units;
+mod upgrade;

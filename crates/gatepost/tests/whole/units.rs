@@ -80,6 +80,17 @@ fn the_readme_installs_a_service_that_is_ready_when_it_says_so() {
     assert_eq!(reloads, 1, "{}", host.journal("gatepost.service"));
     run(&mut swaks(&host.host, "alice@ok.test", "after the reload")).expect_ok("swaks");
 
+    // Another build in its place is the same service, and nothing of it starts anew for the service manager.
+    let before = host.property("gatepost.service", "MainPID");
+    host.shell("cd /usr/sbin; cp gatepost another; printf x >> another; mv another gatepost; systemctl reload gatepost")
+        .expect_ok("reload with another program");
+    assert_eq!(host.property("gatepost.service", "MainPID"), before);
+    assert_eq!(host.property("gatepost.service", "ActiveState"), "active");
+    assert_eq!(host.property("gatepost.service", "NRestarts"), "0");
+    assert!(host.property("gatepost.service", "StatusText").starts_with("Serving."));
+    host.shell(&format!("cmp /proc/{before}/exe /usr/sbin/gatepost")).expect_ok("the other program runs");
+    run(&mut swaks(&host.host, "alice@ok.test", "after the upgrade")).expect_ok("swaks");
+
     host.shell("systemctl stop gatepost.socket gatepost.service").expect_ok("stop");
     assert_eq!(host.property("gatepost.service", "Result"), "success", "{}", host.journal("gatepost"));
     assert_eq!(host.property("gatepost.service", "ExecMainStatus"), "0");
