@@ -139,9 +139,12 @@ fn serve(args: &ServeArgs) -> ExitCode {
     match (args.resume, plan_of(path)) {
         (Some(memory), plan) if args.rehearse => could_serve(memory, plan),
         (Some(memory), _) => outcome(gatepost_launcher::resume(memory, program, &reload)),
-        (None, Ok(plan)) => {
-            outcome(gatepost_launcher::run(Plan { admin: Some(admin::SOCKET.into()), ..plan }, program, &reload, &|_| {}))
-        }
+        (None, Ok(plan)) => outcome(gatepost_launcher::run(
+            Plan { admin: Some(admin::SOCKET.into()), ..plan },
+            program,
+            &reload,
+            &|_| {},
+        )),
         (None, Err(faults)) => fail(&faults),
     }
 }

@@ -556,7 +556,11 @@ impl<P: Processes> Generation<P> {
         }
         if self.adopted {
             self.broken = true;
-            tracing::warn!(role = role.name(), how = how(end), "a role of the earlier program ended; all roles are started anew");
+            tracing::warn!(
+                role = role.name(),
+                how = how(end),
+                "a role of the earlier program ended; all roles are started anew"
+            );
             return Ok(());
         }
         // It could not be asked at the start, and when it could it did not pass: what would have kept us from starting then.

@@ -607,3 +607,30 @@ fn every_role_has_one_row_in_the_table() {
         assert!(roles::of(*one).stage >= roles::of(*other).stage, "{one:?} {other:?}");
     }
 }
+
+#[test]
+fn issue_13_what_an_earlier_program_has_begun_goes_on_and_starts_nothing() {
+    let before = Scene::serving();
+    let known = before.generation.known(|_, pid| Some(pid.unsigned_abs() + 100));
+    let left = resume::Generation {
+        course: before.generation.course(),
+        names: before.generation.has_names(),
+        drain: 60,
+        lock: None,
+        sockets: Vec::new(),
+        children: known,
+    };
+    assert!(left.children.iter().all(|child| child.phase == Phase::Ready && child.control == Some(child.pid + 100)));
+    let processes = Fake { names: before.generation.processes.names, ..Fake::default() };
+    let generation = Generation::adopt(processes, &left, before.now);
+    let mut scene = Scene { generation, now: before.now, pings: false };
+    assert!(scene.generation.is_serving() && scene.generation.is_adopted() && scene.generation.is_proved());
+    scene.ends(&["keyholder"]);
+    scene.passes(BACKOFF_MAX);
+    assert!(scene.generation.is_broken());
+    assert!(scene.done().iter().all(|line| !line.starts_with("start")));
+    // It is replaced as one of ours is.
+    scene.generation.retire();
+    assert_eq!(scene.generation.course(), Course::Retiring);
+    assert!(scene.done().iter().any(|line| line == "drain listener"));
+}

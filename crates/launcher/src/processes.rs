@@ -339,7 +339,10 @@ fn quiet_pair() -> io::Result<(Seq, Seq)> {
 impl Processes for Children {
     fn start(&mut self, role: Role) -> Result<ProcessId, LauncherError> {
         let Some(given) = self.given.plan() else {
-            return Err(LauncherError::NotReady(role, "an earlier program began it, and the next configuration has another".into()));
+            return Err(LauncherError::NotReady(
+                role,
+                "an earlier program began it, and the next configuration has another".into(),
+            ));
         };
         let setup = setup::memory(role, &given.0, &given.1);
         let setup = setup.map_err(|why| LauncherError::NotReady(role, why))?;

@@ -109,7 +109,8 @@ pub(crate) fn kept(number: u32) -> io::Result<OwnedFd> {
 
 fn sealed(state: &State) -> Result<OwnedFd, String> {
     let octets = state.to_octets().map_err(|e| e.to_string())?;
-    let memory = process::memory().and_then(|mut memory| memory.write_all(&octets).and_then(|()| process::seal(memory)));
+    let memory =
+        process::memory().and_then(|mut memory| memory.write_all(&octets).and_then(|()| process::seal(memory)));
     memory.map_err(|e| format!("no memory for the next program: {e}"))
 }
 
@@ -125,7 +126,9 @@ pub(crate) fn read(memory: i32) -> Result<State, String> {
     });
     read.map_err(|e| format!("descriptor {memory}: {e}"))?;
     State::from_octets(&octets).map_err(|e| {
-        format!("this program cannot take the place of the one that runs, which is of another version ({e}): restart it")
+        format!(
+            "this program cannot take the place of the one that runs, which is of another version ({e}): restart it"
+        )
     })
 }
 
@@ -215,7 +218,8 @@ impl Launcher {
         let state = self.leave(asked);
         let memory = sealed(&state)?;
         let words = program.words(&[option(RESUME, Some(memory.as_raw_fd()))]);
-        let close = |on: bool| state.descriptors().chain([number(&memory)]).try_for_each(|fd| fds::close_on_exec(fd, on));
+        let close =
+            |on: bool| state.descriptors().chain([number(&memory)]).try_for_each(|fd| fds::close_on_exec(fd, on));
         let failed = match close(false) {
             Ok(()) => process::execute(file, &words.iter().map(CString::as_c_str).collect::<Vec<&CStr>>()),
             Err(e) => e,
@@ -227,7 +231,13 @@ impl Launcher {
     fn leave(&self, asked: &[UnixStream]) -> State {
         State {
             generations: self.generations.iter().map(Generation::leave).collect(),
-            views: self.generations.last().into_iter().flat_map(|g| g.processes.views()).map(ViewSocket::leave).collect(),
+            views: self
+                .generations
+                .last()
+                .into_iter()
+                .flat_map(|g| g.processes.views())
+                .map(ViewSocket::leave)
+                .collect(),
             control: self.door.as_ref().map(Door::leave),
             log: gatepost_log::channel().map(i32::unsigned_abs),
             spare_log: number(&*self.files.spare_log),

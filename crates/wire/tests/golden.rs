@@ -21,6 +21,7 @@ use gatepost_wire::names::{LookUp, LookedUp};
 use gatepost_wire::network::Network;
 use gatepost_wire::observe::{Level, Line, Tell};
 use gatepost_wire::queue::{self, Done, Submit};
+use gatepost_wire::resume::{self, Course, Phase};
 use gatepost_wire::session::{Answer, Ask, CONTENT_MAX, Mail, PATH_MAX, Rcpt, Refused};
 use gatepost_wire::sign::{SIGNATURE_MAX, Sign, Signature, TO_SIGN_MAX};
 use gatepost_wire::slice::{
@@ -600,6 +601,51 @@ fn issue_12_a_text_that_is_not_clean_is_not_read() {
         let length = u16::try_from(text.len()).unwrap().to_le_bytes();
         let raw = [&[2][..], &written(&verdict).unwrap(), &length, text].concat();
         assert_eq!(read_all::<Answer>(&raw), Err(WireError::Value("text")));
+    }
+}
+
+#[test]
+fn issue_13_what_a_launcher_leaves_to_the_next_program_has_a_version() {
+    let child = resume::Child {
+        role: Role::Handoff,
+        pid: 7,
+        phase: Phase::Ready,
+        control: Some(8),
+        asked: true,
+        retired: false,
+    };
+    let socket = resume::Socket { address: "192.0.2.1:25".parse().unwrap(), v6only: false, inherited: true, fd: 9 };
+    let generation = resume::Generation {
+        course: Course::Serving,
+        names: true,
+        drain: 60,
+        lock: Some(10),
+        sockets: vec![socket],
+        children: vec![child],
+    };
+    let state = resume::State {
+        generations: vec![generation],
+        views: vec![resume::View { place: Connect::Unix("/v".into()), fd: 11 }],
+        control: Some(resume::Control { path: "/c".into(), fd: 12 }),
+        log: Some(13),
+        spare_log: 14,
+        asked: vec![15],
+    };
+    golden(
+        &state,
+        "01000000 00 01 3c000000 01 0a000000
+         01000000 04 c0000201 1900 00 01 09000000
+         01000000 06 07000000 03 01 08000000 01 00
+         01000000 00 02000000 2f76 0b000000
+         01 02000000 2f63 0c000000 01 0d000000 0e000000 01000000 0f000000",
+    );
+    let octets = state.to_octets().unwrap();
+    assert_eq!(resume::State::from_octets(&octets).as_ref(), Ok(&state));
+    assert_eq!(state.descriptors().collect::<BTreeSet<_>>(), BTreeSet::from([8, 9, 10, 11, 12, 13, 14, 15]));
+    for other in [0, 1] {
+        let mut octets = octets.clone();
+        octets[other] += 1;
+        assert_eq!(resume::State::from_octets(&octets), Err(WireError::Version));
     }
 }
 

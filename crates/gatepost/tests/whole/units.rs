@@ -82,8 +82,10 @@ fn the_readme_installs_a_service_that_is_ready_when_it_says_so() {
 
     // Another build in its place is the same service, and nothing of it starts anew for the service manager.
     let before = host.property("gatepost.service", "MainPID");
-    host.shell("cd /usr/sbin; cp gatepost another; printf x >> another; mv another gatepost; systemctl reload gatepost")
-        .expect_ok("reload with another program");
+    host.shell(
+        "cd /usr/sbin; cp gatepost another; printf x >> another; mv another gatepost; systemctl reload gatepost",
+    )
+    .expect_ok("reload with another program");
     assert_eq!(host.property("gatepost.service", "MainPID"), before);
     assert_eq!(host.property("gatepost.service", "ActiveState"), "active");
     assert_eq!(host.property("gatepost.service", "NRestarts"), "0");

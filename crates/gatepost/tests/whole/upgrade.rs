@@ -104,7 +104,7 @@ fn issue_13_a_program_that_cannot_serve_is_refused_and_the_old_one_goes_on() {
     let (_mta, backend) = rogue(&host, Speaks::Smtp);
     install(&host, "first.");
     let right = config(&backend, "");
-    let gate = Gate::start_program(&host, PROGRAM, &right);
+    let mut gate = Gate::start_program(&host, PROGRAM, &right);
     let ask = |word: &str| run(host.command(GATEPOST).arg(word));
     for (line, reason) in [
         ("cp /bin/false {}.new; chmod 755 {}.new", "it ended with status 1"),
@@ -115,6 +115,7 @@ fn issue_13_a_program_that_cannot_serve_is_refused_and_the_old_one_goes_on() {
     ] {
         host.shell(&format!("{}; mv {PROGRAM}.new {PROGRAM}", line.replace("{}", PROGRAM))).expect_ok(line);
         let refused = ask("reload");
+        gate.wait_told("READY=1");
         assert_eq!(refused.status.code(), Some(1), "{line}: {}", refused.said());
         assert!(refused.stderr.contains(reason), "{line}: {}", refused.stderr);
         assert_eq!(runs(&gate), "first.");
