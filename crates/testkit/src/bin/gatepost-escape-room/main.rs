@@ -109,7 +109,7 @@ fn serve(directory: &Path, backend: &str, honest: &str, hostile: &str) -> ExitCo
         jail: Jail::default(),
     };
     let plan = Plan { receiver, ..Plan::from(config) };
-    match gatepost_launcher::run(plan, &|| Err("the escape room is not furnished anew".to_owned()), &|_| ()) {
+    match gatepost_launcher::run(plan, None, &|| Err("the escape room is not furnished anew".to_owned()), &|_| ()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => fail(&why),
     }
