@@ -7,7 +7,7 @@ use gatepost_sys::confine::{self, Bind};
 use gatepost_sys::filter::Filter;
 use gatepost_sys::landlock::{self, Enforced, Trial, Use};
 use gatepost_sys::limits::{self, Limit};
-use gatepost_sys::{fds, process, signal, wait};
+use gatepost_sys::{fds, huge, process, signal, wait};
 use gatepost_wire::control::{Report, Role};
 use gatepost_wire::slice::{Access, Ground, Setup, Slice};
 use std::io::{self, Read};
@@ -60,6 +60,12 @@ impl Unjailed {
     pub fn enter(self, role: Role) -> Result<Entered, JailError> {
         let profile = profile::of(role);
         let setup = &self.setup;
+        // Here nothing of a client's is read yet, and the calls that it takes are in no filter.
+        if profile.huge_pages
+            && let Err(e) = huge::settle()
+        {
+            tracing::info!("the code stays on small pages, which costs processor time and nothing else: {e}");
+        }
         set_limits(setup)?;
         leave_the_file_tree(setup)?;
         step("empty the bounding and ambient sets", confine::drop_bounding())?;

@@ -29,6 +29,8 @@ pub struct Profile {
     pub file_size: FileSize,
     /// May fork: RLIMIT_NPROC is the number of sessions instead of 0.
     pub forks: bool,
+    /// Its code lies on huge pages, where the system gives them: it serves each client, or forks who does.
+    pub huge_pages: bool,
     /// Its system calls.
     pub calls: &'static [&'static [Call]],
 }
@@ -59,6 +61,7 @@ pub const PROFILES: [Profile; Role::ALL.len()] = [
         open_files: (64, 0),
         file_size: FileSize::Unlimited,
         forks: false,
+        huge_pages: false,
         calls: &[BASE, WAIT, EPOLL, VIEW],
     },
     Profile {
@@ -71,6 +74,7 @@ pub const PROFILES: [Profile; Role::ALL.len()] = [
         open_files: (1024, 0),
         file_size: FileSize::Nothing,
         forks: false,
+        huge_pages: false,
         calls: &[BASE, RELINK, EPOLL, ACCEPT],
     },
     Profile {
@@ -82,6 +86,7 @@ pub const PROFILES: [Profile; Role::ALL.len()] = [
         open_files: (32, 0),
         file_size: FileSize::Message,
         forks: true,
+        huge_pages: true,
         calls: &[BASE, WAIT, TALK, FORK],
     },
     Profile {
@@ -93,6 +98,7 @@ pub const PROFILES: [Profile; Role::ALL.len()] = [
         open_files: (64, 1),
         file_size: FileSize::Nothing,
         forks: false,
+        huge_pages: true,
         calls: &[BASE, RELINK, WAIT, EPOLL],
     },
     Profile {
@@ -105,6 +111,7 @@ pub const PROFILES: [Profile; Role::ALL.len()] = [
         open_files: (128, 4),
         file_size: FileSize::Message,
         forks: false,
+        huge_pages: true,
         calls: &[BASE, RELINK, EPOLL, BACKEND, SPOOL],
     },
     Profile {
@@ -117,6 +124,7 @@ pub const PROFILES: [Profile; Role::ALL.len()] = [
         open_files: (64, 1),
         file_size: FileSize::Nothing,
         forks: false,
+        huge_pages: false,
         calls: &[BASE, RELINK, EPOLL, DIAL],
     },
     Profile {
@@ -130,6 +138,7 @@ pub const PROFILES: [Profile; Role::ALL.len()] = [
         open_files: (512, 0),
         file_size: FileSize::Nothing,
         forks: false,
+        huge_pages: false,
         calls: &[BASE, RELINK, EPOLL, ASK],
     },
     Profile {
@@ -141,6 +150,7 @@ pub const PROFILES: [Profile; Role::ALL.len()] = [
         open_files: (64, 2),
         file_size: FileSize::Message,
         forks: false,
+        huge_pages: false,
         calls: &[BASE, RELINK, WAIT, EPOLL, SPOOL, MAILDIR],
     },
     Profile {
@@ -153,6 +163,7 @@ pub const PROFILES: [Profile; Role::ALL.len()] = [
         open_files: (64, 2),
         file_size: FileSize::Message,
         forks: true,
+        huge_pages: false,
         calls: &[],
     },
 ];

@@ -12,7 +12,7 @@ use crate::plan::Plan;
 use crate::roles;
 use gatepost_config::{Queue, QueueUser, Relax, Users};
 use gatepost_jail::profile::{self, Profile};
-use gatepost_sys::process;
+use gatepost_sys::{huge, process};
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::Ground;
 use std::collections::BTreeMap;
@@ -76,6 +76,7 @@ impl Fitness {
         }
         fitness.look_at_backend_tls(plan);
         fitness.look_at_relay_clients(plan);
+        fitness.look_at_huge_pages();
         fitness
     }
 
@@ -155,6 +156,15 @@ impl Fitness {
         if plan.config.hostname == "localhost" && reached && plan.trial.is_none() {
             let text = "is every machine's name: write the one that this machine's address has in DNS, such as \"mx.example.org\"";
             self.add("hostname localhost", Level::Look, text);
+        }
+    }
+
+    /// Without them it serves as well, only each session costs more.
+    fn look_at_huge_pages(&mut self) {
+        if !huge::given().is_ok_and(|given| given) {
+            let text = "the system gives none, so each session costs about a tenth more processor time; \
+                 \"madvise\" in /sys/kernel/mm/transparent_hugepage/enabled gives them to who asks";
+            self.add("huge pages", Level::Note, text);
         }
     }
 

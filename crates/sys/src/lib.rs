@@ -10,6 +10,7 @@ pub mod epoll;
 pub mod escape;
 pub mod fds;
 pub mod filter;
+pub mod huge;
 pub mod landlock;
 pub mod limits;
 pub mod net;

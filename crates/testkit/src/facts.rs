@@ -51,6 +51,27 @@ pub fn status(pid: u32) -> BTreeMap<String, String> {
     text.lines().filter_map(|line| line.split_once(':')).map(|(k, v)| (k.to_owned(), v.trim().to_owned())).collect()
 }
 
+/// Code of a process by the kind of its pages: octets that lie on huge pages of its own, and mappings that are executable and
+/// writable.
+#[must_use]
+pub fn code(pid: u32) -> (u64, usize) {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap_or_default();
+    let (mut huge, mut writable, mut executable) = (0, 0, false);
+    for line in text.lines() {
+        if let Some(kib) = line.strip_prefix("AnonHugePages:").filter(|_| executable) {
+            huge += kib.split_whitespace().next().and_then(|number| number.parse::<u64>().ok()).unwrap_or(0) * 1024;
+        }
+        // The first line of a mapping: its addresses, then its rights.
+        if let Some(rights) =
+            line.split(' ').nth(1).filter(|_| line.split(' ').next().is_some_and(|at| at.contains('-')))
+        {
+            executable = rights.contains('x');
+            writable += usize::from(executable && rights.contains('w'));
+        }
+    }
+    (huge, writable)
+}
+
 /// The soft and the hard limit of one row of `/proc/PID/limits`, such as "Max data size".
 #[must_use]
 pub fn limit(pid: u32, row: &str) -> Option<(String, String)> {

@@ -1,6 +1,6 @@
 //! P3, P6, P7, P8, P12: what `gatepost audit` says, and the same read from `/proc` by hand.
 
-use crate::gate::{Gate, ROLES, config, rogue};
+use crate::gate::{CONFIG, GATEPOST, Gate, ROLES, config, rogue};
 use gatepost_testkit::facts;
 use gatepost_testkit::host;
 use gatepost_testkit::rogue::Speaks;
@@ -50,6 +50,42 @@ fn p7_audit_passes_on_every_row_and_so_does_reading_proc_by_hand() {
     for pid in sessions {
         session(pid, launcher);
     }
+    gate.stop();
+}
+
+#[test]
+fn issue_14_code_that_each_client_runs_lies_on_huge_pages_that_nobody_can_write() {
+    let name = "issue_14_code_that_each_client_runs_lies_on_huge_pages_that_nobody_can_write";
+    let Some(host) = host::for_test(name, &["openssl"]) else { return };
+    let (_mta, backend) = rogue(&host, Speaks::Smtp);
+    let gate = Gate::start(&host, &config(&backend, ""));
+    let mut client = gate.client();
+    client.hello("road.test");
+    let given = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled");
+    let given = given.is_ok_and(|text| !text.contains("[never]"));
+    if !given {
+        eprintln!("{name}: this system gives no huge pages");
+    }
+    let check = run(host.command(GATEPOST).args(["check", "--config", CONFIG]));
+    assert_eq!(check.stdout.contains("huge pages"), !given, "{}", check.said());
+    let session = gate.sessions()[0];
+    let roles = gate.roles();
+    let (mut on_huge, mut wanted) = (0, 0);
+    for (role, pid) in roles.iter().map(|(role, pid)| (role.as_str(), *pid)).chain([("session", session)]) {
+        let (huge, writable) = facts::code(pid);
+        assert_eq!(writable, 0, "{role}");
+        if ["gp-nursery", "gp-keyholder", "gp-handoff", "session"].contains(&role) {
+            (on_huge, wanted) = (on_huge + usize::from(huge > 0), wanted + 1);
+        } else {
+            assert_eq!(huge, 0, "{role}");
+        }
+    }
+    // A machine that is short of large pieces of memory may have had them for some only.
+    println!("{on_huge} of {wanted} on huge pages");
+    assert_eq!(on_huge > 0, given);
+    // A session that was forked from it has no page of its own there.
+    client.deliver("sender@road.test", "alice@ok.test", "Subject: s\r\n\r\nx\r\n");
+    assert_eq!(facts::code(session).0, facts::code(roles["gp-nursery"]).0);
     gate.stop();
 }
 

@@ -69,6 +69,12 @@ fn the_readme_installs_a_service_that_is_ready_when_it_says_so() {
     assert!(audit.ok(), "{}", audit.said());
     assert_eq!(audit.stdout.lines().filter(|line| line.ends_with(" ok")).count(), 9, "{}", audit.stdout);
     drop(six);
+    // Under MemoryDenyWriteExecute= too the code is on huge pages, where the system has any.
+    let huge = host.shell(
+        "grep -q '\\[never\\]' /sys/kernel/mm/transparent_hugepage/enabled || \
+         grep -A 30 'r-xp 00000000 00:00 0 *$' /proc/$(pgrep -x gp-nursery)/smaps | grep 'AnonHugePages: *[1-9]'",
+    );
+    assert!(huge.ok(), "{}", huge.said());
 
     // A reload that is refused fails, and changes nothing; one that is taken waits until it is.
     host.host.write(CONFIG, &config().replace("unix:", "unix-"));
