@@ -17,10 +17,8 @@ const DIALOGUE: &[u8] = b"EHLO a.example\r\nMAIL FROM:<a@a.example>\r\nRCPT TO:<
 pub(crate) fn up(shared: &Shared) {
     talk();
     if let Some(config) = &shared.tls {
-        // The same for the cryptography: one key share, thrown away.
-        for group in config.crypto_provider().kx_groups.iter().take(1) {
-            drop(group.start());
-        }
+        // The same for the cryptography.
+        gatepost_tls::server::rehearse(config);
     }
 }
 

@@ -34,7 +34,7 @@ const LAYERS: &[&[Row]] = &[
         ("config", "smtp policy wire", "toml"),
         ("jail", "wire channel sys", "tracing"),
         ("log", "wire channel sys", "serde_json tracing tracing-subscriber"),
-        ("tls", "wire", "rustls rustls-pki-types rustls-webpki zeroize"),
+        ("tls", "wire", "ml-kem rustls rustls-pki-types rustls-webpki zeroize"),
     ],
     &[
         ("role", "wire channel sys jail log", "tokio"),

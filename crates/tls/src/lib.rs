@@ -14,6 +14,7 @@
 
 pub mod client;
 mod error;
+mod exchange;
 mod kind;
 pub mod pair;
 pub mod recognise;

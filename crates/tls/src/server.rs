@@ -1,6 +1,7 @@
 //! The session's side: a TLS server without a private key.
 
 use crate::error::TlsError;
+use crate::exchange;
 use crate::kind::KeyKind;
 use crate::pair;
 pub use crate::remote::AskSignature;
@@ -18,7 +19,7 @@ const ALPN: [&str; 2] = ["smtp", "esmtp"];
 
 /// A server configuration whose signatures are made by `ask`. A chain's index is its pair's number.
 ///
-/// TLS 1.2 and 1.3, or 1.3 alone. No tickets and no stored sessions: the processes that could share them share nothing.
+/// TLS 1.2 and 1.3, or 1.3 alone, where the exchange of keys that withstands quantum computers comes first. No tickets and no stored sessions: the processes that could share them share nothing.
 /// No early data (it can be replayed), no client certificates. A client that names protocols by ALPN and none of ours is
 /// no sender of mail but a browser that somebody led here: no handshake (ALPACA).
 ///
@@ -27,7 +28,9 @@ const ALPN: [&str; 2] = ["smtp", "esmtp"];
 pub fn config(chains: &[Chain], tls13_only: bool, ask: Box<dyn AskSignature>) -> Result<Arc<ServerConfig>, TlsError> {
     let resolver = Certificates::new(chains, Arc::from(ask))?;
     let versions: &[_] = if tls13_only { &[&TLS13] } else { &[&TLS13, &TLS12] };
-    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let mut provider = ring::default_provider();
+    provider.kx_groups.insert(0, exchange::X25519_MLKEM768);
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(versions)
         .map_err(|e| TlsError::Settings(e.to_string()))?
         .with_no_client_auth()
@@ -37,6 +40,15 @@ pub fn config(chains: &[Chain], tls13_only: bool, ask: Box<dyn AskSignature>) ->
     config.max_early_data_size = 0;
     config.alpn_protocols = ALPN.iter().map(|name| name.as_bytes().to_vec()).collect();
     Ok(Arc::new(config))
+}
+
+/// Goes once through what each handshake will go through, so that a forked process finds it done.
+pub fn rehearse(config: &ServerConfig) {
+    exchange::rehearse();
+    // The one that most clients of today use: its share, thrown away.
+    for group in config.crypto_provider().kx_groups.iter().skip(1).take(1) {
+        drop(group.start());
+    }
 }
 
 /// All pairs, to choose one from when a client has said what it wants.

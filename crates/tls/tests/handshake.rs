@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)] // Functions shared by tests, too.
 
 mod common;
+#[path = "common/hybrid.rs"]
+mod hybrid;
 
 use common::{KINDS, P256, P384, RSA, certificate};
 use gatepost_tls::ServerConfig;
@@ -12,12 +14,13 @@ use gatepost_tls::server::{AskSignature, config};
 use gatepost_tls::sign::Keys;
 use gatepost_wire::slice::Chain;
 use rustls::client::{ClientConfig, ClientConnection, Resumption};
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::ring::kx_group::{SECP256R1, X25519};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
 use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject;
 use rustls::server::ServerConnection;
 use rustls::version::{TLS12, TLS13};
-use rustls::{HandshakeKind, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
+use rustls::{HandshakeKind, NamedGroup, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
 use std::error::Error;
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
@@ -151,39 +154,77 @@ fn p5_every_group_and_cipher_suite_stays_within_what_the_keyholder_recognises() 
     }
 }
 
+/// A client's first guess that the server lacks, so that it is asked again.
+#[derive(Debug)]
+struct Unknown(&'static dyn SupportedKxGroup);
+
+impl SupportedKxGroup for Unknown {
+    fn start(&self) -> Result<Box<dyn rustls::crypto::ActiveKeyExchange>, rustls::Error> {
+        Ok(Box::new(Started(self.0.start()?)))
+    }
+
+    fn name(&self) -> NamedGroup {
+        NamedGroup::X448
+    }
+}
+
+struct Started(Box<dyn rustls::crypto::ActiveKeyExchange>);
+
+impl rustls::crypto::ActiveKeyExchange for Started {
+    fn complete(self: Box<Self>, peer: &[u8]) -> Result<rustls::crypto::SharedSecret, rustls::Error> {
+        self.0.complete(peer)
+    }
+
+    fn pub_key(&self) -> &[u8] {
+        self.0.pub_key()
+    }
+
+    fn group(&self) -> NamedGroup {
+        NamedGroup::X448
+    }
+}
+
 #[test]
 fn p5_a_hello_retry_costs_no_more_signatures_than_a_session_has() {
     let server = server(&[(P256, &[])], false, false);
     let mut provider = ring::default_provider();
-    // The client's first guess is a group that the server lacks, so that it is asked again.
-    #[derive(Debug)]
-    struct Unknown(&'static dyn rustls::crypto::SupportedKxGroup);
-    impl rustls::crypto::SupportedKxGroup for Unknown {
-        fn start(&self) -> Result<Box<dyn rustls::crypto::ActiveKeyExchange>, rustls::Error> {
-            Ok(Box::new(Started(self.0.start()?)))
-        }
-        fn name(&self) -> rustls::NamedGroup {
-            rustls::NamedGroup::X448
-        }
-    }
-    struct Started(Box<dyn rustls::crypto::ActiveKeyExchange>);
-    impl rustls::crypto::ActiveKeyExchange for Started {
-        fn complete(self: Box<Self>, peer: &[u8]) -> Result<rustls::crypto::SharedSecret, rustls::Error> {
-            self.0.complete(peer)
-        }
-        fn pub_key(&self) -> &[u8] {
-            self.0.pub_key()
-        }
-        fn group(&self) -> rustls::NamedGroup {
-            rustls::NamedGroup::X448
-        }
-    }
     let real = provider.kx_groups[0];
     provider.kx_groups.insert(0, Box::leak(Box::new(Unknown(real))));
     let client = Arc::new(client(&server, provider, &TLS13));
     let (s, _) = shake(&server, &client, "mx.example.org").unwrap();
     assert_eq!(s.handshake_kind(), Some(HandshakeKind::FullWithHelloRetryRequest));
     assert!(server.asked.lock().unwrap().len() <= usize::from(gatepost_wire::sign::SIGNATURES_PER_SESSION));
+}
+
+#[test]
+fn issue_14_the_exchange_that_withstands_quantum_computers_is_taken_by_who_offers_it() {
+    const HYBRID: &dyn SupportedKxGroup = &hybrid::Hybrid;
+    const UNKNOWN: &dyn SupportedKxGroup = &Unknown(X25519);
+    let first = Some(HandshakeKind::Full);
+    let again = Some(HandshakeKind::FullWithHelloRetryRequest);
+    // (what the client offers, its share first; what is agreed on; how)
+    let rows: [(&[&'static dyn SupportedKxGroup], NamedGroup, Option<HandshakeKind>); 5] = [
+        (&[HYBRID, X25519], NamedGroup::X25519MLKEM768, first),
+        (&[HYBRID], NamedGroup::X25519MLKEM768, first),
+        (&[X25519, HYBRID], NamedGroup::X25519, first),
+        (&[X25519, SECP256R1], NamedGroup::X25519, first),
+        (&[UNKNOWN, HYBRID], NamedGroup::X25519MLKEM768, again),
+    ];
+    for (offered, agreed, kind) in rows {
+        for key in [P256, RSA] {
+            let server = server(&[(key, &[])], true, false);
+            let mut provider = ring::default_provider();
+            provider.kx_groups = offered.to_vec();
+            let client = Arc::new(client(&server, provider, &TLS13));
+            let (s, c) = shake(&server, &client, "mx.example.org").unwrap();
+            let group = |group: Option<&'static dyn SupportedKxGroup>| group.map(SupportedKxGroup::name);
+            assert_eq!(group(s.negotiated_key_exchange_group()), Some(agreed), "{offered:?}");
+            assert_eq!(group(c.negotiated_key_exchange_group()), Some(agreed), "{offered:?}");
+            assert_eq!(s.handshake_kind(), kind, "{offered:?}");
+            // What the keyholder recognises is the same as ever, and so often.
+            assert_eq!(server.asked.lock().unwrap().len(), 1, "{offered:?}");
+        }
+    }
 }
 
 #[test]
