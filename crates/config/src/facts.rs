@@ -7,6 +7,7 @@ use gatepost_wire::network::Network;
 use gatepost_wire::observe::Level;
 use gatepost_wire::slice::{Connect, Dialect, Identity, TlsMode};
 use gatepost_wire::terms::Terms;
+use std::iter;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,6 +29,8 @@ pub struct Config {
     pub relay: Relay,
     /// `[backend]`.
     pub backend: Backend,
+    /// `[[route]]`: recipients whose mail goes elsewhere. [`ROUTES_MAX`] at most.
+    pub routes: Vec<Route>,
     /// `[smtp]`: where sessions are lenient.
     pub smtp: Leniency,
     /// `[[network]]`: what is different for some.
@@ -44,6 +47,18 @@ pub struct Config {
     pub metrics: Vec<Connect>,
     /// `[jail]`.
     pub jail: Jail,
+}
+
+impl Config {
+    /// `[backend]`, then that of each route.
+    pub fn backends(&self) -> impl Iterator<Item = &Backend> {
+        iter::once(&self.backend).chain(self.routes.iter().map(|route| &route.backend))
+    }
+
+    /// Where all of them listen, in this order.
+    pub fn places(&self) -> impl Iterator<Item = &Connect> {
+        self.backends().flat_map(|backend| &backend.connect)
+    }
 }
 
 /// Where the roles' users come from.
@@ -158,7 +173,7 @@ pub struct Backend {
     pub reply_timeout: Duration,
     /// The text of its refusals goes to the client; else there is our own.
     pub texts: bool,
-    /// Connections to all backends at once, or queue programs: the profile's number unless given. Clients share them by network.
+    /// Connections to all its places at once, or queue programs: the profile's number unless given. Clients share them by network.
     pub connections: u32,
 }
 
@@ -179,6 +194,21 @@ impl Backend {
             connections: profile.connections(),
         }
     }
+}
+
+/// Most of `[[route]]`.
+pub const ROUTES_MAX: usize = 32;
+
+/// One `[[route]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Domains whose mail goes there, lower case; a leading dot covers subdomains. Mail is taken for them, as for those of
+    /// `[relay]`. Of two entries that cover a domain the longer one counts.
+    pub domains: Vec<String>,
+    /// Whole addresses whose mail goes there, lower case; of domains that mail is taken for anyway.
+    pub recipients: Vec<String>,
+    /// Where.
+    pub backend: Backend,
 }
 
 /// TLS with the backend. There is always a certificate that is verified.

@@ -6,6 +6,9 @@
 
 pub use crate::check::TABLES;
 
+use crate::check::ROUTE_BACKEND;
+use std::iter;
+
 /// A section of the file.
 #[derive(Debug, Clone, Copy)]
 pub struct Table {
@@ -104,7 +107,7 @@ pub(crate) const fn kib(n: u64) -> u64 {
 impl Table {
     /// The section of this name.
     pub(crate) fn named(name: &str) -> Option<&'static Self> {
-        TABLES.iter().find(|table| table.name == name)
+        TABLES.iter().chain(iter::once(&ROUTE_BACKEND)).find(|table| table.name == name)
     }
 
     /// Its name in brackets, as it stands in the file.

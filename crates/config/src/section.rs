@@ -81,6 +81,11 @@ impl<'a> Section<'a> {
         Self { name, found: Some((span, table)), misspelt, misspelt_itself: false }
     }
 
+    /// It as the text has it, in brackets.
+    pub(crate) fn heading(&self) -> String {
+        heading(self.name)
+    }
+
     /// Where the section begins, if it is there.
     pub(crate) fn span(&self) -> Option<&Span> {
         self.found.as_ref().map(|(span, _)| span)

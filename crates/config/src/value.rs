@@ -145,6 +145,20 @@ fn relay_domain_advice(text: &str, fault: DomainFault) -> String {
     "write a domain, such as \"example.org\", or \".example.org\" for all below it".to_owned()
 }
 
+/// A whole address, in lower case.
+pub(crate) fn address(text: &str) -> Result<String, Wrong> {
+    let (name, domain) = text.rsplit_once('@').unwrap_or_default();
+    let wrong =
+        |fault: &str| Wrong::new(format!("\"{text}\": {fault}"), "write an address, such as \"user@example.org\"");
+    if name.is_empty() {
+        return Err(wrong("no address"));
+    }
+    match check_domain(domain.as_bytes()) {
+        Ok(()) => Ok(text.to_ascii_lowercase()),
+        Err(fault) => Err(wrong(&fault.to_string())),
+    }
+}
+
 /// A network, or one address.
 pub(crate) fn network(text: &str) -> Result<Network, Wrong> {
     text.parse().map_err(|fault: NetworkFault| {

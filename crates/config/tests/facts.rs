@@ -513,6 +513,34 @@ fn config_every_example_is_sound() {
 }
 
 #[test]
+fn issue_12_a_route_has_a_backend_of_its_own() {
+    let route = |backend: &str| {
+        let text = format!(
+            "{LEAST}[[route]]\ndomains = [\"Lists.example.org\", \".lists.example.org\"]\nrecipients = [\"News@example.org\"]\n\
+             backend = {{ profile = \"lmtp\", connect = \"unix:/run/lists.sock\"{backend} }}\n"
+        );
+        parse(&text)
+    };
+    let config = route("");
+    let [only] = config.routes.as_slice() else { panic!("{:?}", config.routes) };
+    assert_eq!(only.domains, ["lists.example.org", ".lists.example.org"]);
+    assert_eq!(only.recipients, ["news@example.org"]);
+    assert_eq!(only.backend.dialect, Dialect::Lmtp);
+    let places: Vec<&Connect> = config.places().collect();
+    assert_eq!(places, [&Connect::Unix("/run/mta.sock".into()), &Connect::Unix("/run/lists.sock".into())]);
+    // All together are no more than handoff has memory for.
+    let connections = |config: &Config| config.backends().map(|backend| backend.connections).collect::<Vec<_>>();
+    assert_eq!(connections(&config), [75, 75]);
+    assert_eq!(connections(&route(", connections = 10")), [80, 10]);
+    assert_eq!(connections(&route(", connections = 100")), [50, 100]);
+    // Without relay domains of its own it is a configuration too.
+    let text = LEAST.replace("domains = [\"Example.org\", \".example.net\"]", "")
+        + "[[route]]\ndomains = [\"a.test\"]\n[route.backend]\n\
+                profile = \"lmtp\"\nconnect = \"tcp:127.0.0.1:24\"\n";
+    assert!(parse(&text).relay.domains.is_empty());
+}
+
+#[test]
 fn issue_10_one_listener_takes_both_families_and_two_have_one_each() {
     for (listen, expected) in [
         ("", &[("[::]:25", false)][..]),

@@ -659,6 +659,48 @@ fn p4_identity_must_make_sense_to_the_backend() {
 }
 
 #[test]
+fn issue_12_mistakes_in_a_route() {
+    for (route, what, advice) in [
+        ("domains = [\"a.test\"]", "route.backend.profile is missing", "write in [route.backend]"),
+        ("backend = { profile = \"lmtp\", connect = \"tcp:127.0.0.1:24\" }", "route.domains is missing", "domains = ["),
+        (
+            "domains = [\"*.a.test\"]\nbackend = { profile = \"lmtp\", connect = \"tcp:127.0.0.1:24\" }",
+            "a star",
+            "\".a.test\"",
+        ),
+        (
+            "domains = [\"a.test\", \"A.test\"]\nbackend = { profile = \"lmtp\", connect = \"tcp:127.0.0.1:24\" }",
+            "\"a.test\" stands in two places",
+            "take one of them out",
+        ),
+        (
+            "recipients = [\"a.test\"]\nbackend = { profile = \"lmtp\", connect = \"tcp:127.0.0.1:24\" }",
+            "no address",
+            "user@",
+        ),
+        ("domains = [\"a.test\"]\nbackend = { profile = \"qmail-queue\" }", "a queue program can't be", "qmqp"),
+        (
+            "domains = [\"a.test\"]\nbackend = { profile = \"lmtp\", connect = \"tcp:127.0.0.1:24\", connections = 150 }",
+            "connections: 150 in all backends, and 150 may be",
+            "write fewer",
+        ),
+        (
+            "domains = [\"a.test\"]\nbackend = { profile = \"smtp\", connect = \"tcp:127.0.0.1:25\" }",
+            "mail would loop",
+            "",
+        ),
+        (
+            "domain = [\"a.test\"]\nbackend = { profil = \"lmtp\" }",
+            "unknown key \"profil\" in [route.backend]",
+            "profile",
+        ),
+    ] {
+        let shown = faults(&format!("{SOUND}\n[[route]]\n{route}\n")).to_string();
+        assert!(shown.contains(what) && shown.contains(advice), "{route}\n{shown}");
+    }
+}
+
+#[test]
 fn config_tells_all_mistakes_at_once_in_the_order_of_the_text() {
     let text = SOUND
         .replace("\"mx.example.org\"", "\"mx\"")

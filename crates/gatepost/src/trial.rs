@@ -64,6 +64,7 @@ fn plan(args: &TryArgs) -> Result<Plan, String> {
         tls: Tls::default(),
         relay: Relay::default(),
         backend,
+        routes: Vec::new(),
         smtp: Leniency::default(),
         networks: Vec::new(),
         names: gatepost_config::Names::default(),

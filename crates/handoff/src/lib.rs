@@ -14,7 +14,8 @@
 //! | `transaction`, `memory` | the envelope and the content in memory, and how much of it there may be; pure |
 //! | `pool` | shares of what is scarce; pure |
 //! | `outcome`, `verdict` | what the client is told, and the log; pure |
-//! | `backend` | routes, connections, the relay proof, delivery |
+//! | `routes` | which backend a recipient has |
+//! | `backend` | connections, the relay proof, delivery |
 //! | `identity` | XCLIENT and PROXY v2; pure |
 //! | `names` | what clients are called, from the resolver |
 //! | `content` | header duties and framing; pure |
@@ -35,6 +36,7 @@ mod names;
 mod outcome;
 mod pool;
 mod protocol;
+mod routes;
 mod seats;
 mod serve;
 mod session;
@@ -75,7 +77,7 @@ type SessionEnd = AsyncEnd<HandoffToSession, SessionToHandoff>;
 /// [`RoleError`].
 pub fn run(unjailed: Unjailed) -> Result<(), RoleError> {
     let slice: HandoffSlice = unjailed.slice()?;
-    let timeouts = Timeouts::new(Duration::from_secs(slice.reply_timeout.into()));
+    let timeouts = Timeouts::new(Duration::from_secs(slice.backend.reply_timeout.into()));
     let shared = Shared::new(&slice, timeouts)?;
     let entered = unjailed.enter(Role::Handoff)?;
     if !slice.spool.is_empty() {

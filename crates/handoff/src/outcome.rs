@@ -25,14 +25,16 @@ pub(crate) struct Outcome {
     /// The text of a backend that has no codes: qmail's own `qp` number is in it.
     text: Option<String>,
     /// What the backend says of its refusal.
-    pub(crate) said: Text,
+    said: Text,
+    /// The client doesn't hear that.
+    hidden: bool,
     /// The text of the session's own reply, where that decided.
     heard: Option<&'static str>,
 }
 
 impl From<Verdict> for Outcome {
     fn from(verdict: Verdict) -> Self {
-        Self { verdict, backend: None, failure: None, text: None, said: Text::none(), heard: None }
+        Self { verdict, backend: None, failure: None, text: None, said: Text::none(), hidden: false, heard: None }
     }
 }
 
@@ -123,11 +125,21 @@ impl Outcome {
         Verdict { code: 0, enhanced: (0, 0, 0), reason: Reason::Abandoned }.into()
     }
 
-    /// The text that the client heard. `texts`: it hears those of the backend.
-    pub(crate) fn heard(&self, texts: bool) -> String {
+    /// The same, and the client hears the backend's text only if `texts` is true.
+    pub(crate) fn with_texts(self, texts: bool) -> Self {
+        Self { hidden: !texts, ..self }
+    }
+
+    /// The backend's text for the client, if it is to hear one.
+    pub(crate) fn text(&self) -> Text {
+        if self.hidden { Text::none() } else { self.said.clone() }
+    }
+
+    /// The text that the client heard.
+    pub(crate) fn heard(&self) -> String {
         match self.heard {
             Some(text) => text.to_owned(),
-            None if texts && !self.said.is_none() => logged(&self.said),
+            None if !self.hidden && !self.said.is_none() => logged(&self.said),
             None if self.verdict.code == 0 => String::new(),
             None => self.verdict.reason.text().to_owned(),
         }

@@ -1,6 +1,7 @@
 //! Orders from the launcher, new sessions from the listener, one task for each session.
 
 use crate::backend::Failure;
+use crate::routes::Place;
 use crate::session;
 use crate::shared::Shared;
 use crate::{ListenerEnd, SessionEnd};
@@ -24,9 +25,9 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 
 /// What can happen.
 enum Event {
-    /// The backend was asked for its proof, after this pause.
-    Asked(Duration, Result<(), Failure>),
-    /// It has been asked for [`START`].
+    /// A backend was asked for its proof, after this pause.
+    Asked(Place, Duration, Result<(), Failure>),
+    /// All have been asked for [`START`].
     Slow,
     /// A new session, or the end of a link.
     Opened(ListenerEnd, Result<(Open, OwnedFd), ChannelError>),
@@ -45,6 +46,8 @@ struct Handoff {
     links: Vec<ListenerEnd>,
     /// Links are read: sessions may come.
     open: bool,
+    /// Backends that have not passed their proof.
+    unproved: usize,
     sessions: usize,
 }
 
@@ -54,7 +57,8 @@ struct Handoff {
 /// [`RoleError`].
 pub(crate) async fn serve(control: ControlEnd, shared: Arc<Shared>) -> Result<(), RoleError> {
     let control = AsyncControl::new(Role::Handoff, control)?;
-    let mut handoff = Handoff { shared, control, events: JoinSet::new(), links: Vec::new(), open: false, sessions: 0 };
+    let (events, links, unproved) = (JoinSet::new(), Vec::new(), shared.routes.all().count());
+    let mut handoff = Handoff { shared, control, events, links, open: false, unproved, sessions: 0 };
     while !(handoff.control.phase() == Phase::Draining && handoff.sessions == 0) {
         let event = async {
             match handoff.events.join_next().await {
@@ -64,7 +68,7 @@ pub(crate) async fn serve(control: ControlEnd, shared: Arc<Shared>) -> Result<()
         };
         match handoff.control.order_or(event).await? {
             Heard::Order(step) => handoff.follow(step)?,
-            Heard::Other(Ok(Event::Asked(pause, proved))) => handoff.asked(pause, proved).await?,
+            Heard::Other(Ok(Event::Asked(place, pause, proved))) => handoff.asked(place, pause, proved).await?,
             Heard::Other(Ok(Event::Slow)) => handoff.wait_for("it has not answered yet").await?,
             Heard::Other(Ok(Event::Opened(link, opened))) => handoff.opened(link, opened),
             Heard::Other(Ok(Event::Unlinked)) => {}
@@ -80,7 +84,7 @@ impl Handoff {
         match step {
             Step::Link(Role::Queue, fd) => {
                 let unexpected = || RoleError::Peer(Role::Queue, "linked, but the backend is no queue program".into());
-                let queue = self.shared.route.queue().ok_or_else(unexpected)?;
+                let queue = self.shared.routes.at(Place::Backend).route.queue().ok_or_else(unexpected)?;
                 let answers = queue.link(fd).map_err(watching)?;
                 self.events.spawn(async move {
                     answers.await;
@@ -111,7 +115,9 @@ impl Handoff {
                 }
             }
             Step::Begin => {
-                self.events.spawn(ask(self.shared.clone(), Duration::ZERO));
+                for (place, _) in self.shared.routes.all() {
+                    self.events.spawn(ask(self.shared.clone(), place, Duration::ZERO));
+                }
                 self.events.spawn(async {
                     tokio::time::sleep(START).await;
                     Event::Slow
@@ -129,24 +135,27 @@ impl Handoff {
         Ok(())
     }
 
-    /// What came of asking the backend to prove that it does not relay. Until it has, no session gets a connection to it.
-    async fn asked(&mut self, pause: Duration, proved: Result<(), Failure>) -> Result<(), RoleError> {
+    /// What came of asking a backend to prove that it does not relay. Until it has, no session gets a connection to it.
+    async fn asked(&mut self, place: Place, pause: Duration, proved: Result<(), Failure>) -> Result<(), RoleError> {
         match proved {
             Ok(()) => {
-                self.control.ready().await?;
-                self.begin();
+                self.unproved = self.unproved.saturating_sub(1);
+                if self.unproved == 0 {
+                    self.control.ready().await?;
+                    self.begin();
+                }
             }
             Err(failure) if failure.is_final() => return Err(RoleError::Backend(failure.to_string())),
             Err(failure) => {
                 self.wait_for(&failure.to_string()).await?;
                 let (first, longest) = PAUSE;
-                self.events.spawn(ask(self.shared.clone(), pause.saturating_mul(2).clamp(first, longest)));
+                self.events.spawn(ask(self.shared.clone(), place, pause.saturating_mul(2).clamp(first, longest)));
             }
         }
         Ok(())
     }
 
-    /// Sessions may come, but until the backend has passed its proof they hear that they are to come again.
+    /// Sessions may come, but until a backend has passed its proof they hear that they are to come again with mail for it.
     async fn wait_for(&mut self, why: &str) -> Result<(), RoleError> {
         if !self.open && self.control.phase() == Phase::Starting {
             tracing::warn!(
@@ -209,9 +218,9 @@ async fn next_open(shared: Arc<Shared>, link: ListenerEnd) -> Event {
     Event::Opened(link, opened)
 }
 
-/// Has the backend prove that it does not relay, after a pause.
-async fn ask(shared: Arc<Shared>, pause: Duration) -> Event {
+/// Has a backend prove that it does not relay, after a pause.
+async fn ask(shared: Arc<Shared>, place: Place, pause: Duration) -> Event {
     tokio::time::sleep(pause).await;
-    let proved = shared.route.prove().await;
-    Event::Asked(pause, proved)
+    let proved = shared.routes.at(place).route.prove().await;
+    Event::Asked(place, pause, proved)
 }

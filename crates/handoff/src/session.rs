@@ -6,6 +6,7 @@ use crate::identity::Client;
 use crate::names::Names;
 use crate::outcome::Outcome;
 use crate::protocol::{INLINE_MAX, Protocol, Refusal, Step, Violation};
+use crate::routes::{Destination, Place};
 use crate::seats::Seat;
 use crate::several::Answers;
 use crate::shared::Shared;
@@ -21,7 +22,6 @@ use gatepost_policy::share::Origin;
 use gatepost_smtp::envelope::{CloseReason, Offer, Verdict};
 use gatepost_smtp::names::HostName;
 use gatepost_smtp::received::{Received, With};
-use gatepost_smtp::text::Text;
 use gatepost_wire::event;
 use gatepost_wire::link::Open;
 use gatepost_wire::session::Answer;
@@ -63,6 +63,8 @@ struct Session {
     turn: Turn,
     /// Kept for later requests, but not for long: see [`crate::backend::Timeouts::park`].
     connection: Option<Connection>,
+    /// Where that is to.
+    connected: Place,
     /// The session's one content file, emptied between transactions.
     file: Option<ContentFile>,
     /// The verdict on the running transaction's content, where it was given before its end.
@@ -91,6 +93,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) -> O
         protocol,
         turn,
         connection: None,
+        connected: Place::Backend,
         file: None,
         content_refused: None,
         begun: None,
@@ -100,9 +103,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) -> O
         names,
     };
     let ended = session.run().await;
-    if let Some(connection) = session.connection.take() {
-        session.shared.route.give_back(connection);
-    }
+    session.give_back();
     if let Some(transaction) = session.protocol.close() {
         session.tell_dropped(&transaction);
     }
@@ -175,12 +176,22 @@ impl Session {
     }
 
     async fn answer(&mut self, outcome: &Outcome) -> Result<(), SessionError> {
-        let (verdict, text) = self.said(outcome);
-        Ok(self.end.tell(&Answer::Verdict { verdict, text }).await?)
+        Ok(self.end.tell(&Answer::Verdict { verdict: outcome.verdict, text: outcome.text() }).await?)
     }
 
-    fn said(&self, outcome: &Outcome) -> (Verdict, Text) {
-        (outcome.verdict, if self.shared.texts { outcome.said.clone() } else { Text::none() })
+    /// The session has no use for the connection that it has kept.
+    fn give_back(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.shared.routes.at(self.connected).route.give_back(connection);
+        }
+    }
+
+    /// What is asked next is for this destination: a connection to another is not kept.
+    fn turn_to(&mut self, place: Place) {
+        if self.connected != place {
+            self.give_back();
+            self.connected = place;
+        }
     }
 
     /// A recipient: our own rules decide first, then the backend.
@@ -236,6 +247,10 @@ impl Session {
         {
             return Some(verdict::TOO_MANY);
         }
+        let routes = &self.shared.routes;
+        if routes.of_transaction(transaction).is_some_and(|place| place != routes.of(name, domain)) {
+            return Some(verdict::OTHER_BACKEND);
+        }
         if transaction.has_room_for(recipient) { None } else { Some(verdict::NO_SPACE) }
     }
 
@@ -248,12 +263,14 @@ impl Session {
 
     /// Asks the backend.
     async fn ask(&mut self, recipient: &Recipient) -> Outcome {
+        let (name, domain) = recipient.parts();
+        self.turn_to(self.shared.routes.of(name, domain));
         let Some(transaction) = self.protocol.transaction() else { return verdict::INTERNAL.into() };
         let client = Client::new(&self.open, &transaction.helo, self.names.now());
-        let connections = &self.shared.connections;
+        let Destination { route, connections, texts } = self.shared.routes.at(self.connected);
         let asking = Asking { connection: &mut self.connection, client, transaction, connections };
-        let asked = self.shared.route.recipient(asking, recipient).await;
-        asked.unwrap_or_else(|e| Outcome::of_error(&e, self.open.id))
+        let asked = route.recipient(asking, recipient).await;
+        asked.unwrap_or_else(|e| Outcome::of_error(&e, self.open.id)).with_texts(*texts)
     }
 
     /// Whether the message that MAIL has announced has room on the disk.
@@ -268,7 +285,7 @@ impl Session {
         self.protocol.roomed(room);
         self.answer(&outcome).await?;
         if !room {
-            self.tell_refusal(&outcome.verdict, &outcome.heard(self.shared.texts), 1, b"MAIL");
+            self.tell_refusal(&outcome.verdict, &outcome.heard(), 1, b"MAIL");
         }
         Ok(())
     }
@@ -351,8 +368,7 @@ impl Session {
         let Answers { results, each, all: outcome } = &answers;
         self.protocol.committed(outcome.verdict.code < 400);
         for outcome in results.iter().filter(|_| *each) {
-            let (verdict, text) = self.said(outcome);
-            self.end.tell(&Answer::Recipient { verdict, text }).await?;
+            self.end.tell(&Answer::Recipient { verdict: outcome.verdict, text: outcome.text() }).await?;
         }
         // The answer first: until the client has it, it may send the message again (RFC 1047).
         let answered = self.answer(outcome).await;
@@ -389,6 +405,8 @@ impl Session {
         // Every path from here on puts the file back: a session that kept its descriptor must not get a second file.
         let mut file = if transaction.filed { self.file.take() } else { None };
         let shared = Arc::clone(&self.shared);
+        let place = shared.routes.of_transaction(transaction).unwrap_or_default();
+        self.turn_to(place);
         let mut message = Message {
             received: &self.received(transaction),
             inline,
@@ -398,7 +416,7 @@ impl Session {
             have: Vec::new(),
             permit: self.seat.permit(),
         };
-        let done = if shared.route.answers_each() {
+        let done = if shared.routes.at(place).route.answers_each() {
             let done = self.deliver_each(transaction, &mut message).await;
             done.unwrap_or_else(|e| Answers::one(Outcome::of_error(&DeliveryError::File(e), self.open.id)))
         } else {
@@ -422,14 +440,16 @@ impl Session {
 
     /// One outcome for all, or as many as the backend was to answer.
     async fn hand_over(&mut self, transaction: &Transaction, message: &mut Message<'_>) -> Vec<Outcome> {
-        let Shared { route, spool, connections, .. } = &*self.shared;
+        let Shared { routes, spool, .. } = &*self.shared;
+        let Destination { route, connections, texts } = routes.at(self.connected);
         let client = Client::new(&self.open, &transaction.helo, self.names.now());
         let asking = Asking { connection: &mut self.connection, client, transaction, connections };
         let answers = message.have.iter().filter(|has| !**has).count().max(1);
-        route.deliver(asking, message, spool).await.unwrap_or_else(|e| {
+        let outcomes = route.deliver(asking, message, spool).await.unwrap_or_else(|e| {
             let outcome = Outcome::of_error(&e, self.open.id);
             (0..answers).map(|_| outcome.clone()).collect()
-        })
+        });
+        outcomes.into_iter().map(|outcome| outcome.with_texts(*texts)).collect()
     }
 
     fn received(&mut self, transaction: &Transaction) -> Vec<u8> {
@@ -487,7 +507,7 @@ impl Session {
     fn telling<'a>(&self, transaction: &'a Transaction, size: u64) -> Telling<'a> {
         let took = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
         let name = self.names.known().cloned();
-        Telling { open: self.open, name, transaction, size, took, backend: self.backend, texts: self.shared.texts }
+        Telling { open: self.open, name, transaction, size, took, backend: self.backend }
     }
 
     /// A transaction that ended without a commit: the session refused it, or the client took it back or went away.
@@ -504,10 +524,10 @@ impl Session {
     /// One that was refused is told at once: it is no part of the transaction.
     fn tell_refused_recipient(&mut self, recipient: &Recipient, outcome: &Outcome) {
         let took = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
-        let (open, backend, texts) = (self.open, self.backend, self.shared.texts);
+        let (open, backend) = (self.open, self.backend);
         if let Some(transaction) = self.protocol.transaction() {
             let name = self.names.known().cloned();
-            let telling = Telling { open, name, transaction, size: 0, took, backend, texts };
+            let telling = Telling { open, name, transaction, size: 0, took, backend };
             telling.recipient(recipient, false, (outcome, outcome), |event| gatepost_log::tell(*event));
         }
     }

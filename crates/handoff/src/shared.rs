@@ -1,8 +1,9 @@
 //! What all sessions share.
 
-use crate::backend::{Connections, Dialer, Others, Route, RunQueue, Timeouts};
+use crate::backend::{About, Dialer, RunQueue, Timeouts};
 use crate::memory::{self, Memory};
 use crate::names::Resolver;
+use crate::routes::Routes;
 use crate::seats::Seats;
 use crate::several::Awaited;
 use crate::spool::Spool;
@@ -30,10 +31,8 @@ pub(crate) struct Shared {
     /// Our own name.
     pub(crate) hostname: String,
     pub(crate) relay: Relay,
-    pub(crate) route: Route,
-    /// Connections to the backends of the route.
-    pub(crate) connections: Arc<Connections>,
-    /// Who makes the route's connections.
+    pub(crate) routes: Routes,
+    /// Who makes the connections to backends.
     pub(crate) dialer: Arc<Dialer>,
     /// Who knows what clients are called, and the longest that a greeting waits for that.
     pub(crate) resolver: Resolver,
@@ -47,8 +46,6 @@ pub(crate) struct Shared {
     recipients: u16,
     /// `Received` fields in a message; one with more is in a loop.
     pub(crate) hops: u32,
-    /// The text of a backend's refusal goes to the client.
-    pub(crate) texts: bool,
     /// Messages that are to come again.
     pub(crate) awaited: Awaited,
     /// Lines about clients whose sessions come to nothing.
@@ -71,7 +68,7 @@ impl Shared {
         Self::with(slice, timeouts, Dialer::default(), Signer::waiting(SIGNATURE_WAIT), None)
     }
 
-    /// As [`Self::new`]. `dialer` makes the route's connections, `signer` has the key of our certificate for backends, `queue` runs
+    /// As [`Self::new`]. `dialer` makes the connections to backends, `signer` has the key of our certificate for backends, `queue` runs
     /// the queue program in this process.
     ///
     /// # Errors
@@ -83,18 +80,19 @@ impl Shared {
         signer: Signer,
         queue: Option<Box<dyn RunQueue>>,
     ) -> Result<Self, RoleError> {
+        let routed = slice.routes.iter().flat_map(|route| &route.domains);
         let relay = Relay {
-            domains: RelayTable::new(&slice.domains).map_err(RoleError::given("relay domain"))?,
+            domains: RelayTable::new(slice.domains.iter().chain(routed)).map_err(RoleError::given("relay domain"))?,
             clients: slice.clients.clone(),
             any_domain: slice.any_domain,
         };
         let dialer = Arc::new(dialer);
+        let about = About { hostname: &slice.hostname, first: 0, timeouts, dialer: &dialer, signer: &signer };
+        let routes = Routes::new(slice, &about, queue)?;
         Ok(Self {
             hostname: slice.hostname.clone(),
             relay,
-            route: Route::new(slice, timeouts, Others { dialer: &dialer, signer: &signer, queue })
-                .map_err(RoleError::given("TLS towards the backend"))?,
-            connections: Connections::new(slice.connections, timeouts.queue),
+            routes,
             dialer,
             resolver: Resolver::default(),
             names_wait: Duration::from_millis(slice.names_wait.into()),
@@ -103,7 +101,6 @@ impl Shared {
             message_size: slice.message_size,
             recipients: slice.recipients,
             hops: slice.hops,
-            texts: slice.texts,
             awaited: Awaited::new(),
             flood: Mutex::new(Flood::new()),
             begun: Instant::now(),
@@ -143,6 +140,6 @@ impl Shared {
 
     /// What is offered to a client now.
     pub(crate) fn offer(&self) -> Offer {
-        self.route.offer(self.message_size, self.recipients)
+        self.routes.offer(self.message_size, self.recipients)
     }
 }

@@ -33,8 +33,9 @@ impl Single {
     /// # Errors
     /// As for the role.
     pub fn new(slice: &HandoffSlice, client_keys: Keys, queue: Option<Box<dyn RunQueue>>) -> Result<Self, RoleError> {
-        let timeouts = Timeouts::new(Duration::from_secs(slice.reply_timeout.into()));
-        let (dialer, signer) = (Dialer::Here(slice.connect.clone()), Signer::here(client_keys));
+        let timeouts = Timeouts::new(Duration::from_secs(slice.backend.reply_timeout.into()));
+        let places = slice.backends().flat_map(|backend| backend.connect.iter().cloned());
+        let (dialer, signer) = (Dialer::Here(places.collect()), Signer::here(client_keys));
         let memory = Memory::new(slice);
         Ok(Self { shared: Arc::new(Shared::with(slice, timeouts, dialer, signer, queue)?), memory })
     }
@@ -45,11 +46,11 @@ impl Single {
     /// # Errors
     /// [`RoleError::Backend`]: it relays, or is not set up for us. Nothing may be handed to it.
     pub async fn prove(&self) -> Result<(), RoleError> {
-        let route = &self.shared.route;
-        if self.memory.recall().is_some_and(|known| route.recall(&known)) {
+        let routes = &self.shared.routes;
+        if self.memory.recall().is_some_and(|known| routes.recall(&known)) {
             return Ok(());
         }
-        let why = match tokio::time::timeout(PROOF, route.prove()).await {
+        let why = match tokio::time::timeout(PROOF, routes.prove()).await {
             Ok(Ok(())) => {
                 self.keep();
                 return Ok(());
@@ -63,7 +64,7 @@ impl Single {
     }
 
     fn keep(&self) {
-        let Some(known) = self.shared.route.known() else { return };
+        let Some(known) = self.shared.routes.known() else { return };
         if let Err(e) = self.memory.keep(known) {
             tracing::warn!("what is known of the backend cannot be kept, so the next connection asks it again: {e}");
         }

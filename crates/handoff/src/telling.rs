@@ -29,8 +29,6 @@ pub(crate) struct Telling<'a> {
     pub(crate) took: Duration,
     /// Of these, waiting for the backend.
     pub(crate) backend: Duration,
-    /// The client hears the backend's own texts.
-    pub(crate) texts: bool,
 }
 
 impl Telling<'_> {
@@ -73,7 +71,7 @@ impl Telling<'_> {
         see: impl FnOnce(&event::Recipient<'_>),
     ) {
         let Self { open, transaction, .. } = self;
-        let (text, said) = (heard.heard(self.texts), result.backend_said());
+        let (text, said) = (heard.heard(), result.backend_said());
         let content = transaction.inline().unwrap_or_default();
         let header = content.get(..HEADER_MAX).unwrap_or(content);
         see(&event::Recipient {

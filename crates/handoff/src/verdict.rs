@@ -18,6 +18,8 @@ pub(crate) const RELAY_DENIED: Verdict = verdict(550, (5, 7, 1), Reason::RelayDe
 /// RFC 3463 §3.2: the sender's address. It is the answer to a recipient, because MAIL is answered without asking us.
 pub(crate) const BAD_SENDER: Verdict = verdict(553, (5, 1, 7), Reason::SenderRefused);
 pub(crate) const TOO_MANY: Verdict = verdict(452, (4, 5, 3), Reason::TooManyRecipients);
+/// The recipient's backend is another than that of the transaction's first: see [`crate::routes`].
+pub(crate) const OTHER_BACKEND: Verdict = verdict(452, (4, 5, 3), Reason::OtherBackend);
 pub(crate) const NO_SPACE: Verdict = verdict(452, (4, 3, 1), Reason::NoSpace);
 pub(crate) const TOO_LARGE: Verdict = verdict(552, (5, 3, 4), Reason::TooLarge);
 pub(crate) const LOOP: Verdict = verdict(554, (5, 4, 6), Reason::LoopDetected);

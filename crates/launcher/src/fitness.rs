@@ -70,7 +70,7 @@ impl Fitness {
             fitness.look_at_queue(queue);
         }
         if plan.receiver.is_none() {
-            for connect in &plan.config.backend.connect {
+            for connect in plan.config.places() {
                 fitness.look_at_backend(connect, plan);
             }
         }
@@ -86,7 +86,7 @@ impl Fitness {
         fitness.look_at_users(plan);
         fitness.look_at_spool_itself(plan);
         fitness.look_at_keys(plan);
-        for connect in &plan.config.backend.connect {
+        for connect in plan.config.places() {
             fitness.look_at_backend(connect, plan);
         }
         // Without root its set-id bit makes it what it has to be.

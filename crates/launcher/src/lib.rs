@@ -498,8 +498,8 @@ fn log_relaxed(plan: &Plan, fitness: &Fitness) {
         (plan.relaxes(Relax::Landlock), "landlock: may be missing, or an older part of it"),
         (plan.relaxes(Relax::DistinctUsers), "distinct-users: roles may share a uid"),
         (
-            !plan.config.backend.relay_proof && plan.receiver.is_none(),
-            "relay_proof: the backend is not tested for open relaying",
+            plan.config.backends().any(|backend| !backend.relay_proof) && plan.receiver.is_none(),
+            "relay_proof: a backend is not tested for open relaying",
         ),
         (fitness.ground == Ground::User, "not started by root: all roles run under one uid, in user namespaces"),
     ];

@@ -1,6 +1,6 @@
 //! What is to be run: the checked facts of a configuration, and what no configuration says.
 
-use gatepost_config::{Config, Pair, Relax, TlsMode};
+use gatepost_config::{Backend, Config, Pair, Relax, TlsMode};
 use std::path::PathBuf;
 
 /// Everything that the launcher needs to know.
@@ -46,6 +46,11 @@ pub(crate) enum PairSource<'a> {
     Memory(&'a Trial),
 }
 
+/// The certificate by which handoff shows this backend who it is, with its key.
+pub(crate) fn client_pair(backend: &Backend) -> Option<PairSource<'_>> {
+    backend.tls.as_ref()?.pair.as_ref().map(PairSource::Files)
+}
+
 impl From<Config> for Plan {
     fn from(config: Config) -> Self {
         Self { config, trial: None, receiver: None, rehearsal: false, admin: None }
@@ -53,10 +58,10 @@ impl From<Config> for Plan {
 }
 
 impl Plan {
-    /// Whether there is a key to sign with: a listener's, or that of our certificate for the backend.
+    /// Whether there is a key to sign with: a listener's, or that of a certificate of ours for a backend.
     #[must_use]
     pub fn needs_keyholder(&self) -> bool {
-        self.speaks_tls() || self.client_pair().is_some()
+        self.speaks_tls() || self.client_pairs().next().is_some()
     }
 
     /// Whether any listener speaks TLS.
@@ -70,9 +75,9 @@ impl Plan {
         self.config.jail.relax.contains(&step)
     }
 
-    /// The certificate by which handoff shows the backend who it is, with its key.
-    pub(crate) fn client_pair(&self) -> Option<PairSource<'_>> {
-        self.config.backend.tls.as_ref()?.pair.as_ref().map(PairSource::Files)
+    /// The certificates by which handoff shows backends who it is, with their keys, in the order of the backends.
+    pub(crate) fn client_pairs(&self) -> impl Iterator<Item = PairSource<'_>> {
+        self.config.backends().filter_map(client_pair)
     }
 
     /// Certificates with their keys; the first is the default.

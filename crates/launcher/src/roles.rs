@@ -63,7 +63,7 @@ const ROLES: [Row; Role::ALL.len()] = [
     Row { role: Role::Observer, stage: Stage::Log, needed: always, slice: slices::observer, reach: nothing },
     Row { role: Role::Receiver, stage: Stage::Backends, needed: |plan| plan.receiver.is_some(), slice: slices::receiver, reach: receiver },
     Row { role: Role::Queue, stage: Stage::Backends, needed: |plan| plan.config.backend.queue.is_some(), slice: slices::queue, reach: nothing },
-    Row { role: Role::Dialer, stage: Stage::Backends, needed: |plan| !plan.config.backend.connect.is_empty(), slice: slices::dialer, reach: dialer },
+    Row { role: Role::Dialer, stage: Stage::Backends, needed: |plan| plan.config.places().next().is_some(), slice: slices::dialer, reach: dialer },
     Row { role: Role::Resolver, stage: Stage::Backends, needed: always, slice: slices::resolver, reach: resolver },
     Row { role: Role::Keyholder, stage: Stage::Services, needed: Plan::needs_keyholder, slice: slices::keyholder, reach: nothing },
     Row { role: Role::Handoff, stage: Stage::Services, needed: always, slice: slices::handoff, reach: handoff },
@@ -104,7 +104,7 @@ fn handoff(plan: &Plan, _: &Fitness) -> Reach {
 
 fn dialer(plan: &Plan, fitness: &Fitness) -> Reach {
     let mut reach = Reach { groups: fitness.backend_groups.clone(), ..Reach::default() };
-    for (index, connect) in plan.config.backend.connect.iter().enumerate() {
+    for (index, connect) in plan.config.places().enumerate() {
         match connect {
             Connect::Tcp(address) => reach.ports.push(address.port()),
             Connect::Unix(path) => {

@@ -1,12 +1,12 @@
 //! What each role is told of the configuration: its slice and nothing more.
 
 use crate::fitness::{Fitness, load_authorities, load_pair};
-use crate::plan::{PairSource, Plan};
+use crate::plan::{PairSource, Plan, client_pair};
 use crate::{names, roles};
-use gatepost_config::{Log, Relax, TlsMode, TlsVersion};
+use gatepost_config::{Backend, Log, Relax, TlsMode, TlsVersion};
 use gatepost_wire::slice::{
-    BackendTls, Chain, Connect, DialerSlice, HandoffSlice, KeyholderSlice, ListenerSlice, LogForm, NurserySlice,
-    ObserverSlice, QueueSlice, ReceiverSlice, Slice,
+    BackendSlice, BackendTls, Chain, Connect, DialerSlice, HandoffSlice, KeyholderSlice, ListenerSlice, LogForm,
+    NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice, RouteSlice, Slice,
 };
 use std::path::Path;
 use std::time::Duration;
@@ -78,39 +78,57 @@ pub(crate) fn keyholder(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
     let keys = |pairs: Vec<PairSource<'_>>| {
         pairs.into_iter().map(|pair| Ok(load_pair(pair)?.1)).collect::<Result<_, String>>()
     };
-    octets(&KeyholderSlice { keys: keys(plan.pairs())?, client_keys: keys(plan.client_pair().into_iter().collect())? })
+    octets(&KeyholderSlice { keys: keys(plan.pairs())?, client_keys: keys(plan.client_pairs().collect())? })
 }
 
 pub(crate) fn handoff(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
-    let (relay, backend, limits) = (&plan.config.relay, &plan.config.backend, &plan.config.limits);
+    let (relay, limits) = (&plan.config.relay, &plan.config.limits);
+    let mut keys = 0_u8;
+    let mut of = |backend| backend_slice(backend, &mut keys);
+    let backend = of(&plan.config.backend)?;
+    let routes = plan.config.routes.iter().map(|route| {
+        let (domains, recipients) = (route.domains.clone(), route.recipients.clone());
+        Ok(RouteSlice { domains, recipients, backend: of(&route.backend)? })
+    });
     octets(&HandoffSlice {
         hostname: plan.config.hostname.clone(),
         domains: relay.domains.clone(),
         any_domain: plan.trial.is_some(),
         clients: relay.clients.clone(),
-        dialect: backend.dialect,
-        identity: backend.identity,
-        tls: backend_tls(plan)?,
-        connect: backend.connect.clone(),
-        relay_proof: backend.relay_proof,
-        reply_timeout: seconds(backend.reply_timeout),
-        connections: backend.connections,
+        backend,
+        routes: routes.collect::<Result<_, String>>()?,
         message_size: limits.message_size,
         spool_size: limits.spool_size,
         spool_free: limits.spool_free,
         recipients: limits.recipients,
         hops: limits.hops,
-        texts: backend.texts,
         names_wait: milliseconds(plan.config.names.wait),
         spool: if plan.rehearsal { String::new() } else { "/content".to_owned() },
     })
 }
 
-/// TLS with the backend: the authorities are read here, because handoff sees no file.
-fn backend_tls(plan: &Plan) -> Result<BackendTls, String> {
-    let Some(tls) = &plan.config.backend.tls else { return Ok(BackendTls::OFF) };
-    let pair = plan.client_pair().map(load_pair).transpose()?;
+/// One backend. `keys`: of how many before it the keyholder has a key.
+fn backend_slice(backend: &Backend, keys: &mut u8) -> Result<BackendSlice, String> {
+    let tls = backend_tls(backend, *keys)?;
+    *keys = keys.saturating_add(u8::from(!tls.certificates.is_empty()));
+    Ok(BackendSlice {
+        dialect: backend.dialect,
+        identity: backend.identity,
+        tls,
+        connect: backend.connect.clone(),
+        relay_proof: backend.relay_proof,
+        reply_timeout: seconds(backend.reply_timeout),
+        connections: backend.connections,
+        texts: backend.texts,
+    })
+}
+
+/// TLS with a backend: the authorities are read here, because handoff sees no file.
+fn backend_tls(backend: &Backend, key: u8) -> Result<BackendTls, String> {
+    let Some(tls) = &backend.tls else { return Ok(BackendTls::OFF) };
+    let pair = client_pair(backend).map(load_pair).transpose()?;
     Ok(BackendTls {
+        key,
         mode: tls.mode,
         roots: load_authorities(&tls.ca)?,
         name: tls.name.clone().unwrap_or_default(),
@@ -119,11 +137,11 @@ fn backend_tls(plan: &Plan) -> Result<BackendTls, String> {
 }
 
 pub(crate) fn dialer(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
-    let backends = plan.config.backend.connect.iter().enumerate();
-    octets(&DialerSlice { connect: backends.map(|(index, connect)| inside(plan, index, connect)).collect() })
+    let places = plan.config.places().enumerate();
+    octets(&DialerSlice { connect: places.map(|(index, connect)| inside(plan, index, connect)).collect() })
 }
 
-/// The `index`-th backend as the dialer sees it from inside its jail.
+/// The `index`-th place of a backend as the dialer sees it from inside its jail.
 fn inside(plan: &Plan, index: usize, connect: &Connect) -> Connect {
     let root = Path::new("/");
     match connect {

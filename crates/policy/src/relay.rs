@@ -160,19 +160,23 @@ impl RelayTable {
     /// `example.org.` nor `.example.org` nor `example.org\n` can pass for `example.org`.
     #[must_use]
     pub fn covers(&self, domain: impl AsRef<[u8]>) -> bool {
+        self.longest(domain).is_some()
+    }
+
+    /// Octets of the longest entry that covers `domain`, as [`RelayTable::covers`].
+    #[must_use]
+    pub fn longest(&self, domain: impl AsRef<[u8]>) -> Option<usize> {
         let domain = domain.as_ref();
-        if check_domain(domain).is_err() {
-            return false;
-        }
+        check_domain(domain).ok()?;
         let name = domain.to_ascii_lowercase();
         let mut rest = name.as_slice();
         while !rest.is_empty() {
             if self.lists(rest) {
-                return true;
+                return Some(rest.len());
             }
             rest = from_next_dot(rest);
         }
-        false
+        None
     }
 
     fn lists(&self, entry: &[u8]) -> bool {

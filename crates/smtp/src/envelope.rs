@@ -45,6 +45,10 @@ enumeration! {
         /// The client went away, or took the transaction back, before the end.
         Abandoned,
         Reclaimed,
+        /// Its backend is another than that of the transaction.
+        OtherBackend,
+        /// What the client said in HELO or EHLO.
+        HeloRefused,
     }
 
     /// Why a session is closed.

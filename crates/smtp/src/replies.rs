@@ -121,6 +121,8 @@ impl Reason {
             Reason::Session => "Refused",
             Reason::Abandoned => "Not finished",
             Reason::Reclaimed => RECLAIMED.text,
+            Reason::OtherBackend => "Not together with the recipients before, send separately",
+            Reason::HeloRefused => "Your HELO name is refused",
         }
     }
 }

@@ -13,8 +13,8 @@ use rustls_pki_types::CertificateDer;
 pub use rustls_pki_types::ServerName;
 use std::sync::Arc;
 
-/// A chain in DER, the leaf first, and who signs with its key.
-pub type Certificate<'a> = (&'a [Vec<u8>], Arc<dyn AskSignature>);
+/// A chain in DER, the leaf first, the number of its key, and who signs with that.
+pub type Certificate<'a> = (&'a [Vec<u8>], u8, Arc<dyn AskSignature>);
 
 /// A client configuration that accepts certificates of the authorities `roots` (DER) alone, for the name that a connection
 /// is made to. `own` is shown to a server that asks for a certificate.
@@ -37,7 +37,9 @@ pub fn config(roots: &[Vec<u8>], own: Option<Certificate<'_>>) -> Result<Arc<Cli
         .with_root_certificates(store);
     let mut config = match own {
         None => builder.with_no_client_auth(),
-        Some((chain, ask)) => builder.with_client_cert_resolver(Arc::new(Own(Arc::new(certified(0, chain, &ask)?.1)))),
+        Some((chain, key, ask)) => {
+            builder.with_client_cert_resolver(Arc::new(Own(Arc::new(certified(key, chain, &ask)?.1))))
+        }
     };
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))

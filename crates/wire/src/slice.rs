@@ -224,20 +224,45 @@ fields! {
         pub name: String,
         /// A certificate of our own, in DER, the leaf first; none: an empty list. The keyholder has its key.
         pub certificates: Vec<Vec<u8>>,
+        /// The key's place in [`KeyholderSlice::client_keys`].
+        pub key: u8,
     }
 
-    /// For handoff: what may be relayed, and the backend.
+    /// For handoff: what may be relayed, and where to.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct HandoffSlice {
         /// Our name: towards the backend and in Received.
         pub hostname: String,
-        /// Relay domains, lower case; a leading dot covers subdomains.
+        /// Relay domains, lower case; a leading dot covers subdomains. Beside those of the routes.
         pub domains: Vec<String>,
         /// Take mail for any domain: only `gatepost try`, whose backend is a sink or proves that it refuses strangers.
         pub any_domain: bool,
         /// Networks that may relay anywhere.
         pub clients: Vec<Network>,
-        /// What the backend speaks.
+        /// Where mail goes that no route takes.
+        pub backend: BackendSlice,
+        /// Where other mail goes.
+        pub routes: Vec<RouteSlice>,
+        /// Largest message, octets.
+        pub message_size: u64,
+        /// All content files together, octets.
+        pub spool_size: u64,
+        /// What they leave free on the spool's file system, octets.
+        pub spool_free: u64,
+        /// Recipients in one transaction.
+        pub recipients: u16,
+        /// `Received` fields in a message; one with more is in a loop.
+        pub hops: u32,
+        /// The longest that a greeting waits for the client's name, milliseconds.
+        pub names_wait: u32,
+        /// Directory for content files, as handoff sees it; empty: none are kept, because no client will be served.
+        pub spool: String,
+    }
+
+    /// One `[backend]`, or that of a `[[route]]`.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct BackendSlice {
+        /// What it speaks.
         pub dialect: Dialect,
         /// How it is told who the client is.
         pub identity: Identity,
@@ -249,30 +274,27 @@ fields! {
         pub relay_proof: bool,
         /// Wait for its answer to the end of content, seconds.
         pub reply_timeout: u32,
-        /// Connections to all backends at once, [`CONNECTIONS_MAX`] at most.
+        /// Connections to all its places at once; of all backends together [`CONNECTIONS_MAX`] at most.
         pub connections: u32,
-        /// Largest message, octets.
-        pub message_size: u64,
-        /// All content files together, octets.
-        pub spool_size: u64,
-        /// What they leave free on the spool's file system, octets.
-        pub spool_free: u64,
-        /// Recipients in one transaction.
-        pub recipients: u16,
-        /// `Received` fields in a message; one with more is in a loop.
-        pub hops: u32,
-        /// The text of the backend's refusals goes to the client.
+        /// The text of its refusals goes to the client.
         pub texts: bool,
-        /// The longest that a greeting waits for the client's name, milliseconds.
-        pub names_wait: u32,
-        /// Directory for content files, as handoff sees it; empty: none are kept, because no client will be served.
-        pub spool: String,
+    }
+
+    /// One `[[route]]`.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct RouteSlice {
+        /// Domains whose mail goes there, as in [`HandoffSlice::domains`].
+        pub domains: Vec<String>,
+        /// Whole addresses whose mail goes there, lower case.
+        pub recipients: Vec<String>,
+        /// Where.
+        pub backend: BackendSlice,
     }
 
     /// For the dialer: the backends.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct DialerSlice {
-        /// Where each listens, as the dialer sees it.
+        /// Where each listens, as the dialer sees it: first those of `[backend]`, then those of each route.
         pub connect: Vec<Connect>,
     }
 
@@ -385,5 +407,13 @@ fields! {
 
 impl BackendTls {
     /// No TLS.
-    pub const OFF: Self = Self { mode: TlsMode::Off, roots: Vec::new(), name: String::new(), certificates: Vec::new() };
+    pub const OFF: Self =
+        Self { mode: TlsMode::Off, roots: Vec::new(), name: String::new(), certificates: Vec::new(), key: 0 };
+}
+
+impl HandoffSlice {
+    /// `[backend]`, then that of each route.
+    pub fn backends(&self) -> impl Iterator<Item = &BackendSlice> {
+        std::iter::once(&self.backend).chain(self.routes.iter().map(|route| &route.backend))
+    }
 }

@@ -25,8 +25,9 @@ use gatepost_wire::resume::{self, Course, Phase};
 use gatepost_wire::session::{Answer, Ask, CONTENT_MAX, Mail, PATH_MAX, Rcpt, Refused};
 use gatepost_wire::sign::{SIGNATURE_MAX, Sign, Signature, TO_SIGN_MAX};
 use gatepost_wire::slice::{
-    Access, BackendTls, Chain, Connect, Dialect, Directory, Ground, HandoffSlice, HostsEntry, Identity, KeyholderSlice,
-    ListenerSlice, LogForm, NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice, ResolverSlice, Setup, TlsMode,
+    Access, BackendSlice, BackendTls, Chain, Connect, Dialect, Directory, Ground, HandoffSlice, HostsEntry, Identity,
+    KeyholderSlice, ListenerSlice, LogForm, NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice, ResolverSlice,
+    RouteSlice, Setup, TlsMode,
 };
 use gatepost_wire::terms::{NetworksSlice, Terms, TermsFor};
 use gatepost_wire::{FRAME_MAX, Frame, Messages, Value, WireError, parent};
@@ -88,7 +89,7 @@ fn codes_are_places_in_a_list() {
         &Reason::ALL,
         "Ok RelayDenied SenderRefused RecipientRefused TooManyRecipients ContentRefused TooLarge LoopDetected BadContent \
          BackendDown BackendTimeout BackendLost Mixed IdentityRefused ClientRefused NoSpace Draining Internal Session Abandoned \
-         Reclaimed",
+         Reclaimed OtherBackend HeloRefused",
     );
     codes(
         &CloseReason::ALL,
@@ -434,31 +435,50 @@ fn slices() {
             domains: vec![text("d"), text(".e")],
             any_domain: false,
             clients: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
-            dialect: Dialect::Lmtp,
-            identity: Identity::ProxyV2,
-            tls: BackendTls {
-                mode: TlsMode::StartTls,
-                roots: vec![vec![8]],
-                name: text("n"),
-                certificates: vec![vec![9]],
+            backend: BackendSlice {
+                dialect: Dialect::Lmtp,
+                identity: Identity::ProxyV2,
+                tls: BackendTls {
+                    mode: TlsMode::StartTls,
+                    roots: vec![vec![8]],
+                    name: text("n"),
+                    certificates: vec![vec![9]],
+                    key: 7,
+                },
+                connect: vec![Connect::Unix("/s".into()), Connect::Tcp("127.0.0.1:25".parse().unwrap())],
+                relay_proof: true,
+                reply_timeout: 540,
+                connections: 4,
+                texts: true,
             },
-            connect: vec![Connect::Unix("/s".into()), Connect::Tcp("127.0.0.1:25".parse().unwrap())],
-            relay_proof: true,
-            reply_timeout: 540,
-            connections: 4,
+            routes: vec![RouteSlice {
+                domains: vec![text("f")],
+                recipients: vec![text("r@g")],
+                backend: BackendSlice {
+                    dialect: Dialect::Smtp,
+                    identity: Identity::None,
+                    tls: BackendTls::OFF,
+                    connect: vec![Connect::Unix("/u".into())],
+                    relay_proof: false,
+                    reply_timeout: 1,
+                    connections: 2,
+                    texts: false,
+                },
+            }],
             message_size: 1,
             spool_size: 5,
             spool_free: 6,
             recipients: 2,
             hops: 3,
-            texts: true,
             names_wait: 2000,
             spool: text("/c"),
         },
         "01000000 68 02000000 01000000 64 02000000 2e65 00 02000000 04 c0000200 18
-         06 20010db8000000000000000000000000 20 01 02 01 01000000 01000000 08 01000000 6e 01000000 01000000 09
-         02000000 00 02000000 2f73 01 04 7f000001 1900
-         01 1c020000 04000000 0100000000000000 0500000000000000 0600000000000000 0200 03000000 01 d0070000 02000000 2f63",
+         06 20010db8000000000000000000000000 20 01 02 01 01000000 01000000 08 01000000 6e 01000000 01000000 09 07
+         02000000 00 02000000 2f73 01 04 7f000001 1900 01 1c020000 04000000 01
+         01000000 01000000 01000000 66 01000000 03000000 724067
+         00 00 00 00000000 00000000 00000000 00 01000000 00 02000000 2f75 00 01000000 02000000 00
+         0100000000000000 0500000000000000 0600000000000000 0200 03000000 d0070000 02000000 2f63",
     );
     golden(
         &ReceiverSlice { maildir: text("/m"), socket_dir: text("/l"), hostname: text("h") },

@@ -1,10 +1,10 @@
-//! `[backend]`.
+//! `[backend]`, and the backend of a `[[route]]`, which has the same keys.
 
 use super::USER_IDS;
 use super::listen::{Listener, TLS_MODES, takes};
 use super::tls::pair;
 use crate::Connect;
-use crate::facts::{Backend, BackendTls, Listen, Queue, QueueUser, REPLY_TIMEOUT, SYSTEM_CA};
+use crate::facts::{Backend, BackendTls, Listen, Queue, QueueUser, REPLY_TIMEOUT, Route, SYSTEM_CA};
 use crate::fault::{Page, Wrong};
 use crate::keys::Kind::{Duration, Number, OneOrList, Other, Text, Truth, Word};
 use crate::keys::Unset::{Is, Required, Said};
@@ -13,6 +13,7 @@ use crate::profile::{IDENTITIES, Profile, identity_name};
 use crate::section::{self, Section, plain};
 use crate::value;
 use gatepost_wire::slice::{CONNECTIONS_MAX, Identity, TlsMode};
+use std::iter;
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -48,8 +49,9 @@ pub(super) const TABLE: Table = Table {
         /// The longest wait for its answer to the end of content.
         // A client gives up after ten minutes (RFC 5321 §4.5.3.2.6) and sends again what was taken.
         "reply_timeout" = Duration(1, 599), Is("\"540s\""), since "0.1", as "\"300s\"";
-        /// Connections to all backends at once, or queue programs; clients share them by network. Below what the backend forks.
-        "connections" = Number(1, CONNECTIONS_MAX as u64), Said("80; for exim and cyrus-lmtp 16"), since "0.1", as "40";
+        /// Connections to it at once, or queue programs; clients share them by network. Below what the backend forks. With
+        /// those of all routes 150 at most.
+        "connections" = Number(1, CONNECTIONS_MAX as u64), Said("80; for exim and cyrus-lmtp 16; with routes less"), since "0.1", as "40";
         /// The text of its refusals goes to the client, cleaned; or is hidden behind one of our own.
         "texts" = Word(&["pass", "hide"]), Is("\"pass\""), since "0.1", as "\"hide\"";
         /// Only for `qmail-queue`: where the program runs, the qmail home.
@@ -66,53 +68,106 @@ const TEXTS: [(&str, bool); 2] = [("pass", true), ("hide", false)];
 /// The qmail home unless given.
 const QMAIL_HOME: &str = "/var/qmail";
 
-pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>, listeners: &[Listener], numbered: bool) -> Backend {
-    let section = root.one(page, "backend");
-    let profile = section.word(page, "profile", &Profile::ALL.map(|profile| (profile.name(), profile)));
-    if !section.has("profile") {
-        section.lack(
-            page,
-            "profile",
-            "write in [backend] what stands behind: profile = \"postfix\", or \"smtp\" for any",
-        );
+/// What `[backend]` and the backends of routes have in common.
+pub(super) struct Backends<'a> {
+    listeners: &'a [Listener],
+    /// Users are numbers, so that there need be no accounts.
+    numbered: bool,
+    /// Connections of those that say a number.
+    said: u32,
+}
+
+/// No number was said.
+const UNSAID: u32 = 0;
+
+impl<'a> Backends<'a> {
+    pub(super) fn new(listeners: &'a [Listener], numbered: bool) -> Self {
+        Self { listeners, numbered, said: 0 }
     }
-    let reply_timeout = section.duration(page, "reply_timeout", REPLY_TIMEOUT);
-    let identity = section.word(page, "identity", &IDENTITIES);
-    let connections = section.number(page, "connections", 0);
-    let texts = section.word(page, "texts", &TEXTS).is_none_or(Spanned::into_inner);
-    let profile = profile.map(Spanned::into_inner);
-    let mut connect = Vec::new();
-    let mut queue = None;
-    if profile == Some(Profile::QmailQueue) {
-        queue = Some(queue_program(page, &section, numbered));
-    } else {
-        connect = section.one_or_list(page, "connect", value::connect);
-        places(page, &section, &connect, listeners);
-        for key in ["home", "queue_user", "queue_as"] {
-            section.get(page, key, |_| -> Result<(), Wrong> {
-                Err(Wrong::new("only a queue program has that", "take it out, or write profile = \"qmail-queue\""))
-            });
+
+    /// `[backend]`.
+    pub(super) fn first(&mut self, page: &mut Page<'_>, root: &Section<'_>) -> Backend {
+        let section = root.one(page, "backend");
+        self.one(page, &section, true)
+    }
+
+    /// One of them. `queues`: it may be a queue program.
+    pub(super) fn one(&mut self, page: &mut Page<'_>, section: &Section<'_>, queues: bool) -> Backend {
+        let profile = section.word(page, "profile", &Profile::ALL.map(|profile| (profile.name(), profile)));
+        if !section.has("profile") {
+            let advice = format!(
+                "write in {} what stands behind: profile = \"postfix\", or \"smtp\" for any",
+                section.heading()
+            );
+            section.lack(page, "profile", &advice);
+        }
+        let reply_timeout = section.duration(page, "reply_timeout", REPLY_TIMEOUT);
+        let identity = section.word(page, "identity", &IDENTITIES);
+        let connections = section.number(page, "connections", UNSAID);
+        self.said = self.said.saturating_add(connections);
+        let texts = section.word(page, "texts", &TEXTS).is_none_or(Spanned::into_inner);
+        if let Some(profile) = profile.as_ref().filter(|profile| *profile.get_ref() == Profile::QmailQueue && !queues) {
+            let advice =
+                "let it take messages by profile = \"qmqp\", or write it in [backend] and a route for the others";
+            section.fault(page, "profile", profile, Wrong::new("a queue program can't be that of a route", advice));
+        }
+        let profile = profile.map(Spanned::into_inner);
+        let mut connect = Vec::new();
+        let mut queue = None;
+        if profile == Some(Profile::QmailQueue) {
+            queue = Some(queue_program(page, section, self.numbered));
+        } else {
+            connect = section.one_or_list(page, "connect", value::connect);
+            places(page, section, &connect, self.listeners);
+            for key in ["home", "queue_user", "queue_as"] {
+                section.get(page, key, |_| -> Result<(), Wrong> {
+                    Err(Wrong::new("only a queue program has that", "take it out, or write profile = \"qmail-queue\""))
+                });
+            }
+        }
+        let relay_proof = relay_proof(page, section, profile);
+        let tls = tls(page, section, profile, &connect);
+        let identity = match profile {
+            Some(profile) if queue.is_none() => hand_over(page, section, profile, &connect, identity),
+            _ => Identity::None,
+        };
+        let profile = profile.unwrap_or(Profile::Smtp);
+        Backend {
+            profile,
+            connect: plain(connect),
+            queue,
+            dialect: profile.dialect(),
+            identity,
+            tls,
+            relay_proof,
+            reply_timeout,
+            texts,
+            connections,
         }
     }
-    let relay_proof = relay_proof(page, &section, profile);
-    let tls = tls(page, &section, profile, &connect);
-    let identity = match profile {
-        Some(profile) if queue.is_none() => hand_over(page, &section, profile, &connect, identity),
-        _ => Identity::None,
-    };
-    let profile = profile.unwrap_or(Profile::Smtp);
-    let connections = if connections == 0 { profile.connections() } else { connections };
-    Backend {
-        profile,
-        connect: plain(connect),
-        queue,
-        dialect: profile.dialect(),
-        identity,
-        tls,
-        relay_proof,
-        reply_timeout,
-        texts,
-        connections,
+
+    /// Gives those that say no number their profile's, as far as there are so many in all.
+    pub(super) fn share_connections(
+        self,
+        page: &mut Page<'_>,
+        mut backend: Backend,
+        mut routes: Vec<Route>,
+    ) -> (Backend, Vec<Route>) {
+        let all = iter::once(&mut backend).chain(routes.iter_mut().map(|route| &mut route.backend));
+        let unsaid: Vec<&mut Backend> = all.filter(|backend| backend.connections == UNSAID).collect();
+        let count = u32::try_from(unsaid.len()).unwrap_or(u32::MAX);
+        if self.said.saturating_add(count) > CONNECTIONS_MAX {
+            let what = format!("connections: {} in all backends, and {CONNECTIONS_MAX} may be", self.said);
+            page.lack(
+                None,
+                Wrong::new(what, "write fewer, so that some are left for each backend that says no number"),
+            );
+        }
+        let each = CONNECTIONS_MAX.saturating_sub(self.said).checked_div(count).unwrap_or_default();
+        for backend in unsaid {
+            backend.connections = backend.profile.connections().min(each);
+        }
+        (backend, routes)
     }
 }
 
@@ -206,7 +261,8 @@ fn tls(
 /// Checks that there is a place to connect to, and that none of them is our own.
 fn places(page: &mut Page<'_>, section: &Section<'_>, connect: &[Spanned<Connect>], listeners: &[Listener]) {
     if !section.holds("connect") {
-        section.lack(page, "connect", "write in [backend] where it listens: connect = \"tcp:127.0.0.1:10025\"");
+        let advice = format!("write in {} where it listens: connect = \"tcp:127.0.0.1:10025\"", section.heading());
+        section.lack(page, "connect", &advice);
     }
     for place in connect {
         let Connect::Tcp(to) = *place.get_ref() else { continue };

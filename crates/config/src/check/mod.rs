@@ -10,9 +10,12 @@ mod metrics;
 mod names;
 mod network;
 mod relay;
+mod route;
 mod smtp;
 mod tls;
 
+use self::backend::Backends;
+pub(crate) use self::route::BACKEND as ROUTE_BACKEND;
 use crate::facts::{Config, SPOOL, Users};
 use crate::fault::{Faults, Page, Wrong};
 use crate::keys::Kind::{Other, Text};
@@ -36,6 +39,7 @@ pub const TABLES: &[Table] = &[
     tls::PAIR,
     relay::TABLE,
     backend::TABLE,
+    route::TABLE,
     smtp::TABLE,
     network::TABLE,
     admission::TABLE,
@@ -107,7 +111,10 @@ fn facts(page: &mut Page<'_>, root: &Section<'_>, read: Read) -> Config {
     let files = relay.clients_file.iter().chain(networks.iter().filter_map(|block| block.file.as_ref()));
     network::too_many(page, root, files.map(|file| file.networks.len()).sum());
     let numbered = users.as_ref().is_some_and(|users| matches!(users.get_ref(), Users::From(_)));
-    let backend = backend::facts(page, root, &listeners, numbered);
+    let mut backends = Backends::new(&listeners, numbered);
+    let backend = backends.first(page, root);
+    let routes = route::facts(page, root, &mut backends);
+    let (backend, routes) = backends.share_connections(page, backend, routes);
     Config {
         hostname: hostname.map(Spanned::into_inner).unwrap_or_default(),
         spool: spool.map_or_else(|| PathBuf::from(SPOOL), Spanned::into_inner),
@@ -116,6 +123,7 @@ fn facts(page: &mut Page<'_>, root: &Section<'_>, read: Read) -> Config {
         tls,
         relay,
         backend,
+        routes,
         smtp: smtp::facts(page, root),
         networks,
         names: names::facts(page, root),

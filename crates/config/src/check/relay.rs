@@ -51,7 +51,7 @@ pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>, proxies: &[Network]
         let wrong = Wrong::new(format!("{} would let everyone relay", network.get_ref()), "write your own networks");
         section.fault(page, "clients", network, wrong);
     }
-    if !TABLE.keys.iter().any(|key| section.holds(key.name)) {
+    if !TABLE.keys.iter().any(|key| section.holds(key.name)) && !root.holds("route") {
         section.lack(page, "domains", "write in [relay] the domains to take mail for: domains = [\"example.org\"]");
     }
     let barred = Barred { everyone: Some("relay"), proxies: proxies.to_vec() };

@@ -21,6 +21,7 @@ mod proxy;
 mod qmail_queue;
 mod qmqp;
 mod readme;
+mod routes;
 mod rules;
 mod services;
 mod several;

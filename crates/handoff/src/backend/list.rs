@@ -18,7 +18,7 @@ const DOUBT: Duration = Duration::from_secs(10);
 /// One backend.
 #[derive(Debug)]
 pub(super) struct Backend {
-    /// Its place in the configuration, by which the dialer knows it.
+    /// The number by which the dialer knows it: its place among all places of the configuration.
     pub(super) index: usize,
     pub(super) connect: Connect,
     known: Mutex<Known>,
@@ -47,11 +47,11 @@ pub(super) type Attempt<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>>
 pub(super) struct Backends(Vec<Backend>);
 
 impl Backends {
-    /// `proved`: none has to prove that it does not relay.
-    pub(super) fn new(places: &[Connect], proved: bool) -> Self {
+    /// `first`: the dialer's number for the first of them. `proved`: none has to prove that it does not relay.
+    pub(super) fn new(places: &[Connect], first: usize, proved: bool) -> Self {
         let known = Known { proved, ..Known::default() };
         let backend = |(index, place): (usize, &Connect)| Backend {
-            index,
+            index: first.saturating_add(index),
             connect: place.clone(),
             known: Mutex::new(known),
             asking: tokio::sync::Mutex::default(),
@@ -101,6 +101,11 @@ impl Backends {
             }
         }
         Err(last)
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
     }
 
     /// What is known of each.

@@ -36,7 +36,7 @@ pub(crate) use delivery::{DeliveryError, Message};
 pub(crate) use dialer::Dialer;
 pub(crate) use queue::Queue;
 pub use queue::RunQueue;
-pub(crate) use route::{Asking, Others, Route};
+pub(crate) use route::{About, Asking, Route, offer};
 pub(crate) use smtp::Words;
 #[cfg(test)]
 pub(crate) use smtp::{LMTP, SMTP};

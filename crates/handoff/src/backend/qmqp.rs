@@ -37,8 +37,9 @@ pub(crate) struct Qmqp {
 }
 
 impl Qmqp {
-    pub(super) fn new(places: &[Connect], timeouts: Timeouts, dialer: Arc<Dialer>) -> Self {
-        Self { backends: Backends::new(places, true), timeouts, dialer }
+    /// `first`: the dialer's number for the first place.
+    pub(super) fn new(places: &[Connect], first: usize, timeouts: Timeouts, dialer: Arc<Dialer>) -> Self {
+        Self { backends: Backends::new(places, first, true), timeouts, dialer }
     }
 
     pub(super) async fn prove(&self) -> Result<(), Failure> {

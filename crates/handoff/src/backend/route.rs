@@ -15,8 +15,7 @@ use gatepost_smtp::client::Extensions;
 use gatepost_smtp::envelope::Offer;
 use gatepost_tls::TlsError;
 use gatepost_wire::known::KnownBackend;
-use gatepost_wire::slice::{Dialect, HandoffSlice};
-use std::iter;
+use gatepost_wire::slice::{BackendSlice, Dialect};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -33,15 +32,19 @@ pub(crate) enum Route {
     Queue(Queue),
 }
 
-/// Who does what handoff does not do itself: other roles, or this process where there are none.
-#[derive(Debug)]
-pub(crate) struct Others<'a> {
+/// What every route needs beside its backend's settings. Other roles do what handoff does not do itself, or this process
+/// where there are none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct About<'a> {
+    /// Our own name.
+    pub(crate) hostname: &'a str,
+    /// The dialer's number for the first place of this backend.
+    pub(crate) first: usize,
+    pub(crate) timeouts: Timeouts,
     /// Makes connections.
     pub(crate) dialer: &'a Arc<Dialer>,
-    /// Has the key of our certificate for backends.
+    /// Has the keys of our certificates for backends.
     pub(crate) signer: &'a Signer,
-    /// Runs the queue program here; none: the queue role does.
-    pub(crate) queue: Option<Box<dyn RunQueue>>,
 }
 
 /// The session that asks.
@@ -51,7 +54,7 @@ pub(crate) struct Asking<'a> {
     pub(crate) connection: &'a mut Option<Connection>,
     pub(crate) client: Client<'a>,
     pub(crate) transaction: &'a Transaction,
-    /// All connections that there may be.
+    /// All connections to it that there may be.
     pub(crate) connections: &'a Arc<Connections>,
 }
 
@@ -71,17 +74,20 @@ impl<'a> Asking<'a> {
 }
 
 impl Route {
-    /// The route that the configuration describes.
+    /// The route that the configuration describes. `queue` runs the queue program here; none: the queue role does.
     ///
     /// # Errors
     /// The settings of TLS can't be used.
-    pub(crate) fn new(slice: &HandoffSlice, timeouts: Timeouts, others: Others<'_>) -> Result<Self, TlsError> {
-        let Others { dialer, signer, queue } = others;
-        let dialer = Arc::clone(dialer);
+    pub(crate) fn new(
+        slice: &BackendSlice,
+        about: &About<'_>,
+        queue: Option<Box<dyn RunQueue>>,
+    ) -> Result<Self, TlsError> {
+        let About { first, timeouts, dialer, .. } = *about;
         Ok(match slice.dialect {
-            Dialect::Smtp => Self::Smtp(Smtp::new(slice, &smtp::SMTP, timeouts, signer, dialer)?),
-            Dialect::Lmtp => Self::Lmtp(Smtp::new(slice, &smtp::LMTP, timeouts, signer, dialer)?),
-            Dialect::Qmqp => Self::Qmqp(Qmqp::new(&slice.connect, timeouts, dialer)),
+            Dialect::Smtp => Self::Smtp(Smtp::new(slice, &smtp::SMTP, about)?),
+            Dialect::Lmtp => Self::Lmtp(Smtp::new(slice, &smtp::LMTP, about)?),
+            Dialect::Qmqp => Self::Qmqp(Qmqp::new(&slice.connect, first, timeouts, Arc::clone(dialer))),
             Dialect::Queue => Self::Queue(Queue::new(timeouts, queue)),
         })
     }
@@ -107,22 +113,24 @@ impl Route {
         }
     }
 
-    /// Takes for known what another process has learned. False: the backends have to be asked.
+    /// Takes for known what another process has learned, whose first entries are of these backends; gives the other entries.
+    /// None: the backends have to be asked.
     #[must_use]
-    pub(crate) fn recall(&self, known: &[KnownBackend]) -> bool {
+    pub(crate) fn recall<'k>(&self, known: &'k [KnownBackend]) -> Option<&'k [KnownBackend]> {
         match self {
-            Self::Smtp(smtp) | Self::Lmtp(smtp) => smtp.backends().recall(known),
-            Self::Qmqp(_) | Self::Queue(_) => false,
+            Self::Smtp(smtp) | Self::Lmtp(smtp) => {
+                let (own, others) = known.split_at_checked(smtp.backends().count())?;
+                smtp.backends().recall(own).then_some(others)
+            }
+            Self::Qmqp(_) | Self::Queue(_) => None,
         }
     }
 
-    /// What all known backends can do, within our own limits.
-    pub(crate) fn offer(&self, size: u64, recipients: u16) -> Offer {
+    /// What each of its backends lists, of those that have been asked.
+    pub(crate) fn listed(&self) -> Vec<Extensions> {
         match self {
-            Self::Smtp(smtp) => offer(smtp.extensions(), size, recipients),
-            // LMTP answers for each recipient: see `crate::several`.
-            Self::Lmtp(lmtp) => Offer { prdr: true, ..offer(lmtp.extensions(), size, recipients) },
-            Self::Qmqp(_) | Self::Queue(_) => offer(iter::once(qmqp::extensions()), size, recipients),
+            Self::Smtp(smtp) | Self::Lmtp(smtp) => smtp.extensions().collect(),
+            Self::Qmqp(_) | Self::Queue(_) => vec![qmqp::extensions()],
         }
     }
 
@@ -178,7 +186,7 @@ impl Route {
 }
 
 /// What is common to all that is listed and to our own limits; nothing beyond RFC 5321 while nothing is known.
-fn offer(listed: impl Iterator<Item = Extensions>, size: u64, recipients: u16) -> Offer {
+pub(crate) fn offer(listed: impl Iterator<Item = Extensions>, size: u64, recipients: u16) -> Offer {
     let mut listed = listed.peekable();
     let any = listed.peek().is_some();
     let start = Offer { size, eight_bit: any, smtputf8: any, dsn: any, prdr: false, recipients };

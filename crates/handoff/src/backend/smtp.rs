@@ -5,7 +5,7 @@ use super::connections::Share;
 use super::delivery::{Answered, DeliveryError, Message};
 use super::idle::Idle;
 use super::list::{Backend, Backends};
-use super::route::Asking;
+use super::route::{About, Asking};
 use super::tls::Tls;
 use super::{Dialer, Failure, Timeouts, proof};
 use crate::deadline::later;
@@ -13,10 +13,9 @@ use crate::identity::Client;
 use crate::outcome::Outcome;
 use crate::transaction::{Recipient, Transaction};
 use crate::verdict::{self, Stage};
-use gatepost_shell::Signer;
 use gatepost_smtp::client::Extensions;
 use gatepost_tls::TlsError;
-use gatepost_wire::slice::{HandoffSlice, Identity};
+use gatepost_wire::slice::{BackendSlice, Identity};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -74,17 +73,12 @@ pub(super) enum Request<'a, 'm> {
 impl Smtp {
     /// # Errors
     /// The settings of TLS can't be used.
-    pub(super) fn new(
-        slice: &HandoffSlice,
-        words: &'static Words,
-        timeouts: Timeouts,
-        signer: &Signer,
-        dialer: Arc<Dialer>,
-    ) -> Result<Self, TlsError> {
-        let (hostname, tls) = (slice.hostname.clone(), Tls::new(&slice.tls, signer)?);
+    pub(super) fn new(slice: &BackendSlice, words: &'static Words, about: &About<'_>) -> Result<Self, TlsError> {
+        let About { hostname, first, timeouts, dialer, signer } = *about;
+        let (hostname, tls) = (hostname.to_owned(), Tls::new(&slice.tls, signer)?);
         Ok(Self {
-            backends: Backends::new(&slice.connect, !slice.relay_proof),
-            facts: Facts { hostname, words, identity: slice.identity, tls, timeouts, dialer },
+            backends: Backends::new(&slice.connect, first, !slice.relay_proof),
+            facts: Facts { hostname, words, identity: slice.identity, tls, timeouts, dialer: Arc::clone(dialer) },
             idle: Arc::default(),
         })
     }

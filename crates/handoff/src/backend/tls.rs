@@ -32,14 +32,14 @@ impl Tls {
     /// # Errors
     /// A name that is none, or no authority.
     pub(super) fn new(slice: &BackendTls, signer: &Signer) -> Result<Self, TlsError> {
-        let BackendTls { mode, roots, name, certificates } = slice;
+        let BackendTls { mode, roots, name, certificates, key } = slice;
         if *mode == TlsMode::Off {
             return Ok(Self { mode: *mode, verified: None });
         }
         let parse = |name: &String| ServerName::try_from(name.clone()).map_err(|_| TlsError::Name(name.clone()));
         let name = Some(name).filter(|name| !name.is_empty()).map(parse).transpose()?;
         let signer: Arc<dyn AskSignature> = Arc::new(signer.clone());
-        let own = Some(certificates).filter(|chain| !chain.is_empty()).map(|chain| (chain.as_slice(), signer));
+        let own = Some(certificates).filter(|chain| !chain.is_empty()).map(|chain| (chain.as_slice(), *key, signer));
         Ok(Self { mode: *mode, verified: Some(Verified { config: client::config(roots, own)?, name }) })
     }
 

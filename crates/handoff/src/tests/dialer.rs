@@ -113,7 +113,7 @@ fn issue_9_a_wrong_answer_of_the_dialer_ends_one_request() {
         let mta = scene.mta();
         play(async {
             let shared = Arc::new(Shared::new(&scene.slice, scene.timeouts).unwrap());
-            odd(&shared, &scene.slice.connect[0], *wrong);
+            odd(&shared, &scene.slice.backend.connect[0], *wrong);
             let mut session = Session::begin(&shared).await;
             assert_eq!(session.mail_and("user@ok.test").await.code, 451, "{what}");
             assert_eq!(session.ask(&[to("user@ok.test")]).await.code, 250, "{what}");
@@ -132,7 +132,7 @@ fn issue_9_a_blocking_connection_stops_no_other_session() {
     let (silent, _far) = UnixStream::pair().unwrap();
     play(async {
         let shared = Arc::new(Shared::new(&scene.slice, scene.timeouts).unwrap());
-        odd(&shared, &scene.slice.connect[0], move |end, dial| connected(end, dial.number, &silent));
+        odd(&shared, &scene.slice.backend.connect[0], move |end, dial| connected(end, dial.number, &silent));
         let first = Session::begin(&shared).await;
         first.say(&[Ask::Mail(MAIL), to("user@ok.test")]);
         let mut second = Session::begin(&shared).await;
@@ -154,7 +154,7 @@ fn issue_9_without_the_dialer_mail_waits_and_with_it_goes_on() {
         assert_eq!(session.ask(&[to("user@ok.test")]).await.code, 451, "it dies while it connects");
         killed.join().unwrap();
         assert_eq!(session.ask(&[to("user@ok.test")]).await.code, 451, "it is away");
-        obliging(&shared, &scene.slice.connect);
+        obliging(&shared, &scene.slice.backend.connect);
         assert_eq!(session.ask(&[to("user@ok.test")]).await.code, 250, "it is back");
         assert_eq!(session.send(LETTER).await.code, 250);
         session.bye().await;

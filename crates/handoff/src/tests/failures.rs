@@ -149,11 +149,11 @@ fn the_next_backend_is_tried_when_the_first_is_down() {
     let mta = scene.mta();
     let scene = scene.with(|slice| {
         let nowhere = slice.spool.clone() + "/nobody";
-        slice.connect.insert(0, Connect::Unix(nowhere.into()));
+        slice.backend.connect.insert(0, Connect::Unix(nowhere.into()));
     });
     play(async {
         let shared = scene.shared();
-        shared.route.prove().await.unwrap();
+        shared.routes.prove().await.unwrap();
         let mut session = Session::begin(&shared).await;
         assert_eq!(session.mail_and("user@ok.test").await.code, 250);
         assert_eq!(session.send(LETTER).await.code, 250);
@@ -166,7 +166,7 @@ fn a_backend_over_tcp_is_as_good() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let mta = Mta::tcp(listener, Speaks::Smtp);
-    let scene = Scene::new().with(|slice| slice.connect = vec![Connect::Tcp(address)]);
+    let scene = Scene::new().with(|slice| slice.backend.connect = vec![Connect::Tcp(address)]);
     play(async {
         let mut session = Session::begin(&scene.shared()).await;
         assert_eq!(session.mail_and("user@ok.test").await.code, 250);
@@ -204,7 +204,7 @@ fn a_backend_that_has_just_failed_is_asked_last() {
     let scene = Scene::new().timeouts(|timeouts| timeouts.greeting = SHORT);
     let slow = Mta::unix(&scene.directory.join("slow"), Speaks::Smtp);
     let slow_socket = Connect::Unix(scene.directory.join("slow"));
-    let scene = scene.with(|slice| slice.connect.insert(0, slow_socket));
+    let scene = scene.with(|slice| slice.backend.connect.insert(0, slow_socket));
     let good = scene.mta();
     slow.misbehave(Stage::Greeting, Deed::Hang);
     play(async {

@@ -15,7 +15,7 @@ async fn session(shared: &Arc<Shared>, ip: &str) -> Session {
 #[test]
 fn p13_a_parked_connection_is_taken_back_and_its_envelope_sent_again() {
     for identity in [Identity::Xclient, Identity::None] {
-        let scene = Scene::new().with(|slice| (slice.connections, slice.identity) = (1, identity));
+        let scene = Scene::new().with(|slice| (slice.backend.connections, slice.backend.identity) = (1, identity));
         let mta = scene.mta();
         play(async {
             let shared = scene.shared();
@@ -38,7 +38,7 @@ fn p13_a_parked_connection_is_taken_back_and_its_envelope_sent_again() {
 /// A connection that is waited for is taken from nobody while a command is under way on it.
 #[test]
 fn p13_who_waits_too_long_for_a_connection_is_told_to_come_again() {
-    let scene = Scene::new().with(|slice| slice.connections = 1).timeouts(|timeouts| timeouts.queue = SHORT);
+    let scene = Scene::new().with(|slice| slice.backend.connections = 1).timeouts(|timeouts| timeouts.queue = SHORT);
     let mta = scene.mta();
     play(async {
         let shared = scene.shared();
@@ -58,7 +58,7 @@ fn p13_who_waits_too_long_for_a_connection_is_told_to_come_again() {
 /// A shared connection that waits for the next session is used by it, and closed when another network needs its place.
 #[test]
 fn p13_an_idle_connection_counts_and_goes_to_the_next_session() {
-    let scene = Scene::new().with(|slice| (slice.connections, slice.identity) = (1, Identity::None));
+    let scene = Scene::new().with(|slice| (slice.backend.connections, slice.backend.identity) = (1, Identity::None));
     let mta = scene.mta();
     play(async {
         let shared = scene.shared();

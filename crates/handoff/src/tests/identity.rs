@@ -145,7 +145,7 @@ fn p4_no_mail_where_xclient_is_not_offered_or_not_understood() {
 
 #[test]
 fn proxy_header_comes_before_the_greeting() {
-    let scene = Scene::new().with(|slice| slice.identity = Identity::ProxyV2);
+    let scene = Scene::new().with(|slice| slice.backend.identity = Identity::ProxyV2);
     let helo = Helo::default();
     let Open { client, local, .. } = open();
     let header = proxy_v2(&Client { address: client, local, helo: &helo, names: &ClientNames::NONE });
@@ -175,7 +175,7 @@ fn proxy_header_comes_before_the_greeting() {
 
 #[test]
 fn p4_no_mail_where_the_proxy_header_is_taken_for_commands() {
-    let scene = Scene::new().with(|slice| slice.identity = Identity::ProxyV2);
+    let scene = Scene::new().with(|slice| slice.backend.identity = Identity::ProxyV2);
     let mta = scene.mta();
     let verdict = play(async { Session::begin(&scene.shared()).await.mail_and("user@ok.test").await });
     assert_eq!(verdict.code, 451, "{verdict:?}");

@@ -302,7 +302,7 @@ fn the_offer_is_what_the_backend_and_we_can_honour() {
         mta.offer(extensions);
         play(async {
             let shared = scene.shared();
-            shared.route.prove().await.unwrap();
+            shared.routes.prove().await.unwrap();
             assert_eq!(Session::begin(&shared).await.offer, Some(offer), "{extensions:?}");
         });
     }
@@ -383,7 +383,7 @@ fn a_last_line_without_its_end_gets_one() {
 #[test]
 fn a_clean_connection_waits_for_the_next_session_unless_it_knows_its_client() {
     for (identity, connections) in [(Identity::None, 1), (Identity::Xclient, 2)] {
-        let scene = Scene::new().with(|slice| slice.identity = identity);
+        let scene = Scene::new().with(|slice| slice.backend.identity = identity);
         let mta = scene.mta();
         mta.offer(&PLAIN);
         play(async {
@@ -401,7 +401,7 @@ fn a_clean_connection_waits_for_the_next_session_unless_it_knows_its_client() {
 
 #[test]
 fn a_connection_with_an_open_envelope_is_nobody_elses() {
-    let scene = Scene::new().with(|slice| slice.identity = Identity::None);
+    let scene = Scene::new().with(|slice| slice.backend.identity = Identity::None);
     let mta = scene.mta();
     play(async {
         let shared = scene.shared();

@@ -9,6 +9,7 @@ mod main_job;
 mod proof;
 mod protocol;
 mod qmqp;
+mod routes;
 mod scripted;
 mod serving;
 mod several;
@@ -25,7 +26,7 @@ use gatepost_smtp::text::Text;
 use gatepost_testkit::rogue::{Mta, Speaks};
 use gatepost_wire::link::{Open, SessionId};
 use gatepost_wire::session::{Answer, Ask, Mail, Rcpt};
-use gatepost_wire::slice::{BackendTls, Connect, Dialect, HandoffSlice, Identity};
+use gatepost_wire::slice::{BackendSlice, BackendTls, Connect, Dialect, HandoffSlice, Identity};
 use gatepost_wire::{HandoffToSession, SessionToHandoff};
 use std::fs;
 use std::future::Future;
@@ -79,19 +80,22 @@ impl Scene {
             domains: vec!["ok.test".to_owned()],
             any_domain: false,
             clients: vec!["198.51.100.0/24".parse().unwrap()],
-            dialect: Dialect::Smtp,
-            identity: Identity::Xclient,
-            tls: BackendTls::OFF,
-            connect: vec![Connect::Unix(directory.join("mta"))],
-            relay_proof: false,
-            reply_timeout: 540,
-            connections: 80,
+            backend: BackendSlice {
+                dialect: Dialect::Smtp,
+                identity: Identity::Xclient,
+                tls: BackendTls::OFF,
+                connect: vec![Connect::Unix(directory.join("mta"))],
+                relay_proof: false,
+                reply_timeout: 540,
+                connections: 80,
+                texts: true,
+            },
+            routes: Vec::new(),
             message_size: 1_000_000,
             spool_size: 20_000_000,
             spool_free: 0,
             recipients: 100,
             hops: 100,
-            texts: true,
             names_wait: 0,
             spool: spool.to_str().unwrap().to_owned(),
         };
@@ -113,7 +117,7 @@ impl Scene {
     }
 
     fn mta(&self) -> Mta {
-        let speaks = if self.slice.dialect == Dialect::Lmtp { Speaks::Lmtp } else { Speaks::Smtp };
+        let speaks = if self.slice.backend.dialect == Dialect::Lmtp { Speaks::Lmtp } else { Speaks::Smtp };
         Mta::unix(&self.socket(), speaks)
     }
 
@@ -121,7 +125,8 @@ impl Scene {
         let shared = Arc::new(Shared::new(&self.slice, self.timeouts).unwrap());
         // Some ask for what needs neither a runtime nor a connection.
         if tokio::runtime::Handle::try_current().is_ok() {
-            dialer::obliging(&shared, &self.slice.connect);
+            let places: Vec<Connect> = self.slice.backends().flat_map(|backend| backend.connect.clone()).collect();
+            dialer::obliging(&shared, &places);
         }
         shared
     }

@@ -7,11 +7,11 @@ use gatepost_smtp::envelope::Reason;
 use gatepost_testkit::rogue::{Deed, Stage};
 
 fn prove(scene: &Scene) -> Result<(), Failure> {
-    play(async { scene.shared().route.prove().await })
+    play(async { scene.shared().routes.prove().await })
 }
 
 fn proving() -> Scene {
-    Scene::new().with(|slice| slice.relay_proof = true)
+    Scene::new().with(|slice| slice.backend.relay_proof = true)
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn p7_a_backend_that_refuses_strangers_passes() {
 fn p7_a_backend_that_relays_is_refused_by_name_and_with_advice() {
     for dialect in [Dialect::Smtp, Dialect::Lmtp] {
         for identity in [Identity::Xclient, Identity::None] {
-            let scene = proving().with(|slice| (slice.dialect, slice.identity) = (dialect, identity));
+            let scene = proving().with(|slice| (slice.backend.dialect, slice.backend.identity) = (dialect, identity));
             let mta = scene.mta();
             mta.offer(&["XCLIENT ADDR"]);
             mta.misbehave(Stage::Rcpt, Deed::Answer("250 2.1.5 Ok\r\n"));
@@ -65,7 +65,7 @@ fn p7_an_opinion_about_the_sender_is_no_refusal_to_relay() {
         Line::Hear("RCPT TO:<relay-test@gatepost-relay-test.invalid>"),
         Line::Say("250 Ok\r\n"),
     ];
-    let scene = proving().with(|slice| slice.identity = Identity::None);
+    let scene = proving().with(|slice| slice.backend.identity = Identity::None);
     let backend = backend(&scene.socket(), vec![script]);
     assert!(matches!(prove(&scene), Err(Failure::Relays(_))));
     backend.join().unwrap();
@@ -100,11 +100,11 @@ fn p7_a_backend_that_was_down_at_start_proves_before_its_first_mail() {
     for relays in [false, true] {
         let scene = proving();
         let (second, late) = (scene.directory.join("second"), Connect::Unix(scene.directory.join("second")));
-        let scene = scene.with(|slice| slice.connect.push(late));
+        let scene = scene.with(|slice| slice.backend.connect.push(late));
         let mta = scene.mta();
         play(async {
             let shared = scene.shared();
-            shared.route.prove().await.unwrap();
+            shared.routes.prove().await.unwrap();
             drop(mta);
             fs::remove_file(scene.socket()).unwrap();
             let mta = Mta::unix(&second, Speaks::Smtp);

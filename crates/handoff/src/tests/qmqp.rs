@@ -10,7 +10,7 @@ const REFUSED: &str = "50:Dmail server permanently rejected message (#5.3.0),";
 const LATER: &str = "50:Zmail server temporarily rejected message (#4.3.0),";
 
 fn scene() -> Scene {
-    Scene::new().with(|slice| (slice.dialect, slice.identity) = (Dialect::Qmqp, Identity::None))
+    Scene::new().with(|slice| (slice.backend.dialect, slice.backend.identity) = (Dialect::Qmqp, Identity::None))
 }
 
 /// One message in a session of its own.
@@ -33,7 +33,7 @@ fn a_message_arrives_with_lf_line_ends_whichever_way_it_comes() {
     .concat();
     play(async {
         let shared = scene.shared();
-        shared.route.prove().await.unwrap();
+        shared.routes.prove().await.unwrap();
         let mut session = Session::begin(&shared).await;
         let offer = session.offer.unwrap();
         assert!((offer.size, offer.recipients) == (1_000_000, 100) && offer.eight_bit && !offer.smtputf8 && !offer.dsn);
@@ -149,18 +149,18 @@ fn p7_what_is_said_to_everybody_keeps_us_from_starting_and_bounces_no_mail() {
     let qmqpd = Qmqpd::unix(&scene.socket());
     play(async {
         let shared = scene.shared();
-        shared.route.prove().await.unwrap();
+        shared.routes.prove().await.unwrap();
         // It takes messages no more, from anybody: as Postfix without qmqpd_authorized_clients says it.
         qmqpd.act(Act::Unasked(REFUSED));
         let verdict = deliver(&shared, LETTER).await;
         assert_eq!(verdict.code, 451, "{verdict:?}");
-        let failure = scene.shared().route.prove().await.unwrap_err();
+        let failure = scene.shared().routes.prove().await.unwrap_err();
         assert!(matches!(failure, Failure::Unwelcome(_)) && failure.is_final(), "{failure}");
         assert!(failure.to_string().contains("qmqpd_authorized_clients"), "{failure}");
         qmqpd.act(Act::Unasked(LATER));
-        assert!(matches!(scene.shared().route.prove().await, Err(Failure::Deferred(_))));
+        assert!(matches!(scene.shared().routes.prove().await, Err(Failure::Deferred(_))));
         qmqpd.act(Act::Unasked("220 mx.test ESMTP\r\n"));
-        assert!(matches!(scene.shared().route.prove().await, Err(Failure::Garbage(_))));
+        assert!(matches!(scene.shared().routes.prove().await, Err(Failure::Garbage(_))));
     });
 }
 

@@ -213,7 +213,7 @@ fn issue_10_a_backend_that_knows_no_ehlo_is_greeted_by_helo() {
         let hello = vec![Say(OPEN), Hear("EHLO mx.ok.test\r\n"), Say(refusal), Hear("HELO mx.ok.test\r\n")];
         let list = vec![Say("250-old\r\n250-PIPELINING\r\n250-SIZE 9\r\n250 CHUNKING\r\n")];
         let mail = || vec![Hear("MAIL FROM:<a@b.test>\r\n"), Say(OK), Hear("RCPT TO:<user@ok.test>\r\n"), Say(OK)];
-        let scene = Scene::new().with(|slice| slice.identity = Identity::None);
+        let scene = Scene::new().with(|slice| slice.backend.identity = Identity::None);
         let script = join([hello, list, mail(), delivery(), mail(), delivery()]);
         let backend = backend(&scene.socket(), vec![script]);
         play(async {
@@ -247,7 +247,7 @@ fn issue_10_helo_is_said_only_where_the_backend_need_not_know_the_client() {
         let proxy = if identity == Identity::ProxyV2 { vec![Octets(header)] } else { Vec::new() };
         // The script ends with the refusal: it does not take a HELO.
         let script = join([proxy, vec![Say(OPEN), Hear(verb), Say(refusal)]]);
-        let scene = Scene::new().with(|slice| (slice.identity, slice.dialect) = (identity, dialect));
+        let scene = Scene::new().with(|slice| (slice.backend.identity, slice.backend.dialect) = (identity, dialect));
         let backend = backend(&scene.socket(), vec![script]);
         play(async {
             let mut session = Session::begin(&scene.shared()).await;

@@ -50,7 +50,7 @@ impl Started {
 
 #[test]
 fn it_is_ready_when_the_backend_has_proved_itself_and_then_serves() {
-    let scene = Scene::new().with(|slice| slice.relay_proof = true);
+    let scene = Scene::new().with(|slice| slice.backend.relay_proof = true);
     let mta = scene.mta();
     play(async {
         let role = Started::start(&scene);
@@ -69,7 +69,7 @@ fn it_is_ready_when_the_backend_has_proved_itself_and_then_serves() {
 
 #[test]
 fn p7_it_does_not_start_before_a_backend_that_relays() {
-    let scene = Scene::new().with(|slice| slice.relay_proof = true);
+    let scene = Scene::new().with(|slice| slice.backend.relay_proof = true);
     let mta = scene.mta();
     mta.misbehave(Stage::Rcpt, Deed::Answer("250 2.1.5 Ok\r\n"));
     let ended = play(async {

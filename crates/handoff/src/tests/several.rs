@@ -14,8 +14,8 @@ const LATER: &str = "452 4.2.2 not now\r\n";
 
 fn scene() -> Scene {
     Scene::new().with(|slice| {
-        slice.dialect = Dialect::Lmtp;
-        slice.identity = Identity::None;
+        slice.backend.dialect = Dialect::Lmtp;
+        slice.backend.identity = Identity::None;
     })
 }
 

@@ -15,7 +15,7 @@ fn process(slice: &HandoffSlice) -> bool {
 
 #[test]
 fn p7_a_backend_proves_to_the_first_of_many_connections() {
-    let scene = Scene::new().with(|slice| slice.relay_proof = true);
+    let scene = Scene::new().with(|slice| slice.backend.relay_proof = true);
     let mta = scene.mta();
     for _ in 0..3 {
         assert!(process(&scene.slice));
@@ -29,7 +29,7 @@ fn p7_a_backend_proves_to_the_first_of_many_connections() {
 
 #[test]
 fn p7_a_backend_that_relays_is_asked_by_each_connection_and_refused() {
-    let scene = Scene::new().with(|slice| slice.relay_proof = true);
+    let scene = Scene::new().with(|slice| slice.backend.relay_proof = true);
     let mta = scene.mta();
     mta.misbehave(Stage::Rcpt, Deed::Answer("250 2.1.5 Ok\r\n"));
     assert!(!process(&scene.slice) && !process(&scene.slice));

@@ -27,7 +27,7 @@ fn issue_12_the_text_of_a_refusal_reaches_the_client_and_nothing_else_does() {
         (End, "250 2.0.0 queued as 4711\r\n", 250, ""),
     ] {
         for texts in [true, false] {
-            let scene = Scene::new().with(|slice| slice.texts = texts);
+            let scene = Scene::new().with(|slice| slice.backend.texts = texts);
             let mta = scene.mta();
             mta.misbehave(stage, Says(says));
             play(async {

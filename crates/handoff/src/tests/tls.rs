@@ -15,8 +15,8 @@ const MODES: [(TlsMode, Tls); 2] = [(TlsMode::StartTls, Tls::StartTls), (TlsMode
 
 /// A scene whose backend has to show a certificate of `authority` for [`NAME`].
 fn scene(mode: TlsMode, authority: &Authority) -> Scene {
-    let tls = BackendTls { mode, roots: vec![authority.der()], name: NAME.to_owned(), certificates: Vec::new() };
-    Scene::new().with(|slice| slice.tls = tls)
+    let tls = BackendTls { mode, roots: vec![authority.der()], name: NAME.to_owned(), ..BackendTls::OFF };
+    Scene::new().with(|slice| slice.backend.tls = tls)
 }
 
 /// A keyholder with the key of `issued`, for as long as handoff lives.
@@ -49,13 +49,14 @@ fn issue_8_mail_goes_by_tls_to_a_backend_of_the_right_name() {
     for (mode, tls) in MODES {
         for dialect in [Dialect::Smtp, Dialect::Lmtp] {
             let authority = Authority::new();
-            let scene = scene(mode, &authority).with(|slice| (slice.dialect, slice.relay_proof) = (dialect, true));
+            let scene = scene(mode, &authority)
+                .with(|slice| (slice.backend.dialect, slice.backend.relay_proof) = (dialect, true));
             let mta = scene.mta();
             mta.offer(&["PIPELINING", "CHUNKING", "XCLIENT ADDR"]);
             mta.secure(tls, authority.server(&authority.valid(NAME), false));
             play(async {
                 let shared = scene.shared();
-                shared.route.prove().await.unwrap();
+                shared.routes.prove().await.unwrap();
                 assert_eq!(deliver(&shared).await.code, 250);
             });
             assert!(mta.taken()[0].content.ends_with("A line.\r\n.stuffed\r\n..\r\nThe last line.\r\n"));
@@ -78,7 +79,7 @@ fn issue_8_mail_goes_by_tls_to_a_backend_of_the_right_name() {
 #[test]
 fn issue_8_a_proxy_header_comes_before_tls() {
     let authority = Authority::new();
-    let scene = scene(TlsMode::Implicit, &authority).with(|slice| slice.identity = Identity::ProxyV2);
+    let scene = scene(TlsMode::Implicit, &authority).with(|slice| slice.backend.identity = Identity::ProxyV2);
     let mta = scene.mta();
     mta.secure(Tls::Implicit, authority.server(&authority.valid(NAME), false));
     assert_eq!(play(async { deliver(&scene.shared()).await }).code, 250);
@@ -91,7 +92,7 @@ fn issue_8_a_proxy_header_comes_before_tls() {
 fn issue_8_a_connection_with_tls_is_used_again() {
     for (mode, tls) in MODES {
         let authority = Authority::new();
-        let scene = scene(mode, &authority).with(|slice| slice.identity = Identity::None);
+        let scene = scene(mode, &authority).with(|slice| slice.backend.identity = Identity::None);
         let mta = scene.mta();
         mta.secure(tls, authority.server(&authority.valid(NAME), false));
         play(async {
@@ -122,7 +123,7 @@ fn issue_8_a_backend_without_a_valid_certificate_gets_no_mail() {
             mta.secure(tls, server);
             play(async {
                 let shared = scene.shared();
-                let failure = shared.route.prove().await.unwrap_err();
+                let failure = shared.routes.prove().await.unwrap_err();
                 assert!(failure.to_string().contains(why), "{mode:?} {what}: {failure}");
                 let verdict = deliver(&shared).await;
                 assert_eq!((verdict.code, verdict.reason), (451, Reason::BackendDown), "{mode:?} {what}");
@@ -137,7 +138,7 @@ fn issue_8_a_backend_that_asks_for_a_certificate_gets_ours_and_its_key_stays_wit
     for (mode, tls) in MODES {
         let authority = Authority::new();
         let ours = authority.valid("mx.ok.test");
-        let scene = scene(mode, &authority).with(|slice| slice.tls.certificates = vec![ours.der.clone()]);
+        let scene = scene(mode, &authority).with(|slice| slice.backend.tls.certificates = vec![ours.der.clone()]);
         let mta = scene.mta();
         mta.secure(tls, authority.server(&authority.valid(NAME), true));
         play(async {
@@ -171,7 +172,7 @@ fn issue_8_mail_never_goes_in_clear_text_instead() {
         }
         play(async {
             let shared = scene.shared();
-            let failure = shared.route.prove().await.unwrap_err();
+            let failure = shared.routes.prove().await.unwrap_err();
             assert!(failure.to_string().contains(why), "{answer:?}: {failure}");
             let verdict = deliver(&shared).await;
             assert_eq!((verdict.code, verdict.reason), (451, Reason::BackendDown), "{answer:?}");

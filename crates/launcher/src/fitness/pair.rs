@@ -1,7 +1,7 @@
 //! Certificates and their keys: do they belong together, for whom and until when, and which old senders can use them.
 
 use super::{Fitness, Level};
-use crate::plan::{PairSource, Plan};
+use crate::plan::{PairSource, Plan, client_pair};
 use gatepost_config::TlsVersion;
 use gatepost_sys::process;
 use gatepost_tls::KeyKind;
@@ -31,22 +31,24 @@ impl Fitness {
         }
     }
 
-    /// What TLS with the backend is verified by, and our own certificate for it.
+    /// What TLS with each backend is verified by, and our own certificate for it.
     pub(super) fn look_at_backend_tls(&mut self, plan: &Plan) {
-        let Some(tls) = &plan.config.backend.tls else { return };
-        let found = load_authorities(&tls.ca).map(|roots| match roots.len() {
-            1 => "one authority".to_owned(),
-            n => format!("{n} authorities"),
-        });
-        self.note(format!("backend.ca {}", tls.ca.display()), found);
-        if let Some(pair) = plan.client_pair() {
-            self.look_at_pair(pair, None);
+        for backend in plan.config.backends() {
+            let Some(tls) = &backend.tls else { continue };
+            let found = load_authorities(&tls.ca).map(|roots| match roots.len() {
+                1 => "one authority".to_owned(),
+                n => format!("{n} authorities"),
+            });
+            self.note(format!("backend.ca {}", tls.ca.display()), found);
+            if let Some(pair) = client_pair(backend) {
+                self.look_at_pair(pair, None);
+            }
         }
     }
 
     /// Whether others may read the keys.
     pub(super) fn look_at_keys(&mut self, plan: &Plan) {
-        let pairs = plan.pairs().into_iter().filter(|_| plan.speaks_tls()).chain(plan.client_pair());
+        let pairs = plan.pairs().into_iter().filter(|_| plan.speaks_tls()).chain(plan.client_pairs());
         for source in pairs {
             if let PairSource::Files(gatepost_config::Pair { key, .. }) = source {
                 self.look_at_key(key);

@@ -92,6 +92,7 @@ fn serve(directory: &Path, backend: &str, honest: &str, hostile: &str) -> ExitCo
         tls: Tls { pairs: vec![Pair { names: Vec::new(), certificate, key }], ..Tls::default() },
         relay: Relay { domains: vec!["ok.test".to_owned()], ..Relay::default() },
         backend,
+        routes: Vec::new(),
         smtp: Leniency::default(),
         networks: Vec::new(),
         names: Names { servers: NAME_SERVERS.map(address).to_vec(), ..Names::default() },

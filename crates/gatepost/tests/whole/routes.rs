@@ -1,0 +1,66 @@
+//! Issue 12, point 7: two real backends by the recipient's domain, and a real sender before them.
+
+use crate::gate::{CONFIG, GATEPOST, Gate, config};
+use gatepost_testkit::client::Client;
+use gatepost_testkit::host::{self, AWAY, HERE};
+use gatepost_testkit::mta::{Dovecot, Postfix, Sender};
+use gatepost_testkit::run::run;
+
+const NEWS: &str = "news@lists.test";
+const ALICE: &str = "alice@ok.test";
+
+/// One transaction for the first of them; the other hears that it has to come separately.
+fn deliver(client: &mut Client, recipients: [&str; 2], subject: &str) {
+    client.ask("MAIL FROM:<sender@road.test>", 250);
+    client.ask(&format!("RCPT TO:<{}>", recipients[0]), 250);
+    let refusal = client.try_ask(&format!("RCPT TO:<{}>", recipients[1])).unwrap();
+    assert_eq!(refusal.code, 452, "{refusal}");
+    assert!(refusal.text().starts_with("4.5.3 "), "{refusal}");
+    client.ask("DATA", 354);
+    client.ask(&format!("Subject: {subject}\r\n\r\nBy domain.\r\n."), 250);
+}
+
+#[test]
+fn issue_12_each_domain_has_its_backend() {
+    let name = "issue_12_each_domain_has_its_backend";
+    let Some(host) = host::for_test(name, &["postfix", "dovecot", "openssl"]) else { return };
+    let (postfix, dovecot) = (Postfix::start(&host), Dovecot::start(&host));
+    host.write("/etc/dovecot/mailboxes", &format!("{NEWS}:::::/var/vmail-lmtp/news::\n"));
+    let route = format!(
+        "[[route]]\ndomains = [\"lists.test\"]\nbackend = {{ profile = \"dovecot-lmtp\", connect = \"unix:{}\" }}",
+        Dovecot::SOCKET
+    );
+    let backend = format!("profile = \"postfix\"\nconnect = \"unix:{}\"", Postfix::SOCKET);
+    let gate = Gate::start(&host, &config(&backend, &route));
+    gate.audit(&[]).expect_ok("audit");
+    let checked = run(host.command(GATEPOST).args(["check", "--config", CONFIG]));
+    for socket in [Postfix::SOCKET, Dovecot::SOCKET] {
+        assert!(checked.stdout.contains(&format!("backend unix:{socket}")), "{}", checked.said());
+    }
+
+    let mut client = gate.client();
+    client.hello("road.test");
+    deliver(&mut client, [ALICE, NEWS], "first to postfix");
+    deliver(&mut client, [NEWS, ALICE], "then to dovecot");
+    // A domain of neither.
+    client.ask("MAIL FROM:<sender@road.test>", 250);
+    client.ask("RCPT TO:<x@sub.lists.test>", 550);
+    client.ask("QUIT", 221);
+    let (alice, news) = (postfix.maildir("alice"), dovecot.maildir("news"));
+    for (maildir, own, other) in
+        [(&alice, "first to postfix", "then to dovecot"), (&news, "then to dovecot", "first to postfix")]
+    {
+        let [message] = <[String; 1]>::try_from(maildir.with(&format!("Subject: {own}"))).unwrap();
+        assert!(message.contains(&format!("[{AWAY}]")) && message.contains("by mx.ok.test"), "{message}");
+        assert!(maildir.with(&format!("Subject: {other}")).is_empty());
+    }
+
+    // A sender that has one message for both comes twice.
+    let sender = Sender::start(&host, &format!("[{HERE}]:25"), "encrypt");
+    sender.send("sender@road.test", &format!("{ALICE} {NEWS}"), "for both");
+    for recipient in [ALICE, NEWS] {
+        let _ = sender.logged(&format!("to=<{recipient}>"), "status=sent (250 ");
+    }
+    assert_eq!((alice.with("Subject: for both").len(), news.with("Subject: for both").len()), (1, 1));
+    gate.stop();
+}
