@@ -1,7 +1,8 @@
 //! The command line: names that scripts and other programs use.
 
+use crate::help::{self, HelpArgs};
 use crate::trial;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use gatepost_config::Config;
 use gatepost_jail::audit::{self, Expectations};
 use gatepost_launcher::LauncherError;
@@ -21,7 +22,8 @@ use std::process::ExitCode;
     version,
     about = "A privilege-separated SMTP front end: stands between port 25 and your mail server",
     after_help = "gatepost qmail-smtpd [CHECKER SUBPROGRAM] serves one connection on descriptors 0 and 1 in qmail-smtpd's \
-                  place, and so does a link of that name to this program: see examples/qmail/README.md.",
+                  place, and so does a link of that name to this program. gatepost help lists the pages of the manual.",
+    disable_help_subcommand = true,
     max_term_width = 100
 )]
 struct Cli {
@@ -47,6 +49,8 @@ enum Command {
     Check(ConfigArgs),
     /// What each running process is confined to, read from /proc; exit 0 or 1
     Audit(AuditArgs),
+    /// The manual as text: without a topic, what there is
+    Help(HelpArgs),
 }
 
 /// Arguments of `gatepost try`.
@@ -123,6 +127,7 @@ pub(crate) fn run() -> ExitCode {
             check(&args.config)
         }
         Command::Audit(args) => audit(&args),
+        Command::Help(args) => help::run(&args, Cli::command()),
     }
 }
 
@@ -299,4 +304,20 @@ fn audit(args: &AuditArgs) -> ExitCode {
     print!("{}", if args.json { audit::json(&rows) } else { audit::table(&rows) });
     let weak = unseen || rows.iter().any(|row| !row.findings.is_empty());
     if weak { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn issue_13_every_command_and_option_has_a_text() {
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            assert!(command.get_about().is_some_and(|about| !about.to_string().is_empty()), "{name}");
+            for arg in command.get_arguments() {
+                assert!(arg.get_help().is_some_and(|help| !help.to_string().is_empty()), "{name} {}", arg.get_id());
+            }
+        }
+    }
 }

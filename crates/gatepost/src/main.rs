@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod help;
 mod names;
 mod roles;
 mod trial;

@@ -15,3 +15,22 @@ macro_rules! enumeration {
         }
     )*};
 }
+
+/// As [`enumeration!`](crate::enumeration), and the doc lines of each variant are also its text in the manual.
+#[macro_export]
+macro_rules! documented {
+    ($($(#[$meta:meta])* pub enum $name:ident { $($(#[doc = $doc:literal])+ $variant:ident),* $(,)? })*) => {
+        $crate::enumeration! {$(
+            $(#[$meta])*
+            pub enum $name { $($(#[doc = $doc])+ $variant),* }
+        )*}
+
+        $(impl $name {
+            /// What it means, as markdown.
+            #[must_use]
+            pub const fn doc(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+)),* }
+            }
+        })*
+    };
+}

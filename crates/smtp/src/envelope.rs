@@ -2,7 +2,7 @@
 //! towards the backend. Each word is declared here and nowhere else.
 
 use crate::address::{ForwardPath, ReversePath};
-use crate::enumeration;
+use crate::{documented, enumeration};
 
 enumeration! {
     /// BODY=, RFC 6152.
@@ -18,32 +18,52 @@ enumeration! {
     /// RET=, RFC 3461 §4.3.
     #[allow(missing_docs)]
     pub enum Ret { Headers, Full }
+}
 
+documented! {
     /// The reason of a verdict. It determines the text of the reply, unless the backend's own is passed on.
-    #[allow(missing_docs)]
     pub enum Reason {
+        /// Taken: the backend has said so.
         Ok,
+        /// The domain is none of ours, and the client may not relay.
         RelayDenied,
+        /// The backend refused the sender.
         SenderRefused,
+        /// The backend refused the recipient, or we did by a rule of our own.
         RecipientRefused,
+        /// The message has more recipients than one may have.
         TooManyRecipients,
+        /// The backend refused the content.
         ContentRefused,
+        /// The message is larger than one may be.
         TooLarge,
+        /// The message has been here before: it has too many `Received` fields.
         LoopDetected,
+        /// The content is malformed.
         BadContent,
+        /// No backend can be reached.
         BackendDown,
+        /// The backend did not answer in time.
         BackendTimeout,
+        /// The backend was lost in the middle: whether it has the message is not known, so the client sends it again.
         BackendLost,
+        /// The backend took the message for some recipients and not for others, and the client can hear one answer only.
         Mixed,
+        /// The backend did not let us say who the client is, or it relays for strangers.
         IdentityRefused,
+        /// The backend, or a rule, refused the client.
         ClientRefused,
+        /// There is no room for the content.
         NoSpace,
+        /// gatepost is being stopped.
         Draining,
+        /// A failure of ours.
         Internal,
         /// The session refused it by itself: the reply says why.
         Session,
         /// The client went away, or took the transaction back, before the end.
         Abandoned,
+        /// What it held was needed for a client of another network.
         Reclaimed,
         /// Its backend is another than that of the transaction.
         OtherBackend,
@@ -59,7 +79,7 @@ enumeration! {
         ClientGone,
         /// The client was silent or slow for too long.
         Timeout,
-        /// The client broke the rules or passed one of [`crate::server::Limits`].
+        /// The client broke the rules or passed one of the limits of the engine.
         Abuse,
         /// The TLS handshake failed.
         TlsFailed,
@@ -73,7 +93,7 @@ enumeration! {
         BareLf,
         /// Policy refused the client and asked to close.
         Refused,
-        /// As [`CloseReason::Refused`], but counted as if the client had said QUIT.
+        /// As `Refused`, but counted as if the client had said QUIT.
         Dismissed,
         /// A PROXY header where none belongs: a load balancer that `proxy_from` does not name.
         ProxyHeader,
@@ -82,7 +102,9 @@ enumeration! {
         /// Its slot was needed for a client of another network.
         Reclaimed,
     }
+}
 
+enumeration! {
     /// What became of a message that was given to a program or server as a whole.
     pub enum Class {
         /// It has taken responsibility for the message.

@@ -9,7 +9,7 @@ use crate::declare::{codes, fields, tagged};
 use crate::link::SessionId;
 use crate::observe::Level;
 use crate::session::PATH_MAX;
-use gatepost_smtp::enumeration;
+use gatepost_smtp::documented;
 use gatepost_smtp::envelope::{CloseReason, HELO_MAX, Reason, Tls};
 use gatepost_smtp::received;
 use std::borrow::Cow;
@@ -146,7 +146,7 @@ macro_rules! events {
     };
 }
 
-enumeration! {
+documented! {
     /// Why a connection gets no session.
     pub enum Turned {
         /// The client's address has as many sessions as it may have.

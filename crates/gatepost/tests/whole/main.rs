@@ -12,6 +12,7 @@ mod gate;
 mod hung;
 mod kill;
 mod late_backend;
+mod manual;
 mod metrics;
 mod mistakes;
 mod networks;
