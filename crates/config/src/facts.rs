@@ -5,7 +5,7 @@ use crate::profile::Profile;
 use gatepost_smtp::server::Leniency;
 use gatepost_wire::network::Network;
 use gatepost_wire::observe::Level;
-use gatepost_wire::slice::{Connect, Dialect, Identity, TlsMode};
+use gatepost_wire::slice::{Connect, Dialect, EarlyTalk, Identity, TlsMode};
 use gatepost_wire::terms::Terms;
 use std::iter;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -145,11 +145,21 @@ pub struct Relay {
 pub const RULES_MAX: usize = 4 * 1024 * 1024;
 
 /// `[admission]`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admission {
     /// Compiled rules of tcprules, [`RULES_MAX`] octets at most: who may connect, relay, and send how much. Read anew when it is
     /// replaced.
     pub rules: Option<PathBuf>,
+    /// What becomes of a client that speaks before the greeting; never of one that begins with TLS.
+    pub early_talk: EarlyTalk,
+    /// Wait before the greeting.
+    pub pause: Duration,
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self { rules: None, early_talk: EarlyTalk::Refuse, pause: Duration::ZERO }
+    }
 }
 
 /// `[backend]`.

@@ -25,7 +25,7 @@ pub use facts::{
     ROUTES_MAX, RULES_MAX, Relax, Relay, Route, Tls, TlsVersion, Users,
 };
 pub use fault::{Fault, Faults};
-pub use gatepost_wire::slice::{Connect, Dialect, Identity, TlsMode};
+pub use gatepost_wire::slice::{Connect, Dialect, EarlyTalk, Identity, TlsMode};
 pub use networks::{NETWORKS_MAX, NetworkFile};
 pub use profile::Profile;
 

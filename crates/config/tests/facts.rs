@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // Functions shared by tests, too.
 
 use gatepost_config::{
-    Config, Connect, Dialect, ForNetworks, Identity, Jail, Limits, Log, NETWORKS_MAX, Names, Pair, Profile, Queue,
-    QueueUser, Relax, TlsMode, TlsVersion, Users,
+    Config, Connect, Dialect, EarlyTalk, ForNetworks, Identity, Jail, Limits, Log, NETWORKS_MAX, Names, Pair, Profile,
+    Queue, QueueUser, Relax, TlsMode, TlsVersion, Users,
 };
 use gatepost_smtp::data::BareLf;
 use gatepost_smtp::keyword::Keyword;
@@ -230,6 +230,8 @@ minimum_rate = 0
 hops = 25
 [admission]
 rules = "/etc/tcp.smtp.cdb"
+early_talk = "log"
+pause = "6s"
 [log]
 format = "json"
 level = "warning"
@@ -282,6 +284,7 @@ relax = ["distinct-users", "namespaces", "namespaces"]
     assert_eq!((config.limits.minimum_rate, config.limits.hops), (0, 25));
     assert_eq!(config.metrics, [Connect::Unix("/run/m.sock".into()), Connect::Tcp("[::1]:9125".parse().unwrap())]);
     assert_eq!(config.admission.rules, Some("/etc/tcp.smtp.cdb".into()));
+    assert_eq!((config.admission.early_talk, config.admission.pause), (EarlyTalk::Log, Duration::from_secs(6)));
     let servers: Vec<String> = config.names.servers.iter().map(ToString::to_string).collect();
     assert_eq!(servers, ["127.0.0.1:53", "[::1]:53", "[2001:db8::1]:5353", "192.0.2.1:54"]);
     assert_eq!(config.names.wait, Duration::ZERO);

@@ -476,7 +476,7 @@ fn prepare(plan: &Plan, fitness: &Fitness) -> Result<spool::InUse, LauncherError
 /// Roles need as many descriptors as their profiles say; hard limits cannot be raised once capabilities are gone.
 fn raise_open_files(plan: &Plan) -> Result<(), LauncherError> {
     let most =
-        gatepost_jail::profile::PROFILES.iter().map(|p| p.open_files(plan.config.limits.sessions)).max().unwrap_or(0);
+        gatepost_wire::control::Role::ALL.into_iter().map(|role| setup::open_files(role, plan)).max().unwrap_or(0);
     let system = |e| LauncherError::System("set RLIMIT_NOFILE", e);
     let (_, hard) = limits::get(Limit::OpenFiles).map_err(system)?;
     if hard >= most {

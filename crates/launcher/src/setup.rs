@@ -3,7 +3,7 @@
 use crate::fitness::{Fitness, apart};
 use crate::plan::Plan;
 use crate::slices::octets;
-use crate::{roles, spool};
+use crate::{roles, slices, spool};
 use gatepost_config::Relax;
 use gatepost_jail::profile::{self, FileSize, Profile};
 use gatepost_sys::process;
@@ -51,7 +51,8 @@ pub(crate) fn data(role: Role, plan: &Plan) -> u64 {
 
 /// RLIMIT_NOFILE of `role`.
 pub(crate) fn open_files(role: Role, plan: &Plan) -> u64 {
-    profile::of(role).open_files(plan.config.limits.sessions)
+    let waiting = if role == Role::Listener { slices::waiting(plan) } else { 0 };
+    profile::of(role).open_files(plan.config.limits.sessions).saturating_add(waiting.into())
 }
 
 /// As [`memory`], in this process.

@@ -6,10 +6,16 @@ use crate::{names, roles};
 use gatepost_config::{Backend, Log, Relax, TlsMode, TlsVersion};
 use gatepost_wire::slice::{
     BackendSlice, BackendTls, Chain, Connect, DialerSlice, HandoffSlice, KeyholderSlice, ListenerSlice, LogForm,
-    NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice, RouteSlice, Slice,
+    NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice, RouteSlice, Screen, Slice,
 };
 use std::path::Path;
 use std::time::Duration;
+
+/// Fewest and most connections that wait at once. For the fewest the listener's descriptors have room in any case; the most fit its
+/// RLIMIT_DATA at 8 KiB each.
+const WAITING: (u32, u32) = (256, 12_000);
+/// The same for each session, where connections wait for more than a PROXY header.
+const WAITING_PER_SESSION: u32 = 10;
 
 fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
@@ -40,7 +46,25 @@ pub(crate) fn listener(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
         sessions_per_address: limits.sessions_per_address,
         offences: limits.offences,
         proxy_from: plan.config.listen.iter().map(|listen| listen.proxy_from.clone()).collect(),
+        screen: screen(plan),
     })
+}
+
+fn screen(plan: &Plan) -> Screen {
+    let admission = &plan.config.admission;
+    Screen {
+        early_talk: admission.early_talk,
+        pause: milliseconds(admission.pause),
+        waiting: waiting(plan),
+        untested: plan.config.relay.clients.clone(),
+    }
+}
+
+/// Connections that wait at once before they have a session: each costs the listener a descriptor.
+pub(crate) fn waiting(plan: &Plan) -> u32 {
+    let (few, most) = WAITING;
+    let tests_wait = !plan.config.admission.pause.is_zero();
+    if tests_wait { plan.config.limits.sessions.saturating_mul(WAITING_PER_SESSION).clamp(few, most) } else { few }
 }
 
 pub(crate) fn nursery(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {

@@ -105,7 +105,7 @@ async fn take_all(gate: Rc<Gate>, front: Rc<Front>, listening: Listening) {
                 if front.expects(socket.index, from.ip()) {
                     front.receive(&gate, socket, client, from);
                 } else {
-                    gate.welcome(&socket, client, from).await;
+                    front.meet(&gate, socket, client, from).await;
                 }
             }
             // The client has given up in the queue, or its address is none of ours: its affair alone.

@@ -1,16 +1,21 @@
-//! What is read of a connection before anything is judged: the PROXY header of a peer that must send one. It says who the client
-//! is, for limits, lists, handoff, log and backend alike.
+//! Connections that have no session yet.
+//!
+//! What is read of one before anything is judged is the PROXY header of a peer that must send one: it says who the client is, for
+//! limits, lists, handoff, log and backend alike. Then a client may have to wait for its greeting.
 
 use crate::accept::Socket;
 use crate::gate::Gate;
+use crate::places::Places;
+use crate::screen::{Guest, Screen, Tests};
 use gatepost_policy::flood::{Flood, Line};
 use gatepost_policy::proxy::{Arrival, BadHeader, Header};
 use gatepost_policy::share::Origin;
 use gatepost_wire::network::Network;
+use gatepost_wire::slice::ListenerSlice;
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
+use std::future::Future;
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -18,12 +23,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::task::AbortHandle;
 
 /// Longest wait for a whole header. A load balancer sends it at once; a packet of it may be lost on the way and sent again.
 const HEADER_WAIT: Duration = Duration::from_secs(10);
-/// Connections whose header is awaited. Beyond that the one that has waited longest is closed.
-const WAITING_MAX: usize = 64;
 /// Octets of one read.
 const PIECE: usize = 256;
 
@@ -48,23 +50,36 @@ impl fmt::Display for Closed {
     }
 }
 
-/// Connections whose header is awaited.
+/// Connections without a session.
 #[derive(Debug)]
 pub(crate) struct Front {
-    /// Peers that must send one, by the index of the `[[listen]]`.
+    /// Peers that must send a header, by the index of the `[[listen]]`.
     proxies: Vec<Vec<Network>>,
-    /// The oldest first.
-    waiting: RefCell<VecDeque<AbortHandle>>,
+    screen: Screen,
+    places: RefCell<Places>,
     flood: RefCell<Flood>,
     begun: Instant,
     wait: Duration,
 }
 
+/// A place that is taken.
+struct Seat {
+    front: Rc<Front>,
+    id: u64,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.front.places.borrow_mut().leave(self.id, self.front.now());
+    }
+}
+
 impl Front {
-    pub(crate) fn new(proxies: Vec<Vec<Network>>) -> Self {
+    pub(crate) fn new(slice: &ListenerSlice) -> Self {
         Self {
-            proxies,
-            waiting: RefCell::default(),
+            proxies: slice.proxy_from.clone(),
+            screen: Screen::new(slice.screen.clone()),
+            places: RefCell::new(Places::new(slice.screen.waiting)),
             flood: RefCell::default(),
             begun: Instant::now(),
             wait: HEADER_WAIT,
@@ -77,37 +92,69 @@ impl Front {
         proxies.is_some_and(|proxies| proxies.iter().any(|network| network.contains(peer)))
     }
 
-    /// Reads the header of a connection, and gives it to the gate as one of the client that it names.
+    /// Reads the header of a connection, and goes on with the client that it names.
     pub(crate) fn receive(self: &Rc<Self>, gate: &Rc<Gate>, socket: Socket, client: OwnedFd, peer: SocketAddr) {
         let (front, gate) = (Rc::clone(self), Rc::clone(gate));
-        let mut waiting = self.waiting.borrow_mut();
-        waiting.retain(|task| !task.is_finished());
-        if waiting.len() >= WAITING_MAX
-            && let Some(oldest) = waiting.pop_front()
-        {
-            oldest.abort();
+        self.seat(peer.ip(), async move { front.arrive(&gate, socket, client, peer).await });
+    }
+
+    /// Gives a client to the gate when it has passed the tests.
+    pub(crate) async fn meet(self: &Rc<Self>, gate: &Rc<Gate>, socket: Socket, client: OwnedFd, from: SocketAddr) {
+        let Some(visitor) = gate.know(&socket, client, from) else { return };
+        match self.screen.tests(&visitor) {
+            Tests::None => gate.admit(visitor).await,
+            Tests::Glance => {
+                if let Some(visitor) = self.screen.glance(gate, visitor) {
+                    gate.admit(visitor).await;
+                }
+            }
+            Tests::Wait => match Guest::new(gate, visitor) {
+                Ok(guest) => {
+                    let (front, gate) = (Rc::clone(self), Rc::clone(gate));
+                    self.seat(from.ip(), async move {
+                        if let Some(visitor) = front.screen.hold(guest).await {
+                            // In memory of its own: most only wait.
+                            Box::pin(gate.admit(visitor)).await;
+                        }
+                    });
+                }
+                Err(e) => tracing::warn!(client = %from, error = %e, "cannot watch a connection"),
+            },
         }
-        let task = tokio::task::spawn_local(async move { front.arrive(&gate, socket, client, peer).await });
-        waiting.push_back(task.abort_handle());
     }
 
-    /// Closes all whose header is awaited.
+    /// Has `task` wait for something of a client's, unless there is no place for it.
+    fn seat(self: &Rc<Self>, client: IpAddr, task: impl Future<Output = ()> + 'static) {
+        let Some(id) = self.places.borrow_mut().take(Origin::of(client), self.now()) else { return };
+        let seat = Seat { front: Rc::clone(self), id };
+        let task = tokio::task::spawn_local(async move {
+            task.await;
+            drop(seat);
+        });
+        self.places.borrow_mut().sits(id, task.abort_handle());
+    }
+
+    /// Closes all that wait.
     pub(crate) fn close(&self) {
-        self.waiting.borrow_mut().drain(..).for_each(|task| task.abort());
+        self.places.borrow_mut().close();
     }
 
-    async fn arrive(&self, gate: &Rc<Gate>, socket: Socket, client: OwnedFd, peer: SocketAddr) {
+    async fn arrive(self: &Rc<Self>, gate: &Rc<Gate>, socket: Socket, client: OwnedFd, peer: SocketAddr) {
         let read = tokio::time::timeout(self.wait, read(client)).await.unwrap_or(Err(Closed::Late));
         match read {
             // A check that connects and closes, and whoever was sent here by mistake and went away.
             Ok(None) => tracing::debug!(%peer, "closed without a PROXY header"),
-            Ok(Some((Arrival::Peer, client))) => gate.welcome(&socket, client, peer).await,
+            // A check of the load balancer's own, which may say what it likes, and when.
+            Ok(Some((Arrival::Peer, client))) => {
+                if let Some(visitor) = gate.know(&socket, client, peer) {
+                    Box::pin(gate.admit(visitor)).await;
+                }
+            }
             Ok(Some((Arrival::Client { from, to }, client))) => {
-                gate.welcome(&Socket { local: Some(to), ..socket }, client, from).await;
+                Box::pin(self.meet(gate, Socket { local: Some(to), ..socket }, client, from)).await;
             }
             Err(closed) => {
-                let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-                let line = self.flood.borrow_mut().line(Origin::of(peer.ip()), now);
+                let line = self.flood.borrow_mut().line(Origin::of(peer.ip()), self.now());
                 if let Line::Write(kept) = line {
                     tracing::warn!(
                         %peer, listener = socket.index, reason = %closed, kept,
@@ -116,6 +163,11 @@ impl Front {
                 }
             }
         }
+    }
+
+    /// Milliseconds of a clock that does not go back.
+    fn now(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 

@@ -36,15 +36,15 @@ const EPOCH: Duration = Duration::from_secs(1_704_067_200);
 /// A client that has come, and how.
 #[derive(Debug)]
 pub(crate) struct Visitor {
-    client: OwnedFd,
-    from: SocketAddr,
+    pub(crate) client: OwnedFd,
+    pub(crate) from: SocketAddr,
     /// Index of the `[[listen]]`.
-    listener: u8,
-    tls: TlsMode,
+    pub(crate) listener: u8,
+    pub(crate) tls: TlsMode,
     /// The address it came to.
     local: io::Result<SocketAddr>,
     /// What is different for it.
-    terms: Terms,
+    pub(crate) terms: Terms,
 }
 
 /// Why an admitted connection gets no session after all.
@@ -210,8 +210,8 @@ impl Gate {
         poll_fn(|cx| self.roster.borrow_mut().poll_quiet(cx.waker())).await;
     }
 
-    /// Gives a fresh connection a session, turns it away with the reason, or lets it wait.
-    pub(crate) async fn welcome(self: &Rc<Self>, socket: &Socket, client: OwnedFd, from: SocketAddr) {
+    /// What is known of a fresh connection; none: the rules don't admit it, and it is turned away.
+    pub(crate) fn know(&self, socket: &Socket, client: OwnedFd, from: SocketAddr) -> Option<Visitor> {
         let tls = self.listeners.get(usize::from(socket.index)).copied().unwrap_or(TlsMode::Off);
         let local = socket.local(&client);
         let access = self.rules.borrow().judge(from.ip());
@@ -222,23 +222,29 @@ impl Gate {
         };
         let visitor = Visitor { client, from, listener: socket.index, tls, local, terms };
         match access {
-            Access::Granted(_) => {}
+            Access::Granted(_) => return Some(visitor),
             Access::Denied => {
                 if self.may_log(from.ip()) {
                     tracing::info!(client = %from, "refused by the rules");
                 }
-                return turn_away(visitor, &denial(&self.hostname));
+                turn_away(visitor, &denial(&self.hostname));
             }
             Access::Unknown => {
                 if self.may_log(from.ip()) {
                     tracing::error!(client = %from, "turned away: the rules are damaged");
                 }
-                return turn_away(visitor, &self.later());
+                turn_away(visitor, &self.later());
             }
         }
+        None
+    }
+
+    /// Gives a client a session, turns it away with the reason, or lets it wait for a slot.
+    pub(crate) async fn admit(self: &Rc<Self>, visitor: Visitor) {
+        let from = visitor.from;
         let id = SessionId(self.last_id.get().saturating_add(1));
         self.last_id.set(id.0);
-        let admitted = self.admission.borrow_mut().admit(id.0, from.ip(), &terms, self.now());
+        let admitted = self.admission.borrow_mut().admit(id.0, from.ip(), &visitor.terms, self.now());
         match admitted {
             Err(refusal) => {
                 tracing::debug!(client = %from, %refusal, "turned away");
@@ -263,7 +269,8 @@ impl Gate {
         }
     }
 
-    fn later(&self) -> String {
+    /// What a client hears that can't be served now.
+    pub(crate) fn later(&self) -> String {
         format!("421 4.3.0 {} cannot serve you now, try again later\r\n", self.hostname)
     }
 

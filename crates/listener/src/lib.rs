@@ -10,7 +10,9 @@
 //! | `accept.rs` | the accept loop and its back-off |
 //! | `slots.rs` | slots that change hands |
 //! | `links.rs` | the links with the other roles |
-//! | `front.rs` | PROXY headers |
+//! | `front.rs` | connections without a session: PROXY headers, and who has to wait |
+//! | `places.rs` | how many wait, and who gives way |
+//! | `screen.rs` | clients that speak before the greeting |
 //! | `memory.rs` | memory that the launcher hands over |
 //! | `roster.rs` | sessions under way, by nursery |
 #![forbid(unsafe_code)]
@@ -20,8 +22,10 @@ mod front;
 mod gate;
 mod links;
 mod memory;
+mod places;
 mod roster;
 mod rules;
+mod screen;
 mod slots;
 #[cfg(test)]
 mod tests;
@@ -63,7 +67,7 @@ pub fn run(unjailed: Unjailed) -> Result<(), RoleError> {
 /// Follows the launcher's orders until a drain has finished.
 async fn serve(control: ControlEnd, slice: ListenerSlice, waits: Waits) -> Result<(), RoleError> {
     let mut control = AsyncControl::new(Role::Listener, control)?;
-    let front = Rc::new(Front::new(slice.proxy_from.clone()));
+    let front = Rc::new(Front::new(&slice));
     let gate = Rc::new(Gate::new(slice, waits));
     tokio::task::spawn_local(Rc::clone(&gate).hand_on_slots());
     let mut sockets = accept::Sockets::default();

@@ -27,6 +27,7 @@ pub(crate) struct Counts {
     recipients: Counters,
     refused: Counters,
     turned_away: Counters,
+    early_talk: Counters,
     owned: Counter,
     kept_back: Counter,
     lines: Counters,
@@ -46,6 +47,7 @@ impl Counts {
             recipients: Family::default(),
             refused: Family::default(),
             turned_away: Family::default(),
+            early_talk: Family::default(),
             owned: Counter::default(),
             kept_back: Counter::default(),
             lines: Family::default(),
@@ -65,6 +67,7 @@ impl Counts {
         r.register("recipients", "Recipients of transactions that ended, by the class of the reply and its reason", self.recipients.clone());
         r.register("commands_refused", "Commands that a session refused by itself, by the class of the reply", self.refused.clone());
         r.register("connections_turned_away", "Connections that got no session, by reason", self.turned_away.clone());
+        r.register("early_talk", "Connections on which the client spoke before its greeting, by whether it was refused", self.early_talk.clone());
         r.register("owned_sessions", "Sessions that did what our code never does", self.owned.clone());
         r.register("events_kept_back", "Events about one client that were neither written nor counted: too many", self.kept_back.clone());
         r.register("log_lines", "Lines of free text, by role and level", self.lines.clone());
@@ -100,6 +103,9 @@ impl Counts {
             }
             Event::TurnedAway(event) => {
                 count(&self.turned_away, "reason", format!("{:?}", event.why), event.count.into());
+            }
+            Event::EarlyTalk(event) => {
+                count(&self.early_talk, "refused", event.refused.to_string(), event.count.into())
             }
             Event::Owned(_) => {
                 self.owned.inc();

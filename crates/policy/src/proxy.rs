@@ -119,6 +119,12 @@ impl Header {
     }
 }
 
+/// What begins like a header, where nobody has said that one would come.
+#[must_use]
+pub fn is_header(octets: &[u8]) -> bool {
+    octets.len() >= WORD.len() && (begins(octets, WORD) || begins(octets, SIGNATURE))
+}
+
 /// One is the beginning of the other.
 fn begins(header: &[u8], with: &[u8]) -> bool {
     header.iter().zip(with).all(|(a, b)| a == b)

@@ -187,6 +187,17 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(recv(socket.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?)
 }
 
+/// What has come and is not read yet, as far as there is room; it stays where it is. 0: the end.
+///
+/// # Errors
+/// WouldBlock when there is nothing; ENOTSOCK, ENOTCONN.
+pub fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    // By recvmsg(2): the listener may not call recvfrom(2).
+    let mut places = [io::IoSliceMut::new(buffer)];
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    Ok(nix::sys::socket::recvmsg::<()>(socket.as_raw_fd(), &mut places, None, flags)?.bytes)
+}
+
 /// Writes to a stream socket as much as can be written without waiting, whether or not it is non-blocking.
 ///
 /// # Errors

@@ -48,7 +48,7 @@ const LAYERS: &[&[Row]] = &[
         ("handoff", "smtp wire channel sys jail log role tls shell policy qmail", "sha2 tokio tokio-rustls tracing"),
         ("keyholder", "wire channel sys jail role policy tls", "tracing"),
         ("launcher", "smtp wire channel sys jail role tls config log", "sd-notify tracing"),
-        ("listener", "smtp ucspi rules wire channel sys jail role policy", "tokio tracing"),
+        ("listener", "smtp ucspi rules wire channel sys jail role log policy", "tokio tracing"),
         // The one role without a jail: what it runs, it runs by `program`.
         ("observer", "wire channel sys jail role log", "prometheus-client"),
         ("queue", "smtp wire channel sys jail role qmail program", "tracing"),

@@ -268,6 +268,17 @@ events! {
         /// Connections of this address, or of others of its network, that were turned away since the last event about it.
         count: u32,
     }
+    /// A client spoke before its greeting.
+    7 => Info EarlyTalk<'a> = "early-talk" {
+        /// The client's address and port.
+        client: SocketAddr,
+        /// It heard 554 and got no session.
+        refused: bool,
+        /// What it said, or the beginning.
+        line: &'a [u8] as Octets<SAID_MAX>,
+        /// Connections of this address on which that happened since the last event about it, this one included.
+        count: u32,
+    }
 }
 
 #[cfg(test)]

@@ -47,6 +47,16 @@ enumeration! {
         Implicit,
     }
 
+    /// What becomes of a client that speaks before the greeting.
+    pub enum EarlyTalk {
+        /// 554, and no session.
+        Refuse,
+        /// It is logged.
+        Log,
+        /// Nothing: nobody looks.
+        Off,
+    }
+
     /// What the backend speaks.
     #[allow(missing_docs)]
     pub enum Dialect {
@@ -95,7 +105,7 @@ enumeration! {
     }
 }
 
-codes! { Access BareLf Dialect Ground Identity LogForm TlsMode }
+codes! { Access BareLf Dialect EarlyTalk Ground Identity LogForm TlsMode }
 
 tagged! {
     /// Where a backend listens.
@@ -169,6 +179,22 @@ fields! {
         pub offences: u32,
         /// Peers of each `[[listen]]`, by index, that must send a PROXY header.
         pub proxy_from: Vec<Vec<Network>>,
+        /// What is found out of a client before its greeting.
+        pub screen: Screen,
+    }
+
+    /// What is found out of a client before its greeting.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Screen {
+        /// What becomes of a client that speaks before the greeting; never of one that begins with TLS.
+        pub early_talk: EarlyTalk,
+        /// Wait before the greeting, milliseconds.
+        pub pause: u32,
+        /// Connections that wait at once, for their PROXY header or their greeting.
+        pub waiting: u32,
+        /// Networks whose clients may relay: like those who may by their [`Terms`](crate::terms::Terms), and the exempt, they are not
+        /// tested.
+        pub untested: Vec<Network>,
     }
 
     /// Public half of a certificate pair.

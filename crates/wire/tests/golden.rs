@@ -25,9 +25,9 @@ use gatepost_wire::resume::{self, Course, Phase};
 use gatepost_wire::session::{Answer, Ask, CONTENT_MAX, Mail, PATH_MAX, Rcpt, Refused};
 use gatepost_wire::sign::{SIGNATURE_MAX, Sign, Signature, TO_SIGN_MAX};
 use gatepost_wire::slice::{
-    Access, BackendSlice, BackendTls, Chain, Connect, Dialect, Directory, Ground, HandoffSlice, HostsEntry, Identity,
-    KeyholderSlice, ListenerSlice, LogForm, NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice, ResolverSlice,
-    RouteSlice, Setup, TlsMode,
+    Access, BackendSlice, BackendTls, Chain, Connect, Dialect, Directory, EarlyTalk, Ground, HandoffSlice, HostsEntry,
+    Identity, KeyholderSlice, ListenerSlice, LogForm, NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice,
+    ResolverSlice, RouteSlice, Screen, Setup, TlsMode,
 };
 use gatepost_wire::terms::{NetworksSlice, Terms, TermsFor};
 use gatepost_wire::{FRAME_MAX, Frame, Messages, Value, WireError, parent};
@@ -400,9 +400,15 @@ fn slices() {
             sessions_per_address: 2,
             offences: 3,
             proxy_from: vec![vec!["192.0.2.0/24".parse().unwrap()], Vec::new()],
+            screen: Screen {
+                early_talk: EarlyTalk::Log,
+                pause: 258,
+                waiting: 4,
+                untested: vec!["192.0.2.0/24".parse().unwrap()],
+            },
         },
         "02000000 01 02 01000000 68 01000000 02000000 03000000
-         02000000 01000000 04 c0000200 18 00000000",
+         02000000 01000000 04 c0000200 18 00000000 01 02010000 04000000 01000000 04 c0000200 18",
     );
     golden(
         &NurserySlice {

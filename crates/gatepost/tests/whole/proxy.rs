@@ -123,8 +123,8 @@ fn issue_12_a_header_where_none_belongs_and_none_where_one_belongs_are_loud() {
     ] {
         let mut stream = host.connect(&format!("{HERE}:25"));
         std::io::Write::write_all(&mut stream, header).unwrap();
+        // It is early where it comes before the greeting, and a header in any case.
         let mut client = Client::over(stream);
-        client.expect(220);
         while client.try_reply().is_ok_and(|reply| reply.code != 421) {}
         assert!(client.try_reply().is_err(), "closed");
     }

@@ -1,6 +1,7 @@
 //! The listener between a launcher, a nursery, a keyholder and a handoff of the test's own.
 
 mod front;
+mod screen;
 mod slots;
 
 use crate::serve;
@@ -11,7 +12,7 @@ use gatepost_smtp::keyword::Keywords;
 use gatepost_wire::control::{Order, Report, Role};
 use gatepost_wire::link::{self, Ended, HandoffOrder, Left, NurseryOrder, Open, OpenKey, SessionId, Start};
 use gatepost_wire::session::{Answer, Ask};
-use gatepost_wire::slice::{ListenerSlice, Slice, TlsMode};
+use gatepost_wire::slice::{EarlyTalk, ListenerSlice, Screen, Slice, TlsMode};
 use gatepost_wire::terms::{NetworksSlice, TermsFor};
 use gatepost_wire::{
     HandoffToListener, HandoffToSession, KeyholderToSession, LauncherToRole, ListenerToHandoff, ListenerToKeyholder,
@@ -40,6 +41,7 @@ fn slice(sessions: u32, per_address: u32) -> ListenerSlice {
         sessions_per_address: per_address,
         offences: 30,
         proxy_from: Vec::new(),
+        screen: Screen { early_talk: EarlyTalk::Off, pause: 0, waiting: 64, untested: Vec::new() },
     }
 }
 

@@ -1,0 +1,61 @@
+//! Places of connections that wait without a session: so many at once, shared by network (P13). Beyond that the one that has waited
+//! longest gives way, in the network that has most of them.
+
+use gatepost_policy::share::{Action, Answer, Origin, Patience, Shares};
+use std::collections::BTreeMap;
+use tokio::task::AbortHandle;
+
+/// Who waits.
+#[derive(Debug)]
+pub(crate) struct Places {
+    shares: Shares<u64>,
+    tasks: BTreeMap<u64, AbortHandle>,
+    last: u64,
+}
+
+impl Places {
+    /// So many places.
+    pub(crate) fn new(places: u32) -> Self {
+        // Nobody waits for a place beyond the call that asks for it. Who waits longest is the one who can best come again.
+        Self { shares: Shares::new(places.into(), 1).of_what_is_spare(0), tasks: BTreeMap::new(), last: 0 }
+    }
+
+    /// A place for a client, that of another if need be, which is closed then. None: its network has most of them, and none that
+    /// could be closed.
+    pub(crate) fn take(&mut self, origin: Origin, now: u64) -> Option<u64> {
+        self.last = self.last.saturating_add(1);
+        let id = self.last;
+        let mut granted = self.shares.claim(id, origin, 1, Patience::Reclaim, now) == Answer::Granted;
+        while let Some(action) = self.shares.poll() {
+            match action {
+                Action::Reclaim(other) => self.end(other, now),
+                Action::Grant(waiting) => granted |= waiting == id,
+                Action::Refuse(_) => {}
+            }
+        }
+        granted.then_some(id)
+    }
+
+    /// That task waits in the place.
+    pub(crate) fn sits(&mut self, id: u64, task: AbortHandle) {
+        self.tasks.insert(id, task);
+    }
+
+    /// The place is free again.
+    pub(crate) fn leave(&mut self, id: u64, now: u64) {
+        self.tasks.remove(&id);
+        self.shares.release(id, now);
+    }
+
+    /// Closes all that wait.
+    pub(crate) fn close(&mut self) {
+        std::mem::take(&mut self.tasks).into_values().for_each(|task| task.abort());
+    }
+
+    fn end(&mut self, id: u64, now: u64) {
+        if let Some(task) = self.tasks.remove(&id) {
+            task.abort();
+        }
+        self.shares.release(id, now);
+    }
+}
