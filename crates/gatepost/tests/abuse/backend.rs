@@ -1,7 +1,7 @@
 //! Connections of the backend.
 
-use crate::crowd::{Attacker, good_mail, open_networks, v4};
-use crate::gate::{Gate, config};
+use crate::crowd::{Attacker, config, good_mail, open_networks, v4};
+use crate::gate::Gate;
 use gatepost_testkit::host;
 use gatepost_testkit::mta::Postfix;
 use std::time::{Duration, Instant};

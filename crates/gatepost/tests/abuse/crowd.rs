@@ -1,6 +1,6 @@
 //! Many clients at chosen addresses, and the good client beside them.
 
-use crate::gate::starttls;
+use crate::gate::{self, starttls};
 use gatepost_sys::net::connect_from;
 use gatepost_testkit::client::Client;
 use gatepost_testkit::host::{HERE6, Host};
@@ -42,6 +42,11 @@ pub(crate) fn v6(n: u16) -> IpAddr {
 /// An address of the IPv6 /48 `site` of one /40.
 pub(crate) fn v6_of(site: u8, n: u16) -> IpAddr {
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xa000 | u16::from(site), n, 0, 0, 0, 1))
+}
+
+/// As [`gate::config`], for attackers who do not wait for their greeting and have a session all the same.
+pub(crate) fn config(backend: &str, more: &str) -> String {
+    gate::config(backend, &format!("{more}\n\n[admission]\nearly_talk = \"off\""))
 }
 
 /// One attacking connection.

@@ -1,7 +1,7 @@
 //! The disk.
 
-use crate::crowd::{Attacker, good_mail, open_networks, v4};
-use crate::gate::{Gate, config, rogue};
+use crate::crowd::{Attacker, config, good_mail, open_networks, v4};
+use crate::gate::{Gate, rogue};
 use gatepost_sys::fds::free_space;
 use gatepost_testkit::host;
 use gatepost_testkit::rogue::Speaks;

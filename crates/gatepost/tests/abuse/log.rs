@@ -1,7 +1,7 @@
 //! The log: P14, telling never stops doing.
 
-use crate::crowd::{Attacker, good_mail, open_networks, v4};
-use crate::gate::{CONFIG, GATEPOST, Gate, config, prepare, rogue, starttls};
+use crate::crowd::{Attacker, config, good_mail, open_networks, v4};
+use crate::gate::{CONFIG, GATEPOST, Gate, prepare, rogue, starttls};
 use gatepost_testkit::client::Client;
 use gatepost_testkit::host::{self, Host};
 use gatepost_testkit::rogue::Speaks;

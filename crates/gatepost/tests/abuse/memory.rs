@@ -1,7 +1,7 @@
 //! Memory of handoff.
 
-use crate::crowd::{Attacker, good_mail, open_networks, v4, v6};
-use crate::gate::{Gate, config, rogue};
+use crate::crowd::{Attacker, config, good_mail, open_networks, v4, v6};
+use crate::gate::{Gate, rogue};
 use gatepost_testkit::facts;
 use gatepost_testkit::host::{self, Host};
 use gatepost_testkit::rogue::{Deed, Speaks, Stage};

@@ -1,7 +1,7 @@
 //! Session slots, and penalties that a neighbour makes one pay.
 
-use crate::crowd::{Attacker, good_mail, open_networks, v4, v6, v6_of};
-use crate::gate::{Gate, config, rogue};
+use crate::crowd::{Attacker, config, good_mail, open_networks, v4, v6, v6_of};
+use crate::gate::{Gate, rogue};
 use gatepost_testkit::host::{self, Host};
 use gatepost_testkit::rogue::Speaks;
 use std::net::IpAddr;
