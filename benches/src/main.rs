@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod attacks;
 mod load;
 mod rate;
 mod server;
@@ -42,7 +43,8 @@ fn main() -> ExitCode {
 }
 
 fn run() -> io::Result<()> {
-    for (word, run) in [("--tcpserver", tcpserver::run as fn(&Host, &Path) -> _), ("--rate", rate::run)] {
+    let tcpserver: fn(&Host, &Path) -> _ = tcpserver::run;
+    for (word, run) in [("--tcpserver", tcpserver), ("--rate", rate::run), ("--attacks", attacks::run)] {
         if std::env::args().skip(1).eq([word]) {
             let gatepost = binary()?;
             let host = Host::new().map_err(|host::Skip(why)| io::Error::other(why))?;
@@ -89,8 +91,9 @@ fn kinds() -> io::Result<Vec<Kind>> {
         ["--only", name] => Kind::ALL.into_iter().find(|kind| kind.name() == *name),
         _ => None,
     };
-    only.map(|kind| vec![kind])
-        .ok_or_else(|| io::Error::other("usage: gatepost-benches [--only gatepost|postfix | --tcpserver | --rate]"))
+    only.map(|kind| vec![kind]).ok_or_else(|| {
+        io::Error::other("usage: gatepost-benches [--only gatepost|postfix | --tcpserver | --rate | --attacks]")
+    })
 }
 
 /// Builds gatepost as it is shipped; its path.

@@ -41,11 +41,13 @@ pub(crate) fn memory_row(name: &str, user: f64, kernel: f64, aim: Option<f64>) -
     vec![name.to_owned(), number(user, 1), number(kernel, 1), number(sum, 1), aim, verdict]
 }
 
-fn number(value: f64, digits: usize) -> String {
+/// So many digits after the point; a dash for what was not measured.
+pub(crate) fn number(value: f64, digits: usize) -> String {
     if value.is_nan() { "-".to_owned() } else { format!("{value:.digits$}") }
 }
 
-fn verdict(value: f64, aim: f64) -> String {
+/// Whether an aim that is a maximum is reached.
+pub(crate) fn verdict(value: f64, aim: f64) -> String {
     if value.is_nan() {
         return String::new();
     }

@@ -467,6 +467,19 @@ fn is_end(e: &io::Error) -> bool {
     matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe)
 }
 
+/// The first message of a TLS handshake, in its record.
+///
+/// # Panics
+/// When `name` is no host's.
+#[must_use]
+pub fn client_hello(name: &str) -> Vec<u8> {
+    let name = ServerName::try_from(name.to_owned()).expect("a host's name");
+    let mut connection = ClientConnection::new(Arc::new(any_certificate()), name).expect("a client");
+    let mut hello = Vec::new();
+    connection.write_tls(&mut hello).expect("a ClientHello");
+    hello
+}
+
 fn any_certificate() -> ClientConfig {
     ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()

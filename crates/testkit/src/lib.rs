@@ -6,8 +6,10 @@
 // A test says "this must not happen" by panicking; the crate is never part of the binary.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::missing_panics_doc)]
 
+pub mod attacks;
 pub mod authority;
 pub mod client;
+pub mod crowd;
 pub mod dialogue;
 pub mod facts;
 pub mod host;

@@ -13,3 +13,4 @@ mod gate;
 mod log;
 mod memory;
 mod slots;
+mod together;
