@@ -159,7 +159,7 @@ pub fn begin_unix(path: &Path) -> io::Result<Connecting> {
     begin(AddressFamily::Unix, &UnixAddr::new(path)?)
 }
 
-fn begin(family: AddressFamily, to: &dyn nix::sys::socket::SockaddrLike) -> io::Result<Connecting> {
+pub(crate) fn begin(family: AddressFamily, to: &dyn nix::sys::socket::SockaddrLike) -> io::Result<Connecting> {
     let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
     match connect(socket.as_raw_fd(), to) {
         Ok(()) => Ok(Connecting { socket, done: true }),

@@ -9,7 +9,9 @@ mod table;
 pub use memory::{Mapping, make_executable, map, raise_break, scan};
 
 use crate::filter::{Filter, When};
+use crate::net::{self, Connecting};
 use crate::process::{self, End, Fork};
+use nix::sys::socket::{AddressFamily, UnixAddr};
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -144,6 +146,14 @@ pub fn send_elsewhere(socket: BorrowedFd<'_>, to: SocketAddrV4) -> io::Result<us
 /// None in practice.
 pub fn block_signals() -> io::Result<()> {
     Ok(nix::sys::signal::SigSet::all().thread_block()?)
+}
+
+/// Begins to connect to an abstract unix socket with the kind of socket that a dialer may make.
+///
+/// # Errors
+/// The kernel's; ECONNREFUSED when nobody listens.
+pub fn begin_abstract(name: &str) -> io::Result<Connecting> {
+    net::begin(AddressFamily::Unix, &UnixAddr::new_abstract(name.as_bytes())?)
 }
 
 /// Makes a system call as 32-bit programs do (`int 0x80`), where the numbers are others: asks for the pid.

@@ -4,6 +4,7 @@
 
 mod cost;
 mod needed;
+mod owned;
 mod room;
 mod secret;
 mod table;
@@ -56,6 +57,11 @@ fn p3_to_p6_no_attempt_succeeds() {
     }
     room.close();
     println!("{} attempts, none of which succeeded", ROWS.len());
+}
+
+#[test]
+fn issue_9_an_owned_handoff_or_dialer_gets_what_its_jail_says() {
+    owned::no_attempt_succeeds("issue_9_an_owned_handoff_or_dialer_gets_what_its_jail_says");
 }
 
 #[test]

@@ -123,6 +123,21 @@ impl Room {
         });
     }
 
+    /// Everything that gatepost has written to its log.
+    pub(crate) fn said(&self) -> String {
+        self.gatepost.said()
+    }
+
+    /// Writes a file of the host's.
+    pub(crate) fn leave(&self, path: &str, text: &str) {
+        self.host.write(path, text);
+    }
+
+    /// On the host's network.
+    pub(crate) fn inside<T: Send>(&self, visit: impl FnOnce() -> T + Send) -> T {
+        self.host.inside(visit)
+    }
+
     /// Waits until gatepost has written this to its log.
     pub(crate) fn wait_said(&mut self, words: &str) {
         self.gatepost.wait_said(words, wait::SOON);

@@ -2,7 +2,8 @@
 //! binary; only what a session does once it is jailed differs.
 //!
 //! `serve DIRECTORY BACKEND HONEST HOSTILE` runs it, with `cert.pem`, `key.pem` and `spool` in the directory. Who
-//! connects to HONEST gets an ordinary session, who connects to HOSTILE an owned one, see [`hostile`]. BACKEND is an
+//! connects to HONEST gets an ordinary session, who connects to HOSTILE an owned one, see [`hostile`]; a role for which there
+//! is an order is owned too, see [`owned`]. BACKEND is an
 //! address, or `receiver` for the embedded one with `Maildir` and `lmtp` in the directory. `calls` holds the system call
 //! lists against the kernel, see [`calls`].
 #![forbid(unsafe_code)]
@@ -12,12 +13,15 @@ mod calls;
 mod handoff;
 mod hostile;
 mod keyholder;
+mod owned;
 mod system;
 
 use gatepost_config::{
     Backend, Config, Connect, Identity, Jail, Limits, Listen, Names, Pair, Profile, Relay, Tls, TlsMode, Users,
 };
+use gatepost_jail::Unjailed;
 use gatepost_launcher::plan::{Plan, Receiver};
+use gatepost_role::RoleError;
 use gatepost_smtp::server::Leniency;
 use gatepost_wire::control::Role;
 use std::fmt::Display;
@@ -55,7 +59,18 @@ fn fail(why: &dyn Display) -> ExitCode {
 }
 
 fn role(name: &str) -> ExitCode {
-    let ended = gatepost_role::begin(Some(name.as_ref())).and_then(|(role, unjailed)| match role {
+    let ended = gatepost_role::begin(Some(name.as_ref())).and_then(|(role, unjailed)| match owned::order(role) {
+        Some(order) => owned::life(role, unjailed, &order),
+        None => honest(role, unjailed),
+    });
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => fail(&why),
+    }
+}
+
+fn honest(role: Role, unjailed: Unjailed) -> Result<(), RoleError> {
+    match role {
         Role::Listener => gatepost_listener::run(unjailed),
         Role::Nursery => gatepost_session::run_nursery_with(unjailed, hostile::life),
         Role::Keyholder => gatepost_keyholder::run(unjailed),
@@ -64,11 +79,7 @@ fn role(name: &str) -> ExitCode {
         Role::Resolver => gatepost_resolver::run(unjailed),
         Role::Receiver => gatepost_receiver::run(unjailed),
         Role::Observer => gatepost_observer::run(unjailed),
-        _ => panic!("the escape room has no {name}"),
-    });
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => fail(&why),
+        _ => panic!("the escape room has no {}", role.name()),
     }
 }
 

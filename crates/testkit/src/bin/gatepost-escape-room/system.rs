@@ -25,7 +25,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     ("resolve a name as programs do", |_, _| TcpStream::connect("localhost:25").into()),
     ("execute as programs do", |_, _| process_command().into()),
     ("fork as programs do", |_, _| process::fork().into()),
-    ("make a thread as programs do", thread),
+    ("make a thread as programs do", |_, _| make_thread().into()),
     ("abort as programs do", |_, _| std::process::abort()),
     ("connect elsewhere while sending", elsewhere),
     ("signals to a sister by the client's socket", |p, pid| signals(p.client.as_fd(), pid)),
@@ -63,13 +63,15 @@ fn abstract_name(_: &mut Prisoner, _: &str) -> Outcome {
     SocketAddr::from_abstract_name("gatepost").and_then(|address| UnixStream::connect_addr(&address)).into()
 }
 
-fn process_command() -> io::Result<std::process::ExitStatus> {
+/// Runs a program.
+pub(crate) fn process_command() -> io::Result<std::process::ExitStatus> {
     std::process::Command::new("/bin/true").status()
 }
 
-fn thread(_: &mut Prisoner, _: &str) -> Outcome {
+/// A thread that ends at once.
+pub(crate) fn make_thread() -> io::Result<bool> {
     let thread = std::thread::Builder::new().stack_size(32 * 1024).spawn(|| ());
-    thread.map(|thread| thread.join().is_ok()).into()
+    thread.map(|thread| thread.join().is_ok())
 }
 
 fn elsewhere(prisoner: &mut Prisoner, address: &str) -> Outcome {

@@ -1,0 +1,108 @@
+//! What an owned handoff and an owned dialer get: each attempt in the jail of the real role, started by the real launcher.
+
+use crate::room::{DIRECTORY, Room};
+use crate::table::{Expect, KILLED};
+use gatepost_testkit::run::signal;
+use gatepost_testkit::wait;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+
+/// No such file: nothing of the host's tree is there.
+const ABSENT: Expect = Expect::Says("refused 2");
+/// EACCES, by landlock.
+const DENIED: Expect = Expect::Says("refused 13");
+/// EROFS: its root can't be written to.
+const READ_ONLY: Expect = Expect::Says("refused 30");
+/// EPERM, by landlock's scope.
+const OUT_OF_SCOPE: Expect = Expect::Says("refused 1");
+const DONE: Expect = Expect::Says("done ()");
+
+/// What the launcher says of a role that made a call which its list does not have.
+const SIGSYS: &str = "it was killed by SIGSYS";
+
+/// A role, what it tries, with what, and what must come of it.
+type Row = (&'static str, &'static str, &'static str, Expect);
+
+#[rustfmt::skip] // One line an attempt.
+const ROWS: &[Row] = &[
+    // The dialer: TCP to the backends' ports, and nothing else. Which host it is landlock does not say.
+    ("dialer", "connect by TCP", "127.0.0.1:2527", DONE),
+    ("dialer", "connect by TCP", "127.0.0.2:2527", Expect::Says("refused 111")),
+    ("dialer", "connect by TCP", "127.0.0.1:2525", DENIED),
+    ("dialer", "connect by TCP", "[::1]:25", DENIED),
+    ("dialer", "connect to a path", "/run/backend/smtp", ABSENT),
+    ("dialer", "connect to a path", "/backend0/smtp", ABSENT),
+    ("dialer", "connect to an abstract name", "escape", OUT_OF_SCOPE),
+    ("dialer", "send by UDP", "127.0.0.53:53", KILLED),
+    ("dialer", "listen", "127.0.0.1:0", KILLED),
+    ("dialer", "open a file", "/etc/passwd", KILLED),
+    ("dialer", "write a file", "/escaped", KILLED),
+    ("dialer", "list a directory", "/", KILLED),
+    ("dialer", "execute", "", KILLED),
+    ("dialer", "fork", "", KILLED),
+    ("dialer", "make a thread", "", KILLED),
+    // Handoff: content files, and no socket of its own.
+    ("handoff", "connect by TCP", "127.0.0.1:2527", KILLED),
+    ("handoff", "connect to a path", "/run/backend/smtp", KILLED),
+    ("handoff", "connect to an abstract name", "escape", KILLED),
+    ("handoff", "send by UDP", "127.0.0.53:53", KILLED),
+    ("handoff", "listen", "127.0.0.1:0", KILLED),
+    ("handoff", "open a file", "/etc/passwd", ABSENT),
+    ("handoff", "open a file", "/proc/self/mem", ABSENT),
+    ("handoff", "open a file", "/content/../../etc/passwd", ABSENT),
+    ("handoff", "write a file", "/escaped", READ_ONLY),
+    ("handoff", "list a directory", "/", DENIED),
+    ("handoff", "list a directory", "/content", KILLED),
+    ("handoff", "execute", "", KILLED),
+    ("handoff", "fork", "", KILLED),
+    ("handoff", "make a thread", "", KILLED),
+];
+
+pub(crate) fn no_attempt_succeeds(test: &str) {
+    let Some(mut room) = Room::open(test) else { return };
+    let name = SocketAddr::from_abstract_name("escape").unwrap();
+    let _abstract = room.inside(|| UnixListener::bind_addr(&name).unwrap());
+    for (role, attempt, argument, expect) in ROWS {
+        let order = if argument.is_empty() { (*attempt).to_owned() } else { format!("{attempt}: {argument}") };
+        let came = owned(&room, role, &order);
+        match expect {
+            Expect::Killed(_) => assert_eq!(came, SIGSYS, "{role}, {order}"),
+            Expect::Says(words) => assert_eq!(came, *words, "{role}, {order}"),
+            other => panic!("no row expects {other:?}"),
+        }
+        println!("{role}, {order}: {came}");
+        wait::holds("the honest one after it", wait::SOON, || {
+            let said = room.said();
+            let last = |word: &str| said.rfind(&format!("{word} role=\"{role}\""));
+            last("serves again") > last("is started anew")
+        });
+        room.wait_whole();
+        room.honest();
+    }
+    room.close();
+}
+
+/// Replaces the role by one that is owned: what it says of its attempt, or the signal that ended it.
+fn owned(room: &Room, role: &str, order: &str) -> String {
+    let ends = |said: &str| {
+        let end = format!("a role ended and is started anew role=\"{role}\" how=\"");
+        let ends: Vec<String> =
+            said.lines().filter_map(|line| line.split_once(&end)?.1.split('"').next().map(str::to_owned)).collect();
+        ends
+    };
+    let before = room.said();
+    room.leave(&format!("{DIRECTORY}/order"), &format!("{role}: {order}"));
+    let pid = room.roles().into_iter().find(|(name, _)| *name == format!("gp-{role}")).expect("the role").1;
+    assert!(signal(pid, "KILL"));
+    wait::until(&format!("the end of the owned {role}"), wait::SOON, || {
+        let said = room.said();
+        // The first end is the honest one's.
+        let ended = ends(&said).get(ends(&before).len() + 1).cloned()?;
+        if ended.starts_with(SIGSYS) {
+            return Some(SIGSYS.to_owned());
+        }
+        let word = format!("owned, {order}: ");
+        let words = said[before.len()..].split_once(&word)?.1.split_once(';')?.0;
+        Some(words.to_owned())
+    })
+}
