@@ -366,6 +366,57 @@ fn p13_a_newcomer_gets_memory_at_once() {
     assert!(taken > SCENARIOS / 2, "the memory was used up: {taken}");
 }
 
+/// Disk: as memory, and somebody else writes to the same file system. What is granted leaves the floor free, and a newcomer has
+/// its piece at once, from files that are emptied for it.
+#[test]
+fn p13_a_newcomer_gets_disk_at_once() {
+    let mut taken = 0;
+    for seed in 0..SCENARIOS {
+        let mut random = Random(seed);
+        let piece = random.between(1, 8);
+        let disk = piece * random.between(12, 40);
+        let (floor, most_of_others) = (random.below(disk / 4), disk / 4);
+        let total = random.between(disk / 2, disk * 2);
+        let sure = total.min(disk - floor - most_of_others);
+        let blocks = random.between(1, (sure / piece - 1) / 2);
+        let (mut shares, mut files) = (Shares::new(total, 1), Vec::new());
+        let claim = |shares: &mut Shares<u64>, id: u64, origin: Origin, amount: u64, others: u64| {
+            let before = shares.used();
+            let left = disk.saturating_sub(others + before + floor);
+            shares.resize(total.min(before + left));
+            let mut granted = shares.claim(id, origin, amount, Patience::Reclaim, id) == Answer::Granted;
+            while let Some(action) = shares.poll() {
+                match action {
+                    Action::Reclaim(id) => shares.release(id, 0),
+                    Action::Grant(granted_id) => granted |= granted_id == id,
+                    Action::Refuse(_) => {}
+                }
+            }
+            let after = shares.used();
+            assert!(after <= before.max(disk.saturating_sub(others + floor)), "seed {seed}: below the floor");
+            assert!(after <= total, "seed {seed}: {after} of {total}");
+            granted
+        };
+        for id in 0..disk * 3 {
+            let (origin, amount) = (client_in(random.below(blocks), &mut random), random.between(1, piece));
+            let others = random.below(most_of_others + 1);
+            if claim(&mut shares, id, origin, amount, others) {
+                files.push(id);
+            }
+            if random.below(9) == 0 && !files.is_empty() {
+                let at = usize::try_from(random.next() % files.len() as u64).unwrap();
+                shares.release(files.swap_remove(at), id);
+            }
+        }
+        taken += u64::from(shares.used() + piece > sure);
+        let newcomer = client_in(blocks + 1, &mut random);
+        let others = random.below(most_of_others + 1);
+        let granted = claim(&mut shares, u64::MAX, newcomer, piece, others);
+        assert!(granted, "seed {seed}: {piece} of {sure} with attackers in {blocks} networks");
+    }
+    assert!(taken > SCENARIOS / 2, "the disk was used up: {taken}");
+}
+
 /// Handshakes: one signature is made at a time.
 #[test]
 fn p13_a_newcomer_waits_for_one_signature_of_each_network() {
