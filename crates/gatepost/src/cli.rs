@@ -1,6 +1,7 @@
 //! The command line: names that scripts and other programs use.
 
 use crate::help::{self, HelpArgs};
+use crate::init::{self, InitArgs};
 use crate::trial;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use gatepost_config::Config;
@@ -35,6 +36,9 @@ struct Cli {
 enum Command {
     /// Try it at once: no config, self-signed STARTTLS, mail lands in DIR/Maildir
     Try(TryArgs),
+    /// Write a first configuration for the backend that is here, with a self-signed certificate and the lines for the MTA, and
+    /// check it; overwrites nothing
+    Init(InitArgs),
     /// The daemon, in the foreground: ready by sd_notify; TERM drains; HUP reads the configuration anew, and executes another
     /// gatepost that lies where this one did, without losing a session
     Serve(ServeArgs),
@@ -118,6 +122,10 @@ pub(crate) fn run() -> ExitCode {
     };
     match command {
         Command::Try(args) => trial::run(&args),
+        Command::Init(args) => {
+            gatepost_log::begin(gatepost_log::LAUNCHER);
+            init::run(&args, check)
+        }
         Command::Serve(args) => serve(&args),
         Command::Inetd(args) => gatepost_inetd::run(&args.config).into(),
         Command::Reload => ask(Request::Reload),

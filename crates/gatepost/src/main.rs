@@ -3,6 +3,7 @@
 
 mod cli;
 mod help;
+mod init;
 mod names;
 mod roles;
 mod trial;

@@ -55,7 +55,7 @@ fn plan(args: &TryArgs) -> Result<Plan, String> {
             (backend, Some(receiver))
         }
     };
-    let (certificate, key) = self_signed()?;
+    let (certificate, key) = self_signed(vec![HOSTNAME.to_owned(), "gatepost.invalid".to_owned()])?;
     let config = Config {
         hostname: HOSTNAME.to_owned(),
         spool,
@@ -128,8 +128,9 @@ fn smtp_backend(text: &str, relay_proof: bool) -> Result<Backend, String> {
     Ok(Backend { relay_proof, ..Backend::new(Profile::Smtp, connect) })
 }
 
-fn self_signed() -> Result<(Vec<u8>, Vec<u8>), String> {
-    let made = rcgen::generate_simple_self_signed(vec![HOSTNAME.to_owned(), "gatepost.invalid".to_owned()]);
+/// A certificate for these names and its key, as PEM.
+pub(crate) fn self_signed(names: Vec<String>) -> Result<(Vec<u8>, Vec<u8>), String> {
+    let made = rcgen::generate_simple_self_signed(names);
     let made = made.map_err(|e| format!("cannot make a self-signed certificate: {e}"))?;
     Ok((made.cert.pem().into_bytes(), made.signing_key.serialize_pem().into_bytes()))
 }

@@ -10,6 +10,7 @@ mod delivery;
 mod drain;
 mod gate;
 mod hung;
+mod init;
 mod kill;
 mod late_backend;
 mod manual;
