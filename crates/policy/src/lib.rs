@@ -13,6 +13,8 @@ pub mod ledger;
 pub mod local_part;
 pub mod networks;
 pub mod proxy;
+pub mod rate;
 pub mod relay;
 pub mod share;
+pub mod tally;
 pub mod turns;

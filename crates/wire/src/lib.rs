@@ -44,6 +44,7 @@ pub mod observe;
 pub mod parent;
 pub mod queue;
 pub mod resume;
+pub mod rate;
 pub mod session;
 pub mod sign;
 pub mod slice;
