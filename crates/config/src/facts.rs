@@ -5,6 +5,7 @@ use crate::profile::Profile;
 use gatepost_smtp::server::Leniency;
 use gatepost_wire::network::Network;
 use gatepost_wire::observe::Level;
+use gatepost_wire::rate::{MailRates, Rate};
 use gatepost_wire::slice::{Connect, Dialect, EarlyTalk, Identity, TlsMode};
 use gatepost_wire::terms::Terms;
 use std::iter;
@@ -39,6 +40,8 @@ pub struct Config {
     pub admission: Admission,
     /// `[names]`.
     pub names: Names,
+    /// `[rates]`.
+    pub rates: Rates,
     /// `[limits]`.
     pub limits: Limits,
     /// `[log]`.
@@ -284,6 +287,15 @@ pub struct ForNetworks {
     pub file: Option<NetworkFile>,
     /// What is different for them. Of all networks that a client is in, the longest counts.
     pub terms: Terms,
+}
+
+/// `[rates]`: of one IPv4 address or IPv6 /64; the network around it has four times as much. None: as much as it likes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rates {
+    /// New connections.
+    pub connections: Option<Rate>,
+    /// Mail.
+    pub mail: MailRates,
 }
 
 /// `[names]`.

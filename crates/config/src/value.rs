@@ -4,6 +4,7 @@ use crate::Connect;
 use crate::fault::Wrong;
 use gatepost_policy::relay::{DomainFault, check_domain, check_entry};
 use gatepost_wire::network::{Network, NetworkFault};
+use gatepost_wire::rate::{COUNT_MAX, Rate};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -70,6 +71,26 @@ pub(crate) fn duration_text(duration: Duration) -> String {
     let fitting = TIMES.iter().rev().find(|(_, factor)| seconds >= *factor && seconds.is_multiple_of(*factor));
     fitting.map_or_else(|| format!("{seconds}s"), |(name, factor)| format!("{}{name}", seconds / factor))
 }
+
+/// So many in a time: `120/m`; or `none`.
+pub(crate) fn rate(text: &str) -> Result<Option<Rate>, Wrong> {
+    if text == "none" {
+        return Ok(None);
+    }
+    let (count, unit) = text.split_once('/').unwrap_or((text, ""));
+    let seconds = TIMES.iter().find(|(name, _)| *name == unit).and_then(|(_, seconds)| u32::try_from(*seconds).ok());
+    let digits = !count.is_empty() && count.bytes().all(|b| b.is_ascii_digit());
+    match (count.parse::<u32>(), seconds) {
+        (Ok(0), Some(_)) => Err(Wrong::new(format!("\"{text}\" lets nobody in"), RATE_ADVICE)),
+        (Ok(count @ 1..=COUNT_MAX), Some(seconds)) if digits => Ok(Some(Rate { count, seconds })),
+        (_, Some(_)) if digits => {
+            Err(Wrong::new(format!("\"{text}\" is too much"), format!("write {COUNT_MAX} or less")))
+        }
+        _ => Err(Wrong::new(format!("\"{text}\" is no rate"), RATE_ADVICE)),
+    }
+}
+
+const RATE_ADVICE: &str = "write a number with /s, /m or /h, such as \"120/m\", or \"none\"";
 
 fn number_and_unit(text: &str) -> (&str, &str) {
     let end = text.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());

@@ -3,12 +3,13 @@
 
 use gatepost_config::{
     Config, Connect, Dialect, EarlyTalk, ForNetworks, Identity, Jail, Limits, Log, NETWORKS_MAX, Names, Pair, Profile,
-    Queue, QueueUser, Relax, TlsMode, TlsVersion, Users,
+    Queue, QueueUser, Rates, Relax, TlsMode, TlsVersion, Users,
 };
 use gatepost_smtp::data::BareLf;
 use gatepost_smtp::keyword::Keyword;
 use gatepost_smtp::server::Leniency;
 use gatepost_wire::observe::Level;
+use gatepost_wire::rate::{MailRates, Rate};
 use gatepost_wire::terms::Terms;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -129,6 +130,12 @@ drain_impure = true
 bare_lf = "refuse"
 bare_lf_in_chunks = "normalize"
 
+[rates]
+connections = "none"
+messages = "none"
+recipients = "none"
+refused_recipients = "none"
+
 [names]
 servers = []
 wait = "2s"
@@ -232,6 +239,10 @@ hops = 25
 rules = "/etc/tcp.smtp.cdb"
 early_talk = "log"
 pause = "6s"
+[rates]
+connections = "120/m"
+messages = "1000000/s"
+refused_recipients = "7/h"
 [log]
 format = "json"
 level = "warning"
@@ -275,6 +286,9 @@ relax = ["distinct-users", "namespaces", "namespaces"]
     assert_eq!((config.networks[2].terms, path), (terms, Some("/etc/gatepost/partners".into())));
     let plain = [exempt(&["192.0.2.0/24", "2001:db8::1/128"], true), exempt(&["0.0.0.0/0"], false)];
     assert_eq!(config.networks[..2], plain);
+    let rate = |count, seconds| Some(Rate { count, seconds });
+    let mail = MailRates { messages: rate(1_000_000, 1), recipients: None, refused_recipients: rate(7, 3600) };
+    assert_eq!(config.rates, Rates { connections: rate(120, 60), mail });
     assert_eq!(config.limits.data, 524_288);
     assert_eq!(config.limits.message_size, 1 << 30);
     assert_eq!((config.limits.spool_size, config.limits.spool_free), (20 << 30, 0));

@@ -68,6 +68,7 @@ fn plan(args: &TryArgs) -> Result<Plan, String> {
         smtp: Leniency::default(),
         networks: Vec::new(),
         names: gatepost_config::Names::default(),
+        rates: gatepost_config::Rates::default(),
         // Whoever tries what abuse comes to is not to be locked out, and may have little disk.
         limits: Limits { sessions: 100, sessions_per_address: 100, offences: 0, spool_free: 0, ..Limits::default() },
         log: gatepost_config::Log::default(),

@@ -36,6 +36,7 @@ mod names;
 mod outcome;
 mod pool;
 mod protocol;
+mod rates;
 mod routes;
 mod seats;
 mod serve;

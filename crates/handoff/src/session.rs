@@ -201,8 +201,15 @@ impl Session {
         let outcome = match self.refusal(&recipient) {
             Some(refusal) => refusal.into(),
             None if self.has_one(&recipient) => verdict::RCPT_OK.into(),
-            None => self.ask(&recipient).await,
+            None => match self.too_often() {
+                Some(refusal) => refusal.into(),
+                None => self.ask(&recipient).await,
+            },
         };
+        if outcome.verdict.code >= 500 && !self.open.exempt {
+            let origin = self.origin();
+            self.shared.rates(|rates, now| rates.refused(origin, now));
+        }
         self.backend = self.backend.saturating_add(asked.elapsed());
         self.answer(&outcome).await?;
         if outcome.verdict.code >= 400 && self.shared.may_log(self.open.client.ip()) {
@@ -252,6 +259,18 @@ impl Session {
             return Some(verdict::OTHER_BACKEND);
         }
         if transaction.has_room_for(recipient) { None } else { Some(verdict::NO_SPACE) }
+    }
+
+    /// Why the backend is not asked about one more recipient of this client's now.
+    fn too_often(&mut self) -> Option<Verdict> {
+        if self.open.exempt {
+            return None;
+        }
+        let origin = self.origin();
+        let transaction = self.protocol.transaction()?;
+        let refusal = self.shared.rates(|rates, now| rates.ask(origin, !transaction.measured, now));
+        transaction.measured |= refusal.is_none();
+        refusal
     }
 
     /// The recipient is refused no more: see [`crate::several`].
@@ -374,6 +393,10 @@ impl Session {
         let answered = self.answer(outcome).await;
         self.seat.end_delivery();
         let taken = outcome.verdict.code < 400;
+        if taken {
+            let origin = self.origin();
+            self.shared.rates(|rates, now| rates.taken(origin, now));
+        }
         self.delivered = self.delivered.saturating_add(u32::from(taken));
         if taken || self.shared.may_log(self.open.client.ip()) {
             self.telling(transaction, length).all(&answers).await;

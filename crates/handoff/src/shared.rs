@@ -3,6 +3,7 @@
 use crate::backend::{About, Dialer, RunQueue, Timeouts};
 use crate::memory::{self, Memory};
 use crate::names::Resolver;
+use crate::rates::Rates;
 use crate::routes::Routes;
 use crate::seats::Seats;
 use crate::several::Awaited;
@@ -48,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) hops: u32,
     /// Messages that are to come again.
     pub(crate) awaited: Awaited,
+    /// What clients have sent lately.
+    rates: Mutex<Rates>,
     /// Lines about clients whose sessions come to nothing.
     flood: Mutex<Flood>,
     begun: Instant,
@@ -102,6 +105,7 @@ impl Shared {
             recipients: slice.recipients,
             hops: slice.hops,
             awaited: Awaited::new(),
+            rates: Mutex::new(Rates::new(slice.rates)),
             flood: Mutex::new(Flood::new()),
             begun: Instant::now(),
             memory: memory::of(memory::TOTAL),
@@ -114,12 +118,21 @@ impl Shared {
     /// Whether one more line about a client at `ip` is written, one about something that came to nothing. How many were not
     /// is told with the next that is.
     pub(crate) fn may_log(&self, ip: IpAddr) -> bool {
-        let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let line = self.flood.lock().unwrap_or_else(PoisonError::into_inner).line(Origin::of(ip), now);
+        let line = self.flood.lock().unwrap_or_else(PoisonError::into_inner).line(Origin::of(ip), self.now());
         if let Line::Write(kept @ 1..) = line {
             gatepost_log::tell(event::Kept { client: ip, lines: kept });
         }
         line != Line::Keep
+    }
+
+    /// Looks up, or notes, what clients have sent, at the present time.
+    pub(crate) fn rates<T>(&self, rates: impl FnOnce(&mut Rates, u64) -> T) -> T {
+        rates(&mut self.rates.lock().unwrap_or_else(PoisonError::into_inner), self.now())
+    }
+
+    /// Milliseconds of a clock that does not go back.
+    fn now(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Removes what a killed process has left in the spool, and makes sure that a content file can be made.

@@ -40,6 +40,8 @@ pub(crate) struct Transaction {
     contents: Contents,
     /// Recipients that were refused, by us or by the backend.
     pub(crate) refused: u32,
+    /// The backend has been asked about one of its recipients, or would have been.
+    pub(crate) measured: bool,
     /// The rest of the content is in the session's file.
     pub(crate) filed: bool,
     /// There was no memory, or it was taken back: a part of the envelope or of the content is missing, so nothing of it must
@@ -80,6 +82,7 @@ impl Transaction {
             parameters: mail.parameters.owned(),
             contents: Contents::default(),
             refused: 0,
+            measured: false,
             filed: false,
             short,
             memory,

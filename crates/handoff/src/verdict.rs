@@ -21,6 +21,10 @@ pub(crate) const TOO_MANY: Verdict = verdict(452, (4, 5, 3), Reason::TooManyReci
 /// The recipient's backend is another than that of the transaction's first: see [`crate::routes`].
 pub(crate) const OTHER_BACKEND: Verdict = verdict(452, (4, 5, 3), Reason::OtherBackend);
 pub(crate) const NO_SPACE: Verdict = verdict(452, (4, 3, 1), Reason::NoSpace);
+/// More in a time than `[rates]` allow.
+pub(crate) const MESSAGE_RATE: Verdict = verdict(450, (4, 7, 1), Reason::MessageRate);
+pub(crate) const RECIPIENT_RATE: Verdict = verdict(450, (4, 7, 1), Reason::RecipientRate);
+pub(crate) const REFUSAL_RATE: Verdict = verdict(450, (4, 7, 1), Reason::RefusalRate);
 pub(crate) const TOO_LARGE: Verdict = verdict(552, (5, 3, 4), Reason::TooLarge);
 pub(crate) const LOOP: Verdict = verdict(554, (5, 4, 6), Reason::LoopDetected);
 pub(crate) const BAD_CONTENT: Verdict = verdict(554, (5, 6, 0), Reason::BadContent);

@@ -12,8 +12,9 @@ use gatepost_launcher::single::{self, Single};
 use gatepost_log::Shown;
 use gatepost_role::RoleError;
 use gatepost_rules::Rules;
-use gatepost_rules::access::{Access, Permit, denial};
+use gatepost_rules::access::{Access, Permit};
 use gatepost_smtp::keyword::Keywords;
+use gatepost_smtp::replies;
 use gatepost_sys::landlock::Use;
 use gatepost_sys::process::{self, ProcessId};
 use gatepost_sys::signal::{Notice, Signals};
@@ -79,7 +80,8 @@ impl Terms {
         let terms = match access {
             Access::Granted(Permit { relay, message_size }) => plan.config.terms(ip).with(relay, message_size),
             Access::Denied => {
-                let reply = (tls != TlsMode::Implicit).then(|| denial(&single.handoff.hostname));
+                let reply =
+                    (tls != TlsMode::Implicit).then(|| replies::DENIED.instead_of_greeting(&single.handoff.hostname));
                 return Err(InetdError::Denied { ip, reply });
             }
             Access::Unknown => return Err(InetdError::Unfit(vec!["the rules in [admission] can't be read".into()])),

@@ -45,6 +45,7 @@ pub(crate) fn listener(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
         sessions: limits.sessions,
         sessions_per_address: limits.sessions_per_address,
         offences: limits.offences,
+        connections: plan.config.rates.connections,
         proxy_from: plan.config.listen.iter().map(|listen| listen.proxy_from.clone()).collect(),
         screen: screen(plan),
     })
@@ -127,6 +128,7 @@ pub(crate) fn handoff(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
         recipients: limits.recipients,
         hops: limits.hops,
         names_wait: milliseconds(plan.config.names.wait),
+        rates: plan.config.rates.mail,
         spool: if plan.rehearsal { String::new() } else { "/content".to_owned() },
     })
 }

@@ -5,15 +5,16 @@ use crate::links::{Links, tell};
 use crate::roster::{Inside, Nursery, Roster};
 use crate::rules::Rules;
 use crate::slots::{Slots, Waits};
+use crate::turned::{Refused, turned};
 use crate::{HandoffLink, KeyholderLink, NurseryLink};
 use gatepost_channel::{ChannelError, End};
 use gatepost_policy::admission::{Admission, Admitted, Limits, Ticket};
-use gatepost_policy::conduct::{Ending, Offence, Sanction};
-use gatepost_policy::flood::{Flood, Line};
+use gatepost_policy::conduct::{Ending, Offence, SLOW, Sanction};
+use gatepost_policy::flood::Flood;
 use gatepost_policy::networks::Networks;
-use gatepost_policy::share::Origin;
-use gatepost_rules::access::{Access, Permit, denial};
+use gatepost_rules::access::{Access, Permit};
 use gatepost_smtp::envelope::CloseReason;
+use gatepost_wire::event::{Crashed, Penalised, Penalty, Turned};
 use gatepost_wire::link::{self, Ended, HandoffOrder, Left, NurseryOrder, Open, OpenKey, SessionId};
 use gatepost_wire::link::{Start, StartDescriptors, close_reason, has_delivered};
 use gatepost_wire::slice::{ListenerSlice, TlsMode};
@@ -21,10 +22,9 @@ use gatepost_wire::terms::Terms;
 use gatepost_wire::{HandoffToSession, KeyholderToSession, SessionToHandoff, SessionToKeyholder};
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::fs::File;
 use std::future::poll_fn;
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -86,7 +86,8 @@ pub(crate) struct Gate {
     pub(crate) slots: Slots,
     rules: RefCell<Rules>,
     networks: RefCell<Networks>,
-    flood: RefCell<Flood>,
+    pub(crate) flood: RefCell<Flood>,
+    pub(crate) refused: Refused,
     last_id: Cell<u64>,
     born: Instant,
 }
@@ -101,8 +102,8 @@ impl Gate {
     pub(crate) fn new(slice: ListenerSlice, waits: Waits) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let first = u64::try_from(now.saturating_sub(EPOCH).as_millis()).unwrap_or_default();
-        let ListenerSlice { listeners, hostname, sessions, sessions_per_address, offences, .. } = slice;
-        let limits = Limits { sessions, sessions_per_address, offences };
+        let ListenerSlice { listeners, hostname, sessions, sessions_per_address, offences, connections, .. } = slice;
+        let limits = Limits { sessions, sessions_per_address, offences, connections };
         Self {
             hostname,
             listeners,
@@ -113,6 +114,7 @@ impl Gate {
             rules: RefCell::default(),
             networks: RefCell::default(),
             flood: RefCell::default(),
+            refused: Refused::default(),
             last_id: Cell::new(first),
             born: Instant::now(),
         }
@@ -164,7 +166,7 @@ impl Gate {
         let ending = ending(how);
         match how {
             link::End::Signal(signal) if ending.crashed => {
-                tracing::warn!(session = %id, %client, signal, "session crashed");
+                gatepost_log::tell(Crashed { session: id, client, signal });
             }
             link::End::Signal(_) if killed => {
                 tracing::info!(session = %id, %client, "session ended: its slot was needed, and it did not leave");
@@ -174,14 +176,14 @@ impl Gate {
         }
         let sanction = self.admission.borrow_mut().ended(ticket, ending, self.now());
         self.slots.due.notify_one();
-        match sanction {
-            None => {}
-            Some(Sanction::Slow) => {
-                tracing::warn!(session = %id, %client, "too many offences: its address is slowed down")
-            }
-            Some(Sanction::Refused(length)) => {
-                tracing::warn!(session = %id, %client, seconds = length / 1000, "its address is turned away for a while");
-            }
+        self.tell_stress();
+        if let Some(sanction) = sanction {
+            let (penalty, length) = match sanction {
+                Sanction::Slow => (Penalty::Late, SLOW),
+                Sanction::Refused(length) => (Penalty::TurnedAway, length),
+            };
+            let seconds = u32::try_from(length / 1000).unwrap_or(u32::MAX);
+            gatepost_log::tell(Penalised { session: id, client, penalty, seconds });
         }
     }
 
@@ -223,17 +225,12 @@ impl Gate {
         let visitor = Visitor { client, from, listener: socket.index, tls, local, terms };
         match access {
             Access::Granted(_) => return Some(visitor),
-            Access::Denied => {
-                if self.may_log(from.ip()) {
-                    tracing::info!(client = %from, "refused by the rules");
-                }
-                turn_away(visitor, &denial(&self.hostname));
-            }
+            Access::Denied => self.turn_away(visitor, Turned::Rules),
             Access::Unknown => {
                 if self.may_log(from.ip()) {
-                    tracing::error!(client = %from, "turned away: the rules are damaged");
+                    tracing::error!(client = %from, "the rules are damaged: no client is taken");
                 }
-                turn_away(visitor, &self.later());
+                self.turn_away(visitor, Turned::Failed);
             }
         }
         None
@@ -246,13 +243,11 @@ impl Gate {
         self.last_id.set(id.0);
         let admitted = self.admission.borrow_mut().admit(id.0, from.ip(), &visitor.terms, self.now());
         match admitted {
-            Err(refusal) => {
-                tracing::debug!(client = %from, %refusal, "turned away");
-                turn_away(visitor, &refusal.reply(&self.hostname));
-            }
+            Err(refusal) => self.turn_away(visitor, turned(refusal)),
             Ok(Admitted { ticket, waits, pause }) => {
                 let pass = Pass { gate: Rc::clone(self), client: from, id, place: Place::Ticket(ticket) };
                 self.slots.due.notify_one();
+                self.tell_stress();
                 match waits {
                     None => self.begin(visitor, pass, pause).await,
                     Some(refusal) => self.queue(visitor, pass, pause, refusal),
@@ -265,18 +260,8 @@ impl Gate {
     pub(crate) async fn begin(&self, visitor: Visitor, pass: Pass, pause: u16) {
         if let Err(mishap) = self.hand_out(pass, &visitor, pause).await {
             tracing::warn!(client = %visitor.from, reason = %mishap, "no session for a connection");
-            turn_away(visitor, &self.later());
+            self.turn_away(visitor, Turned::Failed);
         }
-    }
-
-    /// What a client hears that can't be served now.
-    pub(crate) fn later(&self) -> String {
-        format!("421 4.3.0 {} cannot serve you now, try again later\r\n", self.hostname)
-    }
-
-    /// Whether one more line may be logged about a client that gets no session.
-    fn may_log(&self, ip: IpAddr) -> bool {
-        self.flood.borrow_mut().line(Origin::of(ip), self.now()) != Line::Keep
     }
 
     /// Handoff first: when the session asks for its offer, the answer should be there already.
@@ -321,6 +306,7 @@ impl Gate {
 
     fn release(&self, ticket: Ticket) {
         self.admission.borrow_mut().release(ticket, self.now());
+        self.tell_stress();
         self.slots.due.notify_one();
     }
 
@@ -392,21 +378,4 @@ fn ending(how: link::End) -> Ending {
         _ => None,
     };
     Ending { delivered: has_delivered(status), offence, crashed: false }
-}
-
-/// Octets that are read of a client who is turned away and has not waited for the greeting.
-const UNREAD: usize = 16 * 1024;
-
-/// Says why, as far as the send buffer of a fresh connection takes it, and closes. Never waits. What the client has sent
-/// already is read first: closed with octets unread, a connection is reset, and the reply is lost (RFC 2525 §2.17). A client of
-/// an implicit TLS listener could not read the reply.
-pub(crate) fn turn_away(visitor: Visitor, reply: &str) {
-    if visitor.tls == TlsMode::Implicit {
-        return;
-    }
-    let mut client = TcpStream::from(visitor.client);
-    let _ = client.write(reply.as_bytes());
-    let mut client = File::from(OwnedFd::from(client));
-    // Read by read(2): recvfrom(2) is not one of this role's calls.
-    let _ = client.read(&mut [0; UNREAD]);
 }

@@ -14,6 +14,7 @@
 //! | `places.rs` | how many wait, and who gives way |
 //! | `screen.rs` | clients that speak before the greeting |
 //! | `memory.rs` | memory that the launcher hands over |
+//! | `turned.rs` | who gets no session: what he hears, and what is told |
 //! | `roster.rs` | sessions under way, by nursery |
 #![forbid(unsafe_code)]
 
@@ -29,6 +30,7 @@ mod screen;
 mod slots;
 #[cfg(test)]
 mod tests;
+mod turned;
 
 use front::Front;
 use gate::Gate;
@@ -70,6 +72,7 @@ async fn serve(control: ControlEnd, slice: ListenerSlice, waits: Waits) -> Resul
     let front = Rc::new(Front::new(&slice));
     let gate = Rc::new(Gate::new(slice, waits));
     tokio::task::spawn_local(Rc::clone(&gate).hand_on_slots());
+    tokio::task::spawn_local(Rc::clone(&gate).tell_of_refusals());
     let mut sockets = accept::Sockets::default();
     loop {
         match control.order().await? {
@@ -98,8 +101,12 @@ async fn serve(control: ControlEnd, slice: ListenerSlice, waits: Waits) -> Resul
     front.close();
     loop {
         match control.order_or(gate.quiet()).await? {
-            Heard::Other(()) => return Ok(()),
+            Heard::Other(()) => {
+                gate.tell_rest();
+                return Ok(());
+            }
             Heard::Order(Step::Cut) => {
+                gate.tell_rest();
                 gate.name_all();
                 return Ok(());
             }

@@ -4,10 +4,11 @@
 //! TLS speaks first by design, and a load balancer's header has been read before. Nothing that a client says is taken away here: its
 //! session finds it.
 
-use crate::gate::{Gate, Visitor, turn_away};
+use crate::gate::{Gate, Visitor};
 use gatepost_policy::flood::{Flood, Line};
 use gatepost_policy::proxy::is_header;
 use gatepost_policy::share::Origin;
+use gatepost_smtp::replies;
 use gatepost_sys::net;
 use gatepost_wire::event;
 use gatepost_wire::slice::{self, EarlyTalk, TlsMode};
@@ -96,7 +97,7 @@ impl Guest {
 impl Drop for Guest {
     fn drop(&mut self) {
         if let Some(watched) = self.watched.take() {
-            turn_away(watched.into_inner().0, &self.gate.later());
+            self.gate.dismiss(watched.into_inner().0, replies::FAILED);
         }
     }
 }
@@ -153,7 +154,7 @@ impl Screen {
         if let Spoken::Something(octets, length) = spoken(visitor.client.as_fd())
             && self.refuses(gate, &visitor, octets.get(..length).unwrap_or_default())
         {
-            turn_away(visitor, &refusal(gate));
+            gate.dismiss(visitor, replies::EARLY_TALK);
             return None;
         }
         Some(visitor)
@@ -172,7 +173,7 @@ impl Screen {
                     let said = octets.get(..length).unwrap_or_default();
                     let gate = Rc::clone(&guest.gate);
                     if guest.visitor().is_none_or(|visitor| self.refuses(&gate, visitor, said)) {
-                        turn_away(guest.rises()?, &refusal(&gate));
+                        gate.dismiss(guest.rises()?, replies::EARLY_TALK);
                         return None;
                     }
                 }
@@ -199,11 +200,6 @@ impl Screen {
         }
         refused
     }
-}
-
-/// RFC 5321 §3.1: 554 in the place of the greeting.
-fn refusal(gate: &Gate) -> String {
-    format!("554 5.5.1 {} takes no mail from who speaks before the greeting\r\n", gate.hostname)
 }
 
 /// What has come of a client, which stays there for its session.

@@ -1,8 +1,9 @@
 //! Slots change hands (P13): a client that waits for one gets it when it is free, and a session that must end for somebody else
 //! is told by handoff, and killed by its nursery if it does not end.
 
-use crate::gate::{Gate, Pass, Visitor, turn_away};
+use crate::gate::{Gate, Pass, Visitor};
 use crate::links::tell;
+use crate::turned::turned;
 use gatepost_policy::admission::Refusal;
 use gatepost_policy::share::Action;
 use gatepost_wire::link::{HandoffOrder, Left, NurseryOrder, SessionId};
@@ -100,7 +101,7 @@ impl Gate {
             } else {
                 gate.slots.queue.borrow_mut().remove(&pass.id().0);
                 drop(pass);
-                turn_away(visitor, &refusal.reply(&gate.hostname));
+                gate.turn_away(visitor, turned(refusal));
             }
             gate.roster.borrow_mut().leave_queue();
         });

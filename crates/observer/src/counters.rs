@@ -28,6 +28,9 @@ pub(crate) struct Counts {
     refused: Counters,
     turned_away: Counters,
     early_talk: Counters,
+    penalties: Counters,
+    crashed: Counter,
+    stress: Counter,
     owned: Counter,
     kept_back: Counter,
     lines: Counters,
@@ -48,6 +51,9 @@ impl Counts {
             refused: Family::default(),
             turned_away: Family::default(),
             early_talk: Family::default(),
+            penalties: Family::default(),
+            crashed: Counter::default(),
+            stress: Counter::default(),
             owned: Counter::default(),
             kept_back: Counter::default(),
             lines: Family::default(),
@@ -68,6 +74,9 @@ impl Counts {
         r.register("commands_refused", "Commands that a session refused by itself, by the class of the reply", self.refused.clone());
         r.register("connections_turned_away", "Connections that got no session, by reason", self.turned_away.clone());
         r.register("early_talk", "Connections on which the client spoke before its greeting, by whether it was refused", self.early_talk.clone());
+        r.register("penalties", "Penalties for addresses, by kind", self.penalties.clone());
+        r.register("sessions_crashed", "Sessions that were ended by a signal because of what their client sent", self.crashed.clone());
+        r.register("stress", "Times that slots were nearly all taken", self.stress.clone());
         r.register("owned_sessions", "Sessions that did what our code never does", self.owned.clone());
         r.register("events_kept_back", "Events about one client that were neither written nor counted: too many", self.kept_back.clone());
         r.register("log_lines", "Lines of free text, by role and level", self.lines.clone());
@@ -106,6 +115,13 @@ impl Counts {
             }
             Event::EarlyTalk(event) => {
                 count(&self.early_talk, "refused", event.refused.to_string(), event.count.into())
+            }
+            Event::Penalised(event) => count(&self.penalties, "kind", format!("{:?}", event.penalty), 1),
+            Event::Crashed(_) => {
+                self.crashed.inc();
+            }
+            Event::Stress(event) => {
+                self.stress.inc_by(event.begins.into());
             }
             Event::Owned(_) => {
                 self.owned.inc();

@@ -6,13 +6,17 @@
 //!   client whose network holds less than another waits, and the oldest session of the heaviest address in the heaviest
 //!   network has to end;
 //! - [`WAITING_MAX`] clients wait for a slot at most, and as many for their address, each by fair shares;
+//! - an address has as many new connections in a time as its rate allows, and the network around it four times as many:
+//!   [`crate::rate`]. Who is refused for another reason is not counted;
 //! - how an address has behaved decides whether it is slowed down or turned away: [`crate::conduct`]. Not in exempt networks.
 //!
 //! Memory is bounded by the number of slots, [`WAITING_MAX`] and [`crate::conduct::ADDRESSES_MAX`]; nothing here grows with the
 //! number of clients seen. Times are milliseconds of any clock that does not go back.
 
 use crate::conduct::{Conduct, Ending, SLOW_PAUSE, Sanction, Standing};
+use crate::rate::Used;
 use crate::share::{Action, Answer, Network, Origin, Patience, Shares};
+use gatepost_wire::rate::Rate;
 use gatepost_wire::terms::Terms;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -33,39 +37,21 @@ pub struct Limits {
     pub sessions_per_address: u32,
     /// What an address's bucket of offences holds, see [`Conduct::new`].
     pub offences: u32,
+    /// New connections of an address, see [`crate::rate`].
+    pub connections: Option<Rate>,
 }
 
-/// Why a client is sent away, each with its reply.
+/// Why a client is sent away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// All slots are taken, by networks that have no more than this one, or for longer than it may wait.
     Full,
     /// Its address has as many sessions as one may have, and others wait for one to end.
     Address,
+    /// It, or its network, has had as many connections of late as it may have.
+    Rate,
     /// It is turned away for its conduct, for this many milliseconds more.
     Penalty(u64),
-}
-
-impl Refusal {
-    /// The enhanced status code (RFC 3463) that goes with 421.
-    #[must_use]
-    pub fn status(self) -> &'static str {
-        match self {
-            Self::Full => "4.3.2",
-            Self::Address | Self::Penalty(_) => "4.7.0",
-        }
-    }
-
-    /// The reply in place of a greeting, CRLF included: a temporary one, so that no mail bounces.
-    #[must_use]
-    pub fn reply(self, hostname: &str) -> String {
-        let text = match self {
-            Self::Full => "all slots are taken, try again later",
-            Self::Address => "too many connections from your address, try again later",
-            Self::Penalty(_) => "not now, try again later",
-        };
-        format!("421 {} {hostname} {text}\r\n", self.status())
-    }
 }
 
 impl fmt::Display for Refusal {
@@ -73,6 +59,7 @@ impl fmt::Display for Refusal {
         match self {
             Self::Full => f.write_str("no free slot"),
             Self::Address => f.write_str("too many sessions from this address"),
+            Self::Rate => f.write_str("too many connections in a short time"),
             Self::Penalty(left) => write!(f, "penalty for {} s more", left.div_ceil(1000)),
         }
     }
@@ -112,6 +99,9 @@ pub struct Admission {
     in_line: BTreeMap<u64, Origin>,
     addresses: BTreeMap<Network, Address>,
     conduct: Conduct,
+    connections: Used,
+    /// Slots were scarce when [`Admission::stress_has_changed`] was asked last.
+    stressed: bool,
     actions: VecDeque<Action<u64>>,
 }
 
@@ -135,6 +125,8 @@ impl Admission {
             in_line: BTreeMap::new(),
             addresses: BTreeMap::new(),
             conduct: Conduct::new(limits.offences),
+            connections: Used::new(limits.connections),
+            stressed: false,
             actions: VecDeque::new(),
             limits,
         }
@@ -152,6 +144,9 @@ impl Admission {
         if let Standing::Refused(left) = standing {
             return Err(Refusal::Penalty(left));
         }
+        if !exempt && !self.connections.may(origin, now) {
+            return Err(Refusal::Rate);
+        }
         let most = match terms.sessions_per_address {
             0 => self.limits.sessions_per_address,
             most => most,
@@ -165,6 +160,9 @@ impl Admission {
         let refusal = if full { Refusal::Address } else { Refusal::Full };
         if answer == Answer::Refused {
             return Err(refusal);
+        }
+        if !exempt {
+            self.connections.count(origin, now);
         }
         if !full {
             let address = self.addresses.entry(origin.address()).or_default();
@@ -263,6 +261,21 @@ impl Admission {
     pub fn is_stressed(&self) -> bool {
         let slots = self.limits.sessions;
         self.sessions() > u64::from(slots.saturating_sub(slots / STRESS_SHARE))
+    }
+
+    /// Whether slots have become scarce since this was asked last, or no longer are: they are from three quarters on, and until
+    /// half of them are free again, so that a number that goes up and down is no news.
+    pub fn stress_has_changed(&mut self) -> Option<bool> {
+        let begins = !self.stressed && self.is_stressed();
+        let ends = self.stressed && self.sessions() <= u64::from(self.limits.sessions / 2);
+        self.stressed ^= begins || ends;
+        (begins || ends).then_some(begins)
+    }
+
+    /// Sessions now, and slots in all.
+    #[must_use]
+    pub fn slots(&self) -> (u32, u32) {
+        (u32::try_from(self.sessions()).unwrap_or(u32::MAX), self.limits.sessions)
     }
 
     /// Sessions now.

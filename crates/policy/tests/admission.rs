@@ -5,6 +5,7 @@ use gatepost_policy::admission::{Admission, Admitted, Limits, Refusal, Ticket, W
 use gatepost_policy::conduct::{Ending, Offence, REFUSED, SLOW_PAUSE, Sanction};
 use gatepost_policy::networks::Networks;
 use gatepost_policy::share::Action;
+use gatepost_wire::rate::Rate;
 use gatepost_wire::terms::{NetworksSlice, Terms, TermsFor};
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr};
@@ -29,7 +30,7 @@ impl Door {
         let networks = exempt.iter().map(|network| network.parse().unwrap()).collect();
         let different = vec![TermsFor { networks, terms: Terms { exempt: true, ..Terms::default() } }];
         let networks = Networks::new(NetworksSlice { relay: Vec::new(), different });
-        let limits = Limits { sessions, sessions_per_address, offences: 30 };
+        let limits = Limits { sessions, sessions_per_address, offences: 30, connections: None };
         Self { admission: Admission::new(limits), last: 0, networks }
     }
 
@@ -161,14 +162,43 @@ fn p13_conduct_decides_who_is_slowed_down_and_who_turned_away() {
 }
 
 #[test]
-fn p10_refusals_are_temporary_and_name_nobody() {
-    for (refusal, status) in
-        [(Refusal::Full, "4.3.2"), (Refusal::Address, "4.7.0"), (Refusal::Penalty(12_345), "4.7.0")]
-    {
-        let reply = refusal.reply("mx.example.org");
-        assert!(reply.starts_with(&format!("421 {status} mx.example.org ")), "{reply}");
-        assert!(reply.ends_with("\r\n") && reply.len() < 200 && !reply.to_lowercase().contains("gatepost"), "{reply}");
+fn issue_12_connections_have_a_rate_but_for_those_who_are_exempt_and_those_who_get_none() {
+    let mut door = Door::exempting(2, 100, &["198.51.100.0/24"]);
+    door.admission = Admission::new(Limits {
+        sessions: 2,
+        sessions_per_address: 100,
+        offences: 30,
+        connections: Some(Rate { count: 3, seconds: 60 }),
+    });
+    // Its own slots are all that there are: a third waits, and a fourth is one too many.
+    let tickets: Vec<Ticket> = (0..3).map(|_| door.admit(ip("192.0.2.1"), 0).unwrap().ticket).collect();
+    assert_eq!(door.admit(ip("192.0.2.1"), 0), Err(Refusal::Rate));
+    for ticket in tickets {
+        door.admission.release(ticket, 0);
     }
+    assert_eq!(door.admit(ip("192.0.2.1"), 0), Err(Refusal::Rate));
+    let ticket = door.admit(ip("192.0.2.1"), 20_000).unwrap().ticket;
+    door.admission.release(ticket, 20_000);
+    for _ in 0..100 {
+        let ticket = door.admit(ip("198.51.100.1"), 0).unwrap().ticket;
+        door.admission.release(ticket, 0);
+    }
+}
+
+#[test]
+fn issue_12_stress_is_told_once_and_once_when_it_is_over() {
+    let mut door = Door::new(8, 8);
+    let mut tickets = Vec::new();
+    let mut told = Vec::new();
+    for step in [1, 1, 1, 1, 1, 1, 1, -1, 1, -1, 1, 1, -1, -1, -1, -1, -1, -1, -1, -1] {
+        if step > 0 {
+            tickets.push(door.enter("10.0.0.1", 0));
+        } else {
+            door.admission.release(tickets.pop().unwrap(), 0);
+        }
+        told.extend(door.admission.stress_has_changed().map(|begins| (begins, door.admission.slots())));
+    }
+    assert_eq!(told, [(true, (7, 8)), (false, (4, 8))]);
 }
 
 #[test]
@@ -229,6 +259,7 @@ proptest! {
                     Err(Refusal::Address) => prop_assert_eq!(mine, 2 * per_address as usize),
                     Err(Refusal::Full) => prop_assert!(waiting.len() >= WAITING_MAX),
                     Err(Refusal::Penalty(left)) => prop_assert!(left > 0),
+                    Err(Refusal::Rate) => prop_assert!(false, "none is set"),
                 }
             } else if !all.is_empty() {
                 let (id, _, ticket) = all.swap_remove(usize::from(host) % all.len());

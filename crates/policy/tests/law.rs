@@ -287,6 +287,7 @@ fn p13_a_newcomer_gets_a_slot_within_the_time_of_one_ending() {
             sessions: u32::try_from(sessions).unwrap(),
             sessions_per_address: u32::try_from(random.between(1, 20)).unwrap(),
             offences: 30,
+            connections: None,
         };
         let mut crowd = Crowd {
             admission: Admission::new(limits),

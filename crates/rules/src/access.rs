@@ -51,12 +51,6 @@ fn permit(variables: &[Variable]) -> Permit {
     }
 }
 
-/// What a client hears that is denied.
-#[must_use]
-pub fn denial(hostname: &str) -> String {
-    format!("554 5.7.1 {hostname} does not serve your address\r\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -57,8 +57,7 @@ impl SessionBirth {
 
     /// There will be no session: says so, as far as the send buffer of a fresh connection takes it, and closes.
     pub fn turn_away(self, hostname: &str) {
-        let replies::Reply { code, enhanced, text } = replies::FAILED;
-        let _ = (&self.client).write(format!("{code} {enhanced} {hostname} {text}\r\n").as_bytes());
+        let _ = (&self.client).write(replies::FAILED.instead_of_greeting(hostname).as_bytes());
         let _ = gatepost_sys::net::finish(self.client.output());
     }
 }

@@ -69,6 +69,12 @@ documented! {
         OtherBackend,
         /// What the client said in HELO or EHLO.
         HeloRefused,
+        /// Too many messages in a time.
+        MessageRate,
+        /// Too many recipients in a time.
+        RecipientRate,
+        /// Too many recipients in a time that were refused.
+        RefusalRate,
     }
 
     /// Why a session is closed.

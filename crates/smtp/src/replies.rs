@@ -44,6 +44,14 @@ replies! {
     TIMEOUT: 421 "4.4.2" "timeout, closing connection";
     TOO_MANY_ERRORS: 421 "4.7.0" "too many errors, closing connection";
     FOREIGN: 421 "4.7.0" "this is not a service for that protocol, closing connection";
+    // These come in place of the greeting.
+    NO_SLOT: 421 "4.3.2" "all slots are taken, try again later";
+    ADDRESS_FULL: 421 "4.7.0" "too many connections from your address, try again later";
+    TOO_OFTEN: 421 "4.7.0" "too many connections from your network in a short time, try again later";
+    PENALTY: 421 "4.7.0" "not now, try again later";
+    // RFC 5321 §3.1.
+    EARLY_TALK: 554 "5.5.1" "takes no mail from who speaks before the greeting";
+    DENIED: 554 "5.7.1" "no service for your address";
 
     UNKNOWN_VERB: 500 "5.5.1" "Command not recognized";
     BAD_LINE: 500 "5.5.2" "Command line is not valid";
@@ -79,6 +87,13 @@ replies! {
 }
 
 impl Reply {
+    /// In place of the greeting: after our name, CRLF included.
+    #[must_use]
+    pub fn instead_of_greeting(&self, hostname: &str) -> String {
+        let Self { code, enhanced, text } = self;
+        format!("{code} {enhanced} {hostname} {text}\r\n")
+    }
+
     /// 4yz or 5yz.
     #[must_use]
     pub fn refuses(&self) -> bool {
@@ -123,6 +138,9 @@ impl Reason {
             Reason::Reclaimed => RECLAIMED.text,
             Reason::OtherBackend => "Not together with the recipients before, send separately",
             Reason::HeloRefused => "Your HELO name is refused",
+            Reason::MessageRate => "Too many messages from your network in a short time, try again later",
+            Reason::RecipientRate => "Too many recipients from your network in a short time, try again later",
+            Reason::RefusalRate => "Too many refused recipients from your network, try again later",
         }
     }
 }

@@ -63,6 +63,7 @@ shown! {
     SessionId: id => Datum::Word(Cow::Owned(id.to_string()));
     Reason: reason => Datum::Word(Cow::Owned(format!("{reason:?}")));
     CloseReason: reason => Datum::Word(Cow::Owned(format!("{reason:?}")));
+    Penalty: penalty => Datum::Word(Cow::Owned(format!("{penalty:?}")));
     Turned: why => Datum::Word(Cow::Owned(format!("{why:?}")));
     Tls: tls => Datum::Word(Cow::Owned(format!("{}:{}", received::version_name(tls.version), received::suite_name(tls.suite))));
     (u8, u16, u16): code => Datum::Word(Cow::Owned(format!("{}.{}.{}", code.0, code.1, code.2)));
@@ -157,10 +158,22 @@ documented! {
         Penalty,
         /// A session could not be begun: a failure of ours.
         Failed,
+        /// Too many connections in a time, by `connections` in `[rates]`.
+        Rate,
+        /// The rules in `[admission]` deny it.
+        Rules,
+    }
+
+    /// What an address has to bear.
+    pub enum Penalty {
+        /// Its sessions are greeted late.
+        Late,
+        /// It is turned away.
+        TurnedAway,
     }
 }
 
-codes! { Turned }
+codes! { Penalty Turned }
 
 events! {
     /// A transaction has ended: what became of it for one of its recipients. One event for each, also when the backend was not
@@ -259,13 +272,13 @@ events! {
         /// Events that were not written since the last one that was.
         lines: u32,
     }
-    /// A connection got no session.
+    /// Connections got no session. An address has one such event a minute for each reason.
     6 => Info TurnedAway = "turned-away" {
         /// The client's address and port.
         client: SocketAddr,
         /// Why, from a fixed list.
         why: Turned,
-        /// Connections of this address, or of others of its network, that were turned away since the last event about it.
+        /// Connections of this address (IPv6: of its /64) that were turned away so since the last event about it.
         count: u32,
     }
     /// A client spoke before its greeting.
@@ -278,6 +291,35 @@ events! {
         line: &'a [u8] as Octets<SAID_MAX>,
         /// Connections of this address on which that happened since the last event about it, this one included.
         count: u32,
+    }
+    /// A client did something that its address has to bear for.
+    8 => Warning Penalised = "penalty" {
+        /// The session that was the last straw.
+        session: SessionId,
+        /// The client's address and port.
+        client: SocketAddr,
+        /// What its address has to bear.
+        penalty: Penalty,
+        /// For how many seconds.
+        seconds: u32,
+    }
+    /// What a client sent has ended the process of its session by a signal. Somebody may try to take sessions over.
+    9 => Warning Crashed = "session-crashed" {
+        /// The session.
+        session: SessionId,
+        /// The client's address and port.
+        client: SocketAddr,
+        /// The number of the signal.
+        signal: u8,
+    }
+    /// Slots are nearly all taken, and new sessions have little time from now on; or that is over.
+    10 => Warning Stress = "stress" {
+        /// It begins.
+        begins: bool,
+        /// Sessions now.
+        sessions: u32,
+        /// Slots in all.
+        slots: u32,
     }
 }
 

@@ -6,6 +6,7 @@ use crate::declare::{codes, fields, foreign, tagged};
 use crate::link::Start;
 use crate::network::Network;
 use crate::observe::Level;
+use crate::rate::{MailRates, Rate};
 use gatepost_smtp::data::BareLf;
 use gatepost_smtp::enumeration;
 use gatepost_smtp::names::HostName;
@@ -177,6 +178,8 @@ fields! {
         pub sessions_per_address: u32,
         /// Offences of one address before it is slowed down; 0: not counted.
         pub offences: u32,
+        /// New connections of one address; none: as many as it likes.
+        pub connections: Option<Rate>,
         /// Peers of each `[[listen]]`, by index, that must send a PROXY header.
         pub proxy_from: Vec<Vec<Network>>,
         /// What is found out of a client before its greeting.
@@ -281,6 +284,8 @@ fields! {
         pub hops: u32,
         /// The longest that a greeting waits for the client's name, milliseconds.
         pub names_wait: u32,
+        /// What the clients of one address may send in a time.
+        pub rates: MailRates,
         /// Directory for content files, as handoff sees it; empty: none are kept, because no client will be served.
         pub spool: String,
     }

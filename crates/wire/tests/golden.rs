@@ -15,12 +15,13 @@ use gatepost_smtp::text::Text;
 use gatepost_wire::codec::{MESSAGE_MAX, read_all};
 use gatepost_wire::control::{Order, Report, Role};
 use gatepost_wire::dial::{Dial, Dialed};
-use gatepost_wire::event::{Turned, TurnedAway};
+use gatepost_wire::event::{Crashed, Penalised, Penalty, Stress, Turned, TurnedAway};
 use gatepost_wire::link::{self, Ended, HandoffOrder, Left, NurseryOrder, Open, OpenKey, SessionId, Start};
 use gatepost_wire::names::{LookUp, LookedUp};
 use gatepost_wire::network::Network;
 use gatepost_wire::observe::{Level, Line, Tell};
 use gatepost_wire::queue::{self, Done, Submit};
+use gatepost_wire::rate::{MailRates, Rate};
 use gatepost_wire::resume::{self, Course, Phase};
 use gatepost_wire::session::{Answer, Ask, CONTENT_MAX, Mail, PATH_MAX, Rcpt, Refused};
 use gatepost_wire::sign::{SIGNATURE_MAX, Sign, Signature, TO_SIGN_MAX};
@@ -89,7 +90,7 @@ fn codes_are_places_in_a_list() {
         &Reason::ALL,
         "Ok RelayDenied SenderRefused RecipientRefused TooManyRecipients ContentRefused TooLarge LoopDetected BadContent \
          BackendDown BackendTimeout BackendLost Mixed IdentityRefused ClientRefused NoSpace Draining Internal Session Abandoned \
-         Reclaimed OtherBackend HeloRefused",
+         Reclaimed OtherBackend HeloRefused MessageRate RecipientRate RefusalRate",
     );
     codes(
         &CloseReason::ALL,
@@ -338,6 +339,16 @@ fn everybody_and_the_observer() {
     golden(&Tell::Line(line), "01 01 02010000 0200 6869");
     let away = TurnedAway { client: "192.0.2.1:25".parse().unwrap(), why: Turned::Full, count: 3 };
     golden(&Tell::Event { lost: 1, event: away.into() }, "02 01000000 06 04 c0000201 1900 01 03000000");
+    let client = "192.0.2.1:25".parse().unwrap();
+    let penalised = Penalised { session: SessionId(258), client, penalty: Penalty::TurnedAway, seconds: 10 };
+    golden(
+        &Tell::Event { lost: 0, event: penalised.into() },
+        "02 00000000 08 0201000000000000 04 c0000201 1900 01 0a000000",
+    );
+    let crashed = Crashed { session: SessionId(258), client, signal: 11 };
+    golden(&Tell::Event { lost: 0, event: crashed.into() }, "02 00000000 09 0201000000000000 04 c0000201 1900 0b");
+    let stress = Stress { begins: true, sessions: 7, slots: 8 };
+    golden(&Tell::Event { lost: 0, event: stress.into() }, "02 00000000 0a 01 07000000 08000000");
 }
 
 #[test]
@@ -399,6 +410,7 @@ fn slices() {
             sessions: 1,
             sessions_per_address: 2,
             offences: 3,
+            connections: Some(Rate { count: 4, seconds: 60 }),
             proxy_from: vec![vec!["192.0.2.0/24".parse().unwrap()], Vec::new()],
             screen: Screen {
                 early_talk: EarlyTalk::Log,
@@ -407,7 +419,7 @@ fn slices() {
                 untested: vec!["192.0.2.0/24".parse().unwrap()],
             },
         },
-        "02000000 01 02 01000000 68 01000000 02000000 03000000
+        "02000000 01 02 01000000 68 01000000 02000000 03000000 01 04000000 3c000000
          02000000 01000000 04 c0000200 18 00000000 01 02010000 04000000 01000000 04 c0000200 18",
     );
     golden(
@@ -477,6 +489,7 @@ fn slices() {
             recipients: 2,
             hops: 3,
             names_wait: 2000,
+            rates: MailRates { messages: Some(Rate { count: 4, seconds: 60 }), recipients: None, refused_recipients: None },
             spool: text("/c"),
         },
         "01000000 68 02000000 01000000 64 02000000 2e65 00 02000000 04 c0000200 18
@@ -484,7 +497,7 @@ fn slices() {
          02000000 00 02000000 2f73 01 04 7f000001 1900 01 1c020000 04000000 01
          01000000 01000000 01000000 66 01000000 03000000 724067
          00 00 00 00000000 00000000 00000000 00 01000000 00 02000000 2f75 00 01000000 02000000 00
-         0100000000000000 0500000000000000 0600000000000000 0200 03000000 d0070000 02000000 2f63",
+         0100000000000000 0500000000000000 0600000000000000 0200 03000000 d0070000 01 04000000 3c000000 00 00 02000000 2f63",
     );
     golden(
         &ReceiverSlice { maildir: text("/m"), socket_dir: text("/l"), hostname: text("h") },

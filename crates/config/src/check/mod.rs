@@ -9,6 +9,7 @@ mod log;
 mod metrics;
 mod names;
 mod network;
+mod rates;
 mod relay;
 mod route;
 mod smtp;
@@ -43,6 +44,7 @@ pub const TABLES: &[Table] = &[
     smtp::TABLE,
     network::TABLE,
     admission::TABLE,
+    rates::TABLE,
     names::TABLE,
     limits::TABLE,
     log::TABLE,
@@ -127,6 +129,7 @@ fn facts(page: &mut Page<'_>, root: &Section<'_>, read: Read) -> Config {
         smtp: smtp::facts(page, root),
         networks,
         names: names::facts(page, root),
+        rates: rates::facts(page, root),
         limits,
         log: log::facts(page, root),
         admission: admission::facts(page, root, read),

@@ -22,6 +22,7 @@ mod owned;
 mod proxy;
 mod qmail_queue;
 mod qmqp;
+mod rates;
 mod readme;
 mod routes;
 mod rules;

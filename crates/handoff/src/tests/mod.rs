@@ -9,6 +9,7 @@ mod main_job;
 mod proof;
 mod protocol;
 mod qmqp;
+mod rates;
 mod routes;
 mod scripted;
 mod serving;
@@ -25,6 +26,7 @@ use gatepost_smtp::envelope::{Body, CloseReason, MailParameters, Offer, RcptPara
 use gatepost_smtp::text::Text;
 use gatepost_testkit::rogue::{Mta, Speaks};
 use gatepost_wire::link::{Open, SessionId};
+use gatepost_wire::rate::MailRates;
 use gatepost_wire::session::{Answer, Ask, Mail, Rcpt};
 use gatepost_wire::slice::{BackendSlice, BackendTls, Connect, Dialect, HandoffSlice, Identity};
 use gatepost_wire::{HandoffToSession, SessionToHandoff};
@@ -97,6 +99,7 @@ impl Scene {
             recipients: 100,
             hops: 100,
             names_wait: 0,
+            rates: MailRates::default(),
             spool: spool.to_str().unwrap().to_owned(),
         };
         Self { directory, slice, timeouts: LONG_TIMEOUTS }

@@ -40,6 +40,7 @@ fn slice(sessions: u32, per_address: u32) -> ListenerSlice {
         sessions,
         sessions_per_address: per_address,
         offences: 30,
+        connections: None,
         proxy_from: Vec::new(),
         screen: Screen { early_talk: EarlyTalk::Off, pause: 0, waiting: 64, untested: Vec::new() },
     }

@@ -117,6 +117,7 @@ fn serve(directory: &Path, backend: &str, honest: &str, hostile: &str) -> ExitCo
         },
         log: gatepost_config::Log::default(),
         admission: gatepost_config::Admission::default(),
+        rates: gatepost_config::Rates::default(),
         metrics: Vec::new(),
         jail: Jail::default(),
     };
