@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
 const SAYS: Says = Says::of("tcprules");
+const EBADF: i32 = 9;
 
 /// A whole run. `arguments` are those behind argv\[0\]. Returns the exit status: 0, 100 for a line that isn't a rule and for a wrong
 /// command line, 111 for trouble with a file. Unless it is 0 `rules.cdb` is what it was; `rules.tmp` may stay behind.
@@ -27,7 +28,8 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> u8 {
         Err(e) => return stopped(&[b"unable to create ", raw(&tmp)], &e),
     };
     let mut source = Vec::new();
-    if let Err(e) = io::stdin().lock().read_to_end(&mut source) {
+    let read = if input_is_closed() { Err(io::Error::from_raw_os_error(EBADF)) } else { Ok(()) };
+    if let Err(e) = read.and_then(|()| io::stdin().lock().read_to_end(&mut source)) {
         return stopped(&[b"unable to read input"], &e);
     }
     let compiled = match compile(&source) {
@@ -49,4 +51,13 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> u8 {
         Ok(()) => 0,
         Err(e) => stopped(&[b"unable to move ", raw(&tmp), b" to ", raw(&cdb)], &e),
     }
+}
+
+/// Whether there was no descriptor 0 when we were started: the standard library has opened /dev/null in its place, for reading and
+/// writing. Without this look all rules would be replaced by none. Who says `</dev/null` opens it for reading.
+fn input_is_closed() -> bool {
+    let is_null = fs::read_link("/proc/self/fd/0").is_ok_and(|path| path.as_os_str() == "/dev/null");
+    let info = fs::read_to_string("/proc/self/fdinfo/0").unwrap_or_default();
+    let flags = info.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
+    is_null && flags.is_some_and(|flags| flags & 0o3 == 0o2)
 }

@@ -284,3 +284,22 @@ fn issue_11_ten_thousand_rules_give_exact_verdicts() {
     }
     println!("{looked_up} look-ups in a file of {} rules", rules.len());
 }
+
+/// Without this the standard library's /dev/null would be read, and all rules replaced by none.
+#[test]
+fn issue_11_tcprules_without_an_input_writes_nothing() {
+    let Some(programs) = pair("issue_11_tcprules_without_an_input_writes_nothing", "tcprules") else { return };
+    let ended = programs.map(|program| {
+        let run = |input: &str| {
+            let line = format!("{} rules.cdb rules.tmp {input}", program.file().display());
+            let output = Command::new("sh").args(["-c", &line]).current_dir(&program.directory).output().unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            (output.status.code(), said, program.get("rules.cdb").map(|octets| octets.len()))
+        };
+        let closed = run("<&-");
+        [closed, run("</dev/null")]
+    });
+    let [theirs, ours] = &ended;
+    assert_eq!(ours, theirs);
+    assert_eq!((ours[0].0, ours[0].2, ours[1].0, ours[1].2), (Some(111), None, Some(0), Some(2048)));
+}
