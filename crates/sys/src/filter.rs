@@ -55,7 +55,7 @@ impl Filter {
         let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
         let mut unconditional = BTreeSet::new();
         for (name, when) in list {
-            let number = number(name).ok_or_else(|| io::Error::other(format!("no system call is named {name}")))?;
+            let number = number(name).ok_or_else(|| io::Error::other(format!("no system call is known by {name}")))?;
             let Some(number) = number else { continue };
             let entry = rules.entry(number).or_default();
             let conditions = conditions(when).map_err(io::Error::other)?;
@@ -128,8 +128,18 @@ fn conditions(when: When) -> Result<Vec<SeccompCondition>, seccompiler::BackendE
     }
 }
 
-/// The number of a system call on this architecture: `None` when no architecture has the name, `Some(None)` when only another has.
+/// Whether both words, names or numbers, mean the same system call of this architecture.
+#[must_use]
+pub fn is_same(one: &str, other: &str) -> bool {
+    one == other || number(one).flatten().is_some_and(|found| number(other) == Some(Some(found)))
+}
+
+/// The number of a system call on this architecture, by its name or, in digits, by itself: `None` when no architecture has the name,
+/// `Some(None)` when only another has.
 pub(crate) fn number(name: &str) -> Option<Option<i64>> {
+    if name.bytes().all(|octet| octet.is_ascii_digit()) {
+        return name.parse::<u16>().ok().map(|number| Some(number.into()));
+    }
     let find = |table: &[(&str, i64)]| {
         table.iter().find(|(known, _)| known.strip_prefix("SYS_") == Some(name)).map(|(_, n)| *n)
     };
@@ -143,7 +153,7 @@ macro_rules! table {
     ($($constant:ident),* $(,)?) => { &[$((stringify!($constant), libc::$constant)),*] };
 }
 
-/// System calls that every architecture has and some role's list names.
+/// System calls that every architecture has and some role's list names, or a program of an admin's can't do without.
 const EVERYWHERE: &[(&str, i64)] = table![
     SYS_read,
     SYS_write,
@@ -183,6 +193,7 @@ const EVERYWHERE: &[(&str, i64)] = table![
     SYS_clone3,
     SYS_wait4,
     SYS_waitid,
+    SYS_execve,
     SYS_exit,
     SYS_exit_group,
     SYS_setitimer,

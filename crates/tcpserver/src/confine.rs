@@ -3,7 +3,7 @@
 use crate::account::Ids;
 use crate::say::Fatal;
 use gatepost_sys::confine::{self, Capability};
-use gatepost_sys::filter::{Filter, When};
+use gatepost_sys::filter::{Filter, When, is_same};
 use gatepost_sys::limits::Limit;
 use gatepost_sys::process::{self, Namespaces};
 use gatepost_sys::vfork::Confinement;
@@ -77,7 +77,7 @@ fn filter(wanted: &Restrictions) -> Result<Option<Filter>, Fatal> {
             Filter::allow(all.iter().map(|(name, when)| (name.as_str(), *when)))
         }
         Some(Calls::AllBut(names)) => {
-            if let Some(needed) = NEEDED.iter().find(|needed| names.iter().any(|name| name == *needed)) {
+            if let Some(needed) = NEEDED.iter().find(|needed| names.iter().any(|name| is_same(name, needed))) {
                 return Err(Fatal::new(&[b"--seccomp: no program can be executed without ", needed.as_bytes()]));
             }
             Filter::forbid(names.iter().map(|name| (name.as_str(), When::Always)))
