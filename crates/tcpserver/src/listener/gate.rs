@@ -1,6 +1,6 @@
 //! The loop: connections in, facts and verdicts out, ends of programs back.
 
-use super::judge::{Judge, Rules};
+use super::judge::{Judge, Judged, Rules};
 use super::names::{self, Found};
 use super::{JailedListener, Terms};
 use crate::ListenerEnd;
@@ -37,6 +37,8 @@ const BATCH: usize = 32;
 const PAUSE: Duration = Duration::from_millis(200);
 /// Wait for the runner to take descriptors that are under way.
 const CROWDED: Duration = Duration::from_millis(5);
+/// How long a client stays that the limits patch refuses without a word: who comes again at once finds its place taken.
+const SILENCE: Duration = Duration::from_secs(1);
 /// EAGAIN: the runner could not send the rules just now.
 const AGAIN: u16 = 11;
 
@@ -49,6 +51,8 @@ struct Taken {
     local: SocketAddr,
     remote: SocketAddr,
     found: Found,
+    /// It was refused for this limit a moment ago.
+    limit: Option<String>,
 }
 
 /// What has happened.
@@ -214,7 +218,7 @@ impl Gate {
             let _ = net::transmit(socket.as_fd(), &self.terms.banner);
         }
         let local = if bound.ip().is_unspecified() { net::local_addr(socket.as_fd()).unwrap_or(bound) } else { bound };
-        let taken = Taken { number, socket, family, local, remote, found: Found::default() };
+        let taken = Taken { number, socket, family, local, remote, found: Found::default(), limit: None };
         if !self.terms.looks_up() {
             return self.known(taken).await;
         }
@@ -313,7 +317,7 @@ impl Gate {
 
     /// Judges a connection and gives it to the runner.
     async fn hand_over(&mut self, taken: Taken) -> Result<(), ChannelError> {
-        let Taken { number, socket, family, local, remote, found } = taken;
+        let Taken { number, socket, family, local, remote, found, limit } = taken;
         let ip = if family == Family::V6 { mapped(remote.ip()) } else { remote.ip().to_string() };
         let (host, info) = (found.remote_host.as_deref(), found.info.as_deref());
         let judge = Judge {
@@ -323,7 +327,17 @@ impl Gate {
             load: self.terms.load.as_ref(),
             held: self.places.held(remote.ip()),
         };
-        let judged = judge.judge(&Who { ip: ip.as_bytes(), host, info }, &socket);
+        let judged = match limit {
+            Some(limit) => Judged::Limit(limit),
+            None => judge.judge(&Who { ip: ip.as_bytes(), host, info }, &socket),
+        };
+        if let Judged::SilentLimit(limit) = judged {
+            self.tasks.spawn(async move {
+                tokio::time::sleep(SILENCE).await;
+                Taken { number, socket, family, local, remote, found, limit: Some(limit) }
+            });
+            return Ok(());
+        }
         let connection = Connection {
             number,
             local,

@@ -31,6 +31,8 @@ pub(super) enum Judged {
     Serve,
     Deny,
     Limit(String),
+    /// The same, and the client has heard nothing.
+    SilentLimit(String),
     Unreadable(u16),
 }
 
@@ -39,7 +41,7 @@ impl Judged {
         match self {
             Self::Serve => Verdict::Serve,
             Self::Deny => Verdict::Deny,
-            Self::Limit(limit) => Verdict::Limit(limit.as_bytes()),
+            Self::Limit(limit) | Self::SilentLimit(limit) => Verdict::Limit(limit.as_bytes()),
             Self::Unreadable(errno) => Verdict::Unreadable { errno: *errno },
         }
     }
@@ -89,9 +91,8 @@ impl Judge<'_> {
         }
         let load = || self.load.map_or(0, |file| patch::load(&first(file).unwrap_or_default()));
         let Some(limit) = patch.refusal(load, self.held.0, self.held.1) else { return Judged::Serve };
-        if let Some(words) = patch.last_words() {
-            let _ = net::transmit(socket.as_fd(), &words);
-        }
+        let Some(words) = patch.last_words() else { return Judged::SilentLimit(limit) };
+        let _ = net::transmit(socket.as_fd(), &words);
         Judged::Limit(limit)
     }
 }
