@@ -59,6 +59,8 @@ impl Socket {
     fn new(fd: OwnedFd, address: SocketAddr, families: Families) -> Result<Self, Fatal> {
         let local = net::local_addr(fd.as_fd()).map_err(|e| Fatal::system("unable to get local address", &e))?;
         let family = match (address.is_ipv6(), families) {
+            // Who says -4 has used the IPv6 build, which sets its variables all the same.
+            (false, Families::V4) => Family::Dual,
             (false, _) => Family::V4,
             (true, Families::V6) => Family::V6,
             (true, _) => Family::Dual,

@@ -13,6 +13,8 @@ use std::time::Duration;
 const OURS: &str = "/tmp/gatepost/tcpserver";
 /// Debian's.
 const ORIGINAL: &str = "/usr/bin/tcpserver";
+/// Debian's with IPv6.
+const IPV6_BUILD: &str = "/tmp/gatepost/tcpserver-ipv6";
 /// Where they listen.
 pub(crate) const PORT: u16 = 2525;
 
@@ -21,6 +23,8 @@ pub(crate) const PORT: u16 = 2525;
 pub(crate) enum Which {
     Original,
     Ours,
+    /// Debian's other build; linked by the test that wants it.
+    Ipv6Build,
 }
 
 impl Which {
@@ -28,6 +32,7 @@ impl Which {
         match self {
             Which::Original => ORIGINAL,
             Which::Ours => OURS,
+            Which::Ipv6Build => IPV6_BUILD,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 pub enum Family {
     /// A socket of IPv4: the original's environment.
     V4,
-    /// A socket of IPv6 that takes both: IPv4 is shown as IPv4, and the variables of the IPv6 build are there too.
+    /// A socket of IPv6 that takes both, or of IPv4 with `-4`: IPv4 is shown as IPv4, and the variables of the IPv6 build are there too.
     Dual,
     /// `-6`: all is IPv6, IPv4 in its mapped form.
     V6,
