@@ -84,3 +84,31 @@ fn issue_11_softlimit_around_it() {
         server.signal("TERM");
     }
 }
+
+#[test]
+fn issue_11_sshd_for_one_connection() {
+    let Some(host) = site("issue_11_sshd_for_one_connection", &["sshd", "ssh", "ssh-keygen"]) else { return };
+    host.directory("/tmp/ssh", 0, 0o700);
+    host.shell(
+        "for key in host user; do ssh-keygen -q -t ed25519 -N '' -f /tmp/ssh/$key; done; mkdir -p /run/sshd; \
+         cp /tmp/ssh/user.pub /tmp/ssh/authorized",
+    )
+    .expect_ok("keys");
+    let config = "HostKey /tmp/ssh/host\nAuthorizedKeysFile /tmp/ssh/authorized\nStrictModes no\nUsePAM no\nPermitRootLogin yes\n";
+    host.write("/tmp/ssh/config", config);
+    let client = format!(
+        "ssh -F none -i /tmp/ssh/user -p {PORT} -o BatchMode=yes -o StrictHostKeyChecking=no \
+         -o UserKnownHostsFile=/dev/null root@127.0.0.1 'echo $SSH_CLIENT; cat; exit 7' < /tmp/ssh/config"
+    );
+    let (status, heard) = same("sshd -i", |which| {
+        let line = format!("-vRHl0 127.0.0.1 {PORT} $(command -v sshd || echo /usr/sbin/sshd) -i -f /tmp/ssh/config");
+        let mut server = Server::start(&host, which, "", &line);
+        let ended = host.shell(&client);
+        server.wait_said("tcpserver: end ", 1);
+        server.signal("TERM");
+        let heard: String = ended.stdout.lines().skip(1).map(|line| format!("{line}\n")).collect();
+        assert!(ended.stdout.starts_with("127.0.0.1 "), "{}{}", ended.said(), server.raw());
+        (ended.status.code(), heard)
+    });
+    assert_eq!((status, heard.as_str()), (Some(7), config));
+}
