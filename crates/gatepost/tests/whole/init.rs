@@ -23,7 +23,7 @@ fn issue_13_init_finds_postfix_and_what_it_leaves_to_do_brings_mail_in() {
     let Some(host) = host::for_test(test, &["postfix"]) else { return };
     stock_postfix::start(&host).expect_ok("postfix start");
     host.directory("/var/spool/gatepost", 0, 0o755);
-    host.shell("touch /run/before");
+    host.shell("touch /run/before").expect_ok("a file to compare with");
 
     // Nobody is asked, and Postfix says its name and domains.
     let made = init(&host, &[]).expect_ok("init");
@@ -76,7 +76,8 @@ fn issue_13_init_finds_postfix_and_what_it_leaves_to_do_brings_mail_in() {
 fn issue_13_init_says_what_it_cannot_know_and_writes_nothing() {
     let test = "issue_13_init_says_what_it_cannot_know_and_writes_nothing";
     let Some(host) = host::for_test(test, &[]) else { return };
-    host.shell("rm -rf /etc/postfix /etc/exim4 /etc/dovecot /etc/smtpd.conf /etc/mail; hostname mx");
+    host.shell("rm -rf /etc/postfix /etc/exim4 /etc/dovecot /etc/smtpd.conf /etc/mail; hostname mx")
+        .expect_ok("a host without an MTA");
     for (more, says) in [
         (&[][..], "name what stands behind by --for, one of postfix, exim"),
         (&["--for", "postfixx"], "--for postfixx: write one of postfix"),

@@ -19,6 +19,7 @@ mod mistakes;
 mod networks;
 mod operations;
 mod owned;
+mod package;
 mod proxy;
 mod qmail_queue;
 mod qmqp;
