@@ -2,6 +2,7 @@
 
 use crate::networks::NetworkFile;
 use crate::profile::Profile;
+use crate::tables::Tables;
 use gatepost_smtp::server::Leniency;
 use gatepost_wire::network::Network;
 use gatepost_wire::observe::Level;
@@ -32,6 +33,8 @@ pub struct Config {
     pub backend: Backend,
     /// `[[route]]`: recipients whose mail goes elsewhere. [`ROUTES_MAX`] at most.
     pub routes: Vec<Route>,
+    /// `[senders]`, `[recipients]` and `[helo]`.
+    pub tables: Tables,
     /// `[smtp]`: where sessions are lenient.
     pub smtp: Leniency,
     /// `[[network]]`: what is different for some.

@@ -18,6 +18,7 @@ mod networks;
 mod profile;
 mod section;
 mod syntax;
+mod tables;
 mod value;
 
 pub use facts::{
@@ -28,6 +29,7 @@ pub use fault::{Fault, Faults};
 pub use gatepost_wire::slice::{Connect, Dialect, EarlyTalk, Identity, TlsMode};
 pub use networks::{NETWORKS_MAX, NetworkFile};
 pub use profile::Profile;
+pub use tables::{Listed, TableFile, Tables};
 
 use fault::{Page, utf8};
 use std::io::{self, Read};

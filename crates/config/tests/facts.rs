@@ -558,6 +558,47 @@ fn issue_12_a_route_has_a_backend_of_its_own() {
 }
 
 #[test]
+fn issue_12_tables_are_read_from_the_configuration_and_their_files() {
+    let scratch = Scratch::new("tables");
+    let (list, cdb) = (scratch.write("list", "@a.test\n/^x/ # y\n"), scratch.write("cdb", "\0".repeat(2048)));
+    let text = format!(
+        "{LEAST}[senders]\nrefuse = [\"B@c.test\"]\nrefuse_file = \"{0}\"\nrefuse_cdb = \"{1}\"\n\
+         [recipients]\nvalid_file = \"{0}\"\n[helo]\nrefuse = [\"/a b/\", \".d.test\"]\n",
+        list.display(),
+        cdb.display()
+    );
+    let mut config = Config::load(&scratch.write("gatepost.toml", &text)).unwrap();
+    let slice = config.tables_slice();
+    assert_eq!(slice.senders.entries, ["B@c.test", "@a.test", "/^x/"]);
+    assert_eq!(slice.senders.cdb.len(), 2048);
+    assert!(slice.recipients.entries.is_empty());
+    assert_eq!(slice.valid.unwrap().entries, ["@a.test", "/^x/"]);
+    assert_eq!(slice.helo.entries, ["/a b/", ".d.test"]);
+    assert!(parse(LEAST).tables_slice().valid.is_none());
+
+    // In the order of their tables: senders, recipients.
+    let files: Vec<PathBuf> = config.table_files().map(Path::to_owned).collect();
+    assert_eq!(files, [list.clone(), cdb.clone(), list]);
+    scratch.write("list", "@b.test\n");
+    assert!(config.renew_table(2).unwrap() && !config.renew_table(2).unwrap());
+    assert_eq!(config.tables_slice().valid.unwrap().entries, ["@b.test"]);
+    for (content, place, told) in [
+        ("", 2, "there is no recipient in it"),
+        ("@b.test\nb.test\n", 2, "list:2:1: \"b.test\": no address"),
+        (&"/a/\n".repeat(101), 0, "more than 100 patterns"),
+    ] {
+        scratch.write("list", content);
+        let faults = config.renew_table(place).unwrap_err().to_string();
+        assert!(faults.contains(told), "{faults}");
+    }
+    scratch.write("cdb", "too short");
+    assert!(config.renew_table(1).unwrap_err().to_string().contains("no constant database"));
+    assert_eq!(config.tables_slice().senders.cdb.len(), 2048, "what was there before is");
+    scratch.write("list", "");
+    assert!(config.renew_table(0).unwrap(), "nobody refused is no mistake");
+}
+
+#[test]
 fn issue_10_one_listener_takes_both_families_and_two_have_one_each() {
     for (listen, expected) in [
         ("", &[("[::]:25", false)][..]),

@@ -438,6 +438,11 @@ const ROWS: &[Row] = &[
         "unknown key \"hostname\" in [backend]",
         "the top of the file",
     ),
+    // Tables.
+    ("[names]", "[senders]\nrefuse = [\"a.test\"]\n[names]", "\"a.test\"", "no address", "\"@example.org\""),
+    ("[names]", "[senders]\nrefuse = [\"/(/\"]\n[names]", "\"/(/\"", "a parenthesis is not closed", ""),
+    ("[names]", "[helo]\nrefuse = [\"a b\"]\n[names]", "\"a b\"", "a blank", ".example.org"),
+    ("[names]", "[helo]\nvalid = []\n[names]", "valid", "unknown key \"valid\" in [helo]", "[recipients]"),
     // TLS with the backend.
     (
         "identity = \"xclient\"",

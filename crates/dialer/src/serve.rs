@@ -111,6 +111,7 @@ impl Dialer {
             | Step::Lines(_)
             | Step::Rules(_)
             | Step::Networks(_)
+            | Step::Tables(_)
             | Step::Names(_)
             | Step::Cut
             | Step::Noted => {}

@@ -65,6 +65,7 @@ fn plan(args: &TryArgs) -> Result<Plan, String> {
         relay: Relay::default(),
         backend,
         routes: Vec::new(),
+        tables: gatepost_config::Tables::default(),
         smtp: Leniency::default(),
         networks: Vec::new(),
         names: gatepost_config::Names::default(),

@@ -114,6 +114,7 @@ impl Handoff {
                     self.links.push(link);
                 }
             }
+            Step::Tables(memory) => self.shared.renew_tables(memory)?,
             Step::Begin => {
                 for (place, _) in self.shared.routes.all() {
                     self.events.spawn(ask(self.shared.clone(), place, Duration::ZERO));

@@ -17,8 +17,9 @@ use crate::turns::Turn;
 use crate::verdict;
 use gatepost_channel::ChannelError;
 use gatepost_policy::local_part;
-use gatepost_policy::relay::Judgement;
+use gatepost_policy::relay::{Judgement, is_literal_of};
 use gatepost_policy::share::Origin;
+use gatepost_policy::tables::{Address, Question};
 use gatepost_smtp::envelope::{CloseReason, Offer, Verdict};
 use gatepost_smtp::names::HostName;
 use gatepost_smtp::received::{Received, With};
@@ -235,13 +236,20 @@ impl Session {
     /// Why a recipient is refused without asking the backend.
     fn refusal(&mut self, recipient: &Recipient) -> Option<Verdict> {
         let (name, domain) = recipient.parts();
+        let address = Address { local_part: name, domain };
         let relay = &self.shared.relay;
-        let judgement = match self.open.relay {
+        let trusted = self.open.relay || relay.is_client(self.open.client.ip());
+        let judgement = match trusted {
             true => relay.judge_permitted(name, domain),
             false => relay.judge(name, domain, self.open.client.ip()),
         };
-        if judgement != Judgement::Allow {
+        // RFC 5321 §4.5.1: whoever knows nothing but our address can write to the postmaster.
+        let literal = || domain.is_some_and(|domain| is_literal_of(domain, self.open.local.ip()));
+        if judgement != Judgement::Allow && !(address.is_always_reachable() && literal()) {
             return Some(verdict::RELAY_DENIED);
+        }
+        if let Some(refusal) = self.refused_by_tables(address, trusted) {
+            return Some(refusal);
         }
         let offer = self.offer();
         let transaction = self.protocol.transaction()?;
@@ -271,6 +279,25 @@ impl Session {
         let refusal = self.shared.rates(|rates, now| rates.ask(origin, !transaction.measured, now));
         transaction.measured |= refusal.is_none();
         refusal
+    }
+
+    /// What the admin's tables say.
+    fn refused_by_tables(&mut self, recipient: Address<'_>, trusted: bool) -> Option<Verdict> {
+        let tables = self.shared.tables();
+        let own = recipient.domain.is_some_and(|domain| self.shared.relay.domains.covers(domain));
+        let transaction = self.protocol.transaction()?;
+        let (helo, sender) = (transaction.helo.name.as_slice(), transaction.sender_address());
+        match tables.judge(&Question { helo, sender, recipient, trusted, own }) {
+            Ok(finding) => verdict::of_finding(finding),
+            Err(e) => {
+                if self.shared.may_log(self.open.client.ip()) {
+                    tracing::error!(
+                        "a table of [senders], [recipients] or [helo] can't be searched, so mail waits: {e}"
+                    );
+                }
+                Some(verdict::INTERNAL)
+            }
+        }
     }
 
     /// The recipient is refused no more: see [`crate::several`].

@@ -13,12 +13,15 @@ use gatepost_channel::Inbox;
 use gatepost_policy::flood::{Flood, Line};
 use gatepost_policy::relay::{Relay, RelayTable};
 use gatepost_policy::share::Origin;
+use gatepost_policy::tables::Tables;
 use gatepost_role::RoleError;
 use gatepost_shell::Signer;
 use gatepost_smtp::envelope::Offer;
 use gatepost_wire::event;
-use gatepost_wire::slice::HandoffSlice;
+use gatepost_wire::slice::{HandoffSlice, Slice as _};
+use gatepost_wire::tables::TablesSlice;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,6 +35,8 @@ pub(crate) struct Shared {
     /// Our own name.
     pub(crate) hostname: String,
     pub(crate) relay: Relay,
+    /// What is refused; another when the launcher hands it over.
+    tables: Mutex<Arc<Tables>>,
     pub(crate) routes: Routes,
     /// Who makes the connections to backends.
     pub(crate) dialer: Arc<Dialer>,
@@ -95,6 +100,7 @@ impl Shared {
         Ok(Self {
             hostname: slice.hostname.clone(),
             relay,
+            tables: Mutex::new(Arc::new(Tables::new(slice.tables.clone()).map_err(RoleError::given("tables"))?)),
             routes,
             dialer,
             resolver: Resolver::default(),
@@ -149,6 +155,23 @@ impl Shared {
         ready.map_err(RoleError::system(
             "keep content files in the directory content of the spool, which must be handoff's",
         ))
+    }
+
+    /// The tables that are in force.
+    pub(crate) fn tables(&self) -> Arc<Tables> {
+        Arc::clone(&self.tables.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes other tables into force.
+    ///
+    /// # Errors
+    /// They can't be read: the launcher has checked them.
+    pub(crate) fn renew_tables(&self, memory: OwnedFd) -> Result<(), RoleError> {
+        let octets = gatepost_role::octets(memory).map_err(RoleError::system("read the tables"))?;
+        let slice = TablesSlice::from_bytes(&octets).map_err(RoleError::given("tables"))?;
+        let tables = Tables::new(slice).map_err(RoleError::given("tables"))?;
+        *self.tables.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(tables);
+        Ok(())
     }
 
     /// What is offered to a client now.

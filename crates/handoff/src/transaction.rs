@@ -6,6 +6,7 @@ use crate::several::digest_of;
 use gatepost_policy::ledger::{Digest, Source};
 use gatepost_policy::local_part;
 use gatepost_policy::share::Origin;
+use gatepost_policy::tables::Address;
 use gatepost_smtp::address::{Domain, ForwardPath, Mailbox, ReversePath};
 use gatepost_smtp::client::Extensions;
 use gatepost_smtp::envelope::{Body, MailParameters, RcptParameters, Ret, Tls};
@@ -203,6 +204,13 @@ impl Transaction {
             ReversePath::Null => None,
             ReversePath::Mailbox(mailbox) => Some(mailbox.local_part()),
         }
+    }
+
+    /// The whole of the sender's address; none: the null reverse-path.
+    pub(crate) fn sender_address(&self) -> Option<Address<'_>> {
+        let ReversePath::Mailbox(mailbox) = &self.reverse_path else { return None };
+        let (local_part, domain) = mailbox.as_bytes().split_at_checked(mailbox.local_part().len())?;
+        Some(Address { local_part, domain: domain.get(1..) })
     }
 
     /// The reverse-path as qmail's envelopes have it: see [`bare`].

@@ -1,6 +1,7 @@
 //! What the client is told: codes and classes, as tables.
 
 use crate::backend::{Failure, Wait};
+use gatepost_policy::tables::Finding;
 use gatepost_smtp::client::Reply;
 use gatepost_smtp::envelope::{Class, Reason, Verdict};
 use gatepost_smtp::text::Text;
@@ -17,6 +18,11 @@ pub(crate) const MIXED: Verdict = verdict(451, (4, 2, 0), Reason::Mixed);
 pub(crate) const RELAY_DENIED: Verdict = verdict(550, (5, 7, 1), Reason::RelayDenied);
 /// RFC 3463 §3.2: the sender's address. It is the answer to a recipient, because MAIL is answered without asking us.
 pub(crate) const BAD_SENDER: Verdict = verdict(553, (5, 1, 7), Reason::SenderRefused);
+/// By a table of the admin's, as the next three.
+pub(crate) const HELO_REFUSED: Verdict = verdict(550, (5, 7, 1), Reason::HeloRefused);
+pub(crate) const SENDER_REFUSED: Verdict = verdict(550, (5, 7, 1), Reason::SenderRefused);
+pub(crate) const RECIPIENT_REFUSED: Verdict = verdict(550, (5, 7, 1), Reason::RecipientRefused);
+pub(crate) const RECIPIENT_UNKNOWN: Verdict = verdict(550, (5, 1, 1), Reason::RecipientRefused);
 pub(crate) const TOO_MANY: Verdict = verdict(452, (4, 5, 3), Reason::TooManyRecipients);
 /// The recipient's backend is another than that of the transaction's first: see [`crate::routes`].
 pub(crate) const OTHER_BACKEND: Verdict = verdict(452, (4, 5, 3), Reason::OtherBackend);
@@ -33,6 +39,17 @@ pub(crate) const RECLAIMED: Verdict = verdict(421, (4, 3, 2), Reason::Reclaimed)
 pub(crate) const INTERNAL: Verdict = verdict(451, (4, 3, 0), Reason::Internal);
 /// The backend now refuses a recipient that it had accepted, or no longer lists an extension that the client was offered.
 pub(crate) const CHANGED: Verdict = verdict(451, (4, 3, 0), Reason::BackendDown);
+
+/// The verdict for what the tables say; none: they say nothing.
+pub(crate) fn of_finding(finding: Finding) -> Option<Verdict> {
+    match finding {
+        Finding::Pass => None,
+        Finding::Helo => Some(HELO_REFUSED),
+        Finding::Sender => Some(SENDER_REFUSED),
+        Finding::Recipient => Some(RECIPIENT_REFUSED),
+        Finding::Unknown => Some(RECIPIENT_UNKNOWN),
+    }
+}
 
 /// What a refusal of the backend is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -152,6 +152,7 @@ impl Keyholder {
             | Step::Lines(_)
             | Step::Rules(_)
             | Step::Networks(_)
+            | Step::Tables(_)
             | Step::Names(_)
             | Step::Cut
             | Step::Noted => {}

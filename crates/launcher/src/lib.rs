@@ -307,6 +307,7 @@ impl Launcher {
             }
             generation.processes.renew_rules(Instant::now());
             generation.processes.renew_networks(Instant::now());
+            generation.processes.renew_tables(Instant::now());
             generation.tick(Instant::now());
         }
         if self.generations.last().is_some_and(Generation::is_broken) {

@@ -17,7 +17,7 @@ use gatepost_sys::seq::Seq;
 use gatepost_sys::{fds, wait};
 use gatepost_wire::control::{Order, Role};
 use gatepost_wire::resume;
-use gatepost_wire::slice::Ground;
+use gatepost_wire::slice::{Ground, Slice};
 use gatepost_wire::{LauncherToRole, RoleToLauncher};
 use std::ffi::CString;
 use std::io::{self, Write};
@@ -77,6 +77,8 @@ pub(crate) struct Children {
     rules: rules::Watch,
     /// Of each file of networks that the configuration names.
     networks: Vec<rules::Watch>,
+    /// Of each file of a table.
+    tables: Vec<rules::Watch>,
     children: Vec<Child>,
     inbox: Inbox,
 }
@@ -109,9 +111,10 @@ impl Children {
     ) -> Self {
         let rules = rules::Watch::new(plan.config.admission.rules.as_deref());
         let networks = plan.config.network_files().map(|_| rules::Watch::unseen()).collect();
+        let tables = plan.config.table_files().map(|_| rules::Watch::unseen()).collect();
         let given = Given::Plan(Box::new((plan, fitness)));
         let (in_use, children) = (None, Vec::new());
-        Self { given, files, sockets, views, in_use, rules, networks, children, inbox: Inbox::new(64) }
+        Self { given, files, sockets, views, in_use, rules, networks, tables, children, inbox: Inbox::new(64) }
     }
 
     /// Those of a generation that an earlier program in this process has begun.
@@ -133,6 +136,7 @@ impl Children {
             in_use: Some(InUse { lock }),
             rules: rules::Watch::new(None),
             networks: Vec::new(),
+            tables: Vec::new(),
             children: left.children.iter().map(one).collect::<io::Result<_>>()?,
             inbox: Inbox::new(64),
         })
@@ -232,11 +236,7 @@ impl Children {
     /// Tells the listener what is different for some networks.
     fn give_networks(&self, pid: ProcessId) {
         let Some(plan) = self.plan() else { return };
-        let memory = slices::octets(&plan.config.networks_slice()).and_then(|octets| {
-            let made = process::memory().and_then(|mut memory| memory.write_all(&octets).map(|()| memory));
-            made.and_then(process::seal).map_err(|e| e.to_string())
-        });
-        match memory {
+        match sealed(&plan.config.networks_slice()) {
             Ok(memory) => self.tell(pid, Order::Networks, &[memory.as_fd()]),
             Err(why) => tracing::error!("the listener keeps the networks that it has: {why}"),
         }
@@ -261,10 +261,35 @@ impl Children {
         }
     }
 
-    /// When to look at the rules and the networks again.
+    /// Looks now and then whether there is another file of a table, and tells handoff what is in it.
+    pub(crate) fn renew_tables(&mut self, now: Instant) {
+        let Given::Plan(given) = &mut self.given else { return };
+        let config = &mut given.0.config;
+        let mut others = false;
+        for (place, watch) in self.tables.iter_mut().enumerate() {
+            let path = config.table_files().nth(place).map(Path::to_owned);
+            if path.is_some_and(|path| watch.has_changed(&path, now)) {
+                others |= config.renew_table(place).unwrap_or_else(|faults| {
+                    tracing::error!("{faults}; what was in the file before stays in force");
+                    false
+                });
+            }
+        }
+        let slice = if others { config.tables_slice() } else { return };
+        match sealed(&slice) {
+            Ok(memory) => {
+                for child in self.children.iter().filter(|child| child.role == Role::Handoff) {
+                    self.tell(child.pid, Order::Tables, &[memory.as_fd()]);
+                }
+            }
+            Err(why) => tracing::error!("handoff keeps the tables that it has: {why}"),
+        }
+    }
+
+    /// When to look at the rules, the networks and the tables again.
     pub(crate) fn rules_due(&self) -> Option<Instant> {
         let rules = self.rules_file().map(|_| &self.rules);
-        rules.into_iter().chain(&self.networks).map(rules::Watch::next_due).min()
+        rules.into_iter().chain(&self.networks).chain(&self.tables).map(rules::Watch::next_due).min()
     }
 
     fn rules_file(&self) -> Option<&Path> {
@@ -326,6 +351,13 @@ fn namespaces(role: Role, plan: &Plan, fitness: &Fitness) -> Namespaces {
         return Namespaces::default();
     }
     Namespaces { user: fitness.ground == Ground::User, ..profile::of(role).namespaces }
+}
+
+/// A value for a role, in sealed memory.
+fn sealed(value: &impl Slice) -> Result<OwnedFd, String> {
+    let octets = slices::octets(value)?;
+    let made = process::memory().and_then(|mut memory| memory.write_all(&octets).map(|()| memory));
+    made.and_then(process::seal).map_err(|e| e.to_string())
 }
 
 /// Both ends of a channel to an observer: neither end ever waits for the other (P14).

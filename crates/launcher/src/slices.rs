@@ -122,6 +122,7 @@ pub(crate) fn handoff(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
         clients: relay.clients.clone(),
         backend,
         routes: routes.collect::<Result<_, String>>()?,
+        tables: plan.config.tables_slice(),
         message_size: limits.message_size,
         spool_size: limits.spool_size,
         spool_free: limits.spool_free,

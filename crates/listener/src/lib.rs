@@ -22,7 +22,6 @@ mod accept;
 mod front;
 mod gate;
 mod links;
-mod memory;
 mod places;
 mod roster;
 mod rules;
@@ -88,12 +87,12 @@ async fn serve(control: ControlEnd, slice: ListenerSlice, waits: Waits) -> Resul
                 gate.set_rules(Rules::read(memory).map_err(RoleError::system("read the rules"))?);
             }
             Step::Networks(memory) => {
-                let octets = memory::octets(memory).map_err(RoleError::system("read the networks"))?;
+                let octets = gatepost_role::octets(memory).map_err(RoleError::system("read the networks"))?;
                 let slice = NetworksSlice::from_bytes(&octets).map_err(RoleError::given("the networks"))?;
                 gate.set_networks(Networks::new(slice));
             }
             Step::Drain => break,
-            Step::Cut | Step::Names(_) | Step::Lines(_) | Step::Noted => {}
+            Step::Cut | Step::Names(_) | Step::Tables(_) | Step::Lines(_) | Step::Noted => {}
         }
     }
     sockets.close();

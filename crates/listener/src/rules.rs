@@ -1,6 +1,5 @@
 //! Rules of tcprules, as `[admission]` names them, in memory: the launcher hands them over, and again when there are others.
 
-use crate::memory;
 use gatepost_rules::access::{Access, Permit};
 use gatepost_ucspi::cdb::Cdb;
 use std::io;
@@ -19,7 +18,7 @@ impl Rules {
     /// # Errors
     /// The memory can't be read.
     pub(crate) fn read(memory: OwnedFd) -> io::Result<Self> {
-        Ok(Self { file: Some(Cdb::new(memory::octets(memory)?)) })
+        Ok(Self { file: Some(Cdb::new(gatepost_role::octets(memory)?)) })
     }
 
     pub(crate) fn judge(&self, ip: IpAddr) -> Access {

@@ -127,7 +127,7 @@ impl Observer {
             }
             // Those who read are the next generation's, whose counters begin anew.
             Step::Drain => self.view.stop(&self.epoll),
-            Step::Rules(_) | Step::Networks(_) | Step::Names(_) | Step::Cut | Step::Noted => {}
+            Step::Rules(_) | Step::Networks(_) | Step::Tables(_) | Step::Names(_) | Step::Cut | Step::Noted => {}
         }
         Ok(())
     }

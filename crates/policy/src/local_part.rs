@@ -79,6 +79,12 @@ pub fn is_postmaster(local_part: &[u8]) -> bool {
     mailbox_name(local_part).is_some_and(|name| name.eq_ignore_ascii_case(b"postmaster"))
 }
 
+/// True for `abuse` in any case, quoted or not (RFC 2142 §4).
+#[must_use]
+pub fn is_abuse(local_part: &[u8]) -> bool {
+    mailbox_name(local_part).is_some_and(|name| name.eq_ignore_ascii_case(b"abuse"))
+}
+
 /// The local part without its quotes. `None` when it is empty or breaks the grammar; dots may stand anywhere, because
 /// mailboxes with two in a row or one at the end exist.
 #[must_use]

@@ -1,6 +1,7 @@
 //! Relay: which domains mail is taken for, and from whom it is taken for any domain.
 
 use crate::local_part::{self, Danger};
+use crate::sorted::{Crowd, Sorted};
 use gatepost_wire::network::Network;
 use std::fmt;
 use std::net::IpAddr;
@@ -111,17 +112,7 @@ fn is_domain_octet(octet: u8) -> bool {
 ///
 /// One block of text and eight octets an entry: 100 000 domains take about 3 MB.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RelayTable {
-    text: Vec<u8>,
-    /// Sorted by the text they stand for, each once.
-    entries: Vec<Entry>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Entry {
-    start: u32,
-    length: u16,
-}
+pub struct RelayTable(Sorted);
 
 impl RelayTable {
     /// A table of these entries, in any order; doubles are dropped.
@@ -129,31 +120,24 @@ impl RelayTable {
     /// # Errors
     /// The fault of the first entry that is none.
     pub fn new<T: AsRef<[u8]>>(entries: impl IntoIterator<Item = T>) -> Result<Self, DomainFault> {
-        let mut text = Vec::new();
-        let mut unsorted = Vec::new();
+        let mut table = Sorted::default();
         for entry in entries {
-            let entry = entry.as_ref();
-            check_entry(entry)?;
-            let start = u32::try_from(text.len()).map_err(|_| DomainFault::Crowd)?;
-            let length = u16::try_from(entry.len()).map_err(|_| DomainFault::Long)?;
-            text.extend(entry.iter().map(u8::to_ascii_lowercase));
-            unsorted.push(Entry { start, length });
+            check_entry(entry.as_ref())?;
+            table.push(entry.as_ref()).map_err(|Crowd| DomainFault::Crowd)?;
         }
-        unsorted.sort_unstable_by(|a, b| a.of(&text).cmp(b.of(&text)));
-        unsorted.dedup_by(|a, b| a.of(&text) == b.of(&text));
-        Ok(Self { text, entries: unsorted })
+        Ok(Self(table.sorted()))
     }
 
     /// Number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.0.len()
     }
 
     /// True when no domain is covered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.0.is_empty()
     }
 
     /// True when mail for `domain` is taken. What is no domain by [`check_domain`] is never covered, so neither
@@ -171,30 +155,31 @@ impl RelayTable {
         let name = domain.to_ascii_lowercase();
         let mut rest = name.as_slice();
         while !rest.is_empty() {
-            if self.lists(rest) {
+            if self.0.contains(rest) {
                 return Some(rest.len());
             }
             rest = from_next_dot(rest);
         }
         None
     }
-
-    fn lists(&self, entry: &[u8]) -> bool {
-        self.entries.binary_search_by(|probe| probe.of(&self.text).cmp(entry)).is_ok()
-    }
 }
 
 /// `.b.c` of `a.b.c` and `.c` of `.b.c`; nothing of `c`.
-fn from_next_dot(name: &[u8]) -> &[u8] {
+pub(crate) fn from_next_dot(name: &[u8]) -> &[u8] {
     let after = name.get(1..).unwrap_or_default();
     after.iter().position(|b| *b == b'.').and_then(|at| after.get(at..)).unwrap_or_default()
 }
 
-impl Entry {
-    fn of<'a>(&self, text: &'a [u8]) -> &'a [u8] {
-        let start = self.start as usize;
-        text.get(start..start.saturating_add(usize::from(self.length))).unwrap_or_default()
-    }
+/// True for the address literal (RFC 5321 §4.1.3) of this address.
+#[must_use]
+pub fn is_literal_of(domain: &[u8], address: IpAddr) -> bool {
+    let inner =
+        domain.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).and_then(|rest| str::from_utf8(rest).ok());
+    let Some(inner) = inner else { return false };
+    let (tag, v6) = inner.split_at_checked(5).unwrap_or_default();
+    let literal =
+        if tag.eq_ignore_ascii_case("ipv6:") { v6.parse().map(IpAddr::V6) } else { inner.parse().map(IpAddr::V4) };
+    literal.is_ok_and(|literal| literal.to_canonical() == address.to_canonical())
 }
 
 /// What is to be done with a forward-path.
@@ -226,6 +211,12 @@ impl Relay {
         judge(local_part, domain, client, self)
     }
 
+    /// Whether `client` may send to any domain.
+    #[must_use]
+    pub fn is_client(&self, client: IpAddr) -> bool {
+        self.clients.iter().any(|network| network.contains(client))
+    }
+
     /// As [`Relay::judge`] for a client that may send to any domain, whatever its address.
     #[must_use]
     pub fn judge_permitted(&self, local_part: &[u8], domain: Option<&[u8]>) -> Judgement {
@@ -240,7 +231,7 @@ impl Relay {
 /// command line are refused here too.
 #[must_use]
 pub fn judge(local_part: &[u8], domain: Option<&[u8]>, client: IpAddr, relay: &Relay) -> Judgement {
-    judge_as(local_part, domain, relay.clients.iter().any(|network| network.contains(client)), relay)
+    judge_as(local_part, domain, relay.is_client(client), relay)
 }
 
 fn judge_as(local_part: &[u8], domain: Option<&[u8]>, trusted: bool, relay: &Relay) -> Judgement {

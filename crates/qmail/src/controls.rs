@@ -7,13 +7,13 @@ use std::io;
 use crate::control::{ControlError, Home, Warning, int, line, variable};
 use crate::environment::Environment;
 use crate::list::List;
-use crate::patterns::{self, Subject};
 use crate::rcpthosts::RcptHosts;
 use crate::recipients::{Tarpit, ValidRcptTo};
 use crate::replies::{self, Reply};
 use crate::senders::{self, Reading};
 use crate::spp::Plugins;
 use crate::switches::Switches;
+use gatepost_policy::patterns::{self, Subject};
 
 /// Patterns of one list that are compiled before the greeting, to warn of mistakes; those behind them are compiled when they
 /// are tried.

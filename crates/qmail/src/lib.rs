@@ -34,7 +34,6 @@ pub mod environment;
 pub mod list;
 pub mod literal;
 pub mod log;
-pub mod patterns;
 pub mod program;
 pub mod qmqp;
 pub mod queue;

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use crate::control::Home;
 use crate::list::List;
-use crate::patterns::{Subject, is_plain};
 use crate::replies::{self, Reply};
+use gatepost_policy::patterns::{Subject, is_plain};
 
 /// How the entries of one list are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -85,6 +85,7 @@ impl Queue {
             | Step::Lines(_)
             | Step::Rules(_)
             | Step::Networks(_)
+            | Step::Tables(_)
             | Step::Names(_)
             | Step::Cut
             | Step::Noted => {}

@@ -119,6 +119,7 @@ impl Server {
             | Step::Lines(_)
             | Step::Rules(_)
             | Step::Networks(_)
+            | Step::Tables(_)
             | Step::Names(_)
             | Step::Cut
             | Step::Noted => {}

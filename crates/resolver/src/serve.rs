@@ -118,6 +118,7 @@ impl Service {
             | Step::Lines(_)
             | Step::Rules(_)
             | Step::Networks(_)
+            | Step::Tables(_)
             | Step::Cut
             | Step::Noted
             | Step::Drain => {}

@@ -11,12 +11,14 @@
 
 mod control;
 mod error;
+mod memory;
 mod orders;
 #[cfg(feature = "tokio")]
 mod runtime;
 
 pub use control::Control;
 pub use error::RoleError;
+pub use memory::octets;
 pub use orders::{LINKS, Orders, Phase, Step, Unordered, peers};
 #[cfg(feature = "tokio")]
 pub use runtime::{AsyncControl, Heard, runtime};

@@ -50,6 +50,7 @@ enum Kind {
     Rules,
     Names,
     Networks,
+    Tables,
 }
 
 /// What may be ordered in which phase. A peer that is started anew is linked at any time; to be told twice to drain changes
@@ -57,19 +58,59 @@ enum Kind {
 const PERMITTED: [(Phase, &[Kind]); 4] = [
     (
         Phase::Waiting,
-        &[Kind::Peer, Kind::Socket, Kind::Rules, Kind::Names, Kind::Networks, Kind::Lines, Kind::Go, Kind::Drain],
+        &[
+            Kind::Peer,
+            Kind::Socket,
+            Kind::Rules,
+            Kind::Names,
+            Kind::Networks,
+            Kind::Tables,
+            Kind::Lines,
+            Kind::Go,
+            Kind::Drain,
+        ],
     ),
     (
         Phase::Starting,
-        &[Kind::Peer, Kind::Socket, Kind::Rules, Kind::Names, Kind::Networks, Kind::Lines, Kind::Ping, Kind::Drain],
+        &[
+            Kind::Peer,
+            Kind::Socket,
+            Kind::Rules,
+            Kind::Names,
+            Kind::Networks,
+            Kind::Tables,
+            Kind::Lines,
+            Kind::Ping,
+            Kind::Drain,
+        ],
     ),
     (
         Phase::Serving,
-        &[Kind::Peer, Kind::Socket, Kind::Rules, Kind::Names, Kind::Networks, Kind::Lines, Kind::Ping, Kind::Drain],
+        &[
+            Kind::Peer,
+            Kind::Socket,
+            Kind::Rules,
+            Kind::Names,
+            Kind::Networks,
+            Kind::Tables,
+            Kind::Lines,
+            Kind::Ping,
+            Kind::Drain,
+        ],
     ),
     (
         Phase::Draining,
-        &[Kind::Peer, Kind::Rules, Kind::Names, Kind::Networks, Kind::Lines, Kind::Ping, Kind::Drain, Kind::Cut],
+        &[
+            Kind::Peer,
+            Kind::Rules,
+            Kind::Names,
+            Kind::Networks,
+            Kind::Tables,
+            Kind::Lines,
+            Kind::Ping,
+            Kind::Drain,
+            Kind::Cut,
+        ],
     ),
 ];
 
@@ -95,6 +136,8 @@ pub enum Step<F> {
     Rules(F),
     /// What is different for some networks is in this memory from now on. To the listener only.
     Networks(F),
+    /// The tables are in this memory from now on. To handoff only.
+    Tables(F),
     /// The names of the host have changed: the slice is in this memory. To the resolver only.
     Names(F),
     /// Nothing is left to do: the role logs to another observer already, or its [`Control`](crate::Control) answers the ping.
@@ -150,6 +193,7 @@ impl Orders {
             Order::Lines if self.role == Role::Observer => Kind::Lines,
             Order::Rules if self.role == Role::Listener => Kind::Rules,
             Order::Networks if self.role == Role::Listener => Kind::Networks,
+            Order::Tables if self.role == Role::Handoff => Kind::Tables,
             Order::Names if self.role == Role::Resolver => Kind::Names,
             Order::Go => Kind::Go,
             Order::Drain => Kind::Drain,
@@ -161,7 +205,8 @@ impl Orders {
             | Order::Cut
             | Order::Rules
             | Order::Names
-            | Order::Networks => {
+            | Order::Networks
+            | Order::Tables => {
                 return Err(unordered);
             }
         };
@@ -176,6 +221,7 @@ impl Orders {
             (Order::Rules, Some(memory), None) => Ok(Step::Rules(memory)),
             (Order::Names, Some(memory), None) => Ok(Step::Names(memory)),
             (Order::Networks, Some(memory), None) => Ok(Step::Networks(memory)),
+            (Order::Tables, Some(memory), None) => Ok(Step::Tables(memory)),
             (Order::Go, None, _) => {
                 self.phase = Phase::Starting;
                 Ok(Step::Begin)
@@ -261,6 +307,8 @@ mod tests {
                 assert!(orders(role, phase).take::<char>(Order::Rules, vec![]).is_err());
                 let step = orders(role, phase).take(Order::Networks, vec!['f']).ok();
                 assert_eq!(step, (role == Role::Listener).then_some(Step::Networks('f')), "{role:?} {phase:?}");
+                let step = orders(role, phase).take(Order::Tables, vec!['f']).ok();
+                assert_eq!(step, (role == Role::Handoff).then_some(Step::Tables('f')), "{role:?} {phase:?}");
                 let step = orders(role, phase).take(Order::Names, vec!['f']).ok();
                 assert_eq!(step, (role == Role::Resolver).then_some(Step::Names('f')), "{role:?} {phase:?}");
                 assert!(orders(role, phase).take::<char>(Order::Names, vec![]).is_err());

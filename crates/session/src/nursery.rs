@@ -166,6 +166,7 @@ impl Nursery {
             | Step::Lines(_)
             | Step::Rules(_)
             | Step::Networks(_)
+            | Step::Tables(_)
             | Step::Names(_)
             | Step::Cut
             | Step::Noted => {}

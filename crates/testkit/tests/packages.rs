@@ -24,11 +24,13 @@ const LAYERS: &[&[Row]] = &[
         ("wire", "smtp", ""),
     ],
     &[
+        ("policy", "wire ucspi", "proxy-header regex-lite"),
+    ],
+    &[
         ("channel", "wire sys", "tokio"),
-        ("policy", "wire", "proxy-header"),
         ("program", "sys ucspi", ""),
         ("rules", "ucspi", ""),
-        ("qmail", "smtp ucspi", "memchr base64 regex-lite zeroize"),
+        ("qmail", "smtp ucspi policy", "memchr base64 zeroize"),
     ],
     &[
         ("config", "smtp policy wire", "toml"),

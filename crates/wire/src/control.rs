@@ -97,6 +97,8 @@ tagged! {
         9 => Names,
         /// One descriptor: sealed memory with a [`crate::terms::NetworksSlice`], which is in force from now on. To the listener only.
         10 => Networks,
+        /// One descriptor: sealed memory with another [`crate::tables::TablesSlice`], which is in force from now on. To handoff only.
+        11 => Tables,
     }
 }
 

@@ -48,6 +48,7 @@ pub mod resume;
 pub mod session;
 pub mod sign;
 pub mod slice;
+pub mod tables;
 pub mod terms;
 pub mod ucspi;
 

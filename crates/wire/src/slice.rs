@@ -7,6 +7,7 @@ use crate::link::Start;
 use crate::network::Network;
 use crate::observe::Level;
 use crate::rate::{MailRates, Rate};
+use crate::tables::TablesSlice;
 use gatepost_smtp::data::BareLf;
 use gatepost_smtp::enumeration;
 use gatepost_smtp::names::HostName;
@@ -272,6 +273,8 @@ fields! {
         pub backend: BackendSlice,
         /// Where other mail goes.
         pub routes: Vec<RouteSlice>,
+        /// What is refused, as it is at the start.
+        pub tables: TablesSlice,
         /// Largest message, octets.
         pub message_size: u64,
         /// All content files together, octets.

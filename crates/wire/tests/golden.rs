@@ -30,6 +30,7 @@ use gatepost_wire::slice::{
     Identity, KeyholderSlice, ListenerSlice, LogForm, NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice,
     ResolverSlice, RouteSlice, Screen, Setup, TlsMode,
 };
+use gatepost_wire::tables::{TableSlice, TablesSlice};
 use gatepost_wire::terms::{NetworksSlice, Terms, TermsFor};
 use gatepost_wire::{FRAME_MAX, Frame, Messages, Value, WireError, parent};
 use std::collections::BTreeSet;
@@ -300,6 +301,7 @@ fn launcher_and_roles() {
             (Order::Cut, "07"),
             (Order::Rules, "08"),
             (Order::Names, "09"),
+            (Order::Tables, "0b"),
             (Order::Networks, "0a"),
         ],
     );
@@ -483,6 +485,12 @@ fn slices() {
                     texts: false,
                 },
             }],
+            tables: TablesSlice {
+                senders: TableSlice { entries: vec![text("@s")], cdb: vec![1] },
+                recipients: TableSlice::default(),
+                valid: Some(TableSlice { entries: vec![text("v")], cdb: Vec::new() }),
+                helo: TableSlice::default(),
+            },
             message_size: 1,
             spool_size: 5,
             spool_free: 6,
@@ -497,6 +505,7 @@ fn slices() {
          02000000 00 02000000 2f73 01 04 7f000001 1900 01 1c020000 04000000 01
          01000000 01000000 01000000 66 01000000 03000000 724067
          00 00 00 00000000 00000000 00000000 00 01000000 00 02000000 2f75 00 01000000 02000000 00
+         01000000 02000000 4073 01000000 01 00000000 00000000 01 01000000 01000000 76 00000000 00000000 00000000
          0100000000000000 0500000000000000 0600000000000000 0200 03000000 d0070000 01 04000000 3c000000 00 00 02000000 2f63",
     );
     golden(

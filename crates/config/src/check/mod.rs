@@ -13,6 +13,7 @@ mod rates;
 mod relay;
 mod route;
 mod smtp;
+mod tables;
 mod tls;
 
 use self::backend::Backends;
@@ -41,6 +42,9 @@ pub const TABLES: &[Table] = &[
     relay::TABLE,
     backend::TABLE,
     route::TABLE,
+    tables::SENDERS,
+    tables::RECIPIENTS,
+    tables::HELO,
     smtp::TABLE,
     network::TABLE,
     admission::TABLE,
@@ -126,6 +130,7 @@ fn facts(page: &mut Page<'_>, root: &Section<'_>, read: Read) -> Config {
         relay,
         backend,
         routes,
+        tables: tables::facts(page, root, read),
         smtp: smtp::facts(page, root),
         networks,
         names: names::facts(page, root),

@@ -4,7 +4,7 @@
 use gatepost_qmail::control::{int, line};
 use gatepost_qmail::environment::Environment;
 use gatepost_qmail::list::{Entry, scan};
-use gatepost_qmail::patterns::{Subject, check};
+use gatepost_policy::patterns::{Subject, check};
 use gatepost_qmail::program::Ended;
 use gatepost_qmail::queue::{CustomText, verdict};
 use gatepost_qmail::received::Received;

@@ -31,6 +31,7 @@ mod services;
 mod several;
 mod stock_postfix;
 mod superservers;
+mod tables;
 mod told;
 mod trial;
 mod units;

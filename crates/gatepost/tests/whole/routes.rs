@@ -50,7 +50,7 @@ fn issue_12_each_domain_has_its_backend() {
     for (maildir, own, other) in
         [(&alice, "first to postfix", "then to dovecot"), (&news, "then to dovecot", "first to postfix")]
     {
-        let [message] = <[String; 1]>::try_from(maildir.with(&format!("Subject: {own}"))).unwrap();
+        let message = maildir.one_with(&format!("Subject: {own}"));
         assert!(message.contains(&format!("[{AWAY}]")) && message.contains("by mx.ok.test"), "{message}");
         assert!(maildir.with(&format!("Subject: {other}")).is_empty());
     }
@@ -61,6 +61,8 @@ fn issue_12_each_domain_has_its_backend() {
     for recipient in [ALICE, NEWS] {
         let _ = sender.logged(&format!("to=<{recipient}>"), "status=sent (250 ");
     }
-    assert_eq!((alice.with("Subject: for both").len(), news.with("Subject: for both").len()), (1, 1));
+    for maildir in [&alice, &news] {
+        let _ = maildir.one_with("Subject: for both");
+    }
     gate.stop();
 }

@@ -29,6 +29,7 @@ use gatepost_wire::link::{Open, SessionId};
 use gatepost_wire::rate::MailRates;
 use gatepost_wire::session::{Answer, Ask, Mail, Rcpt};
 use gatepost_wire::slice::{BackendSlice, BackendTls, Connect, Dialect, HandoffSlice, Identity};
+use gatepost_wire::tables::TablesSlice;
 use gatepost_wire::{HandoffToSession, SessionToHandoff};
 use std::fs;
 use std::future::Future;
@@ -93,6 +94,7 @@ impl Scene {
                 texts: true,
             },
             routes: Vec::new(),
+            tables: TablesSlice::default(),
             message_size: 1_000_000,
             spool_size: 20_000_000,
             spool_free: 0,

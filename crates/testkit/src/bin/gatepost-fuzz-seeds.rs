@@ -78,6 +78,9 @@ fn command_lines() -> Seeds {
     TCPSERVER.iter().map(ended).map(|seed| in_segments(seed.as_bytes())).collect()
 }
 
+/// Entries of a table behind an octet that says where they end.
+const TABLE: &str = "\x40a@b.test\n@b.test\n@.b.test\n/^[0-9]+@(a|b)$/\n.b.test\n\"x\"@b.test\n";
+
 /// A command line of sendmail's, an argument a line, that is a message as well.
 const SENDMAIL: &str = "-t\n-i\n-fme@ok.test\nroot\n\n\nx";
 const MESSAGE: &str = "From joe Mon\nTo: A <a@ok.test>, \"B, C\" <@r.test:b@ok.test>,\n friends: c@[192.0.2.1] (x (y));\nBcc: d\nSubject: s\n\n.\na\rb\n";
@@ -114,5 +117,6 @@ fn main() -> io::Result<()> {
     write(&directory, "rules", &rules()?)?;
     write(&directory, "sendmail", &[SENDMAIL, MESSAGE].into_iter().map(|text| text.as_bytes().to_vec()).collect())?;
     write(&directory, "tcpserver", &command_lines())?;
+    write(&directory, "tables", &[TABLE.as_bytes().to_vec()].into())?;
     write(&directory, "config", &examples()?)
 }

@@ -104,6 +104,7 @@ fn serve(directory: &Path, backend: &str, honest: &str, hostile: &str) -> ExitCo
         relay: Relay { domains: vec!["ok.test".to_owned()], ..Relay::default() },
         backend,
         routes: Vec::new(),
+        tables: gatepost_config::Tables::default(),
         smtp: Leniency::default(),
         networks: Vec::new(),
         names: Names { servers: NAME_SERVERS.map(address).to_vec(), ..Names::default() },

@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
-/// All of it.
+/// All octets of memory that the launcher hands over.
 ///
 /// # Errors
 /// It can't be read.
-pub(crate) fn octets(memory: OwnedFd) -> io::Result<Vec<u8>> {
+pub fn octets(memory: OwnedFd) -> io::Result<Vec<u8>> {
     let (mut memory, mut octets, mut piece) = (File::from(memory), Vec::new(), vec![0; 64 * 1024]);
     // Not by `read_to_end`, which asks the file system for its size: a call that this role may not make.
     while let length @ 1.. = memory.read(&mut piece)? {

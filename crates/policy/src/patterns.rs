@@ -1,4 +1,4 @@
-//! The patterns of the qregex patch in badhelo, badmailfrom, badrcptto: POSIX extended regular expressions as glibc reads
+//! Patterns in tables of senders, recipients and HELO names, as the qregex patch of qmail has them: POSIX extended regular expressions as glibc reads
 //! them, without regard to case, found anywhere in the subject. `!` in front negates: who does *not* match is denied.
 //!
 //! They are put into the words of an engine whose time grows with pattern times subject: an admin's careless `(a*)*` must
@@ -40,6 +40,45 @@ impl Subject {
             },
         };
         !self.octets.is_empty() && matches != negated
+    }
+}
+
+/// A pattern that is compiled once.
+#[derive(Debug)]
+pub struct Pattern {
+    negated: bool,
+    body: Body,
+}
+
+#[derive(Debug)]
+enum Body {
+    /// One for [`Simple`].
+    Simple(Vec<u8>),
+    Regex(Regex),
+}
+
+impl Pattern {
+    /// Compiles an entry.
+    ///
+    /// # Errors
+    /// As [`check`].
+    pub fn new(entry: &[u8]) -> Result<Self, &'static str> {
+        let (negated, pattern) = parts(entry);
+        let body = match Simple::of(pattern) {
+            Some(_) => Body::Simple(pattern.to_vec()),
+            None => Body::Regex(compile(pattern)?),
+        };
+        Ok(Self { negated, body })
+    }
+
+    /// As [`Subject::is_denied_by`].
+    #[must_use]
+    pub fn denies(&self, subject: &Subject) -> bool {
+        let matches = match &self.body {
+            Body::Simple(pattern) => Simple::of(pattern).is_some_and(|simple| simple.is_in(&subject.octets)),
+            Body::Regex(regex) => regex.is_match(&subject.text),
+        };
+        !subject.octets.is_empty() && matches != self.negated
     }
 }
 
@@ -370,6 +409,8 @@ mod tests {
         ] {
             assert_eq!(check(pattern.as_bytes()), Ok(()), "{pattern}");
             assert_eq!(deny(pattern.as_bytes(), subject.as_bytes()), denied, "{pattern} on {subject}");
+            let compiled = Pattern::new(pattern.as_bytes()).unwrap();
+            assert_eq!(compiled.denies(&Subject::new(subject.as_bytes())), denied, "{pattern} on {subject}");
         }
     }
 

@@ -1,0 +1,118 @@
+//! `[senders]`, `[recipients]` and `[helo]`.
+
+use super::Read;
+use crate::fault::{Page, Wrong};
+use crate::keys::Kind::{List, Text};
+use crate::keys::Unset::{Is, Said};
+use crate::keys::{Table, keys};
+use crate::section::{Section, plain};
+use crate::tables::{Listed, TableFile, Tables, entry};
+use crate::value;
+use gatepost_policy::tables::{self, Form};
+use toml::Spanned;
+
+/// `[senders]`.
+pub(super) const SENDERS: Table = Table {
+    name: "senders",
+    repeated: false,
+    text: "Senders that are refused, at their recipients (550 5.7.1). Not the null sender, and not for clients that may send to any \
+           domain. Mail to `postmaster` and `abuse` is taken from everybody.",
+    keys: keys! {
+        /// Addresses: `user@example.net`, `@example.net` for all of a domain, `@.example.net` for all domains below it, or
+        /// `/PATTERN/`: an extended regular expression, without regard to case, found anywhere. 100 patterns at most.
+        "refuse" = List("an address, or what stands for several"), Is("[]"), since "0.1", as "[\"@spam.example\", \"/^[0-9]+@/\"]";
+        /// A file with more of them, one a line; `#` begins a comment. In force within two seconds of being replaced; while there
+        /// is a mistake in it, what it had before is. 4 MiB at most.
+        "refuse_file" = Text("an absolute path"), Said("none"), since "0.1", as "\"/etc/gatepost/bad-senders\"";
+        /// A constant database with such keys, in lower case and without patterns; its data is not looked at. Replaced like the
+        /// file.
+        "refuse_cdb" = Text("an absolute path"), Said("none"), since "0.1", as "\"/etc/gatepost/bad-senders.cdb\"";
+    },
+};
+
+/// `[recipients]`.
+pub(super) const RECIPIENTS: Table = Table {
+    name: "recipients",
+    repeated: false,
+    text: "Recipients that are refused before the backend is asked. `postmaster` and `abuse` never are, also at the address of this \
+           machine (`postmaster@[192.0.2.1]`): what becomes of them the backend says.",
+    keys: keys! {
+        /// As in `[senders]`. Refused with 550 5.7.1.
+        "refuse" = List("an address, or what stands for several"), Is("[]"), since "0.1", as "[\"old@example.org\"]";
+        /// A file with more of them, as in `[senders]`.
+        "refuse_file" = Text("an absolute path"), Said("none"), since "0.1", as "\"/etc/gatepost/bad-recipients\"";
+        /// A constant database with more of them, as in `[senders]`.
+        "refuse_cdb" = Text("an absolute path"), Said("none"), since "0.1", as "\"/etc/gatepost/bad-recipients.cdb\"";
+        /// The recipients that there are, of all domains that mail is taken for: `@example.org` for a domain whose recipients
+        /// are not listed. Others are refused with 550 5.1.1. Where none of these keys is written the backend alone says.
+        "valid" = List("an address, or what stands for several"), Is("[]"), since "0.1", as "[\"info@example.org\", \"@example.net\"]";
+        /// A file with more of them, as in `[senders]`. An empty one is a mistake.
+        "valid_file" = Text("an absolute path"), Said("none"), since "0.1", as "\"/etc/gatepost/recipients\"";
+        /// A constant database with more of them, as in `[senders]`.
+        "valid_cdb" = Text("an absolute path"), Said("none"), since "0.1", as "\"/etc/gatepost/recipients.cdb\"";
+    },
+};
+
+/// `[helo]`.
+pub(super) const HELO: Table = Table {
+    name: "helo",
+    repeated: false,
+    text: "What clients may not say in HELO and EHLO; their recipients are refused (550 5.7.1). Not for clients that may send to any \
+           domain. Mail to `postmaster` and `abuse` is taken from everybody.",
+    keys: keys! {
+        /// Names: `host.example.net`, `.example.net` for all below, or `/PATTERN/` as in `[senders]`.
+        "refuse" = List("a name, or what stands for several"), Is("[]"), since "0.1", as "[\"localhost\", \".spam.example\"]";
+        /// A file with more of them, as in `[senders]`.
+        "refuse_file" = Text("an absolute path"), Said("none"), since "0.1", as "\"/etc/gatepost/bad-helo\"";
+        /// A constant database with more of them, as in `[senders]`.
+        "refuse_cdb" = Text("an absolute path"), Said("none"), since "0.1", as "\"/etc/gatepost/bad-helo.cdb\"";
+    },
+};
+
+/// The keys of one table.
+struct Keys {
+    list: &'static str,
+    file: &'static str,
+    cdb: &'static str,
+    /// An empty file is a mistake.
+    needed: bool,
+}
+
+const REFUSE: Keys = Keys { list: "refuse", file: "refuse_file", cdb: "refuse_cdb", needed: false };
+const VALID: Keys = Keys { list: "valid", file: "valid_file", cdb: "valid_cdb", needed: true };
+
+pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>, read: Read) -> Tables {
+    let [senders, recipients, helo] = [SENDERS, RECIPIENTS, HELO].map(|table| root.one(page, table.name));
+    Tables {
+        senders: listed(page, &senders, &REFUSE, Form::Address, read),
+        recipients: listed(page, &recipients, &REFUSE, Form::Address, read),
+        valid: listed(page, &recipients, &VALID, Form::Address, read),
+        helo: listed(page, &helo, &REFUSE, Form::Helo, read),
+    }
+}
+
+fn listed(page: &mut Page<'_>, section: &Section<'_>, keys: &Keys, form: Form, read: Read) -> Listed {
+    let entries = section.list(page, keys.list, |text| entry(form, text));
+    let count =
+        |entries: &[Spanned<String>]| tables::Table::new(form, entries.iter().map(Spanned::get_ref), Vec::new());
+    if let (Err(fault), Some(last)) = (count(&entries), entries.last()) {
+        section.fault(page, keys.list, last, Wrong::new(fault.to_string(), "write fewer"));
+    }
+    let file = section.text(page, keys.file, value::path);
+    let cdb = section.text(page, keys.cdb, value::path);
+    let path = |path: &Spanned<std::path::PathBuf>| path.get_ref().clone();
+    let mut listed = Listed {
+        entries: plain(entries),
+        file: file.as_ref().map(|file| TableFile::new(path(file))),
+        cdb: cdb.as_ref().map(|file| TableFile::new(path(file))),
+    };
+    if let Some(read) = read {
+        let renewed = [(&file, listed.renew_file((form, keys.needed), read)), (&cdb, listed.renew_cdb(read))];
+        for (path, renewed) in renewed {
+            if let (Some(path), Err(faults)) = (path, renewed) {
+                page.adopt(&path.span(), faults);
+            }
+        }
+    }
+    listed
+}

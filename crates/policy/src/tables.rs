@@ -1,0 +1,294 @@
+//! Tables of senders, recipients and HELO names: lists, constant databases, patterns.
+//!
+//! | entry | covers |
+//! |---|---|
+//! | `user@example.org` | that address |
+//! | `@example.org` | every address of that domain |
+//! | `@.example.org` | every address of the domains below it |
+//! | `example.org`, `.example.org` | for HELO: that name, and all names below |
+//! | `/PATTERN/` | what matches: see [`crate::patterns`] |
+//!
+//! Case doesn't matter. A constant database has the same entries for keys, in lower case and without patterns; its data is not
+//! looked at.
+
+use crate::local_part;
+use crate::patterns::{Pattern, Subject};
+use crate::relay::{DOMAIN_MAX, DomainFault, check_domain, from_next_dot};
+use crate::sorted::{Crowd, Sorted};
+use gatepost_ucspi::cdb::{Cdb, Lookup as _};
+use gatepost_wire::tables::{TableSlice, TablesSlice};
+use std::fmt;
+use std::io;
+
+/// Octets of the largest file of a table.
+pub const FILE_MAX: usize = 4 << 20;
+/// Patterns of one table: each is tried on each address.
+pub const PATTERNS_MAX: usize = 100;
+/// Octets of one entry.
+const ENTRY_MAX: usize = 1024;
+
+/// What the entries of a table stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Addresses.
+    Address,
+    /// What clients say in HELO and EHLO.
+    Helo,
+}
+
+/// Why a text is no entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryFault {
+    /// No address, no domain after an at sign.
+    NoAddress,
+    /// The domain in it is none.
+    Domain(DomainFault),
+    /// A blank or a control character in a name.
+    Octet,
+    /// The pattern is none.
+    Pattern(&'static str),
+    /// More than [`PATTERNS_MAX`] patterns.
+    Patterns,
+    /// Too long, or too many.
+    Crowd,
+}
+
+impl fmt::Display for EntryFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoAddress => f.write_str("no address, no @domain and no /pattern/"),
+            Self::Domain(fault) => fault.fmt(f),
+            Self::Octet => f.write_str("a blank or control character in a name"),
+            Self::Pattern(fault) => write!(f, "the pattern is none: {fault}"),
+            Self::Patterns => write!(f, "more than {PATTERNS_MAX} patterns in one table"),
+            Self::Crowd => f.write_str("too long or too many"),
+        }
+    }
+}
+
+impl std::error::Error for EntryFault {}
+
+/// The pattern between slashes.
+fn pattern(entry: &[u8]) -> Option<&[u8]> {
+    entry.strip_prefix(b"/")?.strip_suffix(b"/")
+}
+
+/// Checks an entry.
+///
+/// # Errors
+/// [`EntryFault`].
+pub fn check_entry(form: Form, entry: &[u8]) -> Result<(), EntryFault> {
+    if entry.len() > ENTRY_MAX {
+        return Err(EntryFault::Crowd);
+    }
+    if let Some(pattern) = pattern(entry) {
+        return Pattern::new(pattern).map(drop).map_err(EntryFault::Pattern);
+    }
+    if entry.is_empty() || !entry.iter().all(|octet| octet.is_ascii_graphic() || *octet >= 0x80) {
+        return Err(if entry.is_empty() { EntryFault::NoAddress } else { EntryFault::Octet });
+    }
+    if form == Form::Helo {
+        return Ok(());
+    }
+    let at = entry.iter().rposition(|octet| *octet == b'@').ok_or(EntryFault::NoAddress)?;
+    let domain = entry.get(at.saturating_add(1)..).unwrap_or_default();
+    let all_below = if at == 0 { domain.strip_prefix(b".") } else { None };
+    check_domain(all_below.unwrap_or(domain)).map_err(EntryFault::Domain)
+}
+
+/// One table.
+#[derive(Debug, Default)]
+pub struct Table {
+    plain: Sorted,
+    patterns: Vec<Pattern>,
+    cdb: Option<Cdb<Vec<u8>>>,
+}
+
+impl Table {
+    /// Of these entries, and of the octets of a constant database unless there are none.
+    ///
+    /// # Errors
+    /// The fault of the first entry that is none.
+    pub fn new<T: AsRef<[u8]>>(
+        form: Form,
+        entries: impl IntoIterator<Item = T>,
+        cdb: Vec<u8>,
+    ) -> Result<Self, EntryFault> {
+        let (mut plain, mut patterns) = (Sorted::default(), Vec::new());
+        for entry in entries {
+            let entry = entry.as_ref();
+            check_entry(form, entry)?;
+            match pattern(entry) {
+                Some(_) if patterns.len() >= PATTERNS_MAX => return Err(EntryFault::Patterns),
+                Some(pattern) => patterns.push(Pattern::new(pattern).map_err(EntryFault::Pattern)?),
+                None => plain.push(entry).map_err(|Crowd| EntryFault::Crowd)?,
+            }
+        }
+        let cdb = if cdb.is_empty() { None } else { Some(Cdb::new(cdb)) };
+        Ok(Self { plain: plain.sorted(), patterns, cdb })
+    }
+
+    fn of(form: Form, slice: TableSlice) -> Result<Self, EntryFault> {
+        Self::new(form, &slice.entries, slice.cdb)
+    }
+
+    /// `key` in lower case.
+    fn lists(&self, key: &[u8]) -> io::Result<bool> {
+        if self.plain.contains(key) {
+            return Ok(true);
+        }
+        self.cdb.as_ref().map_or(Ok(false), |cdb| cdb.contains(key))
+    }
+
+    fn matches(&self, octets: &[u8]) -> bool {
+        let subject = Subject::new(octets);
+        self.patterns.iter().any(|pattern| pattern.denies(&subject))
+    }
+
+    /// Whether it covers an address.
+    ///
+    /// # Errors
+    /// The constant database is damaged: nothing is known then.
+    pub fn has_address(&self, address: &Address<'_>) -> io::Result<bool> {
+        let whole = address.whole();
+        let Some(domain) = address.domain else { return Ok(self.lists(&whole)? || self.matches(&whole)) };
+        if self.lists(&whole)? || self.lists(&keyed(domain))? {
+            return Ok(true);
+        }
+        let domain = domain.to_ascii_lowercase();
+        let mut below = from_next_dot(&domain);
+        while !below.is_empty() {
+            if self.lists(&keyed(below))? {
+                return Ok(true);
+            }
+            below = from_next_dot(below);
+        }
+        Ok(self.matches(&whole))
+    }
+
+    /// Whether it covers the name that a client gave.
+    ///
+    /// # Errors
+    /// As [`Table::has_address`].
+    pub fn has_helo(&self, name: &[u8]) -> io::Result<bool> {
+        let name = name.to_ascii_lowercase();
+        let mut rest = name.get(..DOMAIN_MAX).unwrap_or(&name);
+        while !rest.is_empty() {
+            if self.lists(rest)? {
+                return Ok(true);
+            }
+            rest = from_next_dot(rest);
+        }
+        Ok(self.matches(&name))
+    }
+}
+
+/// `@` and a domain in lower case.
+fn keyed(domain: &[u8]) -> Vec<u8> {
+    [b"@", domain].concat().to_ascii_lowercase()
+}
+
+/// An address as it stands in a path.
+#[derive(Debug, Clone, Copy)]
+pub struct Address<'a> {
+    /// With quotes, if it has such.
+    pub local_part: &'a [u8],
+    /// None: the postmaster alone (RFC 5321 §4.5.1).
+    pub domain: Option<&'a [u8]>,
+}
+
+impl Address<'_> {
+    /// In lower case and without quotes, which make no other address of it.
+    fn whole(&self) -> Vec<u8> {
+        let name = local_part::mailbox_name(self.local_part).unwrap_or_else(|| self.local_part.to_vec());
+        let domain = self.domain.map(keyed).unwrap_or_default();
+        [name.to_ascii_lowercase(), domain].concat()
+    }
+
+    /// Who must be reachable whatever tables say: the postmaster (RFC 5321 §4.5.1), and whom people tell of abuse (RFC 2142).
+    #[must_use]
+    pub fn is_always_reachable(&self) -> bool {
+        local_part::is_postmaster(self.local_part) || local_part::is_abuse(self.local_part)
+    }
+}
+
+/// What tables are asked about.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// What the client said in HELO or EHLO.
+    pub helo: &'a [u8],
+    /// None: the null reverse-path, which no table covers.
+    pub sender: Option<Address<'a>>,
+    /// One recipient.
+    pub recipient: Address<'a>,
+    /// The client may send to any domain: its name and its senders are not looked at.
+    pub trusted: bool,
+    /// The recipient's domain is one that mail is taken for.
+    pub own: bool,
+}
+
+/// What they say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finding {
+    /// Nothing.
+    Pass,
+    /// The client's name is refused.
+    Helo,
+    /// The sender is.
+    Sender,
+    /// The recipient is.
+    Recipient,
+    /// The recipient is none of those that there are.
+    Unknown,
+}
+
+/// All tables.
+#[derive(Debug, Default)]
+pub struct Tables {
+    senders: Table,
+    recipients: Table,
+    valid: Option<Table>,
+    helo: Table,
+}
+
+impl Tables {
+    /// From what the launcher hands over.
+    ///
+    /// # Errors
+    /// The fault of the first entry that is none.
+    pub fn new(slice: TablesSlice) -> Result<Self, EntryFault> {
+        let TablesSlice { senders, recipients, valid, helo } = slice;
+        Ok(Self {
+            senders: Table::of(Form::Address, senders)?,
+            recipients: Table::of(Form::Address, recipients)?,
+            valid: valid.map(|valid| Table::of(Form::Address, valid)).transpose()?,
+            helo: Table::of(Form::Helo, helo)?,
+        })
+    }
+
+    /// What they say of one recipient.
+    ///
+    /// # Errors
+    /// A constant database is damaged: nothing is known then.
+    pub fn judge(&self, question: &Question<'_>) -> io::Result<Finding> {
+        let Question { helo, sender, recipient, trusted, own } = question;
+        if recipient.is_always_reachable() {
+            return Ok(Finding::Pass);
+        }
+        if !trusted && self.helo.has_helo(helo)? {
+            return Ok(Finding::Helo);
+        }
+        if let (false, Some(sender)) = (trusted, sender)
+            && self.senders.has_address(sender)?
+        {
+            return Ok(Finding::Sender);
+        }
+        if self.recipients.has_address(recipient)? {
+            return Ok(Finding::Recipient);
+        }
+        match &self.valid {
+            Some(valid) if *own && !valid.has_address(recipient)? => Ok(Finding::Unknown),
+            _ => Ok(Finding::Pass),
+        }
+    }
+}
