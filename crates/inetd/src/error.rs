@@ -15,6 +15,8 @@ pub(crate) enum InetdError {
     Unfit(Vec<String>),
     /// Nobody has said who the client is.
     Unknown,
+    /// It must send a PROXY header, which nobody reads here.
+    Balanced(IpAddr),
     /// The rules deny it. None: it could not read a reply.
     Denied { ip: IpAddr, reply: Option<String> },
     /// Handoff can't work, or the backend is not safe to send mail to.
@@ -36,6 +38,11 @@ impl fmt::Display for InetdError {
                 "nobody says who the client is: descriptor 0 is no TCP connection, and the environment has no PROTO with TCPREMOTEIP, \
                  TCPREMOTEPORT, TCPLOCALIP and TCPLOCALPORT of a UCSPI server; start it by inetd, xinetd, systemd (Accept=yes, \
                  StandardInput=socket) or tcpserver",
+            ),
+            Self::Balanced(ip) => write!(
+                f,
+                "client={ip} must send a PROXY header by proxy_from of its [[listen]], and gatepost inetd reads no PROXY header: let the \
+                 load balancer connect to gatepost serve"
             ),
             Self::Denied { ip, .. } => write!(f, "client={ip} refused by the rules"),
             Self::Role(e) => e.fmt(f),

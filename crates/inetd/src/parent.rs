@@ -70,9 +70,13 @@ impl Terms {
         gatepost_log::show(Shown { json, level, cut });
         let plan = Plan::from(config);
         let listener = peer.listener(&plan.config.listen);
-        let tls = plan.config.listen.get(usize::from(listener)).map_or(TlsMode::Off, |listen| listen.tls);
-        let single = single::single(&plan).map_err(InetdError::Unfit)?;
+        let listen = plan.config.listen.get(usize::from(listener));
+        let tls = listen.map_or(TlsMode::Off, |listen| listen.tls);
         let ip = peer.client.ip();
+        if listen.is_some_and(|listen| listen.proxy_from.iter().any(|network| network.contains(ip))) {
+            return Err(InetdError::Balanced(ip));
+        }
+        let single = single::single(&plan).map_err(InetdError::Unfit)?;
         let access = match &plan.config.admission.rules {
             None => Access::Granted(Permit::default()),
             Some(path) => Rules::open(path).map_or(Access::Unknown, |rules| rules.access(ip)),

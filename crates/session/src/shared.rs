@@ -8,7 +8,7 @@ use gatepost_wire::slice::{NurserySlice, TlsMode};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Wait for a command under stress, or for content: what slow but honest senders still manage.
+/// Wait for a command or a handshake under stress, or for content: what slow but honest senders still manage.
 const STRESS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest wait for the client to take what we send.
@@ -87,7 +87,7 @@ impl Shared {
         Times {
             patience: if stress { self.patience.at_most(STRESS_TIMEOUT) } else { self.patience },
             write: WRITE_TIME,
-            handshake: HANDSHAKE_TIME,
+            handshake: if stress { STRESS_TIMEOUT } else { HANDSHAKE_TIME },
             session: self.session_time,
             content: self.content_time,
         }

@@ -27,7 +27,7 @@ pub(super) const TABLE: Table = Table {
         /// `starttls`: a client may begin TLS. `implicit`: the connection begins with TLS, as on port 465. `off`: there is none.
         "tls" = Word(&["starttls", "implicit", "off"]), Is("\"starttls\""), since "0.1", as "\"implicit\"";
         /// Load balancers: peers that must begin with a PROXY header, version 1 or 2, which says who the client is. None of
-        /// them may be in `clients` of `[relay]`.
+        /// them may be in `clients` of `[relay]`. gatepost inetd reads no header, and refuses them.
         "proxy_from" = List("an address, or a network like `192.0.2.0/24`"), Is("[]"), since "0.1", as "[\"198.51.100.7\"]";
     },
 };

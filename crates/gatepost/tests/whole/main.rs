@@ -1,6 +1,7 @@
 //! The whole of it: the real binary, all its processes, on throw-away hosts, between real senders and real MTAs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod access;
 mod admin;
 mod backend_tls;
 mod backends;
