@@ -283,6 +283,9 @@ fn p8_a_crash_costs_one_client_its_connection() {
     // The address whose session crashed waits; others do not.
     let mut again = gate.client();
     assert!(again.expect(421).text().starts_with("4.7.0 "));
+    for event in ["session-crashed", "penalty"] {
+        holds(event, SOON, || gate.process.said().contains(event));
+    }
     let mut elsewhere = Client::over(host.connect(&crate::gate::starttls6()));
     elsewhere.hello("elsewhere.test");
     drop((other, elsewhere));

@@ -1,7 +1,7 @@
 //! `[rates]` and what is told of those who are turned away, by the running daemon: floods from many addresses, habits of honest
 //! senders, stress.
 
-use crate::gate::{Gate, config, rogue, starttls};
+use crate::gate::{GATEPOST, Gate, config, rogue, starttls};
 use gatepost_testkit::client::Client;
 use gatepost_testkit::host::{self, AWAY, Host};
 use gatepost_testkit::rogue::Speaks;
@@ -134,5 +134,56 @@ fn issue_12_stress_is_in_the_log_and_over_when_slots_are_free() {
     drop(clients);
     holds("its end to be told", SOON, || events(&gate, "stress").iter().any(|event| event["begins"] == 0));
     assert_eq!(events(&gate, "stress").len(), 2);
+    gate.stop();
+}
+
+#[test]
+fn p14_who_gets_no_session_is_told_with_the_reason_that_he_heard() {
+    let name = "p14_who_gets_no_session_is_told_with_the_reason_that_he_heard";
+    let Some(host) = host::for_test(name, &["openssl"]) else { return };
+    let (_mta, backend) = rogue(&host, Speaks::Smtp);
+    host.write("/etc/tcp.smtp", "127.5.0.1:deny\n:allow\n");
+    host.shell(&format!("{GATEPOST} tcprules /etc/tcp.smtp.cdb /etc/tcp.smtp.tmp </etc/tcp.smtp"))
+        .expect_ok("tcprules");
+    let more = "[admission]\nrules = \"/etc/tcp.smtp.cdb\"\n[rates]\nconnections = \"3/h\"\n\
+        [limits]\nsessions_per_address = 1\noffences = 2\n[log]\nformat = \"json\"\n";
+    let gate = Gate::start(&host, &config(&backend, more));
+    let begin = |from: &str| Client::over(host.connect_from(from, &starttls()).unwrap());
+    let mut heard = vec![("Rules", "127.5.0.1", greeting(&host, "127.5.0.1"))];
+    // One that has a session, one that waits for its end, and one too many.
+    let mut held = begin("127.6.0.1");
+    held.expect(220);
+    let waits = begin("127.6.0.1");
+    heard.push(("Address", "127.6.0.1", greeting(&host, "127.6.0.1")));
+    drop((held, waits));
+    for _ in 0..3 {
+        assert!(greeting(&host, "127.7.0.1").starts_with("220 "));
+        holds("the session to end", SOON, || gate.sessions().is_empty());
+    }
+    heard.push(("Rate", "127.7.0.1", greeting(&host, "127.7.0.1")));
+    // Abuse, and abuse again while it is greeted late.
+    for penalty in ["Late", "TurnedAway"] {
+        let mut client = begin("127.8.0.1");
+        client.expect(220);
+        client.ask("GET / HTTP/1.1", 421);
+        let told =
+            |event: &Value| event["penalty"] == penalty && event["client"].as_str().unwrap().starts_with("127.8.0.1:");
+        holds("the penalty to be told", SOON, || events(&gate, "penalty").iter().any(told));
+    }
+    heard.push(("Penalty", "127.8.0.1", greeting(&host, "127.8.0.1")));
+    let texts = [
+        ("Rules", "554 5.7.1 mx.ok.test no service for your address"),
+        ("Address", "421 4.7.0 mx.ok.test too many connections from your address, try again later"),
+        ("Rate", "421 4.7.0 mx.ok.test too many connections from your network in a short time, try again later"),
+        ("Penalty", "421 4.7.0 mx.ok.test not now, try again later"),
+    ];
+    for ((why, client, heard), (row, text)) in heard.iter().zip(texts) {
+        assert_eq!((*why, heard.as_str()), (row, text));
+        let told = |event: &Value| {
+            event["why"] == *why && event["client"].as_str().unwrap().starts_with(&format!("{client}:"))
+        };
+        holds(&format!("{why} to be told"), SOON, || events(&gate, "turned-away").iter().any(told));
+    }
+    assert_eq!(events(&gate, "turned-away").len(), texts.len());
     gate.stop();
 }
