@@ -18,7 +18,7 @@ fn session(host: &Host) {
 #[test]
 fn issue_11_the_chain_of_a_run_script_serves_under_each_supervisor() {
     let name = "issue_11_the_chain_of_a_run_script_serves_under_each_supervisor";
-    let needs = [&Supervisor::NEEDS[..], &["tcpserver", "strip"]].concat();
+    let needs = [&Supervisor::NEEDS[..], &["strip"]].concat();
     for supervisor in Supervisor::ALL {
         let Some(host) = host::for_test(name, &needs) else { return };
         let home = Home::on(&host, "/var/qmail");
@@ -27,7 +27,7 @@ fn issue_11_the_chain_of_a_run_script_serves_under_each_supervisor() {
         run(Command::new("install").args(["-s", "-m", "755", GATEPOST]).arg(home.path("bin/gatepost")))
             .expect_ok("install");
         let links = "ln -s gatepost /var/qmail/bin/qmail-smtpd && mkdir LINKS && \
-                     for name in softlimit tcprules; do ln -s /var/qmail/bin/gatepost LINKS/$name; done";
+                     for name in softlimit tcprules tcpserver; do ln -s /var/qmail/bin/gatepost LINKS/$name; done";
         host.shell(&links.replace("LINKS", LINKS)).expect_ok("links");
         host.shell("echo qmaild:x:64011:64011::/:/bin/false >>/etc/passwd").expect_ok("qmaild");
         home.owned_by(64_011);

@@ -8,15 +8,15 @@ use gatepost_testkit::run::run;
 use gatepost_testkit::wait::{SOON, holds};
 
 /// The backend's name, for which its certificate has to be.
-const NAME: &str = "backend.test";
-const CA: &str = "/etc/gatepost/ca.pem";
+pub(crate) const NAME: &str = "backend.test";
+pub(crate) const CA: &str = "/etc/gatepost/ca.pem";
 const OWN: (&str, &str) = ("/etc/gatepost/tls/client.pem", "/etc/gatepost/tls/client.key");
-const STARTTLS: &str = "127.0.0.1:10587";
+pub(crate) const STARTTLS: &str = "127.0.0.1:10587";
 const IMPLICIT: &str = "127.0.0.1:10465";
 const DOVECOT_IMPLICIT: &str = "127.0.0.1:2425";
 
 /// Lines of a Postfix service that takes mail from a front end by TLS.
-fn service(address: &str, more: &str) -> String {
+pub(crate) fn service(address: &str, more: &str) -> String {
     format!(
         "{address} inet n - n - - smtpd
   -o syslog_name=postfix/gatepost
@@ -32,7 +32,7 @@ fn service(address: &str, more: &str) -> String {
 }
 
 /// Postfix with the services `services` besides its own.
-fn postfix<'h>(host: &'h Host, issued: &Issued, services: &str) -> Postfix<'h> {
+pub(crate) fn postfix<'h>(host: &'h Host, issued: &Issued, services: &str) -> Postfix<'h> {
     install(host, issued);
     let postfix = Postfix::start(host);
     let master = host.read("/etc/postfix/master.cf");
@@ -55,11 +55,11 @@ fn install(host: &Host, issued: &Issued) {
 }
 
 /// The lines of `[backend]` for `mode` at `address`.
-fn backend(profile: &str, address: &str, mode: &str, more: &str) -> String {
+pub(crate) fn backend(profile: &str, address: &str, mode: &str, more: &str) -> String {
     format!("profile = \"{profile}\"\nconnect = \"tcp:{address}\"\ntls = \"{mode}\"\nca = \"{CA}\"\n{more}")
 }
 
-fn named() -> String {
+pub(crate) fn named() -> String {
     format!("name = \"{NAME}\"")
 }
 

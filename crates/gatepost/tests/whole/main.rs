@@ -11,6 +11,7 @@ mod delivery;
 mod drain;
 mod gate;
 mod hung;
+mod inetd_backends;
 mod init;
 mod kill;
 mod late_backend;

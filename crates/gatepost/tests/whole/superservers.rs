@@ -305,15 +305,6 @@ fn issue_11_systemd_starts_one_for_each_connection() {
 }
 
 #[test]
-fn issue_11_the_exposure_of_a_unit_that_root_starts_is_3_at_most() {
-    let unit = source_tree().join("systemd/gatepost-inetd@.service");
-    let mut analyze = Command::new("systemd-analyze");
-    let said = run(analyze.args(["security", "--no-pager", "--offline=true", "--threshold=30"]).arg(&unit));
-    let rated = said.stdout.lines().last().unwrap_or_default();
-    assert!(rated.contains("Overall exposure level") && said.ok(), "{rated}");
-}
-
-#[test]
 fn issue_11_no_capability_of_the_unit_is_one_too_many() {
     let Some(host) = with_units("issue_11_no_capability_of_the_unit_is_one_too_many") else { return };
     let _postfix = Postfix::start(&host.host);
