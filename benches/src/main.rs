@@ -4,6 +4,7 @@
 mod account;
 mod attacks;
 mod load;
+mod machine;
 mod rate;
 mod server;
 mod table;
@@ -26,7 +27,7 @@ const ROUNDS_IDLE: usize = 3;
 /// Idle connections at once.
 const IDLE: u32 = 200;
 /// What one idle connection may take, KiB.
-const IDLE_AIM: f64 = 170.0;
+const IDLE_AIM: f64 = 130.0;
 /// Connections that are watched for a stall.
 const WATCHED: u32 = 20;
 /// Clients at once where rates are told.
@@ -52,12 +53,13 @@ fn run() -> io::Result<()> {
         }
     }
     let kinds = kinds()?;
-    let gatepost = if kinds.contains(&Kind::Gatepost) { binary()? } else { PathBuf::new() };
+    let gatepost = binary()?;
     let host = Host::new().map_err(|host::Skip(why)| io::Error::other(why))?;
     server::prepare(&host);
     let sink = Sink::start(&host);
 
-    println!("memory per idle connection that has said EHLO, KiB (median of {ROUNDS_IDLE} times {IDLE})");
+    machine::print();
+    println!("\nmemory per idle connection that has said EHLO, KiB (median of {ROUNDS_IDLE} times {IDLE})");
     table::print(&["", "PSS", "kernel", "sum", "aim", ""], &idle(&host, &kinds, &gatepost)?);
 
     let servers = kinds.iter().map(|kind| Server::start(&host, *kind, &gatepost)).collect::<io::Result<Vec<_>>>()?;
@@ -65,8 +67,9 @@ fn run() -> io::Result<()> {
     let (rows, done) = processor(&host, &servers)?;
     if let Some(server) = servers.first() {
         println!("\nserver CPU, ms each, all processes (median of {ROUNDS} rounds; {})", server.precision());
+        println!("in brackets: relative to Postfix");
     }
-    table::print(&["", "postfix", "gatepost", "ratio", "of the least", "aim", ""], &rows);
+    table::print(&["", "postfix", "nginx", "", "bare fork", "", "gatepost", "ratio", "of the least", "aim", ""], &rows);
     wait::holds("the sink to have every message", wait::SOON, || sink.messages() - before >= done);
 
     println!(
@@ -79,6 +82,7 @@ fn run() -> io::Result<()> {
 
     println!("\nstalls: median ms, and how many of {WATCHED} took more than 30 ms");
     table::print(&["", "first reply after STARTTLS", "", "final dot apart", ""], &stalls(&host, &servers)?);
+    machine::print_load();
     servers.into_iter().for_each(Server::stop);
     Ok(())
 }
@@ -87,12 +91,18 @@ fn run() -> io::Result<()> {
 fn kinds() -> io::Result<Vec<Kind>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let only = match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        [] => return Ok(Kind::ALL.to_vec()),
+        [] if server::nginx_mail().is_some() => return Ok(Kind::ALL.to_vec()),
+        [] => {
+            eprintln!("gatepost-benches: without nginx, whose mail proxy (libnginx-mod-mail) is not here");
+            return Ok(Kind::ALL.into_iter().filter(|kind| *kind != Kind::Nginx).collect());
+        }
         ["--only", name] => Kind::ALL.into_iter().find(|kind| kind.name() == *name),
         _ => None,
     };
     only.map(|kind| vec![kind]).ok_or_else(|| {
-        io::Error::other("usage: gatepost-benches [--only gatepost|postfix | --tcpserver | --rate | --attacks]")
+        io::Error::other(
+            "usage: gatepost-benches [--only gatepost|postfix|nginx|'bare fork' | --tcpserver | --rate | --attacks]",
+        )
     })
 }
 
@@ -113,6 +123,8 @@ fn binary() -> io::Result<PathBuf> {
             "nothing",
             "--bin",
             "greets",
+            "--bin",
+            "bare",
         ];
         let build = Command::new(cargo).args(["build", "--release", "--quiet"]).args(wanted).status()?;
         if !build.success() {
@@ -127,26 +139,34 @@ fn binary() -> io::Result<PathBuf> {
 
 /// Processor time of each work, and how many messages were sent in all.
 fn processor(host: &Host, servers: &[Server]) -> io::Result<(Vec<Row>, u64)> {
-    let mut spent: Vec<[Vec<f64>; 2]> = WORKS.iter().map(|_| [Vec::new(), Vec::new()]).collect();
+    let mut spent: Vec<Vec<(Kind, Vec<f64>)>> =
+        WORKS.iter().map(|_| servers.iter().map(|server| (server.kind, Vec::new())).collect()).collect();
     let mut sent = 0;
     for round in 0..=ROUNDS {
         for (work, spent) in WORKS.iter().zip(&mut spent) {
-            for server in servers {
+            for (server, (_, spent)) in servers.iter().zip(spent).filter(|(server, _)| work.is_for(server.kind)) {
                 // The round before the first warms up and is thrown away.
                 let count = if round == 0 { work.count.div_ceil(10) } else { work.count };
                 let each = cost(host, server, work, count)?;
-                sent += work.messages(count);
+                if server.kind.delivers() {
+                    sent += work.messages(count);
+                }
                 if round > 0 {
-                    let [gatepost, postfix] = spent;
-                    if server.kind == Kind::Gatepost { gatepost } else { postfix }.push(each);
+                    spent.push(each);
                 }
             }
         }
     }
-    let rows = WORKS
-        .iter()
-        .zip(&spent)
-        .map(|(work, [gatepost, postfix])| table::processor_row(work.name, postfix, gatepost, work.aim));
+    let rows = WORKS.iter().zip(&spent).map(|(work, spent)| {
+        let of = |kind| spent.iter().find(|(of, _)| *of == kind).map_or(&[][..], |(_, times)| times.as_slice());
+        table::processor_row(
+            work.name,
+            of(Kind::Postfix),
+            [of(Kind::Nginx), of(Kind::Bare)],
+            of(Kind::Gatepost),
+            work.aim,
+        )
+    });
     Ok((rows.collect(), sent))
 }
 
@@ -202,8 +222,10 @@ fn rates(host: &Host, servers: &[Server]) -> io::Result<Vec<Row>> {
     let ways = [Way::Sessions, Way::Kept, Way::Ecdsa];
     let works: Vec<&Work> = ways.iter().filter_map(|way| WORKS.iter().find(|work| work.way == *way)).collect();
     let of = |server: &Server| {
-        let rates = works.iter().map(|work| host.inside(|| load::rate(work, &server.doors, CLIENTS)));
-        let rates = rates.map(|rate| rate.map(|rate| format!("{rate:.0}")));
+        let rates = works.iter().map(|work| match work.is_for(server.kind) {
+            true => host.inside(|| load::rate(work, &server.doors, CLIENTS)).map(|rate| format!("{rate:.0}")),
+            false => Ok("-".to_owned()),
+        });
         std::iter::once(Ok(server.kind.name().to_owned())).chain(rates).collect::<io::Result<Row>>()
     };
     servers.iter().map(of).collect()
@@ -220,5 +242,5 @@ fn stalls(host: &Host, servers: &[Server]) -> io::Result<Vec<Row>> {
         }
         Ok(row)
     };
-    servers.iter().map(of).collect()
+    servers.iter().filter(|server| server.kind.speaks_tls()).map(of).collect()
 }

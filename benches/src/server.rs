@@ -8,13 +8,17 @@ use gatepost_testkit::wait;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A server's end is waited for so long: longer than gatepost waits for its sessions.
 const END: Duration = Duration::from_secs(40);
 /// Where certificates and keys lie on the host.
 const TLS: &str = "/etc/bench-tls";
+/// nginx's configuration on the host, and its mail proxy, which is a package of its own in Debian (`libnginx-mod-mail`); the
+/// variable names another place.
+const NGINX: &str = "/etc/nginx-bench.conf";
+const NGINX_MAIL: (&str, &str) = ("/usr/lib/nginx/modules/ngx_mail_module.so", "NGINX_MAIL_MODULE");
 /// The name for the ECDSA certificate, and the one for RSA.
 const NAMES: [&str; 2] = ["mx.bench.test", "rsa.bench.test"];
 
@@ -47,16 +51,32 @@ impl Sink {
 pub(crate) enum Kind {
     Gatepost,
     Postfix,
+    /// nginx's mail proxy: one process for all clients.
+    Nginx,
+    /// `src/bin/bare.rs`: a process for each client, and nothing else.
+    Bare,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 2] = [Self::Gatepost, Self::Postfix];
+    pub(crate) const ALL: [Self; 4] = [Self::Gatepost, Self::Postfix, Self::Nginx, Self::Bare];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Gatepost => "gatepost",
             Self::Postfix => "postfix",
+            Self::Nginx => "nginx",
+            Self::Bare => "bare fork",
         }
+    }
+
+    /// It has STARTTLS.
+    pub(crate) fn speaks_tls(self) -> bool {
+        self != Self::Bare
+    }
+
+    /// It passes messages to the sink.
+    pub(crate) fn delivers(self) -> bool {
+        self != Self::Bare
     }
 
     fn doors(self) -> Doors {
@@ -67,6 +87,8 @@ impl Kind {
             Self::Gatepost => Doors { ecdsa: door(2500, ecdsa), rsa: door(2500, rsa) },
             // Two services.
             Self::Postfix => Doors { ecdsa: door(2501, ecdsa), rsa: door(2502, rsa) },
+            Self::Nginx => Doors { ecdsa: door(2503, ecdsa), rsa: door(2504, rsa) },
+            Self::Bare => Doors { ecdsa: door(2505, ecdsa), rsa: door(2505, rsa) },
         }
     }
 }
@@ -89,6 +111,8 @@ impl Server {
             // Its start script would stay between us and the master; a group of its own, because the master ends its
             // whole group with itself.
             Kind::Postfix => "setsid $(postconf -h daemon_directory)/master -s".to_owned(),
+            Kind::Nginx => format!("nginx -c {NGINX}"),
+            Kind::Bare => format!("{} {}", gatepost.with_file_name("bare").display(), kind.doors().ecdsa.address),
         };
         // The shell opens the account and then becomes the server, so nothing of it is missed.
         let line = format!("echo 0 > {} && exec {command}", account.entrance().display());
@@ -222,6 +246,56 @@ anvil unix - - y - 1 anvil
     host.write("/etc/postfix/main.cf", &main);
     host.write("/etc/postfix/master.cf", &master);
     host.shell("postfix check").expect_ok("postfix check");
+    prepare_nginx(host);
+}
+
+/// nginx's mail proxy, if this machine has it.
+pub(crate) fn nginx_mail() -> Option<PathBuf> {
+    let (usual, variable) = NGINX_MAIL;
+    let module = std::env::var_os(variable).map_or_else(|| PathBuf::from(usual), PathBuf::from);
+    module.is_file().then_some(module)
+}
+
+/// It asks somebody by HTTP where each session's mail goes: itself, so that this too is on its account.
+fn prepare_nginx(host: &Host) {
+    let Some(module) = nginx_mail() else { return };
+    let [ecdsa, _] = NAMES;
+    let (address, port) = Sink::ADDRESS.rsplit_once(':').unwrap_or_default();
+    let server = |port: u16, kind: &str| {
+        format!(
+            "  server {{ listen 127.0.0.1:{port}; protocol smtp; starttls on; ssl_certificate {TLS}/{kind}.pem; \
+             ssl_certificate_key {TLS}/{kind}.key; }}\n"
+        )
+    };
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|what| format!("  {what}_temp_path /tmp/nginx-bench;\n"))
+        .concat();
+    let text = format!(
+        "load_module {};
+daemon off;
+user nobody nogroup;
+worker_processes 1;
+pid /run/nginx-bench.pid;
+error_log /dev/null crit;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off;
+{temporary}  server {{ listen 127.0.0.1:2599; location / {{ add_header Auth-Status OK; add_header Auth-Server {address};
+    add_header Auth-Port {port}; return 204; }} }}
+}}
+mail {{
+  server_name {ecdsa};
+  auth_http 127.0.0.1:2599/;
+  smtp_auth none;
+  smtp_capabilities PIPELINING 8BITMIME \"SIZE 52428800\";
+  xclient off;
+{}{}}}
+",
+        module.display(),
+        server(2503, "ecdsa"),
+        server(2504, "rsa"),
+    );
+    host.write(NGINX, &text);
 }
 
 /// Gives the host a syslog socket that takes everything, so that Postfix pays for its log what it pays elsewhere, and

@@ -16,18 +16,29 @@ pub(crate) fn median(numbers: &[f64]) -> f64 {
     f64::midpoint(below, above)
 }
 
-/// One work: both servers' medians of milliseconds, their ratio, the ratio of the least of each, and the aim.
-pub(crate) fn processor_row(name: &str, postfix: &[f64], gatepost: &[f64], aim: Option<f64>) -> Row {
+/// One work: medians of milliseconds, those of two others with their ratio to Postfix, that of gatepost to Postfix, the ratio of the
+/// least of these two, and the aim.
+pub(crate) fn processor_row(
+    name: &str,
+    postfix: &[f64],
+    others: [&[f64]; 2],
+    gatepost: &[f64],
+    aim: Option<f64>,
+) -> Row {
     let ratio = median(gatepost) / median(postfix);
-    vec![
-        name.to_owned(),
-        number(median(postfix), 3),
+    let mut row = vec![name.to_owned(), number(median(postfix), 3)];
+    for other in others {
+        row.push(number(median(other), 3));
+        row.push(format!("({})", number(median(other) / median(postfix), 2)));
+    }
+    row.extend([
         number(median(gatepost), 3),
         number(ratio, 2),
         number(least(gatepost) / least(postfix), 2),
         aim.map_or_else(String::new, |aim| format!("<= {aim:.2}")),
         aim.map_or_else(String::new, |aim| verdict(ratio, aim)),
-    ]
+    ]);
+    row
 }
 
 fn least(numbers: &[f64]) -> f64 {
@@ -82,9 +93,9 @@ mod tests {
 
     #[test]
     fn a_row_says_whether_the_aim_is_reached() {
-        let row = |gatepost: &[f64]| processor_row("w", &[1.0, 1.2, 9.0], gatepost, Some(0.5));
+        let row = |gatepost: &[f64]| processor_row("w", &[1.0, 1.2, 9.0], [&[0.6], &[]], gatepost, Some(0.5));
         let verdict = |gatepost: &[f64]| row(gatepost).pop().unwrap_or_default();
         assert_eq!([verdict(&[0.6]), verdict(&[0.1, 0.7, 0.9]), verdict(&[])], ["reached", "NOT REACHED", ""]);
-        assert_eq!(row(&[0.9, 0.6, 0.3]).get(3..5), Some(&["0.50".to_owned(), "0.30".to_owned()][..]));
+        assert_eq!(row(&[0.9, 0.6, 0.3]).get(7..9), Some(&["0.50".to_owned(), "0.30".to_owned()][..]));
     }
 }

@@ -24,10 +24,37 @@ pub(crate) fn up(shared: &Shared) {
 
 /// One large block, taken and given back: the allocator then puts its small free pieces together here, where it is done
 /// once. In a session it would touch, and so copy, every page that holds one.
+///
+/// What lies below that block and is free is then taken for good: it is scattered over pages that are never written again otherwise.
+/// From here on nursery and session have what they take from the few pages above.
 pub(crate) fn settle() {
     // Without the box the compiler sees through it and leaves both out.
-    drop(std::hint::black_box(Vec::<u8>::with_capacity(64 * 1024)));
+    let large = std::hint::black_box(Vec::<u8>::with_capacity(LARGE));
+    let above = large.as_ptr().addr();
+    drop(large);
+    for size in (1..=LARGE / 2 / SMALLEST).rev().map(|number| number * SMALLEST) {
+        for _ in 0..PIECES_MAX {
+            let piece = std::hint::black_box(Vec::<u8>::with_capacity(size));
+            let is_above = piece.as_ptr().addr() >= above;
+            // One that is given back is put together with what is above, unless it is so small that the allocator keeps it at hand.
+            if !is_above || size <= AT_HAND {
+                std::mem::forget(piece);
+            }
+            if is_above {
+                break;
+            }
+        }
+    }
 }
+
+/// Octets of the large block; the allocator maps larger ones apart.
+const LARGE: usize = 64 * 1024;
+/// Octets of the smallest block that the allocator has, and what it rounds sizes to.
+const SMALLEST: usize = 16;
+/// The largest that it keeps at hand when they are given back.
+const AT_HAND: usize = 1040;
+/// Pieces of one size at most.
+const PIECES_MAX: usize = 1024;
 
 fn talk() {
     let ok = Verdict { code: 250, enhanced: (2, 0, 0), reason: Reason::Ok };

@@ -151,26 +151,42 @@ pub fn keep_permitted(keep: &[Capability]) -> io::Result<()> {
     Ok(())
 }
 
+/// _LINUX_CAPABILITY_VERSION_3: two sets of 32 bits. Beside it the pid; 0: ourselves.
+const CAPABILITY_HEADER: [u32; 2] = [0x2008_0522, 0];
+
 /// Empties the permitted, effective and inheritable sets.
 ///
 /// # Errors
 /// None in practice.
 pub fn drop_permitted() -> io::Result<()> {
-    /// _LINUX_CAPABILITY_VERSION_3: two sets of 32 bits.
-    const VERSION: u32 = 0x2008_0522;
-    let header: [u32; 2] = [VERSION, 0];
     let none = [[0_u32; 3]; 2];
-    // SAFETY: reads a header (version, and pid 0: ourselves) and two triples of 32 bits, both laid out as capset(2) says.
-    let rc = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()) };
+    // SAFETY: reads a header and two triples of 32 bits, both laid out as capset(2) says.
+    let rc = unsafe { libc::syscall(libc::SYS_capset, CAPABILITY_HEADER.as_ptr(), none.as_ptr()) };
     if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// True when all five capability sets are empty.
+/// True when all five capability sets are empty. The ambient one holds nothing that isn't both permitted and inheritable:
+/// capabilities(7).
 #[must_use]
 pub fn has_no_capability() -> bool {
-    [CapSet::Permitted, CapSet::Effective, CapSet::Inheritable, CapSet::Ambient, CapSet::Bounding]
-        .into_iter()
-        .all(|set| caps::read(None, set).is_ok_and(|held| held.is_empty()))
+    let mut held = [[u32::MAX; 3]; 2];
+    let mut header = CAPABILITY_HEADER;
+    // SAFETY: reads a header, to which it may write a version, and writes two triples of 32 bits, all laid out as capget(2) says.
+    let rc = unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), held.as_mut_ptr()) };
+    rc == 0 && held == [[0; 3]; 2] && bounding_is_empty()
+}
+
+/// Asked by number, as [`drop_bounding`] drops them.
+fn bounding_is_empty() -> bool {
+    for number in 0..CAPABILITIES_MAX {
+        // SAFETY: this prctl takes integers only.
+        match unsafe { libc::prctl(libc::PR_CAPBSET_READ, number, 0, 0, 0) } {
+            0 => {}
+            -1 => return number > 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL),
+            _ => return false,
+        }
+    }
+    true
 }
 
 /// Tries to take a capability back. True: it worked.

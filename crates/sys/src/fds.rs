@@ -32,12 +32,27 @@ pub fn close_from(first: u32) -> io::Result<()> {
 /// Open descriptors below `limit`.
 #[must_use]
 pub fn census(limit: RawFd) -> Vec<RawFd> {
-    (0..limit)
-        .filter(|fd| {
-            // SAFETY: F_GETFD reads a flag and needs no pointer; a closed number gives EBADF.
-            unsafe { libc::fcntl(*fd, libc::F_GETFD) != -1 }
-        })
-        .collect()
+    // poll(2) tells of a number that it is no open descriptor, of as many at once as may be open: one call for each number would
+    // be the most of what a session without a launcher asks the system for.
+    let at_once = crate::limits::get(crate::limits::Limit::OpenFiles).map_or(1, |(soft, _)| soft.clamp(1, 1024));
+    let numbers: Vec<RawFd> = (0..limit).collect();
+    let pieces = numbers.chunks(usize::try_from(at_once).unwrap_or(1));
+    pieces.flat_map(|piece| open_ones(piece).unwrap_or_else(|| piece.to_vec())).collect()
+}
+
+/// Those of `numbers` that are open descriptors. None: the system does not say.
+fn open_ones(numbers: &[RawFd]) -> Option<Vec<RawFd>> {
+    let asked = |fd: &RawFd| libc::pollfd { fd: *fd, events: 0, revents: 0 };
+    let mut polled: Vec<libc::pollfd> = numbers.iter().map(asked).collect();
+    loop {
+        // SAFETY: `polled` is as long as that, and poll(2) writes to its last fields only. It does not wait.
+        let told = unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, 0) };
+        match told {
+            -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+            -1 => return None,
+            _ => return Some(polled.iter().filter(|p| p.revents & libc::POLLNVAL == 0).map(|p| p.fd).collect()),
+        }
+    }
 }
 
 /// Takes ownership of a descriptor that this process was started with, by its number.

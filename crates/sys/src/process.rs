@@ -41,10 +41,13 @@ pub enum Fork {
 /// # Errors
 /// EAGAIN at RLIMIT_NPROC, ENOMEM.
 pub fn fork() -> io::Result<Fork> {
-    // SAFETY: gatepost's processes have one thread, so no lock can be held by a thread that the child lacks.
-    match unsafe { nix::unistd::fork() }? {
-        nix::unistd::ForkResult::Child => Ok(Fork::Child),
-        nix::unistd::ForkResult::Parent { child } => Ok(Fork::Parent(child.as_raw())),
+    // Not the C library's: it prepares for threads that there are none of, in pages of which each child would then have its own.
+    // SAFETY: without CLONE_VM and without a new stack this is a fork. gatepost's processes have one thread, so no lock can be held
+    // by a thread that the child lacks; what the C library keeps of the thread's id is used for locks between threads only.
+    match unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Fork::Child),
+        pid => Ok(Fork::Parent(ProcessId::try_from(pid).unwrap_or(ProcessId::MAX))),
     }
 }
 

@@ -76,7 +76,7 @@ const LAYERS: &[&[Row]] = &[
         ("testkit", "smtp wire sys jail role log config launcher listener session keyholder handoff dialer resolver receiver observer", "domain rcgen rustls tracing"),
     ],
     &[
-        ("benches", "smtp testkit", ""),
+        ("benches", "smtp sys testkit", ""),
         ("fuzz", "smtp wire policy tls config qmail resolver sendmail ucspi", "libfuzzer-sys domain"),
     ],
 ];

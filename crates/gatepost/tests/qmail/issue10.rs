@@ -426,3 +426,25 @@ fn issue_10_it_runs_behind_the_programs_that_stand_in_front_of_qmail_smtpd() {
         assert_eq!(home.only().envelope, b"Fa@b\0Tc@d\0\0", "{program}");
     }
 }
+
+#[test]
+fn issue_14_the_small_program_is_the_same() {
+    for (name, program) in [("whole", None), ("small", Some(env!("CARGO_BIN_EXE_gatepost-qmail-smtpd")))] {
+        let home = Home::new(&format!("issue14/{name}"));
+        home.control("servercert.pem", certificate(ME));
+        let mut command = home.command();
+        if let Some(program) = program {
+            let whole = std::mem::replace(&mut command, std::process::Command::new(program));
+            command.envs(whole.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        }
+        let (mut client, mut session) = home.serve(&mut command);
+        client.hello("road.test");
+        client.starttls(ME);
+        client.ask("EHLO road.test", 250);
+        client.deliver("a@b", "c@d", "x\r\n");
+        client.ask("QUIT", 221);
+        session.ends(0);
+        assert_eq!(home.only().envelope, b"Fa@b\0Tc@d\0\0", "{name}");
+        assert!(home.log().contains(" messages=1 end=quit "), "{name}: {}", home.log());
+    }
+}

@@ -20,8 +20,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("ppoll", "aarch64, which has no poll(2)"),
     ("unlinkat", "aarch64, which has no unlink(2)"),
     ("dup3", "aarch64, which has no dup2(2)"),
-    ("gettid", "fork of other C libraries"),
-    ("rt_sigprocmask", "fork of newer C libraries"),
 ];
 
 /// Lines whose calls are made before strace can look, when the listener gets its sockets (it may not be started under strace:
