@@ -101,7 +101,7 @@ fn kinds() -> io::Result<Vec<Kind>> {
     };
     only.map(|kind| vec![kind]).ok_or_else(|| {
         io::Error::other(
-            "usage: gatepost-benches [--only gatepost|postfix|nginx|'bare fork' | --tcpserver | --rate | --attacks]",
+            "usage: gatepost-benches [--only gatepost|postfix|nginx|bare | --tcpserver | --rate | --attacks]",
         )
     })
 }

@@ -65,7 +65,7 @@ impl Kind {
             Self::Gatepost => "gatepost",
             Self::Postfix => "postfix",
             Self::Nginx => "nginx",
-            Self::Bare => "bare fork",
+            Self::Bare => "bare",
         }
     }
 
