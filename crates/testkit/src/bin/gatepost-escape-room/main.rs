@@ -17,7 +17,8 @@ mod owned;
 mod system;
 
 use gatepost_config::{
-    Backend, Config, Connect, Identity, Jail, Limits, Listen, Names, Pair, Profile, Relay, Tls, TlsMode, Users,
+    Admission, Backend, Config, Connect, EarlyTalk, Identity, Jail, Limits, Listen, Names, Pair, Profile, Relay, Tls,
+    TlsMode, Users,
 };
 use gatepost_jail::Unjailed;
 use gatepost_launcher::plan::{Plan, Receiver};
@@ -117,7 +118,8 @@ fn serve(directory: &Path, backend: &str, honest: &str, hostile: &str) -> ExitCo
             ..Limits::default()
         },
         log: gatepost_config::Log::default(),
-        admission: gatepost_config::Admission::default(),
+        // Orders are given before the greeting.
+        admission: Admission { early_talk: EarlyTalk::Off, ..Admission::default() },
         rates: gatepost_config::Rates::default(),
         metrics: Vec::new(),
         jail: Jail::default(),
