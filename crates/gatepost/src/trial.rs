@@ -167,5 +167,8 @@ fn greet(args: &TryArgs, dir: &Path, fitness: &Fitness) {
             "  user namespaces, empty root, no network for sessions and keyholder, system call filter, landlock, no\n  capability, RLIMIT_DATA 1 MiB a session. Not to be had without root: an own uid for each process."
         ),
     }
-    println!("\nEnd it with Ctrl-C.");
+    println!(
+        "\nWhat becomes of each session and each recipient is told below as it comes; gatepost help log explains it.\n\
+         End it with Ctrl-C."
+    );
 }

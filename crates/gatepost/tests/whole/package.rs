@@ -118,6 +118,26 @@ fn issue_13_a_first_hour_from_the_package_to_its_purge() {
     holds("the log tells of it", SOON, || host.shell(grep).stdout.contains("reply=250"));
     assert_eq!(host.shell(grep).stdout.lines().count(), 1);
 
+    // certbot renews, and its hook puts the new certificate there.
+    let lineage = format!("/etc/letsencrypt/live/mx.{DOMAIN}");
+    let hook = source_tree().join("examples/certificates/certbot");
+    host.shell(&format!(
+        "set -e; mkdir -p {lineage}; cd {lineage}
+         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=mx.{DOMAIN} \
+           -addext subjectAltName=DNS:mx.{DOMAIN} -keyout privkey.pem -out fullchain.pem 2>/dev/null
+         RENEWED_LINEAGE=/etc/letsencrypt/live/other.test sh {hook}
+         RENEWED_LINEAGE={lineage} sh {hook}",
+        hook = hook.display()
+    ))
+    .expect_ok("the deploy hook");
+    let shown = format!(
+        "openssl s_client -starttls smtp -connect {HERE}:25 </dev/null 2>/dev/null | openssl x509 -noout -serial; \
+         openssl x509 -in {lineage}/fullchain.pem -noout -serial"
+    );
+    let serials = host.shell(&shown).stdout;
+    let serials: Vec<&str> = serials.lines().collect();
+    assert!(serials.len() == 2 && serials[0] == serials[1], "{serials:?}");
+
     // Unpacked once more: the program is replaced while it runs, and who is connected stays so.
     let main = host.property("gatepost.service", "MainPID");
     let mut stays = Client::over(host.host.connect(&format!("{HERE}:25")));
