@@ -24,6 +24,7 @@ const PAGES: &[(&str, &str)] = &[
     ("gatepost-log.5", include_str!("../pages/gatepost-log.5.md")),
     ("gatepost-coming-from.7", include_str!("../pages/gatepost-coming-from.7.md")),
     ("gatepost-qmail.7", include_str!("../pages/gatepost-qmail.7.md")),
+    ("sendmail.1", include_str!("../pages/sendmail.1.md")),
     ("tcpserver.1", include_str!("../pages/tcpserver.1.md")),
     ("tcprules.1", include_str!("../pages/tcprules.1.md")),
     ("tcprulescheck.1", include_str!("../pages/tcprulescheck.1.md")),
