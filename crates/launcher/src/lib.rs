@@ -11,6 +11,7 @@ pub mod fitness;
 mod generation;
 mod look;
 mod names;
+mod pairs;
 pub mod plan;
 mod processes;
 pub mod renew;
@@ -69,6 +70,8 @@ const REHEARSAL_PROOF: Duration = Duration::from_secs(3);
 
 /// Before the reason.
 const NOT_RELOADED: &str = "not reloaded, the old configuration stays in force";
+const NOT_RENEWED: &str =
+    "other certificates lie there, and are not taken; the old ones stay in use, and it is tried again";
 
 /// What the service manager shows of us.
 const PROVED: &str = "Serving.";
@@ -112,6 +115,7 @@ pub fn run(
         door,
         program,
         retry: Retry::new(Instant::now()),
+        pairs: None,
     };
     let ended = match launcher.begin(plan, inherited, started) {
         // Nothing has been served, so nothing is to be drained.
@@ -144,6 +148,7 @@ pub fn resume(memory: i32, program: Option<Program>, reload: Reload<'_>) -> Resu
         door,
         program,
         retry: Retry::new(Instant::now()),
+        pairs: None,
     };
     launcher.reload_for(asked, reload);
     let ended = launcher.serve(reload);
@@ -204,10 +209,13 @@ struct Launcher {
     program: Option<Program>,
     /// When to begin a generation of our own, while an earlier program's serves.
     retry: Retry,
+    /// The files of certificates that are in use; None: an earlier program has read them.
+    pairs: Option<pairs::Watch>,
 }
 
 impl Launcher {
     fn begin(&mut self, plan: Plan, inherited: Vec<Socket>, started: Started<'_>) -> Result<(), LauncherError> {
+        let pairs = pairs::Watch::new(&plan, Instant::now());
         let fitness = fit(&plan)?;
         let sockets = sockets::open(&plan.config.listen, inherited)?;
         let views = views::open(&plan.config.metrics, &[])?;
@@ -217,6 +225,7 @@ impl Launcher {
         let mut generation = Generation::begin(children, Proof::Later, &mut || self.told_to_stop())?;
         generation.open(in_use);
         self.generations.push(generation);
+        self.pairs = Some(pairs);
         started(&fitness);
         tracing::info!("ready");
         self.tell_status(true);
@@ -259,6 +268,9 @@ impl Launcher {
             if drain_until.is_none() && self.retry_due().is_some_and(|due| due <= Instant::now()) {
                 let _ = self.reload(reload, &[]);
             }
+            if drain_until.is_none() {
+                self.renew_pairs();
+            }
             if self.stop.take() && drain_until.is_none() {
                 drain_until = Some(self.drain());
             }
@@ -290,6 +302,7 @@ impl Launcher {
             .chain(self.generations.iter().filter_map(|generation| generation.processes.rules_due()))
             .chain(self.watchdog.next_due())
             .chain(self.retry_due())
+            .chain(self.pairs.as_ref().and_then(pairs::Watch::next_due))
             .min();
         // Sockets and roles are looked at now and then, whether or not anything happens.
         let longest = generation::PING_EVERY;
@@ -385,7 +398,35 @@ impl Launcher {
             true => self.renew(asked).map(|never| match never {}),
             false => reload().and_then(|plan| self.next_generation(plan)),
         };
-        let reloaded = match taken {
+        let reloaded = self.put(taken, NOT_RELOADED);
+        match &reloaded {
+            Ok(()) => tracing::info!("reloaded"),
+            Err(_) => self.retry.later(Instant::now()),
+        }
+        self.tell_status(true);
+        reloaded
+    }
+
+    /// A generation with the same configuration, when other certificates or keys lie in their files.
+    fn renew_pairs(&mut self) {
+        let now = Instant::now();
+        let Some(plan) = self.generations.last().and_then(|last| last.processes.plan()) else { return };
+        let Some(pairs) = &mut self.pairs else { return };
+        pairs.tell_ends(plan, now);
+        if !pairs.is_due(now) {
+            return;
+        }
+        let plan = plan.clone();
+        let taken = self.next_generation(plan);
+        match self.put(taken, NOT_RENEWED) {
+            Ok(()) => tracing::info!("other certificates are used from now on"),
+            Err(_) => self.pairs.iter_mut().for_each(|pairs| pairs.refused(Instant::now())),
+        }
+    }
+
+    /// Puts a generation in the place of the one that serves, or says why there is none.
+    fn put(&mut self, taken: Result<Generation<Children>, String>, not: &str) -> Result<(), String> {
+        match taken {
             Ok(next) => {
                 self.generations.iter_mut().for_each(Generation::retire);
                 let retiring = self.generations.iter().filter(|generation| generation.is_retiring()).count();
@@ -397,21 +438,18 @@ impl Launcher {
                     oldest.drain();
                 }
                 self.generations.push(next);
-                tracing::info!("reloaded");
                 Ok(())
             }
             Err(why) => {
                 self.generations.iter().for_each(|generation| generation.processes.log_here());
-                tracing::error!("{NOT_RELOADED}: {why}");
-                self.retry.later(Instant::now());
+                tracing::error!("{not}: {why}");
                 Err(why)
             }
-        };
-        self.tell_status(true);
-        reloaded
+        }
     }
 
     fn next_generation(&mut self, plan: Plan) -> Result<Generation<Children>, String> {
+        let pairs = pairs::Watch::new(&plan, Instant::now());
         let fitness = fit(&plan).map_err(|e| e.to_string())?;
         let in_use = prepare(&plan, &fitness).map_err(|e| format!("{e}; this change needs a restart"))?;
         let kept = self.generations.last().map_or_else(|| Ok(Vec::new()), |last| last.processes.copy_sockets());
@@ -429,6 +467,7 @@ impl Launcher {
         });
         let mut next = next.map_err(|e| e.to_string())?;
         next.open(in_use);
+        self.pairs = Some(pairs);
         Ok(next)
     }
 

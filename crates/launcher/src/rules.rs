@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// By what a changed file is known: device, inode, length, time of its last change.
-type Stamp = (u64, u64, u64, i64, i64);
+pub(crate) type Stamp = (u64, u64, u64, i64, i64);
 
-fn stamp(about: &std::fs::Metadata) -> Stamp {
+/// How it looks now.
+pub(crate) fn stamp(about: &std::fs::Metadata) -> Stamp {
     (about.dev(), about.ino(), about.len(), about.ctime(), about.ctime_nsec())
 }
 

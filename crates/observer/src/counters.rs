@@ -33,6 +33,7 @@ pub(crate) struct Counts {
     stress: Counter,
     owned: Counter,
     kept_back: Counter,
+    ending: Counter,
     lines: Counters,
     lost: Counters,
     took: Histogram,
@@ -56,6 +57,7 @@ impl Counts {
             stress: Counter::default(),
             owned: Counter::default(),
             kept_back: Counter::default(),
+            ending: Counter::default(),
             lines: Family::default(),
             lost: Family::default(),
             took: Histogram::new(TIMES),
@@ -79,6 +81,7 @@ impl Counts {
         r.register("stress", "Times that slots were nearly all taken", self.stress.clone());
         r.register("owned_sessions", "Sessions that did what our code never does", self.owned.clone());
         r.register("events_kept_back", "Events about one client that were neither written nor counted: too many", self.kept_back.clone());
+        r.register("certificates_ending", "Days on which a certificate had less than a fortnight left, counted for each certificate", self.ending.clone());
         r.register("log_lines", "Lines of free text, by role and level", self.lines.clone());
         r.register("log_lines_lost", "Lines that a role could not send", self.lost.clone());
         r.register_with_unit("transaction_duration", "From MAIL to the end, of transactions with a message that was taken", Unit::Seconds, self.took.clone());
@@ -125,6 +128,9 @@ impl Counts {
             }
             Event::Owned(_) => {
                 self.owned.inc();
+            }
+            Event::CertificateEnds(_) => {
+                self.ending.inc();
             }
             Event::Kept(event) => {
                 self.kept_back.inc_by(event.lines.into());

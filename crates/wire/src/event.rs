@@ -321,6 +321,13 @@ events! {
         /// Slots in all.
         slots: u32,
     }
+    /// A certificate ends within a fortnight, or has ended, and nothing has renewed it. Told once a day.
+    20 => Warning CertificateEnds<'a> = "certificate-ends" {
+        /// Its file.
+        certificate: &'a [u8] as Octets<NAME_MAX>,
+        /// Hours that are left.
+        hours: u32,
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod access;
 mod admin;
 mod backend_tls;
 mod backends;
+mod certificates;
 mod check;
 mod confinement;
 mod delivery;
