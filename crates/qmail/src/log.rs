@@ -23,7 +23,7 @@ pub fn word(reason: CloseReason) -> &'static str {
         CloseReason::Configuration => "controls",
         CloseReason::ProxyHeader => "proxy",
         CloseReason::Refused => "refused",
-        CloseReason::Internal | CloseReason::Drained | CloseReason::Reclaimed => "internal",
+        CloseReason::Internal | CloseReason::Drained | CloseReason::Reclaimed | CloseReason::Away => "internal",
     }
 }
 

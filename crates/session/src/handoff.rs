@@ -31,6 +31,8 @@ pub(crate) enum HandoffError {
     Untimely,
     /// Nothing is wrong with it, but the slot is needed for somebody else.
     Reclaimed,
+    /// Nothing is wrong with it, but it has no backend.
+    Away,
 }
 
 impl fmt::Display for HandoffError {
@@ -39,6 +41,7 @@ impl fmt::Display for HandoffError {
             Self::Channel(e) => e.fmt(f),
             Self::Untimely => f.write_str("handoff answered what was not asked"),
             Self::Reclaimed => f.write_str("the slot is needed for somebody else"),
+            Self::Away => f.write_str("no backend can be reached"),
         }
     }
 }
@@ -130,6 +133,10 @@ impl Handoff {
                 Ok(offer)
             }
             Answer::Leave => Err(self.reclaimed()),
+            Answer::Away => {
+                self.deaf = true;
+                Err(HandoffError::Away)
+            }
             Answer::Verdict { .. } | Answer::Recipient { .. } | Answer::Spool { .. } => Err(HandoffError::Untimely),
         }
     }
@@ -145,9 +152,7 @@ impl Handoff {
         self.deaf = true;
         match self.end.recv(&mut self.inbox)? {
             Answer::Leave => Err(HandoffError::Reclaimed),
-            Answer::Offer { .. } | Answer::Verdict { .. } | Answer::Recipient { .. } | Answer::Spool { .. } => {
-                Err(HandoffError::Untimely)
-            }
+            _ => Err(HandoffError::Untimely),
         }
     }
 
@@ -249,7 +254,7 @@ impl Handoff {
                 self.delivered |= verdict.code < 400;
                 Ok(Committed::All((verdict, text)))
             }
-            Answer::Offer { .. } | Answer::Spool { .. } | Answer::Leave => Err(HandoffError::Untimely),
+            _ => Err(HandoffError::Untimely),
         }
     }
 
@@ -351,7 +356,7 @@ impl Handoff {
         match self.end.recv(&mut self.inbox)? {
             Answer::Verdict { verdict, text } => Ok((verdict, text)),
             Answer::Leave => Err(self.reclaimed()),
-            Answer::Offer { .. } | Answer::Recipient { .. } | Answer::Spool { .. } => Err(HandoffError::Untimely),
+            _ => Err(HandoffError::Untimely),
         }
     }
 }

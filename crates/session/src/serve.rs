@@ -243,6 +243,7 @@ impl Dialogue for Smtp {
             match asked {
                 Ok(()) => {}
                 Err(HandoffError::Reclaimed) => self.engine.reclaim(),
+                Err(HandoffError::Away) => self.engine.away(),
                 Err(_) => self.engine.fail(),
             }
         };
@@ -349,6 +350,7 @@ impl Smtp {
         self.offered = true;
         match self.handoff.offer() {
             Ok(offer) => self.engine.set_offer(offer),
+            Err(HandoffError::Away) => self.engine.away(),
             Err(_) => self.engine.fail(),
         }
     }

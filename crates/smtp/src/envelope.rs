@@ -107,6 +107,8 @@ documented! {
         Configuration,
         /// Its slot was needed for a client of another network.
         Reclaimed,
+        /// No backend has passed its proof yet, so that nothing could have been taken.
+        Away,
     }
 }
 

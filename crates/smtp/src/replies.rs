@@ -40,6 +40,7 @@ replies! {
     // These close the connection, RFC 5321 §3.8.
     DRAINING: 421 "4.3.2" "service closing, try again";
     RECLAIMED: 421 "4.3.2" "too many connections, try again later";
+    AWAY: 421 "4.3.2" "the mail server cannot be reached now, try again later";
     FAILED: 421 "4.3.0" "service not available, try again";
     TIMEOUT: 421 "4.4.2" "timeout, closing connection";
     TOO_MANY_ERRORS: 421 "4.7.0" "too many errors, closing connection";

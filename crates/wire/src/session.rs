@@ -171,6 +171,8 @@ tagged! {
         },
         /// Unasked, at any time after `Offer`: the slot is needed for somebody else. Nothing is delivered any more.
         5 => Leave,
+        /// In the place of `Offer`: no backend has passed its proof, so nothing can be taken, and the client is told to come again.
+        9 => Away,
     }
 }
 

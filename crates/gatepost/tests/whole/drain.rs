@@ -80,7 +80,7 @@ fn term_is_heard_while_the_start_waits_for_its_backend() {
     prepare(&host);
     host.write(CONFIG, &config(&backend, ""));
     let mut process = host.start("gatepost", host.command(GATEPOST).arg("serve"));
-    process.wait_said("clients are told to come again (451)", SOON);
+    process.wait_said("clients are told to come again (421)", SOON);
     assert!(process.ended().is_none(), "{}", process.said());
     let told = Instant::now();
     assert!(process.signal("TERM"));

@@ -470,6 +470,11 @@ impl Engine {
         let _: Step<'_> = self.close(replies::RECLAIMED, CloseReason::Reclaimed);
     }
 
+    /// Nothing can be taken now, because no backend is there: 421 4.3.2. The next read yields [`Event::Close`].
+    pub fn away(&mut self) {
+        let _: Step<'_> = self.close(replies::AWAY, CloseReason::Away);
+    }
+
     /// A failure of ours: 421 4.3.0. The next read yields [`Event::Close`].
     pub fn fail(&mut self) {
         let _: Step<'_> = self.close(replies::FAILED, CloseReason::Internal);
