@@ -112,6 +112,7 @@ impl Dialer {
             | Step::Rules(_)
             | Step::Networks(_)
             | Step::Tables(_)
+            | Step::Admin(..)
             | Step::Names(_)
             | Step::Cut
             | Step::Noted => {}

@@ -260,7 +260,7 @@ fn check(path: &Path) -> ExitCode {
             }
             Err(e @ LauncherError::Unproved) => {
                 row(Level::Good, "jails", jails);
-                row(Level::Look, "backend", &format!("{e} Until it can be, clients are told to come again (451)"));
+                row(Level::Look, "backend", &format!("{e} Until it can be, clients are told to come again (421)"));
             }
             Err(e) => row(Level::Fault, "rehearsal in the jails", &e.to_string()),
         }

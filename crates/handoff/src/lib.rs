@@ -45,6 +45,7 @@ mod several;
 mod shared;
 mod single;
 mod spool;
+mod stages;
 mod telling;
 mod transaction;
 mod turns;

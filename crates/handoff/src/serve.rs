@@ -129,9 +129,10 @@ impl Handoff {
             | Step::Lines(_)
             | Step::Rules(_)
             | Step::Networks(_)
+            | Step::Admin(..)
             | Step::Names(_)
-            | Step::Cut
-            | Step::Noted => {}
+            | Step::Cut => {}
+            Step::Noted => self.shared.tell_gauges(),
         }
         Ok(())
     }
@@ -141,6 +142,7 @@ impl Handoff {
         match proved {
             Ok(()) => {
                 self.unproved = self.unproved.saturating_sub(1);
+                self.shared.set_away(false);
                 if self.unproved == 0 {
                     self.control.ready().await?;
                     self.begin();
@@ -156,12 +158,14 @@ impl Handoff {
         Ok(())
     }
 
-    /// Sessions may come, but until a backend has passed its proof they hear that they are to come again with mail for it.
+    /// Sessions may come, but until a backend has passed its proof they hear that they are to come again: at once, or with mail for it
+    /// where another backend is there.
     async fn wait_for(&mut self, why: &str) -> Result<(), RoleError> {
         if !self.open && self.control.phase() == Phase::Starting {
             tracing::warn!(
-                "the backend cannot be asked yet whether it relays for strangers, so clients are told to come again (451): {why}"
+                "the backend cannot be asked yet whether it relays for strangers, so clients are told to come again (421): {why}"
             );
+            self.shared.set_away(self.unproved == self.shared.routes.all().count());
             self.control.waiting().await?;
             self.begin();
         }

@@ -11,6 +11,7 @@ use crate::seats::Seat;
 use crate::several::Answers;
 use crate::shared::Shared;
 use crate::spool::ContentFile;
+use crate::stages::{AtStage, Stage};
 use crate::telling::Telling;
 use crate::transaction::{Recipient, Transaction};
 use crate::turns::Turn;
@@ -78,6 +79,7 @@ struct Session {
     born: Instant,
     /// What the client is called.
     names: Names,
+    stage: AtStage,
 }
 
 /// Serves one session until it ends or breaks the rules; why it ends, if it said so.
@@ -86,6 +88,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) -> O
     let (protocol, turn) = (Protocol::new(shared.memory.clone(), origin), shared.turns.of(origin));
     let seat = shared.seats.enter(open.id);
     let names = Names::UNASKED;
+    let stage = AtStage::begin(&shared.stages);
     let mut session = Session {
         shared,
         open,
@@ -102,6 +105,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) -> O
         delivered: 0,
         born: Instant::now(),
         names,
+        stage,
     };
     let ended = session.run().await;
     session.give_back();
@@ -122,8 +126,10 @@ impl Session {
         let largest = self.shared.spool.has_room(self.origin(), Some(self.message_size()));
         // Where the disk can't be asked, small mail that needs no file goes on.
         let scarce = largest.is_ok_and(|room| !room);
-        self.end.tell(&Answer::Offer { offer: self.offer(), inline_max: INLINE_MAX, scarce }).await?;
+        let offer = Answer::Offer { offer: self.offer(), inline_max: INLINE_MAX, scarce };
+        self.end.tell(if self.shared.is_away() { &Answer::Away } else { &offer }).await?;
         loop {
+            self.stage.set(if self.protocol.transaction().is_some() { Stage::Transaction } else { Stage::Idle });
             let step = self.step().await?;
             if let Some(dropped) = self.protocol.take_dropped() {
                 self.tell_dropped(&dropped);
@@ -138,7 +144,10 @@ impl Session {
                 Step::Rcpt(recipient) => self.rcpt(recipient).await?,
                 Step::Spool => self.spool().await?,
                 Step::Grow => self.grow().await?,
-                Step::Commit { transaction, length } => self.commit(&transaction, length).await?,
+                Step::Commit { transaction, length } => {
+                    self.stage.set(Stage::Delivering);
+                    self.commit(&transaction, length).await?;
+                }
                 Step::Refused(refusal) => self.tell_refused(&refusal),
                 Step::Bye(why) => return Ok(why),
             }

@@ -8,6 +8,7 @@ use crate::routes::Routes;
 use crate::seats::Seats;
 use crate::several::Awaited;
 use crate::spool::Spool;
+use crate::stages::Stages;
 use crate::turns::Turns;
 use gatepost_channel::Inbox;
 use gatepost_policy::flood::{Flood, Line};
@@ -18,10 +19,12 @@ use gatepost_role::RoleError;
 use gatepost_shell::Signer;
 use gatepost_smtp::envelope::Offer;
 use gatepost_wire::event;
+use gatepost_wire::gauge::Gauges;
 use gatepost_wire::slice::{HandoffSlice, Slice as _};
 use gatepost_wire::tables::TablesSlice;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -56,6 +59,10 @@ pub(crate) struct Shared {
     pub(crate) awaited: Awaited,
     /// What clients have sent lately.
     rates: Mutex<Rates>,
+    /// How many sessions are how far.
+    pub(crate) stages: Arc<Stages>,
+    /// No backend at all has passed its proof, though sessions may come.
+    away: AtomicBool,
     /// Lines about clients whose sessions come to nothing.
     flood: Mutex<Flood>,
     begun: Instant,
@@ -112,6 +119,8 @@ impl Shared {
             hops: slice.hops,
             awaited: Awaited::new(),
             rates: Mutex::new(Rates::new(slice.rates)),
+            stages: Arc::default(),
+            away: AtomicBool::new(false),
             flood: Mutex::new(Flood::new()),
             begun: Instant::now(),
             memory: memory::of(memory::TOTAL),
@@ -119,6 +128,36 @@ impl Shared {
             seats: Arc::default(),
             inbox: Mutex::new(Inbox::default()),
         })
+    }
+
+    /// Tells the observer how much there is now.
+    pub(crate) fn tell_gauges(&self) {
+        let [idle, transaction, delivering] = self.stages.count();
+        let mut sums = [0_u64; 3];
+        for (_, destination) in self.routes.all() {
+            for (sum, count) in sums.iter_mut().zip(destination.connections.count()) {
+                *sum = sum.saturating_add(count);
+            }
+        }
+        let [connections, connections_max, waiting] = sums.map(|sum| u32::try_from(sum).unwrap_or(u32::MAX));
+        gatepost_log::gauge(Gauges::Handoff {
+            idle,
+            transaction,
+            delivering,
+            connections,
+            connections_max,
+            waiting,
+        });
+    }
+
+    /// Whether nothing can be taken, because no backend at all has passed its proof.
+    pub(crate) fn is_away(&self) -> bool {
+        self.away.load(Ordering::Relaxed)
+    }
+
+    /// Says so.
+    pub(crate) fn set_away(&self, away: bool) {
+        self.away.store(away, Ordering::Relaxed);
     }
 
     /// Whether one more line about a client at `ip` is written, one about something that came to nothing. How many were not

@@ -153,6 +153,7 @@ impl Keyholder {
             | Step::Rules(_)
             | Step::Networks(_)
             | Step::Tables(_)
+            | Step::Admin(..)
             | Step::Names(_)
             | Step::Cut
             | Step::Noted => {}

@@ -1,13 +1,16 @@
 //! The socket by which an admin asks for a reload and for the state: `gatepost reload`, `gatepost status`.
 //!
-//! A question is one octet. Who asks is checked by the kernel's word (SO_PEERCRED, SO_PEERGROUPS): root, and members of
+//! A question is of a fixed size: one octet, and 17 more where somebody is named. Who asks is checked by the kernel's word (SO_PEERCRED, SO_PEERGROUPS): root, and members of
 //! [`GROUP`]. Others are closed at once, unread. The answer is an exit status in one octet, then lines of text.
 
 use crate::renew;
 use gatepost_sys::peer;
+use gatepost_wire::control::Whom;
+use gatepost_wire::link::SessionId;
 use gatepost_wire::resume;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -31,10 +34,52 @@ pub enum Request {
     Reload,
     /// Exit status 0: all is well; 2: it serves, but somebody should look.
     Status,
+    /// Everything that is counted, for `gatepost top`.
+    Look,
+    /// Tell these sessions to end.
+    Kick(Whom),
+    /// Forget what this address has done.
+    Forgive(IpAddr),
 }
 
-/// Each request with its octet.
-const REQUESTS: [(Request, u8); 2] = [(Request::Reload, b'r'), (Request::Status, b's')];
+/// Octets of the longest request.
+const REQUEST_MAX: usize = 18;
+
+impl Request {
+    /// As it is sent: what is asked; of whom; an address, IPv4 as IPv6 has it, or the number of a session.
+    fn octets(self) -> Vec<u8> {
+        let address = |ip: IpAddr| match ip {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+            IpAddr::V6(ip) => ip.octets(),
+        };
+        match self {
+            Self::Reload => vec![b'r'],
+            Self::Status => vec![b's'],
+            Self::Look => vec![b't'],
+            Self::Kick(Whom::Address(ip)) => [&b"ka"[..], &address(ip)].concat(),
+            Self::Kick(Whom::Session(SessionId(id))) => [&b"ks"[..], &[0; 8], &id.to_be_bytes()].concat(),
+            Self::Forgive(ip) => [&b"fa"[..], &address(ip)].concat(),
+        }
+    }
+
+    /// None: it is no request.
+    fn read(octets: &[u8]) -> Option<Self> {
+        let whole = |octets: &[u8]| <[u8; 16]>::try_from(octets).ok();
+        let address = |octets: &[u8]| whole(octets).map(|octets| IpAddr::from(octets).to_canonical());
+        match octets {
+            b"r" => Some(Self::Reload),
+            b"s" => Some(Self::Status),
+            b"t" => Some(Self::Look),
+            [b'k', b'a', rest @ ..] => Some(Self::Kick(Whom::Address(address(rest)?))),
+            [b'k', b's', rest @ ..] => {
+                let id = u64::try_from(u128::from_be_bytes(whole(rest)?)).ok()?;
+                Some(Self::Kick(Whom::Session(SessionId(id))))
+            }
+            [b'f', b'a', rest @ ..] => Some(Self::Forgive(address(rest)?)),
+            _ => None,
+        }
+    }
+}
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,8 +98,7 @@ pub fn ask(socket: &Path, request: Request) -> io::Result<Answer> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(ANSWER_DEADLINE))?;
     let refused = |_| io::Error::new(ErrorKind::PermissionDenied, format!("only root and group {GROUP} may ask"));
-    let octet = REQUESTS.iter().find(|(known, _)| *known == request).map_or(0, |(_, octet)| *octet);
-    stream.write_all(&[octet]).map_err(refused)?;
+    stream.write_all(&request.octets()).map_err(refused)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).map_err(|e| match e.kind() {
         ErrorKind::ConnectionReset => refused(e),
@@ -129,14 +173,15 @@ impl Door {
         let mut asked = Vec::new();
         let mut still = Vec::new();
         for mut stream in self.waiting.drain(..) {
-            let mut octet = [0];
-            match stream.read(&mut octet) {
+            let mut octets = [0; REQUEST_MAX];
+            match stream.read(&mut octets) {
                 Err(e) if e.kind() == ErrorKind::WouldBlock => still.push(stream),
-                Ok(1) => {
-                    let request = REQUESTS.iter().find(|(_, known)| [*known] == octet);
-                    asked.extend(request.map(|(request, _)| (*request, stream)));
+                // It was sent by one write(2); in pieces it is none.
+                Ok(length) => {
+                    let request = octets.get(..length).and_then(Request::read);
+                    asked.extend(request.map(|request| (request, stream)));
                 }
-                _ => {}
+                Err(_) => {}
             }
         }
         self.waiting = still;
@@ -153,6 +198,11 @@ impl Drop for Door {
 /// Sends an answer as far as the socket takes it: nobody waits for an admin who does not read.
 pub(crate) fn answer(mut stream: UnixStream, answer: &Answer) {
     let _ = stream.write_all(&[&[answer.status], answer.text.as_bytes()].concat());
+}
+
+/// The beginning of an answer that a role gives: the exit status, and what we have to say ourselves.
+pub(crate) fn begin_answer(mut stream: &UnixStream, text: &str) {
+    let _ = stream.write_all(&[&[0], text.as_bytes()].concat());
 }
 
 fn is_admin(stream: &UnixStream) -> bool {
@@ -174,6 +224,27 @@ fn group_id(groups: &str) -> Option<u32> {
 mod tests {
     use super::*;
     use gatepost_sys::peer::Peer;
+
+    #[test]
+    fn issue_13_a_request_is_of_a_fixed_size_and_nothing_else_is_one() {
+        let (four, six) = ("192.0.2.9".parse().unwrap(), "2001:db8::9".parse().unwrap());
+        for request in [
+            Request::Reload,
+            Request::Status,
+            Request::Look,
+            Request::Kick(Whom::Address(four)),
+            Request::Kick(Whom::Address(six)),
+            Request::Kick(Whom::Session(SessionId(u64::MAX))),
+            Request::Forgive(four),
+        ] {
+            let octets = request.octets();
+            assert!(octets.len() <= REQUEST_MAX);
+            assert_eq!(Request::read(&octets), Some(request));
+            assert!((0..octets.len()).all(|cut| Request::read(&octets[..cut]).is_none()), "{request:?}");
+            assert_eq!(Request::read(&[&octets[..], b"x"].concat()), None);
+        }
+        assert_eq!(Request::read(&[b'k', b's', 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), None);
+    }
 
     #[test]
     fn issue_13_root_and_the_admins_group_may_ask_and_nobody_else() {

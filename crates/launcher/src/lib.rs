@@ -35,6 +35,8 @@ use gatepost_sys::confine::{self, Capability};
 use gatepost_sys::limits::{self, Limit};
 use gatepost_sys::process;
 use gatepost_sys::signal::{Notice, Signals};
+use gatepost_wire::control::Order;
+use gatepost_wire::gauge::Gauges;
 use gatepost_wire::slice::Ground;
 use generation::{Generation, Proof};
 use plan::Plan;
@@ -78,7 +80,7 @@ const PROVED: &str = "Serving.";
 /// Added to it.
 const NAMELESS: &str = " No name server answers: clients have no names until one does.";
 const UNPROVED: &str = "Serving, but the backend cannot be asked yet whether it relays for strangers: clients are told to \
-                        come again (451).";
+                        come again (421).";
 
 /// Reads the configuration again. The sentence says what is wrong with it.
 pub type Reload<'a> = &'a dyn Fn() -> Result<Plan, String>;
@@ -116,6 +118,9 @@ pub fn run(
         program,
         retry: Retry::new(Instant::now()),
         pairs: None,
+        next_gauges: Instant::now(),
+        born: Instant::now(),
+        refused: None,
     };
     let ended = match launcher.begin(plan, inherited, started) {
         // Nothing has been served, so nothing is to be drained.
@@ -149,6 +154,9 @@ pub fn resume(memory: i32, program: Option<Program>, reload: Reload<'_>) -> Resu
         program,
         retry: Retry::new(Instant::now()),
         pairs: None,
+        next_gauges: Instant::now(),
+        born: Instant::now(),
+        refused: None,
     };
     launcher.reload_for(asked, reload);
     let ended = launcher.serve(reload);
@@ -211,6 +219,11 @@ struct Launcher {
     retry: Retry,
     /// The files of certificates that are in use; None: an earlier program has read them.
     pairs: Option<pairs::Watch>,
+    /// When the observer is told next what there is.
+    next_gauges: Instant,
+    born: Instant,
+    /// Why the last reload was refused.
+    refused: Option<String>,
 }
 
 impl Launcher {
@@ -330,10 +343,28 @@ impl Launcher {
             self.generations.iter().for_each(|generation| generation.processes.renew_names());
         }
         self.generations.retain(|g| !g.is_over() || g.is_serving());
+        self.tell_gauges();
         if self.watchdog.is_due(self.generations.iter().all(Generation::is_alive), Instant::now()) {
             notify(&[sd_notify::NotifyState::Watchdog]);
         }
         self.tell_status(false);
+    }
+
+    /// Tells the observer now and then what there is.
+    fn tell_gauges(&mut self) {
+        let (now, state) = (Instant::now(), self.state(false));
+        if now < self.next_gauges {
+            return;
+        }
+        self.next_gauges = now + generation::PING_EVERY;
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        gatepost_log::gauge(Gauges::Launcher {
+            roles_up: number(state.roles.iter().filter(|(_, pid)| pid.is_some()).count()),
+            roles: number(state.roles.len()),
+            generations: number(self.generations.len()),
+            proved: state.proved,
+            names: state.names,
+        });
     }
 
     fn drain(&mut self) -> Instant {
@@ -354,10 +385,26 @@ impl Launcher {
                     admin::answer(stream, &Answer { status: 1, text });
                 }
                 Request::Reload => reloads.push(stream),
+                Request::Look => {
+                    admin::begin_answer(&stream, &status::roles(&self.state(draining)));
+                    let serving = self.generations.last();
+                    let _ = serving.is_some_and(|last| last.processes.wish(Order::Look, stream.as_fd()));
+                }
+                Request::Kick(whom) => self.wish(Order::Kick(whom), &stream),
+                Request::Forgive(address) => self.wish(Order::Forgive(address), &stream),
             }
         }
         if !reloads.is_empty() {
             self.reload_for(reloads, reload);
+        }
+    }
+
+    /// Has the listeners of all generations do what an admin wishes; each answers him by itself.
+    fn wish(&self, order: Order, stream: &UnixStream) {
+        admin::begin_answer(stream, "");
+        let told = self.generations.iter().filter(|generation| generation.processes.wish(order, stream.as_fd())).count();
+        if told == 0 {
+            admin::begin_answer(stream, "no listener is there now; ask again\n");
         }
     }
 
@@ -381,6 +428,11 @@ impl Launcher {
         status::State {
             draining,
             proved: serving.is_none_or(Generation::is_proved),
+            names: serving.is_none_or(Generation::has_names),
+            since: self.born.elapsed(),
+            retry: self.retry_due().is_some(),
+            refused: self.refused.clone(),
+            outdated: self.is_outdated(),
             roles: serving.map(Generation::roles).unwrap_or_default(),
             earlier: self.generations.len().saturating_sub(1),
         }
@@ -399,6 +451,7 @@ impl Launcher {
             false => reload().and_then(|plan| self.next_generation(plan)),
         };
         let reloaded = self.put(taken, NOT_RELOADED);
+        self.refused = reloaded.clone().err();
         match &reloaded {
             Ok(()) => tracing::info!("reloaded"),
             Err(_) => self.retry.later(Instant::now()),

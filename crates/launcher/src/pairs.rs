@@ -40,7 +40,7 @@ pub(crate) struct Watch {
 impl Watch {
     /// Of the files of this plan, which are about to be read.
     pub(crate) fn new(plan: &Plan, now: Instant) -> Self {
-        let pairs = plan.pairs().into_iter().filter(|_| plan.speaks_tls()).chain(plan.client_pair());
+        let pairs = plan.pairs().into_iter().filter(|_| plan.speaks_tls()).chain(plan.client_pairs());
         let files: Vec<PathBuf> = pairs
             .flat_map(|source| match source {
                 PairSource::Files(pair) => vec![pair.certificate.clone(), pair.key.clone()],
@@ -105,7 +105,7 @@ fn look(files: &[PathBuf]) -> Seen {
 fn ending(plan: &Plan, now: u64) -> Vec<(String, u32)> {
     let lines = apart(|| {
         let mut lines = String::new();
-        for source in plan.pairs().into_iter().filter(|_| plan.speaks_tls()).chain(plan.client_pair()) {
+        for source in plan.pairs().into_iter().filter(|_| plan.speaks_tls()).chain(plan.client_pairs()) {
             let PairSource::Files(gatepost_config::Pair { certificate, .. }) = source else { continue };
             // What cannot be read is told of where it is used.
             let Ok((pair, _)) = load_pair(source) else { continue };

@@ -341,6 +341,14 @@ impl Children {
         }
     }
 
+    /// Has a role do what an admin wishes, who hears of it by this connection. False: it is not there.
+    pub(crate) fn wish(&self, order: Order, admin: BorrowedFd<'_>) -> bool {
+        let role = if order == Order::Look { Role::Observer } else { Role::Listener };
+        let Some(child) = self.children.iter().find(|child| child.role == role) else { return false };
+        self.tell(child.pid, order, &[admin]);
+        true
+    }
+
     fn observer(&self) -> Option<ProcessId> {
         self.children.iter().find(|child| child.role == Role::Observer).map(|child| child.pid)
     }

@@ -3,14 +3,26 @@
 use crate::admin::Answer;
 use gatepost_sys::process::ProcessId;
 use gatepost_wire::control::Role;
+use std::fmt::Write;
+use std::time::Duration;
 
 /// What the launcher knows of itself.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct State {
     /// No new sessions any more.
     pub(crate) draining: bool,
-    /// The backend has passed its proof, or none has to.
+    /// Every backend has passed its proof, or none has to.
     pub(crate) proved: bool,
+    /// A name server answers.
+    pub(crate) names: bool,
+    /// How long this program has run in this process.
+    pub(crate) since: Duration,
+    /// An earlier program's roles serve, because ours could not begin.
+    pub(crate) retry: bool,
+    /// Why the last reload was refused.
+    pub(crate) refused: Option<String>,
+    /// Another program lies where ours did.
+    pub(crate) outdated: bool,
     /// The roles that the configuration needs, with the process of each that serves.
     pub(crate) roles: Vec<(Role, Option<ProcessId>)>,
     /// Earlier configurations that sessions still have.
@@ -23,7 +35,7 @@ const LOOK: u8 = 2;
 /// The answer to `gatepost status`.
 pub(crate) fn answer(state: &State) -> Answer {
     let whole = state.roles.iter().all(|(_, pid)| pid.is_some());
-    let well = whole && state.proved && !state.draining;
+    let well = whole && state.proved && state.names && !state.draining && !state.retry && state.refused.is_none();
     let service = match (state.draining, whole) {
         (true, _) => "ending: no new sessions, those under way may end",
         (false, true) => "serving",
@@ -32,8 +44,15 @@ pub(crate) fn answer(state: &State) -> Answer {
     let backend = if state.proved {
         "ready"
     } else {
-        "cannot be asked yet whether it relays for strangers: clients are told to come again (451)"
+        "cannot be asked yet whether it relays for strangers: clients are told to come again (421)"
     };
+    let names = if state.names { "a name server answers" } else { "no name server answers: clients have no names" };
+    let program = match (state.retry, state.outdated) {
+        (true, _) => "could not begin its roles, those of the earlier one serve; it is tried again",
+        (false, true) => "another one lies there: gatepost reload takes it",
+        (false, false) => "the one that lies there",
+    };
+    let reload = state.refused.as_deref().map_or("none was refused last", |why| why.lines().next().unwrap_or(why));
     let roles: Vec<String> = state
         .roles
         .iter()
@@ -42,12 +61,25 @@ pub(crate) fn answer(state: &State) -> Answer {
             None => format!("{} AWAY", role.name()),
         })
         .collect();
+    let minutes = state.since.as_secs() / 60;
+    let (hours, minutes) = (minutes / 60, minutes % 60);
     let text = format!(
-        "service  {service}\nbackend  {backend}\nroles    {}\nearlier configurations in use: {}\n",
+        "service  {service}\nbackend  {backend}\nnames    {names}\nprogram  {program}; runs for {hours} h {minutes} min\n\
+         reload   {reload}\nroles    {}\nearlier configurations in use: {}\n",
         roles.join(", "),
         state.earlier
     );
     Answer { status: if well { 0 } else { LOOK }, text }
+}
+
+/// A line for each role that `gatepost top` shows: `role NAME PID`; 0: it is away.
+pub(crate) fn roles(state: &State) -> String {
+    let mut text = String::new();
+    for (role, pid) in &state.roles {
+        // Writing to memory cannot fail.
+        let _ = writeln!(text, "role {} {}", role.name(), pid.unwrap_or_default());
+    }
+    text
 }
 
 #[cfg(test)]
@@ -56,16 +88,34 @@ mod tests {
 
     #[test]
     fn issue_13_status_says_what_somebody_should_look_at() {
-        for (draining, proved, nursery, status, says) in [
-            (false, true, Some(8), 0, "service  serving\n"),
-            (true, true, Some(8), 2, "ending"),
-            (false, false, Some(8), 2, "come again (451)"),
-            (false, true, None, 2, "nursery AWAY"),
+        let state = |nursery| State {
+            draining: false,
+            proved: true,
+            names: true,
+            since: Duration::from_secs(7260),
+            retry: false,
+            refused: None,
+            outdated: false,
+            roles: vec![(Role::Listener, Some(7)), (Role::Nursery, nursery)],
+            earlier: 1,
+        };
+        let well = state(Some(8));
+        for (state, status, says) in [
+            (well.clone(), 0, "service  serving\n"),
+            (well.clone(), 0, "runs for 2 h 1 min"),
+            (State { outdated: true, ..well.clone() }, 0, "gatepost reload takes it"),
+            (State { draining: true, ..well.clone() }, 2, "ending"),
+            (State { proved: false, ..well.clone() }, 2, "come again (421)"),
+            (State { names: false, ..well.clone() }, 2, "no name server answers"),
+            (State { retry: true, ..well.clone() }, 2, "those of the earlier one serve"),
+            (State { refused: Some("no\nmore".into()), ..well }, 2, "reload   no\n"),
+            (state(None), 2, "nursery AWAY"),
         ] {
-            let roles = vec![(Role::Listener, Some(7)), (Role::Nursery, nursery)];
-            let said = answer(&State { draining, proved, roles, earlier: 1 });
+            let said = answer(&state);
             assert_eq!(said.status, status, "{}", said.text);
             assert!(said.text.contains(says) && said.text.contains("listener 7"), "{}", said.text);
+            assert!(said.text.lines().count() <= 10, "{}", said.text);
         }
+        assert_eq!(roles(&state(None)), "role listener 7\nrole nursery 0\n");
     }
 }

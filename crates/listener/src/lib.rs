@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod admin;
 mod front;
 mod gate;
 mod links;
@@ -92,7 +93,9 @@ async fn serve(control: ControlEnd, slice: ListenerSlice, waits: Waits) -> Resul
                 gate.set_networks(Networks::new(slice));
             }
             Step::Drain => break,
-            Step::Cut | Step::Names(_) | Step::Tables(_) | Step::Lines(_) | Step::Noted => {}
+            Step::Noted => gate.tell_gauges(),
+            Step::Admin(order, admin) => gate.obey(order, admin),
+            Step::Cut | Step::Names(_) | Step::Tables(_) | Step::Lines(_) => {}
         }
     }
     sockets.close();
@@ -109,6 +112,8 @@ async fn serve(control: ControlEnd, slice: ListenerSlice, waits: Waits) -> Resul
                 gate.name_all();
                 return Ok(());
             }
+            Heard::Order(Step::Noted) => gate.tell_gauges(),
+            Heard::Order(Step::Admin(order, admin)) => gate.obey(order, admin),
             Heard::Order(_) => {}
         }
     }

@@ -61,6 +61,11 @@ impl Roster {
         self.sessions.iter().map(|(id, inside)| (*id, inside.client))
     }
 
+    /// Sessions, and clients that wait for a slot.
+    pub(crate) fn count(&self) -> (usize, usize) {
+        (self.sessions.len(), self.queue)
+    }
+
     /// A client waits for a slot.
     pub(crate) fn enter_queue(&mut self) {
         self.queue = self.queue.saturating_add(1);

@@ -109,13 +109,7 @@ impl Gate {
 
     /// Has a session end for somebody else, unless its message is being delivered: its client would send it again.
     async fn reclaim(self: Rc<Self>, id: SessionId) {
-        if self.leaves(id).await {
-            tokio::time::sleep(self.slots.waits.leave).await;
-            let nursery = self.roster.borrow_mut().kill(id);
-            if let Some(link) = nursery.and_then(|nursery| self.links.borrow().nursery_of(nursery)) {
-                // An error means that the nursery is gone, and all its sessions.
-                let _ = tell(&link, &NurseryOrder::Kill(id), &[]).await;
-            }
+        if self.dismiss(id).await {
             return;
         }
         self.admission.borrow_mut().stays(id.0, self.now());
@@ -123,6 +117,20 @@ impl Gate {
         tokio::time::sleep(self.slots.waits.delivery).await;
         self.admission.borrow_mut().may_end(id.0);
         self.slots.due.notify_one();
+    }
+
+    /// Has a session end, at once if it does not hear. False: a message of its is being delivered, and it goes on.
+    pub(crate) async fn dismiss(&self, id: SessionId) -> bool {
+        if !self.leaves(id).await {
+            return false;
+        }
+        tokio::time::sleep(self.slots.waits.leave).await;
+        let nursery = self.roster.borrow_mut().kill(id);
+        if let Some(link) = nursery.and_then(|nursery| self.links.borrow().nursery_of(nursery)) {
+            // An error means that the nursery is gone, and all its sessions.
+            let _ = tell(&link, &NurseryOrder::Kill(id), &[]).await;
+        }
+        true
     }
 
     /// Asks handoff to tell a session to leave. False: a message of its is being delivered.

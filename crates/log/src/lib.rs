@@ -19,6 +19,7 @@ use gatepost_channel::End;
 use gatepost_sys::fds;
 use gatepost_sys::seq::Seq;
 use gatepost_wire::event::Event;
+use gatepost_wire::gauge::Gauges;
 use gatepost_wire::observe::{Level, Line, TEXT_MAX, Tell};
 use gatepost_wire::{Nothing, RoleToObserver};
 use std::io::{self, Write};
@@ -224,6 +225,15 @@ pub fn tell<'a>(event: impl Into<Event<'a>>) {
 /// As [`tell`], but one that cannot be sent now is not lost yet: false, and the caller may come again.
 pub fn try_tell<'a>(event: impl Into<Event<'a>>) -> bool {
     send(&Said::Event(event.into()))
+}
+
+/// Tells the observer how much there is now, where there is one.
+pub fn gauge(gauges: Gauges) {
+    if let Some(to) = to()
+        && let Place::Observer(end) = &to.0
+    {
+        let _ = end.tell(&Tell::Gauges(gauges));
+    }
 }
 
 /// The time, as [`Head`] has it.

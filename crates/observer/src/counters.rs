@@ -3,11 +3,15 @@
 //! Labels are words of fixed lists, never an address or a text: an owned role can tell wrong numbers, and no more of them than
 //! there are words.
 
+use gatepost_log::LAUNCHER;
+use gatepost_wire::control::Role;
 use gatepost_wire::event::Event;
+use gatepost_wire::gauge::Gauges;
 use gatepost_wire::observe::Level;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
@@ -38,6 +42,25 @@ pub(crate) struct Counts {
     lost: Counters,
     took: Histogram,
     backend: Histogram,
+    now: Now,
+}
+
+/// How much there is now, by what each role said last.
+#[derive(Debug, Default)]
+struct Now {
+    stages: Family<Labels, Gauge>,
+    slots: Gauge,
+    slots_used: Gauge,
+    waiting: Gauge,
+    penalties: Gauge,
+    connections: Gauge,
+    connections_max: Gauge,
+    connections_waiting: Gauge,
+    roles_up: Gauge,
+    roles: Gauge,
+    generations: Gauge,
+    proved: Gauge,
+    names: Gauge,
 }
 
 impl Counts {
@@ -62,6 +85,7 @@ impl Counts {
             lost: Family::default(),
             took: Histogram::new(TIMES),
             backend: Histogram::new(TIMES),
+            now: Now::default(),
         };
         counts.registered()
     }
@@ -86,7 +110,52 @@ impl Counts {
         r.register("log_lines_lost", "Lines that a role could not send", self.lost.clone());
         r.register_with_unit("transaction_duration", "From MAIL to the end, of transactions with a message that was taken", Unit::Seconds, self.took.clone());
         r.register_with_unit("backend_duration", "Waiting for the backend, in the same transactions", Unit::Seconds, self.backend.clone());
+        let now = &self.now;
+        r.register("sessions_now", "Sessions under way, by how far they are", now.stages.clone());
+        r.register("slots", "Sessions that there may be at once", now.slots.clone());
+        r.register("slots_used", "Slots that are taken", now.slots_used.clone());
+        r.register("clients_waiting", "Clients that wait for a slot", now.waiting.clone());
+        r.register("penalties", "Addresses that are greeted late or turned away", now.penalties.clone());
+        r.register("backend_connections", "Connections to backends", now.connections.clone());
+        r.register("backend_connections_max", "Connections to backends that there may be", now.connections_max.clone());
+        r.register("backend_waiting", "Sessions that wait for a connection to a backend", now.connections_waiting.clone());
+        r.register("roles_up", "Roles that serve", now.roles_up.clone());
+        r.register("roles", "Roles that there should be", now.roles.clone());
+        r.register("generations", "Generations of roles: more than one while sessions have an earlier configuration", now.generations.clone());
+        r.register("backend_proved", "1: each backend has refused to relay for a stranger, or need not", now.proved.clone());
+        r.register("names_answer", "1: a name server answers", now.names.clone());
         self
+    }
+
+    /// How much there is of what `who` counts. What is not its to tell is not believed.
+    pub(crate) fn gauges(&mut self, who: &str, gauges: Gauges) {
+        let now = &self.now;
+        match gauges {
+            Gauges::Listener { sessions, slots, waiting, penalties } if who == Role::Listener.name() => {
+                now.slots_used.set(sessions.into());
+                now.slots.set(slots.into());
+                now.waiting.set(waiting.into());
+                now.penalties.set(penalties.into());
+            }
+            Gauges::Handoff { idle, transaction, delivering, connections, connections_max, waiting }
+                if who == Role::Handoff.name() =>
+            {
+                for (stage, count) in [("idle", idle), ("transaction", transaction), ("delivering", delivering)] {
+                    now.stages.get_or_create(&vec![("phase", stage.to_owned())]).set(count.into());
+                }
+                now.connections.set(connections.into());
+                now.connections_max.set(connections_max.into());
+                now.connections_waiting.set(waiting.into());
+            }
+            Gauges::Launcher { roles_up, roles, generations, proved, names } if who == LAUNCHER => {
+                now.roles_up.set(roles_up.into());
+                now.roles.set(roles.into());
+                now.generations.set(generations.into());
+                now.proved.set(proved.into());
+                now.names.set(names.into());
+            }
+            _ => {}
+        }
     }
 
     /// A role or the launcher has told this. `messages` are counted once for all of their recipients.
@@ -223,6 +292,14 @@ mod tests {
         ] {
             counts.event(&event);
         }
+        counts.gauges("listener", Gauges::Listener { sessions: 3, slots: 100, waiting: 1, penalties: 2 });
+        // No other role's word counts for it.
+        counts.gauges("handoff", Gauges::Listener { sessions: 9, slots: 9, waiting: 9, penalties: 9 });
+        let (connections, connections_max, waiting) = (4, 80, 0);
+        counts.gauges(
+            "handoff",
+            Gauges::Handoff { idle: 1, transaction: 2, delivering: 0, connections, connections_max, waiting },
+        );
         counts.line("handoff", Level::Error);
         counts.lost("handoff", 3);
         counts.lost("listener", 0);
@@ -240,6 +317,9 @@ mod tests {
             "gatepost_log_lines_lost_total{role=\"handoff\"} 3",
             "gatepost_transaction_duration_seconds_bucket{le=\"0.1\"} 1",
             "gatepost_backend_duration_seconds_bucket{le=\"0.01\"} 0",
+            "gatepost_slots_used 3",
+            "gatepost_sessions_now{phase=\"transaction\"} 2",
+            "gatepost_backend_connections_max 80",
             "# EOF",
         ] {
             assert!(text.lines().any(|have| have == line), "{line}\n{text}");

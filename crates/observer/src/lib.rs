@@ -11,6 +11,7 @@ mod counters;
 mod http;
 mod serve;
 mod view;
+mod worst;
 
 use gatepost_jail::Unjailed;
 use gatepost_role::{Control, RoleError};

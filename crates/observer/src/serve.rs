@@ -3,6 +3,7 @@
 use crate::backlog::Backlog;
 use crate::counters::Counts;
 use crate::view::View;
+use crate::worst::Worst;
 use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_log::{Head, LAUNCHER, line, now, told};
 use gatepost_role::{Control, Phase, RoleError, Step};
@@ -42,6 +43,7 @@ pub(crate) fn serve(control: Control, epoll: Epoll, slice: ObserverSlice) -> Res
         last: LOG,
         backlog: Backlog::default(),
         counts: Counts::new(),
+        worst: Worst::default(),
         view: View::default(),
         inbox,
         log: Log::Open,
@@ -74,6 +76,7 @@ struct Observer {
     last: u64,
     backlog: Backlog,
     counts: Counts,
+    worst: Worst,
     view: View,
     inbox: Inbox,
     log: Log,
@@ -127,6 +130,13 @@ impl Observer {
             }
             // Those who read are the next generation's, whose counters begin anew.
             Step::Drain => self.view.stop(&self.epoll),
+            Step::Admin(_, admin) => {
+                self.last = self.last.saturating_add(1);
+                let worst = if self.slice.cut { String::new() } else { self.worst.text() };
+                let text = format!("{}{worst}", self.counts.text());
+                // An admin who cannot be served asks again.
+                let _ = self.view.show(&self.epoll, self.last, admin, text.into_bytes());
+            }
             Step::Rules(_) | Step::Networks(_) | Step::Tables(_) | Step::Names(_) | Step::Cut | Step::Noted => {}
         }
         Ok(())
@@ -152,8 +162,10 @@ impl Observer {
                 self.counts.line(who, level);
                 (level, lost, line(form, &head(level, lost), text))
             }
+            Ok(Tell::Gauges(gauges)) => return self.counts.gauges(who, gauges),
             Ok(Tell::Event { lost, event }) => {
                 self.counts.event(&event);
+                self.worst.event(&event);
                 let level = event.row().level;
                 (level, lost, told(form, &head(level, lost), &event, self.slice.cut))
             }

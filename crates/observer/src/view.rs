@@ -40,6 +40,21 @@ impl View {
         Ok(())
     }
 
+    /// Writes `text` to somebody who need not ask for it.
+    ///
+    /// # Errors
+    /// There are too many already, or it cannot be watched.
+    pub(crate) fn show(&mut self, epoll: &Epoll, token: u64, reader: OwnedFd, text: Vec<u8>) -> io::Result<()> {
+        if self.readers.len() >= READERS_MAX {
+            return Err(ErrorKind::QuotaExceeded.into());
+        }
+        epoll.add(reader.as_fd(), token)?;
+        epoll.change(reader.as_fd(), token, Until::Writable)?;
+        let until = Instant::now() + TIME;
+        self.readers.insert(token, Reader { socket: reader.into(), request: Vec::new(), left: text, until });
+        Ok(())
+    }
+
     /// Takes no more readers.
     pub(crate) fn stop(&mut self, epoll: &Epoll) {
         for socket in std::mem::take(&mut self.sockets).into_values() {

@@ -173,6 +173,23 @@ impl Admission {
         Ok(Admitted { ticket: Ticket { id, origin, exempt }, waits, pause })
     }
 
+    /// Slots in all.
+    #[must_use]
+    pub fn capacity(&self) -> u32 {
+        self.limits.sessions
+    }
+
+    /// Addresses that are greeted late or turned away.
+    #[must_use]
+    pub fn penalties(&self, now: u64) -> usize {
+        self.conduct.sanctioned(now)
+    }
+
+    /// Forgets how an address has behaved; with it the rest of its IPv6 /64.
+    pub fn forgive(&mut self, ip: IpAddr) {
+        self.conduct.forgive(Origin::of(ip));
+    }
+
     /// What is to be done now. [`Action::Reclaim`]: this session must end, and [`Admission::ended`] be called then, or
     /// [`Admission::stays`].
     pub fn poll(&mut self) -> Option<Action<u64>> {

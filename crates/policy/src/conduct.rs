@@ -167,6 +167,18 @@ impl Conduct {
         Some(Sanction::Slow)
     }
 
+    /// Addresses that have something to bear now.
+    #[must_use]
+    pub fn sanctioned(&self, now: u64) -> usize {
+        self.sanctions.values().filter(|s| now < s.slow_until.max(s.refused_until)).count()
+    }
+
+    /// Forgets what an address has done, and what it has to bear for that.
+    pub fn forgive(&mut self, origin: Origin) {
+        self.offences.remove(&origin.address());
+        self.sanctions.remove(&origin.address());
+    }
+
     /// Addresses remembered for offences, sanctions and credit.
     #[must_use]
     pub fn remembered(&self) -> [usize; 3] {

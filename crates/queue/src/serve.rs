@@ -86,6 +86,7 @@ impl Queue {
             | Step::Rules(_)
             | Step::Networks(_)
             | Step::Tables(_)
+            | Step::Admin(..)
             | Step::Names(_)
             | Step::Cut
             | Step::Noted => {}

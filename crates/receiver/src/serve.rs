@@ -120,6 +120,7 @@ impl Server {
             | Step::Rules(_)
             | Step::Networks(_)
             | Step::Tables(_)
+            | Step::Admin(..)
             | Step::Names(_)
             | Step::Cut
             | Step::Noted => {}

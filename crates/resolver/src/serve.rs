@@ -119,6 +119,7 @@ impl Service {
             | Step::Rules(_)
             | Step::Networks(_)
             | Step::Tables(_)
+            | Step::Admin(..)
             | Step::Cut
             | Step::Noted
             | Step::Drain => {}

@@ -51,6 +51,7 @@ enum Kind {
     Names,
     Networks,
     Tables,
+    Admin,
 }
 
 /// What may be ordered in which phase. A peer that is started anew is linked at any time; to be told twice to drain changes
@@ -96,6 +97,7 @@ const PERMITTED: [(Phase, &[Kind]); 4] = [
             Kind::Lines,
             Kind::Ping,
             Kind::Drain,
+            Kind::Admin,
         ],
     ),
     (
@@ -110,6 +112,7 @@ const PERMITTED: [(Phase, &[Kind]); 4] = [
             Kind::Ping,
             Kind::Drain,
             Kind::Cut,
+            Kind::Admin,
         ],
     ),
 ];
@@ -140,6 +143,8 @@ pub enum Step<F> {
     Tables(F),
     /// The names of the host have changed: the slice is in this memory. To the resolver only.
     Names(F),
+    /// An admin wishes this ([`Order::Look`], [`Order::Kick`], [`Order::Forgive`]), and is told by this connection what comes of it.
+    Admin(Order, F),
     /// Nothing is left to do: the role logs to another observer already, or its [`Control`](crate::Control) answers the ping.
     Noted,
     /// Make sure that you can serve, then say that you are ready.
@@ -195,6 +200,8 @@ impl Orders {
             Order::Networks if self.role == Role::Listener => Kind::Networks,
             Order::Tables if self.role == Role::Handoff => Kind::Tables,
             Order::Names if self.role == Role::Resolver => Kind::Names,
+            Order::Look if self.role == Role::Observer => Kind::Admin,
+            Order::Kick(_) | Order::Forgive(_) if self.role == Role::Listener => Kind::Admin,
             Order::Go => Kind::Go,
             Order::Drain => Kind::Drain,
             Order::Ping => Kind::Ping,
@@ -206,7 +213,10 @@ impl Orders {
             | Order::Rules
             | Order::Names
             | Order::Networks
-            | Order::Tables => {
+            | Order::Tables
+            | Order::Look
+            | Order::Kick(_)
+            | Order::Forgive(_) => {
                 return Err(unordered);
             }
         };
@@ -222,6 +232,7 @@ impl Orders {
             (Order::Names, Some(memory), None) => Ok(Step::Names(memory)),
             (Order::Networks, Some(memory), None) => Ok(Step::Networks(memory)),
             (Order::Tables, Some(memory), None) => Ok(Step::Tables(memory)),
+            (Order::Look | Order::Kick(_) | Order::Forgive(_), Some(admin), None) => Ok(Step::Admin(order, admin)),
             (Order::Go, None, _) => {
                 self.phase = Phase::Starting;
                 Ok(Step::Begin)

@@ -63,6 +63,7 @@ impl AsyncControl {
             if self.pinged {
                 self.end.tell(&Report::Alive).await?;
                 self.pinged = false;
+                return Ok(Step::Noted);
             }
             let (order, descriptors) = self.end.recv_with(&mut self.inbox).await?;
             let step = self.orders.take(order, descriptors)?;

@@ -167,6 +167,7 @@ impl Nursery {
             | Step::Rules(_)
             | Step::Networks(_)
             | Step::Tables(_)
+            | Step::Admin(..)
             | Step::Names(_)
             | Step::Cut
             | Step::Noted => {}

@@ -2,7 +2,9 @@
 
 use crate::codec::{Reader, Value, WireError};
 use crate::declare::{codes, tagged};
+use crate::link::SessionId;
 use gatepost_smtp::enumeration;
+use std::net::IpAddr;
 
 enumeration! {
     /// A role: a process that the launcher executes. In the order in which it starts them.
@@ -99,6 +101,23 @@ tagged! {
         10 => Networks,
         /// One descriptor: sealed memory with another [`crate::tables::TablesSlice`], which is in force from now on. To handoff only.
         11 => Tables,
+        /// One descriptor: the connection of an admin who looks on. All that is counted is written to it, and it is closed. To the
+        /// observer only.
+        20 => Look,
+        /// One descriptor: the connection of an admin, who is told what comes of it. Tell these sessions to end. To the listener
+        /// only.
+        21 => Kick(whom: Whom),
+        /// One descriptor: as above. Forget what this address has done. To the listener only.
+        22 => Forgive(address: IpAddr),
+    }
+
+    /// Whose sessions are meant.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Whom {
+        /// All of this address.
+        1 => Address(address: IpAddr),
+        /// This one.
+        2 => Session(id: SessionId),
     }
 }
 

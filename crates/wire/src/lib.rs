@@ -7,7 +7,7 @@
 //!
 //! | channel | direction | messages | descriptors |
 //! |---|---|---|---|
-//! | [`LauncherToRole`] | launcher → any role | [`control::Order`] | `Peer`: 1, `Socket`: 1, `Rules`: 1, `Names`: 1, `Networks`: 1 |
+//! | [`LauncherToRole`] | launcher → any role | [`control::Order`] | `Peer`: 1, `Socket`: 1, `Rules`: 1, `Names`: 1, `Networks`: 1, `Look`, `Kick`, `Forgive`: 1 |
 //! | [`RoleToLauncher`] | any role → launcher | [`control::Report`], fixed size | – |
 //! | [`ListenerToNursery`] | listener → nursery | [`link::NurseryOrder`] | `Start`: client, handoff end, keyholder end if TLS |
 //! | [`NurseryToListener`] | nursery → listener | [`link::Ended`] | – |
@@ -36,6 +36,7 @@ pub mod control;
 mod declare;
 pub mod dial;
 pub mod event;
+pub mod gauge;
 pub mod known;
 pub mod link;
 pub mod names;

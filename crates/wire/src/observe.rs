@@ -4,6 +4,7 @@
 use crate::codec::Octets;
 use crate::declare::{codes, fields, tagged};
 use crate::event::Event;
+use crate::gauge::Gauges;
 use gatepost_smtp::enumeration;
 
 /// Longest text of a line, octets. A longer one is cut.
@@ -49,5 +50,7 @@ tagged! {
             /// What happened.
             event: Event<'a>,
         },
+        /// How much there is now. Not counted as lost where it cannot be sent: the next one says it anew.
+        3 => Gauges(gauges: Gauges),
     }
 }

@@ -13,9 +13,10 @@ use gatepost_smtp::replies;
 use gatepost_smtp::server::{BareLf, Leniency};
 use gatepost_smtp::text::Text;
 use gatepost_wire::codec::{MESSAGE_MAX, read_all};
-use gatepost_wire::control::{Order, Report, Role};
+use gatepost_wire::control::{Order, Report, Role, Whom};
 use gatepost_wire::dial::{Dial, Dialed};
 use gatepost_wire::event::{Crashed, Penalised, Penalty, Stress, Turned, TurnedAway};
+use gatepost_wire::gauge::Gauges;
 use gatepost_wire::link::{self, Ended, HandoffOrder, Left, NurseryOrder, Open, OpenKey, SessionId, Start};
 use gatepost_wire::names::{LookUp, LookedUp};
 use gatepost_wire::network::Network;
@@ -95,7 +96,7 @@ fn codes_are_places_in_a_list() {
     );
     codes(
         &CloseReason::ALL,
-        "Quit ClientGone Timeout Abuse TlsFailed Drained Internal Limit BareLf Refused Dismissed ProxyHeader Configuration Reclaimed",
+        "Quit ClientGone Timeout Abuse TlsFailed Drained Internal Limit BareLf Refused Dismissed ProxyHeader Configuration Reclaimed Away",
     );
     codes(&Mechanism::ALL, "Login Plain CramMd5");
     codes(&Abandoned::ALL, "Loop TooLarge");
@@ -166,6 +167,7 @@ fn session_and_handoff() {
             (Answer::Spool { octets: 258 }, "03 0201000000000000"),
             (Answer::Recipient { verdict, text: Text::none() }, "04 2602 05 0700 0100 01 0000"),
             (Answer::Leave, "05"),
+            (Answer::Away, "09"),
         ],
     );
 }
@@ -288,6 +290,41 @@ fn listener_and_those_who_serve() {
 }
 
 #[test]
+fn issue_13_gauges() {
+    messages(
+        Gauges::TAGS,
+        &[
+            (
+                Gauges::Listener { sessions: 1, slots: 2, waiting: 3, penalties: 4 },
+                "01 01000000 02000000 03000000 04000000",
+            ),
+            (
+                Gauges::Handoff {
+                    idle: 1,
+                    transaction: 2,
+                    delivering: 3,
+                    connections: 4,
+                    connections_max: 5,
+                    waiting: 6,
+                },
+                "02 01000000 02000000 03000000 04000000 05000000 06000000",
+            ),
+            (
+                Gauges::Launcher { roles_up: 1, roles: 2, generations: 3, proved: true, names: false },
+                "03 01000000 02000000 03000000 01 00",
+            ),
+        ],
+    );
+    messages(
+        Whom::TAGS,
+        &[
+            (Whom::Address("192.0.2.9".parse().unwrap()), "01 04 c0000209"),
+            (Whom::Session(SessionId(0x0102)), "02 0201000000000000"),
+        ],
+    );
+}
+
+#[test]
 fn launcher_and_roles() {
     messages(
         Order::TAGS,
@@ -303,6 +340,9 @@ fn launcher_and_roles() {
             (Order::Names, "09"),
             (Order::Tables, "0b"),
             (Order::Networks, "0a"),
+            (Order::Look, "14"),
+            (Order::Kick(Whom::Session(SessionId(0x0102))), "15 02 0201000000000000"),
+            (Order::Forgive("192.0.2.9".parse().unwrap()), "16 04 c0000209"),
         ],
     );
     for (report, octets) in [

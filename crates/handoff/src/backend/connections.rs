@@ -69,6 +69,13 @@ impl Connections {
         Arc::new(Self { begun: Instant::now(), wait, state: Mutex::new(state) })
     }
 
+    /// Those that there are, those that there may be, and who waits for one.
+    pub(crate) fn count(&self) -> [u64; 3] {
+        let shares = &self.lock().shares;
+        let used = shares.used();
+        [used, used.saturating_add(shares.free()), u64::try_from(shares.waiting()).unwrap_or(u64::MAX)]
+    }
+
     /// One connection for a client at `origin`, in use until [`Share::park`]. Waits no longer than
     /// [`Self::new`] was told, and not beyond `until`.
     ///
