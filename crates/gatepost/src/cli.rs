@@ -2,7 +2,7 @@
 
 use crate::help::{self, HelpArgs};
 use crate::init::{self, InitArgs};
-use crate::trial;
+use crate::{top, trial};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use gatepost_config::Config;
 use gatepost_jail::audit::{self, Expectations};
@@ -11,10 +11,14 @@ use gatepost_launcher::admin::{self, Answer, Request};
 use gatepost_launcher::fitness::{Fitness, Level};
 use gatepost_launcher::plan::Plan;
 use gatepost_launcher::renew::Program;
+use gatepost_wire::control::Whom;
+use gatepost_wire::link::SessionId;
 use gatepost_wire::slice::Dialect;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// A privilege-separated SMTP front end: stands between port 25 and your mail server.
 #[derive(Debug, Parser)]
@@ -48,6 +52,20 @@ enum Command {
     Reload,
     /// What the running gatepost does; exit 0: well, 1: not running, 2: it serves, but look at what it says
     Status,
+    /// What the running gatepost does now, again and again: slots, sessions, rates, times, what is refused and why, roles
+    Top(TopArgs),
+    /// Tell sessions of the running gatepost to end, all of an address or one by its id in the log; a message that is being
+    /// delivered is delivered first
+    Kick {
+        /// An address, or the id of a session
+        #[arg(value_name = "ADDRESS|SESSION", value_parser = whom)]
+        whom: Whom,
+    },
+    /// Have the running gatepost forget what an address has done, so that it bears no penalty any more
+    Forgive {
+        /// The address; with it goes the rest of its IPv6 /64
+        address: IpAddr,
+    },
     /// Everything that can be known before serving, in one table; changes nothing. Exit 0: ready, 1: will not serve,
     /// 2: serves, but look at what it says
     Check(ConfigArgs),
@@ -91,6 +109,19 @@ struct ServeArgs {
 }
 
 #[derive(Debug, Args)]
+struct TopArgs {
+    /// Show it once, with the rates of a second, and end
+    #[arg(long)]
+    once: bool,
+    /// One JSON object a look instead of the table
+    #[arg(long)]
+    json: bool,
+    /// Seconds between two looks
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    every: u16,
+}
+
+#[derive(Debug, Args)]
 struct AuditArgs {
     /// One JSON object a process instead of the table
     #[arg(long)]
@@ -130,6 +161,12 @@ pub(crate) fn run() -> ExitCode {
         Command::Inetd(args) => gatepost_inetd::run(&args.config).into(),
         Command::Reload => ask(Request::Reload),
         Command::Status => ask(Request::Status),
+        Command::Top(args) => match top::run(args.once, args.json, Duration::from_secs(args.every.into())) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(e) => unanswered(&e),
+        },
+        Command::Kick { whom } => ask(Request::Kick(whom)),
+        Command::Forgive { address } => ask(Request::Forgive(address)),
         Command::Check(args) => {
             gatepost_log::begin(gatepost_log::LAUNCHER);
             check(&args.config)
@@ -182,8 +219,20 @@ fn ask(request: Request) -> ExitCode {
             fail(&text);
             ExitCode::from(status)
         }
-        Err(e) => fail(&format!("cannot ask the running gatepost by {}: {e}", admin::SOCKET)),
+        Err(e) => unanswered(&e),
     }
+}
+
+fn unanswered(why: &io::Error) -> ExitCode {
+    fail(&format!("cannot ask the running gatepost by {}: {why}", admin::SOCKET))
+}
+
+/// Whose sessions are meant.
+fn whom(text: &str) -> Result<Whom, String> {
+    let session = || u64::from_str_radix(text, 16).map(|id| Whom::Session(SessionId(id)));
+    text.parse().map(Whom::Address).or_else(|_| session()).map_err(|_| {
+        "write an address, such as 192.0.2.9, or the id of a session as the log has it, such as 15585710c1".to_owned()
+    })
 }
 
 /// The launcher's end as an exit status.

@@ -6,6 +6,7 @@ mod help;
 mod init;
 mod names;
 mod roles;
+mod top;
 mod trial;
 
 use names::Name;

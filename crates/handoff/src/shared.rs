@@ -140,14 +140,7 @@ impl Shared {
             }
         }
         let [connections, connections_max, waiting] = sums.map(|sum| u32::try_from(sum).unwrap_or(u32::MAX));
-        gatepost_log::gauge(Gauges::Handoff {
-            idle,
-            transaction,
-            delivering,
-            connections,
-            connections_max,
-            waiting,
-        });
+        gatepost_log::gauge(Gauges::Handoff { idle, transaction, delivering, connections, connections_max, waiting });
     }
 
     /// Whether nothing can be taken, because no backend at all has passed its proof.

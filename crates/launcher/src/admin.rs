@@ -27,6 +27,9 @@ const WAITING_MAX: usize = 8;
 /// Longest wait for an answer: a reload may have to wait for its backend.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(120);
 
+/// Octets of the longest answer.
+const ANSWER_MAX: u64 = 1024 * 1024;
+
 /// What may be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
@@ -100,12 +103,16 @@ pub fn ask(socket: &Path, request: Request) -> io::Result<Answer> {
     let refused = |_| io::Error::new(ErrorKind::PermissionDenied, format!("only root and group {GROUP} may ask"));
     stream.write_all(&request.octets()).map_err(refused)?;
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).map_err(|e| match e.kind() {
+    stream.take(ANSWER_MAX).read_to_end(&mut answer).map_err(|e| match e.kind() {
         ErrorKind::ConnectionReset => refused(e),
         _ => e,
     })?;
     match answer.split_first() {
-        Some((status, text)) => Ok(Answer { status: *status, text: String::from_utf8_lossy(text).into_owned() }),
+        // Some of it may be a role's, which may be owned, and a terminal obeys more than letters.
+        Some((status, text)) => {
+            let shown = |octet: &u8| if matches!(octet, b' '..=b'~' | b'\n') { char::from(*octet) } else { '?' };
+            Ok(Answer { status: *status, text: text.iter().map(shown).collect() })
+        }
         None => Err(refused(ErrorKind::UnexpectedEof.into())),
     }
 }

@@ -402,7 +402,8 @@ impl Launcher {
     /// Has the listeners of all generations do what an admin wishes; each answers him by itself.
     fn wish(&self, order: Order, stream: &UnixStream) {
         admin::begin_answer(stream, "");
-        let told = self.generations.iter().filter(|generation| generation.processes.wish(order, stream.as_fd())).count();
+        let told =
+            self.generations.iter().filter(|generation| generation.processes.wish(order, stream.as_fd())).count();
         if told == 0 {
             admin::begin_answer(stream, "no listener is there now; ask again\n");
         }

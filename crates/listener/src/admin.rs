@@ -39,7 +39,7 @@ impl Gate {
         let count = ids.len();
         for id in ids {
             let gate = Rc::clone(self);
-            tokio::task::spawn_local(async move { gate.dismiss(id).await });
+            tokio::task::spawn_local(async move { gate.end_session(id).await });
         }
         count
     }

@@ -109,7 +109,7 @@ impl Gate {
 
     /// Has a session end for somebody else, unless its message is being delivered: its client would send it again.
     async fn reclaim(self: Rc<Self>, id: SessionId) {
-        if self.dismiss(id).await {
+        if self.end_session(id).await {
             return;
         }
         self.admission.borrow_mut().stays(id.0, self.now());
@@ -120,7 +120,7 @@ impl Gate {
     }
 
     /// Has a session end, at once if it does not hear. False: a message of its is being delivered, and it goes on.
-    pub(crate) async fn dismiss(&self, id: SessionId) -> bool {
+    pub(crate) async fn end_session(&self, id: SessionId) -> bool {
         if !self.leaves(id).await {
             return false;
         }

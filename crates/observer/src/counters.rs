@@ -239,6 +239,8 @@ mod tests {
     use gatepost_smtp::envelope::{CloseReason, Reason};
     use gatepost_wire::event::{Kept, Recipient, Refused, Session, Turned, TurnedAway};
     use gatepost_wire::link::SessionId;
+    use std::collections::BTreeSet;
+    use std::path::Path;
 
     fn recipient(first: bool, reply: u16, reason: Reason) -> Event<'static> {
         Recipient {
@@ -264,6 +266,36 @@ mod tests {
             backend_ms: 20,
         }
         .into()
+    }
+
+    /// The names of counters in a text.
+    fn named(text: &str) -> BTreeSet<String> {
+        let word = |octet: char| !(octet.is_ascii_lowercase() || octet.is_ascii_digit() || octet == '_');
+        text.split(word).filter(|name| name.starts_with("gatepost_")).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn issue_13_dashboard_and_alerts_ask_for_what_there_is() {
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+        let read = |name: &str| std::fs::read_to_string(examples.join(name)).unwrap();
+        let text = Counts::new().text();
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+        let there: BTreeSet<String> = types
+            .flat_map(|(name, kind)| match kind {
+                "counter" => vec![format!("{name}_total")],
+                "histogram" => ["_bucket", "_sum", "_count"].map(|end| format!("{name}{end}")).to_vec(),
+                _ => vec![name.to_owned()],
+            })
+            .collect();
+        let dashboard: serde_json::Value = serde_json::from_str(&read("grafana/gatepost.json")).unwrap();
+        let panels = dashboard["panels"].as_array().unwrap();
+        let asked = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+        let asked: BTreeSet<String> = asked.flat_map(|target| named(target["expr"].as_str().unwrap())).collect();
+        let missing: Vec<_> = asked.difference(&there).collect();
+        assert_eq!(missing, Vec::<&String>::new(), "the dashboard asks for these");
+        assert!(panels.len() > 10 && asked.len() > 20);
+        let alerts = named(&read("prometheus/gatepost.rules.yml"));
+        assert_eq!(alerts.difference(&there).collect::<Vec<_>>(), Vec::<&String>::new(), "the alerts ask for these");
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Issue 13: `gatepost reload` and `gatepost status`.
+//! Issue 13: what admins ask of a running gatepost.
 
 use crate::gate::{CONFIG, GATEPOST, Gate, ROLES, config, rogue};
-use gatepost_testkit::host::{self, Host};
+use gatepost_testkit::host::{self, AWAY, Host};
 use gatepost_testkit::rogue::Speaks;
 use gatepost_testkit::run::{Ended, run, signal};
 use gatepost_testkit::wait::{SOON, holds};
@@ -38,6 +38,84 @@ fn issue_13_reload_waits_for_the_outcome_and_says_why_not() {
         client.deliver("sender@road.test", "alice@ok.test", "Subject: the old goes on\r\n\r\nx\r\n");
     }
     drop(client);
+    gate.stop();
+}
+
+#[test]
+fn issue_13_top_shows_what_there_is_now() {
+    let Some(host) = host::for_test("issue_13_top_shows_what_there_is_now", &["openssl"]) else { return };
+    let (_mta, backend) = rogue(&host, Speaks::Smtp);
+    let gate = Gate::start(&host, &config(&backend, ""));
+    let mut idle = gate.client();
+    idle.hello("road.test");
+    idle.deliver("sender@road.test", "alice@ok.test", "Subject: counted\r\n\r\nx\r\n");
+    let mut busy = gate.client();
+    busy.hello("road.test");
+    busy.ask("MAIL FROM:<sender@road.test>", 250);
+    busy.ask("RCPT TO:<nobody@other.test>", 550);
+    busy.ask("RCPT TO:<alice@ok.test>", 250);
+    let look = || run(host.command(GATEPOST).args(["top", "--once", "--json"])).stdout;
+    // Roles tell it every few seconds.
+    let there = ["\"slots_used\":2,", "\"sessions_idle\":1,", "\"sessions_in_transaction\":1,"];
+    let mut seen = String::new();
+    holds("both sessions to be seen", SOON, || {
+        seen = look();
+        there.iter().all(|words| seen.contains(words))
+    });
+    drop(busy);
+    idle.ask("QUIT", 221);
+    holds("the refusal to be seen", SOON, || {
+        seen = look();
+        seen.contains("RelayDenied") && seen.contains(&format!("{{\"address\":\"{AWAY}\",\"count\":1}}"))
+    });
+    for role in ROLES {
+        let pid = gate.roles()[role];
+        assert!(pid != 0 && seen.contains(&format!("{{\"role\":\"{}\",\"pid\":", &role[3..])), "{role}: {seen}");
+    }
+    let screen = run(host.command(GATEPOST).args(["top", "--once"])).expect_ok("top").stdout;
+    assert!(screen.contains("slots     ") && screen.contains("recipient: 5yz RelayDenied"), "{screen}");
+    assert!(!screen.contains('\x1b'), "{screen}");
+    let stranger = run(host.command_as(STRANGER, GATEPOST).args(["top", "--once"]));
+    assert!(stranger.stderr.contains("only root and group gatepost-admin"), "{}", stranger.said());
+    gate.stop();
+}
+
+#[test]
+fn issue_13_kick_ends_sessions_and_forgive_forgets_what_was_done() {
+    let name = "issue_13_kick_ends_sessions_and_forgive_forgets_what_was_done";
+    let Some(host) = host::for_test(name, &["openssl"]) else { return };
+    let (_mta, backend) = rogue(&host, Speaks::Smtp);
+    let gate = Gate::start(&host, &config(&backend, "[limits]\noffences = 1"));
+    let admin = |words: &[&str]| run(host.command(GATEPOST).args(words));
+    let mut client = gate.client();
+    client.hello("road.test");
+    for (whom, said) in
+        [("ffffffffff", "no such session"), ("198.51.100.1", "no such session"), (AWAY, "1 session is told to end")]
+    {
+        let kicked = admin(&["kick", whom]);
+        assert!(kicked.ok() && kicked.stdout.contains(said), "{whom}: {}", kicked.said());
+    }
+    assert!(client.rest().starts_with("421 4.3.2 "));
+    assert_eq!(admin(&["kick", "somebody"]).status.code(), Some(2));
+
+    // Abuse slows an address down, and then turns it away.
+    let abuse = || {
+        let mut client = gate.client();
+        while client.try_ask("NONSENSE").is_ok_and(|reply| reply.code != 421) {}
+        client.rest()
+    };
+    holds("the address to be turned away", SOON, || {
+        let mut client = gate.client();
+        if client.try_reply().is_ok_and(|greeting| greeting.code == 421) {
+            return true;
+        }
+        drop(client);
+        let _ = abuse();
+        false
+    });
+    let forgiven = admin(&["forgive", AWAY]);
+    assert!(forgiven.ok() && forgiven.stdout.contains("counts no more"), "{}", forgiven.said());
+    gate.client().hello("road.test");
     gate.stop();
 }
 
