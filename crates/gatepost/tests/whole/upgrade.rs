@@ -119,7 +119,9 @@ fn issue_13_a_program_that_cannot_serve_is_refused_and_the_old_one_goes_on() {
         assert_eq!(refused.status.code(), Some(1), "{line}: {}", refused.said());
         assert!(refused.stderr.contains(reason), "{line}: {}", refused.stderr);
         assert_eq!(runs(&gate), "first.");
-        assert!(ask("status").ok());
+        // It serves, but somebody should look.
+        let status = ask("status");
+        assert!(status.status.code() == Some(2) && status.stderr.contains(reason), "{}", status.said());
     }
     // And so is one that serves, but not with this configuration.
     install(&host, "second");
@@ -131,6 +133,7 @@ fn issue_13_a_program_that_cannot_serve_is_refused_and_the_old_one_goes_on() {
     host.write(CONFIG, &right);
     assert!(ask("reload").ok(), "{}", gate.process.said());
     assert_eq!(runs(&gate), "second");
+    assert!(ask("status").ok());
     // Its roles are its own now: one that dies is started anew.
     let before = gate.roles()["gp-keyholder"];
     assert!(signal(before, "KILL"));
