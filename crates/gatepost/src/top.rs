@@ -143,7 +143,7 @@ impl Span<'_> {
             ("backend_connections", now("gatepost_backend_connections")),
             ("backend_connections_max", now("gatepost_backend_connections_max")),
             ("backend_waiting", now("gatepost_backend_waiting")),
-            ("penalties", now("gatepost_penalties")),
+            ("penalties", now("gatepost_addresses_penalised")),
             ("generations", now("gatepost_generations")),
             ("backend_proved", now("gatepost_backend_proved")),
             ("names_answer", now("gatepost_names_answer")),

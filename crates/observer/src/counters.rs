@@ -115,7 +115,7 @@ impl Counts {
         r.register("slots", "Sessions that there may be at once", now.slots.clone());
         r.register("slots_used", "Slots that are taken", now.slots_used.clone());
         r.register("clients_waiting", "Clients that wait for a slot", now.waiting.clone());
-        r.register("penalties", "Addresses that are greeted late or turned away", now.penalties.clone());
+        r.register("addresses_penalised", "Addresses that are greeted late or turned away", now.penalties.clone());
         r.register("backend_connections", "Connections to backends", now.connections.clone());
         r.register("backend_connections_max", "Connections to backends that there may be", now.connections_max.clone());
         r.register("backend_waiting", "Sessions that wait for a connection to a backend", now.connections_waiting.clone());
