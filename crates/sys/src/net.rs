@@ -241,6 +241,14 @@ pub fn interface(name: &str) -> io::Result<u32> {
     Ok(nix::net::if_::if_nametoindex(name)?)
 }
 
+/// The name of the interface by which the peer of a connection has come, where its address is link-local.
+#[must_use]
+pub fn interface_of_peer(fd: BorrowedFd<'_>) -> Option<String> {
+    let address: SockaddrStorage = getpeername(fd.as_raw_fd()).ok()?;
+    let scope = address.as_sockaddr_in6()?.scope_id();
+    nix::net::if_::if_indextoname(scope).ok()?.into_string().ok()
+}
+
 /// Sends what is written at once: the first reply after a TLS handshake must not wait for an acknowledgement.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 use crate::rules::Rules;
 use crate::say::Say;
 use crate::{DENIED, FAILED};
+use gatepost_sys::net;
 use gatepost_sys::process::ProcessId;
 use gatepost_sys::vfork::{Borrowed, Confinement, Image, Starter, Strings};
 use gatepost_ucspi::rules::{self, Variable};
@@ -13,6 +14,7 @@ use gatepost_ucspi::words;
 use gatepost_wire::ucspi::{Connection, Verdict};
 use std::ffi::CString;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 
 /// What is the same for each program.
@@ -64,6 +66,7 @@ impl Programs {
         socket: BorrowedFd<'_>,
         rules: Option<&Rules>,
     ) -> io::Result<ProcessId> {
+        let interface = is_link_local(connection.remote.ip()).then(|| net::interface_of_peer(socket)).flatten();
         let peer = Peer {
             family: self.family_of(connection),
             local: connection.local,
@@ -71,6 +74,7 @@ impl Programs {
             local_host: self.local_host.as_deref().or(connection.local_host),
             remote_host: connection.remote_host,
             info: connection.info,
+            interface: interface.as_deref().map(str::as_bytes),
         };
         let fate = fate(connection.verdict, &peer, rules);
         let limit = match connection.verdict {
@@ -126,6 +130,11 @@ impl Programs {
             family => family,
         }
     }
+}
+
+/// Of IPv6, fe80::/10: such an address means something by its interface alone.
+fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
 
 fn rules_path(rules: Option<&Rules>) -> &[u8] {

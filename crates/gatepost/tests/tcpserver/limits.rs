@@ -242,10 +242,9 @@ fn issue_11_limits_and_a_jail_for_programs_alone() {
 #[test]
 fn issue_11_ipv6_as_the_ipv6_build() {
     let test = "issue_11_ipv6_as_the_ipv6_build";
-    let Some(host) = site(test, &["ip"]) else { return };
+    let Some(host) = site(test, &[]) else { return };
     let Some(build) = unpacked::program(test, "ucspi-tcp-ipv6", "usr/bin/tcpserver") else { return };
     host.shell(&format!("ln -s {} {}", build.display(), Which::Ipv6Build.path())).expect_ok("ln");
-    host.shell("ip addr add fe80::7/64 dev lo nodad").expect_ok("ip");
     for (options, to, wanted) in [
         ("0", "127.0.0.1", vec!["PROTO=TCP", "TCPREMOTEIP=127.0.0.1", "TCP6REMOTEIP=::ffff:127.0.0.1"]),
         ("0", "::1", vec!["PROTO=TCP6", "TCPREMOTEIP=::1", "TCP6REMOTEIP=::1"]),
@@ -288,13 +287,26 @@ fn issue_11_ipv6_as_the_ipv6_build() {
 
 #[test]
 fn issue_11_link_local_addresses_need_their_interface() {
-    let Some(host) = site("issue_11_link_local_addresses_need_their_interface", &["ip"]) else { return };
+    let test = "issue_11_link_local_addresses_need_their_interface";
+    let Some(host) = site(test, &["ip", "python3"]) else { return };
+    let Some(build) = unpacked::program(test, "ucspi-tcp-ipv6", "usr/bin/tcpserver") else { return };
+    host.shell(&format!("ln -s {} {}", build.display(), Which::Ipv6Build.path())).expect_ok("ln");
     host.shell("ip addr add fe80::7/64 dev lo nodad").expect_ok("ip");
-    let mut server = start(&host, &format!("-v -I lo fe80::7 {PORT} env"));
-    let line = "python3 -c 'import socket; s = socket.create_connection((\"fe80::7%lo\", 2525)); print(s.recv(9999).decode())'";
-    let heard = host.shell(line).expect_ok("python3").stdout;
-    assert!(heard.contains("TCPREMOTEIP=fe80::7\n"), "{heard}{}", server.raw());
-    server.signal("TERM");
+    let client = "import socket; s = socket.create_connection((\"fe80::7%lo\", 2525))\n\
+                  while (heard := s.recv(9999)): print(heard.decode(), end=\"\")";
+    for at in ["-I lo fe80::7", "0"] {
+        let heard = [Which::Ipv6Build, Which::Ours].map(|which| {
+            let mut server = Server::start(&host, which, "", &format!("-vRHl0 {at} {PORT} env"));
+            let heard = host.shell(&format!("python3 -c '{client}'")).expect_ok("python3").stdout;
+            server.signal("TERM");
+            environment(&heard)
+        });
+        let [theirs, ours] = &heard;
+        assert_eq!(ours, theirs, "{at}: ours, and the IPv6 build's");
+        for variable in ["TCPREMOTEIP=fe80::7", "TCP6INTERFACE=lo"] {
+            assert!(ours.iter().any(|line| line == variable), "{at}: no {variable} in {ours:?}");
+        }
+    }
     let (code, _, said) = ends(&host, Which::Ours, &["-I", "none", "fe80::7", "0", "true"]);
     assert_eq!((code, said.as_str()), (Some(111), "tcpserver: fatal: there is no interface none\n"));
 }

@@ -83,6 +83,7 @@ impl Changes {
                 };
                 changes.set(&[b"TCP6", name].concat(), value);
             }
+            changes.set(b"TCP6INTERFACE", peer.interface);
         }
         rules.into_iter().for_each(|(name, value)| changes.set(name, Some(value)));
         changes
@@ -115,6 +116,7 @@ mod tests {
         local_host: Some(b"0"),
         remote_host: None,
         info: None,
+        interface: None,
     };
 
     #[test]

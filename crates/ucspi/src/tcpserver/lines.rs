@@ -137,6 +137,7 @@ mod tests {
             local_host: Some(b"my host:%x"),
             remote_host: Some(b"\x80\x7f~!"),
             info: Some(b"a\nb"),
+            interface: None,
         };
         let first = "tcpserver: pid 9113 from 127.0.0.1\n";
         let rest = " my?host??x:127.0.0.1:40859 ??~!:127.0.0.1:a?b:33238";

@@ -28,6 +28,8 @@ pub struct Peer<'a> {
     pub remote_host: Option<&'a [u8]>,
     /// The user's name, as the peer's host says.
     pub info: Option<&'a [u8]>,
+    /// The interface by which a link-local address is reached.
+    pub interface: Option<&'a [u8]>,
 }
 
 impl Peer<'_> {
