@@ -47,6 +47,11 @@ fn newcomer(test: &str, uid: u32) {
         assert!(sent.ok(), "{line}\n{}", sent.said());
         holds("the mail lands in the Maildir", SOON, || maildir.count() == number + 1);
     }
+    // What becomes of it is told as it comes.
+    holds("both sessions are told of", SOON, || {
+        let said = process.said();
+        said.matches("recipient session=").count() == 2 && said.matches("end=Quit").count() == 2
+    });
     let over_tls = maildir.with("with ESMTPS");
     assert_eq!(over_tls.len(), 2, "both came over STARTTLS: {:?}", maildir.messages());
     assert_eq!(maildir.with("first mail").len(), 1, "curl's");
