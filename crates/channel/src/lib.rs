@@ -10,6 +10,7 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use zeroize::Zeroize as _;
 
 #[cfg(feature = "tokio")]
 mod asynchronous;
@@ -100,6 +101,12 @@ impl Inbox {
         self.buffer.get(..self.length).unwrap_or_default()
     }
 
+    /// Overwrites the frame, which held a secret.
+    pub fn wipe(&mut self) {
+        self.buffer.zeroize();
+        self.length = 0;
+    }
+
     /// Takes the descriptors that came beside the frame.
     pub fn take_fds(&mut self) -> Vec<OwnedFd> {
         std::mem::take(&mut self.fds)
@@ -177,6 +184,17 @@ impl<Out: Direction, In: Direction> End<Out, In> {
     pub fn tell_with(&self, message: &Out::Message<'_>, fds: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
         let frame = Frame::of(message).map_err(ChannelError::Unsendable)?;
         Ok(self.seq.send(frame.bytes(), fds)?)
+    }
+
+    /// Sends one message that holds a secret, and overwrites its copy here.
+    ///
+    /// # Errors
+    /// As [`End::tell`].
+    pub fn tell_secret(&self, message: &Out::Message<'_>) -> Result<(), ChannelError> {
+        let mut frame = Frame::of_secret(message).map_err(ChannelError::Unsendable)?;
+        let sent = self.seq.send(frame.bytes(), &[]);
+        frame.wipe();
+        Ok(sent?)
     }
 
     /// Adds a message to `outbox`, and sends first what is in it when there is no room.

@@ -3,6 +3,7 @@
 use crate::networks::NetworkFile;
 use crate::profile::Profile;
 use crate::tables::Tables;
+use gatepost_smtp::envelope::Service;
 use gatepost_smtp::server::Leniency;
 use gatepost_wire::network::Network;
 use gatepost_wire::observe::Level;
@@ -41,6 +42,8 @@ pub struct Config {
     pub networks: Vec<ForNetworks>,
     /// `[admission]`.
     pub admission: Admission,
+    /// `[submission]`; none where no listener is for submission.
+    pub submission: Option<Submission>,
     /// `[names]`.
     pub names: Names,
     /// `[rates]`.
@@ -91,6 +94,8 @@ pub struct Listen {
     pub v6only: bool,
     /// Whether and when it speaks TLS.
     pub tls: TlsMode,
+    /// What it is for.
+    pub service: Service,
     /// Peers that must send a PROXY header. None of them may relay by its own address.
     pub proxy_from: Vec<Network>,
 }
@@ -98,7 +103,7 @@ pub struct Listen {
 impl Default for Listen {
     fn default() -> Self {
         let address = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 25);
-        Self { address, v6only: false, tls: TlsMode::StartTls, proxy_from: Vec::new() }
+        Self { address, v6only: false, tls: TlsMode::StartTls, service: Service::Relay, proxy_from: Vec::new() }
     }
 }
 
@@ -299,6 +304,22 @@ pub struct Rates {
     pub connections: Option<Rate>,
     /// Mail.
     pub mail: MailRates,
+}
+
+/// `[submission]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submission {
+    /// Where logins come from.
+    pub auth: AuthSource,
+    /// Lines of a login and the addresses that it may send from; a login without a line may use the address that it is itself.
+    pub senders: Vec<String>,
+}
+
+/// Where logins come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuthSource {
+    /// A file of lines `LOGIN:HASH`; absolute.
+    Passwd(PathBuf),
 }
 
 /// `[names]`.

@@ -22,8 +22,8 @@ mod tables;
 mod value;
 
 pub use facts::{
-    Admission, Backend, BackendTls, Config, ForNetworks, Jail, Limits, Listen, Log, Names, Pair, Queue, QueueUser,
-    ROUTES_MAX, RULES_MAX, Rates, Relax, Relay, Route, Tls, TlsVersion, Users,
+    Admission, AuthSource, Backend, BackendTls, Config, ForNetworks, Jail, Limits, Listen, Log, Names, Pair, Queue,
+    QueueUser, ROUTES_MAX, RULES_MAX, Rates, Relax, Relay, Route, Submission, Tls, TlsVersion, Users,
 };
 pub use fault::{Fault, Faults};
 pub use gatepost_wire::slice::{Connect, Dialect, EarlyTalk, Identity, TlsMode};

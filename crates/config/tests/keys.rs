@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// The least that is sound, in two ways to the backend that have keys of their own, and one of each section that may repeat.
-const BASES: [&str; 3] = [
+const BASES: [&str; 4] = [
     r#"hostname = "mx.example.org"
 [[listen]]
 [relay]
@@ -47,6 +47,20 @@ tls = "off"
 domains = ["example.org"]
 [backend]
 profile = "qmail-queue"
+"#,
+    r#"hostname = "mx.example.org"
+[[listen]]
+service = "submission"
+[submission]
+auth = "passwd:/passwd"
+[tls]
+certificate = "/cert.pem"
+key = "/key.pem"
+[relay]
+domains = ["example.org"]
+[backend]
+profile = "postfix"
+connect = "tcp:192.0.2.1:10025"
 "#,
 ];
 

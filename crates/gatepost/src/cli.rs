@@ -2,9 +2,9 @@
 
 use crate::help::{self, HelpArgs};
 use crate::init::{self, InitArgs};
-use crate::{top, trial};
+use crate::{passwd, top, trial};
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use gatepost_config::Config;
+use gatepost_config::{AuthSource, Config};
 use gatepost_jail::audit::{self, Expectations};
 use gatepost_launcher::LauncherError;
 use gatepost_launcher::admin::{self, Answer, Request};
@@ -69,6 +69,11 @@ enum Command {
     /// Everything that can be known before serving, in one table; changes nothing. Exit 0: ready, 1: will not serve,
     /// 2: serves, but look at what it says
     Check(ConfigArgs),
+    /// A line of the file that [submission] names: asks for a password and writes LOGIN:HASH
+    Passwd {
+        /// Who logs in
+        login: String,
+    },
     /// What each running process is confined to, read from /proc; exit 0 or 1
     Audit(AuditArgs),
     /// The manual as text: without a topic, what there is
@@ -171,6 +176,7 @@ pub(crate) fn run() -> ExitCode {
             gatepost_log::begin(gatepost_log::LAUNCHER);
             check(&args.config)
         }
+        Command::Passwd { login } => passwd::run(&login).map_or_else(|why| fail(&why), |()| ExitCode::SUCCESS),
         Command::Audit(args) => audit(&args),
         Command::Help(args) => help::run(&args, Cli::command()),
     }
@@ -287,6 +293,11 @@ fn check(path: &Path) -> ExitCode {
     let fitness = Fitness::before_start(&plan);
     for finding in &fitness.findings {
         row(finding.level, &finding.subject, &finding.text);
+    }
+    if let Some(AuthSource::Passwd(file)) = plan.config.submission.as_ref().map(|submission| &submission.auth) {
+        for (level, text) in passwd::look(file) {
+            row(level, &format!("logins {}", file.display()), &text);
+        }
     }
     // Where the system does not fit the configuration no role would get far.
     if fitness.faults().is_empty() {

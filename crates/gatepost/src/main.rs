@@ -5,6 +5,7 @@ mod cli;
 mod help;
 mod init;
 mod names;
+mod passwd;
 mod roles;
 mod top;
 mod trial;

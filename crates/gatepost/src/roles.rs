@@ -14,6 +14,7 @@ fn life(role: Role) -> fn(Unjailed) -> Result<(), RoleError> {
         Role::Keyholder => gatepost_keyholder::run,
         Role::Handoff => gatepost_handoff::run,
         Role::Dialer => gatepost_dialer::run,
+        Role::Auth => gatepost_auth::run,
         Role::Resolver => gatepost_resolver::run,
         Role::Receiver => gatepost_receiver::run,
         Role::Queue => gatepost_queue::run,

@@ -1,7 +1,7 @@
 //! `gatepost try`: the main job at once, with nothing prepared.
 
 use crate::cli::{TryArgs, fail};
-use gatepost_config::{Backend, Config, Connect, Jail, Limits, Listen, Profile, Relay, Tls, TlsMode, Users};
+use gatepost_config::{Backend, Config, Connect, Jail, Limits, Listen, Profile, Relay, Tls, Users};
 use gatepost_launcher::fitness::Fitness;
 use gatepost_launcher::plan::{Plan, Receiver, Trial};
 use gatepost_smtp::server::Leniency;
@@ -60,7 +60,7 @@ fn plan(args: &TryArgs) -> Result<Plan, String> {
         hostname: HOSTNAME.to_owned(),
         spool,
         users: Users::From(FIRST_ID),
-        listen: vec![Listen { address: args.listen, v6only: false, tls: TlsMode::StartTls, proxy_from: Vec::new() }],
+        listen: vec![Listen { address: args.listen, ..Listen::default() }],
         tls: Tls::default(),
         relay: Relay::default(),
         backend,
@@ -73,6 +73,7 @@ fn plan(args: &TryArgs) -> Result<Plan, String> {
         // Whoever tries what abuse comes to is not to be locked out, and may have little disk.
         limits: Limits { sessions: 100, sessions_per_address: 100, offences: 0, spool_free: 0, ..Limits::default() },
         log: gatepost_config::Log::default(),
+        submission: None,
         admission: gatepost_config::Admission::default(),
         metrics: Vec::new(),
         jail: Jail::default(),

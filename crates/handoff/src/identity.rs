@@ -13,6 +13,10 @@ use std::net::{IpAddr, SocketAddr};
 
 /// Longest XCLIENT command, octets, line end included.
 const COMMAND_MAX: usize = 512;
+/// Octets of the longest ADDR with its value, and the space before it.
+const ADDR_MAX: usize = " ADDR=IPV6:".len() + 39;
+/// What is not known.
+const UNAVAILABLE: &[u8] = b"[UNAVAILABLE]";
 
 /// A client as the backend is to see it.
 #[derive(Debug, Clone, Copy)]
@@ -25,25 +29,33 @@ pub(crate) struct Client<'a> {
     pub(crate) helo: &'a Helo,
     /// What it is called.
     pub(crate) names: &'a ClientNames,
+    /// Who it has logged in as.
+    pub(crate) login: Option<&'a str>,
 }
 
 impl<'a> Client<'a> {
     /// The client of a session, which said `helo`.
-    pub(crate) fn new(open: &Open, helo: &'a Helo, names: &'a ClientNames) -> Self {
-        Self { address: open.client, local: open.local, helo, names }
+    pub(crate) fn new(open: &Open, helo: &'a Helo, names: &'a ClientNames, login: Option<&'a str>) -> Self {
+        Self { address: open.client, local: open.local, helo, names, login }
     }
 }
 
 /// The XCLIENT commands for `client`, with only those attributes that the backend lists. Each has to be answered before the
-/// next. `None`: it does not list ADDR, without which it is not told who the client is.
+/// next. `None`: it does not list ADDR, or LOGIN for one that has logged in, without which it is not
+/// told who the client is.
 pub(crate) fn xclient(client: &Client<'_>, words: &Words, extensions: &Extensions) -> Option<Vec<Vec<u8>>> {
     let listed = |attribute| extensions.xclient.is_some_and(|attributes| attributes.has(attribute));
     if !listed(Attribute::Addr) {
         return None;
     }
     let proto = if client.helo.esmtp { words.proto_ehlo } else { words.proto_helo };
-    // A backend judges by the address as soon as it has it, so the address comes last.
-    let attributes: [(Attribute, &str, Vec<u8>); 8] = [
+    if client.login.is_some() && !listed(Attribute::Login) {
+        return None;
+    }
+    let login = client.login.map_or_else(|| UNAVAILABLE.to_vec(), |login| login.as_bytes().to_vec());
+    // A backend judges by the address as soon as it has it, so the address comes last. What it is told of a login ends with the
+    // next XCLIENT (in Postfix), so that is last but one and always in one command with the address.
+    let attributes: [(Attribute, &str, Vec<u8>); 9] = [
         (Attribute::Proto, "PROTO", proto.into()),
         (Attribute::Helo, "HELO", helo_value(&client.helo.name)),
         (Attribute::DestAddr, "DESTADDR", address(client.local.ip()).into_bytes()),
@@ -51,17 +63,22 @@ pub(crate) fn xclient(client: &Client<'_>, words: &Words, extensions: &Extension
         (Attribute::ReverseName, "REVERSE_NAME", name_value(&client.names.reverse)),
         (Attribute::Port, "PORT", client.address.port().to_string().into_bytes()),
         (Attribute::Name, "NAME", name_value(&client.names.confirmed)),
+        (Attribute::Login, "LOGIN", login),
         (Attribute::Addr, "ADDR", address(client.address.ip()).into_bytes()),
     ];
     let mut commands = Vec::new();
     let mut command = b"XCLIENT".to_vec();
-    for (_, name, value) in attributes.iter().filter(|(attribute, ..)| listed(*attribute)) {
+    for (attribute, name, value) in attributes.iter().filter(|(attribute, ..)| listed(*attribute)) {
         let mut word = Vec::with_capacity(64);
         word.extend_from_slice(b" ");
         word.extend_from_slice(name.as_bytes());
         word.push(b'=');
         xtext::encode(value, &mut word);
-        if command.len().saturating_add(word.len()) > COMMAND_MAX - 2 {
+        let room = match attribute {
+            Attribute::Login => COMMAND_MAX - 2 - ADDR_MAX,
+            _ => COMMAND_MAX - 2,
+        };
+        if command.len().saturating_add(word.len()) > room {
             command.extend_from_slice(b"\r\n");
             commands.push(std::mem::replace(&mut command, b"XCLIENT".to_vec()));
         }
@@ -76,7 +93,7 @@ pub(crate) fn xclient(client: &Client<'_>, words: &Words, extensions: &Extension
 fn name_value(name: &Found<HostName>) -> Vec<u8> {
     match name {
         Found::Known(name) => name.as_str().into(),
-        Found::None => b"[UNAVAILABLE]".to_vec(),
+        Found::None => UNAVAILABLE.to_vec(),
         Found::Temporary => b"[TEMPUNAVAIL]".to_vec(),
     }
 }
@@ -85,7 +102,7 @@ fn name_value(name: &Found<HostName>) -> Vec<u8> {
 fn helo_value(name: &[u8]) -> Vec<u8> {
     let mut coded = Vec::new();
     xtext::encode(name, &mut coded);
-    if name.is_empty() || coded.len() > COMMAND_MAX - 32 { b"[UNAVAILABLE]".to_vec() } else { name.to_vec() }
+    if name.is_empty() || coded.len() > COMMAND_MAX - 32 { UNAVAILABLE.to_vec() } else { name.to_vec() }
 }
 
 fn address(ip: IpAddr) -> String {

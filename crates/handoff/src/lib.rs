@@ -17,6 +17,7 @@
 //! | `routes` | which backend a recipient has |
 //! | `backend` | connections, the relay proof, delivery |
 //! | `identity` | XCLIENT and PROXY v2; pure |
+//! | `logins` | who clients of submission are, from auth |
 //! | `names` | what clients are called, from the resolver |
 //! | `content` | header duties and framing; pure |
 //! | `seats` | sessions that must leave |
@@ -31,6 +32,7 @@ mod deadline;
 mod disk;
 mod identity;
 mod known;
+mod logins;
 mod memory;
 mod names;
 mod outcome;

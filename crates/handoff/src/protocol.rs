@@ -25,6 +25,8 @@ pub(crate) const SMALL_MAX: u32 = 64;
 /// The state of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
+    /// Mail is submitted here, and nobody has logged in.
+    Locked,
     /// Between transactions.
     Idle,
     /// MAIL is known, no recipient accepted.
@@ -74,7 +76,8 @@ impl Kind {
 }
 
 /// All that is permitted. Anything else ends the session: our engine does not send it.
-pub(crate) const PERMITTED: [(State, &[Kind]); 6] = [
+pub(crate) const PERMITTED: [(State, &[Kind]); 7] = [
+    (State::Locked, &[Kind::Reset, Kind::Bye, Kind::Refused, Kind::Detail]),
     (State::Idle, &[Kind::Mail, Kind::Reset, Kind::Bye, Kind::Refused, Kind::Detail]),
     (State::Envelope, &[Kind::Room, Kind::Rcpt, Kind::Reset, Kind::Bye, Kind::Refused, Kind::Detail]),
     (
@@ -202,6 +205,23 @@ impl Protocol {
         }
     }
 
+    /// Nothing is taken before [`Self::unlock`]: mail is submitted here.
+    pub(crate) fn locked(self) -> Self {
+        Self { state: State::Locked, ..self }
+    }
+
+    /// The client has logged in.
+    pub(crate) fn unlock(&mut self) {
+        if self.state == State::Locked {
+            self.state = State::Idle;
+        }
+    }
+
+    /// Nobody has logged in.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.state == State::Locked
+    }
+
     /// Reads one frame. An ask that is answered must be the last of its frame: the session has to wait.
     pub(crate) fn frame(&mut self, frame: &[u8]) -> Result<Step, Violation> {
         if self.fruitless > FRUITLESS_MAX {
@@ -279,7 +299,9 @@ impl Protocol {
     }
 
     fn drop_transaction(&mut self) {
-        self.state = State::Idle;
+        if self.state != State::Locked {
+            self.state = State::Idle;
+        }
         self.fruitless = self.fruitless.saturating_add(1);
         self.dropped = self.transaction.take().or(self.dropped.take());
     }

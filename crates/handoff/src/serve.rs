@@ -31,7 +31,7 @@ enum Event {
     Slow,
     /// A new session, or the end of a link.
     Opened(ListenerEnd, Result<(Open, OwnedFd), ChannelError>),
-    /// The queue role, the dialer or the resolver is gone, or is linked anew.
+    /// The queue role, the dialer, the resolver or auth is gone, or is linked anew.
     Unlinked,
     /// A session is over.
     Ended,
@@ -100,6 +100,13 @@ impl Handoff {
             }
             Step::Link(Role::Resolver, fd) => {
                 let answers = self.shared.resolver.link(fd).map_err(watching)?;
+                self.events.spawn(async move {
+                    answers.await;
+                    Event::Unlinked
+                });
+            }
+            Step::Link(Role::Auth, fd) => {
+                let answers = self.shared.logins.link(fd).map_err(watching)?;
                 self.events.spawn(async move {
                     answers.await;
                     Event::Unlinked

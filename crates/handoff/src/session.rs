@@ -3,6 +3,7 @@
 use crate::SessionEnd;
 use crate::backend::{Asking, Connection, DeliveryError, Message};
 use crate::identity::Client;
+use crate::logins::Pending;
 use crate::names::Names;
 use crate::outcome::Outcome;
 use crate::protocol::{INLINE_MAX, Protocol, Refusal, Step, Violation};
@@ -21,7 +22,7 @@ use gatepost_policy::local_part;
 use gatepost_policy::relay::{Judgement, is_literal_of};
 use gatepost_policy::share::Origin;
 use gatepost_policy::tables::{Address, Question};
-use gatepost_smtp::envelope::{CloseReason, Offer, Verdict};
+use gatepost_smtp::envelope::{CloseReason, Offer, Service, Verdict};
 use gatepost_smtp::names::HostName;
 use gatepost_smtp::received::{Received, With};
 use gatepost_wire::event;
@@ -80,12 +81,18 @@ struct Session {
     /// What the client is called.
     names: Names,
     stage: AtStage,
+    /// Where its login comes; none: mail is not submitted here.
+    pending: Option<Pending>,
+    /// Who it has logged in as.
+    login: Option<Arc<str>>,
 }
 
 /// Serves one session until it ends or breaks the rules; why it ends, if it said so.
 pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) -> Option<CloseReason> {
     let origin = Origin::of(open.client.ip());
     let (protocol, turn) = (Protocol::new(shared.memory.clone(), origin), shared.turns.of(origin));
+    let pending = (open.service == Service::Submission).then(|| shared.logins.enter(open.id));
+    let protocol = if pending.is_some() { protocol.locked() } else { protocol };
     let seat = shared.seats.enter(open.id);
     let names = Names::UNASKED;
     let stage = AtStage::begin(&shared.stages);
@@ -106,6 +113,8 @@ pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) -> O
         born: Instant::now(),
         names,
         stage,
+        pending,
+        login: None,
     };
     let ended = session.run().await;
     session.give_back();
@@ -179,6 +188,12 @@ impl Session {
             readable?;
             let mut inbox = self.shared.inbox.lock().unwrap_or_else(PoisonError::into_inner);
             if self.end.try_fill(&mut inbox)? {
+                if self.protocol.is_locked() {
+                    self.login = self.pending.as_ref().and_then(Pending::login);
+                    if self.login.is_some() {
+                        self.protocol.unlock();
+                    }
+                }
                 resume(&mut self.protocol, &mut self.file);
                 return Ok(self.protocol.frame(inbox.bytes())?);
             }
@@ -247,7 +262,7 @@ impl Session {
         let (name, domain) = recipient.parts();
         let address = Address { local_part: name, domain };
         let relay = &self.shared.relay;
-        let trusted = self.open.relay || relay.is_client(self.open.client.ip());
+        let trusted = self.open.relay || self.login.is_some() || relay.is_client(self.open.client.ip());
         let judgement = match trusted {
             true => relay.judge_permitted(name, domain),
             false => relay.judge(name, domain, self.open.client.ip()),
@@ -264,6 +279,9 @@ impl Session {
         let transaction = self.protocol.transaction()?;
         if transaction.sender().is_some_and(local_part::can_run) {
             return Some(verdict::BAD_SENDER);
+        }
+        if self.login.as_ref().is_some_and(|login| !self.shared.senders.permits(login, transaction.reverse_path())) {
+            return Some(verdict::NOT_YOURS);
         }
         let origin = Origin::of(self.open.client.ip());
         if transaction.recipients().len() >= usize::from(offer.recipients)
@@ -321,7 +339,7 @@ impl Session {
         let (name, domain) = recipient.parts();
         self.turn_to(self.shared.routes.of(name, domain));
         let Some(transaction) = self.protocol.transaction() else { return verdict::INTERNAL.into() };
-        let client = Client::new(&self.open, &transaction.helo, self.names.now());
+        let client = Client::new(&self.open, &transaction.helo, self.names.now(), self.login.as_deref());
         let Destination { route, connections, texts } = self.shared.routes.at(self.connected);
         let asking = Asking { connection: &mut self.connection, client, transaction, connections };
         let asked = route.recipient(asking, recipient).await;
@@ -501,7 +519,7 @@ impl Session {
     async fn hand_over(&mut self, transaction: &Transaction, message: &mut Message<'_>) -> Vec<Outcome> {
         let Shared { routes, spool, .. } = &*self.shared;
         let Destination { route, connections, texts } = routes.at(self.connected);
-        let client = Client::new(&self.open, &transaction.helo, self.names.now());
+        let client = Client::new(&self.open, &transaction.helo, self.names.now(), self.login.as_deref());
         let asking = Asking { connection: &mut self.connection, client, transaction, connections };
         let answers = message.have.iter().filter(|has| !**has).count().max(1);
         let outcomes = route.deliver(asking, message, spool).await.unwrap_or_else(|e| {
@@ -522,7 +540,12 @@ impl Session {
             address: self.open.client.ip(),
             name: self.names.now().confirmed.known().map(HostName::as_str),
             by: &self.shared.hostname,
-            with: With::new(transaction.helo.esmtp, transaction.tls.is_some(), transaction.smtputf8()),
+            with: With::new(
+                transaction.helo.esmtp,
+                transaction.tls.is_some(),
+                transaction.smtputf8(),
+                self.login.is_some(),
+            ),
             tls: transaction.tls.map(|tls| (tls.version, tls.suite)),
             id: &format!("{}.{}", self.open.id, transaction.number),
             recipient,

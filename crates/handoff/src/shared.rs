@@ -1,6 +1,7 @@
 //! What all sessions share.
 
 use crate::backend::{About, Dialer, RunQueue, Timeouts};
+use crate::logins::Logins;
 use crate::memory::{self, Memory};
 use crate::names::Resolver;
 use crate::rates::Rates;
@@ -13,6 +14,7 @@ use crate::turns::Turns;
 use gatepost_channel::Inbox;
 use gatepost_policy::flood::{Flood, Line};
 use gatepost_policy::relay::{Relay, RelayTable};
+use gatepost_policy::senders::Senders;
 use gatepost_policy::share::Origin;
 use gatepost_policy::tables::Tables;
 use gatepost_role::RoleError;
@@ -70,6 +72,10 @@ pub(crate) struct Shared {
     pub(crate) memory: Memory,
     pub(crate) turns: Turns,
     pub(crate) seats: Arc<Seats>,
+    /// Who has logged in.
+    pub(crate) logins: Arc<Logins>,
+    /// From which addresses who has logged in may send.
+    pub(crate) senders: Senders,
     /// A frame is read and done with before the next, so one buffer serves all sessions.
     pub(crate) inbox: Mutex<Inbox>,
 }
@@ -126,6 +132,8 @@ impl Shared {
             memory: memory::of(memory::TOTAL),
             turns: Turns::new(),
             seats: Arc::default(),
+            logins: Arc::default(),
+            senders: Senders::new(slice.senders.iter().map(String::as_str)),
             inbox: Mutex::new(Inbox::default()),
         })
     }

@@ -23,6 +23,8 @@ pub(crate) const HELO_REFUSED: Verdict = verdict(550, (5, 7, 1), Reason::HeloRef
 pub(crate) const SENDER_REFUSED: Verdict = verdict(550, (5, 7, 1), Reason::SenderRefused);
 pub(crate) const RECIPIENT_REFUSED: Verdict = verdict(550, (5, 7, 1), Reason::RecipientRefused);
 pub(crate) const RECIPIENT_UNKNOWN: Verdict = verdict(550, (5, 1, 1), Reason::RecipientRefused);
+/// RFC 6409 §6.1. As [`BAD_SENDER`], the answer to a recipient.
+pub(crate) const NOT_YOURS: Verdict = verdict(553, (5, 7, 1), Reason::NotYourAddress);
 pub(crate) const TOO_MANY: Verdict = verdict(452, (4, 5, 3), Reason::TooManyRecipients);
 /// The recipient's backend is another than that of the transaction's first: see [`crate::routes`].
 pub(crate) const OTHER_BACKEND: Verdict = verdict(452, (4, 5, 3), Reason::OtherBackend);

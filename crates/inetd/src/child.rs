@@ -85,6 +85,8 @@ fn live(born: Born, SingleSlice { start, setup }: &SingleSlice, shared: &Shared)
         client,
         handoff,
         keyholder,
+        service: start.service,
+        auth: None,
     };
     match entered {
         Ok((jailed, unmet)) => {

@@ -13,6 +13,7 @@ use gatepost_log::Shown;
 use gatepost_role::RoleError;
 use gatepost_rules::Rules;
 use gatepost_rules::access::{Access, Permit};
+use gatepost_smtp::envelope::Service;
 use gatepost_smtp::keyword::Keywords;
 use gatepost_smtp::replies;
 use gatepost_sys::landlock::Use;
@@ -72,6 +73,11 @@ impl Terms {
         let listener = peer.listener(&plan.config.listen);
         let listen = plan.config.listen.get(usize::from(listener));
         let tls = listen.map_or(TlsMode::Off, |listen| listen.tls);
+        if listen.is_some_and(|listen| listen.service == Service::Submission) {
+            let why =
+                "its [[listen]] is for submission, for which gatepost serve is needed: nobody checks passwords here";
+            return Err(InetdError::Unfit(vec![why.into()]));
+        }
         let ip = peer.client.ip();
         if listen.is_some_and(|listen| listen.proxy_from.iter().any(|network| network.contains(ip))) {
             return Err(InetdError::Balanced(ip));
@@ -92,7 +98,8 @@ impl Terms {
         };
         let wire::Terms { relay, exempt, message_size, hidden, .. } = terms;
         let (id, Peer { client, local }) = (session_id(), peer);
-        let open = Open { id, client, local, listener, relay, message_size, exempt };
+        let service = Service::Relay;
+        let open = Open { id, client, local, listener, relay, message_size, exempt, service };
         Ok(Self { open, single, tls, hidden })
     }
 
@@ -155,8 +162,8 @@ impl Parent {
             }
         };
         runtime.block_on(handoff.prove())?;
-        let Open { id, listener, .. } = open;
-        let start = Start { id, listener, tls: tls != TlsMode::Off, stress: false, pause: 0, hidden };
+        let Open { id, listener, service, .. } = open;
+        let start = Start { id, listener, tls: tls != TlsMode::Off, stress: false, pause: 0, hidden, service };
         let slice = SingleSlice { start, setup: session };
         let octets = slice.to_bytes().map_err(|e| InetdError::Unfit(vec![e.to_string()]))?;
         let Self { session, handoff: channel, keyholder, mut setup, mut report, drain } = self;

@@ -105,12 +105,7 @@ mod tests {
 
     #[test]
     fn issue_11_the_port_says_which_listen_it_is() {
-        let listen = |address: &str, tls| Listen {
-            address: address.parse().unwrap(),
-            v6only: false,
-            tls,
-            proxy_from: Vec::new(),
-        };
+        let listen = |address: &str, tls| Listen { address: address.parse().unwrap(), tls, ..Listen::default() };
         let all = [listen("[::]:25", TlsMode::StartTls), listen("127.0.0.1:465", TlsMode::Implicit)];
         for (local, index) in [("203.0.113.1:25", 0), ("203.0.113.1:465", 1), ("203.0.113.1:2525", 0)] {
             assert_eq!(peer("192.0.2.9:5", local).listener(&all), index, "{local}");

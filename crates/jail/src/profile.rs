@@ -102,6 +102,19 @@ pub const PROFILES: [Profile; Role::ALL.len()] = [
         calls: &[BASE, RELINK, WAIT, EPOLL],
     },
     Profile {
+        role: Role::Auth,
+        account: "auth",
+        number: 9,
+        namespaces: OWN_AND_NO_NET,
+        // One password is hashed at a time, in at most half of it.
+        data: 160 * MIB,
+        open_files: (64, 1),
+        file_size: FileSize::Nothing,
+        forks: false,
+        huge_pages: false,
+        calls: &[BASE, RELINK, EPOLL],
+    },
+    Profile {
         role: Role::Handoff,
         account: "handoff",
         number: 4,

@@ -4,6 +4,7 @@
 mod address;
 mod backend;
 mod pair;
+pub(crate) mod passwd;
 mod spool;
 
 pub(crate) use pair::{apart, load_authorities, load_pair};
@@ -66,6 +67,7 @@ impl Fitness {
         fitness.look_at_users(plan);
         fitness.look_at_spool(plan);
         fitness.look_at_pairs(plan);
+        fitness.look_at_logins(plan);
         if let Some(queue) = &plan.config.backend.queue {
             fitness.look_at_queue(queue);
         }

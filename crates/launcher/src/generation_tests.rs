@@ -143,7 +143,7 @@ fn issue_8_a_stage_is_started_when_the_one_before_is_ready() {
     let stages: [&[&str]; 4] = [
         &["observer"],
         &["receiver", "queue", "dialer", "resolver"],
-        &["keyholder", "handoff"],
+        &["keyholder", "auth", "handoff"],
         &["nursery", "listener"],
     ];
     for stage in stages {
@@ -192,12 +192,14 @@ fn issue_8_a_role_that_served_is_started_at_once_and_linked_with_its_peers() {
                 "look keyholder2",
             ],
         ),
+        ("auth", &["go auth2", "link auth2 handoff", "link auth2 listener", "link auth2 observer", "look auth2"]),
         ("resolver", &["go resolver2", "link resolver2 handoff", "link resolver2 observer", "look resolver2"]),
         ("dialer", &["go dialer2", "link dialer2 handoff", "link dialer2 observer", "look dialer2"]),
         (
             "handoff",
             &[
                 "go handoff2",
+                "link handoff2 auth",
                 "link handoff2 dialer",
                 "link handoff2 keyholder",
                 "link handoff2 listener",
@@ -212,6 +214,7 @@ fn issue_8_a_role_that_served_is_started_at_once_and_linked_with_its_peers() {
             "listener",
             &[
                 "go listener2",
+                "link listener2 auth",
                 "link listener2 handoff",
                 "link listener2 keyholder",
                 "link listener2 nursery",
@@ -288,8 +291,8 @@ fn issue_8_a_drain_goes_backwards_and_starts_nothing_anew() {
     scene.ends(&["listener"]);
     assert_eq!(scene.done(), [""; 0], "sessions go on");
     scene.ends(&["nursery"]);
-    assert_eq!(sorted(scene.done()), ["drain handoff", "drain keyholder"]);
-    scene.ends(&["keyholder"]);
+    assert_eq!(sorted(scene.done()), ["drain auth", "drain handoff", "drain keyholder"]);
+    scene.ends(&["keyholder", "auth"]);
     assert_eq!(scene.done(), [""; 0]);
     scene.ends(&["handoff"]);
     assert_eq!(sorted(scene.done()), ["drain dialer", "drain queue", "drain receiver", "drain resolver"]);
@@ -314,8 +317,8 @@ fn issue_13_sessions_of_a_generation_that_is_replaced_are_not_told_to_end() {
     scene.ends(&["listener"]);
     assert_eq!(scene.done(), ["drain nursery"]);
     scene.ends(&["nursery"]);
-    assert_eq!(sorted(scene.done()), ["drain handoff", "drain keyholder"]);
-    scene.ends(&["handoff", "keyholder"]);
+    assert_eq!(sorted(scene.done()), ["drain auth", "drain handoff", "drain keyholder"]);
+    scene.ends(&["handoff", "keyholder", "auth"]);
     scene.done();
     scene.ends(&["queue", "receiver", "dialer", "resolver", "observer"]);
     assert!(scene.generation.is_over() && !scene.generation.is_retiring());
@@ -340,7 +343,7 @@ fn a_role_that_is_started_anew_when_a_drain_begins_does_not_get_to_serve() {
     scene.reports("nursery2", Report::Jailed);
     assert_eq!(scene.done(), [""; 0]);
     scene.ends(&["listener", "nursery2"]);
-    assert_eq!(sorted(scene.done()), ["drain handoff2", "drain keyholder"]);
+    assert_eq!(sorted(scene.done()), ["drain auth", "drain handoff2", "drain keyholder"]);
 }
 
 #[test]
@@ -362,7 +365,7 @@ fn p8_a_crash_replaces_the_nursery_and_its_sessions_go_on() {
     scene.ends(&["listener2", "nursery2"]);
     assert_eq!(scene.done(), [""; 0]);
     scene.ends(&["nursery"]);
-    assert_eq!(sorted(scene.done()), ["drain handoff", "drain keyholder"]);
+    assert_eq!(sorted(scene.done()), ["drain auth", "drain handoff", "drain keyholder"]);
     // One that cannot be replaced stays.
     let mut scene = Scene::serving();
     scene.generation.processes.broken = Some(Role::Nursery);

@@ -1,12 +1,12 @@
 //! What each role is told of the configuration: its slice and nothing more.
 
-use crate::fitness::{Fitness, load_authorities, load_pair};
+use crate::fitness::{Fitness, load_authorities, load_pair, passwd};
 use crate::plan::{PairSource, Plan, client_pair};
 use crate::{names, roles};
-use gatepost_config::{Backend, Log, Relax, TlsMode, TlsVersion};
+use gatepost_config::{AuthSource, Backend, Log, Relax, TlsMode, TlsVersion};
 use gatepost_wire::slice::{
-    BackendSlice, BackendTls, Chain, Connect, DialerSlice, HandoffSlice, KeyholderSlice, ListenerSlice, LogForm,
-    NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice, RouteSlice, Screen, Slice,
+    AuthSlice, BackendSlice, BackendTls, Chain, Connect, DialerSlice, HandoffSlice, KeyholderSlice, ListenerSlice,
+    LogForm, NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice, RouteSlice, Screen, Slice,
 };
 use std::path::Path;
 use std::time::Duration;
@@ -41,6 +41,7 @@ pub(crate) fn listener(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
     let limits = &plan.config.limits;
     octets(&ListenerSlice {
         listeners: modes(plan),
+        services: plan.config.listen.iter().map(|listen| listen.service).collect(),
         hostname: plan.config.hostname.clone(),
         sessions: limits.sessions,
         sessions_per_address: limits.sessions_per_address,
@@ -106,6 +107,14 @@ pub(crate) fn keyholder(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
     octets(&KeyholderSlice { keys: keys(plan.pairs())?, client_keys: keys(plan.client_pairs().collect())? })
 }
 
+pub(crate) fn auth(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
+    let passwd = match plan.config.submission.as_ref().map(|submission| &submission.auth) {
+        Some(AuthSource::Passwd(path)) => passwd::read(path)?,
+        None => Vec::new(),
+    };
+    octets(&AuthSlice { passwd })
+}
+
 pub(crate) fn handoff(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
     let (relay, limits) = (&plan.config.relay, &plan.config.limits);
     let mut keys = 0_u8;
@@ -120,6 +129,7 @@ pub(crate) fn handoff(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
         domains: relay.domains.clone(),
         any_domain: plan.trial.is_some(),
         clients: relay.clients.clone(),
+        senders: plan.config.submission.as_ref().map(|submission| submission.senders.clone()).unwrap_or_default(),
         backend,
         routes: routes.collect::<Result<_, String>>()?,
         tables: plan.config.tables_slice(),

@@ -156,7 +156,7 @@ mod tests {
     use gatepost_wire::slice::TlsMode;
 
     fn listen(address: &str, v6only: bool) -> Listen {
-        Listen { address: address.parse().unwrap(), v6only, tls: TlsMode::Off, proxy_from: Vec::new() }
+        Listen { address: address.parse().unwrap(), v6only, tls: TlsMode::Off, ..Listen::default() }
     }
 
     /// A socket as systemd hands it over, on a free port; the address without the port, and the port.

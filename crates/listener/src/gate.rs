@@ -6,20 +6,22 @@ use crate::roster::{Inside, Nursery, Roster};
 use crate::rules::Rules;
 use crate::slots::{Slots, Waits};
 use crate::turned::{Refused, turned};
-use crate::{HandoffLink, KeyholderLink, NurseryLink};
+use crate::{AuthLink, HandoffLink, KeyholderLink, NurseryLink};
 use gatepost_channel::{ChannelError, End};
 use gatepost_policy::admission::{Admission, Admitted, Limits, Ticket};
 use gatepost_policy::conduct::{Ending, Offence, SLOW, Sanction};
 use gatepost_policy::flood::Flood;
 use gatepost_policy::networks::Networks;
 use gatepost_rules::access::{Access, Permit};
-use gatepost_smtp::envelope::CloseReason;
+use gatepost_smtp::envelope::{CloseReason, Service};
 use gatepost_wire::event::{Crashed, Penalised, Penalty, Turned};
-use gatepost_wire::link::{self, Ended, HandoffOrder, Left, NurseryOrder, Open, OpenKey, SessionId};
+use gatepost_wire::link::{self, Ended, HandoffOrder, Left, NurseryOrder, Open, OpenAuth, OpenKey, SessionId};
 use gatepost_wire::link::{Start, StartDescriptors, close_reason, has_delivered};
 use gatepost_wire::slice::{ListenerSlice, TlsMode};
 use gatepost_wire::terms::Terms;
-use gatepost_wire::{HandoffToSession, KeyholderToSession, SessionToHandoff, SessionToKeyholder};
+use gatepost_wire::{
+    AuthToSession, HandoffToSession, KeyholderToSession, SessionToAuth, SessionToHandoff, SessionToKeyholder,
+};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::poll_fn;
@@ -41,6 +43,7 @@ pub(crate) struct Visitor {
     /// Index of the `[[listen]]`.
     pub(crate) listener: u8,
     pub(crate) tls: TlsMode,
+    service: Service,
     /// The address it came to.
     local: io::Result<SocketAddr>,
     /// What is different for it.
@@ -80,6 +83,7 @@ impl fmt::Display for Mishap {
 pub(crate) struct Gate {
     pub(crate) hostname: String,
     listeners: Vec<TlsMode>,
+    services: Vec<Service>,
     pub(crate) admission: RefCell<Admission>,
     pub(crate) roster: RefCell<Roster>,
     pub(crate) links: RefCell<Links>,
@@ -102,11 +106,14 @@ impl Gate {
     pub(crate) fn new(slice: ListenerSlice, waits: Waits) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let first = u64::try_from(now.saturating_sub(EPOCH).as_millis()).unwrap_or_default();
-        let ListenerSlice { listeners, hostname, sessions, sessions_per_address, offences, connections, .. } = slice;
+        let ListenerSlice {
+            listeners, services, hostname, sessions, sessions_per_address, offences, connections, ..
+        } = slice;
         let limits = Limits { sessions, sessions_per_address, offences, connections };
         Self {
             hostname,
             listeners,
+            services,
             admission: RefCell::new(Admission::new(limits)),
             roster: RefCell::default(),
             links: RefCell::default(),
@@ -142,6 +149,10 @@ impl Gate {
     pub(crate) fn handoff_gone(&self, number: u64) {
         self.links.borrow_mut().drop_handoff(number);
         self.slots.handoff_gone(number);
+    }
+
+    pub(crate) fn set_auth(&self, link: AuthLink) {
+        self.links.borrow_mut().set_auth(link);
     }
 
     pub(crate) fn set_keyholder(&self, link: KeyholderLink) {
@@ -215,6 +226,7 @@ impl Gate {
     /// What is known of a fresh connection; none: the rules don't admit it, and it is turned away.
     pub(crate) fn know(&self, socket: &Socket, client: OwnedFd, from: SocketAddr) -> Option<Visitor> {
         let tls = self.listeners.get(usize::from(socket.index)).copied().unwrap_or(TlsMode::Off);
+        let service = self.services.get(usize::from(socket.index)).copied().unwrap_or_default();
         let local = socket.local(&client);
         let access = self.rules.borrow().judge(from.ip());
         let terms = self.networks.borrow().terms(from.ip());
@@ -222,7 +234,7 @@ impl Gate {
             Access::Granted(Permit { relay, message_size }) => terms.with(relay, message_size),
             Access::Denied | Access::Unknown => terms,
         };
-        let visitor = Visitor { client, from, listener: socket.index, tls, local, terms };
+        let visitor = Visitor { client, from, listener: socket.index, tls, service, local, terms };
         match access {
             Access::Granted(_) => return Some(visitor),
             Access::Denied => self.turn_away(visitor, Turned::Rules),
@@ -268,24 +280,30 @@ impl Gate {
     async fn hand_out(&self, mut pass: Pass, visitor: &Visitor, pause: u16) -> Result<(), Mishap> {
         let (nursery, nursery_link) = self.links.borrow().nursery().ok_or(Mishap::Away)?;
         let (_, handoff) = self.links.borrow().handoff().ok_or(Mishap::Away)?;
-        let (id, listener) = (pass.id, visitor.listener);
+        let (id, listener, service) = (pass.id, visitor.listener, visitor.service);
         let local = *visitor.local.as_ref().map_err(|e| io::Error::from(e.kind()))?;
 
         let (session_end, handoff_end) = End::<SessionToHandoff, HandoffToSession>::pair()?;
         let Terms { relay, exempt, message_size, hidden, .. } = visitor.terms;
         let client = visitor.from;
-        let open = HandoffOrder::Open(Open { id, client, local, listener, relay, message_size, exempt });
+        let open = HandoffOrder::Open(Open { id, client, local, listener, relay, message_size, exempt, service });
         tell(&handoff, &open, &[handoff_end.as_fd()]).await?;
         drop(handoff_end);
         let keyholder =
             if visitor.tls == TlsMode::Off { None } else { Some(self.key_channel(id, visitor.from).await?) };
 
+        let auth = match service {
+            Service::Relay => None,
+            Service::Submission => Some(self.auth_channel(id, visitor.from).await?),
+        };
         let stress = self.admission.borrow().is_stressed();
-        let start = NurseryOrder::Start(Start { id, listener, tls: keyholder.is_some(), stress, pause, hidden });
+        let tls = keyholder.is_some();
+        let start = NurseryOrder::Start(Start { id, listener, tls, stress, pause, hidden, service });
         let descriptors = StartDescriptors {
             client: visitor.client.as_fd(),
             handoff: session_end.as_fd(),
             keyholder: keyholder.as_ref().map(AsFd::as_fd),
+            auth: auth.as_ref().map(AsFd::as_fd),
         };
         pass.enter(nursery);
         tell(&nursery_link, &start, &descriptors.into_list()).await?;
@@ -301,6 +319,17 @@ impl Gate {
         let keyholder = self.links.borrow().keyholder().ok_or(Mishap::Away)?;
         let (session_end, keyholder_end) = End::pair()?;
         tell(&keyholder, &OpenKey { id, client: client.ip() }, &[keyholder_end.as_fd()]).await?;
+        Ok(session_end)
+    }
+
+    async fn auth_channel(
+        &self,
+        id: SessionId,
+        client: SocketAddr,
+    ) -> Result<End<SessionToAuth, AuthToSession>, Mishap> {
+        let auth = self.links.borrow().auth().ok_or(Mishap::Away)?;
+        let (session_end, auth_end) = End::pair()?;
+        tell(&auth, &OpenAuth { id, client }, &[auth_end.as_fd()]).await?;
         Ok(session_end)
     }
 

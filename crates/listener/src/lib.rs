@@ -42,7 +42,8 @@ use gatepost_wire::control::Role;
 use gatepost_wire::slice::{ListenerSlice, Slice};
 use gatepost_wire::terms::NetworksSlice;
 use gatepost_wire::{
-    HandoffToListener, ListenerToHandoff, ListenerToKeyholder, ListenerToNursery, Nothing, NurseryToListener,
+    HandoffToListener, ListenerToAuth, ListenerToHandoff, ListenerToKeyholder, ListenerToNursery, Nothing,
+    NurseryToListener,
 };
 use rules::Rules;
 use slots::Waits;
@@ -53,6 +54,7 @@ use tokio::task::LocalSet;
 type NurseryLink = AsyncEnd<ListenerToNursery, NurseryToListener>;
 type HandoffLink = AsyncEnd<ListenerToHandoff, HandoffToListener>;
 type KeyholderLink = AsyncEnd<ListenerToKeyholder, Nothing>;
+type AuthLink = AsyncEnd<ListenerToAuth, Nothing>;
 
 /// The listener's whole life: jail, orders, connections, drain.
 ///
@@ -128,6 +130,7 @@ fn link(gate: &Rc<Gate>, role: Role, fd: OwnedFd) -> Result<(), RoleError> {
             let number = gate.set_handoff(Rc::clone(&link));
             tokio::task::spawn_local(follow_handoff(Rc::clone(gate), number, link));
         }
+        Role::Auth => gate.set_auth(AuthLink::from_fd(fd).map_err(&runtime)?),
         Role::Keyholder => gate.set_keyholder(KeyholderLink::from_fd(fd).map_err(&runtime)?),
         Role::Nursery => {
             let link = Rc::new(NurseryLink::from_fd(fd).map_err(&runtime)?);

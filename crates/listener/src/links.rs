@@ -1,7 +1,7 @@
 //! The newest link with each role, and those with nurseries that have been replaced.
 
 use crate::roster::Nursery;
-use crate::{HandoffLink, KeyholderLink, NurseryLink};
+use crate::{AuthLink, HandoffLink, KeyholderLink, NurseryLink};
 use gatepost_channel::{AsyncEnd, ChannelError};
 use gatepost_sys::seq::is_crowded;
 use gatepost_wire::Direction;
@@ -24,6 +24,7 @@ pub(crate) struct Links {
     nurseries: BTreeMap<Nursery, Rc<NurseryLink>>,
     handoff: Option<Numbered<HandoffLink>>,
     keyholder: Option<Rc<KeyholderLink>>,
+    auth: Option<Rc<AuthLink>>,
 }
 
 impl Links {
@@ -73,6 +74,14 @@ impl Links {
 
     pub(crate) fn keyholder(&self) -> Option<Rc<KeyholderLink>> {
         self.keyholder.clone()
+    }
+
+    pub(crate) fn set_auth(&mut self, link: AuthLink) {
+        self.auth = Some(Rc::new(link));
+    }
+
+    pub(crate) fn auth(&self) -> Option<Rc<AuthLink>> {
+        self.auth.clone()
     }
 
     fn number(&mut self) -> u64 {

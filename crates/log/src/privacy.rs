@@ -16,9 +16,10 @@ enum Cut {
 }
 
 #[rustfmt::skip]
-const FIELDS: [(&str, Cut); 10] = [
+const FIELDS: [(&str, Cut); 11] = [
     ("client",     Cut::Network),
     ("name",       Cut::Out),
+    ("login",      Cut::Domain),
     ("helo",       Cut::Out),
     ("from",       Cut::Domain),
     ("to",         Cut::Domain),

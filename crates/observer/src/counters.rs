@@ -35,6 +35,7 @@ pub(crate) struct Counts {
     penalties: Counters,
     crashed: Counter,
     stress: Counter,
+    logins: Counters,
     owned: Counter,
     kept_back: Counter,
     ending: Counter,
@@ -78,6 +79,7 @@ impl Counts {
             penalties: Family::default(),
             crashed: Counter::default(),
             stress: Counter::default(),
+            logins: Family::default(),
             owned: Counter::default(),
             kept_back: Counter::default(),
             ending: Counter::default(),
@@ -103,6 +105,7 @@ impl Counts {
         r.register("penalties", "Penalties for addresses, by kind", self.penalties.clone());
         r.register("sessions_crashed", "Sessions that were ended by a signal because of what their client sent", self.crashed.clone());
         r.register("stress", "Times that slots were nearly all taken", self.stress.clone());
+        r.register("logins", "Attempts to log in, by what came of them", self.logins.clone());
         r.register("owned_sessions", "Sessions that did what our code never does", self.owned.clone());
         r.register("events_kept_back", "Events about one client that were neither written nor counted: too many", self.kept_back.clone());
         r.register("certificates_ending", "Days on which a certificate had less than a fortnight left, counted for each certificate", self.ending.clone());
@@ -195,6 +198,7 @@ impl Counts {
             Event::Stress(event) => {
                 self.stress.inc_by(event.begins.into());
             }
+            Event::LoginTried(event) => count(&self.logins, "result", format!("{:?}", event.result), 1),
             Event::Owned(_) => {
                 self.owned.inc();
             }

@@ -1,5 +1,5 @@
 //! AUTH as the patched builds have it: the argv that names a checker, the SMTPAUTH variable, and the octets that a
-//! checkpassword reads on its fd 3. base64 and the dialogue belong to the dialect's engine.
+//! checkpassword reads on its fd 3. The dialogue is [`gatepost_smtp::sasl`].
 
 use zeroize::Zeroizing;
 

@@ -5,17 +5,20 @@ use gatepost_wire::control::{Order, Role};
 /// Which roles are linked with each other. The launcher makes these links, and a role takes no other.
 pub const LINKS: &[(Role, Role)] = &[
     (Role::Listener, Role::Keyholder),
+    (Role::Listener, Role::Auth),
     (Role::Listener, Role::Handoff),
     (Role::Listener, Role::Nursery),
     (Role::Handoff, Role::Queue),
     (Role::Handoff, Role::Dialer),
     (Role::Handoff, Role::Resolver),
     (Role::Handoff, Role::Keyholder),
+    (Role::Handoff, Role::Auth),
     (Role::Receiver, Role::Observer),
     (Role::Queue, Role::Observer),
     (Role::Dialer, Role::Observer),
     (Role::Resolver, Role::Observer),
     (Role::Keyholder, Role::Observer),
+    (Role::Auth, Role::Observer),
     (Role::Handoff, Role::Observer),
     (Role::Nursery, Role::Observer),
     (Role::Listener, Role::Observer),
@@ -285,7 +288,7 @@ mod tests {
         let handoff: Vec<Role> = peers(Role::Handoff).collect();
         assert_eq!(
             handoff,
-            [Role::Listener, Role::Queue, Role::Dialer, Role::Resolver, Role::Keyholder, Role::Observer]
+            [Role::Listener, Role::Queue, Role::Dialer, Role::Resolver, Role::Keyholder, Role::Auth, Role::Observer]
         );
         for phase in PHASES {
             for role in Role::ALL {

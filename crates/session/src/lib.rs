@@ -9,8 +9,10 @@
 //! | `shared.rs`, `warm.rs` | what is made and done once, before the first fork |
 //! | `serve.rs` | a session's life: what the engine asks, and who answers it |
 //! | `handoff.rs` | asking handoff |
+//! | `auth.rs` | asking auth |
 #![forbid(unsafe_code)]
 
+mod auth;
 mod handoff;
 mod nursery;
 mod serve;
@@ -24,7 +26,10 @@ pub use serve::{Farewell, SessionBirth, serve};
 pub use shared::Shared;
 
 use gatepost_channel::End;
-use gatepost_wire::{HandoffToSession, SessionToHandoff};
+use gatepost_wire::{AuthToSession, HandoffToSession, SessionToAuth, SessionToHandoff};
+
+/// A session's end towards auth.
+pub type AuthEnd = End<SessionToAuth, AuthToSession>;
 
 /// A session's end towards handoff.
 pub type HandoffEnd = End<SessionToHandoff, HandoffToSession>;

@@ -1,11 +1,12 @@
 //! A session's life: what the engine asks of its shell, of handoff and of the keyholder.
 
-use crate::HandoffEnd;
+use crate::auth::Auth;
 use crate::handoff::{Committed, Handoff, HandoffError};
 use crate::shared::Shared;
+use crate::{AuthEnd, HandoffEnd};
 use gatepost_jail::{JailedSession, SessionSeal};
 use gatepost_shell::{Clock, Dialogue, Ends, Interruption, KeyholderEnd, Lost, Monotonic, Next, Output, Shell, Signer};
-use gatepost_smtp::envelope::CloseReason;
+use gatepost_smtp::envelope::{CloseReason, Login, Service};
 use gatepost_smtp::keyword::Keywords;
 use gatepost_smtp::replies;
 use gatepost_smtp::server::{Engine, Event, Phase, Settings};
@@ -37,12 +38,16 @@ pub struct SessionBirth {
     pub handoff: HandoffEnd,
     /// Towards the keyholder, where TLS is spoken.
     pub keyholder: Option<KeyholderEnd>,
+    /// What the client came for.
+    pub service: Service,
+    /// Towards auth, where mail is submitted.
+    pub auth: Option<AuthEnd>,
 }
 
 impl SessionBirth {
     /// From a `Start` and its descriptors; None when they do not fit it.
     pub(crate) fn of(start: Start, fds: Vec<OwnedFd>) -> Option<Self> {
-        let StartDescriptors { client, handoff, keyholder } = StartDescriptors::from_list(&start, fds)?;
+        let StartDescriptors { client, handoff, keyholder, auth } = StartDescriptors::from_list(&start, fds)?;
         Some(Self {
             id: start.id,
             listener: start.listener,
@@ -52,6 +57,8 @@ impl SessionBirth {
             client: Ends::of_socket(client),
             handoff: HandoffEnd::from_fd(handoff),
             keyholder: keyholder.map(KeyholderEnd::from_fd),
+            service: start.service,
+            auth: auth.map(AuthEnd::from_fd),
         })
     }
 
@@ -121,14 +128,21 @@ pub(crate) struct Session<C> {
 impl<C: Clock> Session<C> {
     /// [`serve`] comes to this, with the proof of being jailed and the process's own clock.
     pub(crate) fn new(birth: SessionBirth, drained: PipeReader, shared: &Shared, clock: C) -> Self {
-        let SessionBirth { id, listener, stress, pause, hidden, client, handoff, keyholder } = birth;
+        let SessionBirth { id, listener, stress, pause, hidden, client, handoff, keyholder, service, auth } = birth;
         let implicit_tls = shared.mode(listener) == TlsMode::Implicit;
         let tls = Tls::new(shared, keyholder);
         let settings = shared.settings(id, tls.is_some() && !implicit_tls, stress);
-        let engine = Engine::new(Settings { hidden, ..settings });
+        let engine = Engine::new(Settings { hidden, service, ..settings });
         Self {
             shell: Shell::new(client, shared.times(stress), clock, Some(drained)),
-            smtp: Smtp { engine, handoff: Handoff::new(handoff), tls, offered: false, committed: false },
+            smtp: Smtp {
+                engine,
+                handoff: Handoff::new(handoff),
+                auth: Auth::new(auth),
+                tls,
+                offered: false,
+                committed: false,
+            },
             implicit_tls,
             pause,
         }
@@ -183,6 +197,7 @@ impl Tls {
 struct Smtp {
     engine: Engine,
     handoff: Handoff,
+    auth: Auth,
     tls: Option<Tls>,
     /// The engine knows what can be honoured.
     offered: bool,
@@ -227,13 +242,17 @@ impl Dialogue for Smtp {
             }
             let (used, event) = self.engine.read(rest);
             rest = rest.get(used..).unwrap_or_default();
-            long = matches!(event, Event::Rcpt | Event::ContentEnd { .. });
+            long = matches!(event, Event::Auth | Event::Rcpt | Event::ContentEnd { .. });
             self.tell_refusals();
             let asked = match event {
                 Event::Starved => break Next::Read,
                 Event::Flush => break Next::Flush,
                 Event::StartTls => break Next::StartTls,
                 Event::Close(reason) => break Next::Close(reason),
+                Event::Auth => {
+                    self.login();
+                    Ok(())
+                }
                 Event::Mail => self.mail(),
                 Event::Rcpt => self.rcpt(),
                 Event::Content(octets) => self.handoff.content(octets),
@@ -284,6 +303,11 @@ impl Smtp {
             let ends = self.engine.take_ended_by().is_some();
             self.handoff.refused(&refusal, ends);
         }
+    }
+
+    fn login(&mut self) {
+        let login = self.engine.claim().map(|claim| self.auth.judge(&claim));
+        self.engine.judge(login.unwrap_or(Login::Unknown));
     }
 
     fn mail(&mut self) -> Result<(), HandoffError> {

@@ -75,6 +75,8 @@ documented! {
         RecipientRate,
         /// Too many recipients in a time that were refused.
         RefusalRate,
+        /// The reverse-path is not one that this login may use.
+        NotYourAddress,
     }
 
     /// Why a session is closed.
@@ -131,6 +133,26 @@ enumeration! {
         Login,
         Plain,
         CramMd5,
+    }
+
+    /// What a listener is for.
+    #[derive(Default)]
+    pub enum Service {
+        /// Mail for our domains, from anybody (RFC 5321).
+        #[default]
+        Relay,
+        /// Mail to anywhere, from whoever has logged in (RFC 6409).
+        Submission,
+    }
+
+    /// Whether a client is who it says it is.
+    pub enum Login {
+        /// It is.
+        Accepted,
+        /// It is not.
+        Refused,
+        /// It is not known now.
+        Unknown,
     }
 
     /// Why complete content is not accepted, whatever policy says.

@@ -7,7 +7,7 @@ use crate::address::{Domain, Rules};
 /// Longest line before it is folded, octets, RFC 5322 §2.1.1.
 const LINE_MAX: usize = 78;
 
-/// The protocol, RFC 3848 and RFC 6531 §4.3.
+/// The protocol, RFC 3848 and RFC 6531 §4.3; an `A` at the end: the client has logged in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum With {
@@ -16,13 +16,21 @@ pub enum With {
     Esmtps,
     Utf8Smtp,
     Utf8Smtps,
+    EsmtpA,
+    EsmtpsA,
+    Utf8SmtpA,
+    Utf8SmtpsA,
 }
 
 impl With {
     /// The keyword for a session. HELO within TLS has none; ESMTPS names the more important of the two.
     #[must_use]
-    pub fn new(esmtp: bool, tls: bool, smtputf8: bool) -> Self {
+    pub fn new(esmtp: bool, tls: bool, smtputf8: bool, login: bool) -> Self {
         match (esmtp, tls, smtputf8) {
+            (_, false, true) if login => With::Utf8SmtpA,
+            (_, true, true) if login => With::Utf8SmtpsA,
+            (_, true, false) if login => With::EsmtpsA,
+            (_, false, false) if login => With::EsmtpA,
             (_, false, true) => With::Utf8Smtp,
             (_, true, true) => With::Utf8Smtps,
             (_, true, false) => With::Esmtps,
@@ -40,6 +48,10 @@ impl With {
             With::Esmtps => "ESMTPS",
             With::Utf8Smtp => "UTF8SMTP",
             With::Utf8Smtps => "UTF8SMTPS",
+            With::EsmtpA => "ESMTPA",
+            With::EsmtpsA => "ESMTPSA",
+            With::Utf8SmtpA => "UTF8SMTPA",
+            With::Utf8SmtpsA => "UTF8SMTPSA",
         }
     }
 }
@@ -111,7 +123,8 @@ impl Received<'_> {
 
     /// A recipient is written only if it is unambiguous: no controls, and UTF-8 only in a header that may be UTF-8.
     fn may_show(&self, recipient: &[u8]) -> bool {
-        let utf8 = matches!(self.with, With::Utf8Smtp | With::Utf8Smtps) && std::str::from_utf8(recipient).is_ok();
+        let utf8 = matches!(self.with, With::Utf8Smtp | With::Utf8Smtps | With::Utf8SmtpA | With::Utf8SmtpsA)
+            && std::str::from_utf8(recipient).is_ok();
         !recipient.is_empty() && !recipient.iter().any(u8::is_ascii_control) && (recipient.is_ascii() || utf8)
     }
 }
@@ -302,6 +315,11 @@ mod tests {
 
     #[test]
     fn keywords_are_the_registered_ones() {
+        for (tls, utf8, keyword) in
+            [(true, false, "ESMTPSA"), (false, false, "ESMTPA"), (true, true, "UTF8SMTPSA"), (false, true, "UTF8SMTPA")]
+        {
+            assert_eq!(With::new(true, tls, utf8, true).keyword(), keyword);
+        }
         for (esmtp, tls, utf8, keyword) in [
             (false, false, false, "SMTP"),
             (true, false, false, "ESMTP"),
@@ -310,7 +328,7 @@ mod tests {
             (true, false, true, "UTF8SMTP"),
             (true, true, true, "UTF8SMTPS"),
         ] {
-            assert_eq!(With::new(esmtp, tls, utf8).keyword(), keyword);
+            assert_eq!(With::new(esmtp, tls, utf8, false).keyword(), keyword);
         }
     }
 

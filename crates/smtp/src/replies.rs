@@ -9,7 +9,7 @@ use crate::envelope::Reason;
 pub struct Reply {
     /// RFC 5321 §4.2.
     pub code: u16,
-    /// RFC 3463; empty where RFC 2034 has none (220, 353, 354).
+    /// RFC 3463; empty where RFC 2034 has none (220, 334, 353, 354).
     pub enhanced: &'static str,
     /// The text, constant.
     pub text: &'static str,
@@ -53,6 +53,19 @@ replies! {
     // RFC 5321 §3.1.
     EARLY_TALK: 554 "5.5.1" "takes no mail from who speaks before the greeting";
     DENIED: 554 "5.7.1" "no service for your address";
+
+    // AUTH, RFC 4954 §4 and §6.
+    AUTH_PROMPT: 334 "" "";
+    AUTH_OK: 235 "2.7.0" "Authentication successful";
+    AUTH_UNKNOWN: 454 "4.7.0" "Temporary authentication failure, try again";
+    AUTH_LONG_LINE: 500 "5.5.6" "Authentication exchange line is too long";
+    AUTH_MALFORMED: 501 "5.5.2" "Response is not valid base64, or not what the mechanism asks for";
+    AUTH_CANCELLED: 501 "5.7.0" "Authentication cancelled";
+    AUTH_AGAIN: 503 "5.5.1" "Already authenticated";
+    AUTH_MECHANISM: 504 "5.5.4" "Authentication mechanism not offered";
+    AUTH_REQUIRED: 530 "5.7.0" "Authentication required";
+    AUTH_REFUSED: 535 "5.7.8" "Authentication credentials invalid";
+    AUTH_NEEDS_TLS: 538 "5.7.11" "Encryption required, issue a STARTTLS command first";
 
     UNKNOWN_VERB: 500 "5.5.1" "Command not recognized";
     BAD_LINE: 500 "5.5.2" "Command line is not valid";
@@ -142,6 +155,7 @@ impl Reason {
             Reason::MessageRate => "Too many messages from your network in a short time, try again later",
             Reason::RecipientRate => "Too many recipients from your network in a short time, try again later",
             Reason::RefusalRate => "Too many refused recipients from your network, try again later",
+            Reason::NotYourAddress => "Sender address is not one of yours",
         }
     }
 }
@@ -155,7 +169,7 @@ mod tests {
         for (name, reply) in ALL {
             assert!((200..=555).contains(&reply.code), "{name}");
             let class = reply.enhanced.split('.').next().unwrap();
-            let bare = reply.enhanced.is_empty() && matches!(reply.code, 220 | 250 | 353 | 354);
+            let bare = reply.enhanced.is_empty() && matches!(reply.code, 220 | 250 | 334 | 353 | 354);
             assert!(bare || class == (reply.code / 100).to_string(), "{name}: {}", reply.enhanced);
             // With a host name and an id of their largest sizes it still fits the 512 octets of a reply line.
             assert!(reply.text.len() <= 100 && reply.text.is_ascii(), "{name}");

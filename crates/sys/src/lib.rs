@@ -20,5 +20,6 @@ pub mod process;
 pub mod program;
 pub mod seq;
 pub mod signal;
+pub mod terminal;
 pub mod vfork;
 pub mod wait;

@@ -16,21 +16,21 @@ type Row = (&'static str, &'static str, &'static str);
 #[rustfmt::skip] // One line a package.
 const LAYERS: &[&[Row]] = &[
     &[
-        ("smtp", "", "memchr"),
+        ("smtp", "", "memchr base64 zeroize"),
         ("sys", "", "nix libc caps rlimit seccompiler landlock"),
         ("ucspi", "", ""),
     ],
     &[
-        ("wire", "smtp", ""),
+        ("wire", "smtp", "zeroize"),
     ],
     &[
         ("policy", "wire ucspi", "proxy-header regex-lite"),
     ],
     &[
-        ("channel", "wire sys", "tokio"),
+        ("channel", "wire sys", "tokio zeroize"),
         ("program", "sys ucspi", ""),
         ("rules", "ucspi", ""),
-        ("qmail", "smtp ucspi policy", "memchr base64 zeroize"),
+        ("qmail", "smtp ucspi policy", "memchr zeroize"),
     ],
     &[
         ("config", "smtp policy wire", "toml"),
@@ -46,6 +46,7 @@ const LAYERS: &[&[Row]] = &[
     ],
     // One package a role. No role imports a role: they are in one layer.
     &[
+        ("auth", "smtp wire channel jail log role policy", "argon2 base64 bcrypt sha-crypt subtle tokio tracing yescrypt zeroize"),
         ("dialer", "wire channel sys jail role", ""),
         ("handoff", "smtp wire channel sys jail log role tls shell policy qmail", "sha2 tokio tokio-rustls tracing"),
         ("keyholder", "wire channel sys jail role policy tls", "tracing"),
@@ -69,11 +70,11 @@ const LAYERS: &[&[Row]] = &[
         ("tcpserver", "smtp wire channel sys jail config resolver ucspi rules", "tokio sd-notify"),
     ],
     &[
-        ("gatepost", "smtp wire sys jail role log config manual launcher listener session keyholder handoff dialer resolver queue receiver observer inetd qmail-smtpd tcpserver sendmail program rules", "clap rcgen tracing"),
+        ("gatepost", "smtp wire sys jail role log config manual launcher listener session keyholder auth handoff dialer resolver queue receiver observer inetd qmail-smtpd tcpserver sendmail program rules", "clap rcgen tracing zeroize"),
     ],
     // Tests and measurements: nothing that is installed imports these.
     &[
-        ("testkit", "smtp wire sys jail role log config launcher listener session keyholder handoff dialer resolver receiver observer", "domain rcgen rustls tracing"),
+        ("testkit", "smtp wire sys jail role log config launcher listener session keyholder auth handoff dialer resolver receiver observer", "domain rcgen rustls tracing"),
     ],
     &[
         ("benches", "smtp sys testkit", ""),

@@ -5,6 +5,7 @@ use gatepost_smtp::names::{Found, HOST_NAME_MAX, HostName};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use zeroize::Zeroize as _;
 
 /// Why a frame or a slice cannot be read, or a value cannot be written. Always the fault of who wrote it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -389,6 +390,24 @@ impl Frame {
         let mut frame = Self::default();
         frame.push(message)?;
         Ok(frame)
+    }
+
+    /// As [`Frame::of`], for a message that holds a secret: no copy of it is left behind when [`Frame::wipe`] has been called.
+    ///
+    /// # Errors
+    /// As [`Frame::of`].
+    pub fn of_secret<'a, T: Value<'a>>(message: &T) -> Result<Self, WireError> {
+        // At its full size from the start: growing would leave copies behind.
+        let mut frame = Self { bytes: Vec::with_capacity(frame_max::<T>().min(FRAME_MAX)) };
+        frame.bytes.push(VERSION);
+        frame.push(message)?;
+        Ok(frame)
+    }
+
+    /// Overwrites all of it.
+    pub fn wipe(&mut self) {
+        self.bytes.zeroize();
+        self.bytes.push(VERSION);
     }
 
     /// Appends a message. False, and the frame unchanged, when there is no room for it behind the others.

@@ -20,6 +20,8 @@ enumeration! {
         /// Asks name servers.
         Resolver,
         Keyholder,
+        /// Checks passwords: only where mail is submitted.
+        Auth,
         Handoff,
         Nursery,
         Listener,
@@ -55,6 +57,7 @@ impl Role {
             Role::Listener => "listener",
             Role::Nursery => "nursery",
             Role::Keyholder => "keyholder",
+            Role::Auth => "auth",
             Role::Handoff => "handoff",
             Role::Dialer => "dialer",
             Role::Resolver => "resolver",

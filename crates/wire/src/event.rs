@@ -4,13 +4,14 @@
 //! A field that begins with `client_` or is an address of mail holds what a stranger wrote. It is bounded here and made
 //! printable where it is written.
 
+use crate::auth::LOGIN_MAX;
 use crate::codec::{Maybe, Octets};
 use crate::declare::{codes, fields, tagged};
 use crate::link::SessionId;
 use crate::observe::Level;
 use crate::session::PATH_MAX;
 use gatepost_smtp::documented;
-use gatepost_smtp::envelope::{CloseReason, HELO_MAX, Reason, Tls};
+use gatepost_smtp::envelope::{CloseReason, HELO_MAX, Login, Mechanism, Reason, Tls};
 use gatepost_smtp::received;
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -64,6 +65,8 @@ shown! {
     Reason: reason => Datum::Word(Cow::Owned(format!("{reason:?}")));
     CloseReason: reason => Datum::Word(Cow::Owned(format!("{reason:?}")));
     Penalty: penalty => Datum::Word(Cow::Owned(format!("{penalty:?}")));
+    Login: result => Datum::Word(Cow::Owned(format!("{result:?}")));
+    Mechanism: mechanism => Datum::Word(Cow::Owned(format!("{mechanism:?}")));
     Turned: why => Datum::Word(Cow::Owned(format!("{why:?}")));
     Tls: tls => Datum::Word(Cow::Owned(format!("{}:{}", received::version_name(tls.version), received::suite_name(tls.suite))));
     (u8, u16, u16): code => Datum::Word(Cow::Owned(format!("{}.{}.{}", code.0, code.1, code.2)));
@@ -327,6 +330,19 @@ events! {
         certificate: &'a [u8] as Octets<NAME_MAX>,
         /// Hours that are left.
         hours: u32,
+    }
+    /// A client has tried to log in.
+    11 => Info LoginTried<'a> = "login" {
+        /// The session.
+        session: SessionId,
+        /// The client's address and port.
+        client: SocketAddr,
+        /// As whom. Absent for one that is not known here: it may be a password in the wrong place.
+        login: Option<&'a [u8]> as Maybe<Octets<LOGIN_MAX>>,
+        /// The SASL mechanism.
+        mechanism: Mechanism,
+        /// What came of it, from a fixed list: Accepted, Refused, or Unknown when the source of logins did not say.
+        result: Login,
     }
 }
 

@@ -9,7 +9,7 @@
 //! |---|---|---|---|
 //! | [`LauncherToRole`] | launcher → any role | [`control::Order`] | `Peer`: 1, `Socket`: 1, `Rules`: 1, `Names`: 1, `Networks`: 1, `Look`, `Kick`, `Forgive`: 1 |
 //! | [`RoleToLauncher`] | any role → launcher | [`control::Report`], fixed size | – |
-//! | [`ListenerToNursery`] | listener → nursery | [`link::NurseryOrder`] | `Start`: client, handoff end, keyholder end if TLS |
+//! | [`ListenerToNursery`] | listener → nursery | [`link::NurseryOrder`] | `Start`: client, handoff end, keyholder end if TLS, auth end if submission |
 //! | [`NurseryToListener`] | nursery → listener | [`link::Ended`] | – |
 //! | [`ListenerToHandoff`] | listener → handoff | [`link::HandoffOrder`] | `Open`: handoff's end |
 //! | [`HandoffToListener`] | handoff → listener | [`link::Left`] | – |
@@ -22,6 +22,11 @@
 //! | [`DialerToHandoff`] | dialer → handoff | [`dial::Dialed`] | `Connected`: 1 |
 //! | [`HandoffToResolver`] | handoff → resolver | [`names::LookUp`] | – |
 //! | [`ResolverToHandoff`] | resolver → handoff | [`names::LookedUp`] | – |
+//! | [`ListenerToAuth`] | listener → auth | [`link::OpenAuth`] | auth's end |
+//! | [`SessionToAuth`] | session → auth | [`auth::Claim`] | – |
+//! | [`AuthToSession`] | auth → session | [`auth::Judged`] | – |
+//! | [`AuthToHandoff`] | auth → handoff | [`auth::LoggedIn`] | – |
+//! | [`HandoffToAuth`] | handoff → auth | [`auth::Noted`] | – |
 //! | [`SessionToKeyholder`] | session → keyholder | [`sign::Sign`] | – |
 //! | [`KeyholderToSession`] | keyholder → session | [`sign::Signature`] | – |
 //! | [`RoleToObserver`] | any role, launcher → observer | [`observe::Tell`] | – |
@@ -31,6 +36,7 @@
 //! | [`RunnerToListener`] | runner → listener | [`ucspi::Answer`] | `Rules`: 1 |
 #![forbid(unsafe_code)]
 
+pub mod auth;
 pub mod codec;
 pub mod control;
 mod declare;
@@ -112,6 +118,16 @@ directions! {
     HandoffToResolver => names::LookUp;
     /// Resolver to handoff.
     ResolverToHandoff => names::LookedUp;
+    /// Listener to auth.
+    ListenerToAuth => link::OpenAuth;
+    /// Session to auth.
+    SessionToAuth => auth::Claim<'a>;
+    /// Auth to session.
+    AuthToSession => auth::Judged;
+    /// Auth to handoff.
+    AuthToHandoff => auth::LoggedIn<'a>;
+    /// Handoff to auth.
+    HandoffToAuth => auth::Noted;
     /// Session to keyholder.
     SessionToKeyholder => sign::Sign<'a>;
     /// Keyholder to session.

@@ -2,7 +2,7 @@
 //! message with an address.
 
 use crate::declare::{fields, foreign, tagged};
-use gatepost_smtp::envelope::CloseReason;
+use gatepost_smtp::envelope::{CloseReason, Service};
 use gatepost_smtp::keyword::Keywords;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -35,6 +35,8 @@ fields! {
         pub pause: u16,
         /// Keywords that EHLO does not show.
         pub hidden: Keywords,
+        /// What the client came for. With submission the descriptors include an auth end.
+        pub service: Service,
     }
 }
 
@@ -81,13 +83,15 @@ pub struct StartDescriptors<T> {
     pub handoff: T,
     /// The session's end towards the keyholder, where TLS is spoken.
     pub keyholder: Option<T>,
+    /// The session's end towards auth, where mail is submitted.
+    pub auth: Option<T>,
 }
 
 impl<T> StartDescriptors<T> {
     /// As they are sent.
     #[must_use]
     pub fn into_list(self) -> Vec<T> {
-        [self.client, self.handoff].into_iter().chain(self.keyholder).collect()
+        [self.client, self.handoff].into_iter().chain(self.keyholder).chain(self.auth).collect()
     }
 
     /// As they were received with `start`; `None`: too many or too few.
@@ -95,8 +99,10 @@ impl<T> StartDescriptors<T> {
     pub fn from_list(start: &Start, list: Vec<T>) -> Option<Self> {
         let mut list = list.into_iter();
         let (client, handoff) = (list.next()?, list.next()?);
-        let descriptors = Self { client, handoff, keyholder: list.next() };
-        (descriptors.keyholder.is_some() == start.tls && list.next().is_none()).then_some(descriptors)
+        let submits = start.service == Service::Submission;
+        let keyholder = if start.tls { Some(list.next()?) } else { None };
+        let auth = if submits { Some(list.next()?) } else { None };
+        list.next().is_none().then_some(Self { client, handoff, keyholder, auth })
     }
 }
 
@@ -191,6 +197,8 @@ fields! {
         pub message_size: u64,
         /// No rate of its is measured.
         pub exempt: bool,
+        /// What it came for: for submission nothing is taken before auth says who it is.
+        pub service: Service,
     }
 }
 
@@ -202,6 +210,17 @@ fields! {
         pub id: SessionId,
         /// Its client, among whose network's sessions it waits for its turn.
         pub client: IpAddr,
+    }
+}
+
+fields! {
+    /// Listener to auth: a session whose client may log in; auth's end of its channel is the descriptor.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct OpenAuth {
+        /// The new session.
+        pub id: SessionId,
+        /// Its client.
+        pub client: SocketAddr,
     }
 }
 
@@ -245,13 +264,14 @@ mod tests {
 
     #[test]
     fn issue_8_the_descriptors_of_a_start_are_those_that_were_sent_and_no_others() {
-        for tls in [false, true] {
-            let start =
-                Start { id: SessionId(1), listener: 0, tls, stress: false, pause: 0, hidden: Keywords::default() };
-            let sent = || StartDescriptors { client: 'c', handoff: 'h', keyholder: tls.then_some('k') };
+        for (tls, service) in [false, true].into_iter().flat_map(|tls| Service::ALL.map(|service| (tls, service))) {
+            let (id, hidden) = (SessionId(1), Keywords::default());
+            let start = Start { id, listener: 0, tls, stress: false, pause: 0, hidden, service };
+            let auth = (service == Service::Submission).then_some('a');
+            let sent = || StartDescriptors { client: 'c', handoff: 'h', keyholder: tls.then_some('k'), auth };
             assert_eq!(StartDescriptors::from_list(&start, sent().into_list()), Some(sent()));
             let right = sent().into_list().len();
-            for length in (0..5).filter(|length| *length != right) {
+            for length in (0..6).filter(|length| *length != right) {
                 assert_eq!(StartDescriptors::from_list(&start, vec!['x'; length]), None, "{length} with tls={tls}");
             }
         }

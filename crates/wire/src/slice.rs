@@ -10,6 +10,7 @@ use crate::rate::{MailRates, Rate};
 use crate::tables::TablesSlice;
 use gatepost_smtp::data::BareLf;
 use gatepost_smtp::enumeration;
+use gatepost_smtp::envelope::Service;
 use gatepost_smtp::names::HostName;
 use gatepost_smtp::server::Leniency;
 use std::net::{IpAddr, SocketAddr};
@@ -171,6 +172,8 @@ fields! {
     pub struct ListenerSlice {
         /// TLS mode of each `[[listen]]`, by index.
         pub listeners: Vec<TlsMode>,
+        /// What each is for, by index.
+        pub services: Vec<Service>,
         /// Our name in the 421 that an unadmitted client hears.
         pub hostname: String,
         /// Sessions at once.
@@ -243,6 +246,13 @@ fields! {
         pub session_time: u32,
     }
 
+    /// For the auth role: where logins come from.
+    #[derive(Clone, PartialEq, Eq)]
+    pub struct AuthSlice {
+        /// The passwd file as it is.
+        pub passwd: Vec<u8>,
+    }
+
     /// TLS towards the backend.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct BackendTls {
@@ -269,6 +279,8 @@ fields! {
         pub any_domain: bool,
         /// Networks that may relay anywhere.
         pub clients: Vec<Network>,
+        /// The lines that say which addresses a login may send from; none: that of the login itself.
+        pub senders: Vec<String>,
         /// Where mail goes that no route takes.
         pub backend: BackendSlice,
         /// Where other mail goes.
@@ -436,6 +448,12 @@ fields! {
         pub start: Start,
         /// As for the nursery: its ids and limits are the session's, and so is its slice.
         pub setup: Setup,
+    }
+}
+
+impl std::fmt::Debug for AuthSlice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AuthSlice({} octets)", self.passwd.len())
     }
 }
 

@@ -4,20 +4,21 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use gatepost_smtp::envelope::{
-    Abandoned, Body, Class, CloseReason, ENVID_MAX, HELO_MAX, MailParameters, Mechanism, Notify, ORCPT_MAX, Offer,
-    RcptParameters, Reason, Ret, Then, Tls, Verdict,
+    Abandoned, Body, Class, CloseReason, ENVID_MAX, HELO_MAX, Login, MailParameters, Mechanism, Notify, ORCPT_MAX,
+    Offer, RcptParameters, Reason, Ret, Service, Then, Tls, Verdict,
 };
 use gatepost_smtp::keyword::{Keyword, Keywords};
 use gatepost_smtp::names::{ClientNames, Found, HostName};
 use gatepost_smtp::replies;
 use gatepost_smtp::server::{BareLf, Leniency};
 use gatepost_smtp::text::Text;
+use gatepost_wire::auth::{Claim, Judged, LoggedIn, Noted};
 use gatepost_wire::codec::{MESSAGE_MAX, read_all};
 use gatepost_wire::control::{Order, Report, Role, Whom};
 use gatepost_wire::dial::{Dial, Dialed};
 use gatepost_wire::event::{Crashed, Penalised, Penalty, Stress, Turned, TurnedAway};
 use gatepost_wire::gauge::Gauges;
-use gatepost_wire::link::{self, Ended, HandoffOrder, Left, NurseryOrder, Open, OpenKey, SessionId, Start};
+use gatepost_wire::link::{self, Ended, HandoffOrder, Left, NurseryOrder, Open, OpenAuth, OpenKey, SessionId, Start};
 use gatepost_wire::names::{LookUp, LookedUp};
 use gatepost_wire::network::Network;
 use gatepost_wire::observe::{Level, Line, Tell};
@@ -27,9 +28,9 @@ use gatepost_wire::resume::{self, Course, Phase};
 use gatepost_wire::session::{Answer, Ask, CONTENT_MAX, Mail, PATH_MAX, Rcpt, Refused};
 use gatepost_wire::sign::{SIGNATURE_MAX, Sign, Signature, TO_SIGN_MAX};
 use gatepost_wire::slice::{
-    Access, BackendSlice, BackendTls, Chain, Connect, Dialect, Directory, EarlyTalk, Ground, HandoffSlice, HostsEntry,
-    Identity, KeyholderSlice, ListenerSlice, LogForm, NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice,
-    ResolverSlice, RouteSlice, Screen, Setup, TlsMode,
+    Access, AuthSlice, BackendSlice, BackendTls, Chain, Connect, Dialect, Directory, EarlyTalk, Ground, HandoffSlice,
+    HostsEntry, Identity, KeyholderSlice, ListenerSlice, LogForm, NurserySlice, ObserverSlice, QueueSlice,
+    ReceiverSlice, ResolverSlice, RouteSlice, Screen, Setup, TlsMode,
 };
 use gatepost_wire::tables::{TableSlice, TablesSlice};
 use gatepost_wire::terms::{NetworksSlice, Terms, TermsFor};
@@ -92,7 +93,7 @@ fn codes_are_places_in_a_list() {
         &Reason::ALL,
         "Ok RelayDenied SenderRefused RecipientRefused TooManyRecipients ContentRefused TooLarge LoopDetected BadContent \
          BackendDown BackendTimeout BackendLost Mixed IdentityRefused ClientRefused NoSpace Draining Internal Session Abandoned \
-         Reclaimed OtherBackend HeloRefused MessageRate RecipientRate RefusalRate",
+         Reclaimed OtherBackend HeloRefused MessageRate RecipientRate RefusalRate NotYourAddress",
     );
     codes(
         &CloseReason::ALL,
@@ -102,7 +103,7 @@ fn codes_are_places_in_a_list() {
     codes(&Abandoned::ALL, "Loop TooLarge");
     codes(&Then::ALL, "Go Refused Close Leave");
     codes(&Class::ALL, "Accepted Temporary Permanent");
-    codes(&Role::ALL, "Observer Receiver Queue Dialer Resolver Keyholder Handoff Nursery Listener");
+    codes(&Role::ALL, "Observer Receiver Queue Dialer Resolver Keyholder Auth Handoff Nursery Listener");
     codes(&Report::ALL, "Jailed Ready SessionCrashed Waiting Alive NoNames Names");
     codes(&TlsMode::ALL, "Off StartTls Implicit");
     codes(&Dialect::ALL, "Smtp Lmtp Qmqp Queue");
@@ -255,11 +256,12 @@ fn handoff_and_queue() {
 fn listener_and_those_who_serve() {
     let id = SessionId(258);
     let hidden = [Keyword::Pipelining, Keyword::Size].into_iter().collect();
-    let start = Start { id, listener: 3, tls: true, stress: false, pause: 258, hidden };
+    let service = Service::Submission;
+    let start = Start { id, listener: 3, tls: true, stress: false, pause: 258, hidden, service };
     messages(
         NurseryOrder::TAGS,
         &[
-            (NurseryOrder::Start(start), "01 0201000000000000 03 01 00 0201 2002"),
+            (NurseryOrder::Start(start), "01 0201000000000000 03 01 00 0201 2002 01"),
             (NurseryOrder::Kill(id), "02 0201000000000000"),
             (NurseryOrder::Retire, "03"),
         ],
@@ -279,14 +281,28 @@ fn listener_and_those_who_serve() {
                     relay: true,
                     message_size: 0x0102,
                     exempt: true,
+                    service: Service::Relay,
                 }),
-                "01 0201000000000000 04 c0000209 6912 06 20010db8000000000000000000000001 1900 01 01 0201000000000000 01",
+                "01 0201000000000000 04 c0000209 6912 06 20010db8000000000000000000000001 1900 01 01 0201000000000000 01 00",
             ),
             (HandoffOrder::Leave(id), "02 0201000000000000"),
         ],
     );
     golden(&Left { id, told: true }, "0201000000000000 01");
     golden(&OpenKey { id, client: "192.0.2.9".parse().unwrap() }, "0201000000000000 04 c0000209");
+    golden(&OpenAuth { id, client }, "0201000000000000 04 c0000209 6912");
+}
+
+#[test]
+fn issue_15_auth_and_those_who_ask_it() {
+    let id = SessionId(258);
+    golden(&Claim { mechanism: Mechanism::Plain, user: b"joe", pass: b"pw" }, "01 0300 6a6f65 0200 7077");
+    golden(&Judged { login: Login::Refused }, "01");
+    golden(&LoggedIn { id, login: b"joe" }, "0201000000000000 0300 6a6f65");
+    golden(&Noted { id, noted: true }, "0201000000000000 01");
+    codes(&Login::ALL, "Accepted Refused Unknown");
+    codes(&Service::ALL, "Relay Submission");
+    golden(&AuthSlice { passwd: b"a".to_vec() }, "01000000 61");
 }
 
 #[test]
@@ -329,7 +345,7 @@ fn launcher_and_roles() {
     messages(
         Order::TAGS,
         &[
-            (Order::Peer(Role::Handoff), "01 06"),
+            (Order::Peer(Role::Handoff), "01 07"),
             (Order::Socket(2), "02 02"),
             (Order::Go, "03"),
             (Order::Drain, "04"),
@@ -448,6 +464,7 @@ fn slices() {
     golden(
         &ListenerSlice {
             listeners: vec![TlsMode::StartTls, TlsMode::Implicit],
+            services: vec![Service::Relay, Service::Submission],
             hostname: text("h"),
             sessions: 1,
             sessions_per_address: 2,
@@ -461,7 +478,7 @@ fn slices() {
                 untested: vec!["192.0.2.0/24".parse().unwrap()],
             },
         },
-        "02000000 01 02 01000000 68 01000000 02000000 03000000 01 04000000 3c000000
+        "02000000 01 02 02000000 00 01 01000000 68 01000000 02000000 03000000 01 04000000 3c000000
          02000000 01000000 04 c0000200 18 00000000 01 02010000 04000000 01000000 04 c0000200 18",
     );
     golden(
@@ -495,6 +512,7 @@ fn slices() {
             domains: vec![text("d"), text(".e")],
             any_domain: false,
             clients: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
+            senders: vec![text("s")],
             backend: BackendSlice {
                 dialect: Dialect::Lmtp,
                 identity: Identity::ProxyV2,
@@ -541,7 +559,7 @@ fn slices() {
             spool: text("/c"),
         },
         "01000000 68 02000000 01000000 64 02000000 2e65 00 02000000 04 c0000200 18
-         06 20010db8000000000000000000000000 20 01 02 01 01000000 01000000 08 01000000 6e 01000000 01000000 09 07
+         06 20010db8000000000000000000000000 20 01000000 01000000 73 01 02 01 01000000 01000000 08 01000000 6e 01000000 01000000 09 07
          02000000 00 02000000 2f73 01 04 7f000001 1900 01 1c020000 04000000 01
          01000000 01000000 01000000 66 01000000 03000000 724067
          00 00 00 00000000 00000000 00000000 00 01000000 00 02000000 2f75 00 01000000 02000000 00
@@ -723,7 +741,7 @@ fn issue_13_what_a_launcher_leaves_to_the_next_program_has_a_version() {
         &state,
         "01000000 00 01 3c000000 01 0a000000
          01000000 04 c0000201 1900 00 01 09000000
-         01000000 06 07000000 03 01 08000000 01 00
+         01000000 07 07000000 03 01 08000000 01 00
          01000000 00 02000000 2f76 0b000000
          01 02000000 2f63 0c000000 01 0d000000 0e000000 01000000 0f000000",
     );
@@ -740,7 +758,7 @@ fn issue_13_what_a_launcher_leaves_to_the_next_program_has_a_version() {
 #[test]
 fn values_outside_their_set_are_refused() {
     assert_eq!(read_all::<bool>(&[2]), Err(WireError::Value("value")));
-    assert_eq!(read_all::<Role>(&[9]), Err(WireError::Value("value")));
+    assert_eq!(read_all::<Role>(&[10]), Err(WireError::Value("value")));
     assert_eq!(read_all::<String>(&[1, 0, 0, 0, 0xff]), Err(WireError::Value("value")));
     assert_eq!(read_all::<Ask<'_>>(&[7, 255]), Err(WireError::Value("reason")));
     assert_eq!(read_all::<Open>(&[0, 0, 0, 0, 0, 0, 0, 0, 5]), Err(WireError::Value("client")));

@@ -8,6 +8,7 @@ use crate::keys::Unset::{Is, Said};
 use crate::keys::{Table, keys};
 use crate::section::{self, Section};
 use crate::value;
+use gatepost_smtp::envelope::Service;
 use gatepost_wire::network::Network;
 use gatepost_wire::slice::TlsMode;
 use std::net::{IpAddr, SocketAddr};
@@ -26,6 +27,9 @@ pub(super) const TABLE: Table = Table {
         "v6only" = Truth, Said("false; true for `[::]` where there is a `0.0.0.0` with the same port"), since "0.1", as "true";
         /// `starttls`: a client may begin TLS. `implicit`: the connection begins with TLS, as on port 465. `off`: there is none.
         "tls" = Word(&["starttls", "implicit", "off"]), Is("\"starttls\""), since "0.1", as "\"implicit\"";
+        /// `relay`: mail for our domains, from anybody. `submission`: mail to anywhere, from whoever has logged in; `[submission]`
+        /// says where logins come from. Needs TLS.
+        "service" = Word(&["relay", "submission"]), Is("\"relay\""), since "0.1", as "\"submission\"";
         /// Load balancers: peers that must begin with a PROXY header, version 1 or 2, which says who the client is. None of
         /// them may be in `clients` of `[relay]`. gatepost inetd reads no header, and refuses them.
         "proxy_from" = List("an address, or a network like `192.0.2.0/24`"), Is("[]"), since "0.1", as "[\"198.51.100.7\"]";
@@ -49,6 +53,9 @@ pub(super) struct Listener {
 /// The words of `tls`.
 pub(super) const TLS_MODES: [(&str, TlsMode); 3] =
     [("starttls", TlsMode::StartTls), ("implicit", TlsMode::Implicit), ("off", TlsMode::Off)];
+
+/// The words of `service`.
+const SERVICES: [(&str, Service); 2] = [("relay", Service::Relay), ("submission", Service::Submission)];
 
 pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>) -> Vec<Listener> {
     let sections = root.several(page, "listen");
@@ -101,6 +108,12 @@ fn one_listener(page: &mut Page<'_>, section: &Section<'_>) -> Listener {
     }
     let v6only = v6only.map(Spanned::into_inner);
     let tls = section.word(page, "tls", &TLS_MODES);
+    let service = section.word(page, "service", &SERVICES);
+    let submits = service.as_ref().is_some_and(|service| *service.get_ref() == Service::Submission);
+    if let Some(off) = tls.as_ref().filter(|tls| submits && *tls.get_ref() == TlsMode::Off) {
+        let wrong = Wrong::new("passwords do not go over a listener without TLS", "write \"starttls\" or \"implicit\"");
+        section.fault(page, "tls", off, wrong);
+    }
     let proxies = section.list(page, "proxy_from", value::network);
     for network in proxies.iter().filter(|network| network.get_ref().prefix() == 0) {
         let what = format!("{} would let everyone say who he is", network.get_ref());
@@ -118,6 +131,7 @@ fn one_listener(page: &mut Page<'_>, section: &Section<'_>) -> Listener {
             address: address.map_or(default.address, Spanned::into_inner),
             v6only: v6only.unwrap_or(default.v6only),
             tls: tls.map_or(default.tls, Spanned::into_inner),
+            service: service.map_or(default.service, Spanned::into_inner),
             proxy_from: proxies.iter().map(|network| *network.get_ref()).collect(),
         },
     }

@@ -13,6 +13,7 @@ mod rates;
 mod relay;
 mod route;
 mod smtp;
+mod submission;
 mod tables;
 mod tls;
 
@@ -49,6 +50,7 @@ pub const TABLES: &[Table] = &[
     network::TABLE,
     admission::TABLE,
     rates::TABLE,
+    submission::TABLE,
     names::TABLE,
     limits::TABLE,
     log::TABLE,
@@ -79,7 +81,7 @@ const USER_IDS: RangeInclusive<u64> = 1..=0xffff_fff0;
 /// 65534 is "nobody" by custom and 65535 "no id" where ids have 16 bits: not for a role.
 const NOBODY: RangeInclusive<u64> = 65_534..=65_535;
 /// Ids that numbered users take.
-const ROLES: u64 = 9;
+const ROLES: u64 = 10;
 
 /// Reads a file that the configuration names; none: such files are not read.
 pub(crate) type Read = Option<fn(&Path) -> io::Result<Vec<u8>>>;
@@ -109,6 +111,7 @@ fn facts(page: &mut Page<'_>, root: &Section<'_>, read: Read) -> Config {
     let proxies: Vec<Network> = listeners.iter().flat_map(|listener| &listener.listen.proxy_from).copied().collect();
     let relay = relay::facts(page, root, &proxies, read);
     listen::proxies_relay(page, &listeners, "relay.clients", &relay.clients);
+    let submission = submission::facts(page, root, &listeners);
     let limits = limits::facts(page, root);
     let networks = network::facts(page, root, &network::Besides { limits: &limits, proxies: &proxies, read });
     for block in networks.iter().filter(|block| block.terms.relay) {
@@ -138,6 +141,7 @@ fn facts(page: &mut Page<'_>, root: &Section<'_>, read: Read) -> Config {
         limits,
         log: log::facts(page, root),
         admission: admission::facts(page, root, read),
+        submission,
         metrics: metrics::facts(page, root),
         jail: jail::facts(page, root),
     }

@@ -13,7 +13,7 @@ fuzz_target!(|input: &[u8]| {
         address: [192, 0, 2, 9].into(),
         name: None,
         by: "mx.ok.test",
-        with: With::new(true, true, false),
+        with: With::new(true, true, false, false),
         tls: Some((0x0304, 0x1301)),
         id: "fuzz.1",
         recipient: Some(input),

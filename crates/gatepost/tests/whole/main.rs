@@ -33,6 +33,7 @@ mod rules;
 mod services;
 mod several;
 mod stock_postfix;
+mod submission;
 mod superservers;
 mod tables;
 mod told;

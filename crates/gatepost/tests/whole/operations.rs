@@ -1,9 +1,9 @@
 //! What `examples/` has for operators: rules for Prometheus, a filter for fail2ban.
 
 use gatepost_log::{Form, Head, told};
-use gatepost_smtp::envelope::{CloseReason, Reason};
+use gatepost_smtp::envelope::{CloseReason, Login, Mechanism, Reason};
 use gatepost_testkit::host;
-use gatepost_wire::event::{Event, Owned, Recipient, Session};
+use gatepost_wire::event::{Event, LoginTried, Owned, Recipient, Session};
 use gatepost_wire::link::SessionId;
 use gatepost_wire::observe::Level;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,11 @@ fn session(client: &str, end: CloseReason, detail: &'static str) -> Event<'stati
     let client = client.parse().unwrap();
     let (name, detail) = (None, Some(detail.as_bytes()));
     Session { session: SessionId(7), client, name, transactions: 1, messages: 0, end, detail, seconds: 1 }.into()
+}
+
+fn login(client: &str, result: Login) -> Event<'static> {
+    let (client, login) = (client.parse().unwrap(), Some(&b"joe\" result=Refused"[..]));
+    LoginTried { session: SessionId(7), client, login, mechanism: Mechanism::Plain, result }.into()
 }
 
 fn recipient(client: &str, reason: Reason, helo: &'static str) -> Event<'static> {
@@ -63,6 +68,9 @@ fn issue_13_fail2ban_bans_the_address_of_an_event_and_none_that_a_stranger_wrote
         (session("[2001:db8::1]:9", CloseReason::TlsFailed, forged), Some("2001:db8::1")),
         (recipient("192.0.2.3:9", Reason::RelayDenied, forged), Some("192.0.2.3")),
         (owned.into(), Some("192.0.2.4")),
+        (login("192.0.2.10:9", Login::Refused), Some("192.0.2.10")),
+        (login("192.0.2.11:9", Login::Accepted), None),
+        (login("192.0.2.12:9", Login::Unknown), None),
         (session("192.0.2.5:9", CloseReason::Quit, forged), None),
         (session("192.0.2.6:9", CloseReason::ClientGone, "x"), None),
         (recipient("192.0.2.7:9", Reason::RecipientRefused, forged), None),
@@ -77,7 +85,8 @@ fn issue_13_fail2ban_bans_the_address_of_an_event_and_none_that_a_stranger_wrote
     for form in [Form::Text, Form::Json] {
         let mut log = Vec::new();
         for (event, _) in &rows {
-            let head = Head { level: Level::Info, who: "handoff", lost: 0, time: Duration::from_secs(1_795_731_371) };
+            let who = if matches!(event, Event::LoginTried(_)) { "auth" } else { "handoff" };
+            let head = Head { level: Level::Info, who, lost: 0, time: Duration::from_secs(1_795_731_371) };
             if form == Form::Text {
                 log.extend_from_slice(b"Nov 26 22:00:00 mx gatepost[12]: ");
             }

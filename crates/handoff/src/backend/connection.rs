@@ -172,7 +172,9 @@ impl Connection {
     /// is sent.
     async fn xclient(&mut self, facts: &Facts, client: &Client<'_>) -> Result<(), Failure> {
         let Some(commands) = identity::xclient(client, facts.words, &self.extensions) else {
-            return Err(Failure::Identity("it does not offer XCLIENT with ADDR to us".to_owned()));
+            return Err(Failure::Identity(
+                "it does not offer XCLIENT with ADDR to us, or not with LOGIN, which submission needs".to_owned(),
+            ));
         };
         for command in commands {
             let reply = self.ask(&command, Wait::Greeting).await?;

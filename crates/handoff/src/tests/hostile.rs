@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::protocol::{INLINE_MAX, Kind, PERMITTED, State};
-use gatepost_smtp::envelope::{MailParameters, RcptParameters, Reason};
+use gatepost_smtp::envelope::{MailParameters, RcptParameters, Reason, Service};
 use gatepost_smtp::replies;
 use gatepost_testkit::wait;
 use gatepost_wire::codec::Frame;
@@ -14,11 +14,17 @@ const BYE: Ask<'static> = Ask::Bye(CloseReason::Quit);
 const REFUSED: Ask<'static> = Ask::Refused(Refused { reply: replies::BAD_LINE, count: 1, ends: false, line: b"x" });
 
 /// Each state, and how a session gets there.
-const STATES: [State; 6] =
-    [State::Idle, State::Envelope, State::Accepted, State::Content, State::Filed, State::Unfiled];
+const STATES: [State; 7] =
+    [State::Locked, State::Idle, State::Envelope, State::Accepted, State::Content, State::Filed, State::Unfiled];
+
+/// A session in which that state can be reached: one for submission, whose client has not logged in, for the first.
+async fn begin_in(scene: &Scene, state: State) -> Session {
+    let service = if state == State::Locked { Service::Submission } else { Service::Relay };
+    Session::begin_as(&scene.shared(), Open { service, ..open() }).await
+}
 
 async fn reach(session: &mut Session, scene: &Scene, state: State) {
-    if state == State::Idle {
+    if matches!(state, State::Idle | State::Locked) {
         return;
     }
     session.say(&[Ask::Mail(MAIL)]);
@@ -35,7 +41,7 @@ async fn reach(session: &mut Session, scene: &Scene, state: State) {
             let verdict = session.ask(&[Ask::Spool]).await;
             assert_eq!((verdict.code, verdict.reason), (452, Reason::NoSpace));
         }
-        State::Idle | State::Envelope | State::Accepted => {}
+        State::Locked | State::Idle | State::Envelope | State::Accepted => {}
     }
 }
 
@@ -64,7 +70,7 @@ fn p4_what_the_table_does_not_permit_ends_the_session_and_delivers_nothing() {
             let scene = Scene::new();
             let mta = scene.mta();
             play(async {
-                let mut session = Session::begin(&scene.shared()).await;
+                let mut session = begin_in(&scene, state).await;
                 reach(&mut session, &scene, state).await;
                 session.say(&[ask]);
                 assert!(session.is_dropped().await, "{kind:?} in {state:?}");
@@ -73,7 +79,7 @@ fn p4_what_the_table_does_not_permit_ends_the_session_and_delivers_nothing() {
             refused += 1;
         }
     }
-    assert_eq!(refused, 11 * 6 - 5 - 6 - 8 - 7 - 6 - 4, "the table is the one in gatepost_wire::session");
+    assert_eq!(refused, 11 * 7 - 4 - 5 - 6 - 8 - 7 - 6 - 4, "the table is the one in gatepost_wire::session");
 }
 
 #[test]

@@ -25,6 +25,7 @@ fn commands(address: &str, helo: &str, words: &Words, attributes: &str) -> Optio
         local: "198.51.100.1:25".parse().unwrap(),
         helo: &helo,
         names: &ClientNames::NONE,
+        login: None,
     };
     let commands = xclient(&client, words, &listing(attributes))?;
     Some(commands.into_iter().map(|command| String::from_utf8(command).unwrap()).collect())
@@ -41,7 +42,7 @@ fn xclient_says_what_is_listed_and_the_address_last() {
             POSTFIX,
             Some(
                 "XCLIENT PROTO=ESMTP HELO=cli.test DESTADDR=198.51.100.1 DESTPORT=25 REVERSE_NAME=[UNAVAILABLE] \
-                 PORT=4711 NAME=[UNAVAILABLE] ADDR=192.0.2.7\r\n",
+                 PORT=4711 NAME=[UNAVAILABLE] LOGIN=[UNAVAILABLE] ADDR=192.0.2.7\r\n",
             ),
         ),
         (
@@ -49,7 +50,7 @@ fn xclient_says_what_is_listed_and_the_address_last() {
             "[IPv6:2001:db8::7]",
             &LMTP,
             "ADDR PORT PROTO HELO LOGIN SESSION TTL TIMEOUT",
-            Some("XCLIENT PROTO=LMTP HELO=[IPv6:2001:db8::7] PORT=1 ADDR=IPV6:2001:db8::7\r\n"),
+            Some("XCLIENT PROTO=LMTP HELO=[IPv6:2001:db8::7] PORT=1 LOGIN=[UNAVAILABLE] ADDR=IPV6:2001:db8::7\r\n"),
         ),
         ("[::ffff:192.0.2.7]:1", "x", smtp, "ADDR", Some("XCLIENT ADDR=192.0.2.7\r\n")),
         ("192.0.2.7:1", "x", smtp, "addr port", Some("XCLIENT PORT=1 ADDR=192.0.2.7\r\n")),
@@ -66,6 +67,29 @@ fn xclient_says_what_is_listed_and_the_address_last() {
 }
 
 #[test]
+fn issue_15_a_login_is_told_in_one_command_with_the_address() {
+    let address = "[2001:db8:1111:2222:3333:4444:5555:6666]:65535".parse().unwrap();
+    for (helo, login) in [("x", "joe@ok.test"), ("+", "joe"), ("x", &"+".repeat(128)), ("x", &"ü".repeat(64))] {
+        let helo = Helo { name: helo.repeat(160).into(), esmtp: true };
+        let local = "198.51.100.1:25".parse().unwrap();
+        let client = Client { address, local, helo: &helo, names: &ClientNames::NONE, login: Some(login) };
+        let commands = xclient(&client, &SMTP, &listing(POSTFIX)).unwrap();
+        assert!(commands.iter().all(|command| command.len() <= 512), "{login}");
+        let last = String::from_utf8(commands.last().unwrap().clone()).unwrap();
+        let mut coded = Vec::new();
+        gatepost_smtp::xtext::encode(login.as_bytes(), &mut coded);
+        let expected =
+            format!(" LOGIN={} ADDR=IPV6:2001:db8:1111:2222:3333:4444:5555:6666", String::from_utf8(coded).unwrap());
+        assert!(last.trim_end().ends_with(&expected), "{last}");
+        assert_eq!(
+            xclient(&client, &SMTP, &listing("ADDR HELO")),
+            None,
+            "a backend that is not told would relay for nobody"
+        );
+    }
+}
+
+#[test]
 fn issue_12_no_name_and_nobody_can_say_are_told_apart() {
     let helo = Helo::default();
     let known = || Found::Known(HostName::parse(b"mx.a.test").unwrap());
@@ -78,7 +102,7 @@ fn issue_12_no_name_and_nobody_can_say_are_told_apart() {
     ] {
         let names = ClientNames { reverse, confirmed };
         let (address, local) = ("192.0.2.7:1".parse().unwrap(), "198.51.100.1:25".parse().unwrap());
-        let client = Client { address, local, helo: &helo, names: &names };
+        let client = Client { address, local, helo: &helo, names: &names, login: None };
         let commands = xclient(&client, &SMTP, &listing("REVERSE_NAME NAME ADDR")).unwrap();
         assert_eq!(commands, [format!("XCLIENT {words} ADDR=192.0.2.7\r\n").into_bytes()]);
     }
@@ -117,6 +141,7 @@ fn proxy_v2_as_others_write_it() {
             local: local.parse().unwrap(),
             helo: &helo,
             names: &ClientNames::NONE,
+            login: None,
         };
         assert_eq!(hex(&proxy_v2(&client)), format!("{signature}{header}"), "{address} {local}");
     }
@@ -148,7 +173,7 @@ fn proxy_header_comes_before_the_greeting() {
     let scene = Scene::new().with(|slice| slice.backend.identity = Identity::ProxyV2);
     let helo = Helo::default();
     let Open { client, local, .. } = open();
-    let header = proxy_v2(&Client { address: client, local, helo: &helo, names: &ClientNames::NONE });
+    let header = proxy_v2(&Client { address: client, local, helo: &helo, names: &ClientNames::NONE, login: None });
     let script = vec![
         Line::Octets(header),
         Line::Say("220 mx.test ESMTP\r\n"),

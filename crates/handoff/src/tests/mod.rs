@@ -22,7 +22,7 @@ use crate::backend::Timeouts;
 use crate::session;
 use crate::shared::Shared;
 use gatepost_channel::{AsyncEnd, ChannelError, End, Inbox, Outbox};
-use gatepost_smtp::envelope::{Body, CloseReason, MailParameters, Offer, RcptParameters, Verdict};
+use gatepost_smtp::envelope::{Body, CloseReason, MailParameters, Offer, RcptParameters, Service, Verdict};
 use gatepost_smtp::text::Text;
 use gatepost_testkit::rogue::{Mta, Speaks};
 use gatepost_wire::link::{Open, SessionId};
@@ -83,6 +83,7 @@ impl Scene {
             domains: vec!["ok.test".to_owned()],
             any_domain: false,
             clients: vec!["198.51.100.0/24".parse().unwrap()],
+            senders: Vec::new(),
             backend: BackendSlice {
                 dialect: Dialect::Smtp,
                 identity: Identity::Xclient,
@@ -157,6 +158,7 @@ fn open() -> Open {
         relay: false,
         message_size: 0,
         exempt: false,
+        service: Service::Relay,
     }
 }
 

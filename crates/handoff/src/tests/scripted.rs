@@ -243,6 +243,7 @@ fn issue_10_helo_is_said_only_where_the_backend_need_not_know_the_client() {
             local: open().local,
             helo: &Helo::default(),
             names: &ClientNames::NONE,
+            login: None,
         });
         let proxy = if identity == Identity::ProxyV2 { vec![Octets(header)] } else { Vec::new() };
         // The script ends with the refusal: it does not take a HELO.

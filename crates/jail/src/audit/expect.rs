@@ -232,6 +232,8 @@ pub const EXPECT: [(RoleName, Expect<'static>); Role::ALL.len() + 2] = [
         },
     ),
     (RoleName::Role(Role::Keyholder), CONFINED),
+    // Memory for one hash that is hard to compute by design.
+    (RoleName::Role(Role::Auth), Expect { data: Bound::AtMost(160 * MIB), ..CONFINED }),
     // The log may be a file of any length.
     (RoleName::Role(Role::Observer), Expect { file_size: Bound::Any, ..CONFINED }),
     (

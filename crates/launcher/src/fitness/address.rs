@@ -132,7 +132,7 @@ mod tests {
     fn issue_10_an_address_that_another_program_holds_is_a_fault_that_names_it() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
-        let (level, text) = in_use(&Listen { address, v6only: false, tls: TlsMode::Off, proxy_from: Vec::new() });
+        let (level, text) = in_use(&Listen { address, v6only: false, tls: TlsMode::Off, ..Listen::default() });
         assert!(level == Level::Fault && text.contains(&format!("process {}", std::process::id())), "{text}");
     }
 
@@ -143,7 +143,7 @@ mod tests {
             address: text.parse().unwrap(),
             v6only: false,
             tls: TlsMode::Off,
-            proxy_from: Vec::new(),
+            ..Listen::default()
         };
         fitness.look_at_address(&listen("192.0.2.77:2525"));
         fitness.look_at_address(&listen("127.0.0.1:0"));

@@ -161,7 +161,7 @@ fn old_senders(kinds: &[KeyKind], tls13_only: bool) -> Option<String> {
     Some(advice.to_owned())
 }
 
-fn secret_file(path: &Path) -> Result<(), String> {
+pub(super) fn secret_file(path: &Path) -> Result<(), String> {
     let seen: Metadata = std::fs::metadata(path).map_err(|e| format!("cannot look at it: {e}"))?;
     if seen.mode() & 0o007 != 0 {
         return Err(format!("may be read or changed by everybody; run: chmod 0600 {}", path.display()));

@@ -7,7 +7,7 @@ mod slots;
 use crate::serve;
 use crate::slots::Waits;
 use gatepost_channel::{ChannelError, End, Inbox};
-use gatepost_smtp::envelope::{CloseReason, Reason, Verdict};
+use gatepost_smtp::envelope::{CloseReason, Reason, Service, Verdict};
 use gatepost_smtp::keyword::Keywords;
 use gatepost_wire::control::{Order, Report, Role};
 use gatepost_wire::link::{self, Ended, HandoffOrder, Left, NurseryOrder, Open, OpenKey, SessionId, Start};
@@ -36,6 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn slice(sessions: u32, per_address: u32) -> ListenerSlice {
     ListenerSlice {
         listeners: vec![TlsMode::Off, TlsMode::StartTls, TlsMode::Implicit],
+        services: vec![Service::Relay; 2],
         hostname: "mx.example.org".to_owned(),
         sessions,
         sessions_per_address: per_address,
@@ -188,7 +189,15 @@ fn p4_handoff_learns_from_the_listener_who_the_client_is() {
         let (begun, fds) = start(&nursery);
         assert_eq!(
             begun,
-            Start { id: open.id, listener: open.listener, tls, stress: false, pause: 0, hidden: Keywords::default() }
+            Start {
+                id: open.id,
+                listener: open.listener,
+                tls,
+                stress: false,
+                pause: 0,
+                hidden: Keywords::default(),
+                service: Service::Relay,
+            }
         );
         assert_eq!(fds.len(), if tls { 3 } else { 2 });
         let mut fds = fds.into_iter();
@@ -417,6 +426,7 @@ fn queue_of_a_link() -> usize {
         stress: false,
         pause: 0,
         hidden: Keywords::default(),
+        service: Service::Relay,
     });
     (0..100_000).take_while(|_| ours.tell_with(&start, &[ours.as_fd(), ours.as_fd()]).is_ok()).count()
 }

@@ -1,18 +1,11 @@
 //! The dialogue of AUTH, RFC 4954 §4, in the words of the patched builds. What it finds out, the parent checks.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use super::verbs::skip_spaces;
 use super::{Engine, Question, State, Turn};
 use crate::replies;
 use crate::split;
 use gatepost_smtp::envelope::Mechanism;
-
-/// Longest user or password, octets: a checker takes 512 in all.
-const CREDENTIAL_MAX: usize = 1024;
-/// Digits of an MD5 in hex.
-const DIGEST: usize = 32;
+use gatepost_smtp::sasl::{Exchange, Prompt, Step};
 
 /// In the order in which EHLO names them.
 const MECHANISMS: [(&str, Mechanism); 3] =
@@ -34,24 +27,6 @@ pub enum AuthAsk<'a> {
         /// As given to [`Engine::challenge`]; empty with other mechanisms. Whoever gave it should know it better.
         challenge: &'a [u8],
     },
-}
-
-/// Which response comes next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Due {
-    User,
-    Pass,
-    Plain,
-    Digest,
-}
-
-/// What the client said of itself so far.
-#[derive(Debug, Default)]
-pub(super) struct Credentials {
-    pub(super) mechanism: Mechanism,
-    pub(super) user: Vec<u8>,
-    pub(super) pass: Vec<u8>,
-    pub(super) challenge: Vec<u8>,
 }
 
 impl Engine {
@@ -96,97 +71,54 @@ impl Engine {
         let Some((_, mechanism)) = named.filter(|(_, mechanism)| self.offers(*mechanism)) else {
             return self.refuse(replies::AUTH_UNIMPLEMENTED);
         };
-        self.credentials = Credentials { mechanism: *mechanism, ..Credentials::default() };
-        let initial = skip_spaces(rest);
-        match (mechanism, initial) {
-            (Mechanism::Login, []) => self.prompt(replies::AUTH_USER, Due::User),
-            (Mechanism::Login, _) => self.respond(Due::User, initial),
-            (Mechanism::Plain, []) => self.prompt(replies::AUTH_PLAIN, Due::Plain),
-            (Mechanism::Plain, _) => self.respond(Due::Plain, initial),
-            (Mechanism::CramMd5, []) => {
+        let (exchange, step) = Exchange::begin(*mechanism, skip_spaces(rest));
+        self.exchange = Some(exchange);
+        self.dialogue(step)
+    }
+
+    /// Goes on with the dialogue. The octets of each prompt are those of the patches.
+    fn dialogue<'i>(&mut self, step: Step) -> Option<Turn<'i>> {
+        self.state = State::Command;
+        match step {
+            Step::Prompt(prompt) => {
+                self.say(match prompt {
+                    Prompt::User => replies::AUTH_USER,
+                    Prompt::Pass => replies::AUTH_PASS,
+                    Prompt::Response => replies::AUTH_PLAIN,
+                });
+                self.state = State::Auth;
+                None
+            }
+            Step::Challenge => {
                 self.state = State::Asked(Question::Challenge);
                 Some(Turn::Challenge)
             }
-            // RFC 4954 §4: here the server speaks first.
-            (Mechanism::CramMd5, _) => self.refuse(replies::AUTH_MALFORMED),
+            Step::Complete => {
+                self.state = State::Asked(Question::Check);
+                Some(Turn::Check)
+            }
+            Step::Malformed => self.refuse_response(replies::AUTH_MALFORMED),
+            Step::Cancelled => self.refuse_response(replies::AUTH_CANCELED),
         }
     }
 
-    fn prompt<'i>(&mut self, reply: replies::Reply, due: Due) -> Option<Turn<'i>> {
-        self.say(reply);
-        self.state = State::Auth(due);
-        None
+    fn refuse_response<'i>(&mut self, reply: replies::Reply) -> Option<Turn<'i>> {
+        self.exchange = None;
+        self.refuse(reply)
     }
 
     /// Queues the challenge, `<pid.time@host>`, that [`AuthAsk::Challenge`] asked for. Without effect when none is due.
     pub fn challenge(&mut self, challenge: &[u8]) {
-        if matches!(self.state, State::Asked(Question::Challenge)) {
-            self.credentials.challenge = challenge.to_vec();
-            self.say_line(&[b"334 ", STANDARD.encode(challenge).as_bytes()]);
-            self.state = State::Auth(Due::Digest);
+        if let (State::Asked(Question::Challenge), Some(exchange)) = (self.state, &mut self.exchange) {
+            let coded = exchange.challenge(challenge);
+            self.say_line(&[b"334 ", coded.as_bytes()]);
+            self.state = State::Auth;
         }
     }
 
     /// One line of the dialogue, its end cut off.
-    pub(super) fn response<'i>(&mut self, due: Due, line: &[u8]) -> Option<Turn<'i>> {
-        self.state = State::Command;
-        if line == b"*" {
-            return self.refuse(replies::AUTH_CANCELED);
-        }
-        self.respond(due, line)
+    pub(super) fn response<'i>(&mut self, line: &[u8]) -> Option<Turn<'i>> {
+        let step = self.exchange.as_mut().map_or(Step::Malformed, |exchange| exchange.respond(line));
+        self.dialogue(step)
     }
-
-    fn respond<'i>(&mut self, due: Due, response: &[u8]) -> Option<Turn<'i>> {
-        // RFC 4954 §4: an initial response that is empty is written so.
-        let response = if response == b"=" { b"" } else { response };
-        let understood = STANDARD.decode(response).ok().and_then(|text| self.understand(due, &text));
-        match understood {
-            None => self.refuse(replies::AUTH_MALFORMED),
-            Some(Understood::User) => self.prompt(replies::AUTH_PASS, Due::Pass),
-            Some(Understood::All) => {
-                self.state = State::Asked(Question::Check);
-                Some(Turn::Check)
-            }
-        }
-    }
-
-    fn understand(&mut self, due: Due, text: &[u8]) -> Option<Understood> {
-        let credentials = &mut self.credentials;
-        match due {
-            Due::User => {
-                credentials.user = credential(text)?;
-                return Some(Understood::User);
-            }
-            Due::Pass => credentials.pass = credential(text)?,
-            // RFC 4616 §2. Whom the client wants to act for is ignored, as ever here.
-            Due::Plain => {
-                let mut fields = text.splitn(3, |octet| *octet == 0).skip(1);
-                credentials.user = credential(fields.next()?)?;
-                credentials.pass = credential(fields.next()?)?;
-            }
-            // RFC 2195 §2. A user may hold spaces, a digest may not.
-            Due::Digest => {
-                let (user, digest) = split(text, memchr::memrchr(b' ', text)?);
-                let digest = digest.strip_prefix(b" ")?;
-                if digest.len() != DIGEST || !digest.iter().all(u8::is_ascii_hexdigit) {
-                    return None;
-                }
-                credentials.user = credential(user)?;
-                credentials.pass = digest.to_vec();
-            }
-        }
-        Some(Understood::All)
-    }
-}
-
-enum Understood {
-    /// The password is still missing.
-    User,
-    All,
-}
-
-/// A NUL would end it early where the checker reads it, and begin another field.
-fn credential(text: &[u8]) -> Option<Vec<u8>> {
-    let sound = !text.is_empty() && text.len() <= CREDENTIAL_MAX && !text.contains(&0);
-    sound.then(|| text.to_vec())
 }

@@ -43,9 +43,9 @@ pub use settings::{AuthOffer, Limits, Settings};
 
 use crate::replies::{self, Reply};
 use crate::split;
-use auth::{Credentials, Due};
 use content::Reception;
 use gatepost_smtp::lines::{Found, Lines, Rules};
+use gatepost_smtp::sasl::{Claim, Exchange};
 use tallies::Tallies;
 
 /// Replies are held back from growing beyond this: [`Event::Flush`].
@@ -68,7 +68,8 @@ enum Question {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Command,
-    Auth(Due),
+    /// A response of [`Engine::exchange`] is due.
+    Auth,
     Content,
     /// Holds nothing back: whatever is typed ahead waits in the shell.
     Asked(Question),
@@ -113,7 +114,8 @@ pub struct Engine {
     esmtp: bool,
     tls: bool,
     authenticated: bool,
-    credentials: Credentials,
+    /// The dialogue of AUTH, until it is judged.
+    exchange: Option<Exchange>,
     transaction: Option<Transaction>,
     reception: Reception,
     tallies: Tallies,
@@ -136,7 +138,7 @@ impl Engine {
             esmtp: false,
             tls: false,
             authenticated: false,
-            credentials: Credentials::default(),
+            exchange: None,
             transaction: None,
             reception,
             tallies: Tallies::default(),
@@ -167,9 +169,9 @@ impl Engine {
             State::Asked(_) => Some(Turn::Starved),
             _ if rest.is_empty() => Some(Turn::Starved),
             State::Content => self.read_content(rest),
-            State::Command | State::Auth(_) if self.output().len() >= OUTPUT_MAX => Some(Turn::Flush),
-            State::Command => self.read_line(None, rest),
-            State::Auth(due) => self.read_line(Some(due), rest),
+            State::Command | State::Auth if self.output().len() >= OUTPUT_MAX => Some(Turn::Flush),
+            State::Command => self.read_line(false, rest),
+            State::Auth => self.read_line(true, rest),
         }
     }
 
@@ -186,36 +188,36 @@ impl Engine {
             Turn::Abandon(why) => Event::Abandon(why),
             Turn::Reset => Event::Reset,
             Turn::Challenge => Event::Auth(AuthAsk::Challenge),
-            Turn::Check => {
-                let Credentials { mechanism, user, pass, challenge } = &self.credentials;
-                Event::Auth(AuthAsk::Check { mechanism: *mechanism, user, pass, challenge })
-            }
+            Turn::Check => self.exchange.as_ref().map_or(Event::Starved, |exchange| {
+                let Claim { mechanism, user, pass, challenge, acts_for: _ } = exchange.claim();
+                Event::Auth(AuthAsk::Check { mechanism, user, pass, challenge })
+            }),
             Turn::StartTls => Event::StartTls,
             Turn::Close(reason) => Event::Close(reason),
         }
     }
 
-    fn read_line<'i>(&mut self, due: Option<Due>, rest: &mut &'i [u8]) -> Option<Turn<'i>> {
+    fn read_line<'i>(&mut self, responds: bool, rest: &mut &'i [u8]) -> Option<Turn<'i>> {
         let Limits { line, auth_line, long_line, .. } = self.settings.limits;
         // AUTH may bring a response along, and be as long.
-        let auth = due.is_some() || self.lines.begins_with(b"AUTH ", rest);
+        let auth = responds || self.lines.begins_with(b"AUTH ", rest);
         let longest = if auth { line.max(auth_line) } else { line };
         let rules = Rules { longest, endless: long_line, bare_lf: true };
         let (taken, found) = self.lines.next(rest, &rules);
         *rest = split(rest, taken).1;
         let turn = match found {
             Found::Starved => None,
-            Found::Line(line) => self.line(due, line),
+            Found::Line(line) => self.line(responds, line),
             Found::Held => {
                 let line = self.lines.take_held();
-                let turn = self.line(due, &line);
+                let turn = self.line(responds, &line);
                 self.lines.give_back(line);
                 turn
             }
             // These rules know no bare LF.
             Found::TooLong | Found::BareLf => {
                 self.state = State::Command;
-                self.refuse(if due.is_some() { replies::AUTH_MALFORMED } else { replies::LINE_TOO_LONG })
+                self.refuse(if responds { replies::AUTH_MALFORMED } else { replies::LINE_TOO_LONG })
             }
             Found::Endless => self.close(replies::OUT_OF_MEMORY, CloseReason::Limit),
         };
@@ -225,11 +227,8 @@ impl Engine {
         turn
     }
 
-    fn line<'i>(&mut self, due: Option<Due>, line: &[u8]) -> Option<Turn<'i>> {
-        match due {
-            None => self.command(line),
-            Some(due) => self.response(due, line),
-        }
+    fn line<'i>(&mut self, responds: bool, line: &[u8]) -> Option<Turn<'i>> {
+        if responds { self.response(line) } else { self.command(line) }
     }
 
     /// What the session waits for.
@@ -237,7 +236,7 @@ impl Engine {
     pub fn phase(&self) -> Phase {
         match self.state {
             State::Asked(Question::Greeting) => Phase::Greeting,
-            State::Command | State::Auth(_) => Phase::Command,
+            State::Command | State::Auth => Phase::Command,
             State::Content => Phase::Content,
             State::Asked(_) => Phase::Answer,
             State::Handshake => Phase::Handshake,
@@ -300,7 +299,10 @@ impl Engine {
             }
             // Whatever was said was no challenge, or the engine would know it.
             Question::Challenge => self.fail(),
-            Question::Check => self.authenticated = true,
+            Question::Check => {
+                self.authenticated = true;
+                self.exchange = None;
+            }
             Question::StartTls => self.state = State::Handshake,
         }
         self.tallies.errors.forget();
@@ -309,6 +311,7 @@ impl Engine {
     fn denied(&mut self, question: Question) {
         match question {
             Question::Data | Question::Commit => self.transaction = None,
+            Question::Check | Question::Challenge => self.exchange = None,
             Question::Rcpt => {
                 let _: Option<Turn<'_>> = self.recipient_refused();
             }
@@ -325,7 +328,7 @@ impl Engine {
     pub fn tls_established(&mut self) {
         self.tls = true;
         self.authenticated = false;
-        self.credentials = Credentials::default();
+        self.exchange = None;
         self.transaction = None;
         self.lines.clear();
         if matches!(self.state, State::Handshake) {

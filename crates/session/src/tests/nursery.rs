@@ -6,7 +6,7 @@ use crate::{HandoffEnd, SessionBirth};
 use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_role::Control;
 use gatepost_shell::KeyholderEnd;
-use gatepost_smtp::envelope::CloseReason;
+use gatepost_smtp::envelope::{CloseReason, Service};
 use gatepost_smtp::keyword::Keywords;
 use gatepost_sys::process::{self, Fork, Signal};
 use gatepost_sys::{fds, wait};
@@ -112,6 +112,7 @@ fn order_to_start(id: u64, tls: bool) -> NurseryOrder {
         stress: false,
         pause: 0,
         hidden: Keywords::default(),
+        service: Service::Relay,
     })
 }
 

@@ -4,7 +4,7 @@ use crate::serve::Session;
 use crate::{Farewell, HandoffEnd, SessionBirth, Shared};
 use gatepost_channel::{End, Inbox, messages};
 use gatepost_shell::{Ends, KeyholderEnd, Monotonic};
-use gatepost_smtp::envelope::{CloseReason, Offer, Reason, Tls, Verdict};
+use gatepost_smtp::envelope::{CloseReason, Offer, Reason, Service, Tls, Verdict};
 use gatepost_smtp::keyword::Keywords;
 use gatepost_smtp::server::Leniency;
 use gatepost_smtp::text::Text;
@@ -375,6 +375,8 @@ impl Rig {
             client: Ends::of_socket(served.into()),
             handoff: handoff_end,
             keyholder: (slice.listeners[0] != TlsMode::Off).then_some(keyholder_end),
+            service: Service::Relay,
+            auth: None,
         };
         let life = move || {
             let shared = Shared::new(slice).unwrap();

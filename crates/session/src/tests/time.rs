@@ -4,7 +4,7 @@ use super::rig::{Heard, Manners, handoff, slice};
 use crate::serve::Session;
 use crate::{Farewell, HandoffEnd, SessionBirth, Shared};
 use gatepost_shell::{Clock, Ends, KeyholderEnd, Want};
-use gatepost_smtp::envelope::CloseReason;
+use gatepost_smtp::envelope::{CloseReason, Service};
 use gatepost_smtp::keyword::Keywords;
 use gatepost_sys::wait;
 use gatepost_wire::link::SessionId;
@@ -125,6 +125,8 @@ fn against_one(
         client: Ends::of_socket(served.into()),
         handoff: handoff_end,
         keyholder: (mode != TlsMode::Off).then_some(keyholder),
+        service: Service::Relay,
+        auth: None,
     };
     let begun = Instant::now();
     let now = Rc::new(RefCell::new(begun));

@@ -2,9 +2,9 @@
 
 use super::parameters::{self, Terms};
 use super::transaction::Transaction;
-use super::{Engine, Event, REFUSED_LINE_MAX, State, Step};
+use super::{Engine, Event, REFUSED_LINE_MAX, State, Step, auth};
 use crate::address::{Domain, Rules};
-use crate::envelope::{CloseReason, HELO_MAX};
+use crate::envelope::{CloseReason, HELO_MAX, Service};
 use crate::keyword::Keyword;
 use crate::replies::{self, Reply};
 use crate::split;
@@ -80,7 +80,7 @@ impl Engine {
             Verb::Vrfy => self.vrfy(argument),
             Verb::Quit => self.close(replies::BYE, CloseReason::Quit),
             Verb::StartTls => self.start_tls(more),
-            Verb::Auth => self.refuse(replies::NO_AUTH),
+            Verb::Auth => self.auth(argument),
             Verb::Disabled => self.refuse(replies::DISABLED),
             Verb::Foreign => self.close(replies::FOREIGN, CloseReason::Abuse),
             Verb::Proxy => self.close(replies::FOREIGN, CloseReason::ProxyHeader),
@@ -143,7 +143,12 @@ impl Engine {
         ];
         let shown = || offered.iter().filter(|(offered, keyword)| *offered && !hidden.has(*keyword));
         let last = shown().next_back().map(|(_, keyword)| *keyword);
-        self.say_hostname(if last.is_some() { b'-' } else { b' ' });
+        // Whoever has to log in must be told how, so this is not hidden from anyone.
+        let login = self.offers_auth();
+        self.say_hostname(if login || last.is_some() { b'-' } else { b' ' });
+        if login {
+            self.append(format_args!("250{}{}\r\n", if last.is_some() { '-' } else { ' ' }, auth::KEYWORD));
+        }
         for (_, keyword) in shown() {
             let (name, separator) = (keyword.name(), if Some(*keyword) == last { ' ' } else { '-' });
             match keyword {
@@ -192,12 +197,17 @@ impl Engine {
             smtputf8: eight_bit && offer.is_some_and(|offer| offer.smtputf8),
             dsn: offer.is_some_and(|offer| offer.dsn),
             prdr: offer.is_some_and(|offer| offer.prdr),
+            auth: self.settings.service == Service::Submission,
         }
     }
 
     fn mail_from<'i>(&mut self, argument: &[u8]) -> Step<'i> {
-        if self.settings.tls_required && self.tls.is_none() {
+        let submits = self.settings.service == Service::Submission;
+        if (submits || self.settings.tls_required) && self.tls.is_none() {
             return self.refuse(replies::TLS_REQUIRED);
+        }
+        if submits && !self.authenticated {
+            return self.refuse(replies::AUTH_REQUIRED);
         }
         if self.helo.is_empty() && !self.settings.leniency.no_helo {
             return self.refuse(replies::HELO_FIRST);

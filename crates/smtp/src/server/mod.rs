@@ -18,6 +18,7 @@
 //! assert_eq!(engine.read(input), (input.len(), Event::Mail));
 //! ```
 
+mod auth;
 mod commands;
 mod content;
 mod parameters;
@@ -29,9 +30,10 @@ pub use settings::{Leniency, Limits, Settings};
 
 use std::io::Write as _;
 
-use crate::envelope::{CloseReason, Mail, Offer, Rcpt, Reason, Tls, Verdict};
+use crate::envelope::{CloseReason, Mail, Offer, Rcpt, Reason, Service, Tls, Verdict};
 use crate::lines::{Found, Lines, Rules};
 use crate::replies::{self, Reply};
+use crate::sasl::{self, Exchange};
 use crate::split;
 use crate::text::Text;
 use transaction::Transaction;
@@ -61,6 +63,8 @@ pub enum Event<'i> {
     },
     /// The transaction is dropped; its reply is queued.
     Reset,
+    /// An answer is due about [`Engine::claim`]: [`Engine::judge`].
+    Auth,
     /// 220 is queued: flush it, shake hands, then [`Engine::tls_established`].
     StartTls,
     /// Flush the output, then close.
@@ -76,7 +80,7 @@ pub enum Phase {
     Command,
     /// Content, of DATA or of a chunk.
     Content,
-    /// An [`Engine::answer`].
+    /// An [`Engine::answer`] or [`Engine::judge`].
     Answer,
     /// [`Engine::tls_established`].
     Handshake,
@@ -89,6 +93,9 @@ pub enum Phase {
 enum State {
     Greeting,
     Command,
+    /// A response of the dialogue of AUTH is due.
+    Auth(Box<Exchange>),
+    AuthAsked(Box<Exchange>),
     Data,
     Chunk(content::Chunk),
     MailAsked,
@@ -143,6 +150,10 @@ pub struct Engine {
     helo: Vec<u8>,
     esmtp: bool,
     tls: Option<Tls>,
+    /// The client has logged in.
+    authenticated: bool,
+    /// AUTH that came to nothing, in all of the session.
+    auths: u32,
     transaction: Option<Transaction>,
     tallies: Tallies,
     /// 421 at the next safe point.
@@ -175,6 +186,8 @@ impl Engine {
             helo: Vec::new(),
             esmtp: false,
             tls: None,
+            authenticated: false,
+            auths: 0,
             transaction: None,
             tallies: Tallies::default(),
             draining: false,
@@ -206,16 +219,17 @@ impl Engine {
         loop {
             let step = match self.state {
                 State::Closed(reason) => Step::Yield(Event::Close(reason)),
-                State::Greeting | State::MailAsked | State::RcptAsked | State::ContentAsked => {
+                State::Greeting | State::AuthAsked(_) | State::MailAsked | State::RcptAsked | State::ContentAsked => {
                     Step::Yield(Event::Starved)
                 }
-                State::Command if self.draining => self.close(replies::DRAINING, CloseReason::Drained),
+                State::Command | State::Auth(_) if self.draining => self.close(replies::DRAINING, CloseReason::Drained),
                 // A chunk that is complete ends without more input.
                 State::Chunk(chunk) => self.read_chunk(chunk, &mut rest),
                 _ if rest.is_empty() => Step::Yield(Event::Starved),
                 State::Handshake => self.close(replies::TLS_TYPED_AHEAD, CloseReason::Abuse),
-                State::Command if self.is_full() => Step::Yield(Event::Flush),
+                State::Command | State::Auth(_) if self.is_full() => Step::Yield(Event::Flush),
                 State::Command => self.read_command(&mut rest),
+                State::Auth(_) => self.read_response(&mut rest),
                 State::Data => self.read_data(&mut rest),
             };
             if let Step::Yield(event) = step {
@@ -229,7 +243,12 @@ impl Engine {
             return self.close(replies::FOREIGN, CloseReason::Abuse);
         }
         let Settings { limits, leniency, .. } = &self.settings;
-        let rules = Rules { longest: limits.line, endless: limits.long_line, bare_lf: leniency.lf_in_commands };
+        let longest = if self.settings.service == Service::Submission && self.lines.begins_with(b"AUTH ", rest) {
+            limits.line.max(sasl::LINE_MAX)
+        } else {
+            limits.line
+        };
+        let rules = Rules { longest, endless: limits.long_line, bare_lf: leniency.lf_in_commands };
         let (taken, found) = self.lines.next(rest, &rules);
         *rest = split(rest, taken).1;
         match found {
@@ -238,7 +257,7 @@ impl Engine {
             Found::Held => {
                 let line = self.lines.take_held();
                 let step = self.command_or_refusal(&line, !rest.is_empty());
-                self.lines.give_back(line);
+                self.give_back(line);
                 step
             }
             Found::TooLong => self.refuse(replies::LONG_LINE),
@@ -316,9 +335,9 @@ impl Engine {
     pub fn phase(&self) -> Phase {
         match self.state {
             State::Greeting => Phase::Greeting,
-            State::Command => Phase::Command,
+            State::Command | State::Auth(_) => Phase::Command,
             State::Data | State::Chunk(_) => Phase::Content,
-            State::MailAsked | State::RcptAsked | State::ContentAsked => Phase::Answer,
+            State::AuthAsked(_) | State::MailAsked | State::RcptAsked | State::ContentAsked => Phase::Answer,
             State::Handshake => Phase::Handshake,
             State::Closed(_) => Phase::Closed,
         }
@@ -442,6 +461,7 @@ impl Engine {
         self.tls = Some(Tls { version, suite });
         self.helo.clear();
         self.esmtp = false;
+        self.authenticated = false;
         self.transaction = None;
         self.lines.clear();
         if matches!(self.state, State::Handshake) {
@@ -457,7 +477,7 @@ impl Engine {
     /// gatepost is being stopped: 421 4.3.2, at once between commands, else after the answer or content that is due.
     pub fn drain(&mut self) {
         match self.state {
-            State::Greeting | State::Command => {
+            State::Greeting | State::Command | State::Auth(_) => {
                 let _: Step<'_> = self.close(replies::DRAINING, CloseReason::Drained);
             }
             _ => self.draining = true,

@@ -21,6 +21,8 @@ pub(super) struct Terms<'a> {
     pub(super) smtputf8: bool,
     pub(super) dsn: bool,
     pub(super) prdr: bool,
+    /// AUTH= may be said.
+    pub(super) auth: bool,
 }
 
 /// Reads the argument of MAIL.
@@ -57,6 +59,14 @@ pub(super) fn mail(argument: &[u8], terms: &Terms<'_>) -> Result<Mail, Reply> {
             Some(Keyword::Envid) => {
                 seen.once(Keyword::Envid)?;
                 mail.envid = or_none(envid(value.unwrap_or_default(), terms), terms)?;
+            }
+            // RFC 4954 §5: who is trusted with it says so by a login; whom the client names is not believed.
+            Some(Keyword::Auth) => {
+                seen.once(Keyword::Auth)?;
+                let value = value.unwrap_or_default();
+                if value != b"<>" && xtext::decode(value).is_none() {
+                    return Err(replies::BAD_PARAMETER);
+                }
             }
             Some(Keyword::Notify | Keyword::Orcpt) | None => return Err(replies::UNKNOWN_PARAMETER),
         }
@@ -180,10 +190,11 @@ enum Keyword {
     Notify,
     Orcpt,
     Prdr,
+    Auth,
 }
 
 impl Keyword {
-    const TABLE: [(&'static [u8], Keyword); 8] = [
+    const TABLE: [(&'static [u8], Keyword); 9] = [
         (b"SIZE", Keyword::Size),
         (b"BODY", Keyword::Body),
         (b"SMTPUTF8", Keyword::SmtpUtf8),
@@ -192,6 +203,7 @@ impl Keyword {
         (b"NOTIFY", Keyword::Notify),
         (b"ORCPT", Keyword::Orcpt),
         (b"PRDR", Keyword::Prdr),
+        (b"AUTH", Keyword::Auth),
     ];
 
     fn find(word: &[u8]) -> Option<Self> {
@@ -203,6 +215,7 @@ impl Keyword {
             Keyword::Size | Keyword::Body => true,
             Keyword::SmtpUtf8 => terms.smtputf8,
             Keyword::Prdr => terms.prdr,
+            Keyword::Auth => terms.auth,
             Keyword::Ret | Keyword::Envid | Keyword::Notify | Keyword::Orcpt => terms.dsn,
         }
     }
@@ -210,11 +223,11 @@ impl Keyword {
 
 /// The keywords so far: none may be given twice.
 #[derive(Default)]
-struct Seen(u8);
+struct Seen(u16);
 
 impl Seen {
     fn once(&mut self, keyword: Keyword) -> Result<(), Reply> {
-        let bit = 1u8 << keyword as u8;
+        let bit = 1u16 << keyword as u8;
         if self.0 & bit != 0 {
             return Err(replies::BAD_PARAMETER);
         }

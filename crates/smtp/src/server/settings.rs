@@ -1,6 +1,7 @@
 //! The settings of a session, its leniencies and its limits.
 
 use crate::data::BareLf;
+use crate::envelope::Service;
 use crate::keyword::Keywords;
 
 /// How one session serves. See [`Leniency`] and [`Limits`] for the two tables.
@@ -20,6 +21,8 @@ pub struct Settings {
     pub tls_required: bool,
     /// Keywords that EHLO does not show, whatever is there.
     pub hidden: Keywords,
+    /// What is served. For submission no MAIL before AUTH, and no AUTH before TLS, whatever else is set.
+    pub service: Service,
     /// The leniencies.
     pub leniency: Leniency,
     /// The limits.
@@ -36,6 +39,7 @@ impl Default for Settings {
             starttls: false,
             tls_required: false,
             hidden: Keywords::default(),
+            service: Service::Relay,
             leniency: Leniency::default(),
             limits: Limits::default(),
         }
@@ -142,6 +146,8 @@ pub struct Limits {
     pub resets: u32,
     /// HELO and EHLO.
     pub ehlos: u32,
+    /// AUTH that did not come to an end, or to a bad one. Never forgotten: whoever has another name ready comes again.
+    pub auths: u32,
     /// Recipients refused by 5yz.
     pub refused_recipients: u32,
     /// Recipients beyond [`Settings::recipients`], or refused by 4yz.
@@ -171,6 +177,7 @@ impl Default for Limits {
             noops: 100,
             resets: 100,
             ehlos: 20,
+            auths: 3,
             refused_recipients: 100,
             surplus_recipients: 2000,
             chunks: 1000,

@@ -125,6 +125,7 @@ impl Transcript {
                     self.content.extend_from_slice(content);
                     continue;
                 }
+                Event::Auth => unreachable!("nothing is submitted here"),
                 Event::Mail => {
                     assert!(engine.mail().is_some());
                     engine.answer(&Verdict { code: 250, enhanced: (2, 1, 0), reason: Reason::Ok });

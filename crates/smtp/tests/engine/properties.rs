@@ -396,7 +396,7 @@ proptest! {
         date: u64, address: std::net::IpAddr, tls: Option<(u16, u16)>, esmtp: bool, smtputf8: bool,
     ) {
         let mut out = Vec::new();
-        let with = With::new(esmtp, tls.is_some(), smtputf8);
+        let with = With::new(esmtp, tls.is_some(), smtputf8, false);
         Received {
             helo: &helo, address, name: name.as_deref(), by: "mx.ok.test", with, tls, id: &id,
             recipient: Some(&recipient), date,

@@ -1,7 +1,7 @@
 //! Attempts on handoff: to relay, to pass as another client, to inject commands, to exhaust it.
 
 use crate::hostile::{Attempt, Outcome, Prisoner};
-use gatepost_smtp::envelope::{CloseReason, MailParameters, Notify, RcptParameters, Ret, Tls, Verdict};
+use gatepost_smtp::envelope::{CloseReason, MailParameters, Notify, RcptParameters, Ret, Service, Tls, Verdict};
 use gatepost_sys::escape;
 use gatepost_sys::seq::{Seq, is_crowded};
 use gatepost_wire::link::{Open, SessionId};
@@ -175,7 +175,16 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
 /// A session that came from elsewhere.
 fn another() -> Open {
     let client = SocketAddr::from(([198, 51, 100, 66], 25));
-    Open { id: SessionId(1), client, local: client, listener: 0, relay: false, message_size: 0, exempt: false }
+    Open {
+        id: SessionId(1),
+        client,
+        local: client,
+        listener: 0,
+        relay: false,
+        message_size: 0,
+        exempt: false,
+        service: Service::Relay,
+    }
 }
 
 fn tell(channel: &Seq, asks: &[Ask<'_>], fds: &[BorrowedFd<'_>]) -> io::Result<()> {

@@ -18,7 +18,7 @@ mod system;
 
 use gatepost_config::{
     Admission, Backend, Config, Connect, EarlyTalk, Identity, Jail, Limits, Listen, Names, Pair, Profile, Relay, Tls,
-    TlsMode, Users,
+    Users,
 };
 use gatepost_jail::Unjailed;
 use gatepost_launcher::plan::{Plan, Receiver};
@@ -77,6 +77,7 @@ fn honest(role: Role, unjailed: Unjailed) -> Result<(), RoleError> {
         Role::Keyholder => gatepost_keyholder::run(unjailed),
         Role::Handoff => gatepost_handoff::run(unjailed),
         Role::Dialer => gatepost_dialer::run(unjailed),
+        Role::Auth => gatepost_auth::run(unjailed),
         Role::Resolver => gatepost_resolver::run(unjailed),
         Role::Receiver => gatepost_receiver::run(unjailed),
         Role::Observer => gatepost_observer::run(unjailed),
@@ -89,8 +90,7 @@ const NAME_SERVERS: [&str; 2] = ["127.0.0.53:53", "[::1]:53"];
 
 fn serve(directory: &Path, backend: &str, honest: &str, hostile: &str) -> ExitCode {
     let address = |text: &str| text.parse::<SocketAddr>().expect("an address and port");
-    let listen =
-        |text: &str| Listen { address: address(text), v6only: false, tls: TlsMode::StartTls, proxy_from: Vec::new() };
+    let listen = |text: &str| Listen { address: address(text), ..Listen::default() };
     let (backend, receiver) = match backend {
         "receiver" => (lmtp(directory), Some(receiver(directory))),
         tcp => (smtp(address(tcp)), None),
@@ -118,6 +118,7 @@ fn serve(directory: &Path, backend: &str, honest: &str, hostile: &str) -> ExitCo
             ..Limits::default()
         },
         log: gatepost_config::Log::default(),
+        submission: None,
         // Orders are given before the greeting.
         admission: Admission { early_talk: EarlyTalk::Off, ..Admission::default() },
         rates: gatepost_config::Rates::default(),

@@ -1,0 +1,68 @@
+//! `[submission]`: logins, and what they may send.
+
+use super::listen::Listener;
+use crate::facts::{AuthSource, Submission};
+use crate::fault::{Page, Wrong};
+use crate::keys::Kind::{List, Text};
+use crate::keys::Unset::{Is, Said};
+use crate::keys::{Table, keys};
+use crate::section::{Section, plain};
+use crate::value;
+use gatepost_policy::senders::check_line;
+use gatepost_smtp::envelope::Service;
+use toml::Spanned;
+
+/// The section.
+pub(super) const TABLE: Table = Table {
+    name: "submission",
+    repeated: false,
+    text: "Mail from whoever logs in, where a `[[listen]]` has `service = \"submission\"`.",
+    keys: keys! {
+        /// Where logins come from: `passwd:` and a file of lines `LOGIN:HASH`, which `gatepost passwd LOGIN` writes. Hashes are
+        /// argon2id, bcrypt, sha512-crypt or yescrypt. Only root may read the file; it is read at a start and at each reload.
+        "auth" = Text("a kind of source and its place"), Said("needed with a listener for submission"), since "0.1", as "\"passwd:/etc/gatepost/passwd\"";
+        /// Who may send as whom: a login and the addresses that it may have as its reverse-path, `@domain` for all of a domain. A
+        /// login without a line may use the address that it is itself.
+        "senders" = List("a login and its addresses"), Is("[]"), since "0.1", as "[\"joe joe@example.org @joe.example.org\"]";
+    },
+};
+
+const AUTH_ADVICE: &str = "write in [submission] where logins come from: auth = \"passwd:/etc/gatepost/passwd\"";
+
+pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>, listeners: &[Listener]) -> Option<Submission> {
+    let section = root.one(page, "submission");
+    let auth = section.text(page, "auth", source);
+    let senders = plain(section.list(page, "senders", sender));
+    let submits = listeners.iter().find(|listener| listener.listen.service == Service::Submission);
+    if submits.is_some() && !section.has("auth") {
+        section.lack(page, "auth", AUTH_ADVICE);
+    }
+    if let (None, Some(auth)) = (submits, &auth) {
+        let wrong = Wrong::new("no listener is for submission", "write service = \"submission\" in a [[listen]]");
+        section.fault(page, "auth", auth, wrong);
+    }
+    let auth = auth.map(Spanned::into_inner)?;
+    submits.map(|_| Submission { auth, senders })
+}
+
+/// `passwd:/path`.
+fn source(text: &str) -> Result<AuthSource, Wrong> {
+    match text.split_once(':') {
+        Some(("passwd", path)) => value::path(path).map(AuthSource::Passwd),
+        _ if text.starts_with('/') => {
+            Err(Wrong::new("the kind of source is missing", format!("write \"passwd:{text}\"")))
+        }
+        _ => Err(Wrong::new(format!("\"{text}\" names no source of logins"), AUTH_ADVICE)),
+    }
+}
+
+/// A login and the addresses that it may send from.
+fn sender(line: &str) -> Result<String, Wrong> {
+    match check_line(line) {
+        Ok(()) => Ok(line.to_owned()),
+        Err(fault) => Err(Wrong::new(
+            format!("\"{line}\": {fault}"),
+            "write a login and its addresses, such as \"joe joe@example.org @joe.example.org\"",
+        )),
+    }
+}

@@ -1,0 +1,66 @@
+//! `gatepost passwd LOGIN`: a line of the passwd file, on standard output.
+
+use gatepost_auth::hash::Hash;
+use gatepost_auth::passwd::{Passwd, is_login};
+use gatepost_launcher::fitness::Level;
+use gatepost_smtp::sasl::CREDENTIAL_MAX;
+use gatepost_sys::terminal::Hidden;
+use std::fs::File;
+use std::io::{self, BufRead as _, Read as _, Write as _};
+use std::path::Path;
+use zeroize::Zeroizing;
+
+/// Reads a password, twice where somebody types it, and writes the line.
+///
+/// # Errors
+/// A sentence.
+pub(crate) fn run(login: &str) -> Result<(), String> {
+    if !is_login(login) {
+        return Err("a login has 1 to 128 octets, and no space, control or colon".to_owned());
+    }
+    let password = password().map_err(|e| format!("cannot read the password: {e}"))?;
+    let mut salt = [0; 16];
+    File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut salt)).map_err(|e| e.to_string())?;
+    let hash = Hash::line_of(&password, &salt).map_err(|e| e.to_string())?;
+    writeln!(io::stdout(), "{login}:{hash}").map_err(|e| format!("cannot write the line: {e}"))
+}
+
+/// What there is to say of a passwd file. One that can't be read has been told of already.
+pub(crate) fn look(file: &Path) -> Vec<(Level, String)> {
+    let Ok(octets) = std::fs::read(file).map(Zeroizing::new) else { return Vec::new() };
+    let (passwd, faults) = Passwd::parse(&octets);
+    let mut rows: Vec<_> = faults.iter().map(|fault| (Level::Look, fault.to_string())).collect();
+    match passwd.len() {
+        0 => rows.push((Level::Look, "none: nobody can submit mail".to_owned())),
+        n => rows.push((Level::Good, n.to_string())),
+    }
+    rows
+}
+
+fn password() -> io::Result<Zeroizing<Vec<u8>>> {
+    let stdin = io::stdin();
+    let hidden = Hidden::begin(&stdin)?;
+    if hidden.is_none() {
+        return line();
+    }
+    eprint!("Password: ");
+    let first = line()?;
+    eprint!("Once more: ");
+    if *line()? == *first { Ok(first) } else { Err(io::Error::other("the two are not the same")) }
+}
+
+/// A line, without its end.
+fn line() -> io::Result<Zeroizing<Vec<u8>>> {
+    let most = CREDENTIAL_MAX.saturating_add(2);
+    let mut line = Zeroizing::new(Vec::with_capacity(most));
+    io::stdin().lock().take(u64::try_from(most).unwrap_or(u64::MAX)).read_until(b'\n', &mut line)?;
+    while line.last().is_some_and(|octet| matches!(octet, b'\n' | b'\r')) {
+        line.pop();
+    }
+    match line.len() {
+        0 => Err(io::Error::other("it is empty")),
+        length if length > CREDENTIAL_MAX => Err(io::Error::other("it is longer than 1024 octets")),
+        _ if line.contains(&0) => Err(io::Error::other("it holds a NUL")),
+        _ => Ok(line),
+    }
+}
