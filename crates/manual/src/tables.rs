@@ -114,7 +114,7 @@ fn commands(command: &Command) -> String {
 
 fn one_command(command: &Command) -> String {
     let shown: Vec<&Arg> = command.get_arguments().filter(|arg| !arg.is_hide_set() && arg.get_id() != "help").collect();
-    let usage: String = shown.iter().map(|arg| format!(" \\[{}\\]", usage(arg))).collect();
+    let usage: String = shown.iter().map(|arg| bracketed(arg)).collect();
     let about = command.get_long_about().or_else(|| command.get_about()).map(ToString::to_string).unwrap_or_default();
     let mut out = format!("### gatepost {}{usage}\n\n{}\n\n", command.get_name(), sentence(&about));
     for arg in shown {
@@ -129,6 +129,12 @@ fn one_command(command: &Command) -> String {
         out.push_str(&format!("{}\n: {}{default}\n\n", usage_marked(arg), sentence(&help)));
     }
     out
+}
+
+/// In the usage of its command; what may be left out stands in brackets.
+fn bracketed(arg: &Arg) -> String {
+    let usage = usage(arg);
+    if arg.is_required_set() { format!(" {usage}") } else { format!(" \\[{usage}\\]") }
 }
 
 /// `--listen ADDR`, `PIDS...`

@@ -118,6 +118,9 @@ fn issue_13_a_first_hour_from_the_package_to_its_purge() {
     holds("the log tells of it", SOON, || host.shell(grep).stdout.contains("reply=250"));
     assert_eq!(host.shell(grep).stdout.lines().count(), 1);
 
+    let top = host.shell("gatepost top --once").expect_ok("top");
+    assert!(top.stdout.contains("session"), "{}", top.stdout);
+
     // certbot renews, and its hook puts the new certificate there.
     let lineage = format!("/etc/letsencrypt/live/mx.{DOMAIN}");
     let hook = source_tree().join("examples/certificates/certbot");
