@@ -4,7 +4,7 @@ use crate::help::{self, HelpArgs};
 use crate::init::{self, InitArgs};
 use crate::{passwd, top, trial};
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use gatepost_config::{AuthSource, Config};
+use gatepost_config::{AuthSource, Backend, Config};
 use gatepost_jail::audit::{self, Expectations};
 use gatepost_launcher::LauncherError;
 use gatepost_launcher::admin::{self, Answer, Request};
@@ -13,7 +13,7 @@ use gatepost_launcher::plan::Plan;
 use gatepost_launcher::renew::Program;
 use gatepost_wire::control::Whom;
 use gatepost_wire::link::SessionId;
-use gatepost_wire::slice::Dialect;
+use gatepost_wire::slice::{Dialect, Identity};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -271,6 +271,21 @@ const NO_NAMES: &str = "no name server answers from inside the resolver's jail, 
                         no names, and a Postfix that asks for them (reject_unknown_client_hostname) makes all wait (450). \
                         Mend /etc/resolv.conf, or write [names] servers";
 
+/// A backend that has passed its proof, and what it does.
+fn backend_row(backend: &Backend) -> (String, String) {
+    let proof = match (backend.dialect, backend.relay_proof) {
+        (Dialect::Qmqp, _) => "takes messages from us, for whomever they are: what may pass is said by [relay] alone",
+        (_, true) => "refuses to relay for a stranger",
+        (_, false) => "not asked: relay_proof = false",
+    };
+    let identity = match backend.identity {
+        Identity::None => "is not told who the client is",
+        Identity::Xclient => "is told who the client is by XCLIENT",
+        Identity::ProxyV2 => "is told who the client is by a PROXY header",
+    };
+    (format!("backend {}", backend.profile.name()), format!("{proof}; {identity}"))
+}
+
 /// What can be known before serving, of which what only a start can tell is told by a start without clients. Changes
 /// nothing. Exit status 0: ready; 1: will not serve; 2: serves, but somebody should look.
 fn check(path: &Path) -> ExitCode {
@@ -290,7 +305,8 @@ fn check(path: &Path) -> ExitCode {
         println!("{word:<7} {what:<44} {found}");
     };
     row(Level::Good, &format!("configuration {}", path.display()), "no mistakes");
-    let fitness = Fitness::before_start(&plan);
+    let mut fitness = Fitness::before_start(&plan);
+    fitness.look_at_path(path);
     for finding in &fitness.findings {
         row(finding.level, &finding.subject, &finding.text);
     }
@@ -301,18 +317,14 @@ fn check(path: &Path) -> ExitCode {
     }
     // Where the system does not fit the configuration no role would get far.
     if fitness.faults().is_empty() {
-        let proof = match (plan.config.backend.dialect, plan.config.backend.relay_proof) {
-            (Dialect::Qmqp, _) => {
-                "takes messages from us, for whomever they are: what may pass is said by [relay] alone"
-            }
-            (_, true) => "refuses to relay for a stranger",
-            (_, false) => "not asked: relay_proof = false",
-        };
+        let backends: Vec<(String, String)> = plan.config.backends().map(backend_row).collect();
         let jails = "entered, proved from inside, seen from outside";
         match gatepost_launcher::rehearse(plan) {
             Ok(names) => {
                 row(Level::Good, "jails", jails);
-                row(Level::Good, "backend", proof);
+                for (backend, found) in &backends {
+                    row(Level::Good, backend, found);
+                }
                 match names {
                     true => row(Level::Good, "names", "a name server answers from inside the resolver's jail"),
                     false => row(Level::Look, "names", NO_NAMES),

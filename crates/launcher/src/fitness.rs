@@ -5,13 +5,14 @@ mod address;
 mod backend;
 mod pair;
 pub(crate) mod passwd;
+mod paths;
 mod spool;
 
 pub(crate) use pair::{apart, load_authorities, load_pair};
 
 use crate::plan::Plan;
 use crate::roles;
-use gatepost_config::{Queue, QueueUser, Relax, Users};
+use gatepost_config::{Queue, QueueUser, Relax, Tables, Users};
 use gatepost_jail::profile::{self, Profile};
 use gatepost_sys::{huge, process};
 use gatepost_wire::control::Role;
@@ -105,6 +106,8 @@ impl Fitness {
         for listen in &plan.config.listen {
             fitness.look_at_address(listen);
         }
+        fitness.look_at_tables(plan);
+        fitness.look_at_paths(plan);
         fitness
     }
 
@@ -150,6 +153,24 @@ impl Fitness {
 
     fn add(&mut self, subject: impl Into<String>, level: Level, text: impl Into<String>) {
         self.findings.push(Finding { subject: subject.into(), text: text.into(), level });
+    }
+
+    /// How much is in the files of tables.
+    fn look_at_tables(&mut self, plan: &Plan) {
+        let Tables { senders, recipients, valid, helo } = &plan.config.tables;
+        for table in [senders, recipients, valid, helo] {
+            if let Some(file) = &table.file {
+                self.add(
+                    format!("table {}", file.path.display()),
+                    Level::Good,
+                    format!("{} entries", file.content.len()),
+                );
+            }
+            if let Some(file) = &table.cdb {
+                let text = format!("a constant database of {} octets", file.content.len());
+                self.add(format!("table {}", file.path.display()), Level::Good, text);
+            }
+        }
     }
 
     /// `localhost` is for a gatepost that nobody else reaches.

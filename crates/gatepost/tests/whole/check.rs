@@ -229,6 +229,15 @@ const CASES: &[Case] = &[
         status: 1,
     },
     Case {
+        name: "a table that others may write to",
+        make: |host, config| {
+            host.write_with("/etc/gatepost/senders", "@spam.test\n", 0o666);
+            format!("{config}\n[senders]\nrefuse_file = \"/etc/gatepost/senders\"\n")
+        },
+        words: &["LOOK", "path /etc/gatepost/senders", "everybody may write to it, run chmod o-w"],
+        status: 2,
+    },
+    Case {
         name: "clients that may relay and that the backend does not know",
         make: |_, config| {
             let config = config.replace("[relay]\n", "[relay]\nclients = [\"127.0.0.0/8\"]\n");
