@@ -96,6 +96,8 @@ pub fn play<'a>(settings: Settings, segments: impl IntoIterator<Item = &'a [u8]>
                     content.clear();
                     transcript.events.push("reset".into());
                 }
+                // Nothing is submitted here: see the target `sasl`.
+                Event::Auth => unreachable!("AUTH is refused"),
                 Event::StartTls | Event::Close(_) => {
                     transcript.events.push("over".into());
                     over = true;
