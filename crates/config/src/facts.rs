@@ -309,10 +309,14 @@ pub struct Rates {
 /// `[submission]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Submission {
-    /// Where logins come from.
-    pub auth: AuthSource,
+    /// Where logins come from; none: only programs of this machine submit.
+    pub auth: Option<AuthSource>,
     /// Lines of a login and the addresses that it may send from; a login without a line may use the address that it is itself.
     pub senders: Vec<String>,
+    /// The socket for programs of this machine.
+    pub socket: Option<PathBuf>,
+    /// Accounts of this machine that may send from any address.
+    pub trusted_users: Vec<String>,
 }
 
 /// Where logins come from.

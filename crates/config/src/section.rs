@@ -107,6 +107,11 @@ impl<'a> Section<'a> {
         table.get(key).map(|value| (value.span(), value.get_ref()))
     }
 
+    /// The text of `key`, whatever it is worth; none: there is none, or it is no text.
+    pub(crate) fn written(&self, key: &str) -> Option<&str> {
+        self.item(key).and_then(|(_, value)| value.as_str())
+    }
+
     /// `section.key`, as messages name it.
     pub(crate) fn name_of(&self, key: &str) -> String {
         if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }

@@ -310,7 +310,9 @@ fn check(path: &Path) -> ExitCode {
     for finding in &fitness.findings {
         row(finding.level, &finding.subject, &finding.text);
     }
-    if let Some(AuthSource::Passwd(file)) = plan.config.submission.as_ref().map(|submission| &submission.auth) {
+    if let Some(AuthSource::Passwd(file)) =
+        plan.config.submission.as_ref().and_then(|submission| submission.auth.as_ref())
+    {
         for (level, text) in passwd::look(file) {
             row(level, &format!("logins {}", file.display()), &text);
         }

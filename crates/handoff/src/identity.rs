@@ -23,6 +23,8 @@ const UNAVAILABLE: &[u8] = b"[UNAVAILABLE]";
 pub(crate) struct Client<'a> {
     /// Where it came from.
     pub(crate) address: SocketAddr,
+    /// By which address shares count it.
+    pub(crate) counted: IpAddr,
     /// Where it came to.
     pub(crate) local: SocketAddr,
     /// What it said of itself.
@@ -36,7 +38,7 @@ pub(crate) struct Client<'a> {
 impl<'a> Client<'a> {
     /// The client of a session, which said `helo`.
     pub(crate) fn new(open: &Open, helo: &'a Helo, names: &'a ClientNames, login: Option<&'a str>) -> Self {
-        Self { address: open.client, local: open.local, helo, names, login }
+        Self { address: open.client, counted: open.counted(), local: open.local, helo, names, login }
     }
 }
 

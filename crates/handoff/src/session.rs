@@ -89,13 +89,14 @@ struct Session {
 
 /// Serves one session until it ends or breaks the rules; why it ends, if it said so.
 pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) -> Option<CloseReason> {
-    let origin = Origin::of(open.client.ip());
+    let origin = Origin::of(open.counted());
     let (protocol, turn) = (Protocol::new(shared.memory.clone(), origin), shared.turns.of(origin));
     let pending = (open.service == Service::Submission).then(|| shared.logins.enter(open.id));
     let protocol = if pending.is_some() { protocol.locked() } else { protocol };
     let seat = shared.seats.enter(open.id);
     let names = Names::UNASKED;
     let stage = AtStage::begin(&shared.stages);
+    let login = open.user.map(|uid| shared.locals.name(uid).into());
     let mut session = Session {
         shared,
         open,
@@ -114,7 +115,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) -> O
         names,
         stage,
         pending,
-        login: None,
+        login,
     };
     let ended = session.run().await;
     session.give_back();
@@ -122,7 +123,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) -> O
         session.tell_dropped(&transaction);
     }
     let said = ended.as_ref().ok().copied();
-    if session.delivered > 0 || session.shared.may_log(open.client.ip()) {
+    if session.delivered > 0 || session.shared.may_log(open.counted()) {
         session.tell_end(ended);
     }
     said
@@ -237,7 +238,7 @@ impl Session {
         }
         self.backend = self.backend.saturating_add(asked.elapsed());
         self.answer(&outcome).await?;
-        if outcome.verdict.code >= 400 && self.shared.may_log(self.open.client.ip()) {
+        if outcome.verdict.code >= 400 && self.shared.may_log(self.open.counted()) {
             self.tell_refused_recipient(&recipient, &outcome);
         }
         self.protocol.judged(recipient, outcome.verdict.code < 400);
@@ -280,10 +281,15 @@ impl Session {
         if transaction.sender().is_some_and(local_part::can_run) {
             return Some(verdict::BAD_SENDER);
         }
-        if self.login.as_ref().is_some_and(|login| !self.shared.senders.permits(login, transaction.reverse_path())) {
+        let path = transaction.reverse_path();
+        let own = |login: &Arc<str>| match self.open.service {
+            Service::Local => self.shared.locals.permits(login, path),
+            Service::Relay | Service::Submission => self.shared.senders.permits(login, path),
+        };
+        if !self.login.as_ref().is_none_or(own) {
             return Some(verdict::NOT_YOURS);
         }
-        let origin = Origin::of(self.open.client.ip());
+        let origin = Origin::of(self.open.counted());
         if transaction.recipients().len() >= usize::from(offer.recipients)
             || self.shared.awaited.parts(origin, transaction, recipient)
         {
@@ -317,7 +323,7 @@ impl Session {
         match tables.judge(&Question { helo, sender, recipient, trusted, own }) {
             Ok(finding) => verdict::of_finding(finding),
             Err(e) => {
-                if self.shared.may_log(self.open.client.ip()) {
+                if self.shared.may_log(self.open.counted()) {
                     tracing::error!(
                         "a table of [senders], [recipients] or [helo] can't be searched, so mail waits: {e}"
                     );
@@ -329,7 +335,7 @@ impl Session {
 
     /// The recipient is refused no more: see [`crate::several`].
     fn has_one(&mut self, recipient: &Recipient) -> bool {
-        let origin = Origin::of(self.open.client.ip());
+        let origin = Origin::of(self.open.counted());
         let transaction = self.protocol.transaction();
         transaction.is_some_and(|transaction| self.shared.awaited.has_one(origin, transaction, recipient))
     }
@@ -426,7 +432,7 @@ impl Session {
     }
 
     fn origin(&self) -> Origin {
-        Origin::of(self.open.client.ip())
+        Origin::of(self.open.counted())
     }
 
     /// The content is complete and the client has committed.
@@ -452,7 +458,7 @@ impl Session {
             self.shared.rates(|rates, now| rates.taken(origin, now));
         }
         self.delivered = self.delivered.saturating_add(u32::from(taken));
-        if taken || self.shared.may_log(self.open.client.ip()) {
+        if taken || self.shared.may_log(self.open.counted()) {
             self.telling(transaction, length).all(&answers).await;
         }
         (self.begun, self.backend) = (None, Duration::ZERO);
@@ -508,7 +514,7 @@ impl Session {
 
     /// Delivers to all who do not have it yet, and makes one answer of the backend's answers.
     async fn deliver_each(&mut self, transaction: &Transaction, message: &mut Message<'_>) -> io::Result<Answers> {
-        let (shared, origin) = (Arc::clone(&self.shared), Origin::of(self.open.client.ip()));
+        let (shared, origin) = (Arc::clone(&self.shared), Origin::of(self.open.counted()));
         let delivery = shared.awaited.begin(origin, transaction, message).await?;
         let all_have = !message.have.contains(&false);
         let outcomes = if all_have { Vec::new() } else { self.hand_over(transaction, message).await };
@@ -538,6 +544,7 @@ impl Session {
         Received {
             helo: &transaction.helo.name,
             address: self.open.client.ip(),
+            user: self.open.user.zip(self.login.as_deref()),
             name: self.names.now().confirmed.known().map(HostName::as_str),
             by: &self.shared.hostname,
             with: With::new(
@@ -589,14 +596,14 @@ impl Session {
     fn telling<'a>(&self, transaction: &'a Transaction, size: u64) -> Telling<'a> {
         let took = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
         let name = self.names.known().cloned();
-        Telling { open: self.open, name, transaction, size, took, backend: self.backend }
+        Telling { open: self.open, name, login: self.login.clone(), transaction, size, took, backend: self.backend }
     }
 
     /// A transaction that ended without a commit: the session refused it, or the client took it back or went away.
     fn tell_dropped(&mut self, transaction: &Transaction) {
         let ended_by = self.protocol.take_ended_by().map(Outcome::of_session);
         let refused = self.content_refused.take().or(ended_by);
-        if !transaction.recipients().is_empty() && self.shared.may_log(self.open.client.ip()) {
+        if !transaction.recipients().is_empty() && self.shared.may_log(self.open.counted()) {
             let outcome = refused.unwrap_or_else(Outcome::abandoned);
             self.telling(transaction, 0).now(&outcome);
         }
@@ -606,10 +613,10 @@ impl Session {
     /// One that was refused is told at once: it is no part of the transaction.
     fn tell_refused_recipient(&mut self, recipient: &Recipient, outcome: &Outcome) {
         let took = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
-        let (open, backend) = (self.open, self.backend);
+        let (open, login, backend) = (self.open, self.login.clone(), self.backend);
         if let Some(transaction) = self.protocol.transaction() {
             let name = self.names.known().cloned();
-            let telling = Telling { open, name, transaction, size: 0, took, backend };
+            let telling = Telling { open, name, login, transaction, size: 0, took, backend };
             telling.recipient(recipient, false, (outcome, outcome), |event| gatepost_log::tell(*event));
         }
     }
@@ -620,7 +627,7 @@ impl Session {
     }
 
     fn tell_refusal(&self, verdict: &Verdict, heard: &str, count: u32, line: &[u8]) {
-        if self.shared.may_log(self.open.client.ip()) {
+        if self.shared.may_log(self.open.counted()) {
             gatepost_log::tell(event::Refused {
                 session: self.open.id,
                 client: self.open.client,

@@ -13,6 +13,7 @@ use crate::stages::Stages;
 use crate::turns::Turns;
 use gatepost_channel::Inbox;
 use gatepost_policy::flood::{Flood, Line};
+use gatepost_policy::locals::Locals;
 use gatepost_policy::relay::{Relay, RelayTable};
 use gatepost_policy::senders::Senders;
 use gatepost_policy::share::Origin;
@@ -76,8 +77,19 @@ pub(crate) struct Shared {
     pub(crate) logins: Arc<Logins>,
     /// From which addresses who has logged in may send.
     pub(crate) senders: Senders,
+    /// Users of this machine, and from which addresses they may send.
+    pub(crate) locals: Locals,
     /// A frame is read and done with before the next, so one buffer serves all sessions.
     pub(crate) inbox: Mutex<Inbox>,
+}
+
+fn locals(slice: &HandoffSlice) -> Locals {
+    let account = |line: &String| {
+        let (uid, name) = line.split_once(' ')?;
+        Some((uid.parse().ok()?, name.to_owned()))
+    };
+    let own = slice.domains.iter().filter(|domain| !domain.starts_with('.')).chain([&slice.hostname]);
+    Locals::new(slice.accounts.iter().filter_map(account), slice.trusted.iter().cloned(), own.cloned())
 }
 
 impl Shared {
@@ -134,6 +146,7 @@ impl Shared {
             seats: Arc::default(),
             logins: Arc::default(),
             senders: Senders::new(slice.senders.iter().map(String::as_str)),
+            locals: locals(slice),
             inbox: Mutex::new(Inbox::default()),
         })
     }

@@ -5,8 +5,10 @@ use crate::several::Answers;
 use crate::transaction::{Recipient, Transaction};
 use gatepost_smtp::header;
 use gatepost_smtp::names::HostName;
+use gatepost_wire::auth::LOGIN_MAX;
 use gatepost_wire::event::{self, MESSAGE_ID_MAX, SAID_MAX};
 use gatepost_wire::link::Open;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Octets of a header in which a Message-ID is looked for.
@@ -22,6 +24,8 @@ pub(crate) struct Telling<'a> {
     pub(crate) open: Open,
     /// The client's confirmed name.
     pub(crate) name: Option<HostName>,
+    /// Who it has logged in as, or whose program it is.
+    pub(crate) login: Option<Arc<str>>,
     pub(crate) transaction: &'a Transaction,
     /// Octets of content.
     pub(crate) size: u64,
@@ -80,6 +84,7 @@ impl Telling<'_> {
             first,
             client: open.client,
             name: self.name.as_ref().map(|name| name.as_str().as_bytes()),
+            login: self.login.as_deref().map(|login| cut(login.as_bytes(), LOGIN_MAX)),
             helo: &transaction.helo.name,
             from: transaction.reverse_path(),
             to: recipient.path(),

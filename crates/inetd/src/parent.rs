@@ -99,7 +99,7 @@ impl Terms {
         let wire::Terms { relay, exempt, message_size, hidden, .. } = terms;
         let (id, Peer { client, local }) = (session_id(), peer);
         let service = Service::Relay;
-        let open = Open { id, client, local, listener, relay, message_size, exempt, service };
+        let open = Open { id, client, local, listener, relay, message_size, exempt, service, user: None };
         Ok(Self { open, single, tls, hidden })
     }
 

@@ -85,6 +85,11 @@ pub const EPOLL: &[Call] = &[
 pub const ACCEPT: &[Call] = &[
     call("accept4", Always, "new connections"),
     call("getsockname", Always, "the address a client came to, for Received and XCLIENT"),
+    call(
+        "getsockopt",
+        Args(&[(1, 1), (2, 17)]),
+        "SO_PEERCRED: whose program a client is, on the socket for those of this machine",
+    ),
     call("socketpair", Always, "a session's private channels"),
     call("sendto", Args(&[(3, NO_SIGNAL)]), "421 to a client that is not admitted"),
     // Not SHUT_RD: it would end a listening socket for everybody who has it. SHUT_WR does nothing to one.

@@ -231,7 +231,7 @@ impl Launcher {
         let pairs = pairs::Watch::new(&plan, Instant::now());
         let fitness = fit(&plan)?;
         let sockets = sockets::open(&plan.config.listen, inherited)?;
-        let views = views::open(&plan.config.metrics, &[])?;
+        let views = views::open(&plan, &[])?;
         let in_use = prepare(&plan, &fitness)?;
         give_up(fitness.ground)?;
         let children = Children::new(plan, fitness.clone(), self.files.clone(), sockets, views);
@@ -510,7 +510,7 @@ impl Launcher {
         let kept = kept.map_err(|e| LauncherError::System("copy the listening sockets", e).to_string())?;
         let sockets = sockets::open(&plan.config.listen, kept).map_err(|e| e.to_string())?;
         let views = self.generations.last().map(|last| last.processes.views()).unwrap_or_default();
-        let views = views::open(&plan.config.metrics, views).map_err(|e| e.to_string())?;
+        let views = views::open(&plan, views).map_err(|e| e.to_string())?;
         let children = Children::new(plan, fitness, self.files.clone(), sockets, views);
         // What serves is not to be replaced by what may never serve.
         let whole = self.generations.last().is_some_and(|last| !last.is_broken());

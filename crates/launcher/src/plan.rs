@@ -1,7 +1,7 @@
 //! What is to be run: the checked facts of a configuration, and what no configuration says.
 
 use gatepost_config::{Backend, Config, Pair, Relax, TlsMode};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Everything that the launcher needs to know.
 #[derive(Debug, Clone)]
@@ -62,6 +62,12 @@ impl Plan {
     #[must_use]
     pub fn needs_keyholder(&self) -> bool {
         self.speaks_tls() || self.client_pairs().next().is_some()
+    }
+
+    /// The socket where programs of this machine submit mail.
+    #[must_use]
+    pub fn submit_socket(&self) -> Option<&Path> {
+        self.config.submission.as_ref().and_then(|submission| submission.socket.as_deref())
     }
 
     /// Whether any listener speaks TLS.

@@ -441,12 +441,17 @@ impl Processes for Children {
         for (index, socket) in self.sockets.iter().enumerate() {
             self.tell(pid, Order::Socket(u8::try_from(index).unwrap_or(u8::MAX)), &[socket.fd.as_fd()]);
         }
+        // Behind the others, as in the slice.
+        let index = u8::try_from(self.sockets.len()).unwrap_or(u8::MAX);
+        for view in self.views.iter().filter(|view| view.role == Role::Listener) {
+            self.tell(pid, Order::Socket(index), &[view.fd.as_fd()]);
+        }
     }
 
     fn order(&mut self, pid: ProcessId, order: Order) {
         if order == Order::Go && self.observer() == Some(pid) {
             self.log_to(pid);
-            for (index, view) in self.views.iter().enumerate() {
+            for (index, view) in self.views.iter().filter(|view| view.role == Role::Observer).enumerate() {
                 self.tell(pid, Order::Socket(u8::try_from(index).unwrap_or(u8::MAX)), &[view.fd.as_fd()]);
             }
         }

@@ -66,7 +66,7 @@ const ROLES: [Row; Role::ALL.len()] = [
     Row { role: Role::Dialer, stage: Stage::Backends, needed: |plan| plan.config.places().next().is_some(), slice: slices::dialer, reach: dialer },
     Row { role: Role::Resolver, stage: Stage::Backends, needed: always, slice: slices::resolver, reach: resolver },
     Row { role: Role::Keyholder, stage: Stage::Services, needed: Plan::needs_keyholder, slice: slices::keyholder, reach: nothing },
-    Row { role: Role::Auth, stage: Stage::Services, needed: |plan| plan.config.submission.is_some(), slice: slices::auth, reach: nothing },
+    Row { role: Role::Auth, stage: Stage::Services, needed: |plan| plan.config.submission.as_ref().is_some_and(|submission| submission.auth.is_some()), slice: slices::auth, reach: nothing },
     Row { role: Role::Handoff, stage: Stage::Services, needed: always, slice: slices::handoff, reach: handoff },
     Row { role: Role::Nursery, stage: Stage::Sessions, needed: always, slice: slices::nursery, reach: nothing },
     Row { role: Role::Listener, stage: Stage::Sessions, needed: always, slice: slices::listener, reach: nothing },

@@ -4,6 +4,7 @@ use crate::fitness::{Fitness, load_authorities, load_pair, passwd};
 use crate::plan::{PairSource, Plan, client_pair};
 use crate::{names, roles};
 use gatepost_config::{AuthSource, Backend, Log, Relax, TlsMode, TlsVersion};
+use gatepost_smtp::envelope::Service;
 use gatepost_wire::slice::{
     AuthSlice, BackendSlice, BackendTls, Chain, Connect, DialerSlice, HandoffSlice, KeyholderSlice, ListenerSlice,
     LogForm, NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice, RouteSlice, Screen, Slice,
@@ -34,14 +35,20 @@ fn milliseconds(time: Duration) -> u32 {
 }
 
 fn modes(plan: &Plan) -> Vec<TlsMode> {
-    plan.config.listen.iter().map(|l| l.tls).collect()
+    plan.config.listen.iter().map(|l| l.tls).chain(plan.submit_socket().map(|_| TlsMode::Off)).collect()
 }
 
 pub(crate) fn listener(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
     let limits = &plan.config.limits;
     octets(&ListenerSlice {
         listeners: modes(plan),
-        services: plan.config.listen.iter().map(|listen| listen.service).collect(),
+        services: plan
+            .config
+            .listen
+            .iter()
+            .map(|listen| listen.service)
+            .chain(plan.submit_socket().map(|_| Service::Local))
+            .collect(),
         hostname: plan.config.hostname.clone(),
         sessions: limits.sessions,
         sessions_per_address: limits.sessions_per_address,
@@ -108,7 +115,7 @@ pub(crate) fn keyholder(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
 }
 
 pub(crate) fn auth(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
-    let passwd = match plan.config.submission.as_ref().map(|submission| &submission.auth) {
+    let passwd = match plan.config.submission.as_ref().and_then(|submission| submission.auth.as_ref()) {
         Some(AuthSource::Passwd(path)) => passwd::read(path)?,
         None => Vec::new(),
     };
@@ -130,6 +137,8 @@ pub(crate) fn handoff(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
         any_domain: plan.trial.is_some(),
         clients: relay.clients.clone(),
         senders: plan.config.submission.as_ref().map(|submission| submission.senders.clone()).unwrap_or_default(),
+        accounts: plan.submit_socket().map(|_| accounts()).unwrap_or_default(),
+        trusted: plan.config.submission.as_ref().map(|submission| submission.trusted_users.clone()).unwrap_or_default(),
         backend,
         routes: routes.collect::<Result<_, String>>()?,
         tables: plan.config.tables_slice(),
@@ -142,6 +151,17 @@ pub(crate) fn handoff(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
         rates: plan.config.rates.mail,
         spool: if plan.rehearsal { String::new() } else { "/content".to_owned() },
     })
+}
+
+/// The accounts of this machine, as lines of uid and name.
+fn accounts() -> Vec<String> {
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let account = |line: &str| {
+        let mut fields = line.split(':');
+        let (name, uid) = (fields.next()?, fields.nth(1)?);
+        uid.parse::<u32>().ok().map(|uid| format!("{uid} {name}"))
+    };
+    passwd.lines().filter_map(account).collect()
 }
 
 /// One backend. `keys`: of how many before it the keyholder has a key.

@@ -2,9 +2,9 @@
 
 use crate::front::Front;
 use crate::gate::Gate;
-use gatepost_sys::net;
+use gatepost_sys::{fds, net, peer};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
@@ -35,28 +35,51 @@ impl Socket {
     }
 }
 
+/// Who has connected.
+enum Who {
+    Address(SocketAddr),
+    /// A program of this user's on this machine.
+    User(u32),
+}
+
 /// A listening socket of the configuration.
 #[derive(Debug)]
 struct Listening {
-    listener: AsyncFd<TcpListener>,
+    listener: AsyncFd<OwnedFd>,
     socket: Socket,
+    /// It is for programs of this machine.
+    of_users: bool,
 }
 
+/// What stands for the address of a program of this machine.
+const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
 impl Listening {
-    #[allow(deprecated)] // Objected to for types that may give their descriptor away; a TcpListener owns its own.
-    fn new(index: u8, fd: OwnedFd) -> io::Result<Self> {
-        // accepted sockets inherit it: one call here instead of one a connection.
-        net::set_nodelay(&fd)?;
-        let listener = TcpListener::from(fd);
-        listener.set_nonblocking(true)?;
-        let local = net::local_addr(listener.as_fd())?;
-        let local = (!local.ip().is_unspecified()).then_some(local);
-        let listener = AsyncFd::with_interest(listener, Interest::READABLE)?;
-        Ok(Self { listener, socket: Socket { index, local } })
+    #[allow(deprecated)] // Objected to for types that may give their descriptor away; an OwnedFd owns its own.
+    fn new(index: u8, fd: OwnedFd, of_users: bool) -> io::Result<Self> {
+        let local = if of_users {
+            Some(LOOPBACK)
+        } else {
+            // accepted sockets inherit it: one call here instead of one a connection.
+            net::set_nodelay(&fd)?;
+            Some(net::local_addr(fd.as_fd())?).filter(|local| !local.ip().is_unspecified())
+        };
+        fds::set_nonblocking(fd.as_fd(), true)?;
+        let listener = AsyncFd::with_interest(fd, Interest::READABLE)?;
+        Ok(Self { listener, socket: Socket { index, local }, of_users })
     }
 
-    async fn accept(&self) -> io::Result<(OwnedFd, SocketAddr)> {
-        self.listener.async_io(Interest::READABLE, |listener| net::accept(listener.as_fd())).await
+    async fn accept(&self) -> io::Result<(OwnedFd, Who)> {
+        self.listener
+            .async_io(Interest::READABLE, |listener| match self.of_users {
+                false => net::accept(listener.as_fd()).map(|(client, from)| (client, Who::Address(from))),
+                true => {
+                    let client = net::accept_any(listener.as_fd())?;
+                    let uid = peer::uid(client.as_fd())?;
+                    Ok((client, Who::User(uid)))
+                }
+            })
+            .await
     }
 }
 
@@ -71,7 +94,7 @@ pub(crate) struct Sockets {
 impl Sockets {
     /// Takes a socket; accepts from it now if already open, else at [`Sockets::open`].
     pub(crate) fn add(&mut self, gate: &Rc<Gate>, front: &Rc<Front>, index: u8, fd: OwnedFd) -> io::Result<()> {
-        self.closed.push((Rc::clone(gate), Rc::clone(front), Listening::new(index, fd)?));
+        self.closed.push((Rc::clone(gate), Rc::clone(front), Listening::new(index, fd, gate.is_for_users(index))?));
         if self.open {
             self.open();
         }
@@ -100,7 +123,9 @@ async fn take_all(gate: Rc<Gate>, front: Rc<Front>, listening: Listening) {
     let mut taken = 0_u32;
     loop {
         match listening.accept().await {
-            Ok((client, from)) => {
+            // Nobody is asked about a user of this machine, and his programs are not waited for.
+            Ok((client, Who::User(uid))) => gate.welcome_user(&socket, client, uid).await,
+            Ok((client, Who::Address(from))) => {
                 wait = BACK_OFF.0;
                 if front.expects(socket.index, from.ip()) {
                     front.receive(&gate, socket, client, from);

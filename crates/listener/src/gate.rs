@@ -16,7 +16,7 @@ use gatepost_rules::access::{Access, Permit};
 use gatepost_smtp::envelope::{CloseReason, Service};
 use gatepost_wire::event::{Crashed, Penalised, Penalty, Turned};
 use gatepost_wire::link::{self, Ended, HandoffOrder, Left, NurseryOrder, Open, OpenAuth, OpenKey, SessionId};
-use gatepost_wire::link::{Start, StartDescriptors, close_reason, has_delivered};
+use gatepost_wire::link::{Start, StartDescriptors, close_reason, counted_user, has_delivered};
 use gatepost_wire::slice::{ListenerSlice, TlsMode};
 use gatepost_wire::terms::Terms;
 use gatepost_wire::{
@@ -44,6 +44,8 @@ pub(crate) struct Visitor {
     pub(crate) listener: u8,
     pub(crate) tls: TlsMode,
     service: Service,
+    /// Whose program it is, on a socket for those: `from` is then what it is counted by.
+    user: Option<u32>,
     /// The address it came to.
     local: io::Result<SocketAddr>,
     /// What is different for it.
@@ -234,7 +236,7 @@ impl Gate {
             Access::Granted(Permit { relay, message_size }) => terms.with(relay, message_size),
             Access::Denied | Access::Unknown => terms,
         };
-        let visitor = Visitor { client, from, listener: socket.index, tls, service, local, terms };
+        let visitor = Visitor { client, from, listener: socket.index, tls, service, user: None, local, terms };
         match access {
             Access::Granted(_) => return Some(visitor),
             Access::Denied => self.turn_away(visitor, Turned::Rules),
@@ -246,6 +248,20 @@ impl Gate {
             }
         }
         None
+    }
+
+    /// Whether the socket of that index is for programs of this machine.
+    pub(crate) fn is_for_users(&self, index: u8) -> bool {
+        self.services.get(usize::from(index)) == Some(&Service::Local)
+    }
+
+    /// Takes a program of a user's of this machine, about which no rule for networks says anything.
+    pub(crate) async fn welcome_user(self: &Rc<Self>, socket: &Socket, client: OwnedFd, uid: u32) {
+        let from = SocketAddr::new(counted_user(uid), 0);
+        let (listener, local, user, terms) = (socket.index, socket.local(&client), Some(uid), Terms::default());
+        let visitor =
+            Visitor { client, from, listener, tls: TlsMode::Off, service: Service::Local, user, local, terms };
+        self.admit(visitor).await;
     }
 
     /// Gives a client a session, turns it away with the reason, or lets it wait for a slot.
@@ -285,15 +301,16 @@ impl Gate {
 
         let (session_end, handoff_end) = End::<SessionToHandoff, HandoffToSession>::pair()?;
         let Terms { relay, exempt, message_size, hidden, .. } = visitor.terms;
-        let client = visitor.from;
-        let open = HandoffOrder::Open(Open { id, client, local, listener, relay, message_size, exempt, service });
+        let user = visitor.user;
+        let client = if user.is_some() { local } else { visitor.from };
+        let open = HandoffOrder::Open(Open { id, client, local, listener, relay, message_size, exempt, service, user });
         tell(&handoff, &open, &[handoff_end.as_fd()]).await?;
         drop(handoff_end);
         let keyholder =
             if visitor.tls == TlsMode::Off { None } else { Some(self.key_channel(id, visitor.from).await?) };
 
         let auth = match service {
-            Service::Relay => None,
+            Service::Relay | Service::Local => None,
             Service::Submission => Some(self.auth_channel(id, visitor.from).await?),
         };
         let stress = self.admission.borrow().is_stressed();

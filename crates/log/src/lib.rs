@@ -191,6 +191,7 @@ impl Write for LineWriter {
 }
 
 /// Something to be told.
+#[allow(clippy::large_enum_variant)] // As with `Tell`: none is stored.
 enum Said<'a> {
     Text(Level, &'a [u8]),
     Event(Event<'a>),

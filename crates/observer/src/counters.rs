@@ -253,6 +253,7 @@ mod tests {
             first,
             client: "192.0.2.1:25".parse().unwrap(),
             name: None,
+            login: None,
             helo: b"h",
             from: b"",
             to: b"a@b",

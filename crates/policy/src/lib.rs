@@ -12,6 +12,7 @@ pub mod flood;
 pub mod guesses;
 pub mod ledger;
 pub mod local_part;
+pub mod locals;
 pub mod networks;
 pub mod patterns;
 pub mod proxy;

@@ -143,6 +143,8 @@ enumeration! {
         Relay,
         /// Mail to anywhere, from whoever has logged in (RFC 6409).
         Submission,
+        /// Mail to anywhere, from programs of this machine, whose user the kernel names.
+        Local,
     }
 
     /// Whether a client is who it says it is.

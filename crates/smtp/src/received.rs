@@ -65,6 +65,8 @@ pub struct Received<'a> {
     pub address: IpAddr,
     /// Its name, if it is known and verified.
     pub name: Option<&'a str>,
+    /// The user of this machine whose program it is, and what he is called: then nothing else is said of the client.
+    pub user: Option<(u32, &'a str)>,
     /// Our host name.
     pub by: &'a str,
     /// The protocol.
@@ -82,6 +84,18 @@ pub struct Received<'a> {
 impl Received<'_> {
     /// Appends the field to `out`: folded, with its CRLF.
     pub fn write(&self, out: &mut Vec<u8>) {
+        let mut field = Fold { out, column: 0 };
+        match self.user {
+            Some((uid, name)) => {
+                field.first(&format!("Received: by {}", cleaned(self.by.as_bytes())));
+                field.word(&format!("(from uid {uid}, {})", cleaned(name.as_bytes())));
+            }
+            None => self.write_client(&mut field),
+        }
+        self.write_rest(field);
+    }
+
+    fn write_client(&self, field: &mut Fold<'_>) {
         let literal = match self.address.to_canonical() {
             IpAddr::V4(v4) => format!("[{v4}]"),
             IpAddr::V6(v6) => format!("[IPv6:{v6}]"),
@@ -92,7 +106,6 @@ impl Received<'_> {
         };
         let helo = cleaned(self.helo);
         let rules = Rules { underscores: false, ..Rules::widest(false) };
-        let mut field = Fold { out, column: 0 };
         if helo.as_bytes() == self.helo && Domain::parse(self.helo, &rules).is_ok() {
             field.first(&format!("Received: from {helo}"));
             field.word(&info);
@@ -103,6 +116,9 @@ impl Received<'_> {
             field.word(&format!("(helo {})", if helo.is_empty() { "none" } else { helo.as_str() }));
         }
         field.line(&format!("by {}", cleaned(self.by.as_bytes())));
+    }
+
+    fn write_rest(&self, mut field: Fold<'_>) {
         field.word(&format!("with {}", self.with.keyword()));
         if let Some((version, suite)) = self.tls {
             field.word(&format!("({} {})", version_name(version), suite_name(suite)));
@@ -236,6 +252,7 @@ mod tests {
         helo: b"client.test",
         address: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 9)),
         name: None,
+        user: None,
         by: "mx.example.org",
         with: With::Esmtp,
         tls: None,
@@ -243,6 +260,16 @@ mod tests {
         recipient: None,
         date: 1_700_000_000,
     };
+
+    #[test]
+    fn issue_15_of_a_user_of_this_machine_nothing_else_is_said() {
+        let local = Received { user: Some((1000, "joe")), ..FACTS };
+        assert!(
+            written(&local).starts_with("Received: by mx.example.org (from uid 1000, joe) with ESMTP id 1a2b;\r\n\t"),
+            "{}",
+            written(&local)
+        );
+    }
 
     fn written(received: &Received<'_>) -> String {
         let mut out = Vec::new();

@@ -40,6 +40,14 @@ pub fn of(socket: BorrowedFd<'_>) -> io::Result<Peer> {
     Ok(Peer { uid: credentials.uid(), gids })
 }
 
+/// The effective user id alone of the peer of a connected unix stream socket, as it was when it connected.
+///
+/// # Errors
+/// As [`of`].
+pub fn uid(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    Ok(getsockopt(&socket, sockopt::PeerCredentials)?.uid())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -192,6 +192,8 @@ events! {
         client: SocketAddr,
         /// The client's name, where its address has one that leads back to it.
         name: Option<&'a [u8]> as Maybe<Octets<NAME_MAX>>,
+        /// Who its client has logged in as, or the account on this machine whose program it is. Absent where mail is relayed.
+        login: Option<&'a [u8]> as Maybe<Octets<LOGIN_MAX>>,
         /// The argument of HELO or EHLO.
         helo: &'a [u8] as Octets<HELO_MAX>,
         /// The reverse-path; empty for the null reverse-path.

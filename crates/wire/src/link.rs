@@ -5,7 +5,7 @@ use crate::declare::{fields, foreign, tagged};
 use gatepost_smtp::envelope::{CloseReason, Service};
 use gatepost_smtp::keyword::Keywords;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// Identifies a session in logs, in replies and between processes. Unique while gatepost runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -199,7 +199,26 @@ fields! {
         pub exempt: bool,
         /// What it came for: for submission nothing is taken before auth says who it is.
         pub service: Service,
+        /// Whose program it is, by the kernel's word: only with [`Service::Local`], where the addresses are of loopback.
+        pub user: Option<u32>,
     }
+}
+
+impl Open {
+    /// The address by which shares count it: the client's, or that of its user.
+    #[must_use]
+    pub fn counted(&self) -> IpAddr {
+        self.user.map_or(self.client.ip(), counted_user)
+    }
+}
+
+/// An address by which shares tell a user of this machine from others: each has a network of its own, which nobody else can come
+/// from (RFC 4193).
+#[must_use]
+pub fn counted_user(uid: u32) -> IpAddr {
+    let (high, low) = (uid >> 24, uid & 0xff_ffff);
+    let segment = |bits: u32| u16::try_from(bits & 0xffff).unwrap_or_default();
+    Ipv6Addr::new(segment(0xfd00 | high), segment(low >> 8), segment((low & 0xff) << 8), 0, 0, 0, 0, 1).into()
 }
 
 fields! {
@@ -260,6 +279,17 @@ mod tests {
                 assert_eq!((close_reason(status), has_delivered(status)), (Some(reason), delivered));
             }
         }
+    }
+
+    #[test]
+    fn issue_15_users_are_counted_in_networks_of_their_own() {
+        let wide = |uid| match counted_user(uid) {
+            IpAddr::V6(ip) => u128::from(ip) >> 88,
+            IpAddr::V4(_) => panic!("an address that somebody else has"),
+        };
+        let users = [0, 1, 255, 256, 0xff_ffff, 0x100_0000, u32::MAX].map(wide);
+        assert_eq!(std::collections::BTreeSet::from(users).len(), users.len());
+        assert!(users.iter().all(|network| network >> 32 == 0xfd), "RFC 4193");
     }
 
     #[test]

@@ -39,6 +39,7 @@ fields! {
 
 tagged! {
     /// Any role to the observer.
+    #[allow(clippy::large_enum_variant)] // Made where it is written, and read in place: none is stored.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum Tell<'a> {
         /// Free text: failures of ours, and what an operator reads once.

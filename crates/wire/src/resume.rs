@@ -104,11 +104,13 @@ fields! {
         pub retired: bool,
     }
 
-    /// A socket where the counters are read.
+    /// A socket where the counters are read, or where programs of this machine submit mail.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct View {
         /// Where it is bound.
         pub place: Connect,
+        /// Who accepts from it.
+        pub role: Role,
         /// The socket.
         pub fd: u32,
     }

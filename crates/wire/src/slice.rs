@@ -281,6 +281,10 @@ fields! {
         pub clients: Vec<Network>,
         /// The lines that say which addresses a login may send from; none: that of the login itself.
         pub senders: Vec<String>,
+        /// Accounts of this machine, as lines of uid and name; none where no socket is for them.
+        pub accounts: Vec<String>,
+        /// Accounts that may send from any address.
+        pub trusted: Vec<String>,
         /// Where mail goes that no route takes.
         pub backend: BackendSlice,
         /// Where other mail goes.

@@ -282,8 +282,9 @@ fn listener_and_those_who_serve() {
                     message_size: 0x0102,
                     exempt: true,
                     service: Service::Relay,
+                    user: None,
                 }),
-                "01 0201000000000000 04 c0000209 6912 06 20010db8000000000000000000000001 1900 01 01 0201000000000000 01 00",
+                "01 0201000000000000 04 c0000209 6912 06 20010db8000000000000000000000001 1900 01 01 0201000000000000 01 00 00",
             ),
             (HandoffOrder::Leave(id), "02 0201000000000000"),
         ],
@@ -301,7 +302,7 @@ fn issue_15_auth_and_those_who_ask_it() {
     golden(&LoggedIn { id, login: b"joe" }, "0201000000000000 0300 6a6f65");
     golden(&Noted { id, noted: true }, "0201000000000000 01");
     codes(&Login::ALL, "Accepted Refused Unknown");
-    codes(&Service::ALL, "Relay Submission");
+    codes(&Service::ALL, "Relay Submission Local");
     golden(&AuthSlice { passwd: b"a".to_vec() }, "01000000 61");
 }
 
@@ -513,6 +514,8 @@ fn slices() {
             any_domain: false,
             clients: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
             senders: vec![text("s")],
+            accounts: vec![text("1 a")],
+            trusted: vec![text("t")],
             backend: BackendSlice {
                 dialect: Dialect::Lmtp,
                 identity: Identity::ProxyV2,
@@ -559,7 +562,7 @@ fn slices() {
             spool: text("/c"),
         },
         "01000000 68 02000000 01000000 64 02000000 2e65 00 02000000 04 c0000200 18
-         06 20010db8000000000000000000000000 20 01000000 01000000 73 01 02 01 01000000 01000000 08 01000000 6e 01000000 01000000 09 07
+         06 20010db8000000000000000000000000 20 01000000 01000000 73 01000000 03000000 312061 01000000 01000000 74 01 02 01 01000000 01000000 08 01000000 6e 01000000 01000000 09 07
          02000000 00 02000000 2f73 01 04 7f000001 1900 01 1c020000 04000000 01
          01000000 01000000 01000000 66 01000000 03000000 724067
          00 00 00 00000000 00000000 00000000 00 01000000 00 02000000 2f75 00 01000000 02000000 00
@@ -731,7 +734,7 @@ fn issue_13_what_a_launcher_leaves_to_the_next_program_has_a_version() {
     };
     let state = resume::State {
         generations: vec![generation],
-        views: vec![resume::View { place: Connect::Unix("/v".into()), fd: 11 }],
+        views: vec![resume::View { place: Connect::Unix("/v".into()), role: Role::Observer, fd: 11 }],
         control: Some(resume::Control { path: "/c".into(), fd: 12 }),
         log: Some(13),
         spare_log: 14,
@@ -742,7 +745,7 @@ fn issue_13_what_a_launcher_leaves_to_the_next_program_has_a_version() {
         "01000000 00 01 3c000000 01 0a000000
          01000000 04 c0000201 1900 00 01 09000000
          01000000 07 07000000 03 01 08000000 01 00
-         01000000 00 02000000 2f76 0b000000
+         01000000 00 02000000 2f76 00 0b000000
          01 02000000 2f63 0c000000 01 0d000000 0e000000 01000000 0f000000",
     );
     let octets = state.to_octets().unwrap();

@@ -12,6 +12,7 @@ use gatepost_smtp::envelope::Service;
 use gatepost_wire::network::Network;
 use gatepost_wire::slice::TlsMode;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use toml::Spanned;
 
 /// The section.
@@ -21,8 +22,10 @@ pub(super) const TABLE: Table = Table {
     text: "A port where clients are taken. Without any there is one with all defaults. 255 at most. A socket for it that systemd or \
            another program hands over is used; else it is bound.",
     keys: keys! {
-        /// Where it listens. `[::]` takes IPv4 too, unless `v6only` is true.
-        "address" = Text("an address and a port"), Is("\"[::]:25\""), since "0.1", as "\"192.0.2.25:25\"";
+        /// Where it listens. `[::]` takes IPv4 too, unless `v6only` is true. `unix:` and a path, with `service = "submission"`: a
+        /// socket for programs of this machine, as sendmail(1) of gatepost speaks to. Whose program it is the kernel says: no login is
+        /// asked for, and there is no TLS. Its directory must exist. One at most.
+        "address" = Text("an address and a port, or `unix:` and a path"), Is("\"[::]:25\""), since "0.1", as "\"192.0.2.25:25\"";
         /// An IPv6 address takes IPv6 alone.
         "v6only" = Truth, Said("false; true for `[::]` where there is a `0.0.0.0` with the same port"), since "0.1", as "true";
         /// `starttls`: a client may begin TLS. `implicit`: the connection begins with TLS, as on port 465. `off`: there is none.
@@ -54,11 +57,17 @@ pub(super) struct Listener {
 pub(super) const TLS_MODES: [(&str, TlsMode); 3] =
     [("starttls", TlsMode::StartTls), ("implicit", TlsMode::Implicit), ("off", TlsMode::Off)];
 
+/// What stands before the path of a socket.
+const LOCAL: &str = "unix:";
+
 /// The words of `service`.
 const SERVICES: [(&str, Service); 2] = [("relay", Service::Relay), ("submission", Service::Submission)];
 
-pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>) -> Vec<Listener> {
+/// The listeners at ports, and the socket for programs of this machine.
+pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>) -> (Vec<Listener>, Option<PathBuf>) {
     let sections = root.several(page, "listen");
+    let (local, sections): (Vec<_>, Vec<_>) = sections.into_iter().partition(is_local);
+    let socket = local_socket(page, &local);
     let mut all: Vec<Listener> = sections.iter().map(|section| one_listener(page, section)).collect();
     leave_ipv4_to_its_own(&mut all);
     for (index, listener) in all.iter().enumerate() {
@@ -83,7 +92,37 @@ pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>) -> Vec<Listener> {
             sure: true,
         });
     }
-    all
+    (all, socket)
+}
+
+fn is_local(section: &Section<'_>) -> bool {
+    section.written("address").is_some_and(|address| address.starts_with(LOCAL))
+}
+
+/// Of those that are sockets for programs of this machine the first.
+fn local_socket(page: &mut Page<'_>, sections: &[Section<'_>]) -> Option<PathBuf> {
+    let mut path = None;
+    for section in sections {
+        let address = section.text(page, "address", |text| value::path(text.strip_prefix(LOCAL).unwrap_or(text)));
+        let service = section.word(page, "service", &SERVICES);
+        if service.as_ref().is_none_or(|service| *service.get_ref() != Service::Submission) {
+            section.lack(
+                page,
+                "service",
+                "write service = \"submission\": that is all that a socket for programs of this machine is for",
+            );
+        }
+        for key in ["v6only", "tls", "proxy_from"] {
+            let none = Wrong::new("a socket for programs of this machine has none", "take it out");
+            let _: Option<Spanned<()>> = section.get(page, key, |_| Err(none));
+        }
+        if let (Some(_), Some(second)) = (&path, &address) {
+            let wrong = Wrong::new("a second socket for programs of this machine", "take one out");
+            section.fault(page, "address", second, wrong);
+        }
+        path = path.or(address.map(Spanned::into_inner));
+    }
+    path
 }
 
 /// Where `0.0.0.0` and `[::]` are both listed with one port, the second takes IPv6 alone unless `v6only` says otherwise:

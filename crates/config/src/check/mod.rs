@@ -106,12 +106,12 @@ fn facts(page: &mut Page<'_>, root: &Section<'_>, read: Read) -> Config {
     }
     let spool = root.text(page, "spool", value::path);
     let users = root.get(page, "users", users);
-    let listeners = listen::facts(page, root);
+    let (listeners, socket) = listen::facts(page, root);
     let tls = tls::facts(page, root, &listeners);
     let proxies: Vec<Network> = listeners.iter().flat_map(|listener| &listener.listen.proxy_from).copied().collect();
     let relay = relay::facts(page, root, &proxies, read);
     listen::proxies_relay(page, &listeners, "relay.clients", &relay.clients);
-    let submission = submission::facts(page, root, &listeners);
+    let submission = submission::facts(page, root, &listeners, socket);
     let limits = limits::facts(page, root);
     let networks = network::facts(page, root, &network::Besides { limits: &limits, proxies: &proxies, read });
     for block in networks.iter().filter(|block| block.terms.relay) {

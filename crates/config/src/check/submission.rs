@@ -10,6 +10,7 @@ use crate::section::{Section, plain};
 use crate::value;
 use gatepost_policy::senders::check_line;
 use gatepost_smtp::envelope::Service;
+use std::path::PathBuf;
 use toml::Spanned;
 
 /// The section.
@@ -24,12 +25,20 @@ pub(super) const TABLE: Table = Table {
         /// Who may send as whom: a login and the addresses that it may have as its reverse-path, `@domain` for all of a domain. A
         /// login without a line may use the address that it is itself.
         "senders" = List("a login and its addresses"), Is("[]"), since "0.1", as "[\"joe joe@example.org @joe.example.org\"]";
+        /// Accounts of this machine whose programs may send from any address by a socket. Others may use their own name at `hostname`
+        /// or at a domain of `[relay]`.
+        "trusted_users" = List("a name of an account"), Is("[\"root\"]"), since "0.1", as "[\"root\", \"www-data\"]";
     },
 };
 
 const AUTH_ADVICE: &str = "write in [submission] where logins come from: auth = \"passwd:/etc/gatepost/passwd\"";
 
-pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>, listeners: &[Listener]) -> Option<Submission> {
+pub(super) fn facts(
+    page: &mut Page<'_>,
+    root: &Section<'_>,
+    listeners: &[Listener],
+    socket: Option<PathBuf>,
+) -> Option<Submission> {
     let section = root.one(page, "submission");
     let auth = section.text(page, "auth", source);
     let senders = plain(section.list(page, "senders", sender));
@@ -41,8 +50,19 @@ pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>, listeners: &[Listen
         let wrong = Wrong::new("no listener is for submission", "write service = \"submission\" in a [[listen]]");
         section.fault(page, "auth", auth, wrong);
     }
-    let auth = auth.map(Spanned::into_inner)?;
-    submits.map(|_| Submission { auth, senders })
+    let trusted_users = match section.has("trusted_users") {
+        true => plain(section.list(page, "trusted_users", account)),
+        false => vec!["root".to_owned()],
+    };
+    let auth = auth.map(Spanned::into_inner).filter(|_| submits.is_some());
+    (auth.is_some() || socket.is_some()).then_some(Submission { auth, senders, socket, trusted_users })
+}
+
+fn account(text: &str) -> Result<String, Wrong> {
+    if !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_graphic() && octet != b':') {
+        return Ok(text.to_owned());
+    }
+    Err(Wrong::new(format!("\"{text}\" is no name of an account"), "write a name of /etc/passwd, such as \"www-data\""))
 }
 
 /// `passwd:/path`.

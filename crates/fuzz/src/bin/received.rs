@@ -12,6 +12,7 @@ fuzz_target!(|input: &[u8]| {
         helo: input,
         address: [192, 0, 2, 9].into(),
         name: None,
+        user: None,
         by: "mx.ok.test",
         with: With::new(true, true, false, false),
         tls: Some((0x0304, 0x1301)),

@@ -34,6 +34,7 @@ mod services;
 mod several;
 mod stock_postfix;
 mod submission;
+mod submit_locally;
 mod superservers;
 mod tables;
 mod told;

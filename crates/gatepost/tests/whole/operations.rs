@@ -31,6 +31,7 @@ fn recipient(client: &str, reason: Reason, helo: &'static str) -> Event<'static>
         first: true,
         client: client.parse().unwrap(),
         name: None,
+        login: None,
         helo: helo.as_bytes(),
         from: b"a@road.test",
         to: b"b@ok.test",

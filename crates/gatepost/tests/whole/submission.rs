@@ -35,7 +35,7 @@ fn passwd(host: &Host, login: &str, password: &str) -> String {
 }
 
 /// Postfix, which relays for whoever XCLIENT LOGIN names: what it takes for other domains it keeps.
-fn postfix(host: &Host) -> Postfix<'_> {
+pub(crate) fn postfix(host: &Host) -> Postfix<'_> {
     let more = "defer_transports = smtp\n";
     let postfix = Postfix::start_with(host, more);
     let master = host.read("/etc/postfix/master.cf").replace(

@@ -64,7 +64,14 @@ pub(super) async fn prove(backend: &Backend, facts: &Facts) -> Result<Option<Ext
 /// Connects for a stranger. The inner error: the backend was told who it is and refused it.
 async fn stranger(backend: &Backend, facts: &Facts) -> Result<Result<Connection, Reply>, Failure> {
     let helo = Helo { name: FOREIGN.into(), esmtp: true };
-    let client = Client { address: STRANGER, local: LOCAL, helo: &helo, names: &ClientNames::NONE, login: None };
+    let client = Client {
+        address: STRANGER,
+        counted: STRANGER.ip(),
+        local: LOCAL,
+        helo: &helo,
+        names: &ClientNames::NONE,
+        login: None,
+    };
     match Connection::open(backend, facts, &client, later(WAIT)).await {
         Ok(connection) => Ok(Ok(connection)),
         Err(Failure::Client(reply)) => Ok(Err(reply)),

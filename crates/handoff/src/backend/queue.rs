@@ -137,7 +137,7 @@ fn lost(e: &ChannelError) -> Failure {
 
 /// Writes the content as the program has to read it. Only we have this file, so what was checked here is what is queued.
 async fn convert(spool: &Spool, client: &Client<'_>, message: &mut Message<'_>) -> Result<ContentFile, DeliveryError> {
-    let mut file = spool.file(Origin::of(client.address.ip())).map_err(DeliveryError::File)?;
+    let mut file = spool.file(Origin::of(client.counted)).map_err(DeliveryError::File)?;
     let mut pieces = Pieces::lines(message)?;
     let mut out = Vec::new();
     let (mut length, mut granted) = (0, 0);

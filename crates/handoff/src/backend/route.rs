@@ -61,7 +61,7 @@ pub(crate) struct Asking<'a> {
 impl<'a> Asking<'a> {
     /// Whose the session is.
     pub(super) fn origin(&self) -> Origin {
-        Origin::of(self.client.address.ip())
+        Origin::of(self.client.counted)
     }
 
     /// The right to one connection.

@@ -22,6 +22,7 @@ fn commands(address: &str, helo: &str, words: &Words, attributes: &str) -> Optio
     let helo = Helo { name: helo.into(), esmtp: true };
     let client = Client {
         address: address.parse().unwrap(),
+        counted: [192, 0, 2, 1].into(),
         local: "198.51.100.1:25".parse().unwrap(),
         helo: &helo,
         names: &ClientNames::NONE,
@@ -72,7 +73,14 @@ fn issue_15_a_login_is_told_in_one_command_with_the_address() {
     for (helo, login) in [("x", "joe@ok.test"), ("+", "joe"), ("x", &"+".repeat(128)), ("x", &"ü".repeat(64))] {
         let helo = Helo { name: helo.repeat(160).into(), esmtp: true };
         let local = "198.51.100.1:25".parse().unwrap();
-        let client = Client { address, local, helo: &helo, names: &ClientNames::NONE, login: Some(login) };
+        let client = Client {
+            address,
+            counted: address.ip(),
+            local,
+            helo: &helo,
+            names: &ClientNames::NONE,
+            login: Some(login),
+        };
         let commands = xclient(&client, &SMTP, &listing(POSTFIX)).unwrap();
         assert!(commands.iter().all(|command| command.len() <= 512), "{login}");
         let last = String::from_utf8(commands.last().unwrap().clone()).unwrap();
@@ -102,7 +110,7 @@ fn issue_12_no_name_and_nobody_can_say_are_told_apart() {
     ] {
         let names = ClientNames { reverse, confirmed };
         let (address, local) = ("192.0.2.7:1".parse().unwrap(), "198.51.100.1:25".parse().unwrap());
-        let client = Client { address, local, helo: &helo, names: &names, login: None };
+        let client = Client { address, counted: address.ip(), local, helo: &helo, names: &names, login: None };
         let commands = xclient(&client, &SMTP, &listing("REVERSE_NAME NAME ADDR")).unwrap();
         assert_eq!(commands, [format!("XCLIENT {words} ADDR=192.0.2.7\r\n").into_bytes()]);
     }
@@ -138,6 +146,7 @@ fn proxy_v2_as_others_write_it() {
     for (address, local, header) in table {
         let client = Client {
             address: address.parse().unwrap(),
+            counted: [192, 0, 2, 1].into(),
             local: local.parse().unwrap(),
             helo: &helo,
             names: &ClientNames::NONE,
@@ -173,7 +182,14 @@ fn proxy_header_comes_before_the_greeting() {
     let scene = Scene::new().with(|slice| slice.backend.identity = Identity::ProxyV2);
     let helo = Helo::default();
     let Open { client, local, .. } = open();
-    let header = proxy_v2(&Client { address: client, local, helo: &helo, names: &ClientNames::NONE, login: None });
+    let header = proxy_v2(&Client {
+        address: client,
+        counted: client.ip(),
+        local,
+        helo: &helo,
+        names: &ClientNames::NONE,
+        login: None,
+    });
     let script = vec![
         Line::Octets(header),
         Line::Say("220 mx.test ESMTP\r\n"),

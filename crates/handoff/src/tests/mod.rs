@@ -84,6 +84,8 @@ impl Scene {
             any_domain: false,
             clients: vec!["198.51.100.0/24".parse().unwrap()],
             senders: Vec::new(),
+            accounts: Vec::new(),
+            trusted: Vec::new(),
             backend: BackendSlice {
                 dialect: Dialect::Smtp,
                 identity: Identity::Xclient,
@@ -159,6 +161,7 @@ fn open() -> Open {
         message_size: 0,
         exempt: false,
         service: Service::Relay,
+        user: None,
     }
 }
 

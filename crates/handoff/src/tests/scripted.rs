@@ -240,6 +240,7 @@ fn issue_10_helo_is_said_only_where_the_backend_need_not_know_the_client() {
         let verb = if dialect == Dialect::Lmtp { "LHLO " } else { "EHLO " };
         let header = proxy_v2(&Client {
             address: open().client,
+            counted: open().counted(),
             local: open().local,
             helo: &Helo::default(),
             names: &ClientNames::NONE,

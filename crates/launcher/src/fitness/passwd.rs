@@ -30,7 +30,9 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, String> {
 impl Fitness {
     /// Whether logins can be had, and nobody else has them.
     pub(super) fn look_at_logins(&mut self, plan: &Plan) {
-        let Some(AuthSource::Passwd(path)) = plan.config.submission.as_ref().map(|submission| &submission.auth) else {
+        let Some(AuthSource::Passwd(path)) =
+            plan.config.submission.as_ref().and_then(|submission| submission.auth.as_ref())
+        else {
             return;
         };
         let seen = super::pair::secret_file(path)

@@ -398,7 +398,7 @@ proptest! {
         let mut out = Vec::new();
         let with = With::new(esmtp, tls.is_some(), smtputf8, false);
         Received {
-            helo: &helo, address, name: name.as_deref(), by: "mx.ok.test", with, tls, id: &id,
+            helo: &helo, address, name: name.as_deref(), user: None, by: "mx.ok.test", with, tls, id: &id,
             recipient: Some(&recipient), date,
         }
         .write(&mut out);

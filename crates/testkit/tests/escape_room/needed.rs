@@ -23,10 +23,11 @@ const ELSEWHERE: &[(&str, &str)] = &[
 ];
 
 /// Lines whose calls are made before strace can look, when the listener gets its sockets (it may not be started under strace:
-/// the launcher lets no role serve that is traced), when all slots are taken, or for another backend than these; by a word of
-/// the line's reason.
+/// the launcher lets no role serve that is traced), when all slots are taken, for another backend than these, or for programs of this
+/// machine, which come by a socket that the room has not; by a word of the line's reason.
 const UNSEEN: &[(&str, &str, &str)] = &[
     ("ACCEPT", "setsockopt", "TCP_NODELAY"),
+    ("ACCEPT", "getsockopt", "SO_PEERCRED"),
     ("BACKEND", "setsockopt", "keyholder"),
     ("FORK", "kill", "leave its slot"),
 ];

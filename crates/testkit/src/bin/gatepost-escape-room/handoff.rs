@@ -184,6 +184,7 @@ fn another() -> Open {
         message_size: 0,
         exempt: false,
         service: Service::Relay,
+        user: None,
     }
 }
 
