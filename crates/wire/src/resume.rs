@@ -2,7 +2,7 @@
 //! stay open across execve(2), by their numbers, and what is known of the processes behind them. Written and read by root alone, in
 //! sealed memory.
 
-use crate::codec::{Value, WireError, read_all};
+use crate::codec::{Coding, Reader, Value, WireError, read_all};
 use crate::control::Role;
 use crate::declare::{codes, fields};
 use crate::slice::Connect;
@@ -91,7 +91,7 @@ fields! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Child {
         /// Its role.
-        pub role: Role,
+        pub role: Role as Named,
         /// Its id.
         pub pid: u32,
         /// How far it has come.
@@ -122,6 +122,20 @@ fields! {
         pub path: PathBuf,
         /// The socket.
         pub fd: u32,
+    }
+}
+
+/// By its name: a role's place in the list of roles changes when there is another role.
+#[derive(Debug)]
+pub enum Named {}
+
+impl Coding<'_, Role> for Named {
+    const MAX: usize = usize::MAX;
+    fn write(value: &Role, out: &mut Vec<u8>, field: &'static str) -> Result<(), WireError> {
+        value.name().to_owned().write(out, field)
+    }
+    fn read(r: &mut Reader<'_>, field: &'static str) -> Result<Role, WireError> {
+        Role::named(&String::read(r, field)?).ok_or(WireError::Value(field))
     }
 }
 
