@@ -19,6 +19,7 @@ mod late_backend;
 mod manual;
 mod metrics;
 mod mistakes;
+mod names;
 mod networks;
 mod operations;
 mod owned;
