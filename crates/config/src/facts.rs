@@ -8,7 +8,7 @@ use gatepost_smtp::server::Leniency;
 use gatepost_wire::network::Network;
 use gatepost_wire::observe::Level;
 use gatepost_wire::rate::{MailRates, Rate};
-use gatepost_wire::slice::{Connect, Dialect, EarlyTalk, Identity, TlsMode};
+use gatepost_wire::slice::{About, Connect, Dialect, EarlyTalk, Identity, ListRule, TlsMode};
 use gatepost_wire::terms::Terms;
 use std::iter;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -165,11 +165,33 @@ pub struct Admission {
     pub early_talk: EarlyTalk,
     /// Wait before the greeting.
     pub pause: Duration,
+    /// DNS lists, [`LISTS_MAX`](gatepost_wire::names::LISTS_MAX) at most.
+    pub lists: Vec<List>,
+    /// Whose lists weigh so much is told to come again; 0: nobody.
+    pub defer_at: u32,
+    /// Whose lists weigh so much is refused; 0: nobody.
+    pub refuse_at: u32,
+}
+
+/// One `[[admission.list]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct List {
+    /// What it counts for.
+    pub rule: ListRule,
+    /// What it is asked about.
+    pub about: About,
 }
 
 impl Default for Admission {
     fn default() -> Self {
-        Self { rules: None, early_talk: EarlyTalk::Refuse, pause: Duration::ZERO }
+        Self {
+            rules: None,
+            early_talk: EarlyTalk::Refuse,
+            pause: Duration::ZERO,
+            lists: Vec::new(),
+            defer_at: 0,
+            refuse_at: 0,
+        }
     }
 }
 

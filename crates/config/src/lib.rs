@@ -22,11 +22,11 @@ mod tables;
 mod value;
 
 pub use facts::{
-    Admission, AuthSource, Backend, BackendTls, Config, ForNetworks, Jail, Limits, Listen, Log, Names, Pair, Queue,
-    QueueUser, ROUTES_MAX, RULES_MAX, Rates, Relax, Relay, Route, Submission, Tls, TlsVersion, Users,
+    Admission, AuthSource, Backend, BackendTls, Config, ForNetworks, Jail, Limits, List, Listen, Log, Names, Pair,
+    Queue, QueueUser, ROUTES_MAX, RULES_MAX, Rates, Relax, Relay, Route, Submission, Tls, TlsVersion, Users,
 };
 pub use fault::{Fault, Faults};
-pub use gatepost_wire::slice::{Connect, Dialect, EarlyTalk, Identity, TlsMode};
+pub use gatepost_wire::slice::{About, Connect, Dialect, EarlyTalk, Identity, TlsMode};
 pub use networks::{NETWORKS_MAX, NetworkFile};
 pub use profile::Profile;
 pub use tables::{Listed, TableFile, Tables};

@@ -3,8 +3,10 @@
 use crate::Connect;
 use crate::fault::Wrong;
 use gatepost_policy::relay::{DomainFault, check_domain, check_entry};
+use gatepost_smtp::names::HostName;
 use gatepost_wire::network::{Network, NetworkFault};
 use gatepost_wire::rate::{COUNT_MAX, Rate};
+use gatepost_wire::slice::CodeRange;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -190,6 +192,37 @@ pub(crate) fn network(text: &str) -> Result<Network, Wrong> {
         };
         Wrong::new(format!("\"{text}\": {fault}"), advice)
     })
+}
+
+/// The zone of a DNS list.
+pub(crate) fn zone(text: &str) -> Result<HostName, Wrong> {
+    let named = HostName::parse(text.as_bytes()).filter(|zone| zone.as_str().contains('.'));
+    named.ok_or_else(|| {
+        Wrong::new(format!("\"{text}\" is no domain"), "write the zone of the list, such as \"bl.example.net\"")
+    })
+}
+
+/// Answers of a DNS list: one, or the first and the last.
+pub(crate) fn list_codes(text: &str) -> Result<CodeRange, Wrong> {
+    let advice = "write addresses of 127.0.0.0/8, such as \"127.0.0.2\" or \"127.0.0.2-127.0.0.11\"";
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (Ok(first), Ok(last)) = (first.trim().parse::<Ipv4Addr>(), last.trim().parse::<Ipv4Addr>()) else {
+        return Err(Wrong::new(format!("\"{text}\" is no address, and not two with a hyphen between them"), advice));
+    };
+    if !first.is_loopback() || !last.is_loopback() {
+        return Err(Wrong::new(format!("\"{text}\" is not in 127.0.0.0/8, where the answers of lists are"), advice));
+    }
+    if first > last {
+        return Err(Wrong::new(
+            format!("\"{text}\": the first is behind the last"),
+            format!("write \"{last}-{first}\""),
+        ));
+    }
+    if last >= Ipv4Addr::new(127, 255, 255, 0) {
+        let what = format!("\"{text}\" has 127.255.255.x in it, by which a list refuses to answer: that is no listing");
+        return Err(Wrong::new(what, advice));
+    }
+    Ok(CodeRange { first: first.to_bits(), last: last.to_bits() })
 }
 
 /// An absolute path without detours.

@@ -2,15 +2,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // Functions shared by tests, too.
 
 use gatepost_config::{
-    Config, Connect, Dialect, EarlyTalk, ForNetworks, Identity, Jail, Limits, Log, NETWORKS_MAX, Names, Pair, Profile,
-    Queue, QueueUser, Rates, Relax, TlsMode, TlsVersion, Users,
+    About, Config, Connect, Dialect, EarlyTalk, ForNetworks, Identity, Jail, Limits, List, Log, NETWORKS_MAX, Names,
+    Pair, Profile, Queue, QueueUser, Rates, Relax, TlsMode, TlsVersion, Users,
 };
 use gatepost_smtp::data::BareLf;
 use gatepost_smtp::envelope::Service;
 use gatepost_smtp::keyword::Keyword;
+use gatepost_smtp::names::HostName;
 use gatepost_smtp::server::Leniency;
 use gatepost_wire::observe::Level;
 use gatepost_wire::rate::{MailRates, Rate};
+use gatepost_wire::slice::{CodeRange, ListRule};
 use gatepost_wire::terms::Terms;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -240,6 +242,16 @@ hops = 25
 rules = "/etc/tcp.smtp.cdb"
 early_talk = "log"
 pause = "6s"
+defer_at = 2
+refuse_at = 3
+[[admission.list]]
+zone = "BL.example.net"
+weight = 3
+codes = ["127.0.0.2", "127.0.0.4-127.0.0.11"]
+[[admission.list]]
+zone = "wl.example.net"
+kind = "allow"
+ask = "name"
 [rates]
 connections = "120/m"
 messages = "1000000/s"
@@ -300,6 +312,20 @@ relax = ["distinct-users", "namespaces", "namespaces"]
     assert_eq!(config.metrics, [Connect::Unix("/run/m.sock".into()), Connect::Tcp("[::1]:9125".parse().unwrap())]);
     assert_eq!(config.admission.rules, Some("/etc/tcp.smtp.cdb".into()));
     assert_eq!((config.admission.early_talk, config.admission.pause), (EarlyTalk::Log, Duration::from_secs(6)));
+    assert_eq!((config.admission.defer_at, config.admission.refuse_at), (2, 3));
+    let list = |zone: &str, weight, allows, codes: &[(u8, u8)], about| {
+        let code = |last| std::net::Ipv4Addr::new(127, 0, 0, last).to_bits();
+        let codes = codes.iter().map(|(first, last)| CodeRange { first: code(*first), last: code(*last) }).collect();
+        let zone = HostName::parse(zone.as_bytes()).unwrap();
+        List { rule: ListRule { zone, weight, allows, codes }, about }
+    };
+    assert_eq!(
+        config.admission.lists,
+        [
+            list("bl.example.net", 3, false, &[(2, 2), (4, 11)], About::Address),
+            list("wl.example.net", 1, true, &[], About::Name),
+        ]
+    );
     let servers: Vec<String> = config.names.servers.iter().map(ToString::to_string).collect();
     assert_eq!(servers, ["127.0.0.1:53", "[::1]:53", "[2001:db8::1]:5353", "192.0.2.1:54"]);
     assert_eq!(config.names.wait, Duration::ZERO);

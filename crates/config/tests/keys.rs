@@ -24,6 +24,9 @@ certificate = "/cert.pem"
 key = "/key.pem"
 [[network]]
 networks = ["192.0.2.0/24"]
+[[admission.list]]
+zone = "bl.example.net"
+weight = 9
 [[route]]
 domains = ["lists.example.org"]
 backend = { profile = "lmtp", connect = "tcp:192.0.2.1:24" }

@@ -270,6 +270,7 @@ pub(crate) fn fail(why: &str) -> ExitCode {
 const NO_NAMES: &str = "no name server answers from inside the resolver's jail, as the line above says: mail is taken, but clients have \
                         no names, and a Postfix that asks for them (reject_unknown_client_hostname) makes all wait (450). \
                         Mend /etc/resolv.conf, or write [names] servers";
+const NO_LISTS: &str = "one does not answer as a list does, and is left out as long as it does not: the lines list-left-out say which and why";
 
 /// A backend that has passed its proof, and what it does.
 fn backend_row(backend: &Backend) -> (String, String) {
@@ -321,15 +322,21 @@ fn check(path: &Path) -> ExitCode {
     if fitness.faults().is_empty() {
         let backends: Vec<(String, String)> = plan.config.backends().map(backend_row).collect();
         let jails = "entered, proved from inside, seen from outside";
+        let lists = plan.config.admission.lists.len();
         match gatepost_launcher::rehearse(plan) {
-            Ok(names) => {
+            Ok(seen) => {
                 row(Level::Good, "jails", jails);
                 for (backend, found) in &backends {
                     row(Level::Good, backend, found);
                 }
-                match names {
+                match seen.names {
                     true => row(Level::Good, "names", "a name server answers from inside the resolver's jail"),
                     false => row(Level::Look, "names", NO_NAMES),
+                }
+                match (lists, seen.lists) {
+                    (0, _) => {}
+                    (_, true) => row(Level::Good, "DNS lists", "each lists 127.0.0.2, and not 127.0.0.1"),
+                    (_, false) => row(Level::Look, "DNS lists", NO_LISTS),
                 }
             }
             Err(e @ LauncherError::Unproved) => {

@@ -91,6 +91,7 @@ fn permits(role: Role, phase: Phase, report: Report) -> bool {
     match report {
         Report::SessionCrashed => role == Role::Nursery && phase != Phase::Started,
         Report::Waiting if role != Role::Handoff => false,
+        Report::NoLists => role == Role::Resolver && phase == Phase::Going,
         Report::NoNames | Report::Names => role == Role::Resolver && matches!(phase, Phase::Going | Phase::Ready),
         _ => PERMITTED.contains(&(phase, report)),
     }
@@ -154,6 +155,8 @@ pub(crate) struct Generation<P> {
     proved: bool,
     /// A name server answers, as far as is known.
     names: bool,
+    /// Every DNS list answered as one does when the resolver began.
+    lists: bool,
     /// None has, and one has failed it: how handoff ended.
     refused: Option<End>,
     draining: bool,
@@ -182,6 +185,7 @@ impl<P: Processes> Generation<P> {
             serving: false,
             proved: false,
             names: true,
+            lists: true,
             refused: None,
             draining: false,
             retiring: false,
@@ -212,6 +216,7 @@ impl<P: Processes> Generation<P> {
             serving: true,
             proved,
             names: left.names,
+            lists: true,
             draining: left.course != Course::Serving,
             retiring: left.course == Course::Retiring,
             adopted: true,
@@ -325,6 +330,7 @@ impl<P: Processes> Generation<P> {
             Event::Report(Report::Jailed) => return self.go(role, pid, now),
             Event::Report(Report::Waiting) => self.set_phase(pid, Phase::Waiting, now),
             Event::Report(Report::Ready) => self.ready(role, pid, now),
+            Event::Report(Report::NoLists) => self.lists = false,
             Event::Report(report @ (Report::NoNames | Report::Names)) => self.names = report == Report::Names,
             Event::Report(Report::SessionCrashed) => self.replace_nursery(pid, now),
         }
@@ -448,6 +454,11 @@ impl<P: Processes> Generation<P> {
     /// False when no name server answers. Mail is taken all the same.
     pub(crate) fn has_names(&self) -> bool {
         self.names
+    }
+
+    /// Whether every DNS list answered as one does when the resolver began.
+    pub(crate) fn has_lists(&self) -> bool {
+        self.lists
     }
 
     /// The backend could not be asked at the start, and has failed its proof since.

@@ -172,15 +172,22 @@ pub fn can_resume(memory: i32) -> Result<(), String> {
     renew::read(memory).map(drop)
 }
 
+/// What a rehearsal showed.
+#[derive(Debug, Clone, Copy)]
+pub struct Rehearsed {
+    /// A name server answered the resolver in its jail.
+    pub names: bool,
+    /// So did every DNS list, as one does: it lists 127.0.0.2 (or `test`) and not 127.0.0.1 (or `invalid`).
+    pub lists: bool,
+}
+
 /// Starts everything as [`run`] does, in its jails and with its proofs, but takes no client; then ends it again. For
 /// `gatepost check`: chroots that copied nothing and backends that relay for strangers are found before they serve.
 /// Nothing of the system is changed: the spool, which a running gatepost may be using, is not even seen by the roles.
 ///
-/// Returns whether a name server answered the resolver in its jail.
-///
 /// # Errors
 /// As [`run`].
-pub fn rehearse(plan: Plan) -> Result<bool, LauncherError> {
+pub fn rehearse(plan: Plan) -> Result<Rehearsed, LauncherError> {
     let plan = Plan { rehearsal: true, ..plan };
     let fitness = fit(&plan)?;
     raise_open_files(&plan)?;
@@ -193,7 +200,7 @@ pub fn rehearse(plan: Plan) -> Result<bool, LauncherError> {
     let begun = Generation::begin(children, Proof::Within(REHEARSAL_PROOF), never);
     let ended = begun.map(|mut generation| {
         generation.end_now();
-        generation.has_names()
+        Rehearsed { names: generation.has_names(), lists: generation.has_lists() }
     });
     gatepost_log::disconnect();
     ended

@@ -3,7 +3,7 @@
 
 use crate::plan::Plan;
 use gatepost_config::host_files::{self, HOSTS, RESOLV_CONF};
-use gatepost_wire::slice::ResolverSlice;
+use gatepost_wire::slice::{ListZone, ResolverSlice};
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -22,7 +22,9 @@ pub(crate) fn slice(plan: &Plan) -> ResolverSlice {
         [] => host_files::name_servers(&read(RESOLV_CONF)),
         servers => servers.to_vec(),
     };
-    ResolverSlice { servers, hosts: host_files::hosts(&read(HOSTS)) }
+    let lists = plan.config.admission.lists.iter();
+    let lists = lists.map(|list| ListZone { zone: list.rule.zone.clone(), about: list.about }).collect();
+    ResolverSlice { servers, hosts: host_files::hosts(&read(HOSTS)), lists }
 }
 
 /// Ports of name servers, for landlock: also of those that a file may name later.

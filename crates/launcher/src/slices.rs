@@ -65,6 +65,9 @@ fn screen(plan: &Plan) -> Screen {
         early_talk: admission.early_talk,
         pause: milliseconds(admission.pause),
         waiting: waiting(plan),
+        lists: admission.lists.iter().map(|list| list.rule.clone()).collect(),
+        defer_at: admission.defer_at,
+        refuse_at: admission.refuse_at,
         untested: plan.config.relay.clients.clone(),
     }
 }
@@ -72,7 +75,7 @@ fn screen(plan: &Plan) -> Screen {
 /// Connections that wait at once before they have a session: each costs the listener a descriptor.
 pub(crate) fn waiting(plan: &Plan) -> u32 {
     let (few, most) = WAITING;
-    let tests_wait = !plan.config.admission.pause.is_zero();
+    let tests_wait = !plan.config.admission.pause.is_zero() || !plan.config.admission.lists.is_empty();
     if tests_wait { plan.config.limits.sessions.saturating_mul(WAITING_PER_SESSION).clamp(few, most) } else { few }
 }
 

@@ -86,6 +86,11 @@ impl Front {
         }
     }
 
+    /// A new link with the resolver.
+    pub(crate) fn link(&self, fd: OwnedFd) -> io::Result<()> {
+        self.screen.lists.link(fd)
+    }
+
     /// The peer must send a header.
     pub(crate) fn expects(&self, listener: u8, peer: IpAddr) -> bool {
         let proxies = self.proxies.get(usize::from(listener));

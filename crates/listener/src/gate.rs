@@ -43,7 +43,7 @@ pub(crate) struct Visitor {
     /// Index of the `[[listen]]`.
     pub(crate) listener: u8,
     pub(crate) tls: TlsMode,
-    service: Service,
+    pub(crate) service: Service,
     /// Whose program it is, on a socket for those: `from` is then what it is counted by.
     user: Option<u32>,
     /// The address it came to.

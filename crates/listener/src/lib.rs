@@ -12,7 +12,8 @@
 //! | `links.rs` | the links with the other roles |
 //! | `front.rs` | connections without a session: PROXY headers, and who has to wait |
 //! | `places.rs` | how many wait, and who gives way |
-//! | `screen.rs` | clients that speak before the greeting |
+//! | `screen.rs` | clients that speak before the greeting, or are on DNS lists |
+//! | `lists.rs` | what DNS lists say, by the resolver |
 //! | `memory.rs` | memory that the launcher hands over |
 //! | `turned.rs` | who gets no session: what he hears, and what is told |
 //! | `roster.rs` | sessions under way, by nursery |
@@ -23,6 +24,7 @@ mod admin;
 mod front;
 mod gate;
 mod links;
+mod lists;
 mod places;
 mod roster;
 mod rules;
@@ -42,8 +44,8 @@ use gatepost_wire::control::Role;
 use gatepost_wire::slice::{ListenerSlice, Slice};
 use gatepost_wire::terms::NetworksSlice;
 use gatepost_wire::{
-    HandoffToListener, ListenerToAuth, ListenerToHandoff, ListenerToKeyholder, ListenerToNursery, Nothing,
-    NurseryToListener,
+    HandoffToListener, ListenerToAuth, ListenerToHandoff, ListenerToKeyholder, ListenerToNursery, ListenerToResolver,
+    Nothing, NurseryToListener, ResolverToListener,
 };
 use rules::Rules;
 use slots::Waits;
@@ -55,6 +57,7 @@ type NurseryLink = AsyncEnd<ListenerToNursery, NurseryToListener>;
 type HandoffLink = AsyncEnd<ListenerToHandoff, HandoffToListener>;
 type KeyholderLink = AsyncEnd<ListenerToKeyholder, Nothing>;
 type AuthLink = AsyncEnd<ListenerToAuth, Nothing>;
+type ResolverLink = AsyncEnd<ListenerToResolver, ResolverToListener>;
 
 /// The listener's whole life: jail, orders, connections, drain.
 ///
@@ -78,6 +81,7 @@ async fn serve(control: ControlEnd, slice: ListenerSlice, waits: Waits) -> Resul
     let mut sockets = accept::Sockets::default();
     loop {
         match control.order().await? {
+            Step::Link(Role::Resolver, fd) => front.link(fd).map_err(RoleError::system("watch a link"))?,
             Step::Link(role, fd) => link(&gate, role, fd)?,
             Step::Socket(index, fd) => {
                 sockets.add(&gate, &front, index, fd).map_err(RoleError::system("watch a listening socket"))?;

@@ -1,20 +1,24 @@
-//! What is found out of a client before its greeting, while it has no session: whether it waits for it.
+//! What is found out of a client before its greeting, while it has no session: whether it waits for it, and what DNS lists say of it.
 //!
 //! A client that speaks first is a program that does not care for answers, or takes this for another protocol. Whoever begins with
 //! TLS speaks first by design, and a load balancer's header has been read before. Nothing that a client says is taken away here: its
 //! session finds it.
 
 use crate::gate::{Gate, Visitor};
+use crate::lists::Lists;
 use gatepost_policy::flood::{Flood, Line};
+use gatepost_policy::lists::Verdict;
 use gatepost_policy::proxy::is_header;
 use gatepost_policy::share::Origin;
+use gatepost_smtp::envelope::Service;
 use gatepost_smtp::replies;
 use gatepost_sys::net;
-use gatepost_wire::event;
+use gatepost_wire::event::{self, Course};
 use gatepost_wire::slice::{self, EarlyTalk, TlsMode};
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -22,9 +26,13 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::time::Instant;
 
 /// Octets of what a client says too early that are looked at.
 const LOOK: usize = 64;
+
+/// Least wait of a client that is listed and neither deferred nor refused: most programs that send spam don't wait so long.
+const SLOWED: Duration = Duration::from_secs(6);
 
 /// How a client is tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,12 +130,13 @@ async fn first<A, B>(one: impl Future<Output = A>, mut other: Pin<&mut impl Futu
 #[derive(Debug)]
 pub(crate) struct Screen {
     slice: slice::Screen,
+    pub(crate) lists: Lists,
     flood: RefCell<Flood>,
 }
 
 impl Screen {
     pub(crate) fn new(slice: slice::Screen) -> Self {
-        Self { slice, flood: RefCell::default() }
+        Self { lists: Lists::new(&slice), slice, flood: RefCell::default() }
     }
 
     /// Which tests there are for a client.
@@ -135,7 +144,8 @@ impl Screen {
         let untested = self.slice.untested.iter().any(|network| network.contains(visitor.from.ip()));
         if untested || visitor.terms.relay || visitor.terms.exempt {
             Tests::None
-        } else if self.slice.pause > 0 {
+        } else if visitor.service == Service::Relay && (self.slice.pause > 0 || !self.lists.is_empty()) {
+            // Not who logs in: people at home are on lists of addresses from which no server sends.
             Tests::Wait
         } else if self.hears(visitor) {
             Tests::Glance
@@ -160,28 +170,68 @@ impl Screen {
         Some(visitor)
     }
 
-    /// The client when it has waited for its greeting, unless it speaks and is refused for it, or goes away.
+    /// The client when it has waited for its greeting, unless it is sent away: because it has spoken, or for what lists say of it; or goes.
     pub(crate) async fn hold(&self, guest: Guest) -> Option<Visitor> {
-        let mut pause = pin!(tokio::time::sleep(Duration::from_millis(self.slice.pause.into())));
-        if guest.visitor().is_some_and(|visitor| self.hears(visitor)) {
-            match first(guest.speaks(), pause.as_mut()).await {
-                First::One(Spoken::Gone) => {
-                    drop(guest.rises());
+        let (gate, visitor) = (Rc::clone(&guest.gate), guest.visitor()?);
+        let (client, hears) = (visitor.from.ip(), self.hears(visitor));
+        let mut waits = pin!(self.wait(client));
+        let early =
+            if hears { first(guest.speaks(), waits.as_mut()).await } else { First::Other(waits.as_mut().await) };
+        let verdict = match early {
+            First::Other(verdict) => verdict,
+            First::One(Spoken::Something(octets, length)) => {
+                let said = octets.get(..length).unwrap_or_default();
+                if guest.visitor().is_none_or(|visitor| self.refuses(&gate, visitor, said)) {
+                    gate.dismiss(guest.rises()?, replies::EARLY_TALK);
                     return None;
                 }
-                First::One(Spoken::Something(octets, length)) => {
-                    let said = octets.get(..length).unwrap_or_default();
-                    let gate = Rc::clone(&guest.gate);
-                    if guest.visitor().is_none_or(|visitor| self.refuses(&gate, visitor, said)) {
-                        gate.dismiss(guest.rises()?, replies::EARLY_TALK);
-                        return None;
-                    }
-                }
-                First::One(Spoken::Nothing) | First::Other(()) => return guest.rises(),
+                waits.await
+            }
+            First::One(Spoken::Gone | Spoken::Nothing) => {
+                drop(guest.rises());
+                return None;
+            }
+        };
+        if let Some(verdict) = verdict.filter(|verdict| verdict.score > 0) {
+            let heard = match verdict.course {
+                Course::Deferred | Course::Refused => self.lists.reply(&gate.hostname, client, verdict).await,
+                Course::Favoured | Course::Usual | Course::Slowed => String::new(),
+            };
+            self.tell_listed(&gate, guest.visitor()?, verdict, &heard);
+            if !heard.is_empty() {
+                gate.dismiss_with(guest.rises()?, &heard);
+                return None;
             }
         }
-        pause.await;
         guest.rises()
+    }
+
+    /// Waits until a client may be greeted, or is to be sent away for what lists say of it.
+    async fn wait(&self, client: IpAddr) -> Option<Verdict> {
+        let begun = Instant::now();
+        let pause = Duration::from_millis(self.slice.pause.into());
+        let verdict = if self.lists.is_empty() { None } else { Some(self.lists.verdict(client).await) };
+        let pause = match verdict.map(|verdict| verdict.course) {
+            Some(Course::Favoured | Course::Deferred | Course::Refused) => Duration::ZERO,
+            Some(Course::Slowed) => pause.max(SLOWED),
+            Some(Course::Usual) | None => pause,
+        };
+        tokio::time::sleep_until(begun + pause).await;
+        verdict
+    }
+
+    fn tell_listed(&self, gate: &Gate, visitor: &Visitor, verdict: Verdict, heard: &str) {
+        let client = visitor.from;
+        if let Line::Write(kept) = self.flood.borrow_mut().line(Origin::of(client.ip()), gate.now()) {
+            gatepost_log::tell(event::ListedClient {
+                client,
+                course: verdict.course,
+                score: verdict.score,
+                list: self.lists.zone(verdict).as_bytes(),
+                heard: heard.trim_ascii_end().as_bytes(),
+                count: kept.saturating_add(1),
+            });
+        }
     }
 
     /// Tells that a client has spoken, and whether it is refused for it.

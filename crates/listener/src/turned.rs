@@ -67,6 +67,11 @@ impl Gate {
         say_and_close(visitor.client, visitor.tls, &reply.instead_of_greeting(&self.hostname));
     }
 
+    /// The same with a reply that is not always the same.
+    pub(crate) fn dismiss_with(&self, visitor: Visitor, line: &str) {
+        say_and_close(visitor.client, visitor.tls, line);
+    }
+
     /// Tells once a minute what has happened since, for as long as the role lives.
     pub(crate) async fn tell_of_refusals(self: Rc<Self>) {
         loop {

@@ -36,6 +36,8 @@ pub(crate) struct Counts {
     crashed: Counter,
     stress: Counter,
     logins: Counters,
+    listed: Counters,
+    lists_left_out: Counters,
     owned: Counter,
     kept_back: Counter,
     ending: Counter,
@@ -80,6 +82,8 @@ impl Counts {
             crashed: Counter::default(),
             stress: Counter::default(),
             logins: Family::default(),
+            listed: Family::default(),
+            lists_left_out: Family::default(),
             owned: Counter::default(),
             kept_back: Counter::default(),
             ending: Counter::default(),
@@ -106,6 +110,8 @@ impl Counts {
         r.register("sessions_crashed", "Sessions that were ended by a signal because of what their client sent", self.crashed.clone());
         r.register("stress", "Times that slots were nearly all taken", self.stress.clone());
         r.register("logins", "Attempts to log in, by what came of them", self.logins.clone());
+        r.register("listed", "Connections of clients that DNS lists list, by what became of them", self.listed.clone());
+        r.register("lists_left_out", "How often a DNS list was found to be of no use, by why", self.lists_left_out.clone());
         r.register("owned_sessions", "Sessions that did what our code never does", self.owned.clone());
         r.register("events_kept_back", "Events about one client that were neither written nor counted: too many", self.kept_back.clone());
         r.register("certificates_ending", "Days on which a certificate had less than a fortnight left, counted for each certificate", self.ending.clone());
@@ -199,6 +205,11 @@ impl Counts {
                 self.stress.inc_by(event.begins.into());
             }
             Event::LoginTried(event) => count(&self.logins, "result", format!("{:?}", event.result), 1),
+            Event::ListedClient(event) => {
+                count(&self.listed, "course", format!("{:?}", event.course), event.count.into());
+            }
+            Event::ListLeftOut(event) => count(&self.lists_left_out, "why", format!("{:?}", event.why), 1),
+            Event::ListAnswers(_) => {}
             Event::Owned(_) => {
                 self.owned.inc();
             }

@@ -11,6 +11,7 @@ pub mod conduct;
 pub mod flood;
 pub mod guesses;
 pub mod ledger;
+pub mod lists;
 pub mod local_part;
 pub mod locals;
 pub mod networks;

@@ -4,8 +4,9 @@ use crate::question::{DomainName, Kind, Question};
 use domain::base::iana::{Class, Rcode, Rtype};
 use domain::base::name::ToName;
 use domain::base::{Message, ParsedName};
-use domain::rdata::{A, Aaaa, Cname, Ptr, Soa};
+use domain::rdata::{A, Aaaa, Cname, Ptr, Soa, Txt};
 use gatepost_smtp::names::HostName;
+use gatepost_wire::names::LIST_TEXT_MAX;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -13,6 +14,8 @@ use std::net::IpAddr;
 pub const RECORDS_MAX: usize = 64;
 /// Names or addresses that are kept of one answer.
 pub const KEPT_MAX: usize = 16;
+/// Octets that are kept of a text.
+pub const TEXT_MAX: usize = LIST_TEXT_MAX;
 /// CNAMEs that are followed for one question, over all answers to it.
 pub const ALIASES_MAX: usize = 8;
 
@@ -23,6 +26,8 @@ pub enum Records {
     Names(Vec<HostName>),
     /// Addresses (A, AAAA), at least one.
     Addresses(Vec<IpAddr>),
+    /// A text (TXT), of [`TEXT_MAX`] octets at most: the first, where there are several.
+    Text(Vec<u8>),
     /// The same must be asked of this name: the server did not follow the CNAME to its end.
     Alias {
         /// The name.
@@ -97,7 +102,7 @@ pub fn judge(question: &Question, message: Octets<'_>) -> Result<Answer, Unusabl
     if !exists {
         return Ok(nothing(negative));
     }
-    let mut kept = (Vec::new(), Vec::new());
+    let mut kept = (Vec::new(), Vec::new(), None);
     let mut ttl = chain_ttl;
     let (mut seen, wanted) = (false, lines.iter().filter(|line| line.owner.name_eq(&owner)));
     for line in wanted {
@@ -105,14 +110,16 @@ pub fn judge(question: &Question, message: Octets<'_>) -> Result<Answer, Unusabl
             Data::Alias(_) => continue,
             Data::Name(Some(name)) if !kept.0.contains(name) && kept.0.len() < KEPT_MAX => kept.0.push(name.clone()),
             Data::Address(address) if kept.1.len() < KEPT_MAX => kept.1.push(*address),
-            Data::Name(_) | Data::Address(_) => {}
+            Data::Text(text) if kept.2.is_none() => kept.2 = Some(text.clone()),
+            Data::Name(_) | Data::Address(_) | Data::Text(_) => {}
         }
         seen = true;
         ttl = ttl.min(line.ttl);
     }
     Ok(match kept {
-        (names, _) if !names.is_empty() => Answer { records: Records::Names(names), ttl: Some(ttl) },
-        (_, addresses) if !addresses.is_empty() => Answer { records: Records::Addresses(addresses), ttl: Some(ttl) },
+        (names, ..) if !names.is_empty() => Answer { records: Records::Names(names), ttl: Some(ttl) },
+        (_, addresses, _) if !addresses.is_empty() => Answer { records: Records::Addresses(addresses), ttl: Some(ttl) },
+        (.., Some(text)) => Answer { records: Records::Text(text), ttl: Some(ttl) },
         _ if depth > 0 && !seen && negative.is_none() => {
             Answer { records: Records::Alias { name: owner, depth }, ttl: Some(ttl) }
         }
@@ -132,6 +139,7 @@ enum Data<'a> {
     /// None: it is no host's name.
     Name(Option<HostName>),
     Address(IpAddr),
+    Text(Vec<u8>),
 }
 
 /// `None`: a record can't be read. An answer that is half readable is no answer.
@@ -150,6 +158,10 @@ fn lines(kind: Kind, message: Octets<'_>) -> Option<Vec<Line<'_>>> {
             }
             (Rtype::A, Kind::A) => Data::Address(IpAddr::V4(record.to_record::<A>().ok()??.data().addr())),
             (Rtype::AAAA, Kind::Aaaa) => Data::Address(IpAddr::V6(record.to_record::<Aaaa>().ok()??.data().addr())),
+            (Rtype::TXT, Kind::Txt) => {
+                let text = record.to_record::<Txt<_>>().ok()??.into_data();
+                Data::Text(text.iter().flatten().copied().take(TEXT_MAX).collect())
+            }
             _ => continue,
         };
         lines.push(Line { owner: record.owner(), ttl: record.ttl().as_secs(), data });

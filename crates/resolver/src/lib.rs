@@ -19,18 +19,21 @@
 //! | `hosts.rs` | the entries of `/etc/hosts` |
 //! | `servers.rs` | which server is asked, for how long |
 //! | `transport.rs` | one query to one server |
+//! | `lists.rs`, `health.rs` | DNS lists: what they say, and whether that can be believed |
 //! | `desk.rs` | whose request is next |
-//! | `serve.rs` | the role: orders from the launcher, requests from handoff |
+//! | `serve.rs` | the role: orders from the launcher, requests from handoff and listener |
 //!
 //! The role [`run`] may open sockets of UDP, and of TCP to the servers' ports, and listens on none. It is told one address at a time
-//! by handoff, which it believes to be a client's, and has no file: name servers and hosts entries come from the launcher, at the
+//! by handoff, or by the listener with one of the configured DNS lists, which it believes to be a client's, and has no file: name servers and hosts entries come from the launcher, at the
 //! start and whenever they change. Whoever owns it can lie about names.
 #![forbid(unsafe_code)]
 
 pub mod answer;
 pub mod cache;
 mod desk;
+mod health;
 mod hosts;
+mod lists;
 mod lookup;
 mod question;
 mod serve;

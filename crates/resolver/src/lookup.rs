@@ -147,6 +147,29 @@ impl Resolver {
         }
     }
 
+    /// The addresses (A) of a name that is no host's. Takes [`TIME_MAX`] at most.
+    pub(crate) async fn listing(&self, question: Question) -> Found<Vec<IpAddr>> {
+        let source = self.source();
+        let answer = within(Instant::now() + TIME_MAX, self.answer(&source, question)).await;
+        match answer {
+            Found::Known(Records::Addresses(addresses)) => Found::Known(addresses),
+            Found::Known(_) | Found::None => Found::None,
+            Found::Temporary => Found::Temporary,
+        }
+    }
+
+    /// The text (TXT) of a name, if there is one. Takes [`TIME_MAX`] at most.
+    pub(crate) async fn text(&self, question: Question) -> Option<Vec<u8>> {
+        let source = self.source();
+        let answer = within(Instant::now() + TIME_MAX, self.answer(&source, question)).await;
+        if let Found::Known(Records::Text(text)) = answer { Some(text) } else { None }
+    }
+
+    /// No name server answers at the moment.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.source().silent.load(Ordering::Relaxed)
+    }
+
     fn source(&self) -> Arc<Source> {
         Arc::clone(&held(&self.source))
     }

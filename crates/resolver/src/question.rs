@@ -17,6 +17,7 @@ pub enum Kind {
     Ptr,
     A,
     Aaaa,
+    Txt,
 }
 
 impl Kind {
@@ -25,6 +26,7 @@ impl Kind {
             Self::Ptr => Rtype::PTR,
             Self::A => Rtype::A,
             Self::Aaaa => Rtype::AAAA,
+            Self::Txt => Rtype::TXT,
         }
     }
 
@@ -58,6 +60,28 @@ impl Question {
     #[must_use]
     pub fn forward(host: &HostName, kind: Kind) -> Option<Self> {
         Some(Self { name: DomainName::from_str(host.as_str()).ok()?, kind })
+    }
+
+    /// For what a DNS list says of an address (RFC 5782 §2.1, §2.4). `None`: as above, or the name would be too long.
+    #[must_use]
+    pub fn listed_address(ip: IpAddr, zone: &HostName, kind: Kind) -> Option<Self> {
+        let name = match ip.to_canonical() {
+            IpAddr::V4(ip) => {
+                let [a, b, c, d] = ip.octets();
+                format!("{d}.{c}.{b}.{a}.{zone}")
+            }
+            IpAddr::V6(ip) => {
+                let nibbles = ip.octets().into_iter().rev().flat_map(|octet| [octet & 15, octet >> 4]);
+                nibbles.fold(String::new(), |name, nibble| format!("{name}{nibble:x}.")) + zone.as_str()
+            }
+        };
+        Some(Self { name: DomainName::from_str(&name).ok()?, kind })
+    }
+
+    /// For what a DNS list says of a name (RFC 5782 §3). `None`: as above.
+    #[must_use]
+    pub fn listed_name(name: &str, zone: &HostName, kind: Kind) -> Option<Self> {
+        Some(Self { name: DomainName::from_str(&format!("{name}.{zone}")).ok()?, kind })
     }
 
     /// As a query for a server that follows CNAMEs itself. `udp_max`: octets of an answer by UDP, by EDNS (RFC 6891).

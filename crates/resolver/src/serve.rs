@@ -1,15 +1,16 @@
-//! The role: orders from the launcher, requests from handoff, and whether any name server answers.
+//! The role: orders from the launcher, requests from handoff and listener, and whether name servers and DNS lists answer.
 
 use crate::Resolver;
 use crate::desk::Desk;
+use crate::lists::Lists;
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_jail::ControlEnd;
 use gatepost_role::{AsyncControl, Heard, Phase, RoleError, SHORT_FRAME, Step};
 use gatepost_smtp::names::ClientNames;
 use gatepost_wire::control::{Report, Role};
-use gatepost_wire::names::{LookUp, LookedUp};
+use gatepost_wire::names::{AskList, Listed, Listing, LookUp, LookedUp};
 use gatepost_wire::slice::{ResolverSlice, Slice};
-use gatepost_wire::{HandoffToResolver, ResolverToHandoff};
+use gatepost_wire::{HandoffToResolver, ListenerToResolver, ResolverToHandoff, ResolverToListener};
 use std::fs::File;
 use std::future::pending;
 use std::io::Read;
@@ -21,10 +22,16 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 type Link = AsyncEnd<ResolverToHandoff, HandoffToResolver>;
+type ListLink = AsyncEnd<ResolverToListener, ListenerToResolver>;
 
 /// Shortest pause between two probes, of which the second follows a question that no server has answered; the pause as long as none
 /// answers a probe.
 const PAUSE: Duration = Duration::from_secs(5);
+
+/// Longest wait for the lists' first proof, before the role says that it is ready.
+const PROOF: Duration = Duration::from_secs(3);
+/// Time between two looks at which lists are to be proved.
+const TEND: Duration = Duration::from_secs(30);
 
 /// Octets of the largest slice: hosts are of one file, of a mebibyte.
 const SLICE_MAX: u64 = 4 * 1024 * 1024;
@@ -33,6 +40,8 @@ const SLICE_MAX: u64 = 4 * 1024 * 1024;
 enum Event {
     /// A request, or the end of a link.
     Asked(Arc<Link>, Result<LookUp, ChannelError>),
+    /// The same of a list.
+    AskedList(Arc<ListLink>, Result<AskList, ChannelError>),
     /// A look-up is over and its answer sent.
     Answered {
         /// Of the look-up.
@@ -43,24 +52,47 @@ enum Event {
     Refused,
     /// Whether a name server answers.
     Probed(Result<(), String>),
+    /// Lists have been proved.
+    Tended,
 }
 
 /// A request, and where its answer goes.
-struct Request {
-    link: Arc<Link>,
-    number: u32,
+enum Request {
+    Names { link: Arc<Link>, number: u32 },
+    List { link: Arc<ListLink>, ask: AskList },
 }
 
 impl Request {
-    /// Waits while handoff reads nothing. It may be gone: then nobody wants the answer.
-    async fn answer(self, names: ClientNames) {
-        let _ = self.link.tell(&LookedUp::new(self.number, names)).await;
+    /// Looks up what is wanted. Waits while the other end reads nothing. It may be gone: then nobody wants the answer.
+    async fn serve(self, client: IpAddr, resolver: &Resolver, lists: &Lists) {
+        match self {
+            Self::Names { link, number } => {
+                let _ = link.tell(&LookedUp::new(number, resolver.client(client).await)).await;
+            }
+            Self::List { link, ask } => {
+                let _ = link.tell(&lists.ask(resolver, ask).await).await;
+            }
+        }
+    }
+
+    /// Nothing is looked up.
+    async fn refuse(self) {
+        match self {
+            Self::Names { link, number } => {
+                let _ = link.tell(&LookedUp::new(number, ClientNames::TEMPORARY)).await;
+            }
+            Self::List { link, ask } => {
+                let left_out = Listed { number: ask.number, listing: Listing::LeftOut, text: Vec::new() };
+                let _ = link.tell(&left_out).await;
+            }
+        }
     }
 }
 
 struct Service {
     control: AsyncControl,
     resolver: Arc<Resolver>,
+    lists: Arc<Lists>,
     slice: ResolverSlice,
     desk: Desk<Request>,
     events: JoinSet<Event>,
@@ -77,6 +109,7 @@ pub(crate) async fn serve(control: ControlEnd, slice: ResolverSlice) -> Result<(
     let mut service = Service {
         control: AsyncControl::new(Role::Resolver, control)?,
         resolver: Arc::new(Resolver::new(slice.servers.clone(), slice.hosts.clone())),
+        lists: Arc::new(Lists::new(&slice.lists)),
         slice,
         desk: Desk::default(),
         events: JoinSet::new(),
@@ -93,6 +126,8 @@ pub(crate) async fn serve(control: ControlEnd, slice: ResolverSlice) -> Result<(
         match service.control.order_or(event).await? {
             Heard::Order(step) => service.follow(step)?,
             Heard::Other(Ok(Event::Asked(link, asked))) => service.asked(link, asked),
+            Heard::Other(Ok(Event::AskedList(link, asked))) => service.asked_list(link, asked),
+            Heard::Other(Ok(Event::Tended)) => service.tend(),
             Heard::Other(Ok(Event::Answered { client, took })) => service.answered(client, took),
             Heard::Other(Ok(Event::Probed(probed))) => service.probed(probed).await?,
             // No task is cancelled, and a panic ends the process.
@@ -109,9 +144,20 @@ impl Service {
                 let link = Link::from_fd(fd).map_err(RoleError::system("watch a link"))?;
                 self.events.spawn(next(Arc::new(link)));
             }
+            Step::Link(Role::Listener, fd) => {
+                let link = ListLink::from_fd(fd).map_err(RoleError::system("watch a link"))?;
+                self.events.spawn(next_of_lists(Arc::new(link)));
+            }
             Step::Names(memory) => self.renew(memory)?,
             Step::Begin => {
-                self.events.spawn(probe(Arc::clone(&self.resolver)));
+                let (resolver, lists) = (Arc::clone(&self.resolver), Arc::clone(&self.lists));
+                self.events.spawn(async move {
+                    let probed = resolver.probe().await;
+                    // What is not proved by then is left out until it is.
+                    let _ = timeout(PROOF, lists.prove(&resolver)).await;
+                    Event::Probed(probed)
+                });
+                self.tend();
             }
             Step::Link(..)
             | Step::Socket(..)
@@ -148,18 +194,47 @@ impl Service {
         match asked {
             Ok(LookUp { number, client }) => {
                 self.events.spawn(next(Arc::clone(&link)));
-                if let Some(refused) = self.desk.wants(client, Request { link, number }, self.now()) {
-                    self.events.spawn(async move {
-                        refused.answer(ClientNames::TEMPORARY).await;
-                        Event::Refused
-                    });
-                }
-                self.begin();
+                self.wants(client, Request::Names { link, number });
             }
             // It is being replaced.
             Err(ChannelError::Closed) => {}
             Err(e) => tracing::error!("handoff: {e}"),
         }
+    }
+
+    fn asked_list(&mut self, link: Arc<ListLink>, asked: Result<AskList, ChannelError>) {
+        match asked {
+            Ok(ask) => {
+                self.events.spawn(next_of_lists(Arc::clone(&link)));
+                self.wants(ask.client, Request::List { link, ask });
+            }
+            // It is being replaced.
+            Err(ChannelError::Closed) => {}
+            Err(e) => tracing::error!("listener: {e}"),
+        }
+    }
+
+    fn wants(&mut self, client: IpAddr, request: Request) {
+        if let Some(refused) = self.desk.wants(client, request, self.now()) {
+            self.events.spawn(async move {
+                refused.refuse().await;
+                Event::Refused
+            });
+        }
+        self.begin();
+    }
+
+    /// Proves lists after a while, those of which it is time then.
+    fn tend(&mut self) {
+        if self.lists.is_empty() {
+            return;
+        }
+        let (resolver, lists) = (Arc::clone(&self.resolver), Arc::clone(&self.lists));
+        self.events.spawn(async move {
+            sleep(TEND).await;
+            lists.prove(&resolver).await;
+            Event::Tended
+        });
     }
 
     fn answered(&mut self, client: IpAddr, took: Duration) {
@@ -170,10 +245,10 @@ impl Service {
     /// Begins as many look-ups as there may be.
     fn begin(&mut self) {
         while let Some((client, request)) = self.desk.next(self.now()) {
-            let resolver = Arc::clone(&self.resolver);
+            let (resolver, lists) = (Arc::clone(&self.resolver), Arc::clone(&self.lists));
             self.events.spawn(async move {
                 let begun = Instant::now();
-                request.answer(resolver.client(client).await).await;
+                request.serve(client, &resolver, &lists).await;
                 Event::Answered { client, took: begun.elapsed() }
             });
         }
@@ -195,6 +270,9 @@ impl Service {
             _ => {}
         }
         self.works = works;
+        if self.control.phase() == Phase::Starting && !self.lists.are_well() {
+            self.control.report(Report::NoLists).await?;
+        }
         self.control.ready().await?;
         let resolver = Arc::clone(&self.resolver);
         self.events.spawn(async move {
@@ -224,6 +302,12 @@ async fn next(link: Arc<Link>) -> Event {
     let mut inbox = Inbox::new(SHORT_FRAME);
     let asked = link.recv(&mut inbox).await;
     Event::Asked(link, asked)
+}
+
+async fn next_of_lists(link: Arc<ListLink>) -> Event {
+    let mut inbox = Inbox::new(SHORT_FRAME);
+    let asked = link.recv(&mut inbox).await;
+    Event::AskedList(link, asked)
 }
 
 async fn probe(resolver: Arc<Resolver>) -> Event {

@@ -3,12 +3,14 @@
 
 use crate::Resolver;
 use crate::answer::{Answer, Records, Unusable, judge};
+use crate::lists::Lists;
 use crate::question::{Kind, Question};
 use domain::base::Message;
 use domain::base::iana::Rcode;
 use gatepost_smtp::names::{ClientNames, Found, HostName};
 use gatepost_testkit::name_server::{NameServer, Said, nothing, said};
-use gatepost_wire::slice::HostsEntry;
+use gatepost_wire::names::{AskList, Listing};
+use gatepost_wire::slice::{About, HostsEntry, ListZone};
 use std::net::{IpAddr, UdpSocket};
 use std::sync::Arc;
 
@@ -266,4 +268,133 @@ fn issue_12_how_long_an_answer_is_good_is_its_shortest_part() {
         let cut = judge(&question, Message::from_slice(&octets[..length]).unwrap());
         assert_eq!(cut, Err(Unusable::Malformed), "{length} octets");
     }
+}
+
+fn zone(zone: &str, about: About) -> ListZone {
+    ListZone { zone: name(zone), about }
+}
+
+/// A list that answers as one does, and what it says besides.
+fn list(zone: &str, more: &[(&str, Said)]) -> Vec<(String, Said)> {
+    let points = [("2.0.0.127", "127.0.0.2"), ("test", "127.0.0.2")];
+    let points =
+        points.map(|(point, code)| (format!("{point}.{zone} A"), said(&[&format!("{point}.{zone} 60 A {code}")])));
+    let more = more.iter().map(|(what, said)| ((*what).to_owned(), said.clone()));
+    points.into_iter().chain(more).collect()
+}
+
+fn serving(zones: Vec<Vec<(String, Said)>>) -> NameServer {
+    let zones = zones.concat();
+    let zones: Vec<(&str, Said)> = zones.iter().map(|(key, said)| (key.as_str(), said.clone())).collect();
+    NameServer::new(&zones)
+}
+
+async fn listed(lists: &Lists, resolver: &Resolver, list: u8, client: &str, text: bool) -> (Listing, String) {
+    let listed = lists.ask(resolver, AskList { number: 7, list, client: client.parse().unwrap(), text }).await;
+    assert_eq!(listed.number, 7);
+    (listed.listing, String::from_utf8(listed.text).unwrap())
+}
+
+fn codes(codes: &[&str]) -> Listing {
+    Listing::Codes(codes.iter().map(|code| code.parse::<std::net::Ipv4Addr>().unwrap().to_bits()).collect())
+}
+
+#[test]
+fn issue_12_a_list_is_asked_about_the_address_or_the_confirmed_name() {
+    let six = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.bl.test";
+    let server = serving(vec![
+        list(
+            "bl.test",
+            &[
+                (
+                    "7.2.0.192.bl.test A",
+                    said(&["7.2.0.192.bl.test 60 A 127.0.0.4", "7.2.0.192.bl.test 60 A 127.0.0.9"]),
+                ),
+                ("7.2.0.192.bl.test TXT", said(&["7.2.0.192.bl.test 60 TXT see-https://bl.test/"])),
+                (&format!("{six} A"), said(&[&format!("{six} 60 A 127.0.0.2")])),
+            ],
+        ),
+        list("names.test", &[("mx.a.test.names.test A", said(&["mx.a.test.names.test 60 A 127.0.0.3"]))]),
+        vec![
+            (PTR.to_owned(), said(&["7.2.0.192.in-addr.arpa 60 PTR mx.a.test"])),
+            ("mx.a.test A".to_owned(), said(&["mx.a.test 60 A 192.0.2.7"])),
+            ("9.2.0.192.in-addr.arpa PTR".to_owned(), nothing(Rcode::SERVFAIL, None)),
+        ],
+    ]);
+    let resolver = asking(&server);
+    let lists = Lists::new(&[zone("bl.test", About::Address), zone("names.test", About::Name)]);
+    run(async {
+        assert_eq!(listed(&lists, &resolver, 0, IP, false).await.0, Listing::LeftOut, "not proved yet");
+        lists.prove(&resolver).await;
+        assert!(lists.are_well());
+        let both = codes(&["127.0.0.4", "127.0.0.9"]);
+        assert_eq!(listed(&lists, &resolver, 0, IP, false).await, (both.clone(), String::new()));
+        assert_eq!(
+            listed(&lists, &resolver, 0, "::ffff:192.0.2.7", true).await,
+            (both, "see-https://bl.test/".to_owned())
+        );
+        assert_eq!(listed(&lists, &resolver, 0, "2001:db8::1", true).await, (codes(&["127.0.0.2"]), String::new()));
+        assert_eq!(listed(&lists, &resolver, 0, "192.0.2.8", true).await.0, Listing::Unlisted);
+        assert_eq!(listed(&lists, &resolver, 1, IP, false).await.0, codes(&["127.0.0.3"]));
+        // Without a name, and with one that can't be looked up: neither is the list's fault.
+        assert_eq!(listed(&lists, &resolver, 1, "192.0.2.8", false).await.0, Listing::Unlisted);
+        assert_eq!(listed(&lists, &resolver, 1, "192.0.2.9", false).await.0, Listing::LeftOut);
+        // One that there is not.
+        assert_eq!(listed(&lists, &resolver, 2, IP, false).await.0, Listing::LeftOut);
+        assert!(lists.are_well());
+    });
+    // Within its TTL a list is asked once.
+    assert_eq!(server.asked().iter().filter(|asked| *asked == "7.2.0.192.bl.test a").count(), 1);
+}
+
+#[test]
+fn issue_12_a_list_that_cannot_be_believed_is_left_out() {
+    let point = |last: u8, code: &str| {
+        let owner = format!("{last}.0.0.127.bl.test");
+        (format!("{owner} A"), said(&[&format!("{owner} 60 A {code}")]))
+    };
+    let of = |code: &str| vec![("7.2.0.192.bl.test A".to_owned(), said(&[&format!("7.2.0.192.bl.test 60 A {code}")]))];
+    for (what, zones, proved) in [
+        ("it refuses us from the start", vec![vec![point(2, "127.255.255.254")], of("127.255.255.254")], false),
+        ("it refuses us later", vec![vec![point(2, "127.0.0.2")], of("127.255.255.255")], true),
+        ("its domain was sold", vec![vec![point(1, "192.0.2.80"), point(2, "192.0.2.80")], of("192.0.2.80")], false),
+        ("it lists the world", vec![vec![point(1, "127.0.0.2"), point(2, "127.0.0.2")], of("127.0.0.2")], false),
+    ] {
+        let server = serving(zones);
+        let (resolver, lists) = (asking(&server), Lists::new(&[zone("bl.test", About::Address)]));
+        run(async {
+            lists.prove(&resolver).await;
+            assert_eq!(lists.are_well(), proved, "{what}");
+            assert_eq!(listed(&lists, &resolver, 0, IP, true).await.0, Listing::LeftOut, "{what}");
+            assert!(!lists.are_well(), "{what}");
+        });
+    }
+}
+
+#[test]
+fn issue_12_a_list_that_dies_is_left_out_after_five_failures() {
+    let dead: Vec<String> = (1..=6).map(|n| format!("{n}.2.0.192.bl.test A")).collect();
+    let dead: Vec<(&str, Said)> = dead.iter().map(|what| (what.as_str(), nothing(Rcode::SERVFAIL, None))).collect();
+    let server = serving(vec![list("bl.test", &dead)]);
+    let (resolver, lists) = (asking(&server), Lists::new(&[zone("bl.test", About::Address)]));
+    run(async {
+        lists.prove(&resolver).await;
+        for n in 1..=6 {
+            assert_eq!(lists.are_well(), n <= 5, "before the {n}th");
+            assert_eq!(listed(&lists, &resolver, 0, &format!("192.0.2.{n}"), false).await.0, Listing::LeftOut);
+        }
+    });
+    // The sixth is not even asked about.
+    assert!(!server.asked().iter().any(|asked| asked == "6.2.0.192.bl.test a"));
+    // As long as no name server answers at all it is nobody's fault.
+    let lists = Lists::new(&[zone("bl.test", About::Address)]);
+    let gone = Resolver::new(vec!["127.0.0.1:9".parse().unwrap()], Vec::new());
+    run(async {
+        lists.prove(&resolver).await;
+        let _ = gone.probe().await;
+        for n in 1..=20 {
+            assert_eq!(listed(&lists, &gone, 0, &format!("192.0.2.{n}"), false).await.0, Listing::LeftOut);
+        }
+        assert!(lists.are_well());
+    });
 }

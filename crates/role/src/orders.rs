@@ -8,6 +8,7 @@ pub const LINKS: &[(Role, Role)] = &[
     (Role::Listener, Role::Auth),
     (Role::Listener, Role::Handoff),
     (Role::Listener, Role::Nursery),
+    (Role::Listener, Role::Resolver),
     (Role::Handoff, Role::Queue),
     (Role::Handoff, Role::Dialer),
     (Role::Handoff, Role::Resolver),

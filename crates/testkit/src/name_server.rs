@@ -3,7 +3,7 @@
 pub use domain::base::iana::Rcode;
 use domain::base::message_builder::AnswerBuilder;
 use domain::base::{Message, MessageBuilder, Name, Rtype, Ttl};
-use domain::rdata::{A, Aaaa, Cname, Ptr, Soa};
+use domain::rdata::{A, Aaaa, Cname, Ptr, Soa, Txt};
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -22,6 +22,7 @@ fn record(answer: &mut AnswerBuilder<Octets>, line: &str) {
         "A" => answer.push((owner, ttl, A::new(data.parse().unwrap()))),
         "AAAA" => answer.push((owner, ttl, Aaaa::new(data.parse().unwrap()))),
         "PTR" => answer.push((owner, ttl, Ptr::new(name()))),
+        "TXT" => answer.push((owner, ttl, Txt::<Octets>::build_from_slice(data.as_bytes()).unwrap())),
         "CNAME" => answer.push((owner, ttl, Cname::new(name()))),
         _ => panic!("{line}"),
     }

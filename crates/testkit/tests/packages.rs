@@ -56,7 +56,7 @@ const LAYERS: &[&[Row]] = &[
         ("observer", "wire channel sys jail role log", "prometheus-client"),
         ("queue", "smtp wire channel sys jail role qmail program", "tracing"),
         ("receiver", "smtp wire sys jail role", "tracing"),
-        ("resolver", "smtp wire channel jail role policy", "domain tokio tracing"),
+        ("resolver", "smtp wire channel jail role log policy", "domain tokio tracing"),
         // No tokio: this process reads strangers.
         ("session", "smtp wire channel sys jail role tls shell", "tracing"),
     ],

@@ -44,6 +44,8 @@ enumeration! {
         NoNames,
         /// From the resolver, the opposite of [`Report::NoNames`].
         Names,
+        /// From the resolver, before `Ready`: a DNS list of the configuration does not answer as one does.
+        NoLists,
     }
 }
 

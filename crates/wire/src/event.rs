@@ -67,6 +67,8 @@ shown! {
     Penalty: penalty => Datum::Word(Cow::Owned(format!("{penalty:?}")));
     Login: result => Datum::Word(Cow::Owned(format!("{result:?}")));
     Mechanism: mechanism => Datum::Word(Cow::Owned(format!("{mechanism:?}")));
+    Course: course => Datum::Word(Cow::Owned(format!("{course:?}")));
+    ListTrouble: why => Datum::Word(Cow::Owned(format!("{why:?}")));
     Turned: why => Datum::Word(Cow::Owned(format!("{why:?}")));
     Tls: tls => Datum::Word(Cow::Owned(format!("{}:{}", received::version_name(tls.version), received::suite_name(tls.suite))));
     (u8, u16, u16): code => Datum::Word(Cow::Owned(format!("{}.{}.{}", code.0, code.1, code.2)));
@@ -176,7 +178,37 @@ documented! {
     }
 }
 
-codes! { Penalty Turned }
+documented! {
+    /// What becomes of a client by what DNS lists say of it.
+    pub enum Course {
+        /// Lists speak for it: it does not wait for its greeting.
+        Favoured,
+        /// None lists it.
+        Usual,
+        /// It waits longer for its greeting.
+        Slowed,
+        /// It is told to come again: 421.
+        Deferred,
+        /// It is refused: 554.
+        Refused,
+    }
+
+    /// Why a DNS list is left out.
+    pub enum ListTrouble {
+        /// It does not answer.
+        Silent,
+        /// It answers 127.255.255.x: it does not serve the name servers that are asked.
+        Refusing,
+        /// It answers with addresses that are no list's: its domain may have been sold.
+        Foreign,
+        /// It lists 127.0.0.1, so it lists everybody.
+        ListsAll,
+        /// It does not list 127.0.0.2. It is not left out for that: a list of one's own may have no such entry.
+        ListsNothing,
+    }
+}
+
+codes! { Course ListTrouble Penalty Turned }
 
 events! {
     /// A transaction has ended: what became of it for one of its recipients. One event for each, also when the backend was not
@@ -325,6 +357,35 @@ events! {
         sessions: u32,
         /// Slots in all.
         slots: u32,
+    }
+    /// A DNS list lists a client, and that has consequences.
+    14 => Info ListedClient<'a> = "listed" {
+        /// The client's address and port.
+        client: SocketAddr,
+        /// What becomes of it.
+        course: Course,
+        /// The sum of the weights.
+        score: u32,
+        /// The zone that weighs most.
+        list: &'a [u8] as Octets<NAME_MAX>,
+        /// What it heard.
+        heard: &'a [u8] as Octets<SAID_MAX>,
+        /// Connections of this address to which that happened since the last event about it, this one included.
+        count: u32,
+    }
+    /// A DNS list is left out from now on: it refuses and delays nobody. Told once an hour at most.
+    12 => Warning ListLeftOut<'a> = "list-left-out" {
+        /// Its zone.
+        list: &'a [u8] as Octets<NAME_MAX>,
+        /// Why.
+        why: ListTrouble,
+        /// The last octet of an answer 127.255.255.x, else 0.
+        code: u8,
+    }
+    /// A DNS list that was left out answers again.
+    13 => Info ListAnswers<'a> = "list-answers" {
+        /// Its zone.
+        list: &'a [u8] as Octets<NAME_MAX>,
     }
     /// A certificate ends within a fortnight, or has ended, and nothing has renewed it. Told once a day.
     20 => Warning CertificateEnds<'a> = "certificate-ends" {

@@ -27,6 +27,8 @@
 //! | [`AuthToSession`] | auth → session | [`auth::Judged`] | – |
 //! | [`AuthToHandoff`] | auth → handoff | [`auth::LoggedIn`] | – |
 //! | [`HandoffToAuth`] | handoff → auth | [`auth::Noted`] | – |
+//! | [`ListenerToResolver`] | listener → resolver | [`names::AskList`] | – |
+//! | [`ResolverToListener`] | resolver → listener | [`names::Listed`] | – |
 //! | [`SessionToKeyholder`] | session → keyholder | [`sign::Sign`] | – |
 //! | [`KeyholderToSession`] | keyholder → session | [`sign::Signature`] | – |
 //! | [`RoleToObserver`] | any role, launcher → observer | [`observe::Tell`] | – |
@@ -128,6 +130,10 @@ directions! {
     AuthToHandoff => auth::LoggedIn<'a>;
     /// Handoff to auth.
     HandoffToAuth => auth::Noted;
+    /// Listener to resolver.
+    ListenerToResolver => names::AskList;
+    /// Resolver to listener.
+    ResolverToListener => names::Listed;
     /// Session to keyholder.
     SessionToKeyholder => sign::Sign<'a>;
     /// Keyholder to session.

@@ -1,6 +1,8 @@
-//! Handoff and resolver: what a client is called. The resolver is told an address, and neither asks nor learns what for.
+//! Handoff and resolver: what a client is called. Listener and resolver: what DNS lists (RFC 5782) say of it. The resolver is told an
+//! address, and neither asks nor learns what for; which lists there are it is told by the launcher.
 
-use crate::declare::fields;
+use crate::codec::Within;
+use crate::declare::{fields, tagged};
 use gatepost_smtp::names::{ClientNames, Found, HostName};
 use std::net::IpAddr;
 
@@ -23,6 +25,54 @@ fields! {
         pub reverse: Found<HostName>,
         /// See [`ClientNames::confirmed`].
         pub confirmed: Found<HostName>,
+    }
+}
+
+/// DNS lists of a configuration.
+pub const LISTS_MAX: usize = 16;
+/// Codes of one answer of a list.
+pub const CODES_MAX: usize = 16;
+/// Octets of a list's text.
+pub const LIST_TEXT_MAX: usize = 255;
+/// Octets of the number before a list of values.
+const COUNT: usize = 4;
+
+fields! {
+    /// Listener to resolver: what a list says of a client is wanted.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct AskList {
+        /// Identifies the request in [`Listed`].
+        pub number: u32,
+        /// Which list: its place in [`crate::slice::ResolverSlice::lists`].
+        pub list: u8,
+        /// Of whom.
+        pub client: IpAddr,
+        /// The list's text is wanted as well, where it lists the client.
+        pub text: bool,
+    }
+
+    /// Resolver to listener: what became of a request. Each is answered once, after as long as it takes.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Listed {
+        /// Which request.
+        pub number: u32,
+        /// What the list says.
+        pub listing: Listing,
+        /// Its text; empty: none, or not wanted. Whoever runs the list wrote it.
+        pub text: Vec<u8> as Within<{ COUNT + LIST_TEXT_MAX }>,
+    }
+}
+
+tagged! {
+    /// What a list says of a client.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub enum Listing {
+        /// It does not list it.
+        0 => Unlisted,
+        /// It does, with these addresses of 127.0.0.0/8.
+        1 => Codes(codes: Vec<u32> as Within<{ COUNT + 4 * CODES_MAX }>),
+        /// Nothing that could be believed: the list is left out.
+        2 => LeftOut,
     }
 }
 

@@ -60,6 +60,14 @@ enumeration! {
         Off,
     }
 
+    /// What a DNS list is asked about.
+    pub enum About {
+        /// The client's address.
+        Address,
+        /// Its name, where that leads back to it.
+        Name,
+    }
+
     /// What the backend speaks.
     #[allow(missing_docs)]
     pub enum Dialect {
@@ -108,7 +116,7 @@ enumeration! {
     }
 }
 
-codes! { Access BareLf Dialect EarlyTalk Ground Identity LogForm TlsMode }
+codes! { About Access BareLf Dialect EarlyTalk Ground Identity LogForm TlsMode }
 
 tagged! {
     /// Where a backend listens.
@@ -199,9 +207,37 @@ fields! {
         pub pause: u32,
         /// Connections that wait at once, for their PROXY header or their greeting.
         pub waiting: u32,
+        /// The DNS lists, in the order of the resolver's.
+        pub lists: Vec<ListRule>,
+        /// Whose lists weigh so much is told to come again; 0: nobody.
+        pub defer_at: u32,
+        /// Whose lists weigh so much is refused; 0: nobody.
+        pub refuse_at: u32,
         /// Networks whose clients may relay: like those who may by their [`Terms`](crate::terms::Terms), and the exempt, they are not
         /// tested.
         pub untested: Vec<Network>,
+    }
+
+    /// What a DNS list counts for.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct ListRule {
+        /// Its zone, for replies and log.
+        pub zone: HostName,
+        /// How much.
+        pub weight: u32,
+        /// It speaks for those that it lists: its weight counts down.
+        pub allows: bool,
+        /// Which of its answers count; none: all that can.
+        pub codes: Vec<CodeRange>,
+    }
+
+    /// Answers of a DNS list: addresses, both ends included.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct CodeRange {
+        /// The first.
+        pub first: u32,
+        /// The last.
+        pub last: u32,
     }
 
     /// Public half of a certificate pair.
@@ -355,6 +391,17 @@ fields! {
         pub servers: Vec<SocketAddr>,
         /// The lines of the hosts file.
         pub hosts: Vec<HostsEntry>,
+        /// The DNS lists that may be asked.
+        pub lists: Vec<ListZone>,
+    }
+
+    /// A DNS list (RFC 5782).
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct ListZone {
+        /// Below which name its answers stand.
+        pub zone: HostName,
+        /// What it is asked about.
+        pub about: About,
     }
 
     /// For the embedded receiver of `gatepost try`.
@@ -458,6 +505,14 @@ fields! {
 impl std::fmt::Debug for AuthSlice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "AuthSlice({} octets)", self.passwd.len())
+    }
+}
+
+impl CodeRange {
+    /// Whether it is one of these.
+    #[must_use]
+    pub fn contains(&self, code: u32) -> bool {
+        (self.first..=self.last).contains(&code)
     }
 }
 

@@ -19,7 +19,7 @@ use gatepost_wire::dial::{Dial, Dialed};
 use gatepost_wire::event::{Crashed, Penalised, Penalty, Stress, Turned, TurnedAway};
 use gatepost_wire::gauge::Gauges;
 use gatepost_wire::link::{self, Ended, HandoffOrder, Left, NurseryOrder, Open, OpenAuth, OpenKey, SessionId, Start};
-use gatepost_wire::names::{LookUp, LookedUp};
+use gatepost_wire::names::{AskList, CODES_MAX, LIST_TEXT_MAX, Listed, Listing, LookUp, LookedUp};
 use gatepost_wire::network::Network;
 use gatepost_wire::observe::{Level, Line, Tell};
 use gatepost_wire::queue::{self, Done, Submit};
@@ -28,9 +28,9 @@ use gatepost_wire::resume::{self, Course, Phase};
 use gatepost_wire::session::{Answer, Ask, CONTENT_MAX, Mail, PATH_MAX, Rcpt, Refused};
 use gatepost_wire::sign::{SIGNATURE_MAX, Sign, Signature, TO_SIGN_MAX};
 use gatepost_wire::slice::{
-    Access, AuthSlice, BackendSlice, BackendTls, Chain, Connect, Dialect, Directory, EarlyTalk, Ground, HandoffSlice,
-    HostsEntry, Identity, KeyholderSlice, ListenerSlice, LogForm, NurserySlice, ObserverSlice, QueueSlice,
-    ReceiverSlice, ResolverSlice, RouteSlice, Screen, Setup, TlsMode,
+    About, Access, AuthSlice, BackendSlice, BackendTls, Chain, CodeRange, Connect, Dialect, Directory, EarlyTalk,
+    Ground, HandoffSlice, HostsEntry, Identity, KeyholderSlice, ListRule, ListZone, ListenerSlice, LogForm,
+    NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice, ResolverSlice, RouteSlice, Screen, Setup, TlsMode,
 };
 use gatepost_wire::tables::{TableSlice, TablesSlice};
 use gatepost_wire::terms::{NetworksSlice, Terms, TermsFor};
@@ -104,7 +104,7 @@ fn codes_are_places_in_a_list() {
     codes(&Then::ALL, "Go Refused Close Leave");
     codes(&Class::ALL, "Accepted Temporary Permanent");
     codes(&Role::ALL, "Observer Receiver Queue Dialer Resolver Keyholder Auth Handoff Nursery Listener");
-    codes(&Report::ALL, "Jailed Ready SessionCrashed Waiting Alive NoNames Names");
+    codes(&Report::ALL, "Jailed Ready SessionCrashed Waiting Alive NoNames Names NoLists");
     codes(&TlsMode::ALL, "Off StartTls Implicit");
     codes(&Dialect::ALL, "Smtp Lmtp Qmqp Queue");
     codes(&Identity::ALL, "None Xclient ProxyV2");
@@ -370,6 +370,7 @@ fn launcher_and_roles() {
         (Report::Alive, "04"),
         (Report::NoNames, "05"),
         (Report::Names, "06"),
+        (Report::NoLists, "07"),
     ] {
         golden(&report, octets);
     }
@@ -390,6 +391,21 @@ fn handoff_and_resolver() {
     {
         assert!(read_all::<LookedUp>(octets).is_err(), "{octets:?}");
     }
+}
+
+#[test]
+fn listener_and_resolver() {
+    let client = "192.0.2.9".parse().unwrap();
+    golden(&AskList { number: 7, list: 1, client, text: true }, "07000000 01 04 c0000209 01");
+    let listed = |listing, text: &[u8]| Listed { number: 7, listing, text: text.to_vec() };
+    golden(&listed(Listing::Unlisted, b""), "07000000 00 00000000");
+    golden(&listed(Listing::Codes(vec![0x7f00_0002]), b"why"), "07000000 01 01000000 0200007f 03000000 776879");
+    golden(&listed(Listing::LeftOut, b""), "07000000 02 00000000");
+    let mut octets = Vec::new();
+    for (codes, text) in [(CODES_MAX + 1, 0), (0, LIST_TEXT_MAX + 1)] {
+        assert!(listed(Listing::Codes(vec![1; codes]), &vec![b'x'; text]).write(&mut octets, "listed").is_err());
+    }
+    assert!(listed(Listing::Codes(vec![1; CODES_MAX]), &[b'x'; LIST_TEXT_MAX]).write(&mut octets, "listed").is_ok());
 }
 
 #[test]
@@ -476,11 +492,20 @@ fn slices() {
                 early_talk: EarlyTalk::Log,
                 pause: 258,
                 waiting: 4,
+                lists: vec![ListRule {
+                    zone: HostName::parse(b"l").unwrap(),
+                    weight: 5,
+                    allows: true,
+                    codes: vec![CodeRange { first: 6, last: 7 }],
+                }],
+                defer_at: 8,
+                refuse_at: 9,
                 untested: vec!["192.0.2.0/24".parse().unwrap()],
             },
         },
         "02000000 01 02 02000000 00 01 01000000 68 01000000 02000000 03000000 01 04000000 3c000000
-         02000000 01000000 04 c0000200 18 00000000 01 02010000 04000000 01000000 04 c0000200 18",
+         02000000 01000000 04 c0000200 18 00000000 01 02010000 04000000
+         01000000 01 6c 05000000 01 01000000 06000000 07000000 08000000 09000000 01000000 04 c0000200 18",
     );
     golden(
         &NurserySlice {
@@ -577,8 +602,9 @@ fn slices() {
         &ResolverSlice {
             servers: vec!["127.0.0.1:53".parse().unwrap()],
             hosts: vec![HostsEntry { address: "::1".parse().unwrap(), names: vec![HostName::parse(b"h").unwrap()] }],
+            lists: vec![ListZone { zone: HostName::parse(b"l").unwrap(), about: About::Name }],
         },
-        "01000000 04 7f000001 3500 01000000 06 00000000000000000000000000000001 01000000 01 68",
+        "01000000 04 7f000001 3500 01000000 06 00000000000000000000000000000001 01000000 01 68 01000000 01 6c 01",
     );
     golden(
         &QueueSlice { program: text("/q"), home: text("/"), real_uid: 7, at_once: 8 },

@@ -49,6 +49,7 @@ pub const TABLES: &[Table] = &[
     smtp::TABLE,
     network::TABLE,
     admission::TABLE,
+    admission::LIST,
     rates::TABLE,
     submission::TABLE,
     names::TABLE,

@@ -43,7 +43,15 @@ fn slice(sessions: u32, per_address: u32) -> ListenerSlice {
         offences: 30,
         connections: None,
         proxy_from: Vec::new(),
-        screen: Screen { early_talk: EarlyTalk::Off, pause: 0, waiting: 64, untested: Vec::new() },
+        screen: Screen {
+            early_talk: EarlyTalk::Off,
+            pause: 0,
+            waiting: 64,
+            lists: Vec::new(),
+            defer_at: 0,
+            refuse_at: 0,
+            untested: Vec::new(),
+        },
     }
 }
 

@@ -7,7 +7,7 @@ const HOUR: u32 = 3_600_000;
 const HELLO: &[u8] = b"EHLO client.test\r\n";
 
 fn screen(early_talk: EarlyTalk, pause: u32) -> Screen {
-    Screen { early_talk, pause, waiting: 64, untested: Vec::new() }
+    Screen { early_talk, pause, ..slice(1, 1).screen }
 }
 
 fn screened(screen: Screen) -> (House, Nursery, Handoff, Keyholder) {

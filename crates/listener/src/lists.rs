@@ -1,0 +1,148 @@
+//! DNS lists: the resolver is asked for what they say of a client, and a client is never kept waiting, or sent away, because one does not
+//! answer.
+
+use crate::ResolverLink;
+use gatepost_channel::{ChannelError, Inbox};
+use gatepost_policy::lists::{Judge, Verdict};
+use gatepost_smtp::text::printable;
+use gatepost_wire::event::Course;
+use gatepost_wire::names::{AskList, Listed, Listing};
+use gatepost_wire::slice::Screen;
+use gatepost_wire::{Direction, ResolverToListener};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+/// The longest that a client waits for all lists, and who is refused for the text of one.
+const WAIT: Duration = Duration::from_secs(3);
+/// Octets of a reply (RFC 5321 §4.5.3.1.5), less CRLF.
+const REPLY_MAX: usize = 510;
+
+/// One link with the resolver.
+#[derive(Debug)]
+struct Link {
+    end: ResolverLink,
+    /// Requests under way.
+    asked: RefCell<BTreeMap<u32, oneshot::Sender<Listed>>>,
+}
+
+/// The lists.
+#[derive(Debug)]
+pub(crate) struct Lists {
+    judge: Judge,
+    link: RefCell<Option<Rc<Link>>>,
+    last: Cell<u32>,
+}
+
+impl Lists {
+    pub(crate) fn new(screen: &Screen) -> Self {
+        let judge = Judge::new(screen.lists.clone(), screen.defer_at, screen.refuse_at);
+        Self { judge, link: RefCell::default(), last: Cell::new(0) }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.judge.rules().is_empty()
+    }
+
+    /// Takes a new link with the resolver, which replaces the one before it.
+    pub(crate) fn link(&self, fd: OwnedFd) -> io::Result<()> {
+        let link = Rc::new(Link { end: ResolverLink::from_fd(fd)?, asked: RefCell::default() });
+        self.link.replace(Some(Rc::clone(&link)));
+        tokio::task::spawn_local(async move { link.receive().await });
+        Ok(())
+    }
+
+    /// What becomes of a client by what the lists say of it within [`WAIT`].
+    pub(crate) async fn verdict(&self, client: IpAddr) -> Verdict {
+        let until = Instant::now() + WAIT;
+        let mut coming = Vec::with_capacity(self.judge.rules().len());
+        for list in 0..self.judge.rules().len() {
+            coming.push(timeout_at(until, self.ask(list, client, false)).await.ok().flatten());
+        }
+        let mut listings = Vec::with_capacity(coming.len());
+        for coming in coming {
+            // What is there already is taken, late as it may be.
+            let listed = match coming {
+                Some(coming) => timeout_at(until, coming).await.ok().and_then(Result::ok),
+                None => None,
+            };
+            listings.push(listed.map(|listed| listed.listing));
+        }
+        self.judge.verdict(&listings)
+    }
+
+    /// The zone that weighs most against a client.
+    pub(crate) fn zone(&self, verdict: Verdict) -> &str {
+        let heaviest = verdict.heaviest.and_then(|place| self.judge.rules().get(place));
+        heaviest.map_or("", |rule| rule.zone.as_str())
+    }
+
+    /// What a client hears that is sent away: which list lists it, and what that says of it.
+    pub(crate) async fn reply(&self, hostname: &str, client: IpAddr, verdict: Verdict) -> String {
+        let zone = self.zone(verdict);
+        if verdict.course != Course::Refused {
+            return format!(
+                "421 4.7.1 {hostname} cannot serve {client} now: it is listed by {zone}, try again later\r\n"
+            );
+        }
+        let text = match verdict.heaviest {
+            Some(list) => self.text(list, client).await,
+            None => String::new(),
+        };
+        let why = if text.is_empty() { "ask there".to_owned() } else { text };
+        let mut line = format!("554 5.7.1 {hostname} refuses {client}: it is listed by {zone}: {why}");
+        line.truncate(REPLY_MAX);
+        line + "\r\n"
+    }
+
+    /// The text of a list, cleaned: whoever runs the list has written it.
+    async fn text(&self, list: usize, client: IpAddr) -> String {
+        let listed = timeout_at(Instant::now() + WAIT, async { self.ask(list, client, true).await?.await.ok() });
+        let text = listed.await.ok().flatten().filter(|listed| listed.listing != Listing::LeftOut);
+        let text = printable(&text.map(|listed| listed.text).unwrap_or_default());
+        text.chars().map(|character| if character.is_ascii() { character } else { '?' }).collect()
+    }
+
+    /// Where the answer comes. None: the resolver is away.
+    async fn ask(&self, list: usize, client: IpAddr, text: bool) -> Option<oneshot::Receiver<Listed>> {
+        let link = self.link.borrow().clone()?;
+        let number = self.last.get().wrapping_add(1);
+        self.last.set(number);
+        let (sender, coming) = oneshot::channel();
+        link.asked.borrow_mut().insert(number, sender);
+        let ask = AskList { number, list: u8::try_from(list).ok()?, client, text };
+        if link.end.tell(&ask).await.is_err() {
+            link.asked.borrow_mut().remove(&number);
+            return None;
+        }
+        Some(coming)
+    }
+}
+
+impl Link {
+    /// Reads answers until the link ends. Each request is answered, so nothing is left of those who wait no longer.
+    async fn receive(&self) {
+        let mut inbox = Inbox::new(ResolverToListener::FRAME_MAX);
+        loop {
+            match self.end.recv(&mut inbox).await {
+                Ok(listed) => {
+                    if let Some(waits) = self.asked.borrow_mut().remove(&listed.number) {
+                        let _ = waits.send(listed);
+                    }
+                }
+                Err(e) => {
+                    if !matches!(e, ChannelError::Closed) {
+                        tracing::error!(error = %e, "resolver link dropped");
+                    }
+                    return self.asked.borrow_mut().clear();
+                }
+            }
+        }
+    }
+}
