@@ -8,7 +8,7 @@ use gatepost_testkit::rogue::Speaks;
 use gatepost_testkit::run::{Ended, run};
 use gatepost_testkit::wait::{SOON, holds};
 
-fn check(host: &Host, config: &str) -> Ended {
+pub(crate) fn check(host: &Host, config: &str) -> Ended {
     host.write("/etc/gatepost/checked.toml", config);
     run(host.command(GATEPOST).args(["check", "--config", "/etc/gatepost/checked.toml"]))
 }

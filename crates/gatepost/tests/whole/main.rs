@@ -16,6 +16,7 @@ mod inetd_backends;
 mod init;
 mod kill;
 mod late_backend;
+mod lists;
 mod manual;
 mod metrics;
 mod mistakes;

@@ -1,0 +1,128 @@
+//! Issue 12, point 5: DNS lists of our own, asked by the running daemon about strangers before their greeting.
+
+use crate::check::check;
+use crate::gate::{Gate, config, rogue, starttls};
+use gatepost_testkit::client::Client;
+use gatepost_testkit::host::{self, Host};
+use gatepost_testkit::name_server::{NameServer, Rcode, Said, nothing, said};
+use gatepost_testkit::rogue::Speaks;
+use gatepost_testkit::wait::{SOON, holds};
+
+const NAMES: &str = "127.0.0.1:5300";
+
+const LISTS: &str = "[names]\nservers = [\"127.0.0.1:5300\"]\n[log]\nformat = \"json\"\n\
+    [[network]]\nnetworks = [\"127.7.0.0/16\"]\nexempt = true\n\
+    [[network]]\nnetworks = [\"127.8.0.0/16\"]\nrelay = true\n\
+    [admission]\ndefer_at = 3\nrefuse_at = 5\n\
+    [[admission.list]]\nzone = \"bl.test\"\nweight = 5\n\
+    [[admission.list]]\nzone = \"grey.test\"\nweight = 3\ncodes = [\"127.0.0.2-127.0.0.9\"]\n\
+    [[admission.list]]\nzone = \"wl.test\"\nweight = 5\nkind = \"allow\"\n";
+/// One that answers that it does not serve us, and one that does not list what every list does.
+const REFUSES: &str = "[[admission.list]]\nzone = \"refuses.test\"\nweight = 100\n";
+/// One that is well at the start.
+const DIES: &str = "[[admission.list]]\nzone = \"dies.test\"\nweight = 100\n";
+
+/// What a list says of 127.A.1.B: codes.
+fn entry(zone: &str, (a, b): (u8, u8), code: &str) -> (String, Said) {
+    let owner = format!("{b}.1.{a}.127.{zone}");
+    (format!("{owner} A"), said(&[&format!("{owner} 60 A {code}")]))
+}
+
+fn name_server(host: &Host) -> NameServer {
+    let mut zone = Vec::new();
+    for list in ["bl.test", "grey.test", "wl.test", "dies.test"] {
+        let point = format!("2.0.0.127.{list}");
+        zone.push((format!("{point} A"), said(&[&format!("{point} 60 A 127.0.0.2")])));
+    }
+    for listed in [(3, 1), (3, 4), (7, 1), (8, 1)] {
+        zone.push(entry("bl.test", listed, "127.0.0.4"));
+    }
+    let text = "1.1.3.127.bl.test";
+    zone.push((format!("{text} TXT"), said(&[&format!("{text} 60 TXT https://bl.test/?127.3.1.1")])));
+    zone.push(entry("grey.test", (3, 2), "127.0.0.9"));
+    zone.push(entry("grey.test", (3, 6), "127.0.0.10"));
+    zone.push(entry("wl.test", (3, 4), "127.0.10.1"));
+    for point in ["1.0.0.127", "2.0.0.127", "5.1.3.127"] {
+        let owner = format!("{point}.refuses.test");
+        zone.push((format!("{owner} A"), said(&[&format!("{owner} 60 A 127.255.255.254")])));
+    }
+    for b in 1..=6 {
+        zone.push((format!("{b}.1.9.127.dies.test A"), Said { silent: true, ..Said::default() }));
+    }
+    let zone: Vec<(&str, Said)> = zone.iter().map(|(key, said)| (key.as_str(), said.clone())).collect();
+    host.inside(|| NameServer::at(NAMES.parse().unwrap(), &zone, &nothing(Rcode::NXDOMAIN, Some(60))))
+}
+
+/// The first line that a client from that address hears.
+fn greeting(host: &Host, from: &str) -> String {
+    let mut client = Client::over(host.connect_from(from, &starttls()).unwrap());
+    let reply = client.reply();
+    if reply.code == 220 {
+        let _ = client.try_ask("QUIT");
+    }
+    format!("{} {}", reply.code, reply.lines.first().cloned().unwrap_or_default())
+}
+
+#[test]
+fn issue_12_who_is_listed_hears_it_and_a_list_that_fails_refuses_nobody() {
+    let name = "issue_12_who_is_listed_hears_it_and_a_list_that_fails_refuses_nobody";
+    let Some(host) = host::for_test(name, &["openssl"]) else { return };
+    let (_mta, backend) = rogue(&host, Speaks::Smtp);
+    let names = name_server(&host);
+    let gate = Gate::start(&host, &config(&backend, &format!("{LISTS}{REFUSES}{DIES}")));
+    for (from, heard) in [
+        ("127.3.1.1", "554 5.7.1 mx.ok.test refuses 127.3.1.1: it is listed by bl.test: https://bl.test/?127.3.1.1"),
+        ("127.3.1.2", "421 4.7.1 mx.ok.test cannot serve 127.3.1.2 now: it is listed by grey.test, try again later"),
+        ("127.3.1.3", "220 "),
+        // Another list speaks for it.
+        ("127.3.1.4", "220 "),
+        // 127.255.255.254 is no listing, and neither is a code that nobody has chosen.
+        ("127.3.1.5", "220 "),
+        ("127.3.1.6", "220 "),
+        // Exempt; may relay.
+        ("127.7.1.1", "220 "),
+        ("127.8.1.1", "220 "),
+    ] {
+        let said = greeting(&host, from);
+        assert!(said.starts_with(heard), "{from}: {said:?}, not {heard:?}");
+    }
+    let of_a_list = |asked: &String| asked.contains(".test ");
+    let asked: Vec<String> = names.asked().into_iter().filter(of_a_list).collect();
+    let untested = |asked: &String| asked.contains(".7.127.") || asked.contains(".8.127.");
+    assert!(!asked.iter().any(untested), "{asked:?}");
+    // A list that dies: its clients wait for it in vain and are served, and after some of them nobody waits any more.
+    std::thread::scope(|scope| {
+        let host = &host;
+        for n in 1..=5 {
+            scope.spawn(move || assert!(greeting(host, &format!("127.9.1.{n}")).starts_with("220 ")));
+        }
+    });
+    let said = || gate.process.said();
+    let left_out = |zone: &str, why: &str| {
+        let (zone, why) = (format!("\"list\":\"{zone}\""), format!("\"why\":\"{why}\""));
+        said().lines().any(|line| line.contains("list-left-out") && line.contains(&zone) && line.contains(&why))
+    };
+    holds("the dead list is left out", SOON, || left_out("dies.test", "Silent"));
+    assert!(left_out("refuses.test", "Refusing"), "{}", said());
+    assert!(greeting(&host, "127.9.1.6").starts_with("220 "));
+    assert!(!names.asked().iter().any(|asked| asked == "6.1.9.127.dies.test a"), "it is not asked any more");
+    let listed: Vec<String> =
+        said().lines().filter(|line| line.contains("\"event\":\"listed\"")).map(str::to_owned).collect();
+    assert_eq!(listed.len(), 2, "{listed:?}");
+    assert!(
+        listed[0].contains("\"course\":\"Refused\"") && listed[0].contains("https://bl.test/?127.3.1.1"),
+        "{}",
+        listed[0]
+    );
+    assert!(listed[1].contains("\"course\":\"Deferred\"") && listed[1].contains("\"score\":3"), "{}", listed[1]);
+    gate.stop();
+    // What check says of them.
+    for (lists, word, found) in [
+        (LISTS.to_owned(), "ok", "each lists 127.0.0.2, and not 127.0.0.1"),
+        (format!("{LISTS}{REFUSES}"), "LOOK", "list-left-out"),
+    ] {
+        let checked = check(&host, &config(&backend, &lists));
+        let row = checked.stdout.lines().find(|line| line.contains("DNS lists"));
+        assert!(row.is_some_and(|row| row.starts_with(word) && row.contains(found)), "{}", checked.said());
+    }
+}
