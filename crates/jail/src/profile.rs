@@ -70,7 +70,8 @@ pub const PROFILES: [Profile; Role::ALL.len()] = [
         number: 0,
         // Listening sockets come from the launcher, so it needs no network of its own either.
         namespaces: OWN_AND_NO_NET,
-        data: 16 * MIB,
+        // For as many connections as may wait for the greeting, at 8 KiB each, see the launcher's slice.
+        data: 128 * MIB,
         open_files: (1024, 0),
         file_size: FileSize::Nothing,
         forks: false,

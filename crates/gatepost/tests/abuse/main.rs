@@ -14,3 +14,4 @@ mod log;
 mod memory;
 mod slots;
 mod together;
+mod waiting;

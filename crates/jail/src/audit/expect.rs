@@ -206,7 +206,7 @@ pub const EXPECT: [(RoleName, Expect<'static>); Role::ALL.len() + 2] = [
             ..CONFINED
         },
     ),
-    (RoleName::Role(Role::Listener), CONFINED),
+    (RoleName::Role(Role::Listener), Expect { data: Bound::AtMost(128 * MIB), ..CONFINED }),
     (
         RoleName::Role(Role::Nursery),
         // The one that forks, so it has a number of processes; the largest message is its sessions' file size.
