@@ -3,7 +3,7 @@
 
 use gatepost_smtp::address::{ForwardPath, ReversePath};
 use gatepost_smtp::data::Purity;
-use gatepost_smtp::envelope::{Offer, Reason, Verdict};
+use gatepost_smtp::envelope::{Offer, Reason, Service, Verdict};
 use gatepost_smtp::keyword::Keywords;
 use gatepost_smtp::server::{Engine, Event, Leniency, Limits, Settings};
 
@@ -33,6 +33,7 @@ pub fn settings() -> Settings {
         tls_required: false,
         leniency: Leniency::default(),
         hidden: Keywords::default(),
+        service: Service::Relay,
         limits: Limits::default(),
     }
 }

@@ -1,10 +1,10 @@
 #![no_main]
 //! Control files, tables, plugins' words, a qmqpd's answer: no panic, and nothing of theirs makes a second line.
 
+use gatepost_policy::patterns::{Subject, check};
 use gatepost_qmail::control::{int, line};
 use gatepost_qmail::environment::Environment;
 use gatepost_qmail::list::{Entry, scan};
-use gatepost_policy::patterns::{Subject, check};
 use gatepost_qmail::program::Ended;
 use gatepost_qmail::queue::{CustomText, verdict};
 use gatepost_qmail::received::Received;

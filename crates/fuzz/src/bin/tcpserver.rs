@@ -32,6 +32,7 @@ fuzz_target!(|input: &[u8]| {
         local_host: Some(input),
         remote_host: Some(input),
         info: name.as_deref(),
+        interface: None,
     };
     assert!(name.as_ref().is_none_or(|name| !name.contains(&0)));
     let lines = Process::new(&peer, Outcome::Ok).pieces(b"1").concat();
