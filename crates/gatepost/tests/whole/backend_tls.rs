@@ -66,7 +66,11 @@ pub(crate) fn named() -> String {
 /// Sends a message and gives the class of the last reply.
 fn send(gate: &Gate<'_>, subject: &str) -> u16 {
     let mut client = gate.client();
-    client.hello("road.test");
+    // Of a backend that has not passed the relay proof, or of a role that is just started anew, the client hears at once.
+    if let Err(e) = client.try_hello("road.test") {
+        assert!(e.to_string().starts_with("421"), "{e}");
+        return 4;
+    }
     let content = format!("Subject: {subject}\r\n\r\n{subject}\r\n");
     let reply = client.try_deliver("sender@road.test", "alice@ok.test", &content).unwrap();
     client.ask("QUIT", 221);
