@@ -202,7 +202,7 @@ impl Nursery {
     fn fork(&mut self, birth: SessionBirth, number: u32) -> Option<SessionBirth> {
         let id = birth.id;
         let full = u32::try_from(self.sessions.len()).unwrap_or(u32::MAX) >= self.limit;
-        let forked = if full || self.control.phase() == Phase::Draining { None } else { Some(process::fork()) };
+        let forked = if full || self.control.phase() == Phase::Draining { None } else { Some(process::fork_alone()) };
         match forked {
             Some(Ok(Fork::Child)) => return Some(birth),
             Some(Ok(Fork::Parent(pid))) => {

@@ -36,14 +36,28 @@ pub enum Fork {
     Parent(ProcessId),
 }
 
-/// Forks the calling process, which must have one thread.
+/// Forks the calling process. If it has several threads, as a test has, the child has the one that called.
 ///
 /// # Errors
 /// EAGAIN at RLIMIT_NPROC, ENOMEM.
 pub fn fork() -> io::Result<Fork> {
+    // SAFETY: gatepost's processes have one thread, so no lock can be held by a thread that the child lacks. In tests the child only
+    // does what is allowed after a fork: the C library sees to its own locks.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Fork::Child),
+        pid => Ok(Fork::Parent(pid)),
+    }
+}
+
+/// As [`fork`] for a process that forks many others: it must have one thread, and never have had another.
+///
+/// # Errors
+/// As [`fork`].
+pub fn fork_alone() -> io::Result<Fork> {
     // Not the C library's: it prepares for threads that there are none of, in pages of which each child would then have its own.
-    // SAFETY: without CLONE_VM and without a new stack this is a fork. gatepost's processes have one thread, so no lock can be held
-    // by a thread that the child lacks; what the C library keeps of the thread's id is used for locks between threads only.
+    // SAFETY: without CLONE_VM and without a new stack this is a fork. The nursery alone calls it, which has one thread, so no lock can
+    // be held by a thread that the child lacks; what the C library keeps of the thread's id is used for locks between threads only.
     match unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) } {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(Fork::Child),
