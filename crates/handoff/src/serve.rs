@@ -157,7 +157,10 @@ impl Handoff {
             }
             Err(failure) if failure.is_final() => return Err(RoleError::Backend(failure.to_string())),
             Err(failure) => {
-                self.wait_for(&failure.to_string()).await?;
+                // The first attempt may come before the keyholder is linked: that is no trouble with the backend.
+                if !pause.is_zero() {
+                    self.wait_for(&failure.to_string()).await?;
+                }
                 let (first, longest) = PAUSE;
                 self.events.spawn(ask(self.shared.clone(), place, pause.saturating_mul(2).clamp(first, longest)));
             }

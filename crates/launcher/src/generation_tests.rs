@@ -193,7 +193,16 @@ fn issue_8_a_role_that_served_is_started_at_once_and_linked_with_its_peers() {
             ],
         ),
         ("auth", &["go auth2", "link auth2 handoff", "link auth2 listener", "link auth2 observer", "look auth2"]),
-        ("resolver", &["go resolver2", "link resolver2 handoff", "link resolver2 observer", "look resolver2"]),
+        (
+            "resolver",
+            &[
+                "go resolver2",
+                "link resolver2 handoff",
+                "link resolver2 listener",
+                "link resolver2 observer",
+                "look resolver2",
+            ],
+        ),
         ("dialer", &["go dialer2", "link dialer2 handoff", "link dialer2 observer", "look dialer2"]),
         (
             "handoff",
@@ -219,6 +228,7 @@ fn issue_8_a_role_that_served_is_started_at_once_and_linked_with_its_peers() {
                 "link listener2 keyholder",
                 "link listener2 nursery",
                 "link listener2 observer",
+                "link listener2 resolver",
                 "look listener2",
                 "sockets listener2",
             ],
