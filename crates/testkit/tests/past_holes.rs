@@ -165,7 +165,10 @@ fn no_past_hole_is_without_a_test_or_a_word() {
 fn every_position_in_security_md_has_tests_and_they_are_there() {
     let known = Known::read();
     let page = std::fs::read_to_string(crates().parent().unwrap().join("SECURITY.md")).unwrap();
-    let rows = rows(&page);
+    // Other tables of the page have no positions.
+    let positions =
+        rows(&page).into_iter().filter(|row| row.first().is_some_and(|position| position.starts_with("**")));
+    let rows: Vec<_> = positions.collect();
     assert!(rows.len() >= 10, "{} positions", rows.len());
     for row in rows {
         let [position, .., shown] = row.as_slice() else { panic!("{row:?}") };
