@@ -1,7 +1,7 @@
 //! Every section and every key of the configuration: one table for the parser, its messages and the manual page
 //! gatepost.toml(5).
 //!
-//! A key is declared by [`keys!`] in the file of its section below `check/`. Its doc lines are its text in the manual; the
+//! A key is declared by `keys!` in the file of its section below `check/`. Its doc lines are its text in the manual; the
 //! parser takes its range from there.
 
 pub use crate::check::TABLES;

@@ -69,7 +69,7 @@ enum Command {
     /// Everything that can be known before serving, in one table; changes nothing. Exit 0: ready, 1: will not serve,
     /// 2: serves, but look at what it says
     Check(ConfigArgs),
-    /// A line of the file that [submission] names: asks for a password and writes LOGIN:HASH
+    /// A line of the file of logins for submission: asks for a password and writes LOGIN:HASH
     Passwd {
         /// Who logs in
         login: String,

@@ -1,7 +1,7 @@
 //! The manual: pages as text and for man(1).
 //!
 //! A page is a file of markdown below `pages/`. Where it lists keys, events, commands or options, a line `{{WORD}}` stands for
-//! what [`tables`] makes of the very table that the program works by.
+//! what `tables` makes of the very table that the program works by.
 #![forbid(unsafe_code)]
 
 mod block;
