@@ -2,7 +2,8 @@
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    // Of the daemon's program alone: it needs more address space, which those that are started under `softlimit` may not have. Text, read-only data and data each begin on a huge page of their own, so that the first two can be moved to such pages
+    // Of the daemon's program alone: it needs more address space, which those that are started under `softlimit` may not have. Text,
+    // read-only data and data each begin on a huge page of their own, so that the first two can be moved to such pages
     // (`gatepost_sys::huge`). The pages that are only written once after the start stay small ones.
     for option in ["max-page-size=0x200000", "common-page-size=4096"] {
         println!("cargo::rustc-link-arg-bin=gatepost=-Wl,-z,{option}");
