@@ -80,9 +80,11 @@ fn issue_14_code_that_each_client_runs_lies_on_huge_pages_that_nobody_can_write(
             assert_eq!(huge, 0, "{role}");
         }
     }
-    // A machine that is short of large pieces of memory may have had them for some only.
+    // A machine that is short of large pieces of memory may have had them for some only, or for none: each that got none says so.
     println!("{on_huge} of {wanted} on huge pages");
-    assert_eq!(on_huge > 0, given);
+    let said = gate.process.said();
+    assert!(on_huge > 0 || !given || said.contains("stays on small pages"), "{said}");
+    assert!(given || on_huge == 0);
     // A session that was forked from it has no page of its own there.
     client.deliver("sender@road.test", "alice@ok.test", "Subject: s\r\n\r\nx\r\n");
     assert_eq!(facts::code(session).0, facts::code(roles["gp-nursery"]).0);

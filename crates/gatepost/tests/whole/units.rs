@@ -74,7 +74,9 @@ fn the_readme_installs_a_service_that_is_ready_when_it_says_so() {
         "grep -q '\\[never\\]' /sys/kernel/mm/transparent_hugepage/enabled || \
          grep -A 30 'r-xp 00000000 00:00 0 *$' /proc/$(pgrep -x gp-nursery)/smaps | grep 'AnonHugePages: *[1-9]'",
     );
-    assert!(huge.ok(), "{}", huge.said());
+    // A machine that is short of large pieces of memory may have none left: then the role has said so.
+    let journal = host.journal("gatepost.service");
+    assert!(huge.ok() || journal.contains("stays on small pages"), "{}\n{journal}", huge.said());
 
     // A reload that is refused fails, and changes nothing; one that is taken waits until it is.
     host.host.write(CONFIG, &config().replace("unix:", "unix-"));
