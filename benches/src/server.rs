@@ -7,7 +7,6 @@ use gatepost_testkit::run::Process;
 use gatepost_testkit::wait;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -301,12 +300,7 @@ mail {{
 /// Gives the host a syslog socket that takes everything, so that Postfix pays for its log what it pays elsewhere, and
 /// the machine's own log does not fill.
 fn drain_syslog(host: &Host) {
-    let place = host.shell("readlink -m /dev/log").stdout.trim().to_owned();
-    let made = if place.starts_with("/run/") { place } else { "/run/bench-log".to_owned() };
-    host.shell(&format!("mkdir -p $(dirname {made})")).expect_ok("a directory for the log's socket");
-    let Ok(socket) = UnixDatagram::bind(host.path(&made)) else { return };
-    host.shell(&format!("chmod 666 {made}; test /dev/log -ef {made} || mount --bind {made} /dev/log"))
-        .expect_ok("the log's socket");
+    let socket = host.system_log();
     std::thread::spawn(move || {
         let mut some = [0; 2048];
         while socket.recv(&mut some).is_ok() {}

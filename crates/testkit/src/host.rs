@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -155,6 +156,19 @@ impl Host {
         fs::create_dir_all(&path).unwrap();
         chown(&path, Some(owner), Some(owner)).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// A /dev of the host's own, where the socket that is returned is the system's log, for every user.
+    #[must_use]
+    pub fn system_log(&self) -> UnixDatagram {
+        self.shell(
+            "set -e; mkdir /run/dev; mount -t tmpfs -o mode=755 tmpfs /run/dev
+             cp -a /dev/null /dev/zero /dev/urandom /dev/random /run/dev; mount --move /run/dev /dev",
+        )
+        .expect_ok("a /dev of its own");
+        let log = UnixDatagram::bind(self.path("/dev/log")).unwrap();
+        fs::set_permissions(self.path("/dev/log"), fs::Permissions::from_mode(0o666)).unwrap();
+        log
     }
 
     /// `program` as root on the host, with a plain environment; add arguments, then [`run`] it.
