@@ -1,36 +1,32 @@
 //! One session: what it asks is checked here and put to the backend.
 
+mod deliver;
+mod judge;
+mod tell;
+
 use crate::SessionEnd;
-use crate::backend::{Asking, Connection, DeliveryError, Message};
+use crate::backend::{Asking, Connection};
 use crate::identity::Client;
 use crate::logins::Pending;
 use crate::names::Names;
 use crate::outcome::Outcome;
-use crate::protocol::{INLINE_MAX, Protocol, Refusal, Step, Violation};
+use crate::protocol::{INLINE_MAX, Protocol, Step, Violation};
 use crate::routes::{Destination, Place};
 use crate::seats::Seat;
-use crate::several::Answers;
 use crate::shared::Shared;
 use crate::spool::ContentFile;
 use crate::stages::{AtStage, Stage};
-use crate::telling::Telling;
-use crate::transaction::{Recipient, Transaction};
+use crate::transaction::Recipient;
 use crate::turns::Turn;
 use crate::verdict;
 use gatepost_channel::ChannelError;
-use gatepost_policy::local_part;
-use gatepost_policy::relay::{Judgement, is_literal_of};
 use gatepost_policy::share::Origin;
-use gatepost_policy::tables::{Address, Question};
-use gatepost_smtp::envelope::{CloseReason, Offer, Service, Verdict};
-use gatepost_smtp::names::HostName;
-use gatepost_smtp::received::{Received, With};
-use gatepost_wire::event;
+use gatepost_smtp::envelope::{CloseReason, Offer, Service};
 use gatepost_wire::link::Open;
 use gatepost_wire::session::Answer;
 use std::io;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// Why a session ended without saying that it does.
 #[derive(Debug)]
@@ -258,88 +254,6 @@ impl Session {
         Offer { size: offer.size.min(self.message_size()), ..offer }
     }
 
-    /// Why a recipient is refused without asking the backend.
-    fn refusal(&mut self, recipient: &Recipient) -> Option<Verdict> {
-        let (name, domain) = recipient.parts();
-        let address = Address { local_part: name, domain };
-        let relay = &self.shared.relay;
-        let trusted = self.open.relay || self.login.is_some() || relay.is_client(self.open.client.ip());
-        let judgement = match trusted {
-            true => relay.judge_permitted(name, domain),
-            false => relay.judge(name, domain, self.open.client.ip()),
-        };
-        // RFC 5321 §4.5.1: whoever knows nothing but our address can write to the postmaster.
-        let literal = || domain.is_some_and(|domain| is_literal_of(domain, self.open.local.ip()));
-        if judgement != Judgement::Allow && !(address.is_always_reachable() && literal()) {
-            return Some(verdict::RELAY_DENIED);
-        }
-        if let Some(refusal) = self.refused_by_tables(address, trusted) {
-            return Some(refusal);
-        }
-        let offer = self.offer();
-        let transaction = self.protocol.transaction()?;
-        if transaction.sender().is_some_and(local_part::can_run) {
-            return Some(verdict::BAD_SENDER);
-        }
-        let path = transaction.reverse_path();
-        let own = |login: &Arc<str>| match self.open.service {
-            Service::Local => self.shared.locals.permits(login, path),
-            Service::Relay | Service::Submission => self.shared.senders.permits(login, path),
-        };
-        if !self.login.as_ref().is_none_or(own) {
-            return Some(verdict::NOT_YOURS);
-        }
-        let origin = Origin::of(self.open.counted());
-        if transaction.recipients().len() >= usize::from(offer.recipients)
-            || self.shared.awaited.parts(origin, transaction, recipient)
-        {
-            return Some(verdict::TOO_MANY);
-        }
-        let routes = &self.shared.routes;
-        if routes.of_transaction(transaction).is_some_and(|place| place != routes.of(name, domain)) {
-            return Some(verdict::OTHER_BACKEND);
-        }
-        if transaction.has_room_for(recipient) { None } else { Some(verdict::NO_SPACE) }
-    }
-
-    /// Why the backend is not asked about one more recipient of this client's now.
-    fn too_often(&mut self) -> Option<Verdict> {
-        if self.open.exempt {
-            return None;
-        }
-        let origin = self.origin();
-        let transaction = self.protocol.transaction()?;
-        let refusal = self.shared.rates(|rates, now| rates.ask(origin, !transaction.measured, now));
-        transaction.measured |= refusal.is_none();
-        refusal
-    }
-
-    /// What the admin's tables say.
-    fn refused_by_tables(&mut self, recipient: Address<'_>, trusted: bool) -> Option<Verdict> {
-        let tables = self.shared.tables();
-        let own = recipient.domain.is_some_and(|domain| self.shared.relay.domains.covers(domain));
-        let transaction = self.protocol.transaction()?;
-        let (helo, sender) = (transaction.helo.name.as_slice(), transaction.sender_address());
-        match tables.judge(&Question { helo, sender, recipient, trusted, own }) {
-            Ok(finding) => verdict::of_finding(finding),
-            Err(e) => {
-                if self.shared.may_log(self.open.counted()) {
-                    tracing::error!(
-                        "a table of [senders], [recipients] or [helo] can't be searched, so mail waits: {e}"
-                    );
-                }
-                Some(verdict::INTERNAL)
-            }
-        }
-    }
-
-    /// The recipient is refused no more: see [`crate::several`].
-    fn has_one(&mut self, recipient: &Recipient) -> bool {
-        let origin = Origin::of(self.open.counted());
-        let transaction = self.protocol.transaction();
-        transaction.is_some_and(|transaction| self.shared.awaited.has_one(origin, transaction, recipient))
-    }
-
     /// Asks the backend.
     async fn ask(&mut self, recipient: &Recipient) -> Outcome {
         let (name, domain) = recipient.parts();
@@ -433,211 +347,6 @@ impl Session {
 
     fn origin(&self) -> Origin {
         Origin::of(self.open.counted())
-    }
-
-    /// The content is complete and the client has committed.
-    async fn commit(&mut self, transaction: &Transaction, length: u64) -> Result<(), SessionError> {
-        let asked = Instant::now();
-        let answers = if self.seat.is_leaving() {
-            Answers::one(verdict::RECLAIMED.into())
-        } else {
-            self.deliver(transaction, length).await?
-        };
-        self.backend = self.backend.saturating_add(asked.elapsed());
-        let Answers { results, each, all: outcome } = &answers;
-        self.protocol.committed(outcome.verdict.code < 400);
-        for outcome in results.iter().filter(|_| *each) {
-            self.end.tell(&Answer::Recipient { verdict: outcome.verdict, text: outcome.text() }).await?;
-        }
-        // The answer first: until the client has it, it may send the message again (RFC 1047).
-        let answered = self.answer(outcome).await;
-        self.seat.end_delivery();
-        let taken = outcome.verdict.code < 400;
-        if taken {
-            let origin = self.origin();
-            self.shared.rates(|rates, now| rates.taken(origin, now));
-        }
-        self.delivered = self.delivered.saturating_add(u32::from(taken));
-        if taken || self.shared.may_log(self.open.counted()) {
-            self.telling(transaction, length).all(&answers).await;
-        }
-        (self.begun, self.backend) = (None, Duration::ZERO);
-        if transaction.filed {
-            empty(&mut self.file);
-        }
-        answered
-    }
-
-    async fn deliver(&mut self, transaction: &Transaction, length: u64) -> Result<Answers, SessionError> {
-        let file = if transaction.filed { self.file.as_mut() } else { None };
-        let (granted, filed) = file.as_ref().map_or((0, Ok(0)), |file| (file.granted(), file.length()));
-        let (Some(inline), Ok(filed)) = (transaction.inline(), filed) else {
-            return Ok(Answers::one(verdict::NO_SPACE.into()));
-        };
-        if filed > granted {
-            return Err(Violation::Overgrown.into());
-        }
-        file.map(ContentFile::complete);
-        let received = u64::try_from(inline.len()).unwrap_or(u64::MAX).saturating_add(filed);
-        if received != length {
-            return Err(Violation::Length { stated: length, received }.into());
-        }
-        if length > self.message_size() {
-            return Ok(Answers::one(verdict::TOO_LARGE.into()));
-        }
-        // Every path from here on puts the file back: a session that kept its descriptor must not get a second file.
-        let mut file = if transaction.filed { self.file.take() } else { None };
-        let shared = Arc::clone(&self.shared);
-        let place = shared.routes.of_transaction(transaction).unwrap_or_default();
-        self.turn_to(place);
-        let mut message = Message {
-            received: &self.received(transaction),
-            inline,
-            file: file.as_mut().map(|file| (file, filed)),
-            own_id: &shared.hostname,
-            hops: shared.hops,
-            have: Vec::new(),
-            permit: self.seat.permit(),
-        };
-        let done = if shared.routes.at(place).route.answers_each() {
-            let done = self.deliver_each(transaction, &mut message).await;
-            done.unwrap_or_else(|e| Answers::one(Outcome::of_error(&DeliveryError::File(e), self.open.id)))
-        } else {
-            let outcome = self.hand_over(transaction, &mut message).await.pop();
-            Answers::one(outcome.unwrap_or(verdict::INTERNAL.into()))
-        };
-        if file.is_some() {
-            self.file = file;
-        }
-        Ok(done)
-    }
-
-    /// Delivers to all who do not have it yet, and makes one answer of the backend's answers.
-    async fn deliver_each(&mut self, transaction: &Transaction, message: &mut Message<'_>) -> io::Result<Answers> {
-        let (shared, origin) = (Arc::clone(&self.shared), Origin::of(self.open.counted()));
-        let delivery = shared.awaited.begin(origin, transaction, message).await?;
-        let all_have = !message.have.contains(&false);
-        let outcomes = if all_have { Vec::new() } else { self.hand_over(transaction, message).await };
-        delivery.end(outcomes, message).await
-    }
-
-    /// One outcome for all, or as many as the backend was to answer.
-    async fn hand_over(&mut self, transaction: &Transaction, message: &mut Message<'_>) -> Vec<Outcome> {
-        let Shared { routes, spool, .. } = &*self.shared;
-        let Destination { route, connections, texts } = routes.at(self.connected);
-        let client = Client::new(&self.open, &transaction.helo, self.names.now(), self.login.as_deref());
-        let asking = Asking { connection: &mut self.connection, client, transaction, connections };
-        let answers = message.have.iter().filter(|has| !**has).count().max(1);
-        let outcomes = route.deliver(asking, message, spool).await.unwrap_or_else(|e| {
-            let outcome = Outcome::of_error(&e, self.open.id);
-            (0..answers).map(|_| outcome.clone()).collect()
-        });
-        outcomes.into_iter().map(|outcome| outcome.with_texts(*texts)).collect()
-    }
-
-    fn received(&mut self, transaction: &Transaction) -> Vec<u8> {
-        let mut field = Vec::with_capacity(512);
-        let recipient = match transaction.recipients() {
-            [recipient] => Some(recipient.path()),
-            _ => None,
-        };
-        Received {
-            helo: &transaction.helo.name,
-            address: self.open.client.ip(),
-            user: self.open.user.zip(self.login.as_deref()),
-            name: self.names.now().confirmed.known().map(HostName::as_str),
-            by: &self.shared.hostname,
-            with: With::new(
-                transaction.helo.esmtp,
-                transaction.tls.is_some(),
-                transaction.smtputf8(),
-                self.login.is_some(),
-            ),
-            tls: transaction.tls.map(|tls| (tls.version, tls.suite)),
-            id: &format!("{}.{}", self.open.id, transaction.number),
-            recipient,
-            date: UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs()),
-        }
-        .write(&mut field);
-        field
-    }
-
-    fn tell_end(&self, ended: Result<CloseReason, SessionError>) {
-        let Open { id: session, client, .. } = self.open;
-        let (end, detail) = match ended {
-            Ok(why @ CloseReason::ProxyHeader) => {
-                tracing::warn!(
-                    "session={session} client={client}: a PROXY header, but proxy_from of its [[listen]] does not name it"
-                );
-                (why, None)
-            }
-            Ok(why) => (why, self.protocol.detail().map(|detail| String::from_utf8_lossy(detail).into_owned())),
-            // It ended before it said why: by a signal, or with its nursery.
-            Err(SessionError::Gone(e)) => (CloseReason::Internal, Some(e.to_string())),
-            // Our own code never does this: somebody has taken over the session.
-            Err(SessionError::Hostile(violation)) => {
-                let violation = violation.to_string();
-                gatepost_log::tell(event::Owned { session, client, violation: violation.as_bytes() });
-                (CloseReason::Abuse, Some(violation))
-            }
-        };
-        gatepost_log::tell(event::Session {
-            session,
-            client,
-            name: self.names.known().map(|name| name.as_str().as_bytes()),
-            transactions: self.protocol.transactions(),
-            messages: self.delivered,
-            end,
-            detail: detail.as_deref().map(str::as_bytes),
-            seconds: u32::try_from(self.born.elapsed().as_secs()).unwrap_or(u32::MAX),
-        });
-    }
-
-    fn telling<'a>(&self, transaction: &'a Transaction, size: u64) -> Telling<'a> {
-        let took = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
-        let name = self.names.known().cloned();
-        Telling { open: self.open, name, login: self.login.clone(), transaction, size, took, backend: self.backend }
-    }
-
-    /// A transaction that ended without a commit: the session refused it, or the client took it back or went away.
-    fn tell_dropped(&mut self, transaction: &Transaction) {
-        let ended_by = self.protocol.take_ended_by().map(Outcome::of_session);
-        let refused = self.content_refused.take().or(ended_by);
-        if !transaction.recipients().is_empty() && self.shared.may_log(self.open.counted()) {
-            let outcome = refused.unwrap_or_else(Outcome::abandoned);
-            self.telling(transaction, 0).now(&outcome);
-        }
-        (self.begun, self.backend) = (None, Duration::ZERO);
-    }
-
-    /// One that was refused is told at once: it is no part of the transaction.
-    fn tell_refused_recipient(&mut self, recipient: &Recipient, outcome: &Outcome) {
-        let took = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
-        let (open, login, backend) = (self.open, self.login.clone(), self.backend);
-        if let Some(transaction) = self.protocol.transaction() {
-            let name = self.names.known().cloned();
-            let telling = Telling { open, name, login, transaction, size: 0, took, backend };
-            telling.recipient(recipient, false, (outcome, outcome), |event| gatepost_log::tell(*event));
-        }
-    }
-
-    fn tell_refused(&self, refusal: &Refusal) {
-        let Refusal { reply, count, line } = refusal;
-        self.tell_refusal(&Outcome::of_session(*reply).verdict, reply.text, *count, line);
-    }
-
-    fn tell_refusal(&self, verdict: &Verdict, heard: &str, count: u32, line: &[u8]) {
-        if self.shared.may_log(self.open.counted()) {
-            gatepost_log::tell(event::Refused {
-                session: self.open.id,
-                client: self.open.client,
-                reply: verdict.code,
-                enhanced: verdict.enhanced,
-                heard: heard.as_bytes(),
-                count,
-                line,
-            });
-        }
     }
 }
 

@@ -1,0 +1,149 @@
+//! A message whose content is complete: to the backend, and its answer to the client.
+
+use super::{Session, SessionError, empty};
+use crate::backend::{Asking, DeliveryError, Message};
+use crate::identity::Client;
+use crate::outcome::Outcome;
+use crate::protocol::Violation;
+use crate::routes::Destination;
+use crate::several::Answers;
+use crate::shared::Shared;
+use crate::spool::ContentFile;
+use crate::transaction::Transaction;
+use crate::verdict;
+use gatepost_policy::share::Origin;
+use gatepost_smtp::names::HostName;
+use gatepost_smtp::received::{Received, With};
+use gatepost_wire::session::Answer;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+impl Session {
+    /// The content is complete and the client has committed.
+    pub(super) async fn commit(&mut self, transaction: &Transaction, length: u64) -> Result<(), SessionError> {
+        let asked = Instant::now();
+        let answers = if self.seat.is_leaving() {
+            Answers::one(verdict::RECLAIMED.into())
+        } else {
+            self.deliver(transaction, length).await?
+        };
+        self.backend = self.backend.saturating_add(asked.elapsed());
+        let Answers { results, each, all: outcome } = &answers;
+        self.protocol.committed(outcome.verdict.code < 400);
+        for outcome in results.iter().filter(|_| *each) {
+            self.end.tell(&Answer::Recipient { verdict: outcome.verdict, text: outcome.text() }).await?;
+        }
+        // The answer first: until the client has it, it may send the message again (RFC 1047).
+        let answered = self.answer(outcome).await;
+        self.seat.end_delivery();
+        let taken = outcome.verdict.code < 400;
+        if taken {
+            let origin = self.origin();
+            self.shared.rates(|rates, now| rates.taken(origin, now));
+        }
+        self.delivered = self.delivered.saturating_add(u32::from(taken));
+        if taken || self.shared.may_log(self.open.counted()) {
+            self.telling(transaction, length).all(&answers).await;
+        }
+        (self.begun, self.backend) = (None, Duration::ZERO);
+        if transaction.filed {
+            empty(&mut self.file);
+        }
+        answered
+    }
+
+    async fn deliver(&mut self, transaction: &Transaction, length: u64) -> Result<Answers, SessionError> {
+        let file = if transaction.filed { self.file.as_mut() } else { None };
+        let (granted, filed) = file.as_ref().map_or((0, Ok(0)), |file| (file.granted(), file.length()));
+        let (Some(inline), Ok(filed)) = (transaction.inline(), filed) else {
+            return Ok(Answers::one(verdict::NO_SPACE.into()));
+        };
+        if filed > granted {
+            return Err(Violation::Overgrown.into());
+        }
+        file.map(ContentFile::complete);
+        let received = u64::try_from(inline.len()).unwrap_or(u64::MAX).saturating_add(filed);
+        if received != length {
+            return Err(Violation::Length { stated: length, received }.into());
+        }
+        if length > self.message_size() {
+            return Ok(Answers::one(verdict::TOO_LARGE.into()));
+        }
+        // Every path from here on puts the file back: a session that kept its descriptor must not get a second file.
+        let mut file = if transaction.filed { self.file.take() } else { None };
+        let shared = Arc::clone(&self.shared);
+        let place = shared.routes.of_transaction(transaction).unwrap_or_default();
+        self.turn_to(place);
+        let mut message = Message {
+            received: &self.received(transaction),
+            inline,
+            file: file.as_mut().map(|file| (file, filed)),
+            own_id: &shared.hostname,
+            hops: shared.hops,
+            have: Vec::new(),
+            permit: self.seat.permit(),
+        };
+        let done = if shared.routes.at(place).route.answers_each() {
+            let done = self.deliver_each(transaction, &mut message).await;
+            done.unwrap_or_else(|e| Answers::one(Outcome::of_error(&DeliveryError::File(e), self.open.id)))
+        } else {
+            let outcome = self.hand_over(transaction, &mut message).await.pop();
+            Answers::one(outcome.unwrap_or(verdict::INTERNAL.into()))
+        };
+        if file.is_some() {
+            self.file = file;
+        }
+        Ok(done)
+    }
+
+    /// Delivers to all who do not have it yet, and makes one answer of the backend's answers.
+    async fn deliver_each(&mut self, transaction: &Transaction, message: &mut Message<'_>) -> io::Result<Answers> {
+        let (shared, origin) = (Arc::clone(&self.shared), Origin::of(self.open.counted()));
+        let delivery = shared.awaited.begin(origin, transaction, message).await?;
+        let all_have = !message.have.contains(&false);
+        let outcomes = if all_have { Vec::new() } else { self.hand_over(transaction, message).await };
+        delivery.end(outcomes, message).await
+    }
+
+    /// One outcome for all, or as many as the backend was to answer.
+    async fn hand_over(&mut self, transaction: &Transaction, message: &mut Message<'_>) -> Vec<Outcome> {
+        let Shared { routes, spool, .. } = &*self.shared;
+        let Destination { route, connections, texts } = routes.at(self.connected);
+        let client = Client::new(&self.open, &transaction.helo, self.names.now(), self.login.as_deref());
+        let asking = Asking { connection: &mut self.connection, client, transaction, connections };
+        let answers = message.have.iter().filter(|has| !**has).count().max(1);
+        let outcomes = route.deliver(asking, message, spool).await.unwrap_or_else(|e| {
+            let outcome = Outcome::of_error(&e, self.open.id);
+            (0..answers).map(|_| outcome.clone()).collect()
+        });
+        outcomes.into_iter().map(|outcome| outcome.with_texts(*texts)).collect()
+    }
+
+    fn received(&mut self, transaction: &Transaction) -> Vec<u8> {
+        let mut field = Vec::with_capacity(512);
+        let recipient = match transaction.recipients() {
+            [recipient] => Some(recipient.path()),
+            _ => None,
+        };
+        Received {
+            helo: &transaction.helo.name,
+            address: self.open.client.ip(),
+            user: self.open.user.zip(self.login.as_deref()),
+            name: self.names.now().confirmed.known().map(HostName::as_str),
+            by: &self.shared.hostname,
+            with: With::new(
+                transaction.helo.esmtp,
+                transaction.tls.is_some(),
+                transaction.smtputf8(),
+                self.login.is_some(),
+            ),
+            tls: transaction.tls.map(|tls| (tls.version, tls.suite)),
+            id: &format!("{}.{}", self.open.id, transaction.number),
+            recipient,
+            date: UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs()),
+        }
+        .write(&mut field);
+        field
+    }
+}

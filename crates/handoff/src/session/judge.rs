@@ -1,0 +1,95 @@
+//! What our own rules say of a recipient, before the backend is asked.
+
+use super::Session;
+use crate::transaction::Recipient;
+use crate::verdict;
+use gatepost_policy::local_part;
+use gatepost_policy::relay::{Judgement, is_literal_of};
+use gatepost_policy::share::Origin;
+use gatepost_policy::tables::{Address, Question};
+use gatepost_smtp::envelope::{Service, Verdict};
+use std::sync::Arc;
+
+impl Session {
+    /// Why a recipient is refused without asking the backend.
+    pub(super) fn refusal(&mut self, recipient: &Recipient) -> Option<Verdict> {
+        let (name, domain) = recipient.parts();
+        let address = Address { local_part: name, domain };
+        let relay = &self.shared.relay;
+        let trusted = self.open.relay || self.login.is_some() || relay.is_client(self.open.client.ip());
+        let judgement = match trusted {
+            true => relay.judge_permitted(name, domain),
+            false => relay.judge(name, domain, self.open.client.ip()),
+        };
+        // RFC 5321 §4.5.1: whoever knows nothing but our address can write to the postmaster.
+        let literal = || domain.is_some_and(|domain| is_literal_of(domain, self.open.local.ip()));
+        if judgement != Judgement::Allow && !(address.is_always_reachable() && literal()) {
+            return Some(verdict::RELAY_DENIED);
+        }
+        if let Some(refusal) = self.refused_by_tables(address, trusted) {
+            return Some(refusal);
+        }
+        let offer = self.offer();
+        let transaction = self.protocol.transaction()?;
+        if transaction.sender().is_some_and(local_part::can_run) {
+            return Some(verdict::BAD_SENDER);
+        }
+        let path = transaction.reverse_path();
+        let own = |login: &Arc<str>| match self.open.service {
+            Service::Local => self.shared.locals.permits(login, path),
+            Service::Relay | Service::Submission => self.shared.senders.permits(login, path),
+        };
+        if !self.login.as_ref().is_none_or(own) {
+            return Some(verdict::NOT_YOURS);
+        }
+        let origin = Origin::of(self.open.counted());
+        if transaction.recipients().len() >= usize::from(offer.recipients)
+            || self.shared.awaited.parts(origin, transaction, recipient)
+        {
+            return Some(verdict::TOO_MANY);
+        }
+        let routes = &self.shared.routes;
+        if routes.of_transaction(transaction).is_some_and(|place| place != routes.of(name, domain)) {
+            return Some(verdict::OTHER_BACKEND);
+        }
+        if transaction.has_room_for(recipient) { None } else { Some(verdict::NO_SPACE) }
+    }
+
+    /// Why the backend is not asked about one more recipient of this client's now.
+    pub(super) fn too_often(&mut self) -> Option<Verdict> {
+        if self.open.exempt {
+            return None;
+        }
+        let origin = self.origin();
+        let transaction = self.protocol.transaction()?;
+        let refusal = self.shared.rates(|rates, now| rates.ask(origin, !transaction.measured, now));
+        transaction.measured |= refusal.is_none();
+        refusal
+    }
+
+    /// What the admin's tables say.
+    fn refused_by_tables(&mut self, recipient: Address<'_>, trusted: bool) -> Option<Verdict> {
+        let tables = self.shared.tables();
+        let own = recipient.domain.is_some_and(|domain| self.shared.relay.domains.covers(domain));
+        let transaction = self.protocol.transaction()?;
+        let (helo, sender) = (transaction.helo.name.as_slice(), transaction.sender_address());
+        match tables.judge(&Question { helo, sender, recipient, trusted, own }) {
+            Ok(finding) => verdict::of_finding(finding),
+            Err(e) => {
+                if self.shared.may_log(self.open.counted()) {
+                    tracing::error!(
+                        "a table of [senders], [recipients] or [helo] can't be searched, so mail waits: {e}"
+                    );
+                }
+                Some(verdict::INTERNAL)
+            }
+        }
+    }
+
+    /// The recipient is refused no more: see [`crate::several`].
+    pub(super) fn has_one(&mut self, recipient: &Recipient) -> bool {
+        let origin = Origin::of(self.open.counted());
+        let transaction = self.protocol.transaction();
+        transaction.is_some_and(|transaction| self.shared.awaited.has_one(origin, transaction, recipient))
+    }
+}

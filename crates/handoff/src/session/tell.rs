@@ -1,0 +1,91 @@
+//! What the log is told of a session and its transactions.
+
+use super::{Session, SessionError};
+use crate::outcome::Outcome;
+use crate::protocol::Refusal;
+use crate::telling::Telling;
+use crate::transaction::{Recipient, Transaction};
+use gatepost_smtp::envelope::{CloseReason, Verdict};
+use gatepost_wire::event;
+use gatepost_wire::link::Open;
+use std::time::Duration;
+
+impl Session {
+    pub(super) fn tell_end(&self, ended: Result<CloseReason, SessionError>) {
+        let Open { id: session, client, .. } = self.open;
+        let (end, detail) = match ended {
+            Ok(why @ CloseReason::ProxyHeader) => {
+                tracing::warn!(
+                    "session={session} client={client}: a PROXY header, but proxy_from of its [[listen]] does not name it"
+                );
+                (why, None)
+            }
+            Ok(why) => (why, self.protocol.detail().map(|detail| String::from_utf8_lossy(detail).into_owned())),
+            // It ended before it said why: by a signal, or with its nursery.
+            Err(SessionError::Gone(e)) => (CloseReason::Internal, Some(e.to_string())),
+            // Our own code never does this: somebody has taken over the session.
+            Err(SessionError::Hostile(violation)) => {
+                let violation = violation.to_string();
+                gatepost_log::tell(event::Owned { session, client, violation: violation.as_bytes() });
+                (CloseReason::Abuse, Some(violation))
+            }
+        };
+        gatepost_log::tell(event::Session {
+            session,
+            client,
+            name: self.names.known().map(|name| name.as_str().as_bytes()),
+            transactions: self.protocol.transactions(),
+            messages: self.delivered,
+            end,
+            detail: detail.as_deref().map(str::as_bytes),
+            seconds: u32::try_from(self.born.elapsed().as_secs()).unwrap_or(u32::MAX),
+        });
+    }
+
+    pub(super) fn telling<'a>(&self, transaction: &'a Transaction, size: u64) -> Telling<'a> {
+        let took = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
+        let name = self.names.known().cloned();
+        Telling { open: self.open, name, login: self.login.clone(), transaction, size, took, backend: self.backend }
+    }
+
+    /// A transaction that ended without a commit: the session refused it, or the client took it back or went away.
+    pub(super) fn tell_dropped(&mut self, transaction: &Transaction) {
+        let ended_by = self.protocol.take_ended_by().map(Outcome::of_session);
+        let refused = self.content_refused.take().or(ended_by);
+        if !transaction.recipients().is_empty() && self.shared.may_log(self.open.counted()) {
+            let outcome = refused.unwrap_or_else(Outcome::abandoned);
+            self.telling(transaction, 0).now(&outcome);
+        }
+        (self.begun, self.backend) = (None, Duration::ZERO);
+    }
+
+    /// One that was refused is told at once: it is no part of the transaction.
+    pub(super) fn tell_refused_recipient(&mut self, recipient: &Recipient, outcome: &Outcome) {
+        let took = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
+        let (open, login, backend) = (self.open, self.login.clone(), self.backend);
+        if let Some(transaction) = self.protocol.transaction() {
+            let name = self.names.known().cloned();
+            let telling = Telling { open, name, login, transaction, size: 0, took, backend };
+            telling.recipient(recipient, false, (outcome, outcome), |event| gatepost_log::tell(*event));
+        }
+    }
+
+    pub(super) fn tell_refused(&self, refusal: &Refusal) {
+        let Refusal { reply, count, line } = refusal;
+        self.tell_refusal(&Outcome::of_session(*reply).verdict, reply.text, *count, line);
+    }
+
+    pub(super) fn tell_refusal(&self, verdict: &Verdict, heard: &str, count: u32, line: &[u8]) {
+        if self.shared.may_log(self.open.counted()) {
+            gatepost_log::tell(event::Refused {
+                session: self.open.id,
+                client: self.open.client,
+                reply: verdict.code,
+                enhanced: verdict.enhanced,
+                heard: heard.as_bytes(),
+                count,
+                line,
+            });
+        }
+    }
+}
