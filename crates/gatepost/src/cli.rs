@@ -2,7 +2,9 @@
 
 use crate::help::{self, HelpArgs};
 use crate::init::{self, InitArgs};
-use crate::{passwd, top, trial};
+use crate::said::fail;
+use crate::trial::{self, TryArgs};
+use crate::{passwd, top};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use gatepost_config::{AuthSource, Backend, Config};
 use gatepost_jail::audit::{self, Expectations};
@@ -15,7 +17,7 @@ use gatepost_wire::control::Whom;
 use gatepost_wire::link::SessionId;
 use gatepost_wire::slice::{Dialect, Identity};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -78,20 +80,6 @@ enum Command {
     Audit(AuditArgs),
     /// The manual as text: without a topic, what there is
     Help(HelpArgs),
-}
-
-/// Arguments of `gatepost try`.
-#[derive(Debug, Args)]
-pub(crate) struct TryArgs {
-    /// Address and port to listen on
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:2525", value_parser = listen_address)]
-    pub(crate) listen: SocketAddr,
-    /// Directory for the Maildir and the spool; made when missing
-    #[arg(long, value_name = "DIR", default_value = "gatepost-try")]
-    pub(crate) dir: PathBuf,
-    /// Hand mail to this MTA instead of the Maildir: unix:PATH or tcp:ADDR, such as tcp:127.0.0.1:25
-    #[arg(long, value_name = "BACKEND")]
-    pub(crate) smtp: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -247,24 +235,6 @@ fn outcome(ended: Result<(), LauncherError>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => fail(&e.to_string()),
     }
-}
-
-/// An address and port to listen on.
-fn listen_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| {
-        let port = text.rsplit(':').next().and_then(|port| port.parse::<u16>().ok()).unwrap_or(2525);
-        format!(
-            "write an address and a port, such as 127.0.0.1:{port}, or [::]:{port} for all addresses of this machine"
-        )
-    })
-}
-
-/// Says what is wrong, on descriptor 2, and gives exit status 1.
-pub(crate) fn fail(why: &str) -> ExitCode {
-    for line in why.lines() {
-        eprintln!("gatepost: {line}");
-    }
-    ExitCode::FAILURE
 }
 
 const NO_NAMES: &str = "no name server answers from inside the resolver's jail, as the line above says: mail is taken, but clients have \

@@ -1,6 +1,6 @@
 //! `gatepost help`: the manual as text, and as files for packagers.
 
-use crate::cli::fail;
+use crate::said::fail;
 use clap::{Args, Command};
 use gatepost_manual as manual;
 use std::io::{self, Write};

@@ -4,7 +4,7 @@
 
 mod mta;
 
-use crate::cli::fail;
+use crate::said::fail;
 use crate::trial::self_signed;
 use clap::Args;
 use gatepost_config::Config;

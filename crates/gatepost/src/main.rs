@@ -7,6 +7,7 @@ mod init;
 mod names;
 mod passwd;
 mod roles;
+mod said;
 mod top;
 mod trial;
 

@@ -1,6 +1,7 @@
 //! `gatepost try`: the main job at once, with nothing prepared.
 
-use crate::cli::{TryArgs, fail};
+use crate::said::fail;
+use clap::Args;
 use gatepost_config::{Backend, Config, Connect, Jail, Limits, Listen, Profile, Relay, Tls, Users};
 use gatepost_launcher::fitness::Fitness;
 use gatepost_launcher::plan::{Plan, Receiver, Trial};
@@ -17,6 +18,20 @@ const FIRST_ID: u32 = 61_000;
 /// What the Maildir's owner may be told about by name.
 const HOSTNAME: &str = "localhost";
 
+/// Arguments of `gatepost try`.
+#[derive(Debug, Args)]
+pub(crate) struct TryArgs {
+    /// Address and port to listen on
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:2525", value_parser = listen_address)]
+    listen: SocketAddr,
+    /// Directory for the Maildir and the spool; made when missing
+    #[arg(long, value_name = "DIR", default_value = "gatepost-try")]
+    dir: PathBuf,
+    /// Hand mail to this MTA instead of the Maildir: unix:PATH or tcp:ADDR, such as tcp:127.0.0.1:25
+    #[arg(long, value_name = "BACKEND")]
+    smtp: Option<String>,
+}
+
 /// Runs until interrupted.
 pub(crate) fn run(args: &TryArgs) -> ExitCode {
     gatepost_log::begin(gatepost_log::LAUNCHER);
@@ -31,6 +46,16 @@ pub(crate) fn run(args: &TryArgs) -> ExitCode {
         Err(e) if args.smtp.is_some() && !is_private(args) => fail(&format!("{e}\n{OPEN}")),
         Err(e) => fail(&e.to_string()),
     }
+}
+
+/// An address and port to listen on.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        let port = text.rsplit(':').next().and_then(|port| port.parse::<u16>().ok()).unwrap_or(2525);
+        format!(
+            "write an address and a port, such as 127.0.0.1:{port}, or [::]:{port} for all addresses of this machine"
+        )
+    })
 }
 
 /// What to do about an MTA that relays for whoever comes by way of gatepost.
