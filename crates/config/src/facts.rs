@@ -333,8 +333,6 @@ pub struct Rates {
 pub struct Submission {
     /// Where logins come from; none: only programs of this machine submit.
     pub auth: Option<AuthSource>,
-    /// Lines of a login and the addresses that it may send from; a login without a line may use the address that it is itself.
-    pub senders: Vec<String>,
     /// The socket for programs of this machine.
     pub socket: Option<PathBuf>,
     /// Accounts of this machine that may send from any address.

@@ -1,8 +1,9 @@
-//! Tables of senders, recipients and HELO names, and the files that they stand in.
+//! Tables of senders, recipients and HELO names, and of who may send as whom; and the files that they stand in.
 
 use crate::fault::{Fault, Faults, Wrong};
 use crate::{Config, list_file};
-use gatepost_policy::tables::{FILE_MAX, Form, Table, check_entry};
+use gatepost_policy::senders::{Senders, check_line};
+use gatepost_policy::tables::{EntryFault, FILE_MAX, Form, Table, check_entry};
 use gatepost_wire::tables::{TableSlice, TablesSlice};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// Octets of the smallest constant database: its header.
 const CDB_MIN: usize = 2048;
 
-/// `[senders]`, `[recipients]` and `[helo]`.
+/// `[senders]`, `[recipients]`, `[helo]`, and `senders` of `[submission]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tables {
     /// Senders that are refused.
@@ -21,6 +22,55 @@ pub struct Tables {
     pub valid: Listed,
     /// What a client may not say in HELO and EHLO.
     pub helo: Listed,
+    /// Who has logged in may send as whom: lines of a login and addresses. A login without one may use the address that it is itself.
+    pub permitted: Listed,
+}
+
+/// What the entries of a table are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// What is refused.
+    Refused(Form),
+    /// The recipients that there are: no file without any.
+    Valid,
+    /// Lines of a login and what it may send from.
+    Logins,
+}
+
+impl Kind {
+    /// An entry, which keeps its case: a class in a pattern has one.
+    pub(crate) fn entry(self, text: &str) -> Result<String, Wrong> {
+        let (checked, example) = match self {
+            Self::Refused(Form::Helo) => {
+                (check_entry(Form::Helo, text.as_bytes()), "write \"example.org\", \".example.org\" or \"/^[0-9.]+$/\"")
+            }
+            Self::Refused(Form::Address) | Self::Valid => (
+                check_entry(Form::Address, text.as_bytes()),
+                "write \"user@example.org\", \"@example.org\", \"@.example.org\" or \"/^[0-9]+@/\"",
+            ),
+            Self::Logins => (
+                check_line(text).map(drop),
+                "write a login and its addresses, such as \"joe joe@example.org @joe.example.org\"",
+            ),
+        };
+        match checked {
+            Ok(()) => Ok(text.to_owned()),
+            Err(fault) => Err(Wrong::new(format!("\"{text}\": {fault}"), example)),
+        }
+    }
+
+    /// Whether a table can hold all of them.
+    pub(crate) fn fits<'e>(self, entries: impl Iterator<Item = &'e String>) -> Result<(), EntryFault> {
+        let form = match self {
+            Self::Refused(form) => form,
+            Self::Valid => Form::Address,
+            Self::Logins => {
+                let entries = entries.cloned().collect();
+                return Senders::new(TableSlice { entries, cdb: Vec::new() }).map(drop);
+            }
+        };
+        Table::new(form, entries, Vec::new()).map(drop)
+    }
 }
 
 /// One table.
@@ -72,20 +122,20 @@ impl Listed {
         !self.entries.is_empty() || self.file.is_some() || self.cdb.is_some()
     }
 
-    /// Reads the list anew, by `read`. `needed`: it must not be empty. Whether it has other entries than before.
+    /// Reads the list anew, by `read`. Whether it has other entries than before.
     pub(crate) fn renew_file(
         &mut self,
-        (form, needed): (Form, bool),
+        kind: Kind,
         read: impl Fn(&Path) -> io::Result<Vec<u8>>,
     ) -> Result<bool, Faults> {
         let Some(file) = &mut self.file else { return Ok(false) };
-        let entries = list_file::entries(&file.path, &octets(&file.path, read)?, |text| entry(form, text))?;
-        if needed && entries.is_empty() {
+        let entries = list_file::entries(&file.path, &octets(&file.path, read)?, |text| kind.entry(text))?;
+        if kind == Kind::Valid && entries.is_empty() {
             // What makes such files can fail, and all mail would be refused for good.
             return Err(whole(&file.path, "there is no recipient in it", "write one a line, or take the key out"));
         }
         // For its limits, which count what is in the configuration too.
-        Table::new(form, self.entries.iter().chain(&entries), Vec::new())
+        kind.fits(self.entries.iter().chain(&entries))
             .map_err(|fault| whole(&file.path, fault.to_string(), "write fewer"))?;
         let others = file.content != entries;
         file.content = entries;
@@ -115,32 +165,22 @@ impl Listed {
     }
 }
 
-/// An entry of a table, which keeps its case: a class in a pattern has one.
-pub(crate) fn entry(form: Form, text: &str) -> Result<String, Wrong> {
-    match check_entry(form, text.as_bytes()) {
-        Ok(()) => Ok(text.to_owned()),
-        Err(fault) => {
-            let example = match form {
-                Form::Address => "write \"user@example.org\", \"@example.org\", \"@.example.org\" or \"/^[0-9]+@/\"",
-                Form::Helo => "write \"example.org\", \".example.org\" or \"/^[0-9.]+$/\"",
-            };
-            Err(Wrong::new(format!("\"{text}\": {fault}"), example))
-        }
-    }
-}
-
 impl Tables {
-    fn each(&self) -> [&Listed; 4] {
-        [&self.senders, &self.recipients, &self.valid, &self.helo]
+    /// All of them.
+    #[must_use]
+    pub fn each(&self) -> [&Listed; 5] {
+        [&self.senders, &self.recipients, &self.valid, &self.helo, &self.permitted]
     }
 
-    fn each_mut(&mut self) -> [(&mut Listed, Form, bool); 4] {
-        let Self { senders, recipients, valid, helo } = self;
+    fn each_mut(&mut self) -> [(&mut Listed, Kind); 5] {
+        let Self { senders, recipients, valid, helo, permitted } = self;
+        let refused = Kind::Refused(Form::Address);
         [
-            (senders, Form::Address, false),
-            (recipients, Form::Address, false),
-            (valid, Form::Address, true),
-            (helo, Form::Helo, false),
+            (senders, refused),
+            (recipients, refused),
+            (valid, Kind::Valid),
+            (helo, Kind::Refused(Form::Helo)),
+            (permitted, Kind::Logins),
         ]
     }
 }
@@ -160,10 +200,10 @@ impl Config {
     /// [`Faults`] of the file: what was in it before stays in force.
     pub fn renew_table(&mut self, place: usize) -> Result<bool, Faults> {
         let mut before = 0_usize;
-        for (table, form, needed) in self.tables.each_mut() {
+        for (table, kind) in self.tables.each_mut() {
             if table.file.is_some() {
                 if before == place {
-                    return table.renew_file((form, needed), crate::read);
+                    return table.renew_file(kind, crate::read);
                 }
                 before = before.saturating_add(1);
             }
@@ -177,15 +217,17 @@ impl Config {
         Ok(false)
     }
 
-    /// The tables, for handoff.
+    /// The tables, for handoff. `accounts` of this machine: lines of uid and name.
     #[must_use]
-    pub fn tables_slice(&self) -> TablesSlice {
-        let Tables { senders, recipients, valid, helo } = &self.tables;
+    pub fn tables_slice(&self, accounts: Vec<String>) -> TablesSlice {
+        let Tables { senders, recipients, valid, helo, permitted } = &self.tables;
         TablesSlice {
             senders: senders.slice(),
             recipients: recipients.slice(),
             valid: valid.is_written().then(|| valid.slice()),
             helo: helo.slice(),
+            permitted: permitted.slice(),
+            accounts,
         }
     }
 }

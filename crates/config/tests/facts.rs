@@ -598,20 +598,20 @@ fn issue_12_tables_are_read_from_the_configuration_and_their_files() {
         cdb.display()
     );
     let mut config = Config::load(&scratch.write("gatepost.toml", &text)).unwrap();
-    let slice = config.tables_slice();
+    let slice = config.tables_slice(Vec::new());
     assert_eq!(slice.senders.entries, ["B@c.test", "@a.test", "/^x/"]);
     assert_eq!(slice.senders.cdb.len(), 2048);
     assert!(slice.recipients.entries.is_empty());
     assert_eq!(slice.valid.unwrap().entries, ["@a.test", "/^x/"]);
     assert_eq!(slice.helo.entries, ["/a b/", ".d.test"]);
-    assert!(parse(LEAST).tables_slice().valid.is_none());
+    assert!(parse(LEAST).tables_slice(Vec::new()).valid.is_none());
 
     // In the order of their tables: senders, recipients.
     let files: Vec<PathBuf> = config.table_files().map(Path::to_owned).collect();
     assert_eq!(files, [list.clone(), cdb.clone(), list]);
     scratch.write("list", "@b.test\n");
     assert!(config.renew_table(2).unwrap() && !config.renew_table(2).unwrap());
-    assert_eq!(config.tables_slice().valid.unwrap().entries, ["@b.test"]);
+    assert_eq!(config.tables_slice(Vec::new()).valid.unwrap().entries, ["@b.test"]);
     for (content, place, told) in [
         ("", 2, "there is no recipient in it"),
         ("@b.test\nb.test\n", 2, "list:2:1: \"b.test\": no address"),
@@ -623,7 +623,7 @@ fn issue_12_tables_are_read_from_the_configuration_and_their_files() {
     }
     scratch.write("cdb", "too short");
     assert!(config.renew_table(1).unwrap_err().to_string().contains("no constant database"));
-    assert_eq!(config.tables_slice().senders.cdb.len(), 2048, "what was there before is");
+    assert_eq!(config.tables_slice(Vec::new()).senders.cdb.len(), 2048, "what was there before is");
     scratch.write("list", "");
     assert!(config.renew_table(0).unwrap(), "nobody refused is no mistake");
 }
@@ -678,4 +678,36 @@ fn issue_10_the_examples_and_the_socket_unit_listen_where_the_default_does() {
     let streams: Vec<&str> = unit.lines().filter_map(|line| line.strip_prefix("ListenStream=")).collect();
     assert_eq!(streams, [default.as_str()]);
     assert!(unit.lines().any(|line| line == "BindIPv6Only=both"), "{unit}");
+}
+
+#[test]
+fn issue_15_who_may_send_as_whom_is_read_from_the_configuration_and_its_files() {
+    let scratch = Scratch::new("logins");
+    let list = scratch.write("list", "joe joe@a.test # since May\n/[a-z]+/ %@a.test\n");
+    let cdb = scratch.write("cdb", "\0".repeat(2048));
+    let text = format!(
+        "{LEAST}[[listen]]\naddress = \"unix:/run/gatepost/submit\"\nservice = \"submission\"\n[submission]\n\
+         senders = [\"joe @joe.test\"]\nsenders_file = \"{}\"\nsenders_cdb = \"{}\"\n",
+        list.display(),
+        cdb.display()
+    );
+    let mut config = Config::load(&scratch.write("gatepost.toml", &text)).unwrap();
+    let slice = config.tables_slice(vec!["0 root".to_owned()]);
+    assert_eq!(slice.permitted.entries, ["joe @joe.test", "joe joe@a.test", "/[a-z]+/ %@a.test"]);
+    assert_eq!((slice.permitted.cdb.len(), slice.accounts), (2048, vec!["0 root".to_owned()]));
+    let files: Vec<PathBuf> = config.table_files().map(Path::to_owned).collect();
+    assert_eq!(files, [list, cdb]);
+    for (content, told) in [
+        ("joe\n", "list:1:1: \"joe\": a login without an address"),
+        ("ann ann@a.test\njoe joe\n", "list:2:1: \"joe joe\": no address"),
+        ("joe /(/\n", "a parenthesis is not closed"),
+        (&"joe /a/\n".repeat(101), "more than 100 patterns"),
+    ] {
+        scratch.write("list", content);
+        let faults = config.renew_table(0).unwrap_err().to_string();
+        assert!(faults.contains(told), "{faults}");
+    }
+    scratch.write("list", "");
+    assert!(config.renew_table(0).unwrap(), "a list of nobody is no mistake");
+    assert_eq!(config.tables_slice(Vec::new()).permitted.entries, ["joe @joe.test"]);
 }

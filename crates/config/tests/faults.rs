@@ -486,6 +486,14 @@ const ROWS: &[Row] = &[
     ("[names]", "[senders]\nrefuse = [\"/(/\"]\n[names]", "\"/(/\"", "a parenthesis is not closed", ""),
     ("[names]", "[helo]\nrefuse = [\"a b\"]\n[names]", "\"a b\"", "a blank", ".example.org"),
     ("[names]", "[helo]\nvalid = []\n[names]", "valid", "unknown key \"valid\" in [helo]", "[recipients]"),
+    (
+        "[names]",
+        "[submission]\nsenders = [\"joe\"]\n[names]",
+        "\"joe\"",
+        "a login without an address",
+        "joe@example.org",
+    ),
+    ("[names]", "[submission]\nsenders = [\"joe a@b@c\"]\n[names]", "\"joe a@b@c\"", "no address", "joe@example.org"),
     // TLS with the backend.
     (
         "identity = \"xclient\"",

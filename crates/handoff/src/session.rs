@@ -92,7 +92,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) -> O
     let seat = shared.seats.enter(open.id);
     let names = Names::UNASKED;
     let stage = AtStage::begin(&shared.stages);
-    let login = open.user.map(|uid| shared.locals.name(uid).into());
+    let login = open.user.map(|uid| shared.tables().locals.name(uid).into());
     let mut session = Session {
         shared,
         open,

@@ -15,7 +15,6 @@ use gatepost_channel::Inbox;
 use gatepost_policy::flood::{Flood, Line};
 use gatepost_policy::locals::Locals;
 use gatepost_policy::relay::{Relay, RelayTable};
-use gatepost_policy::senders::Senders;
 use gatepost_policy::share::Origin;
 use gatepost_policy::tables::Tables;
 use gatepost_role::RoleError;
@@ -35,14 +34,23 @@ use std::time::{Duration, Instant};
 /// started anew.
 const SIGNATURE_WAIT: Duration = Duration::from_millis(500);
 
+/// Tables that change while we run.
+#[derive(Debug)]
+pub(crate) struct InForce {
+    /// What is refused, and from which addresses who has logged in may send.
+    pub(crate) tables: Tables,
+    /// Users of this machine, and from which addresses they may send.
+    pub(crate) locals: Locals,
+}
+
 /// What all sessions share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     /// Our own name.
     pub(crate) hostname: String,
     pub(crate) relay: Relay,
-    /// What is refused; another when the launcher hands it over.
-    tables: Mutex<Arc<Tables>>,
+    /// Others when the launcher hands them over.
+    tables: Mutex<Arc<InForce>>,
     pub(crate) routes: Routes,
     /// Who makes the connections to backends.
     pub(crate) dialer: Arc<Dialer>,
@@ -75,21 +83,26 @@ pub(crate) struct Shared {
     pub(crate) seats: Arc<Seats>,
     /// Who has logged in.
     pub(crate) logins: Arc<Logins>,
-    /// From which addresses who has logged in may send.
-    pub(crate) senders: Senders,
-    /// Users of this machine, and from which addresses they may send.
-    pub(crate) locals: Locals,
     /// A frame is read and done with before the next, so one buffer serves all sessions.
     pub(crate) inbox: Mutex<Inbox>,
 }
 
+/// Users without their accounts.
 fn locals(slice: &HandoffSlice) -> Locals {
-    let account = |line: &String| {
-        let (uid, name) = line.split_once(' ')?;
-        Some((uid.parse().ok()?, name.to_owned()))
-    };
     let own = slice.domains.iter().filter(|domain| !domain.starts_with('.')).chain([&slice.hostname]);
-    Locals::new(slice.accounts.iter().filter_map(account), slice.trusted.iter().cloned(), own.cloned())
+    Locals::new([], slice.trusted.iter().cloned(), own.cloned())
+}
+
+impl InForce {
+    /// `locals`: with any accounts.
+    fn new(slice: TablesSlice, locals: &Locals) -> Result<Self, RoleError> {
+        let account = |line: &String| {
+            let (uid, name) = line.split_once(' ')?;
+            Some((uid.parse().ok()?, name.to_owned()))
+        };
+        let locals = locals.renewed(slice.accounts.iter().filter_map(account));
+        Ok(Self { tables: Tables::new(slice).map_err(RoleError::given("tables"))?, locals })
+    }
 }
 
 impl Shared {
@@ -125,7 +138,7 @@ impl Shared {
         Ok(Self {
             hostname: slice.hostname.clone(),
             relay,
-            tables: Mutex::new(Arc::new(Tables::new(slice.tables.clone()).map_err(RoleError::given("tables"))?)),
+            tables: Mutex::new(Arc::new(InForce::new(slice.tables.clone(), &locals(slice))?)),
             routes,
             dialer,
             resolver: Resolver::default(),
@@ -145,8 +158,6 @@ impl Shared {
             turns: Turns::new(),
             seats: Arc::default(),
             logins: Arc::default(),
-            senders: Senders::new(slice.senders.iter().map(String::as_str)),
-            locals: locals(slice),
             inbox: Mutex::new(Inbox::default()),
         })
     }
@@ -211,7 +222,7 @@ impl Shared {
     }
 
     /// The tables that are in force.
-    pub(crate) fn tables(&self) -> Arc<Tables> {
+    pub(crate) fn tables(&self) -> Arc<InForce> {
         Arc::clone(&self.tables.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -222,7 +233,7 @@ impl Shared {
     pub(crate) fn renew_tables(&self, memory: OwnedFd) -> Result<(), RoleError> {
         let octets = gatepost_role::octets(memory).map_err(RoleError::system("read the tables"))?;
         let slice = TablesSlice::from_bytes(&octets).map_err(RoleError::given("tables"))?;
-        let tables = Tables::new(slice).map_err(RoleError::given("tables"))?;
+        let tables = InForce::new(slice, &self.tables().locals)?;
         *self.tables.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(tables);
         Ok(())
     }

@@ -12,7 +12,7 @@ pub(crate) use pair::{apart, load_authorities, load_pair};
 
 use crate::plan::Plan;
 use crate::roles;
-use gatepost_config::{Queue, QueueUser, Relax, Tables, Users};
+use gatepost_config::{Queue, QueueUser, Relax, Users};
 use gatepost_jail::profile::{self, Profile};
 use gatepost_sys::{huge, process};
 use gatepost_wire::control::Role;
@@ -157,8 +157,7 @@ impl Fitness {
 
     /// How much is in the files of tables.
     fn look_at_tables(&mut self, plan: &Plan) {
-        let Tables { senders, recipients, valid, helo } = &plan.config.tables;
-        for table in [senders, recipients, valid, helo] {
+        for table in plan.config.tables.each() {
             if let Some(file) = &table.file {
                 self.add(
                     format!("table {}", file.path.display()),

@@ -79,6 +79,8 @@ pub(crate) struct Children {
     networks: Vec<rules::Watch>,
     /// Of each file of a table.
     tables: Vec<rules::Watch>,
+    /// Of the accounts of this machine, where they submit mail.
+    accounts: Option<rules::Watch>,
     children: Vec<Child>,
     inbox: Inbox,
 }
@@ -112,9 +114,22 @@ impl Children {
         let rules = rules::Watch::new(plan.config.admission.rules.as_deref());
         let networks = plan.config.network_files().map(|_| rules::Watch::unseen()).collect();
         let tables = plan.config.table_files().map(|_| rules::Watch::unseen()).collect();
+        let accounts = plan.submit_socket().map(|_| rules::Watch::new(Some(Path::new(slices::ACCOUNTS))));
         let given = Given::Plan(Box::new((plan, fitness)));
         let (in_use, children) = (None, Vec::new());
-        Self { given, files, sockets, views, in_use, rules, networks, tables, children, inbox: Inbox::new(64) }
+        Self {
+            given,
+            files,
+            sockets,
+            views,
+            in_use,
+            rules,
+            networks,
+            tables,
+            accounts,
+            children,
+            inbox: Inbox::new(64),
+        }
     }
 
     /// Those of a generation that an earlier program in this process has begun.
@@ -137,6 +152,7 @@ impl Children {
             rules: rules::Watch::new(None),
             networks: Vec::new(),
             tables: Vec::new(),
+            accounts: None,
             children: left.children.iter().map(one).collect::<io::Result<_>>()?,
             inbox: Inbox::new(64),
         })
@@ -261,11 +277,12 @@ impl Children {
         }
     }
 
-    /// Looks now and then whether there is another file of a table, and tells handoff what is in it.
+    /// Looks now and then whether there is another file of a table, or of accounts, and tells handoff what is in it.
     pub(crate) fn renew_tables(&mut self, now: Instant) {
         let Given::Plan(given) = &mut self.given else { return };
+        let mut others =
+            self.accounts.as_mut().is_some_and(|watch| watch.has_changed(Path::new(slices::ACCOUNTS), now));
         let config = &mut given.0.config;
-        let mut others = false;
         for (place, watch) in self.tables.iter_mut().enumerate() {
             let path = config.table_files().nth(place).map(Path::to_owned);
             if path.is_some_and(|path| watch.has_changed(&path, now)) {
@@ -275,7 +292,7 @@ impl Children {
                 });
             }
         }
-        let slice = if others { config.tables_slice() } else { return };
+        let slice = if others { slices::tables(&given.0) } else { return };
         match sealed(&slice) {
             Ok(memory) => {
                 for child in self.children.iter().filter(|child| child.role == Role::Handoff) {
@@ -286,10 +303,16 @@ impl Children {
         }
     }
 
-    /// When to look at the rules, the networks and the tables again.
+    /// When to look at the rules, the networks, the tables and the accounts again.
     pub(crate) fn rules_due(&self) -> Option<Instant> {
         let rules = self.rules_file().map(|_| &self.rules);
-        rules.into_iter().chain(&self.networks).chain(&self.tables).map(rules::Watch::next_due).min()
+        rules
+            .into_iter()
+            .chain(&self.networks)
+            .chain(&self.tables)
+            .chain(&self.accounts)
+            .map(rules::Watch::next_due)
+            .min()
     }
 
     fn rules_file(&self) -> Option<&Path> {

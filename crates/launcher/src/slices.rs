@@ -9,6 +9,7 @@ use gatepost_wire::slice::{
     AuthSlice, BackendSlice, BackendTls, Chain, Connect, DialerSlice, HandoffSlice, KeyholderSlice, ListenerSlice,
     LogForm, NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice, RouteSlice, Screen, Slice,
 };
+use gatepost_wire::tables::TablesSlice;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,6 +18,9 @@ use std::time::Duration;
 const WAITING: (u32, u32) = (256, 12_000);
 /// The same for each session, where connections wait for more than a PROXY header.
 const WAITING_PER_SESSION: u32 = 10;
+
+/// Where the accounts of this machine are: a static program has no name service to ask.
+pub(crate) const ACCOUNTS: &str = "/etc/passwd";
 
 fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
@@ -139,12 +143,10 @@ pub(crate) fn handoff(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
         domains: relay.domains.clone(),
         any_domain: plan.trial.is_some(),
         clients: relay.clients.clone(),
-        senders: plan.config.submission.as_ref().map(|submission| submission.senders.clone()).unwrap_or_default(),
-        accounts: plan.submit_socket().map(|_| accounts()).unwrap_or_default(),
         trusted: plan.config.submission.as_ref().map(|submission| submission.trusted_users.clone()).unwrap_or_default(),
         backend,
         routes: routes.collect::<Result<_, String>>()?,
-        tables: plan.config.tables_slice(),
+        tables: tables(plan),
         message_size: limits.message_size,
         spool_size: limits.spool_size,
         spool_free: limits.spool_free,
@@ -156,9 +158,15 @@ pub(crate) fn handoff(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
     })
 }
 
+/// The tables as they are now.
+pub(crate) fn tables(plan: &Plan) -> TablesSlice {
+    plan.config.tables_slice(plan.submit_socket().map(|_| accounts()).unwrap_or_default())
+}
+
 /// The accounts of this machine, as lines of uid and name.
-fn accounts() -> Vec<String> {
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+pub(crate) fn accounts() -> Vec<String> {
+    let passwd = std::fs::read(ACCOUNTS).unwrap_or_default();
+    let passwd = String::from_utf8_lossy(&passwd);
     let account = |line: &str| {
         let mut fields = line.split(':');
         let (name, uid) = (fields.next()?, fields.nth(1)?);

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 /// Those that are known.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Locals {
     names: HashMap<u32, String>,
     trusted: HashSet<String>,
@@ -18,12 +18,18 @@ impl Locals {
         trusted: impl IntoIterator<Item = String>,
         domains: impl IntoIterator<Item = String>,
     ) -> Self {
+        let domains = domains.into_iter().map(|domain| domain.to_ascii_lowercase()).collect();
+        Self { names: HashMap::new(), trusted: trusted.into_iter().collect(), domains }.renewed(accounts)
+    }
+
+    /// The same with other accounts.
+    #[must_use]
+    pub fn renewed(&self, accounts: impl IntoIterator<Item = (u32, String)>) -> Self {
         let mut names = HashMap::new();
         for (uid, name) in accounts {
             names.entry(uid).or_insert(name);
         }
-        let domains = domains.into_iter().map(|domain| domain.to_ascii_lowercase()).collect();
-        Self { names, trusted: trusted.into_iter().collect(), domains }
+        Self { names, ..self.clone() }
     }
 
     /// What a user is called; one without an account by his number, which is no name that an account could have.

@@ -14,6 +14,7 @@
 use crate::local_part;
 use crate::patterns::{Pattern, Subject};
 use crate::relay::{DOMAIN_MAX, DomainFault, check_domain, from_next_dot};
+use crate::senders::Senders;
 use crate::sorted::{Crowd, Sorted};
 use gatepost_ucspi::cdb::{Cdb, Lookup as _};
 use gatepost_wire::tables::{TableSlice, TablesSlice};
@@ -39,6 +40,8 @@ pub enum Form {
 /// Why a text is no entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryFault {
+    /// A login, and nothing that it may use.
+    Nothing,
     /// No address, no domain after an at sign.
     NoAddress,
     /// The domain in it is none.
@@ -56,6 +59,7 @@ pub enum EntryFault {
 impl fmt::Display for EntryFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Nothing => f.write_str("a login without an address"),
             Self::NoAddress => f.write_str("no address, no @domain and no /pattern/"),
             Self::Domain(fault) => fault.fmt(f),
             Self::Octet => f.write_str("a blank or control character in a name"),
@@ -69,7 +73,7 @@ impl fmt::Display for EntryFault {
 impl std::error::Error for EntryFault {}
 
 /// The pattern between slashes.
-fn pattern(entry: &[u8]) -> Option<&[u8]> {
+pub(crate) fn pattern(entry: &[u8]) -> Option<&[u8]> {
     entry.strip_prefix(b"/")?.strip_suffix(b"/")
 }
 
@@ -249,6 +253,7 @@ pub struct Tables {
     recipients: Table,
     valid: Option<Table>,
     helo: Table,
+    permitted: Senders,
 }
 
 impl Tables {
@@ -257,13 +262,20 @@ impl Tables {
     /// # Errors
     /// The fault of the first entry that is none.
     pub fn new(slice: TablesSlice) -> Result<Self, EntryFault> {
-        let TablesSlice { senders, recipients, valid, helo } = slice;
+        let TablesSlice { senders, recipients, valid, helo, permitted, accounts: _ } = slice;
         Ok(Self {
             senders: Table::of(Form::Address, senders)?,
             recipients: Table::of(Form::Address, recipients)?,
             valid: valid.map(|valid| Table::of(Form::Address, valid)).transpose()?,
             helo: Table::of(Form::Helo, helo)?,
+            permitted: Senders::new(permitted)?,
         })
+    }
+
+    /// As whom who has logged in may send.
+    #[must_use]
+    pub fn permitted(&self) -> &Senders {
+        &self.permitted
     }
 
     /// What they say of one recipient.

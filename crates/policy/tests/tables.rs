@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use gatepost_policy::relay::is_literal_of;
+use gatepost_policy::senders::Senders;
 use gatepost_policy::tables::{Address, EntryFault, Finding, Form, PATTERNS_MAX, Question, Table, Tables, check_entry};
 use gatepost_ucspi::cdb;
 use gatepost_wire::tables::{TableSlice, TablesSlice};
@@ -63,6 +64,32 @@ fn issue_12_an_entry_covers_an_address_a_domain_or_what_is_below() {
 }
 
 #[test]
+fn issue_15_a_database_says_who_may_send_as_whom() {
+    let records =
+        [("joe", "joe@ok.test, @joe.test"), ("ann@ok.test", "/ann\\+.*@ok\\.test/ %@ann.test"), ("nobody", "")];
+    let octets = cdb::make(records.map(|(key, data)| (key.as_bytes(), data.as_bytes()))).unwrap();
+    let senders = |cdb| Senders::new(TableSlice { cdb, ..list(&["joe sales@ok.test"]) }).unwrap();
+    let whole = senders(octets.clone());
+    for (login, address, expected) in [
+        ("joe", "joe@ok.test", true),
+        ("joe", "x@Joe.test", true),
+        ("joe", "sales@ok.test", true),
+        ("joe", "ann@ok.test", false),
+        ("JOE", "joe@ok.test", false),
+        ("ann@ok.test", "ann+x@ok.test", true),
+        ("ann@ok.test", "ann@ok.test", false),
+        ("nobody", "nobody@ok.test", false),
+        ("bob@ok.test", "bob@ok.test", true),
+    ] {
+        assert_eq!(whole.permits(login, address.as_bytes()).unwrap(), expected, "{login} {address}");
+    }
+    // Half of it says yes to nobody whom only the rest can know.
+    let damaged = senders(octets[..2060].to_vec());
+    assert!(damaged.permits("joe", b"sales@ok.test").unwrap());
+    assert!(records.iter().any(|(login, _)| damaged.permits(login, b"bob@ok.test").is_err()));
+}
+
+#[test]
 fn issue_12_what_is_no_entry_is_told() {
     for (entry, fault) in [
         ("", EntryFault::NoAddress),
@@ -88,6 +115,7 @@ fn issue_12_tables_say_what_they_say_and_to_whom() {
         recipients: list(&["gone@ok.test", "@void.test"]),
         valid: Some(list(&["alice@ok.test", "@all.test"])),
         helo: list(&["localhost"]),
+        ..TablesSlice::default()
     };
     let tables = Tables::new(tables).unwrap();
     let (good, bad) = ("good@road.test", "bad@road.test");

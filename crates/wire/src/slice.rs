@@ -315,10 +315,6 @@ fields! {
         pub any_domain: bool,
         /// Networks that may relay anywhere.
         pub clients: Vec<Network>,
-        /// The lines that say which addresses a login may send from; none: that of the login itself.
-        pub senders: Vec<String>,
-        /// Accounts of this machine, as lines of uid and name; none where no socket is for them.
-        pub accounts: Vec<String>,
         /// Accounts that may send from any address.
         pub trusted: Vec<String>,
         /// Where mail goes that no route takes.

@@ -1,4 +1,4 @@
-//! Tables of senders, recipients and HELO names. The launcher reads them and tells handoff, which has no files.
+//! Tables of senders, recipients and HELO names, and who may send as whom. The launcher reads them and tells handoff, which has no files.
 
 use crate::declare::fields;
 
@@ -23,5 +23,9 @@ fields! {
         pub valid: Option<TableSlice>,
         /// What a client may not say in HELO and EHLO.
         pub helo: TableSlice,
+        /// Who has logged in may send as whom: lines of a login and addresses, and a constant database of the same.
+        pub permitted: TableSlice,
+        /// Accounts of this machine, as lines of uid and name; none where no socket is for them.
+        pub accounts: Vec<String>,
     }
 }

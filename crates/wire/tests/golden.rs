@@ -538,8 +538,6 @@ fn slices() {
             domains: vec![text("d"), text(".e")],
             any_domain: false,
             clients: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
-            senders: vec![text("s")],
-            accounts: vec![text("1 a")],
             trusted: vec![text("t")],
             backend: BackendSlice {
                 dialect: Dialect::Lmtp,
@@ -576,6 +574,8 @@ fn slices() {
                 recipients: TableSlice::default(),
                 valid: Some(TableSlice { entries: vec![text("v")], cdb: Vec::new() }),
                 helo: TableSlice::default(),
+                permitted: TableSlice { entries: vec![text("s")], cdb: vec![2] },
+                accounts: vec![text("1 a")],
             },
             message_size: 1,
             spool_size: 5,

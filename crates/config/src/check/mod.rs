@@ -112,7 +112,7 @@ fn facts(page: &mut Page<'_>, root: &Section<'_>, read: Read) -> Config {
     let proxies: Vec<Network> = listeners.iter().flat_map(|listener| &listener.listen.proxy_from).copied().collect();
     let relay = relay::facts(page, root, &proxies, read);
     listen::proxies_relay(page, &listeners, "relay.clients", &relay.clients);
-    let submission = submission::facts(page, root, &listeners, socket);
+    let (submission, permitted) = submission::facts(page, root, &listeners, socket, read);
     let limits = limits::facts(page, root);
     let networks = network::facts(page, root, &network::Besides { limits: &limits, proxies: &proxies, read });
     for block in networks.iter().filter(|block| block.terms.relay) {
@@ -134,7 +134,7 @@ fn facts(page: &mut Page<'_>, root: &Section<'_>, read: Read) -> Config {
         relay,
         backend,
         routes,
-        tables: tables::facts(page, root, read),
+        tables: tables::facts(page, root, permitted, read),
         smtp: smtp::facts(page, root),
         networks,
         names: names::facts(page, root),

@@ -1,14 +1,15 @@
 //! `[submission]`: logins, and what they may send.
 
 use super::listen::Listener;
+use super::{Read, tables};
 use crate::facts::{AuthSource, Submission};
 use crate::fault::{Page, Wrong};
 use crate::keys::Kind::{List, Text};
 use crate::keys::Unset::{Is, Said};
 use crate::keys::{Table, keys};
 use crate::section::{Section, plain};
+use crate::tables::{Kind, Listed};
 use crate::value;
-use gatepost_policy::senders::check_line;
 use gatepost_smtp::envelope::Service;
 use std::path::PathBuf;
 use toml::Spanned;
@@ -22,26 +23,38 @@ pub(super) const TABLE: Table = Table {
         /// Where logins come from: `passwd:` and a file of lines `LOGIN:HASH`, which `gatepost passwd LOGIN` writes. Hashes are
         /// argon2id, bcrypt, sha512-crypt or yescrypt. Only root may read the file; it is read at a start and at each reload.
         "auth" = Text("a kind of source and its place"), Said("needed with a listener for submission"), since "0.1", as "\"passwd:/etc/gatepost/passwd\"";
-        /// Who may send as whom: a login and the addresses that it may have as its reverse-path, `@domain` for all of a domain. A
-        /// login without a line may use the address that it is itself.
-        "senders" = List("a login and its addresses"), Is("[]"), since "0.1", as "[\"joe joe@example.org @joe.example.org\"]";
+        /// Who may send as whom: a login, and the addresses that it may have as its reverse-path. `@example.org` stands for all of a
+        /// domain, `@.example.org` for all domains below it, `%@example.org` for the login itself at that domain, `/PATTERN/` for
+        /// what matches as a whole, without regard to case. `/PATTERN/` in the place of the login stands for all logins that match
+        /// as a whole. A login of which nothing is said may use the address that it is itself. 100 patterns at most.
+        "senders" = List("a login and its addresses"), Is("[]"), since "0.1", as "[\"joe joe@example.org @joe.example.org\", \"/[a-z]+/ %@example.org\"]";
+        /// A file with more of them, one a line; `#` begins a comment. In force within two seconds of being replaced; while there
+        /// is a mistake in it, what it had before is. 4 MiB at most.
+        "senders_file" = Text("an absolute path"), Said("none"), since "0.1", as "\"/etc/gatepost/login-senders\"";
+        /// A constant database with more of them: a login is a key, its data are addresses with blanks or commas between. Replaced
+        /// like the file.
+        "senders_cdb" = Text("an absolute path"), Said("none"), since "0.1", as "\"/etc/gatepost/login-senders.cdb\"";
         /// Accounts of this machine whose programs may send from any address by a socket. Others may use their own name at `hostname`
         /// or at a domain of `[relay]`.
         "trusted_users" = List("a name of an account"), Is("[\"root\"]"), since "0.1", as "[\"root\", \"www-data\"]";
     },
 };
 
+const SENDERS: tables::Keys = ["senders", "senders_file", "senders_cdb"];
+
 const AUTH_ADVICE: &str = "write in [submission] where logins come from: auth = \"passwd:/etc/gatepost/passwd\"";
 
+/// What is submitted, and who may send as whom.
 pub(super) fn facts(
     page: &mut Page<'_>,
     root: &Section<'_>,
     listeners: &[Listener],
     socket: Option<PathBuf>,
-) -> Option<Submission> {
+    read: Read,
+) -> (Option<Submission>, Listed) {
     let section = root.one(page, "submission");
     let auth = section.text(page, "auth", source);
-    let senders = plain(section.list(page, "senders", sender));
+    let permitted = tables::listed(page, &section, SENDERS, Kind::Logins, read);
     let submits = listeners.iter().find(|listener| listener.listen.service == Service::Submission);
     if submits.is_some() && !section.has("auth") {
         section.lack(page, "auth", AUTH_ADVICE);
@@ -55,7 +68,8 @@ pub(super) fn facts(
         false => vec!["root".to_owned()],
     };
     let auth = auth.map(Spanned::into_inner).filter(|_| submits.is_some());
-    (auth.is_some() || socket.is_some()).then_some(Submission { auth, senders, socket, trusted_users })
+    let any = auth.is_some() || socket.is_some();
+    (any.then_some(Submission { auth, socket, trusted_users }), permitted)
 }
 
 fn account(text: &str) -> Result<String, Wrong> {
@@ -73,16 +87,5 @@ fn source(text: &str) -> Result<AuthSource, Wrong> {
             Err(Wrong::new("the kind of source is missing", format!("write \"passwd:{text}\"")))
         }
         _ => Err(Wrong::new(format!("\"{text}\" names no source of logins"), AUTH_ADVICE)),
-    }
-}
-
-/// A login and the addresses that it may send from.
-fn sender(line: &str) -> Result<String, Wrong> {
-    match check_line(line) {
-        Ok(()) => Ok(line.to_owned()),
-        Err(fault) => Err(Wrong::new(
-            format!("\"{line}\": {fault}"),
-            "write a login and its addresses, such as \"joe joe@example.org @joe.example.org\"",
-        )),
     }
 }

@@ -6,9 +6,9 @@ use crate::keys::Kind::{List, Text};
 use crate::keys::Unset::{Is, Said};
 use crate::keys::{Table, keys};
 use crate::section::{Section, plain};
-use crate::tables::{Listed, TableFile, Tables, entry};
+use crate::tables::{Kind, Listed, TableFile, Tables};
 use crate::value;
-use gatepost_policy::tables::{self, Form};
+use gatepost_policy::tables::Form;
 use toml::Spanned;
 
 /// `[senders]`.
@@ -69,37 +69,34 @@ pub(super) const HELO: Table = Table {
     },
 };
 
-/// The keys of one table.
-struct Keys {
-    list: &'static str,
-    file: &'static str,
-    cdb: &'static str,
-    /// An empty file is a mistake.
-    needed: bool,
-}
+/// The keys of one table: of a list, a file and a constant database.
+pub(super) type Keys = [&'static str; 3];
 
-const REFUSE: Keys = Keys { list: "refuse", file: "refuse_file", cdb: "refuse_cdb", needed: false };
-const VALID: Keys = Keys { list: "valid", file: "valid_file", cdb: "valid_cdb", needed: true };
+const REFUSE: Keys = ["refuse", "refuse_file", "refuse_cdb"];
+const VALID: Keys = ["valid", "valid_file", "valid_cdb"];
 
-pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>, read: Read) -> Tables {
+/// `permitted`: the table of `[submission]`.
+pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>, permitted: Listed, read: Read) -> Tables {
+    let address = Kind::Refused(Form::Address);
     let [senders, recipients, helo] = [SENDERS, RECIPIENTS, HELO].map(|table| root.one(page, table.name));
     Tables {
-        senders: listed(page, &senders, &REFUSE, Form::Address, read),
-        recipients: listed(page, &recipients, &REFUSE, Form::Address, read),
-        valid: listed(page, &recipients, &VALID, Form::Address, read),
-        helo: listed(page, &helo, &REFUSE, Form::Helo, read),
+        senders: listed(page, &senders, REFUSE, address, read),
+        recipients: listed(page, &recipients, REFUSE, address, read),
+        valid: listed(page, &recipients, VALID, Kind::Valid, read),
+        helo: listed(page, &helo, REFUSE, Kind::Refused(Form::Helo), read),
+        permitted,
     }
 }
 
-fn listed(page: &mut Page<'_>, section: &Section<'_>, keys: &Keys, form: Form, read: Read) -> Listed {
-    let entries = section.list(page, keys.list, |text| entry(form, text));
-    let count =
-        |entries: &[Spanned<String>]| tables::Table::new(form, entries.iter().map(Spanned::get_ref), Vec::new());
-    if let (Err(fault), Some(last)) = (count(&entries), entries.last()) {
-        section.fault(page, keys.list, last, Wrong::new(fault.to_string(), "write fewer"));
+/// One table of a section.
+pub(super) fn listed(page: &mut Page<'_>, section: &Section<'_>, keys: Keys, kind: Kind, read: Read) -> Listed {
+    let [list, file, cdb] = keys;
+    let entries = section.list(page, list, |text| kind.entry(text));
+    if let (Err(fault), Some(last)) = (kind.fits(entries.iter().map(Spanned::get_ref)), entries.last()) {
+        section.fault(page, list, last, Wrong::new(fault.to_string(), "write fewer"));
     }
-    let file = section.text(page, keys.file, value::path);
-    let cdb = section.text(page, keys.cdb, value::path);
+    let file = section.text(page, file, value::path);
+    let cdb = section.text(page, cdb, value::path);
     let path = |path: &Spanned<std::path::PathBuf>| path.get_ref().clone();
     let mut listed = Listed {
         entries: plain(entries),
@@ -107,7 +104,7 @@ fn listed(page: &mut Page<'_>, section: &Section<'_>, keys: &Keys, form: Form, r
         cdb: cdb.as_ref().map(|file| TableFile::new(path(file))),
     };
     if let Some(read) = read {
-        let renewed = [(&file, listed.renew_file((form, keys.needed), read)), (&cdb, listed.renew_cdb(read))];
+        let renewed = [(&file, listed.renew_file(kind, read)), (&cdb, listed.renew_cdb(read))];
         for (path, renewed) in renewed {
             if let (Some(path), Err(faults)) = (path, renewed) {
                 page.adopt(&path.span(), faults);

@@ -1,6 +1,7 @@
 //! What our own rules say of a recipient, before the backend is asked.
 
 use super::Session;
+use crate::shared::InForce;
 use crate::transaction::Recipient;
 use crate::verdict;
 use gatepost_policy::local_part;
@@ -8,7 +9,7 @@ use gatepost_policy::relay::{Judgement, is_literal_of};
 use gatepost_policy::share::Origin;
 use gatepost_policy::tables::{Address, Question};
 use gatepost_smtp::envelope::{Service, Verdict};
-use std::sync::Arc;
+use std::io;
 
 impl Session {
     /// Why a recipient is refused without asking the backend.
@@ -34,14 +35,13 @@ impl Session {
         if transaction.sender().is_some_and(local_part::can_run) {
             return Some(verdict::BAD_SENDER);
         }
-        let path = transaction.reverse_path();
-        let own = |login: &Arc<str>| match self.open.service {
-            Service::Local => self.shared.locals.permits(login, path),
-            Service::Relay | Service::Submission => self.shared.senders.permits(login, path),
-        };
-        if !self.login.as_ref().is_none_or(own) {
-            return Some(verdict::NOT_YOURS);
+        let path = transaction.reverse_path().to_vec();
+        if let Some(login) = &self.login
+            && let Some(refusal) = self.refused_as(login, &path, verdict::NOT_YOURS)
+        {
+            return Some(refusal);
         }
+        let transaction = self.protocol.transaction()?;
         let origin = Origin::of(self.open.counted());
         if transaction.recipients().len() >= usize::from(offer.recipients)
             || self.shared.awaited.parts(origin, transaction, recipient)
@@ -69,21 +69,37 @@ impl Session {
 
     /// What the admin's tables say.
     fn refused_by_tables(&mut self, recipient: Address<'_>, trusted: bool) -> Option<Verdict> {
-        let tables = self.shared.tables();
+        let in_force = self.shared.tables();
         let own = recipient.domain.is_some_and(|domain| self.shared.relay.domains.covers(domain));
         let transaction = self.protocol.transaction()?;
         let (helo, sender) = (transaction.helo.name.as_slice(), transaction.sender_address());
-        match tables.judge(&Question { helo, sender, recipient, trusted, own }) {
+        match in_force.tables.judge(&Question { helo, sender, recipient, trusted, own }) {
             Ok(finding) => verdict::of_finding(finding),
-            Err(e) => {
-                if self.shared.may_log(self.open.counted()) {
-                    tracing::error!(
-                        "a table of [senders], [recipients] or [helo] can't be searched, so mail waits: {e}"
-                    );
-                }
-                Some(verdict::INTERNAL)
-            }
+            Err(e) => Some(self.unsearched(&e)),
         }
+    }
+
+    /// `refusal`, unless `login` may send from `address`, which is without brackets.
+    pub(super) fn refused_as(&self, login: &str, address: &[u8], refusal: Verdict) -> Option<Verdict> {
+        let InForce { tables, locals } = &*self.shared.tables();
+        let may = match self.open.service {
+            Service::Local => Ok(locals.permits(login, address)),
+            Service::Relay | Service::Submission => tables.permitted().permits(login, address),
+        };
+        match may {
+            Ok(true) => None,
+            Ok(false) => Some(refusal),
+            Err(e) => Some(self.unsearched(&e)),
+        }
+    }
+
+    fn unsearched(&self, why: &io::Error) -> Verdict {
+        if self.shared.may_log(self.open.counted()) {
+            tracing::error!(
+                "a table of [senders], [recipients], [helo] or [submission] can't be searched, so mail waits: {why}"
+            );
+        }
+        verdict::INTERNAL
     }
 
     /// The recipient is refused no more: see [`crate::several`].

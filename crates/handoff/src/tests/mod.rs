@@ -83,8 +83,6 @@ impl Scene {
             domains: vec!["ok.test".to_owned()],
             any_domain: false,
             clients: vec!["198.51.100.0/24".parse().unwrap()],
-            senders: Vec::new(),
-            accounts: Vec::new(),
             trusted: Vec::new(),
             backend: BackendSlice {
                 dialect: Dialect::Smtp,
