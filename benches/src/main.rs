@@ -52,24 +52,28 @@ fn run() -> io::Result<()> {
             return run(&host, &gatepost);
         }
     }
-    let kinds = kinds()?;
+    let Wanted { kinds, works, only } = wanted()?;
     let gatepost = binary()?;
     let host = Host::new().map_err(|host::Skip(why)| io::Error::other(why))?;
     server::prepare(&host);
     let sink = Sink::start(&host);
 
     machine::print();
+    if only {
+        let servers =
+            kinds.iter().map(|kind| Server::start(&host, *kind, &gatepost)).collect::<io::Result<Vec<_>>>()?;
+        print_processor(&servers, &processor(&host, &servers, &works)?.0);
+        machine::print_load();
+        servers.into_iter().for_each(Server::stop);
+        return Ok(());
+    }
     println!("\nmemory per idle connection that has said EHLO, KiB (median of {ROUNDS_IDLE} times {IDLE})");
     table::print(&["", "PSS", "kernel", "sum", "aim", ""], &idle(&host, &kinds, &gatepost)?);
 
     let servers = kinds.iter().map(|kind| Server::start(&host, *kind, &gatepost)).collect::<io::Result<Vec<_>>>()?;
     let before = sink.messages();
-    let (rows, done) = processor(&host, &servers)?;
-    if let Some(server) = servers.first() {
-        println!("\nserver CPU, ms each, all processes (median of {ROUNDS} rounds; {})", server.precision());
-        println!("in brackets: relative to Postfix");
-    }
-    table::print(&["", "postfix", "nginx", "", "bare fork", "", "gatepost", "ratio", "of the least", "aim", ""], &rows);
+    let (rows, done) = processor(&host, &servers, &works)?;
+    print_processor(&servers, &rows);
     wait::holds("the sink to have every message", wait::SOON, || sink.messages() - before >= done);
 
     println!(
@@ -87,23 +91,46 @@ fn run() -> io::Result<()> {
     Ok(())
 }
 
-/// The servers asked for: all, or after `--only` the one.
-fn kinds() -> io::Result<Vec<Kind>> {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let only = match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        [] if server::nginx_mail().is_some() => return Ok(Kind::ALL.to_vec()),
-        [] => {
-            eprintln!("gatepost-benches: without nginx, whose mail proxy (libnginx-mod-mail) is not here");
-            return Ok(Kind::ALL.into_iter().filter(|kind| *kind != Kind::Nginx).collect());
+/// What is asked for.
+struct Wanted {
+    kinds: Vec<Kind>,
+    works: Vec<&'static Work>,
+    /// Processor time of these works and nothing else.
+    only: bool,
+}
+
+/// All servers and works, or those named after `--only` and `--work`, each of which may come several times.
+fn wanted() -> io::Result<Wanted> {
+    const USAGE: &str = "usage: gatepost-benches [--only gatepost|postfix|nginx|bare]... [--work WORD]... | --tcpserver | --rate | --attacks\n\
+        a WORD is a part of the name of a work, as the table has it";
+    let usage = || io::Error::other(USAGE);
+    let (mut kinds, mut works) = (Vec::new(), Vec::new());
+    let mut words = std::env::args().skip(1);
+    while let Some(option) = words.next() {
+        let word = words.next().ok_or_else(usage)?;
+        match option.as_str() {
+            "--only" => kinds.push(Kind::ALL.into_iter().find(|kind| kind.name() == word).ok_or_else(usage)?),
+            "--work" => works.push(WORKS.iter().find(|work| work.name.contains(&word)).ok_or_else(usage)?),
+            _ => return Err(usage()),
         }
-        ["--only", name] => Kind::ALL.into_iter().find(|kind| kind.name() == *name),
-        _ => None,
-    };
-    only.map(|kind| vec![kind]).ok_or_else(|| {
-        io::Error::other(
-            "usage: gatepost-benches [--only gatepost|postfix|nginx|bare | --tcpserver | --rate | --attacks]",
-        )
-    })
+    }
+    if kinds.is_empty() {
+        kinds = Kind::ALL.to_vec();
+        if server::nginx_mail().is_none() {
+            eprintln!("gatepost-benches: without nginx, whose mail proxy (libnginx-mod-mail) is not here");
+            kinds.retain(|kind| *kind != Kind::Nginx);
+        }
+    }
+    let only = !works.is_empty();
+    Ok(Wanted { kinds, works: if only { works } else { WORKS.iter().collect() }, only })
+}
+
+fn print_processor(servers: &[Server], rows: &[Row]) {
+    if let Some(server) = servers.first() {
+        println!("\nserver CPU, ms each, all processes (median of {ROUNDS} rounds; {})", server.precision());
+        println!("in brackets: relative to Postfix");
+    }
+    table::print(&["", "postfix", "nginx", "", "bare fork", "", "gatepost", "ratio", "of the least", "aim", ""], rows);
 }
 
 /// Builds gatepost as it is shipped; its path.
@@ -138,12 +165,12 @@ fn binary() -> io::Result<PathBuf> {
 }
 
 /// Processor time of each work, and how many messages were sent in all.
-fn processor(host: &Host, servers: &[Server]) -> io::Result<(Vec<Row>, u64)> {
+fn processor(host: &Host, servers: &[Server], works: &[&Work]) -> io::Result<(Vec<Row>, u64)> {
     let mut spent: Vec<Vec<(Kind, Vec<f64>)>> =
-        WORKS.iter().map(|_| servers.iter().map(|server| (server.kind, Vec::new())).collect()).collect();
+        works.iter().map(|_| servers.iter().map(|server| (server.kind, Vec::new())).collect()).collect();
     let mut sent = 0;
     for round in 0..=ROUNDS {
-        for (work, spent) in WORKS.iter().zip(&mut spent) {
+        for (work, spent) in works.iter().zip(&mut spent) {
             for (server, (_, spent)) in servers.iter().zip(spent).filter(|(server, _)| work.is_for(server.kind)) {
                 // The round before the first warms up and is thrown away.
                 let count = if round == 0 { work.count.div_ceil(10) } else { work.count };
@@ -157,7 +184,7 @@ fn processor(host: &Host, servers: &[Server]) -> io::Result<(Vec<Row>, u64)> {
             }
         }
     }
-    let rows = WORKS.iter().zip(&spent).map(|(work, spent)| {
+    let rows = works.iter().zip(&spent).map(|(work, spent)| {
         let of = |kind| spent.iter().find(|(of, _)| *of == kind).map_or(&[][..], |(_, times)| times.as_slice());
         table::processor_row(
             work.name,
