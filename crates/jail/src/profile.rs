@@ -72,7 +72,8 @@ pub const PROFILES: [Profile; Role::ALL.len()] = [
         namespaces: OWN_AND_NO_NET,
         // For as many connections as may wait for the greeting, at 8 KiB each, see the launcher's slice.
         data: 128 * MIB,
-        open_files: (1024, 0),
+        // Of each session it may hold the keyholder's end of a channel.
+        open_files: (1024, 1),
         file_size: FileSize::Nothing,
         forks: false,
         huge_pages: false,

@@ -1,6 +1,7 @@
 //! One connection: admit it or turn it away, make its channels, give each end to the role it belongs to.
 
 use crate::accept::Socket;
+use crate::keys::{Keys, SessionEnd, Unasked};
 use crate::links::{Links, tell};
 use crate::roster::{Inside, Nursery, Roster};
 use crate::rules::Rules;
@@ -19,9 +20,7 @@ use gatepost_wire::link::{self, Ended, HandoffOrder, Left, NurseryOrder, Open, O
 use gatepost_wire::link::{Start, StartDescriptors, close_reason, counted_user, has_delivered};
 use gatepost_wire::slice::{ListenerSlice, TlsMode};
 use gatepost_wire::terms::Terms;
-use gatepost_wire::{
-    AuthToSession, HandoffToSession, KeyholderToSession, SessionToAuth, SessionToHandoff, SessionToKeyholder,
-};
+use gatepost_wire::{AuthToSession, HandoffToSession, SessionToAuth, SessionToHandoff};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::poll_fn;
@@ -90,6 +89,7 @@ pub(crate) struct Gate {
     pub(crate) roster: RefCell<Roster>,
     pub(crate) links: RefCell<Links>,
     pub(crate) slots: Slots,
+    pub(crate) keys: Keys,
     rules: RefCell<Rules>,
     networks: RefCell<Networks>,
     pub(crate) flood: RefCell<Flood>,
@@ -105,7 +105,7 @@ impl fmt::Debug for Gate {
 }
 
 impl Gate {
-    pub(crate) fn new(slice: ListenerSlice, waits: Waits) -> Self {
+    pub(crate) fn new(slice: ListenerSlice, keys: Keys, waits: Waits) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let first = u64::try_from(now.saturating_sub(EPOCH).as_millis()).unwrap_or_default();
         let ListenerSlice {
@@ -120,6 +120,7 @@ impl Gate {
             roster: RefCell::default(),
             links: RefCell::default(),
             slots: Slots::new(waits),
+            keys,
             rules: RefCell::default(),
             networks: RefCell::default(),
             flood: RefCell::default(),
@@ -306,9 +307,16 @@ impl Gate {
         let open = HandoffOrder::Open(Open { id, client, local, listener, relay, message_size, exempt, service, user });
         tell(&handoff, &open, &[handoff_end.as_fd()]).await?;
         drop(handoff_end);
-        let keyholder =
-            if visitor.tls == TlsMode::Off { None } else { Some(self.key_channel(id, visitor.from).await?) };
-
+        let (keyholder, unasked) = match visitor.tls {
+            TlsMode::Off => (None, None),
+            TlsMode::Implicit => (Some(self.key_channel(id, visitor.from).await?), None),
+            // Most sessions never ask for a signature: the keyholder hears of this one when it does.
+            TlsMode::StartTls => {
+                self.links.borrow().keyholder().ok_or(Mishap::Away)?;
+                let (session_end, unasked) = self.keys.channel(id)?;
+                (Some(session_end), Some(unasked))
+            }
+        };
         let auth = match service {
             Service::Relay | Service::Local => None,
             Service::Submission => Some(self.auth_channel(id, visitor.from).await?),
@@ -322,17 +330,13 @@ impl Gate {
             keyholder: keyholder.as_ref().map(AsFd::as_fd),
             auth: auth.as_ref().map(AsFd::as_fd),
         };
-        pass.enter(nursery);
+        pass.enter(nursery, unasked);
         tell(&nursery_link, &start, &descriptors.into_list()).await?;
         pass.keep();
         Ok(())
     }
 
-    async fn key_channel(
-        &self,
-        id: SessionId,
-        client: SocketAddr,
-    ) -> Result<End<SessionToKeyholder, KeyholderToSession>, Mishap> {
+    async fn key_channel(&self, id: SessionId, client: SocketAddr) -> Result<SessionEnd, Mishap> {
         let keyholder = self.links.borrow().keyholder().ok_or(Mishap::Away)?;
         let (session_end, keyholder_end) = End::pair()?;
         tell(&keyholder, &OpenKey { id, client: client.ip() }, &[keyholder_end.as_fd()]).await?;
@@ -388,10 +392,10 @@ impl Pass {
     }
 
     /// Before the nursery is told: its `Ended` may be here sooner than we run again.
-    fn enter(&mut self, nursery: Nursery) {
+    fn enter(&mut self, nursery: Nursery, key: Option<Unasked>) {
         let before = std::mem::replace(&mut self.place, Place::Inside(nursery));
         if let Place::Ticket(ticket) = before {
-            let inside = Inside { nursery, client: self.client, ticket, killed: false };
+            let inside = Inside { nursery, client: self.client, ticket, killed: false, key };
             self.gate.roster.borrow_mut().enter(self.id, inside);
         }
     }

@@ -8,6 +8,7 @@
 //! | `lib.rs` | the life of the role: orders, links, draining |
 //! | `gate.rs` | one connection: admit, make channels, hand out |
 //! | `accept.rs` | the accept loop and its back-off |
+//! | `keys.rs` | channels to the keyholder that no session has spoken on |
 //! | `slots.rs` | slots that change hands |
 //! | `links.rs` | the links with the other roles |
 //! | `front.rs` | connections without a session: PROXY headers, and who has to wait |
@@ -23,6 +24,7 @@ mod accept;
 mod admin;
 mod front;
 mod gate;
+mod keys;
 mod links;
 mod lists;
 mod places;
@@ -40,6 +42,7 @@ use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_jail::{ControlEnd, Unjailed};
 use gatepost_policy::networks::Networks;
 use gatepost_role::{AsyncControl, Heard, RoleError, SHORT_FRAME, Step};
+use gatepost_sys::epoll::Epoll;
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::{ListenerSlice, Slice};
 use gatepost_wire::terms::NetworksSlice;
@@ -47,6 +50,7 @@ use gatepost_wire::{
     HandoffToListener, ListenerToAuth, ListenerToHandoff, ListenerToKeyholder, ListenerToNursery, ListenerToResolver,
     Nothing, NurseryToListener, ResolverToListener,
 };
+use keys::Keys;
 use rules::Rules;
 use slots::Waits;
 use std::os::fd::OwnedFd;
@@ -67,15 +71,18 @@ pub fn run(unjailed: Unjailed) -> Result<(), RoleError> {
     let slice: ListenerSlice = unjailed.slice()?;
     let entered = unjailed.enter(Role::Listener)?;
     let runtime = gatepost_role::runtime()?;
+    let epoll = keys::watch().map_err(RoleError::system("make an epoll"))?;
     let jailed = entered.seal()?;
-    LocalSet::new().block_on(&runtime, serve(jailed.control, slice, Waits::default()))
+    LocalSet::new().block_on(&runtime, serve(jailed.control, slice, epoll, Waits::default()))
 }
 
 /// Follows the launcher's orders until a drain has finished.
-async fn serve(control: ControlEnd, slice: ListenerSlice, waits: Waits) -> Result<(), RoleError> {
+async fn serve(control: ControlEnd, slice: ListenerSlice, epoll: Epoll, waits: Waits) -> Result<(), RoleError> {
     let mut control = AsyncControl::new(Role::Listener, control)?;
     let front = Rc::new(Front::new(&slice));
-    let gate = Rc::new(Gate::new(slice, waits));
+    let keys = Keys::new(epoll).map_err(RoleError::system("watch sessions"))?;
+    let gate = Rc::new(Gate::new(slice, keys, waits));
+    tokio::task::spawn_local(Rc::clone(&gate).pass_keys_on());
     tokio::task::spawn_local(Rc::clone(&gate).hand_on_slots());
     tokio::task::spawn_local(Rc::clone(&gate).tell_of_refusals());
     let mut sockets = accept::Sockets::default();

@@ -1,5 +1,6 @@
 //! Sessions under way, and through which nursery.
 
+use crate::keys::Unasked;
 use gatepost_policy::admission::Ticket;
 use gatepost_wire::link::SessionId;
 use std::collections::HashMap;
@@ -21,6 +22,8 @@ pub(crate) struct Inside {
     pub(crate) ticket: Ticket,
     /// The nursery was told to end it.
     pub(crate) killed: bool,
+    /// The keyholder's end of its channel, until it asks for something.
+    pub(crate) key: Option<Unasked>,
 }
 
 /// Who is inside.
@@ -54,6 +57,12 @@ impl Roster {
         let gone = self.sessions.extract_if(|_, inside| inside.nursery == nursery).map(|(_, inside)| inside).collect();
         self.wake_if_quiet();
         gone
+    }
+
+    /// The channel of a session that asks the keyholder, and its client. None: it has been taken, or the session is over.
+    pub(crate) fn take_key(&mut self, id: SessionId) -> Option<(Unasked, SocketAddr)> {
+        let inside = self.sessions.get_mut(&id)?;
+        Some((inside.key.take()?, inside.client))
     }
 
     /// Each session with its client.

@@ -1,6 +1,7 @@
 //! The listener between a launcher, a nursery, a keyholder and a handoff of the test's own.
 
 mod front;
+mod keys;
 mod screen;
 mod slots;
 
@@ -72,7 +73,9 @@ impl House {
         launcher.seq().set_timeout(PATIENCE).unwrap();
         let listener = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().unwrap();
-            LocalSet::new().block_on(&runtime, serve(control, slice, waits)).map_err(|e| e.to_string())
+            LocalSet::new()
+                .block_on(&runtime, serve(control, slice, crate::keys::watch().unwrap(), waits))
+                .map_err(|e| e.to_string())
         });
         Self { launcher, listener: Some(listener), addresses: Vec::new() }
     }
@@ -221,11 +224,11 @@ fn p4_handoff_learns_from_the_listener_who_the_client_is() {
         assert_eq!(session.recv(&mut Inbox::new(64)).unwrap(), verdict);
 
         if tls {
+            let session = End::<SessionToKeyholder, KeyholderToSession>::from_fd(fds.next().unwrap());
+            session.tell(&sign::Sign { pair: 0, scheme: 0x0403, message: b"m" }).unwrap();
             let (key, key_fds) = keyholder.recv_with(&mut Inbox::new(64)).unwrap();
             assert_eq!(key, OpenKey { id: open.id, client: open.client.ip() });
             let keys = End::<KeyholderToSession, SessionToKeyholder>::from_fd(key_fds.into_iter().next().unwrap());
-            let session = End::<SessionToKeyholder, KeyholderToSession>::from_fd(fds.next().unwrap());
-            session.tell(&sign::Sign { pair: 0, scheme: 0x0403, message: b"m" }).unwrap();
             assert_eq!(keys.recv(&mut Inbox::new(64)).unwrap().message, b"m");
         }
     }
