@@ -18,7 +18,7 @@
 //! | `backend` | connections, the relay proof, delivery |
 //! | `identity` | XCLIENT and PROXY v2; pure |
 //! | `logins` | who clients of submission are, from auth |
-//! | `names` | what clients are called, from the resolver |
+//! | `names`, `recent_names` | what clients are called, from the resolver |
 //! | `content` | header duties and framing; pure |
 //! | `seats` | sessions that must leave |
 //! | `spool`, `disk` | content files, and how much of the disk they may have |
@@ -39,6 +39,7 @@ mod outcome;
 mod pool;
 mod protocol;
 mod rates;
+mod recent_names;
 mod routes;
 mod seats;
 mod serve;

@@ -2,16 +2,17 @@
 //! decide nothing here.
 
 use crate::backend::Tickets;
+use crate::recent_names::{Era, RecentNames};
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_smtp::names::{ClientNames, HostName};
-use gatepost_wire::names::{LookUp, LookedUp};
+use gatepost_wire::names::{LookUp, LookedUp, NamesNews};
 use gatepost_wire::{Direction, HandoffToResolver, ResolverToHandoff};
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -19,7 +20,17 @@ use tokio::time::timeout;
 #[derive(Debug)]
 struct Link {
     end: AsyncEnd<HandoffToResolver, ResolverToHandoff>,
-    tickets: Tickets<ClientNames>,
+    tickets: Tickets<Heard>,
+    /// Of this resolver: another begins anew.
+    recent: Mutex<RecentNames>,
+}
+
+/// The resolver's answer.
+#[derive(Debug)]
+struct Heard {
+    names: ClientNames,
+    good: Duration,
+    era: Era,
 }
 
 /// The resolver, by the link that is current.
@@ -34,19 +45,28 @@ impl Resolver {
     /// # Errors
     /// The runtime takes no more descriptors.
     pub(crate) fn link(&self, fd: OwnedFd) -> io::Result<impl Future<Output = ()> + Send + 'static> {
-        let link = Arc::new(Link { end: AsyncEnd::from_fd(fd)?, tickets: Tickets::default() });
+        let link =
+            Arc::new(Link { end: AsyncEnd::from_fd(fd)?, tickets: Tickets::default(), recent: Mutex::default() });
         *self.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&link));
         Ok(async move { link.receive().await })
     }
 
-    /// Asks for the names of a client, and waits for them so long at most.
+    /// Asks for the names of a client, and waits for them so long at most. Nobody is asked for what was heard a moment ago.
     pub(crate) async fn names(&self, client: IpAddr, wait: Duration) -> Names {
         let mut names = Names { known: None, coming: None };
+        let Some(link) = self.current() else { return names };
+        names.known = link.recent().get(client, Instant::now());
+        if names.known.is_some() {
+            return names;
+        }
         // A resolver that reads nothing makes nobody wait for longer either.
         let asked = timeout(wait, async {
-            names.coming = self.ask(client).await;
+            names.coming = link.ask(client).await;
             if let Some(coming) = &mut names.coming {
-                names.known = coming.await.ok();
+                names.known = coming.await.ok().map(|Heard { names, good, era }| {
+                    link.recent().put(client, &names, good, era, Instant::now());
+                    names
+                });
             }
         });
         if asked.await.is_ok() {
@@ -55,24 +75,34 @@ impl Resolver {
         names
     }
 
-    /// Where the answer comes. `None`: the resolver is away.
-    async fn ask(&self, client: IpAddr) -> Option<oneshot::Receiver<ClientNames>> {
-        let link = self.link.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
-        let (number, coming) = link.tickets.issue().ok()?;
-        link.end.tell(&LookUp { number, client }).await.ok()?;
-        Some(coming)
+    /// `None`: the resolver is away.
+    fn current(&self) -> Option<Arc<Link>> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 impl Link {
+    fn recent(&self) -> MutexGuard<'_, RecentNames> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the answer comes. `None`: the resolver is away.
+    async fn ask(&self, client: IpAddr) -> Option<oneshot::Receiver<Heard>> {
+        let (number, coming) = self.tickets.issue().ok()?;
+        self.end.tell(&LookUp { number, client }).await.ok()?;
+        Some(coming)
+    }
+
     /// Reads answers until the link ends.
     async fn receive(&self) {
         let mut inbox = Inbox::new(ResolverToHandoff::FRAME_MAX);
         loop {
             match self.end.recv(&mut inbox).await {
-                Ok(LookedUp { number, reverse, confirmed }) => {
-                    self.tickets.answer(number, ClientNames { reverse, confirmed });
+                Ok(NamesNews::LookedUp(LookedUp { number, reverse, confirmed, good })) => {
+                    let (names, era) = (ClientNames { reverse, confirmed }, self.recent().era());
+                    self.tickets.answer(number, Heard { names, good: Duration::from_secs(good.into()), era });
                 }
+                Ok(NamesNews::Changed) => self.recent().clear(),
                 Err(e) => {
                     if !matches!(e, ChannelError::Closed) {
                         tracing::error!("resolver: {e}");
@@ -89,7 +119,7 @@ impl Link {
 pub(crate) struct Names {
     known: Option<ClientNames>,
     /// They didn't come in time for the greeting, but may come still.
-    coming: Option<oneshot::Receiver<ClientNames>>,
+    coming: Option<oneshot::Receiver<Heard>>,
 }
 
 impl Names {
@@ -104,9 +134,9 @@ impl Names {
     /// The names. Until they come, they are temporarily unknown.
     pub(crate) fn now(&mut self) -> &ClientNames {
         if let Some(coming) = &mut self.coming
-            && let Ok(names) = coming.try_recv()
+            && let Ok(heard) = coming.try_recv()
         {
-            self.known = Some(names);
+            self.known = Some(heard.names);
             self.coming = None;
         }
         self.known.as_ref().unwrap_or(&ClientNames::TEMPORARY)

@@ -35,14 +35,14 @@ struct Entry {
 }
 
 impl Cache {
-    /// What is known of `question` at `now`.
+    /// What is known of `question` at `now`, and until when.
     #[must_use]
-    pub fn get(&self, question: &Question, now: u64) -> Option<Kept> {
-        self.entries.get(question).filter(|entry| entry.until > now).map(|entry| entry.kept.clone())
+    pub fn get(&self, question: &Question, now: u64) -> Option<(Kept, u64)> {
+        self.entries.get(question).filter(|entry| entry.until > now).map(|entry| (entry.kept.clone(), entry.until))
     }
 
-    /// Keeps what a question has come to; `None`: nobody could answer it.
-    pub fn put(&mut self, question: Question, answer: Option<&Answer>, now: u64) -> Kept {
+    /// Keeps what a question has come to; `None`: nobody could answer it. Until when it is kept.
+    pub fn put(&mut self, question: Question, answer: Option<&Answer>, now: u64) -> (Kept, u64) {
         let seconds = |ttl: u32| u64::from(ttl).saturating_mul(1000);
         let (kept, time) = match answer {
             Some(Answer { records: Records::Nothing, ttl }) => {
@@ -64,7 +64,7 @@ impl Cache {
         self.order.insert(self.next, question.clone());
         let until = now.saturating_add(time);
         self.entries.insert(question, Entry { kept: kept.clone(), until, place: self.next });
-        kept
+        (kept, until)
     }
 
     /// Forgets everything: other servers may say something else.
@@ -98,13 +98,14 @@ mod tests {
         ] {
             let mut cache = Cache::default();
             let put = cache.put(question(1), Some(&Answer { records: records.clone(), ttl }), 7);
+            assert_eq!(put.1, 7 + kept, "{ttl:?}");
             assert_eq!(cache.get(&question(1), 7 + kept - 1), Some(put.clone()), "{ttl:?}");
             assert_eq!(cache.get(&question(1), 7 + kept), None, "{ttl:?}");
-            assert_eq!(put == Found::None, *records == Records::Nothing);
+            assert_eq!(put.0 == Found::None, *records == Records::Nothing);
         }
         let mut cache = Cache::default();
-        assert_eq!(cache.put(question(1), None, 0), Found::Temporary, "a failure is no \"nothing\"");
-        assert_eq!(cache.get(&question(1), 4999), Some(Found::Temporary));
+        assert_eq!(cache.put(question(1), None, 0), (Found::Temporary, 5000), "a failure is no \"nothing\"");
+        assert_eq!(cache.get(&question(1), 4999), Some((Found::Temporary, 5000)));
         assert_eq!(cache.get(&question(1), 5000), None);
     }
 

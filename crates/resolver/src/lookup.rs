@@ -1,7 +1,7 @@
 //! Look-ups: what a client is called, where a host is.
 
 use crate::answer::{ALIASES_MAX, Records};
-use crate::cache::{Cache, Kept};
+use crate::cache::{Cache, KEPT, Kept};
 use crate::hosts::Hosts;
 use crate::question::{Kind, Question};
 use crate::servers::Servers;
@@ -22,6 +22,9 @@ pub const QUESTIONS_MAX: usize = 256;
 pub const TIME_MAX: Duration = Duration::from_secs(10);
 /// Names of one address that are looked up again to confirm one.
 pub const NAMES_TRIED: usize = 4;
+
+/// When an answer is good no more that nobody keeps.
+const FOR_EVER: u64 = u64::MAX;
 
 /// Looks up names. Must be used on a tokio runtime with time and I/O; may be shared by any number of tasks.
 #[derive(Debug)]
@@ -100,16 +103,33 @@ impl Resolver {
 
     /// The names of a client, the confirmed one being the first that leads back to `ip`. Takes [`TIME_MAX`] at most.
     pub async fn client(&self, ip: IpAddr) -> ClientNames {
+        self.client_of(&self.source(), ip, &mut FOR_EVER.clone()).await
+    }
+
+    /// As [`Resolver::client`], and how long that is good. A failure is not, nor is what has come from servers that were replaced
+    /// meanwhile.
+    pub(crate) async fn client_for_a_while(&self, ip: IpAddr) -> (ClientNames, Duration) {
         let source = self.source();
+        let mut good = self.now().saturating_add(KEPT.0);
+        let names = self.client_of(&source, ip, &mut good).await;
+        let failed = names.reverse == Found::Temporary || names.confirmed == Found::Temporary;
+        if failed || !Arc::ptr_eq(&source, &self.source()) {
+            return (names, Duration::ZERO);
+        }
+        (names, Duration::from_millis(good.saturating_sub(self.now())))
+    }
+
+    /// `good`: lowered to when the first of the answers that it is from is good no more.
+    async fn client_of(&self, source: &Source, ip: IpAddr, good: &mut u64) -> ClientNames {
         if let Some(name) = source.hosts.name(ip) {
             // It leads back by the line that it is from.
             return ClientNames { reverse: Found::Known(name.clone()), confirmed: Found::Known(name.clone()) };
         }
         let until = Instant::now() + TIME_MAX;
-        match within(until, self.names(&source, ip)).await {
+        match within(until, self.names(source, ip, good)).await {
             Found::Known(names) => {
                 let reverse = names.first().cloned().map_or(Found::None, Found::Known);
-                let confirmed = within(until, async { self.confirm(&source, ip, names).await }).await;
+                let confirmed = within(until, self.confirm(source, ip, names, good)).await;
                 // The name that is confirmed is the one to tell, where there are several.
                 let reverse = confirmed.known().map_or(reverse, |name| Found::Known(name.clone()));
                 ClientNames { reverse, confirmed }
@@ -125,7 +145,7 @@ impl Resolver {
         if let Some(name) = source.hosts.name(ip) {
             return Found::Known(name.clone());
         }
-        let names = within(Instant::now() + TIME_MAX, self.names(&source, ip)).await;
+        let names = within(Instant::now() + TIME_MAX, self.names(&source, ip, &mut FOR_EVER.clone())).await;
         match names.map(|names| names.into_iter().next()) {
             Found::Known(Some(name)) => Found::Known(name),
             Found::Known(None) | Found::None => Found::None,
@@ -137,8 +157,9 @@ impl Resolver {
     pub async fn addresses(&self, host: &HostName) -> Found<Vec<IpAddr>> {
         let source = self.source();
         let until = Instant::now() + TIME_MAX;
-        let v4 = within(until, self.of_family(&source, host, Kind::A)).await;
-        let v6 = within(until, self.of_family(&source, host, Kind::Aaaa)).await;
+        let good = &mut FOR_EVER.clone();
+        let v4 = within(until, self.of_family(&source, host, Kind::A, good)).await;
+        let v6 = within(until, self.of_family(&source, host, Kind::Aaaa, good)).await;
         match (v4, v6) {
             (Found::Known(v4), Found::Known(v6)) => Found::Known([v4, v6].concat()),
             (Found::Known(one), _) | (_, Found::Known(one)) => Found::Known(one),
@@ -150,7 +171,7 @@ impl Resolver {
     /// The addresses (A) of a name that is no host's. Takes [`TIME_MAX`] at most.
     pub(crate) async fn listing(&self, question: Question) -> Found<Vec<IpAddr>> {
         let source = self.source();
-        let answer = within(Instant::now() + TIME_MAX, self.answer(&source, question)).await;
+        let answer = within(Instant::now() + TIME_MAX, self.answer(&source, question, &mut FOR_EVER.clone())).await;
         match answer {
             Found::Known(Records::Addresses(addresses)) => Found::Known(addresses),
             Found::Known(_) | Found::None => Found::None,
@@ -161,7 +182,7 @@ impl Resolver {
     /// The text (TXT) of a name, if there is one. Takes [`TIME_MAX`] at most.
     pub(crate) async fn text(&self, question: Question) -> Option<Vec<u8>> {
         let source = self.source();
-        let answer = within(Instant::now() + TIME_MAX, self.answer(&source, question)).await;
+        let answer = within(Instant::now() + TIME_MAX, self.answer(&source, question, &mut FOR_EVER.clone())).await;
         if let Found::Known(Records::Text(text)) = answer { Some(text) } else { None }
     }
 
@@ -174,23 +195,23 @@ impl Resolver {
         Arc::clone(&held(&self.source))
     }
 
-    async fn names(&self, source: &Source, ip: IpAddr) -> Found<Vec<HostName>> {
+    async fn names(&self, source: &Source, ip: IpAddr, good: &mut u64) -> Found<Vec<HostName>> {
         let Some(question) = Question::reverse(ip) else { return Found::Temporary };
-        match self.answer(source, question).await {
+        match self.answer(source, question, good).await {
             Found::Known(Records::Names(names)) => Found::Known(names),
             Found::Known(_) | Found::None => Found::None,
             Found::Temporary => Found::Temporary,
         }
     }
 
-    async fn of_family(&self, source: &Source, host: &HostName, kind: Kind) -> Found<Vec<IpAddr>> {
+    async fn of_family(&self, source: &Source, host: &HostName, kind: Kind, good: &mut u64) -> Found<Vec<IpAddr>> {
         if let Some(addresses) = source.hosts.addresses(host) {
             let of_kind = addresses.iter().copied().filter(|ip| Kind::of_family(*ip) == kind);
             let addresses: Vec<IpAddr> = of_kind.collect();
             return if addresses.is_empty() { Found::None } else { Found::Known(addresses) };
         }
         let Some(question) = Question::forward(host, kind) else { return Found::Temporary };
-        match self.answer(source, question).await {
+        match self.answer(source, question, good).await {
             Found::Known(Records::Addresses(addresses)) => Found::Known(addresses),
             Found::Known(_) | Found::None => Found::None,
             Found::Temporary => Found::Temporary,
@@ -198,11 +219,11 @@ impl Resolver {
     }
 
     /// The first of `names` that leads back to `ip`. Temporary as long as one that can't be looked up might.
-    async fn confirm(&self, source: &Source, ip: IpAddr, names: Vec<HostName>) -> Found<HostName> {
+    async fn confirm(&self, source: &Source, ip: IpAddr, names: Vec<HostName>, good: &mut u64) -> Found<HostName> {
         let ip = ip.to_canonical();
         let mut outcome = Found::None;
         for name in names.into_iter().take(NAMES_TRIED) {
-            match self.of_family(source, &name, Kind::of_family(ip)).await {
+            match self.of_family(source, &name, Kind::of_family(ip), good).await {
                 Found::Known(addresses) if addresses.iter().any(|address| address.to_canonical() == ip) => {
                     return Found::Known(name);
                 }
@@ -214,11 +235,13 @@ impl Resolver {
     }
 
     /// The answer to a question, over as many CNAMEs as are followed.
-    async fn answer(&self, source: &Source, question: Question) -> Kept {
+    async fn answer(&self, source: &Source, question: Question, good: &mut u64) -> Kept {
         let kind = question.kind;
         let (mut question, mut depth) = (question, 0_usize);
         loop {
-            match self.cached(source, question).await {
+            let (kept, until) = self.cached(source, question).await;
+            *good = until.min(*good);
+            match kept {
                 Found::Known(Records::Alias { name, depth: more }) => {
                     depth = depth.saturating_add(more);
                     if depth > ALIASES_MAX {
@@ -231,8 +254,8 @@ impl Resolver {
         }
     }
 
-    /// From the cache, or asked once for all who want it at the moment.
-    async fn cached(&self, source: &Source, question: Question) -> Kept {
+    /// From the cache, or asked once for all who want it at the moment; and until when it is kept there.
+    async fn cached(&self, source: &Source, question: Question) -> (Kept, u64) {
         if let Some(kept) = held(&source.cache).get(&question, self.now()) {
             return kept;
         }
@@ -242,7 +265,7 @@ impl Resolver {
             let kept = held(&source.cache).get(&question, self.now());
             match kept {
                 Some(kept) => kept,
-                None if source.silent.load(Ordering::Relaxed) => Found::Temporary,
+                None if source.silent.load(Ordering::Relaxed) => (Found::Temporary, self.now()),
                 None => {
                     // Never closed.
                     let _one_of_many = self.questions.acquire().await;

@@ -8,7 +8,7 @@ use gatepost_jail::ControlEnd;
 use gatepost_role::{AsyncControl, Heard, Phase, RoleError, SHORT_FRAME, Step};
 use gatepost_smtp::names::ClientNames;
 use gatepost_wire::control::{Report, Role};
-use gatepost_wire::names::{AskList, Listed, Listing, LookUp, LookedUp};
+use gatepost_wire::names::{AskList, Listed, Listing, LookUp, LookedUp, NamesNews};
 use gatepost_wire::slice::{ResolverSlice, Slice};
 use gatepost_wire::{HandoffToResolver, ListenerToResolver, ResolverToHandoff, ResolverToListener};
 use std::fs::File;
@@ -16,7 +16,7 @@ use std::future::pending;
 use std::io::Read;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -48,8 +48,8 @@ enum Event {
         client: IpAddr,
         took: Duration,
     },
-    /// Who had no turn has been told so.
-    Refused,
+    /// Somebody has been told something: that he gets no turn, or that names have changed.
+    Told,
     /// Whether a name server answers.
     Probed(Result<(), String>),
     /// Lists have been proved.
@@ -67,7 +67,9 @@ impl Request {
     async fn serve(self, client: IpAddr, resolver: &Resolver, lists: &Lists) {
         match self {
             Self::Names { link, number } => {
-                let _ = link.tell(&LookedUp::new(number, resolver.client(client).await)).await;
+                let (names, good) = resolver.client_for_a_while(client).await;
+                let good = u32::try_from(good.as_secs()).unwrap_or(u32::MAX);
+                let _ = link.tell(&NamesNews::LookedUp(LookedUp::new(number, names, good))).await;
             }
             Self::List { link, ask } => {
                 let _ = link.tell(&lists.ask(resolver, ask).await).await;
@@ -79,7 +81,8 @@ impl Request {
     async fn refuse(self) {
         match self {
             Self::Names { link, number } => {
-                let _ = link.tell(&LookedUp::new(number, ClientNames::TEMPORARY)).await;
+                let temporary = LookedUp::new(number, ClientNames::TEMPORARY, 0);
+                let _ = link.tell(&NamesNews::LookedUp(temporary)).await;
             }
             Self::List { link, ask } => {
                 let left_out = Listed { number: ask.number, listing: Listing::LeftOut, text: Vec::new() };
@@ -96,6 +99,8 @@ struct Service {
     slice: ResolverSlice,
     desk: Desk<Request>,
     events: JoinSet<Event>,
+    /// Who keeps answers for a while, and hears when they are good no more.
+    handoffs: Vec<Weak<Link>>,
     /// What the launcher was told last; before that it takes for granted that names work.
     works: bool,
     begun: Instant,
@@ -113,6 +118,7 @@ pub(crate) async fn serve(control: ControlEnd, slice: ResolverSlice) -> Result<(
         slice,
         desk: Desk::default(),
         events: JoinSet::new(),
+        handoffs: Vec::new(),
         works: true,
         begun: Instant::now(),
     };
@@ -131,7 +137,7 @@ pub(crate) async fn serve(control: ControlEnd, slice: ResolverSlice) -> Result<(
             Heard::Other(Ok(Event::Answered { client, took })) => service.answered(client, took),
             Heard::Other(Ok(Event::Probed(probed))) => service.probed(probed).await?,
             // No task is cancelled, and a panic ends the process.
-            Heard::Other(Ok(Event::Refused) | Err(_)) => {}
+            Heard::Other(Ok(Event::Told) | Err(_)) => {}
         }
     }
     Ok(())
@@ -141,8 +147,10 @@ impl Service {
     fn follow(&mut self, step: Step<OwnedFd>) -> Result<(), RoleError> {
         match step {
             Step::Link(Role::Handoff, fd) => {
-                let link = Link::from_fd(fd).map_err(RoleError::system("watch a link"))?;
-                self.events.spawn(next(Arc::new(link)));
+                let link = Arc::new(Link::from_fd(fd).map_err(RoleError::system("watch a link"))?);
+                self.handoffs.retain(|link| link.strong_count() > 0);
+                self.handoffs.push(Arc::downgrade(&link));
+                self.events.spawn(next(link));
             }
             Step::Link(Role::Listener, fd) => {
                 let link = ListLink::from_fd(fd).map_err(RoleError::system("watch a link"))?;
@@ -186,6 +194,13 @@ impl Service {
             tracing::info!("names now come from {:?} and {} lines of hosts", slice.servers, slice.hosts.len());
             self.resolver.replace(slice.servers.clone(), slice.hosts.clone());
             self.slice = slice;
+            for link in self.handoffs.iter().filter_map(Weak::upgrade) {
+                self.events.spawn(async move {
+                    // It may be gone.
+                    let _ = link.tell(&NamesNews::Changed).await;
+                    Event::Told
+                });
+            }
         }
         Ok(())
     }
@@ -218,7 +233,7 @@ impl Service {
         if let Some(refused) = self.desk.wants(client, request, self.now()) {
             self.events.spawn(async move {
                 refused.refuse().await;
-                Event::Refused
+                Event::Told
             });
         }
         self.begin();

@@ -97,6 +97,39 @@ fn issue_12_a_client_has_a_name_none_or_nobody_can_say() {
 }
 
 #[test]
+fn issue_14_names_are_good_as_long_as_all_that_they_are_from() {
+    let reverse = |ttl: u32| (PTR, said(&[&format!("7.2.0.192.in-addr.arpa {ttl} PTR mx.a.test")]));
+    let forward = |ttl: u32| ("mx.a.test A", said(&[&format!("mx.a.test {ttl} A 192.0.2.7")]));
+    for (what, zone, seconds) in [
+        ("the forward answer ends first", vec![reverse(600), forward(60)], 59..=60),
+        ("the reverse answer ends first", vec![reverse(60), forward(600)], 59..=60),
+        ("an hour at most", vec![reverse(86_400), forward(86_400)], 3599..=3600),
+        ("unconfirmed", vec![reverse(600), ("mx.a.test A", nothing(Rcode::NXDOMAIN, Some(60)))], 59..=60),
+        ("no name", vec![(PTR, nothing(Rcode::NXDOMAIN, Some(60)))], 59..=60),
+        ("the reverse look-up fails", vec![(PTR, nothing(Rcode::SERVFAIL, None))], 0..=0),
+        ("the forward look-up fails", vec![reverse(600), ("mx.a.test A", nothing(Rcode::SERVFAIL, None))], 0..=0),
+    ] {
+        let server = NameServer::new(&zone);
+        let resolver = asking(&server);
+        let ip = IP.parse().unwrap();
+        let (_, good) = run(async { resolver.client_for_a_while(ip).await });
+        let rounded = good.as_millis().div_ceil(1000);
+        assert!(seconds.contains(&rounded), "{what}: {good:?}");
+    }
+    // What was asked of servers that were replaced meanwhile is the answer, but not for later.
+    let server = NameServer::new(&[reverse(600), forward(600)]);
+    let resolver = Arc::new(asking(&server));
+    let (names, good) = run(async {
+        let asking = Arc::clone(&resolver);
+        let asked = tokio::spawn(async move { asking.client_for_a_while(IP.parse().unwrap()).await });
+        tokio::task::yield_now().await;
+        resolver.replace(vec![server.address], Vec::new());
+        asked.await.unwrap()
+    });
+    assert_eq!((names.confirmed, good.as_millis()), (known("mx.a.test"), 0));
+}
+
+#[test]
 fn issue_12_of_several_names_the_one_that_leads_back_is_told() {
     let server = NameServer::new(&[
         (PTR, said(&["7.2.0.192.in-addr.arpa 60 PTR not.test", "7.2.0.192.in-addr.arpa 60 PTR Is.Test"])),

@@ -21,7 +21,7 @@
 //! | [`HandoffToDialer`] | handoff → dialer | [`dial::Dial`] | – |
 //! | [`DialerToHandoff`] | dialer → handoff | [`dial::Dialed`] | `Connected`: 1 |
 //! | [`HandoffToResolver`] | handoff → resolver | [`names::LookUp`] | – |
-//! | [`ResolverToHandoff`] | resolver → handoff | [`names::LookedUp`] | – |
+//! | [`ResolverToHandoff`] | resolver → handoff | [`names::NamesNews`] | – |
 //! | [`ListenerToAuth`] | listener → auth | [`link::OpenAuth`] | auth's end |
 //! | [`SessionToAuth`] | session → auth | [`auth::Claim`] | – |
 //! | [`AuthToSession`] | auth → session | [`auth::Judged`] | – |
@@ -119,7 +119,7 @@ directions! {
     /// Handoff to resolver.
     HandoffToResolver => names::LookUp;
     /// Resolver to handoff.
-    ResolverToHandoff => names::LookedUp;
+    ResolverToHandoff => names::NamesNews;
     /// Listener to auth.
     ListenerToAuth => link::OpenAuth;
     /// Session to auth.

@@ -16,7 +16,7 @@ fields! {
         pub client: IpAddr,
     }
 
-    /// Resolver to handoff: what became of a request. Each is answered once, after as long as it takes.
+    /// What became of a request. Each is answered once, after as long as it takes.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct LookedUp {
         /// Which request.
@@ -25,6 +25,19 @@ fields! {
         pub reverse: Found<HostName>,
         /// See [`ClientNames::confirmed`].
         pub confirmed: Found<HostName>,
+        /// Seconds for which that may be taken for the answer to the same request; 0: not at all.
+        pub good: u32,
+    }
+}
+
+tagged! {
+    /// Resolver to handoff.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub enum NamesNews {
+        /// The answer to a request.
+        1 => LookedUp(answer: LookedUp),
+        /// Names come from elsewhere from now on: no answer before this one is good any more.
+        2 => Changed,
     }
 }
 
@@ -77,15 +90,9 @@ tagged! {
 }
 
 impl LookedUp {
-    /// The answer to a request.
+    /// The answer to a request, good for so many seconds.
     #[must_use]
-    pub fn new(number: u32, names: ClientNames) -> Self {
-        Self { number, reverse: names.reverse, confirmed: names.confirmed }
-    }
-
-    /// What it says.
-    #[must_use]
-    pub fn names(self) -> ClientNames {
-        ClientNames { reverse: self.reverse, confirmed: self.confirmed }
+    pub fn new(number: u32, names: ClientNames, good: u32) -> Self {
+        Self { number, reverse: names.reverse, confirmed: names.confirmed, good }
     }
 }

@@ -19,7 +19,7 @@ use gatepost_wire::dial::{Dial, Dialed};
 use gatepost_wire::event::{Crashed, Penalised, Penalty, Stress, Turned, TurnedAway};
 use gatepost_wire::gauge::Gauges;
 use gatepost_wire::link::{self, Ended, HandoffOrder, Left, NurseryOrder, Open, OpenAuth, OpenKey, SessionId, Start};
-use gatepost_wire::names::{AskList, CODES_MAX, LIST_TEXT_MAX, Listed, Listing, LookUp, LookedUp};
+use gatepost_wire::names::{AskList, CODES_MAX, LIST_TEXT_MAX, Listed, Listing, LookUp, LookedUp, NamesNews};
 use gatepost_wire::network::Network;
 use gatepost_wire::observe::{Level, Line, Tell};
 use gatepost_wire::queue::{self, Done, Submit};
@@ -382,14 +382,17 @@ fn launcher_and_roles() {
 fn handoff_and_resolver() {
     let name = HostName::parse(b"a.test").unwrap();
     golden(&LookUp { number: 7, client: "192.0.2.9".parse().unwrap() }, "07000000 04 c0000209");
-    let names = |reverse, confirmed| LookedUp::new(7, ClientNames { reverse, confirmed });
-    golden(&names(Found::None, Found::Temporary), "07000000 00 01");
-    golden(&names(Found::Known(name), Found::None), "07000000 02 06 612e74657374 00");
+    let names =
+        |reverse, confirmed, good| NamesNews::LookedUp(LookedUp::new(7, ClientNames { reverse, confirmed }, good));
+    golden(&names(Found::None, Found::Temporary, 0), "01 07000000 00 01 00000000");
+    golden(&names(Found::Known(name), Found::None, 60), "01 07000000 02 06 612e74657374 00 3c000000");
+    golden(&NamesNews::Changed, "02");
     // What is no host's name, or not in the one form, is hostile.
     for octets in
         [&b"\x07\0\0\0\x02\x06A.test\0"[..], b"\x07\0\0\0\x02\x01.\0", b"\x07\0\0\0\x02\0\0", b"\x07\0\0\0\x03\0"]
     {
-        assert!(read_all::<LookedUp>(octets).is_err(), "{octets:?}");
+        let octets = [octets, &[0; 4]].concat();
+        assert!(read_all::<LookedUp>(&octets).is_err(), "{octets:?}");
     }
 }
 

@@ -29,7 +29,7 @@ fuzz_target!(|input: &[u8]| {
     round::<dial::Dial>(input);
     round::<dial::Dialed>(input);
     round::<names::LookUp>(input);
-    round::<names::LookedUp>(input);
+    round::<names::NamesNews>(input);
     round::<parent::Ask<'_>>(input);
     round::<parent::Answer<'_>>(input);
     Messages::<Ask<'_>>::of(input).for_each(drop);

@@ -1,0 +1,133 @@
+//! Names of clients that were looked up a moment ago: a client that comes again wakes no resolver. Pure: the caller says the time.
+
+use gatepost_smtp::names::{ClientNames, Found};
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// Clients whose names are kept at once, of some 600 octets each.
+const ENTRIES_MAX: usize = 1024;
+/// The longest that names are kept, however long the resolver believes them.
+const KEPT_MAX: Duration = Duration::from_secs(300);
+
+/// A time between two changes of where names come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Era(u64);
+
+/// Names by client.
+#[derive(Debug, Default)]
+pub(crate) struct RecentNames {
+    era: Era,
+    entries: HashMap<IpAddr, Entry>,
+    /// Who goes first when there is no room: the oldest.
+    order: BTreeMap<u64, IpAddr>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    names: ClientNames,
+    until: Instant,
+    place: u64,
+}
+
+impl RecentNames {
+    /// The era of what is heard now.
+    pub(crate) fn era(&self) -> Era {
+        self.era
+    }
+
+    /// What is known of a client at `now`.
+    pub(crate) fn get(&self, client: IpAddr, now: Instant) -> Option<ClientNames> {
+        self.entries.get(&client).filter(|entry| entry.until > now).map(|entry| entry.names.clone())
+    }
+
+    /// Keeps what was heard in `era`, for as long as it is good from `now` on. A failure is not kept: the next look-up may tell.
+    pub(crate) fn put(&mut self, client: IpAddr, names: &ClientNames, good: Duration, era: Era, now: Instant) {
+        let failed = names.reverse == Found::Temporary || names.confirmed == Found::Temporary;
+        let Some(until) = now.checked_add(good.min(KEPT_MAX)).filter(|until| *until > now) else { return };
+        if failed || era != self.era {
+            return;
+        }
+        if let Some(before) = self.entries.remove(&client) {
+            self.order.remove(&before.place);
+        }
+        while self.entries.len() >= ENTRIES_MAX {
+            let Some((_, oldest)) = self.order.pop_first() else { break };
+            self.entries.remove(&oldest);
+        }
+        self.next = self.next.saturating_add(1);
+        self.order.insert(self.next, client);
+        self.entries.insert(client, Entry { names: names.clone(), until, place: self.next });
+    }
+
+    /// Names come from somewhere else from now on.
+    pub(crate) fn clear(&mut self) {
+        self.era = Era(self.era.0.saturating_add(1));
+        self.entries.clear();
+        self.order.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gatepost_smtp::names::HostName;
+    use std::net::Ipv4Addr;
+
+    const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn named() -> ClientNames {
+        let name = Found::Known(HostName::parse(b"mx.a.test").unwrap());
+        ClientNames { reverse: name.clone(), confirmed: name }
+    }
+
+    #[test]
+    fn issue_14_names_are_kept_as_long_as_they_are_good_and_a_failure_is_not() {
+        let half = ClientNames { confirmed: Found::Temporary, ..named() };
+        let unconfirmed = ClientNames { confirmed: Found::None, ..named() };
+        let begun = Instant::now();
+        for (names, good, kept) in [
+            (named(), 60, 60),
+            (named(), 86_400, 300),
+            (named(), 0, 0),
+            (unconfirmed, 60, 60),
+            (ClientNames::NONE, 60, 60),
+            (half, 60, 0),
+            (ClientNames::TEMPORARY, 60, 0),
+        ] {
+            let mut recent = RecentNames::default();
+            recent.put(CLIENT, &names, Duration::from_secs(good), recent.era(), begun);
+            let known = |after| recent.get(CLIENT, begun + Duration::from_secs(after));
+            assert_eq!(known(kept), None, "{names:?} {good}");
+            if kept > 0 {
+                assert_eq!(known(kept - 1), Some(names));
+            }
+        }
+    }
+
+    #[test]
+    fn issue_14_names_of_before_a_change_are_not_kept_after_it() {
+        let (mut recent, now, good) = (RecentNames::default(), Instant::now(), Duration::from_secs(60));
+        let before = recent.era();
+        recent.put(CLIENT, &named(), good, before, now);
+        recent.clear();
+        assert_eq!(recent.get(CLIENT, now), None);
+        recent.put(CLIENT, &named(), good, before, now);
+        assert_eq!(recent.get(CLIENT, now), None, "heard before, and kept after");
+        recent.put(CLIENT, &ClientNames::NONE, good, recent.era(), now);
+        assert_eq!(recent.get(CLIENT, now), Some(ClientNames::NONE));
+    }
+
+    #[test]
+    fn issue_14_the_number_of_names_has_an_end_and_the_oldest_go_first() {
+        let (mut recent, now) = (RecentNames::default(), Instant::now());
+        let client = |n: usize| IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(n).unwrap()));
+        for n in (0..ENTRIES_MAX * 2).chain([0]) {
+            recent.put(client(n), &named(), KEPT_MAX, recent.era(), now);
+        }
+        assert_eq!((recent.entries.len(), recent.order.len()), (ENTRIES_MAX, ENTRIES_MAX));
+        let known = |n| recent.get(client(n), now).is_some();
+        assert!(known(0) && known(ENTRIES_MAX * 2 - 1) && !known(1) && !known(ENTRIES_MAX));
+    }
+}
