@@ -1,11 +1,15 @@
 //! Lines that wait for the log to take them, bounded in all and for each sender. Pure.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io::IoSlice;
 
 /// Octets of all lines that wait.
 const TOTAL: usize = 512 * 1024;
 /// Octets of one sender's lines that wait: whoever says much does not take the place of the others.
 const OF_ONE: usize = 128 * 1024;
+
+/// Lines that are written at once.
+const AT_ONCE: usize = 64;
 
 /// Lines in the order in which they came.
 #[derive(Debug, Default)]
@@ -32,21 +36,34 @@ impl Backlog {
         self.lines.push_back((sender, line));
     }
 
+    /// Nothing waits to be written.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
     /// What is to be written next.
-    pub(crate) fn next(&self) -> Option<&[u8]> {
-        self.lines.front().map(|(_, line)| line.get(self.written..).unwrap_or_default())
+    pub(crate) fn next(&self) -> Vec<IoSlice<'_>> {
+        let lines = self.lines.iter().take(AT_ONCE).map(|(_, line)| line.as_slice());
+        let mut slices: Vec<IoSlice<'_>> = lines.map(IoSlice::new).collect();
+        if let (Some(first), Some((_, line))) = (slices.first_mut(), self.lines.front()) {
+            *first = IoSlice::new(line.get(self.written..).unwrap_or_default());
+        }
+        slices
     }
 
     /// So much of it has been written.
     pub(crate) fn wrote(&mut self, octets: usize) {
         self.written = self.written.saturating_add(octets);
-        let Some((sender, line)) = self.lines.front() else { return };
-        let (sender, length) = (*sender, line.len());
-        if self.written < length {
-            return;
+        while let Some((sender, line)) = self.lines.front() {
+            let (sender, length) = (*sender, line.len());
+            let Some(more) = self.written.checked_sub(length) else { return };
+            self.written = more;
+            self.lines.pop_front();
+            self.forget(sender, length);
         }
-        self.written = 0;
-        self.lines.pop_front();
+    }
+
+    fn forget(&mut self, sender: u64, length: usize) {
         self.total = self.total.saturating_sub(length);
         let left = self.by_sender.get(&sender).copied().unwrap_or_default().saturating_sub(length);
         if left == 0 {
@@ -68,11 +85,11 @@ mod tests {
 
     fn drain(backlog: &mut Backlog, step: usize) -> Vec<u8> {
         let mut out = Vec::new();
-        while let Some(octets) = backlog.next() {
+        while !backlog.is_empty() {
+            let octets: Vec<u8> = backlog.next().iter().flat_map(|line| line.to_vec()).collect();
             let now = &octets[..step.min(octets.len())];
             out.extend_from_slice(now);
-            let length = now.len();
-            backlog.wrote(length);
+            backlog.wrote(now.len());
         }
         out
     }

@@ -29,7 +29,8 @@ const BATCH: usize = 32;
 pub fn run(unjailed: Unjailed) -> Result<(), RoleError> {
     let slice: ObserverSlice = unjailed.slice()?;
     let entered = unjailed.enter(Role::Observer)?;
-    let epoll = Epoll::new(BATCH).map_err(RoleError::system("make an epoll"))?;
+    let epoll = || Epoll::new(BATCH).map_err(RoleError::system("make an epoll"));
+    let (all, lines) = (epoll()?, epoll()?);
     let jailed = entered.seal()?;
-    serve::serve(Control::new(Role::Observer, jailed.control), epoll, slice)
+    serve::serve(Control::new(Role::Observer, jailed.control), all, lines, slice)
 }

@@ -1,4 +1,5 @@
-//! The loop: one thread, one epoll, one line of each sender at a time.
+//! The loop: one thread, one line of each sender at a time. The senders are a set of their own in the set that is waited for, and while
+//! many lines come they are let gather ([`gatepost_role::Rest`]).
 
 use crate::backlog::Backlog;
 use crate::counters::Counts;
@@ -6,7 +7,7 @@ use crate::view::View;
 use crate::worst::Worst;
 use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_log::{Head, LAUNCHER, line, now, told};
-use gatepost_role::{Control, Phase, RoleError, Step};
+use gatepost_role::{Control, Phase, Rest, RoleError, Step};
 use gatepost_sys::epoll::{Epoll, Until};
 use gatepost_wire::observe::{Level, Line, Tell};
 use gatepost_wire::slice::ObserverSlice;
@@ -19,9 +20,12 @@ use std::time::{Duration, Instant};
 /// A sender's channel, seen from here.
 type SenderEnd = End<Nothing, RoleToObserver>;
 
-/// The launcher's token, and that of the log.
+/// The launcher's token, that of the log, and that of all senders.
 const CONTROL: u64 = 0;
 const LOG: u64 = 1;
+const LINES: u64 = 2;
+/// Lines of each sender that are heard before anything else has its turn.
+const TURN: usize = 256;
 /// How long the log may take what is left when everybody else has ended.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 /// How long nothing may come before the end.
@@ -31,16 +35,19 @@ const VIEW_TICK: Duration = Duration::from_secs(1);
 /// How soon a log that refused a line is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Serves until it is drained and all senders have ended.
-pub(crate) fn serve(control: Control, epoll: Epoll, slice: ObserverSlice) -> Result<(), RoleError> {
+/// Serves until it is drained and all senders have ended. `lines`: for the senders.
+pub(crate) fn serve(control: Control, epoll: Epoll, lines: Epoll, slice: ObserverSlice) -> Result<(), RoleError> {
     let senders = BTreeMap::new();
     let inbox = Inbox::of::<RoleToObserver>();
     let mut observer = Observer {
         control,
         epoll,
+        lines,
+        rest: Rest::default(),
+        watched: false,
         slice,
         senders,
-        last: LOG,
+        last: LINES,
         backlog: Backlog::default(),
         counts: Counts::new(),
         worst: Worst::default(),
@@ -71,6 +78,10 @@ struct Sender {
 struct Observer {
     control: Control,
     epoll: Epoll,
+    lines: Epoll,
+    rest: Rest,
+    /// The senders are in the set that is waited for.
+    watched: bool,
     slice: ObserverSlice,
     senders: BTreeMap<u64, Sender>,
     last: u64,
@@ -84,19 +95,23 @@ struct Observer {
 
 impl Observer {
     fn run(&mut self) -> Result<(), RoleError> {
-        let mut ready = Vec::new();
+        let (mut ready, mut speaking) = (Vec::new(), Vec::new());
         let mut until: Option<Instant> = None;
         loop {
+            self.watch_or_rest().map_err(RoleError::system("watch senders"))?;
             // The launcher outlives us.
             if self.control.phase() == Phase::Draining && self.senders.values().all(|sender| sender.name == LAUNCHER) {
                 until.get_or_insert_with(|| Instant::now() + LAST_WAIT);
             }
+            let rest = self.rest.left(Instant::now());
             let retry = matches!(self.log, Log::Refused(_)).then_some(RETRY);
             let busy = self.view.is_busy().then_some(VIEW_TICK);
-            let timeout = until.map(|_| LAST_LOOK).or(retry).or(busy);
+            let timeout = [until.map(|_| LAST_LOOK).or(retry).or(busy), rest].into_iter().flatten().min();
             self.epoll.wait(timeout, &mut ready).map_err(RoleError::system("wait for lines"))?;
-            if until.is_some_and(|until| (ready.is_empty() && self.backlog.next().is_none()) || Instant::now() >= until)
-            {
+            // First of all, so that whoever asks is told of all that was said before.
+            let heard = self.hear_all(&mut speaking).map_err(RoleError::system("wait for lines"))?;
+            let idle = ready.is_empty() && heard == 0 && self.backlog.is_empty();
+            if until.is_some_and(|until| idle || Instant::now() >= until) {
                 return Ok(());
             }
             for token in &ready {
@@ -106,7 +121,7 @@ impl Observer {
                         self.log = Log::Open;
                         let _ = self.epoll.remove(io::stderr().as_fd());
                     }
-                    token if self.senders.contains_key(&token) => self.hear(token),
+                    LINES => {}
                     token => {
                         self.last = self.last.saturating_add(1);
                         self.view.ready(&self.epoll, token, self.last, || self.counts.text());
@@ -116,6 +131,44 @@ impl Observer {
             self.view.tick(&self.epoll);
             self.write();
         }
+    }
+
+    /// Hears all senders that have something to say, each a line at a time. How many lines that were.
+    fn hear_all(&mut self, speaking: &mut Vec<u64>) -> io::Result<usize> {
+        let mut heard = 0_usize;
+        for _ in 0..TURN {
+            self.lines.wait(Some(Duration::ZERO), speaking)?;
+            for token in speaking.iter() {
+                self.hear(*token);
+            }
+            heard = heard.saturating_add(speaking.len());
+            // While they are watched, who has more to say is reported again.
+            if speaking.is_empty() || self.watched {
+                break;
+            }
+        }
+        if speaking.is_empty() || self.watched {
+            self.rest.heard(heard, Instant::now());
+        } else {
+            // Somebody says more than there is room for.
+            self.rest.end();
+        }
+        Ok(heard)
+    }
+
+    /// Has the senders in the set that is waited for, or not.
+    fn watch_or_rest(&mut self) -> io::Result<()> {
+        if self.control.phase() == Phase::Draining {
+            self.rest.end();
+        }
+        let watch = self.rest.until().is_none();
+        match (watch, self.watched) {
+            (true, false) => self.epoll.add(self.lines.as_fd(), LINES)?,
+            (false, true) => self.epoll.remove(self.lines.as_fd())?,
+            _ => {}
+        }
+        self.watched = watch;
+        Ok(())
     }
 
     fn obey(&mut self) -> Result<(), RoleError> {
@@ -145,7 +198,7 @@ impl Observer {
     fn take(&mut self, name: &'static str, fd: OwnedFd) -> Result<(), RoleError> {
         let end = SenderEnd::from_fd(fd);
         self.last = self.last.saturating_add(1);
-        let watched = end.seq().set_nonblocking(true).and_then(|()| self.epoll.add(end.as_fd(), self.last));
+        let watched = end.seq().set_nonblocking(true).and_then(|()| self.lines.add(end.as_fd(), self.last));
         watched.map_err(RoleError::system("watch a sender"))?;
         self.senders.insert(self.last, Sender { name, end });
         Ok(())
@@ -172,7 +225,7 @@ impl Observer {
             Err(ChannelError::Hostile(_)) => (Level::Error, 0, line(form, &head(Level::Error, 0), self.inbox.bytes())),
             Err(ChannelError::Timeout) => return,
             Err(ChannelError::Closed | ChannelError::Io(_) | ChannelError::Unsendable(_)) => {
-                let _ = self.epoll.remove(end.as_fd());
+                let _ = self.lines.remove(end.as_fd());
                 self.senders.remove(&token);
                 return;
             }
@@ -193,7 +246,7 @@ impl Observer {
             _ => self.log = Log::Open,
         }
         while self.log == Log::Open {
-            let Some(octets) = self.backlog.next() else {
+            if self.backlog.is_empty() {
                 match self.backlog.take_lost() {
                     0 => return,
                     lost => {
@@ -203,8 +256,8 @@ impl Observer {
                     }
                 }
                 continue;
-            };
-            match io::stderr().write(octets) {
+            }
+            match io::stderr().write_vectored(&self.backlog.next()) {
                 Ok(0) => self.log = Log::Refused(Instant::now()),
                 Ok(count) => self.backlog.wrote(count),
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}

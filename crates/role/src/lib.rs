@@ -13,6 +13,7 @@ mod control;
 mod error;
 mod memory;
 mod orders;
+mod rest;
 #[cfg(feature = "tokio")]
 mod runtime;
 
@@ -20,6 +21,7 @@ pub use control::Control;
 pub use error::RoleError;
 pub use memory::octets;
 pub use orders::{LINKS, Orders, Phase, Step, Unordered, peers};
+pub use rest::Rest;
 #[cfg(feature = "tokio")]
 pub use runtime::{AsyncControl, Heard, runtime};
 

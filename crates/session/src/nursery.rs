@@ -8,7 +8,7 @@ use crate::shared::Shared;
 use crate::{serve, warm};
 use gatepost_channel::{End, Inbox};
 use gatepost_jail::{JailError, JailedSession, Unjailed};
-use gatepost_role::{Control, Phase, RoleError, SHORT_FRAME, Step};
+use gatepost_role::{Control, Phase, Rest, RoleError, SHORT_FRAME, Step};
 use gatepost_smtp::envelope::CloseReason;
 use gatepost_sys::process::{self, Fork, ProcessId, Signal};
 use gatepost_sys::signal::Signals;
@@ -20,7 +20,7 @@ use gatepost_wire::{ListenerToNursery, NurseryToListener};
 use std::collections::BTreeMap;
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How a session ends that could not begin.
 const INTERNAL: link::End = link::End::Exit(link::exit_status(CloseReason::Internal, false));
@@ -94,6 +94,8 @@ pub(crate) struct Nursery {
     retired: bool,
     /// The launcher knows of a crash: more of them change nothing.
     crash_reported: bool,
+    /// While many sessions end, their ends are let gather: this process and the listener are woken less often.
+    rest: Rest,
     inbox: Inbox,
 }
 
@@ -112,6 +114,7 @@ impl Nursery {
             hostname,
             retired: false,
             crash_reported: false,
+            rest: Rest::default(),
             inbox: Inbox::new(SHORT_FRAME),
         }
     }
@@ -119,13 +122,19 @@ impl Nursery {
     /// Forks and reaps until drained or replaced, and empty. `live` is a session's whole life; it gives the exit status.
     pub(crate) fn run<F: FnOnce(SessionBirth, PipeReader) -> u8>(mut self, live: F) -> Result<(), RoleError> {
         loop {
-            let mut fds = vec![self.control.as_fd(), self.deaths.as_fd()];
+            let mut fds = vec![self.control.as_fd()];
             fds.extend(self.links.iter().filter(|link| link.open).map(|link| link.end.as_fd()));
-            let ready = wait::readable(&fds, None).map_err(RoleError::system("wait"))?;
-            let [control, deaths, links @ ..] = ready.as_slice() else { continue };
+            if self.rest.until().is_none() {
+                fds.push(self.deaths.as_fd());
+            }
+            let ready = wait::readable(&fds, self.rest.left(Instant::now())).map_err(RoleError::system("wait"))?;
+            let Some((control, others)) = ready.split_first() else { continue };
             let open = self.links.iter().filter(|link| link.open).map(|link| link.number);
-            let speaking: Vec<u32> = open.zip(links).filter_map(|(number, ready)| ready.then_some(number)).collect();
-            let deaths = *deaths;
+            let speaking: Vec<u32> = open.zip(others).filter_map(|(number, ready)| ready.then_some(number)).collect();
+            let deaths = match self.rest.until() {
+                None => others.last() == Some(&true),
+                Some(until) => Instant::now() >= until,
+            };
             if *control {
                 self.follow()?;
             }
@@ -140,6 +149,9 @@ impl Nursery {
                 self.reap()?;
             }
             let leaving = self.retired || self.control.phase() == Phase::Draining;
+            if leaving {
+                self.rest.end();
+            }
             if leaving && self.sessions.is_empty() && !self.something_waits()? {
                 return Ok(());
             }
@@ -229,6 +241,8 @@ impl Nursery {
 
     /// The child's side: nothing of the nursery's is kept. The maps are left as they are, since tidying them up would
     /// only copy pages that parent and child share.
+    // On its own: what a session has on its stack would lie between the pages that the nursery writes between two forks.
+    #[inline(never)]
     fn become_session(self, birth: SessionBirth, live: impl FnOnce(SessionBirth, PipeReader) -> u8) -> ! {
         let Self { control, deaths, drained, drain, links, sessions, inbox, .. } = self;
         drop((control, deaths, drain, links));
@@ -238,10 +252,12 @@ impl Nursery {
     }
 
     fn reap(&mut self) -> Result<(), RoleError> {
+        let mut reaped = 0_usize;
         // One notice may stand for many deaths.
         self.deaths.next().map_err(RoleError::system("reap a session"))?;
         while !self.sessions.is_empty() {
             let Some((pid, end)) = process::reap().map_err(RoleError::system("reap a session"))? else { break };
+            reaped = reaped.saturating_add(1);
             // The first process of a namespace inherits orphans; none of them is a session.
             let Some((id, number)) = self.sessions.remove(&pid) else { continue };
             let how = match end {
@@ -256,6 +272,7 @@ impl Nursery {
                 self.control.report(Report::SessionCrashed)?;
             }
         }
+        self.rest.heard(reaped, Instant::now());
         self.forget_silent_links();
         Ok(())
     }
