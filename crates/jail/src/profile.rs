@@ -242,6 +242,12 @@ mod tests {
     }
 
     #[test]
+    fn issue_14_a_session_has_no_use_for_a_call_that_is_withdrawn_from_it() {
+        let withdrawn = |call: &&Call| FORK.iter().any(|withdrawn| withdrawn.name == call.name);
+        assert_eq!(of(Role::Nursery).all_calls().filter(withdrawn).count(), FORK.len(), "in FORK and in another table");
+    }
+
+    #[test]
     fn every_call_has_a_reason() {
         for call in PROFILES.iter().flat_map(Profile::all_calls) {
             assert!(!call.reason.is_empty(), "{}", call.name);

@@ -1,7 +1,8 @@
 //! The system call filter: an allow-list, compiled once, applied for good; anything else kills the process.
 
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch, sock_filter,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -45,6 +46,34 @@ impl Filter {
     /// As [`Filter::allow`].
     pub fn forbid<'a>(list: impl IntoIterator<Item = Allowed<'a>>) -> io::Result<Self> {
         Self::compile(list, SeccompAction::Allow, SeccompAction::KillProcess)
+    }
+
+    /// What a filter made by [`Filter::allow`], which is in force already, permits of these is permitted no more. Short, because each
+    /// session applies it and the kernel compiles it each time: what another architecture calls is refused by the filter before it.
+    ///
+    /// # Errors
+    /// A name that no architecture has, or too many of them.
+    pub fn withdraw<'a>(names: impl IntoIterator<Item = &'a str>) -> io::Result<Self> {
+        let mut numbers = BTreeSet::new();
+        for name in names {
+            let number = number(name).ok_or_else(|| io::Error::other(format!("no system call is known by {name}")))?;
+            numbers.extend(number.map(|number| u32::try_from(number).map_err(io::Error::other)).transpose()?);
+        }
+        let instruction = |code: u32, jt, k| {
+            // All codes of classic BPF fit.
+            sock_filter { code: u16::try_from(code).unwrap_or_default(), jt, jf: 0, k }
+        };
+        // The number of the call is the first field of what a filter sees, seccomp(2).
+        let mut program = vec![instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)];
+        // Behind the comparisons: permit, kill.
+        for (number, rest) in numbers.iter().zip((1..=numbers.len()).rev()) {
+            let to_the_end = u8::try_from(rest).map_err(|_| io::ErrorKind::InvalidInput)?;
+            program.push(instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, to_the_end, *number));
+        }
+        for end in [SeccompAction::Allow, SeccompAction::KillProcess] {
+            program.push(instruction(libc::BPF_RET | libc::BPF_K, 0, end.into()));
+        }
+        Ok(Self { program })
     }
 
     fn compile<'a>(

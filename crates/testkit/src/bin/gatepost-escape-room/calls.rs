@@ -36,7 +36,7 @@ fn jails() -> Vec<Jail> {
     for profile in PROFILES.iter().filter(|profile| !profile.calls.is_empty()) {
         let filter = profile.filter().expect("a filter");
         if profile.forks {
-            let seal = Filter::forbid(FORK.iter().map(|call| (call.name, call.when))).expect("a filter");
+            let seal = Filter::withdraw(FORK.iter().map(|call| call.name)).expect("a filter");
             let kept = |call: &&Call| !FORK.iter().any(|forbidden| forbidden.name == call.name);
             let lines = profile.all_calls().filter(kept).collect();
             all.push(Jail { name: "session", filters: vec![filter.clone(), seal], lines });
