@@ -4,6 +4,7 @@ use crate::privacy;
 use gatepost_wire::event::{Datum, Event};
 use gatepost_wire::observe::Level;
 use gatepost_wire::slice::LogForm as Form;
+use std::io::Write;
 use std::time::Duration;
 
 /// What all lines have, whatever they tell.
@@ -18,6 +19,9 @@ pub struct Head<'a> {
     /// Since 1970. Only JSON shows it.
     pub time: Duration,
 }
+
+/// Octets that most lines of an event have room in.
+const LINE: usize = 512;
 
 /// One line of free text, its end included. Whatever it holds, it stays one line without control octets, and cannot pretend to be
 /// another's.
@@ -42,21 +46,29 @@ pub fn told(form: Form, head: &Head<'_>, event: &Event<'_>, cut: bool) -> Vec<u8
             each(&mut |name, datum| object.datum(name, datum));
         });
     }
-    let mut text = event.row().name.as_bytes().to_vec();
-    each(&mut |name, datum| match datum {
-        Datum::Absent => {}
-        Datum::Number(number) => text.extend_from_slice(format!(" {name}={number}").as_bytes()),
-        Datum::Word(word) => text.extend_from_slice(format!(" {name}={word}").as_bytes()),
-        Datum::Text(value) => {
-            text.extend_from_slice(format!(" {name}=\"").as_bytes());
-            for octet in value.iter() {
-                match octet {
-                    b'"' | b'\\' => text.extend_from_slice(&[b'\\', *octet]),
-                    _ => text.push(*octet),
+    let mut text = Vec::with_capacity(LINE);
+    text.extend_from_slice(event.row().name.as_bytes());
+    each(&mut |name, datum| {
+        // Writing to memory cannot fail.
+        let _ = match datum {
+            Datum::Absent => Ok(()),
+            Datum::Number(number) => write!(text, " {name}={number}"),
+            Datum::Word(word) => write!(text, " {name}={word}"),
+            Datum::Text(value) => {
+                let begun = write!(text, " {name}=\"");
+                for piece in value.split_inclusive(|octet| matches!(octet, b'"' | b'\\')) {
+                    match piece {
+                        [before @ .., last @ (b'"' | b'\\')] => {
+                            text.extend_from_slice(before);
+                            text.extend_from_slice(&[b'\\', *last]);
+                        }
+                        _ => text.extend_from_slice(piece),
+                    }
                 }
+                text.push(b'"');
+                begun
             }
-            text.push(b'"');
-        }
+        };
     });
     finish(begin(form, head), &text)
 }
@@ -103,7 +115,12 @@ fn padded(level: Level) -> &'static str {
 }
 
 fn finish(mut out: Vec<u8>, text: &[u8]) -> Vec<u8> {
-    for octet in text {
+    // Most lines are clean.
+    let clean = text.iter().position(|octet| matches!(octet, ..0x20 | 0x7f)).unwrap_or(text.len());
+    let (clean, rest) = text.split_at_checked(clean).unwrap_or((text, &[]));
+    out.reserve(text.len().saturating_add(1));
+    out.extend_from_slice(clean);
+    for octet in rest {
         match octet {
             0x20..=0x7e | 0x80.. => out.push(*octet),
             _ => out.extend(octet.escape_ascii()),
