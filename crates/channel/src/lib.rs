@@ -65,14 +65,14 @@ impl From<io::Error> for ChannelError {
 
 /// A buffer for one received frame. A process needs one.
 pub struct Inbox {
-    buffer: Box<[u8]>,
-    length: usize,
+    buffer: Vec<u8>,
+    size: usize,
     fds: Vec<OwnedFd>,
 }
 
 impl fmt::Debug for Inbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Inbox({} octets, {} descriptors)", self.length, self.fds.len())
+        write!(f, "Inbox({} octets, {} descriptors)", self.buffer.len(), self.fds.len())
     }
 }
 
@@ -86,7 +86,7 @@ impl Inbox {
     /// A buffer for frames of at most `size` octets: a role that only gets short ones need not hold 32 KiB.
     #[must_use]
     pub fn new(size: usize) -> Self {
-        Self { buffer: vec![0; size].into_boxed_slice(), length: 0, fds: Vec::new() }
+        Self { buffer: Vec::new(), size, fds: Vec::new() }
     }
 
     /// A buffer for frames with one message of this direction.
@@ -98,13 +98,13 @@ impl Inbox {
     /// The octets of the frame.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        self.buffer.get(..self.length).unwrap_or_default()
+        &self.buffer
     }
 
     /// Overwrites the frame, which held a secret.
     pub fn wipe(&mut self) {
+        // All of it, also what is beyond this frame.
         self.buffer.zeroize();
-        self.length = 0;
     }
 
     /// Takes the descriptors that came beside the frame.
@@ -113,12 +113,9 @@ impl Inbox {
     }
 
     fn fill(&mut self, seq: &Seq) -> Result<(), ChannelError> {
-        self.length = 0;
         self.fds.clear();
-        let (length, fds) = seq.recv_with(&mut self.buffer)?;
-        self.length = length;
-        self.fds = fds;
-        if length == 0 { Err(ChannelError::Closed) } else { Ok(()) }
+        self.fds = seq.recv_into(&mut self.buffer, self.size)?;
+        if self.buffer.is_empty() { Err(ChannelError::Closed) } else { Ok(()) }
     }
 }
 
@@ -229,7 +226,7 @@ impl<Out: Direction, In: Direction> End<Out, In> {
     /// Closed, hostile, timed out.
     pub fn recv<'i>(&self, inbox: &'i mut Inbox) -> Result<In::Message<'i>, ChannelError> {
         inbox.fill(&self.seq)?;
-        Ok(Messages::<In::Message<'i>>::one(inbox.buffer.get(..inbox.length).unwrap_or_default())?)
+        Ok(Messages::<In::Message<'i>>::one(&inbox.buffer)?)
     }
 
     /// Waits for a frame of any number of messages, to be read with [`messages`].
@@ -247,7 +244,7 @@ impl<Out: Direction, In: Direction> End<Out, In> {
     pub fn recv_with<'i>(&self, inbox: &'i mut Inbox) -> Result<(In::Message<'i>, Vec<OwnedFd>), ChannelError> {
         inbox.fill(&self.seq)?;
         let fds = inbox.take_fds();
-        Ok((Messages::<In::Message<'i>>::one(inbox.buffer.get(..inbox.length).unwrap_or_default())?, fds))
+        Ok((Messages::<In::Message<'i>>::one(&inbox.buffer)?, fds))
     }
 }
 

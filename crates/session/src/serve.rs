@@ -116,18 +116,18 @@ impl Farewell {
 }
 
 /// One client.
-pub(crate) struct Session<C> {
+pub(crate) struct Session<'s, C> {
     shell: Shell<C>,
-    smtp: Smtp,
+    smtp: Smtp<'s>,
     /// TLS comes before the greeting.
     implicit_tls: bool,
     /// Time before either.
     pause: Duration,
 }
 
-impl<C: Clock> Session<C> {
+impl<'s, C: Clock> Session<'s, C> {
     /// [`serve`] comes to this, with the proof of being jailed and the process's own clock.
-    pub(crate) fn new(birth: SessionBirth, drained: PipeReader, shared: &Shared, clock: C) -> Self {
+    pub(crate) fn new(birth: SessionBirth, drained: PipeReader, shared: &'s Shared, clock: C) -> Self {
         let SessionBirth { id, listener, stress, pause, hidden, client, handoff, keyholder, service, auth } = birth;
         let implicit_tls = shared.mode(listener) == TlsMode::Implicit;
         let tls = Tls::new(shared, keyholder);
@@ -178,27 +178,26 @@ impl<C: Clock> Session<C> {
     }
 }
 
-/// What a handshake needs.
-struct Tls {
-    config: Arc<ServerConfig>,
-    signer: Signer,
+/// What a handshake needs. Of what all sessions share nothing is written before: each page that is has to be copied for this session.
+struct Tls<'s> {
+    config: &'s Arc<ServerConfig>,
+    signer: &'s Signer,
+    keyholder: KeyholderEnd,
 }
 
-impl Tls {
+impl<'s> Tls<'s> {
     /// None without a keyholder or a certificate.
-    fn new(shared: &Shared, keyholder: Option<KeyholderEnd>) -> Option<Self> {
-        let (config, keyholder) = (shared.tls.as_ref()?, keyholder?);
-        shared.signer.connect(keyholder);
-        Some(Self { config: Arc::clone(config), signer: shared.signer.clone() })
+    fn new(shared: &'s Shared, keyholder: Option<KeyholderEnd>) -> Option<Self> {
+        Some(Self { config: shared.tls.as_ref()?, signer: &shared.signer, keyholder: keyholder? })
     }
 }
 
 /// The engine, and those who answer it.
-struct Smtp {
+struct Smtp<'s> {
     engine: Engine,
     handoff: Handoff,
     auth: Auth,
-    tls: Option<Tls>,
+    tls: Option<Tls<'s>>,
     /// The engine knows what can be honoured.
     offered: bool,
     /// Answers to a commit are due.
@@ -213,7 +212,7 @@ enum Report {
     Full,
 }
 
-impl Output for Smtp {
+impl Output for Smtp<'_> {
     fn output(&self) -> &[u8] {
         self.engine.output()
     }
@@ -223,7 +222,7 @@ impl Output for Smtp {
     }
 }
 
-impl Dialogue for Smtp {
+impl Dialogue for Smtp<'_> {
     fn advance(&mut self, input: &[u8]) -> (usize, Next) {
         if !input.is_empty() {
             self.learn_offer();
@@ -287,16 +286,17 @@ impl Dialogue for Smtp {
 
     fn start_tls<C: Clock>(&mut self, shell: &mut Shell<C>) -> Result<(), Lost> {
         shell.send(self)?;
-        let tls = self.tls.take().ok_or(CloseReason::TlsFailed)?;
-        let negotiated = shell.handshake(tls.config);
-        tls.signer.disconnect();
+        let Tls { config, signer, keyholder } = self.tls.take().ok_or(CloseReason::TlsFailed)?;
+        signer.connect(keyholder);
+        let negotiated = shell.handshake(Arc::clone(config));
+        signer.disconnect();
         let negotiated = negotiated?;
         self.engine.tls_established(negotiated.version, negotiated.suite);
         Ok(())
     }
 }
 
-impl Smtp {
+impl Smtp<'_> {
     /// What the engine has refused by itself is told to handoff, which tells the log.
     fn tell_refusals(&mut self) {
         if let Some(refusal) = self.engine.take_refusal() {

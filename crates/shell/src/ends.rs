@@ -78,6 +78,13 @@ impl Ends {
     }
 }
 
+impl Ends {
+    /// Reads once, in the place of what `octets` holds, at most `most` octets: how many.
+    pub(crate) fn read_into(&self, octets: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+        fds::read_into(self.input(), octets, most)
+    }
+}
+
 impl Read for &Ends {
     fn read(&mut self, octets: &mut [u8]) -> io::Result<usize> {
         (&self.input).read(octets)

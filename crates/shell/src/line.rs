@@ -3,7 +3,7 @@
 use crate::ends::Ends;
 use gatepost_smtp::envelope::Tls as Negotiated;
 use gatepost_tls::{ServerConfig, ServerConnection};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
 
 /// Room for one read of a client that sends commands.
@@ -29,9 +29,11 @@ enum Transport {
 /// What was read and not yet consumed.
 #[derive(Debug, Default)]
 struct Buffer {
-    room: Vec<u8>,
+    octets: Vec<u8>,
+    /// So many of them are consumed.
     start: usize,
-    end: usize,
+    /// So many are read at once.
+    most: usize,
 }
 
 /// The next octets.
@@ -57,7 +59,7 @@ impl Line {
     /// Octets that were read; in TLS perhaps not all of them, but none only when there are none.
     pub(crate) fn input(&mut self) -> &[u8] {
         match &mut self.transport {
-            Transport::Clear(buffer) => buffer.room.get(buffer.start..buffer.end).unwrap_or_default(),
+            Transport::Clear(buffer) => buffer.octets.get(buffer.start..).unwrap_or_default(),
             Transport::Tls(tls) => tls.reader().into_first_chunk().unwrap_or_default(),
         }
     }
@@ -65,7 +67,7 @@ impl Line {
     /// The first `octets` of the input are done with.
     pub(crate) fn consume(&mut self, octets: usize) {
         match &mut self.transport {
-            Transport::Clear(buffer) => buffer.start = buffer.start.saturating_add(octets).min(buffer.end),
+            Transport::Clear(buffer) => buffer.start = buffer.start.saturating_add(octets).min(buffer.octets.len()),
             Transport::Tls(tls) => io::BufRead::consume(&mut tls.reader(), octets),
         }
     }
@@ -73,7 +75,7 @@ impl Line {
     /// Forgets what was read in clear: it must not be taken for what comes in TLS (RFC 3207 §4.2).
     pub(crate) fn forget_clear(&mut self) {
         if let Transport::Clear(buffer) = &mut self.transport {
-            (buffer.start, buffer.end) = (0, 0);
+            buffer.forget();
         }
     }
 
@@ -91,15 +93,12 @@ impl Line {
         match &mut self.transport {
             Transport::Clear(buffer) => {
                 buffer.make_room(self.more);
-                let read = ends.read(&mut buffer.room);
-                self.more = read.as_ref().is_ok_and(|octets| *octets == buffer.room.len());
+                let read = ends.read_into(&mut buffer.octets, buffer.most);
+                self.more = read.as_ref().is_ok_and(|octets| *octets == buffer.most);
                 Ok(match taken(read)? {
                     None => Filled::Nothing,
                     Some(0) => Filled::End,
-                    Some(octets) => {
-                        (buffer.start, buffer.end) = (0, octets);
-                        Filled::Octets(octets)
-                    }
+                    Some(octets) => Filled::Octets(octets),
                 })
             }
             Transport::Tls(tls) => {
@@ -191,15 +190,19 @@ impl Line {
 }
 
 impl Buffer {
+    fn forget(&mut self) {
+        self.octets.clear();
+        self.start = 0;
+    }
+
     fn make_room(&mut self, was_full: bool) {
-        (self.start, self.end) = (0, 0);
-        let room = self.room.len();
-        if room == 0 {
-            self.room = vec![0; FIRST_READ];
-        } else if was_full && room < LARGEST_READ {
+        self.forget();
+        if self.most == 0 {
+            self.most = FIRST_READ;
+        } else if was_full && self.most < LARGEST_READ {
             // The old room is given back first.
-            self.room = Vec::new();
-            self.room = vec![0; room.saturating_mul(4).min(LARGEST_READ)];
+            self.octets = Vec::new();
+            self.most = self.most.saturating_mul(4).min(LARGEST_READ);
         }
     }
 }

@@ -317,10 +317,12 @@ impl<C: Clock> Shell<C> {
         Ok(())
     }
 
+    // On its own, as is what lingers: what TLS needs of the stack no other session has.
     /// Negotiates TLS, which is spoken from here on. Whatever the client sent before is forgotten.
     ///
     /// # Errors
     /// [`Lost`]: TlsFailed.
+    #[inline(never)]
     pub fn handshake(&mut self, config: Arc<ServerConfig>) -> Result<Negotiated, Lost> {
         let deadline = later(&self.clock, self.times.handshake).min(self.end);
         self.line.start_tls(config).map_err(|_| CloseReason::TlsFailed)?;
@@ -374,6 +376,13 @@ impl<C: Clock> Shell<C> {
             return;
         }
         self.line.ends().finish();
+        self.linger(deadline);
+    }
+
+    /// Reads what the client still sends.
+    // On its own: most sessions end without, and would have its buffer in their stack, which is a page more to copy.
+    #[inline(never)]
+    fn linger(&mut self, deadline: Instant) {
         let mut rest = [0; 4096];
         let mut left = LINGER_OCTETS;
         while left > 0 && self.wait(Want::Read, deadline) == Ok(Woken::Client) {

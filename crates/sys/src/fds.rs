@@ -18,6 +18,23 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
     Ok(())
 }
 
+/// Reads once, in the place of what `octets` holds, at most `most` octets: how many. Memory for them is taken once, and no page of it is
+/// touched that is not read into.
+///
+/// # Errors
+/// The system's.
+pub fn read_into(fd: BorrowedFd<'_>, octets: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+    octets.clear();
+    octets.reserve_exact(most);
+    let room = octets.spare_capacity_mut().get_mut(..most).unwrap_or_default();
+    // SAFETY: writes at most as many octets as there is room for.
+    let read = unsafe { libc::read(fd.as_raw_fd(), room.as_mut_ptr().cast(), room.len()) };
+    let read = usize::try_from(read).map_err(|_| io::Error::last_os_error())?;
+    // SAFETY: so many octets have been written, which lie within what was reserved.
+    unsafe { octets.set_len(read) };
+    Ok(read)
+}
+
 /// Closes every descriptor from `first` on.
 ///
 /// # Errors

@@ -6,6 +6,7 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeVal;
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -102,6 +103,25 @@ impl Seq {
     /// InvalidData when the frame or its descriptors were cut because the sender sent more than is allowed; WouldBlock; else the
     /// system's.
     pub fn recv_with(&self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+        // SAFETY: octets that are initialised may be written to as if they were not.
+        self.receive(unsafe { &mut *(std::ptr::from_mut(buffer) as *mut [MaybeUninit<u8>]) })
+    }
+
+    /// As [`Seq::recv_with`], in the place of what `buffer` holds, at most `most` octets. Memory for them is taken once, and no page of
+    /// it is touched that the frame does not reach.
+    ///
+    /// # Errors
+    /// As [`Seq::recv_with`].
+    pub fn recv_into(&self, buffer: &mut Vec<u8>, most: usize) -> io::Result<Vec<OwnedFd>> {
+        buffer.clear();
+        buffer.reserve_exact(most);
+        let (length, fds) = self.receive(buffer.spare_capacity_mut().get_mut(..most).unwrap_or_default())?;
+        // SAFETY: the kernel has written `length` octets, which lie within what was reserved.
+        unsafe { buffer.set_len(length) };
+        Ok(fds)
+    }
+
+    fn receive(&self, buffer: &mut [MaybeUninit<u8>]) -> io::Result<(usize, Vec<OwnedFd>)> {
         let mut space = [0_u64; CONTROL_SPACE / 8];
         let mut iov = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
         // SAFETY: all zeros is a valid msghdr: no name, no buffers.
