@@ -4,6 +4,7 @@
 //! It decides nothing: what a role may do is data in `gatepost-jail`.
 #![deny(unsafe_op_in_unsafe_fn)]
 
+mod call_names;
 pub mod confine;
 pub mod epoll;
 #[cfg(feature = "escape")]
@@ -20,6 +21,7 @@ pub mod process;
 pub mod program;
 pub mod seq;
 pub mod signal;
+pub mod starts;
 pub mod terminal;
 pub mod vfork;
 pub mod wait;

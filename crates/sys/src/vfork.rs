@@ -15,14 +15,48 @@ use std::ptr::NonNull;
 
 /// Octets of the stack on which the new process runs until it executes.
 const STACK: usize = 256 * 1024;
-/// Octets below it that can't be touched.
+/// Octets below a stack that can't be touched.
 const GUARD: usize = 64 * 1024;
+
+/// Memory for the stack of a new process.
+#[derive(Debug)]
+pub(crate) struct Stack {
+    memory: NonNull<c_void>,
+    length: usize,
+}
+
+impl Stack {
+    /// Maps so many octets, and what can't be touched below them.
+    pub(crate) fn new(octets: usize) -> io::Result<Self> {
+        let length = octets.checked_add(GUARD).ok_or(io::ErrorKind::InvalidInput)?;
+        let size = NonZeroUsize::new(length).ok_or(io::ErrorKind::InvalidInput)?;
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: new memory, wherever the kernel has room.
+        let memory = unsafe { mmap_anonymous(None, size, protection, MapFlags::MAP_PRIVATE | MapFlags::MAP_STACK) }?;
+        // SAFETY: the lowest pages of what was just mapped, which nobody uses yet.
+        unsafe { mprotect(memory, GUARD, ProtFlags::PROT_NONE) }?;
+        // SAFETY: as above; no page of a stack this small should become a huge one.
+        let _ = unsafe { madvise(memory, length, MmapAdvise::MADV_NOHUGEPAGE) };
+        Ok(Self { memory, length })
+    }
+
+    /// Where a stack that grows down begins; page-aligned.
+    pub(crate) fn top(&self) -> *mut c_void {
+        // SAFETY: the end of the mapping.
+        unsafe { self.memory.as_ptr().byte_add(self.length) }
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new` with this length; whoever has it sees to it that no process runs on it any more.
+        let _ = unsafe { munmap(self.memory, self.length) };
+    }
+}
 
 /// Makes such processes, one after the other, on a stack of their own.
 #[derive(Debug)]
-pub struct Starter {
-    memory: NonNull<c_void>,
-}
+pub struct Starter(Stack);
 
 impl Starter {
     /// Maps the stack.
@@ -30,15 +64,7 @@ impl Starter {
     /// # Errors
     /// ENOMEM.
     pub fn new() -> io::Result<Self> {
-        let length = NonZeroUsize::new(STACK + GUARD).ok_or(io::ErrorKind::InvalidInput)?;
-        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: new memory, wherever the kernel has room.
-        let memory = unsafe { mmap_anonymous(None, length, protection, MapFlags::MAP_PRIVATE | MapFlags::MAP_STACK) }?;
-        // SAFETY: the lowest pages of what was just mapped, which nobody uses yet.
-        unsafe { mprotect(memory, GUARD, ProtFlags::PROT_NONE) }?;
-        // SAFETY: as above; no page of a stack this small should become a huge one.
-        let _ = unsafe { madvise(memory, STACK + GUARD, MmapAdvise::MADV_NOHUGEPAGE) };
-        Ok(Self { memory })
+        Stack::new(STACK).map(Self)
     }
 
     /// Runs `work` in a new process, with its own process id, and returns when that has executed a program or has ended with the
@@ -49,21 +75,13 @@ impl Starter {
     /// EAGAIN at RLIMIT_NPROC or the machine's limit, ENOMEM.
     pub fn run(&mut self, work: &mut dyn FnMut(ProcessId) -> u8) -> io::Result<ProcessId> {
         let mut given = work;
-        // SAFETY: the end of the mapping, where a stack that grows down begins; page-aligned.
-        let top = unsafe { self.memory.as_ptr().byte_add(STACK + GUARD) };
+        let top = self.0.top();
         let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
         // SAFETY: CLONE_VFORK suspends us, the only thread, until the new process has executed or ended, so that it is
         // the only one that uses this memory meanwhile: it runs like a function that we call on another stack. `given`
         // outlives it. It never returns into our frames: `enter` ends by _exit. No handler of ours can run in it.
         let pid = unsafe { libc::clone(enter, top, flags.bits() | libc::SIGCHLD, (&raw mut given).cast::<c_void>()) };
         if pid == -1 { Err(io::Error::last_os_error()) } else { Ok(pid) }
-    }
-}
-
-impl Drop for Starter {
-    fn drop(&mut self) {
-        // SAFETY: mapped by `new` with this length; no process runs on it, since `run` has returned.
-        let _ = unsafe { munmap(self.memory, STACK + GUARD) };
     }
 }
 
@@ -74,21 +92,33 @@ extern "C" fn enter(work: *mut c_void) -> c_int {
     crate::process::exit(status)
 }
 
-/// A null-terminated list of strings, made once for many executions.
+/// A null-terminated list of strings that it has itself.
 #[derive(Debug)]
 pub struct Strings {
     /// What the pointers lead to: never changed, only kept.
-    _owned: Vec<CString>,
+    _octets: Vec<u8>,
     pointers: Vec<*const libc::c_char>,
 }
 
 impl Strings {
     /// The list of these.
     #[must_use]
-    pub fn new(owned: Vec<CString>) -> Self {
-        // A CString's octets lie on the heap, so that moving it doesn't move them.
-        let pointers = owned.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect();
-        Self { _owned: owned, pointers }
+    pub fn new<'a>(all: impl IntoIterator<Item = &'a CStr>) -> Self {
+        let (mut octets, mut starts) = (Vec::with_capacity(2048), Vec::with_capacity(64));
+        for string in all {
+            starts.push(octets.len());
+            octets.extend_from_slice(string.to_bytes_with_nul());
+        }
+        // The octets lie on the heap, so that moving the vector doesn't move them; nothing is added any more.
+        let first: *const u8 = octets.as_ptr();
+        let pointers =
+            starts.into_iter().map(|start| first.wrapping_add(start).cast()).chain([std::ptr::null()]).collect();
+        Self { _octets: octets, pointers }
+    }
+
+    /// Its pointers, which end with a null pointer.
+    pub(crate) fn pointers(&self) -> &[*const libc::c_char] {
+        &self.pointers
     }
 }
 
@@ -183,6 +213,19 @@ impl Image<'_> {
 }
 
 impl Confinement {
+    /// There is nothing in it, but perhaps the process group.
+    #[must_use]
+    pub fn is_none_but_group(&self) -> bool {
+        let Self { own_group: _, limits, namespaces, root, gid, uid, no_new_privs, filter } = self;
+        limits.is_empty()
+            && *namespaces == crate::process::Namespaces::default()
+            && root.is_none()
+            && gid.is_none()
+            && uid.is_none()
+            && !no_new_privs
+            && filter.is_none()
+    }
+
     fn apply(&self) -> io::Result<()> {
         if self.own_group {
             nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
@@ -242,7 +285,7 @@ mod tests {
     fn issue_11_a_program_is_executed_with_what_it_was_given() {
         let answer = crate::process::apart(|| {
             let (mut near, far) = UnixStream::pair().unwrap();
-            let args = Strings::new(strings(&["sh", "-c", "read x; echo \"$x $A\"; exit 3"]));
+            let args = Strings::new([c"sh", c"-c", c"read x; echo \"$x $A\"; exit 3"]);
             let env = strings(&["A=b"]);
             let env = Borrowed::new(env.iter().map(CString::as_c_str));
             let confinement = Confinement { own_group: true, ..Confinement::default() };
@@ -271,7 +314,7 @@ mod tests {
     #[test]
     fn issue_11_what_cannot_be_executed_says_why_and_memory_does_not_grow() {
         let answer = crate::process::apart(|| {
-            let args = Strings::new(strings(&["x"]));
+            let args = Strings::new([c"x"]);
             let env = Borrowed::new([]);
             let (_near, far) = UnixStream::pair().unwrap();
             let confinement = Confinement::default();

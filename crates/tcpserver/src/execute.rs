@@ -5,6 +5,7 @@ use crate::say::Say;
 use crate::{DENIED, FAILED};
 use gatepost_sys::net;
 use gatepost_sys::process::ProcessId;
+use gatepost_sys::starts::{self, Program, Start, Starts};
 use gatepost_sys::vfork::{Borrowed, Confinement, Image, Starter, Strings};
 use gatepost_ucspi::rules::{self, Variable};
 use gatepost_ucspi::tcpserver::environment::{Changes, Inherited};
@@ -30,6 +31,8 @@ pub(crate) struct Programs {
     args: Strings,
     confinement: Confinement,
     starter: Starter,
+    /// Where programs need no more than what this process is already: several are started at once.
+    starts: Option<Starts>,
 }
 
 /// Where a program is looked for when there is no PATH.
@@ -52,8 +55,16 @@ impl Programs {
         let name = words.first().cloned().unwrap_or_default();
         let args = words.iter().cloned().map(CString::new).collect::<Result<Vec<_>, _>>()?;
         let files = files(&name, inherited.get(b"PATH").unwrap_or(DEFAULT_PATH));
-        let args = Strings::new(args);
-        Ok(Self { say, local_host, family, inherited, name, files, args, confinement, starter: Starter::new()? })
+        let (starts, starter) = (starts(&files, &args, &confinement)?, Starter::new()?);
+        let args = Strings::new(args.iter().map(CString::as_c_str));
+        Ok(Self { say, local_host, family, inherited, name, files, args, confinement, starter, starts })
+    }
+
+    /// Says why the program could not be executed by that process, which has ended, where it could not.
+    pub(crate) fn say_failure(&mut self, pid: ProcessId) {
+        if let Some(why) = self.starts.as_mut().and_then(|starts| starts.failure(pid)) {
+            self.say.warn(not_run(&self.name, &why));
+        }
     }
 
     /// Makes the process of a connection, which executes the program, or says why not and ends.
@@ -92,7 +103,13 @@ impl Programs {
         let variables: &[Variable] = if let Fate::Execute(variables) = &fate { variables } else { &[] };
         let variables = variables.iter().map(|variable| (variable.name.as_slice(), variable.value.as_slice()));
         let changes = Changes::of(&peer, variables);
-        let env = Borrowed::new(self.inherited.with(&changes));
+        let env = self.inherited.with(&changes);
+        if let (Fate::Execute(_), Some(starts)) = (&fate, &mut self.starts) {
+            let env = Strings::new(env);
+            let said = self.say.all().then(|| process.into_parts());
+            return starts.start(Start { env, said }, socket);
+        }
+        let env = Borrowed::new(env);
         let image = Image {
             files: &self.files,
             args: &self.args,
@@ -102,7 +119,7 @@ impl Programs {
         };
         let (say, name) = (self.say, &self.name);
         self.starter.run(&mut |pid| {
-            say.pieces(process.pieces(decimal(pid, &mut [0; 10])));
+            say.pieces(process.pieces(starts::decimal(pid as isize, &mut [0; 10])));
             match &fate {
                 Fate::Deny => DENIED,
                 Fate::Drop(why) => {
@@ -116,7 +133,7 @@ impl Programs {
                 }
                 Fate::Execute(_) => {
                     let why = image.execute();
-                    say.warn(lines::dropped(&[b"unable to run ", name, b": ", words::of(&why).as_bytes()]));
+                    say.warn(not_run(name, &why));
                     FAILED
                 }
             }
@@ -130,6 +147,19 @@ impl Programs {
             family => family,
         }
     }
+}
+
+fn not_run(name: &[u8], why: &io::Error) -> Vec<u8> {
+    lines::dropped(&[b"unable to run ", name, b": ", words::of(why).as_bytes()])
+}
+
+/// For programs that are confined no further: what confines them takes more than the few calls that a start beside others may make.
+fn starts(files: &[CString], args: &[CString], confinement: &Confinement) -> io::Result<Option<Starts>> {
+    if !starts::POSSIBLE || !confinement.is_none_but_group() {
+        return Ok(None);
+    }
+    let args = Strings::new(args.iter().map(CString::as_c_str));
+    Starts::new(Program { files: files.to_vec(), args, own_group: confinement.own_group }).map(Some)
 }
 
 /// Of IPv6, fe80::/10: such an address means something by its interface alone.
@@ -171,21 +201,6 @@ fn files(name: &[u8], path: &[u8]) -> Vec<CString> {
     directories.filter_map(|directory| CString::new([directory, b"/", name].concat()).ok()).collect()
 }
 
-/// A number in decimal, in memory of the caller's: this is for a process that should not allocate any.
-fn decimal(number: i32, buffer: &mut [u8; 10]) -> &[u8] {
-    let mut rest = number.unsigned_abs();
-    let mut from = buffer.len();
-    for place in buffer.iter_mut().rev() {
-        *place = b'0'.saturating_add(u8::try_from(rest % 10).unwrap_or_default());
-        from = from.saturating_sub(1);
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    buffer.get(from..).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,12 +213,5 @@ mod tests {
         assert_eq!(found("x", "/a::/b"), ["/a/x", "./x", "/b/x"]);
         assert_eq!(found("./x", "/a"), ["./x"]);
         assert_eq!(found("x", ""), ["./x"]);
-    }
-
-    #[test]
-    fn issue_11_process_ids_are_decimal() {
-        for number in [0, 7, 10, 4_194_304, i32::MAX] {
-            assert_eq!(decimal(number, &mut [0; 10]), number.to_string().as_bytes());
-        }
     }
 }

@@ -180,6 +180,7 @@ impl Running {
                     None => Err(Fatal::new(&[b"the listener has ended, status ", status.to_string().as_bytes()])),
                 };
             }
+            self.runner.programs.say_failure(pid);
             if let Some(child) = self.children.remove(&pid) {
                 if let Some((at, _)) = child.ends {
                     self.deadlines.remove(&(at, pid));

@@ -90,6 +90,12 @@ impl Process {
         Self { parts: [b"tcpserver: pid ".to_vec(), middle, last] }
     }
 
+    /// What stands before, between and after the id, which is on both lines.
+    #[must_use]
+    pub fn into_parts(self) -> [Vec<u8>; 3] {
+        self.parts
+    }
+
     /// The lines, `pid` being the process's id in decimal. In pieces, so that who writes them needs no memory of its own.
     #[must_use]
     pub fn pieces<'a>(&'a self, pid: &'a [u8]) -> [&'a [u8]; 5] {
