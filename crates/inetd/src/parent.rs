@@ -158,6 +158,8 @@ impl Parent {
             }
             Some(queue) => {
                 let unmet = beside.stay_outside(queue.real_uid)?;
+                // So that the audit knows why there is no filter.
+                process::set_comm(c"gp-queue");
                 (gatepost_role::runtime()?, unmet)
             }
         };

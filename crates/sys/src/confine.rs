@@ -169,11 +169,17 @@ pub fn drop_permitted() -> io::Result<()> {
 /// capabilities(7).
 #[must_use]
 pub fn has_no_capability() -> bool {
+    holds_no_capability() && bounding_is_empty()
+}
+
+/// True when all but the bounding set are empty.
+#[must_use]
+pub fn holds_no_capability() -> bool {
     let mut held = [[u32::MAX; 3]; 2];
     let mut header = CAPABILITY_HEADER;
     // SAFETY: reads a header, to which it may write a version, and writes two triples of 32 bits, all laid out as capget(2) says.
     let rc = unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), held.as_mut_ptr()) };
-    rc == 0 && held == [[0; 3]; 2] && bounding_is_empty()
+    rc == 0 && held == [[0; 3]; 2]
 }
 
 /// Asked by number, as [`drop_bounding`] drops them.

@@ -171,6 +171,20 @@ pub fn reset_all() -> io::Result<()> {
     Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
 }
 
+/// For a process that executes nothing: what may end it by force does so, whatever was ignored since before we were started, and no
+/// handler is left. The signals that it can't ignore or that others send it are as they were.
+///
+/// # Errors
+/// None in practice.
+pub fn reset_fatal() -> io::Result<()> {
+    // The timer that ends it, and the standard library's two handlers.
+    for signal in [Signal::SIGALRM, Signal::SIGSEGV, Signal::SIGBUS] {
+        // SAFETY: installs a default disposition, no function of ours.
+        unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigDfl) }?;
+    }
+    Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
+}
+
 /// Makes a write that nobody will read fail with EPIPE instead of killing the process. The standard library does so only in a
 /// process whose `main` it calls.
 ///

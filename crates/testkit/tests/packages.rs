@@ -34,7 +34,7 @@ const LAYERS: &[&[Row]] = &[
     ],
     &[
         ("config", "smtp policy wire", "toml"),
-        ("jail", "wire channel sys", "tracing"),
+        ("jail", "ucspi wire channel sys", "tracing"),
         ("log", "wire channel sys", "serde_json tracing tracing-subscriber"),
         ("tls", "wire", "ml-kem rustls rustls-pki-types rustls-webpki zeroize"),
     ],

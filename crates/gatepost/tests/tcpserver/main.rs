@@ -2,6 +2,7 @@
 //! for octet. Process ids and clients' ports are masked.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod audit;
 mod connections;
 mod crowd;
 mod limits;

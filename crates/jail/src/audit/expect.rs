@@ -3,6 +3,7 @@
 use super::parse::{Ns, Resource};
 use super::role::RoleName;
 use crate::SESSION_CPU_SECONDS;
+use gatepost_ucspi::tcpserver::{Options, Parsed};
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::Ground;
 
@@ -17,8 +18,33 @@ pub enum UserRule {
         /// Supplementary groups it may have.
         groups: usize,
     },
-    /// As a set-user-id program has it: a real user and another effective one, neither of them root, without groups.
-    Pair,
+    /// As a set-user-id program has it: a real user and another effective one, neither of them root, without supplementary groups
+    /// beyond so many.
+    Pair {
+        /// Supplementary groups it may have.
+        groups: usize,
+    },
+    /// As a command line says.
+    Given(Given),
+}
+
+/// The ids of [`UserRule::Given`], in all four places each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Given {
+    pub uid: Wanted,
+    pub gid: Wanted,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// Whatever it is.
+    Any,
+    /// Some user's, not root's.
+    NotRoot,
+    /// Just this.
+    This(u32),
 }
 
 /// What the root directory may hold.
@@ -28,6 +54,8 @@ pub enum RootRule<'a> {
     Any,
     /// Nothing, and read-only.
     Empty,
+    /// Nothing; it need not be a mount of its own.
+    Bare,
     /// At most these names, and read-only itself. A `#` at the end of one stands for any number.
     Only(&'a [&'a str]),
 }
@@ -39,7 +67,7 @@ impl RootRule<'_> {
         let number = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
         match self {
             Self::Any => true,
-            Self::Empty => false,
+            Self::Empty | Self::Bare => false,
             Self::Only(names) => names.iter().any(|only| match only.strip_suffix('#') {
                 Some(stem) => name.strip_prefix(stem).is_some_and(number),
                 None => *only == name,
@@ -73,8 +101,10 @@ pub enum Bound {
 pub struct Expect<'a> {
     /// Who it is.
     pub user: UserRule,
-    /// Capabilities that may be in its five sets, a bit each (capabilities(7)).
+    /// Capabilities that may be in its sets, a bit each (capabilities(7)).
     pub capabilities: u64,
+    /// The same for its bounding set.
+    pub bounding: u64,
     /// no_new_privs is set.
     pub no_new_privs: bool,
     /// A system call filter is in force.
@@ -133,9 +163,14 @@ impl Expect<'_> {
     #[must_use]
     pub fn on(mut self, ground: Ground) -> Self {
         if ground == Ground::User {
+            // Without root it can't be emptied, or it is left for what that costs (`crate::alone`): who has no_new_privs can't use it.
+            if self.root == RootRule::Bare || matches!(self.user, UserRule::Pair { .. }) {
+                self.bounding = u64::MAX;
+            }
             self.user = match self.user {
                 UserRule::Root => UserRule::Root,
-                UserRule::Pair => UserRule::Pair,
+                UserRule::Pair { .. } => UserRule::Pair { groups: usize::MAX },
+                UserRule::Given(given) => UserRule::Given(given),
                 UserRule::Own { .. } => UserRule::Own { groups: usize::MAX },
             };
         }
@@ -160,6 +195,7 @@ const fn address_space(data: u64) -> Bound {
 const CONFINED: Expect<'static> = Expect {
     user: UserRule::Own { groups: 0 },
     capabilities: 0,
+    bounding: 0,
     no_new_privs: true,
     filtered: true,
     threads: 1,
@@ -186,12 +222,13 @@ const LAUNCHER: u64 =
     (1 << 2) | (1 << 5) | (1 << 6) | (1 << 7) | (1 << 8) | (1 << 10) | (1 << 18) | (1 << 19) | (1 << 21);
 
 /// What each role's process must look like when root started gatepost.
-pub const EXPECT: [(RoleName, Expect<'static>); Role::ALL.len() + 2] = [
+pub const EXPECT: [(RoleName, Expect<'static>); Role::ALL.len() + 6] = [
     (
         RoleName::Launcher,
         Expect {
             user: UserRule::Root,
             capabilities: LAUNCHER,
+            bounding: LAUNCHER,
             filtered: false,
             root: RootRule::Any,
             own: &[],
@@ -275,25 +312,110 @@ pub const EXPECT: [(RoleName, Expect<'static>); Role::ALL.len() + 2] = [
     ),
     (
         RoleName::Role(Role::Queue),
-        // Unconfined by design: it runs the queue program, which needs the system. What is left is asked for all the same.
+        // It runs the queue program. What is left is asked for all the same.
+        Expect { open_files: Bound::AtMost(SOME), file_size: LARGEST_MESSAGE, ..UNCONFINED },
+    ),
+    (
+        RoleName::Alone,
         Expect {
-            user: UserRule::Pair,
-            filtered: false,
+            data: Bound::AtMost(MIB),
+            open_files: Bound::AtMost(16),
+            file_size: LARGEST_MESSAGE,
+            cpu: Bound::AtMost(SESSION_CPU_SECONDS),
+            address_space: address_space(MIB),
+            ..ALONE
+        },
+    ),
+    (
+        RoleName::Accepting,
+        // The load of the machine, random numbers, and the rules.
+        Expect { data: Bound::AtMost(64 * MIB), address_space: address_space(64 * MIB), named_files: Some(3), ..ALONE },
+    ),
+    (
+        RoleName::Beside,
+        // Landlock, which can't be seen from outside, says what it reaches of files and network.
+        Expect {
+            user: UserRule::Pair { groups: 8 },
             root: RootRule::Any,
             own: &[],
             network: NetRule::Host,
-            data: Bound::Any,
-            processes: Bound::Any,
+            data: Bound::AtMost(32 * MIB),
+            open_files: Bound::AtMost(64),
             file_size: LARGEST_MESSAGE,
             named_files: None,
             ..CONFINED
         },
     ),
+    // It runs the queue program.
+    (RoleName::BesideQueue, UNCONFINED),
 ];
+
+/// A process that was forked from the one that was started, and has no more than that could give it: its system call filter forbids
+/// what a namespace would.
+const ALONE: Expect<'static> =
+    Expect { root: RootRule::Bare, own: &[], network: NetRule::Host, file_size: Bound::Any, stack: STACK, ..CONFINED };
+
+/// One without a jail, because it runs programs that need the system.
+const UNCONFINED: Expect<'static> = Expect {
+    user: UserRule::Pair { groups: 0 },
+    filtered: false,
+    root: RootRule::Any,
+    own: &[],
+    network: NetRule::Host,
+    data: Bound::Any,
+    open_files: Bound::Any,
+    processes: Bound::Any,
+    file_size: Bound::Any,
+    named_files: None,
+    ..CONFINED
+};
+
+/// What tcpserver keeps where each program needs it to become what it must be: kill, setgid, setuid, sys_chroot, sys_admin.
+const FOR_PROGRAMS: u64 = (1 << 5) | (1 << 6) | (1 << 7) | (1 << 18) | (1 << 21);
+
+/// What tcpserver's process that executes programs must be, by its command line: what `-u` and `-g`, or `--user`, leave of it. Its bounding
+/// set and no_new_privs are its programs', of which some are set-id.
+#[must_use]
+pub fn runner(cmdline: &[String]) -> Expect<'static> {
+    let given = |uid, gid| UserRule::Given(Given { uid, gid });
+    let as_started = Expect {
+        user: given(Wanted::Any, Wanted::Any),
+        capabilities: u64::MAX,
+        bounding: u64::MAX,
+        no_new_privs: false,
+        core: Bound::Any,
+        // Of root's processes that can't be seen.
+        undumpable: false,
+        ..UNCONFINED
+    };
+    let Some(options) = options(cmdline) else { return as_started };
+    let account = &options.account;
+    let by_name = account.user.is_some() || account.from_environment;
+    if account.uid == 0 && !by_name {
+        return as_started;
+    }
+    let wanted = |id| if by_name { Wanted::NotRoot } else { Wanted::This(id) };
+    if options.restrictions.root.is_some() || !options.restrictions.namespaces.is_empty() {
+        // Root without anything else.
+        return Expect { user: UserRule::Root, capabilities: FOR_PROGRAMS, ..as_started };
+    }
+    let gid = if account.gid == 0 && !by_name { Wanted::Any } else { wanted(account.gid) };
+    Expect { user: given(wanted(account.uid), gid), capabilities: 0, undumpable: true, ..as_started }
+}
+
+fn options(cmdline: &[String]) -> Option<Options> {
+    let named = |word: &String| word.rsplit('/').next() == Some("tcpserver");
+    let at = cmdline.iter().position(named)?;
+    let words: Vec<Vec<u8>> = cmdline.iter().skip(at).skip(1).map(|word| word.clone().into_bytes()).collect();
+    match gatepost_ucspi::tcpserver::options::parse(&words) {
+        Ok(Parsed::Serve(options)) => Some(*options),
+        _ => None,
+    }
+}
 
 /// [`EXPECT`], adjusted to the configuration that is in force.
 #[derive(Debug, Clone)]
-pub struct Expectations<'a>([(RoleName, Expect<'a>); Role::ALL.len() + 2]);
+pub struct Expectations<'a>([(RoleName, Expect<'a>); Role::ALL.len() + 6]);
 
 impl Default for Expectations<'_> {
     fn default() -> Self {

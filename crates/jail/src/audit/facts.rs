@@ -116,6 +116,11 @@ impl Facts {
         effective
     }
 
+    /// Its role, if a launcher has started it or it is one.
+    pub(super) fn launched(&self) -> Option<RoleName> {
+        self.role.filter(|role| role.is_launched())
+    }
+
     /// Whether the process has that namespace to itself and to those forked from it.
     #[must_use]
     pub fn owns(&self, kind: Ns) -> Option<bool> {
@@ -128,6 +133,8 @@ impl Facts {
     pub fn ground(&self) -> Ground {
         let user = match self.role {
             Some(RoleName::Launcher) => self.uid() != 0,
+            // Root gives it two users.
+            Some(RoleName::Beside | RoleName::BesideQueue) => self.status.uids.iter().all(|uid| *uid == self.uid()),
             _ => self.owns(Ns::User) == Some(true),
         };
         if user { Ground::User } else { Ground::Root }
@@ -167,12 +174,12 @@ pub(super) fn read_cmdline(pid: u32) -> io::Result<Vec<String>> {
     Ok(cmdline(&octets(pid, "cmdline")?))
 }
 
-pub(super) fn read_comm(pid: u32) -> io::Result<String> {
-    Ok(text(pid, "comm")?.trim_end_matches('\n').to_owned())
+pub(super) fn read_status(pid: u32) -> Option<Status> {
+    Status::parse(&text(pid, "status").ok()?).ok()
 }
 
-pub(super) fn read_parent(pid: u32) -> Option<u32> {
-    Status::parse(&text(pid, "status").ok()?).ok().map(|status| status.parent)
+fn read_parent(pid: u32) -> Option<u32> {
+    read_status(pid).map(|status| status.parent)
 }
 
 /// Whether a process runs the same program file as the caller.

@@ -1,6 +1,6 @@
 //! Facts held against what is expected of them.
 
-use super::expect::{Bound, Expect, Expectations, NetRule, RootRule, UserRule};
+use super::expect::{self, Bound, Expect, Expectations, NetRule, RootRule, UserRule, Wanted};
 use super::facts::Facts;
 use super::parse::{CAPABILITIES, Limit, Resource};
 use super::role::RoleName;
@@ -69,20 +69,24 @@ fn judge_identity(facts: &Facts, expect: &Expect<'_>, verdict: &mut Verdict) {
     for (what, ids) in [("Uid", status.uids), ("Gid", status.gids)] {
         let root = ids.contains(&0);
         let (right, expected) = match (expect.user, facts.ground()) {
+            (UserRule::Given(given), _) => match if what == "Uid" { given.uid } else { given.gid } {
+                Wanted::Any => continue,
+                Wanted::NotRoot => (!root, "not 0, the same four times"),
+                Wanted::This(id) => (ids == [id; 4], "what the command line says"),
+            },
             (UserRule::Own { .. }, _) => (!root, "not 0, the same four times"),
-            (UserRule::Pair, _) => (!root, "not 0"),
+            (UserRule::Pair { .. }, _) => (!root, "not 0"),
             (UserRule::Root, Ground::Root) => (root, "0, four times"),
             (UserRule::Root, Ground::User) => (true, "the same four times"),
         };
-        let two = expect.user == UserRule::Pair && what == "Uid";
+        let two = matches!(expect.user, UserRule::Pair { .. }) && what == "Uid";
         if !right || (!two && ids.iter().min() != ids.iter().max()) {
             verdict.add(what, expected, format_args!("{ids:?}"));
         }
     }
     let groups = match expect.user {
-        UserRule::Own { groups } => groups,
-        UserRule::Pair => 0,
-        UserRule::Root => usize::MAX,
+        UserRule::Own { groups } | UserRule::Pair { groups } => groups,
+        UserRule::Root | UserRule::Given(_) => usize::MAX,
     };
     if status.groups.len() > groups {
         verdict.add("Groups", format_args!("{groups} at most"), format_args!("{:?}", status.groups));
@@ -96,11 +100,12 @@ fn judge_privilege(facts: &Facts, expect: &Expect<'_>, verdict: &mut Verdict) {
         status.capabilities.sets().into_iter().zip(["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"])
     {
         // Bits above the last known capability are a newer kernel's; they count like the others.
-        let excess = set & !expect.capabilities;
+        let permitted = if what == "CapBnd" { expect.bounding } else { expect.capabilities };
+        let excess = set & !permitted;
         // A launcher without root can't use its bounding set, and may not empty it (capabilities(7)).
         let idle = what == "CapBnd" && expect.user == UserRule::Root && facts.ground() == Ground::User;
         if excess != 0 && !idle {
-            verdict.add(what, capability_names(expect.capabilities), capability_names(set));
+            verdict.add(what, capability_names(permitted), capability_names(set));
         }
     }
     if expect.no_new_privs && !status.no_new_privs {
@@ -148,7 +153,7 @@ fn judge_surroundings(facts: &Facts, expect: &Expect<'_>, verdict: &mut Verdict)
     }
     let expected = match expect.root {
         RootRule::Any => None,
-        RootRule::Empty | RootRule::Only([]) => Some("empty".to_owned()),
+        RootRule::Empty | RootRule::Bare | RootRule::Only([]) => Some("empty".to_owned()),
         RootRule::Only(names) => Some(format!("only {}", names.join(", "))),
     };
     if let Some(expected) = expected {
@@ -156,6 +161,8 @@ fn judge_surroundings(facts: &Facts, expect: &Expect<'_>, verdict: &mut Verdict)
             let planned = root.count == root.names.len() && root.names.iter().all(|name| expect.root.permits(name));
             (!planned).then(|| format!("{} names: {}", root.count, root.names.join(", ")))
         });
+    }
+    if !matches!(expect.root, RootRule::Any | RootRule::Bare) {
         verdict.known("mount of the root directory", "read-only", facts.mounts, |mounts| match mounts.root_read_only {
             Some(true) => None,
             Some(false) => Some("writable".into()),
@@ -240,6 +247,8 @@ pub enum Standing {
     Weak,
     /// Not gatepost's: it has no profile of its own and is compared with the session's.
     Beside,
+    /// An admin's program, which gatepost has executed for him: not judged.
+    Program,
 }
 
 /// One process and what was found about it.
@@ -255,7 +264,11 @@ impl Row {
     /// Compares a process with its role's profile; one without a role with the session's.
     #[must_use]
     pub fn of(facts: Facts, expectations: &Expectations<'_>) -> Self {
-        let expect = expectations.of(facts.role.unwrap_or(RoleName::Session)).on(facts.ground());
+        let expect = match facts.role {
+            Some(RoleName::Program) => return Self { findings: Vec::new(), facts },
+            Some(RoleName::Runner) => expect::runner(&facts.cmdline),
+            role => expectations.of(role.unwrap_or(RoleName::Session)).on(facts.ground()),
+        };
         Self { findings: judge(&facts, &expect), facts }
     }
 
@@ -264,6 +277,7 @@ impl Row {
     pub fn standing(&self) -> Standing {
         match (self.facts.role, self.findings.is_empty()) {
             (None, _) => Standing::Beside,
+            (Some(RoleName::Program), _) => Standing::Program,
             (Some(_), true) => Standing::Passes,
             (Some(_), false) => Standing::Weak,
         }
@@ -275,10 +289,12 @@ impl Row {
 #[must_use]
 pub fn rows(all: Vec<Facts>, shared: &[Shared], expectations: &Expectations<'_>) -> Vec<Row> {
     let users: Vec<(RoleName, u32)> =
-        all.iter().filter_map(|f| (f.ground() == Ground::Root).then_some((f.role?, f.uid()))).collect();
+        all.iter().filter_map(|f| (f.ground() == Ground::Root).then_some((f.launched()?, f.uid()))).collect();
     let mut rows: Vec<Row> = all.into_iter().map(|facts| Row::of(facts, expectations)).collect();
     for row in &mut rows {
-        let (Some(role), Ground::Root, uid) = (row.facts.role, row.facts.ground(), row.facts.uid()) else { continue };
+        let (Some(role), Ground::Root, uid) = (row.facts.launched(), row.facts.ground(), row.facts.uid()) else {
+            continue;
+        };
         if let Some((other, _)) =
             users.iter().find(|(other, user)| *user == uid && account_role(*other) != account_role(role))
         {

@@ -14,7 +14,7 @@ mod report;
 mod role;
 mod shared;
 
-pub use expect::{Bound, EXPECT, Expect, Expectations, NetRule, RootRule, UserRule};
+pub use expect::{Bound, EXPECT, Expect, Expectations, Given, NetRule, RootRule, UserRule, Wanted, runner};
 pub use facts::{Facts, Namespace, Network, Root};
 pub use judge::{Finding, Row, Standing, judge, rows, verify};
 pub use parse::{

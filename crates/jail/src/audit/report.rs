@@ -65,7 +65,7 @@ pub fn table(rows: &[Row]) -> String {
 fn title(row: &Row) -> String {
     match row.standing() {
         Standing::Beside => format!("{}, no profile of its own: held beside session", role(&row.facts)),
-        Standing::Passes | Standing::Weak => role(&row.facts),
+        Standing::Passes | Standing::Weak | Standing::Program => role(&row.facts),
     }
 }
 
@@ -81,11 +81,17 @@ fn notes(rows: &[Row], text: &mut String) {
              filter, no root of its own and no namespaces; it has users of its own, no capability, no_new_privs and limits.\n",
         );
     }
+    if rows.iter().any(|row| row.facts.role == Some(RoleName::Runner)) {
+        text.push_str(
+            "\nTcpserver executes programs that need the system, so it has no jail: it is what -u and -g, or --user, leave of it. Its\n\
+             programs are yours, and are not judged.\n",
+        );
+    }
     if rows.iter().any(|row| row.facts.root.is_none() || row.facts.namespaces.is_none()) {
         text.push_str("\nWhat shows as ? or is not shown by /proc can be seen by root.\n");
     }
     let weak = rows.iter().filter(|row| row.standing() == Standing::Weak).count();
-    let ours = rows.iter().filter(|row| row.facts.role.is_some()).count();
+    let ours = rows.iter().filter(|row| !matches!(row.standing(), Standing::Beside | Standing::Program)).count();
     let _ = match (ours, weak) {
         (0, _) => writeln!(text, "\nNo gatepost process among {}.", rows.len()),
         (_, 0) => writeln!(text, "\nAll {ours} gatepost processes are confined as their profiles say."),
@@ -151,11 +157,17 @@ fn limit(facts: &Facts, resource: Resource) -> String {
 
 fn verdict(row: &Row) -> String {
     match row.standing() {
-        Standing::Passes if row.facts.role == Some(RoleName::Role(Role::Queue)) => "ok, open by design".into(),
+        Standing::Passes if is_open(row) => "ok, open by design".into(),
         Standing::Passes => "ok".into(),
         Standing::Weak => format!("WEAK ({})", row.findings.len()),
         Standing::Beside => format!("{} weaker than session", row.findings.len()),
+        Standing::Program => "a program of yours".into(),
     }
+}
+
+/// It has no jail by design: it runs programs that need the system.
+fn is_open(row: &Row) -> bool {
+    matches!(row.facts.role, Some(RoleName::Role(Role::Queue) | RoleName::BesideQueue | RoleName::Runner))
 }
 
 /// The audit as one JSON array, an object a process. What the reader may not see is null, as is "no limit".
@@ -179,6 +191,7 @@ fn row_json(json: &mut Json, row: &Row) {
                 Standing::Passes => "passes",
                 Standing::Weak => "weak",
                 Standing::Beside => "beside",
+                Standing::Program => "program",
             });
         });
         o.field("findings", |j| j.list(&row.findings, finding_json));

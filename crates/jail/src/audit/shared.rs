@@ -54,7 +54,8 @@ pub fn shared(all: &[Facts]) -> Vec<Shared> {
 fn find(all: &[Facts]) -> Vec<Shared> {
     let mut holders: BTreeMap<&str, Vec<(&Facts, RoleName, u32)>> = BTreeMap::new();
     for facts in all {
-        let (Some(role), Some(descriptors)) = (facts.role, &facts.descriptors) else { continue };
+        // Who serves without a launcher shares the log that it was given, and with its programs the connection.
+        let (Some(role), Some(descriptors)) = (facts.launched(), &facts.descriptors) else { continue };
         for (number, link) in descriptors.links() {
             holders.entry(link).or_default().push((facts, role, number));
         }

@@ -148,11 +148,118 @@ fn roles_are_told_from_command_lines() {
         // A session that renames itself stays one: it is its parent's fork.
         ("gatepost role nursery", "kworker", "gatepost role nursery", Some(RoleName::Session)),
         ("gatepost role nobody", "gatepost", "gatepost serve", None),
+        ("gatepost inetd --config x", "gatepost", "xinetd", Some(RoleName::Beside)),
+        ("gatepost inetd --config x", "gp-queue", "xinetd", Some(RoleName::BesideQueue)),
+        ("gatepost inetd --config x", "gp-session", "gatepost inetd --config x", Some(RoleName::Alone)),
+        ("gatepost inetd --config x", "kworker", "gatepost inetd --config x", Some(RoleName::Alone)),
+        ("/usr/lib/gatepost/tcpserver 0 25 true", "tcpserver", "sh", Some(RoleName::Runner)),
+        ("gatepost tcpserver 0 25 true", "gatepost", "sh", Some(RoleName::Runner)),
+        ("tcpserver 0 25 true", "listener", "tcpserver 0 25 true", Some(RoleName::Accepting)),
+        // About to execute.
+        ("tcpserver 0 25 true", "tcpserver", "tcpserver 0 25 true", Some(RoleName::Program)),
+        ("gatepost-qmail-smtpd", "gatepost-qmail-s", "tcpserver 0 25 true", Some(RoleName::Program)),
+        ("/var/qmail/bin/qmail-smtpd", "gp-session", "/var/qmail/bin/qmail-smtpd", Some(RoleName::Alone)),
         ("gatepost audit", "gatepost", "bash", None),
         ("gatepost", "gatepost", "bash", None),
     ] {
-        assert_eq!(RoleName::guess(&words(cmdline), comm, &words(parent)), role, "{cmdline} ({comm})");
+        assert_eq!(RoleName::guess(&words(cmdline), (comm, false), &words(parent)), role, "{cmdline} ({comm})");
     }
+}
+
+#[test]
+fn issue_11_a_filter_tells_a_listener_that_renames_itself_from_what_is_just_started() {
+    let words: Vec<String> = ["tcpserver", "0", "25", "true"].map(str::to_owned).to_vec();
+    let guess = |comm, filtered| RoleName::guess(&words, (comm, filtered), &words);
+    assert_eq!(guess("kworker", true), Some(RoleName::Accepting));
+    assert_eq!(guess("kworker", false), Some(RoleName::Program));
+    let inetd: Vec<String> = ["gatepost", "inetd"].map(str::to_owned).to_vec();
+    assert_eq!(RoleName::guess(&inetd, ("gp-queue", true), &words), Some(RoleName::Beside));
+}
+
+/// What serves without a launcher has no namespaces, and what it has open may be another's too.
+fn alone(role: RoleName) -> Facts {
+    let mut facts = session();
+    facts.role = Some(role);
+    limit(
+        &mut facts,
+        "32                   32                   files",
+        "16                   16                   files",
+    );
+    for kind in Ns::ALL {
+        share(&mut facts, kind);
+    }
+    facts.mounts = Some(Mounts { count: 20, root_read_only: None });
+    facts.network = Some(Network { interfaces: vec!["eth0".into()], addresses: None });
+    facts
+}
+
+#[test]
+fn issue_11_processes_without_a_launcher_are_judged_by_what_they_can_have() {
+    for role in [RoleName::Alone, RoleName::Accepting] {
+        assert_eq!(found(&alone(role)), [""; 0], "{role}");
+        for (what, weaken) in [
+            ("Uid", (|f| f.status.uids = [0; 4]) as Weaken),
+            ("Seccomp", |f| f.status.seccomp.mode = 0),
+            ("root directory", |f| f.root = Some(Root { names: vec!["etc".into()], count: 1 })),
+            ("RLIMIT_NPROC", |f| limit(f, "0                    processes", "1                    processes")),
+            ("dumpable", |f| f.dumpable = Some(true)),
+        ] {
+            let mut facts = alone(role);
+            weaken(&mut facts);
+            assert!(found(&facts).contains(&what), "{role} {what}");
+        }
+    }
+    let mut beside = alone(RoleName::Beside);
+    (beside.status.uids, beside.root) = ([901, 904, 904, 904], Some(Root { names: vec!["etc".into()], count: 1 }));
+    assert_eq!(found(&beside), [""; 0]);
+    beside.status.seccomp.mode = 0;
+    assert_eq!(found(&beside), ["Seccomp"]);
+    beside.role = Some(RoleName::BesideQueue);
+    assert_eq!(found(&beside), [""; 0]);
+    let pair = [alone(RoleName::Alone), alone(RoleName::Accepting)];
+    assert!(rows(pair.to_vec(), &[], &Expectations::default()).iter().all(|row| row.findings.is_empty()));
+}
+
+#[test]
+fn issue_11_a_runner_keeps_what_its_command_line_needs_and_no_more() {
+    let runner = |line: &str, ids: [u32; 2], capabilities: u64| {
+        let mut facts = alone(RoleName::Runner);
+        facts.cmdline = line.split(' ').map(str::to_owned).collect();
+        let [uid, gid] = ids;
+        (facts.status.uids, facts.status.gids) = ([uid; 4], [gid; 4]);
+        facts.status.capabilities.effective = capabilities;
+        (facts.status.capabilities.bounding, facts.status.no_new_privs) = (u64::MAX >> 23, false);
+        (facts.status.seccomp.mode, facts.dumpable) = (0, (uid != 0).then_some(false));
+        let row = Row::of(facts, &Expectations::default());
+        row.findings.iter().map(|finding| finding.what).collect::<Vec<_>>()
+    };
+    const ALL: u64 = u64::MAX >> 23;
+    for (line, ids, capabilities, expected) in [
+        ("tcpserver 0 25 true", [0, 0], ALL, &[][..]),
+        ("tcpserver -u 7 -g 8 0 25 true", [7, 8], 0, &[]),
+        ("gatepost tcpserver -u7 -g8 0 25 true", [7, 8], 0, &[]),
+        ("tcpserver -u 7 0 25 true", [7, 0], 0, &[]),
+        ("tcpserver -u 7 -g 8 0 25 true", [0, 0], ALL, &["Uid", "Gid", "CapEff", "dumpable"]),
+        ("tcpserver -u 7 -g 8 0 25 true", [9, 8], 0, &["Uid"]),
+        ("tcpserver -u 7 -g 8 0 25 true", [7, 8], 1, &["CapEff"]),
+        ("tcpserver --user mail 0 25 true", [5, 5], 0, &[]),
+        ("tcpserver --user mail 0 25 true", [5, 0], 0, &["Gid"]),
+        ("tcpserver -u 7 -g 8 --chroot /x 0 25 true", [0, 0], 0x24_00e0, &[]),
+        ("tcpserver -u 7 -g 8 --chroot /x 0 25 true", [0, 0], 0x24_00e1, &["CapEff"]),
+    ] {
+        assert_eq!(runner(line, ids, capabilities), expected, "{line} {ids:?}");
+    }
+}
+
+#[test]
+fn issue_11_an_admins_program_is_named_and_not_judged() {
+    let mut program = alone(RoleName::Program);
+    (program.status.uids, program.status.seccomp.mode) = ([0; 4], 0);
+    let judged = rows(vec![session(), program], &[], &Expectations::default());
+    let text = table(&judged);
+    assert!(text.lines().nth(2).unwrap().ends_with("  a program of yours"), "{text}");
+    assert!(text.contains("All 1 gatepost processes are confined"), "{text}");
+    assert!(json(&judged).contains(r#""role":"program","profile":"program","standing":"program","findings":[]"#));
 }
 
 #[test]
