@@ -8,7 +8,7 @@ use gatepost_testkit::run::Process;
 use gatepost_testkit::wait;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Connections of each client in a round.
@@ -90,11 +90,12 @@ fn connect(to: SocketAddr, client: Client) -> io::Result<()> {
 pub(crate) fn run(host: &Host, gatepost: &Path) -> io::Result<()> {
     let ours = format!("{} tcpserver", gatepost.display());
     let mut rows: Vec<Row> = Vec::new();
+    let built = |name: &str| gatepost.with_file_name(name);
     for (at, (name, program, client)) in (0_u16..).zip([
-        ("a program that does nothing", "nothing", Client::Silent),
-        ("one that greets, and quits", "greets", Client::Quits),
+        ("a program that does nothing", built("nothing"), Client::Silent),
+        ("one that greets, and quits", built("greets"), Client::Quits),
+        ("nothing, without a C library", without_library(host)?, Client::Silent),
     ]) {
-        let program = gatepost.with_file_name(program);
         let served = [
             Served::start(host, 2600 + 2 * at, "tcpserver", &program),
             Served::start(host, 2601 + 2 * at, &ours, &program),
@@ -129,6 +130,16 @@ pub(crate) fn run(host: &Host, gatepost: &Path) -> io::Result<()> {
     println!("tcpserver, {CLIENTS} clients at once (median of {ROUNDS} rounds of {} connections)", CLIENTS * COUNT);
     table::print(&["", "tcpserver", "gatepost", "ratio", "aim", ""], &rows);
     Ok(())
+}
+
+/// Compiles the program that is nothing but system calls.
+fn without_library(host: &Host) -> io::Result<PathBuf> {
+    let program = PathBuf::from("/tmp/nothing");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/nothing.c");
+    let line = "cc -O2 -static -nostdlib -fno-stack-protector -o \"$0\" \"$1\"";
+    let mut compile = host.command("sh");
+    let done = compile.args(["-c", line]).arg(&program).arg(source).status()?;
+    if done.success() { Ok(program) } else { Err(io::Error::other("no program without a C library: cc failed")) }
 }
 
 fn row(name: &str, original: &[f64], gatepost: &[f64], ratio: f64, reached: bool, aim: &str) -> Row {

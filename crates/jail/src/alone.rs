@@ -248,7 +248,9 @@ const PROOFS: &[Proof] = &[
     ("root directory and mounts cannot be changed", |_| !confine::can_change_root()),
     ("resource limits are set and cannot be raised", limits_hold),
     ("no process can be made", |_| prove::fork_fails()),
-    ("only the planned descriptors are open", |facts| fds::census(CENSUS) == facts.kept),
+    ("only the planned descriptors are open", |facts| {
+        fds::census(CENSUS).into_iter().eq(facts.kept.iter().copied().filter(|fd| *fd < CENSUS))
+    }),
     ("the environment is empty", |_| std::env::vars_os().next().is_none()),
 ];
 

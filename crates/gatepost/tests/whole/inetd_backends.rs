@@ -4,7 +4,6 @@ use crate::backend_tls::{self, CA, NAME, STARTTLS};
 use crate::gate::{CONFIG, GATEPOST, HOSTNAME, config, prepare};
 use gatepost_testkit::authority::Authority;
 use gatepost_testkit::client::Client;
-use gatepost_testkit::facts;
 use gatepost_testkit::host::{self, HERE, Host};
 use gatepost_testkit::maildir::Maildir;
 use gatepost_testkit::mta::Dovecot;
@@ -48,7 +47,7 @@ fn issue_11_inetd_serves_each_kind_of_backend() {
                 client.starttls(HOSTNAME);
                 client.ask("EHLO road.test", 250);
             }
-            let audited = audit(&host, &facts::tree(server.pid()));
+            let audited = audit(&host);
             assert_eq!(audited, ["tcpserver", "tcpserver-listener", "inetd", "single-session"], "{kind} {port}");
             let subject = format!("Subject: {kind} at {port}");
             client.deliver("sender@road.test", "alice@ok.test", &format!("{subject}\r\n\r\n"));
@@ -63,10 +62,9 @@ fn issue_11_inetd_serves_each_kind_of_backend() {
     }
 }
 
-/// The roles of these processes, each of which must be confined as its profile says.
-pub(crate) fn audit(host: &Host, pids: &[u32]) -> Vec<String> {
-    let audit = run(host.command(GATEPOST).arg("audit").args(pids.iter().map(ToString::to_string)));
-    let audit = audit.expect_ok("audit");
+/// The roles of gatepost's processes on this host, each of which must be confined as its profile says.
+pub(crate) fn audit(host: &Host) -> Vec<String> {
+    let audit = run(host.command(GATEPOST).arg("audit")).expect_ok("audit");
     let rows = audit.stdout.lines().skip(1).take_while(|line| !line.is_empty());
     rows.map(|line| line.split_whitespace().nth(1).unwrap_or_default().to_owned()).collect()
 }

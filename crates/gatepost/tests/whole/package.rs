@@ -17,7 +17,12 @@ fn package(test: &str) -> PathBuf {
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(&dir).unwrap();
     let stripped = dir.join("gatepost");
-    run(Command::new("strip").arg("-o").arg(&stripped).arg(GATEPOST)).expect_ok("strip");
+    for (program, copy) in [
+        (GATEPOST, &stripped),
+        (env!("CARGO_BIN_EXE_gatepost-qmail-smtpd"), &dir.join("gatepost-qmail-smtpd")),
+    ] {
+        run(Command::new("strip").arg("-o").arg(copy).arg(program)).expect_ok("strip");
+    }
     let build = source_tree().join("systemd/deb/build");
     run(Command::new(build).env("XZ_LEVEL", "0").arg(&stripped).arg(&dir)).expect_ok("systemd/deb/build");
     let mut files = std::fs::read_dir(&dir).unwrap().map(|file| file.unwrap().path());
@@ -68,6 +73,7 @@ fn issue_13_lintian_finds_nothing_to_say() {
     let listed = run(Command::new("dpkg-deb").arg("-c").arg(&package)).stdout;
     for path in [
         "usr/sbin/gatepost",
+        "usr/lib/gatepost/qmail-smtpd -> gatepost-qmail-smtpd",
         "lib/systemd/system/gatepost.service",
         "man/man5/gatepost.toml.5.gz",
         "completions/gatepost",
