@@ -31,6 +31,10 @@ const HOME: &str = "/var/qmail";
 /// Descriptors that a process of ours has at most, all programs included.
 const OPEN_FILES: u64 = 64;
 
+/// Octets of address space that a `softlimit -m` for qmail-smtpd doesn't know of: our program file, which is larger. What it says of memory
+/// (RLIMIT_DATA) stays as it is.
+const FILE: u64 = 16 * 1024 * 1024;
+
 /// Longest wait for the exit of a session that has said why it ends.
 const EXIT_TIME: Duration = Duration::from_secs(5);
 
@@ -42,6 +46,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
     {
         return u8::from(io::stdout().write_all(text.as_bytes()).is_err());
     }
+    let _ = limits::extend_soft(Limit::AddressSpace, FILE);
     let Ok(mut client) = Client::take() else { return 1 };
     let variables = std::env::vars_os().map(|(name, value)| (name.into_vec(), value.into_vec()));
     let mut environment: Environment = variables.collect();

@@ -52,6 +52,16 @@ pub fn set_soft(limit: Limit, value: u64) -> io::Result<()> {
     limit.resource().set(value, limit.resource().get_hard()?)
 }
 
+/// Raises the soft limit by that much, up to the hard one.
+///
+/// # Errors
+/// None in practice.
+pub fn extend_soft(limit: Limit, by: u64) -> io::Result<()> {
+    let (soft, hard) = limit.resource().get()?;
+    let wanted = soft.saturating_add(by).min(hard);
+    if wanted == soft { Ok(()) } else { limit.resource().set(wanted, hard) }
+}
+
 /// Sets the limit, or the hard limit where that is lower; returns what was set.
 ///
 /// # Errors

@@ -8,11 +8,9 @@ use std::io::{BufRead, BufReader, Write};
 fn issue_11_the_audit_judges_listener_and_runner_and_names_programs() {
     let Some(host) = site("issue_11_the_audit_judges_listener_and_runner_and_names_programs", &[]) else { return };
     let program = "sh -c 'echo up; read x; sleep 0'";
-    for (options, runner) in [
-        ("-u 62000 -g 62001", "62000  none  0"),
-        ("-u 62000 -g 62001 --chroot / --session-time 1h", "0      5     0"),
-        ("", "0      41    0"),
-    ] {
+    for (options, uid) in
+        [("-u 62000 -g 62001", "62000"), ("-u 62000 -g 62001 --chroot / --session-time 1h", "0"), ("", "0")]
+    {
         let server = Server::start(&host, Which::Ours, "", &format!("-RHl0 {options} 127.0.0.1 0 {program}"));
         let mut client = server.connect();
         // It has been executed then.
@@ -24,8 +22,7 @@ fn issue_11_the_audit_judges_listener_and_runner_and_names_programs() {
             let named = |line: &&str| line.split_whitespace().nth(1) == Some(role);
             audit.stdout.lines().find(named).unwrap_or_else(|| panic!("no {role}:\n{}", audit.stdout))
         };
-        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(words(row("tcpserver"))[2..5], words(runner), "{}", audit.stdout);
+        assert_eq!(row("tcpserver").split_whitespace().nth(2), Some(uid), "{}", audit.stdout);
         assert!(row("tcpserver").ends_with("ok, open by design"), "{}", audit.stdout);
         assert!(row("tcpserver-listener").ends_with(" ok"), "{}", audit.stdout);
         assert!(row("program").ends_with("a program of yours"), "{}", audit.stdout);

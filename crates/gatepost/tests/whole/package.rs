@@ -17,10 +17,9 @@ fn package(test: &str) -> PathBuf {
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(&dir).unwrap();
     let stripped = dir.join("gatepost");
-    for (program, copy) in [
-        (GATEPOST, &stripped),
-        (env!("CARGO_BIN_EXE_gatepost-qmail-smtpd"), &dir.join("gatepost-qmail-smtpd")),
-    ] {
+    for (program, copy) in
+        [(GATEPOST, &stripped), (env!("CARGO_BIN_EXE_gatepost-qmail-smtpd"), &dir.join("gatepost-qmail-smtpd"))]
+    {
         run(Command::new("strip").arg("-o").arg(copy).arg(program)).expect_ok("strip");
     }
     let build = source_tree().join("systemd/deb/build");
