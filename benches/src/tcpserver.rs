@@ -1,4 +1,4 @@
-//! What a connection costs under Debian's tcpserver: `gatepost qmail-smtpd` beside the floor, an empty static program.
+//! What a connection costs under Debian's tcpserver: `gatepost-qmail-smtpd` beside the floor, an empty static program.
 
 use crate::account::{Account, Memory};
 use crate::load::{self, Door, Doors, Way, Work};
@@ -72,12 +72,12 @@ pub(crate) fn run(host: &Host, gatepost: &Path) -> io::Result<()> {
         return Err(io::Error::other(format!("no {}; build it with the benches", nothing.display())));
     }
     prepare(host, &nothing);
-    let smtpd = format!("{} qmail-smtpd", gatepost.display());
+    let smtpd = gatepost.with_file_name("gatepost-qmail-smtpd").display().to_string();
     let served = || -> io::Result<[Served; 3]> {
         Ok([
             Served::start(host, "floor: an empty static program", 2503, "", &nothing.display().to_string())?,
-            Served::start(host, "gatepost qmail-smtpd, root", 2504, "", &smtpd)?,
-            Served::start(host, "gatepost qmail-smtpd, plain user", 2505, PLAIN_USER, &smtpd)?,
+            Served::start(host, "gatepost-qmail-smtpd, root", 2504, "", &smtpd)?,
+            Served::start(host, "gatepost-qmail-smtpd, plain user", 2505, PLAIN_USER, &smtpd)?,
         ])
     };
     println!("memory per idle connection under tcpserver, KiB (median of {ROUNDS_IDLE} times {IDLE})");
