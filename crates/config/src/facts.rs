@@ -300,11 +300,13 @@ pub struct Log {
     pub level: Level,
     /// Of addresses only the network and the domain are written.
     pub cut: bool,
+    /// To syslog's socket instead of standard error.
+    pub syslog: bool,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { json: false, level: Level::Info, cut: false }
+        Self { json: false, level: Level::Info, cut: false, syslog: false }
     }
 }
 

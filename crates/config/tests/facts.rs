@@ -260,6 +260,7 @@ refused_recipients = "7/h"
 format = "json"
 level = "warning"
 privacy = "cut"
+to = "syslog"
 [metrics]
 listen = ["unix:/run/m.sock", "tcp:[::1]:9125"]
 [jail]
@@ -329,7 +330,7 @@ relax = ["distinct-users", "namespaces", "namespaces"]
     let servers: Vec<String> = config.names.servers.iter().map(ToString::to_string).collect();
     assert_eq!(servers, ["127.0.0.1:53", "[::1]:53", "[2001:db8::1]:5353", "192.0.2.1:54"]);
     assert_eq!(config.names.wait, Duration::ZERO);
-    assert_eq!(config.log, Log { json: true, level: Level::Warning, cut: true });
+    assert_eq!(config.log, Log { json: true, level: Level::Warning, cut: true, syslog: true });
     assert_eq!(config.jail.relax, [Relax::Namespaces, Relax::DistinctUsers]);
 }
 

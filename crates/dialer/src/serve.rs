@@ -109,6 +109,7 @@ impl Dialer {
             | Step::Drain
             | Step::Socket(..)
             | Step::Lines(_)
+            | Step::Syslog(_)
             | Step::Rules(_)
             | Step::Networks(_)
             | Step::Tables(_)

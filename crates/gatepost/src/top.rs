@@ -93,7 +93,8 @@ impl Span<'_> {
 
     fn sum(&self, family: &str) -> f64 {
         let all = self.now.family(family).map(|(labels, _)| self.rate(&format!("{family}{{{labels}}}")));
-        all.sum()
+        // The sum of nothing is -0.0, which would be shown so.
+        all.fold(0.0, |sum, rate| sum + rate)
     }
 
     /// Mean seconds of what was timed in between; where nothing was, since the beginning.
@@ -169,7 +170,7 @@ impl Span<'_> {
             "slots     {:.0} of {:.0} taken, {:.0} waiting; sessions: {:.0} idle, {:.0} in a transaction, {:.0} delivering\n\
              backend   {:.0} of {:.0} connections, {:.0} waiting; {}; names: {}\n\
              rates/s   {:.1} sessions, {:.1} messages, {:.1} recipients, {:.1} turned away, {:.0} octets\n\
-             time      {:.3} s a message, of which the backend {:.3} s\n\
+             time      {:.1} ms a message, of which the backend {:.1} ms\n\
              penalties {:.0} addresses; generations: {:.0}\n",
             of("slots_used"),
             of("slots"),
@@ -187,8 +188,8 @@ impl Span<'_> {
             of("recipients_per_second"),
             of("turned_away_per_second"),
             of("octets_per_second"),
-            of("transaction_seconds"),
-            of("backend_seconds"),
+            of("transaction_seconds") * 1000.0,
+            of("backend_seconds") * 1000.0,
             of("penalties"),
             of("generations"),
         );
@@ -302,7 +303,9 @@ mod tests {
         for words in [
             "3 of 100 taken",
             "2.0 messages",
-            "the backend 0.200 s",
+            "the backend 200.0 ms",
+            "0.0 turned away",
+            " 0.0 sessions",
             "4  recipient: 5yz RelayDenied",
             "17  192.0.2.9",
             "AWAY",

@@ -134,6 +134,7 @@ impl Handoff {
             Step::Drain
             | Step::Socket(..)
             | Step::Lines(_)
+            | Step::Syslog(_)
             | Step::Rules(_)
             | Step::Networks(_)
             | Step::Admin(..)

@@ -133,7 +133,11 @@ impl Session {
         // Where the disk can't be asked, small mail that needs no file goes on.
         let scarce = largest.is_ok_and(|room| !room);
         let offer = Answer::Offer { offer: self.offer(), inline_max: INLINE_MAX, scarce };
-        self.end.tell(if self.shared.is_away() { &Answer::Away } else { &offer }).await?;
+        // One that has ended meanwhile, as a client that goes away at once has it, has said why: that is heard first.
+        match self.end.tell(if self.shared.is_away() { &Answer::Away } else { &offer }).await {
+            Ok(()) | Err(ChannelError::Closed) => {}
+            Err(e) => return Err(e.into()),
+        }
         loop {
             self.stage.set(if self.protocol.transaction().is_some() { Stage::Transaction } else { Stage::Idle });
             let step = self.step().await?;

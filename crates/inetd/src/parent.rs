@@ -67,7 +67,7 @@ impl Terms {
     /// Its mistakes, or what of the system does not fit it.
     pub(crate) fn read(path: &Path, peer: Peer) -> Result<Self, InetdError> {
         let config = Config::load(path).map_err(|faults| InetdError::Configuration(faults.to_string()))?;
-        let Log { json, level, cut } = config.log;
+        let Log { json, level, cut, .. } = config.log;
         gatepost_log::show(Shown { json, level, cut });
         let plan = Plan::from(config);
         let listener = peer.listener(&plan.config.listen);

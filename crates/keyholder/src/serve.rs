@@ -150,6 +150,7 @@ impl Keyholder {
             Step::Drain
             | Step::Socket(..)
             | Step::Lines(_)
+            | Step::Syslog(_)
             | Step::Rules(_)
             | Step::Networks(_)
             | Step::Tables(_)

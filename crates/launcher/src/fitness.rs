@@ -78,6 +78,7 @@ impl Fitness {
             }
         }
         fitness.look_at_backend_tls(plan);
+        fitness.look_at_syslog(plan);
         fitness.look_at_relay_clients(plan);
         fitness.look_at_huge_pages();
         fitness
@@ -182,6 +183,22 @@ impl Fitness {
     }
 
     /// Without them it serves as well, only each session costs more.
+    fn look_at_syslog(&mut self, plan: &Plan) {
+        if !plan.config.log.syslog {
+            return;
+        }
+        let (level, text) = match gatepost_log::syslog() {
+            Ok(_) => (Level::Good, "somebody listens there".to_owned()),
+            Err(e) => (
+                Level::Look,
+                format!(
+                    "nobody listens there: {e}; lines wait, and are lost where there is no room, until syslogd runs"
+                ),
+            ),
+        };
+        self.add(format!("log {}", gatepost_log::SYSLOG), level, text);
+    }
+
     fn look_at_huge_pages(&mut self) {
         if !huge::given().is_ok_and(|given| given) {
             let text = "the system gives none, so each session costs about a tenth more processor time; \

@@ -23,6 +23,7 @@ mod slices;
 mod sockets;
 mod spool;
 mod status;
+mod syslog;
 mod views;
 mod watchdog;
 
@@ -319,7 +320,7 @@ impl Launcher {
             .iter()
             .filter_map(Generation::next_due)
             .chain(deadline)
-            .chain(self.generations.iter().filter_map(|generation| generation.processes.rules_due()))
+            .chain(self.generations.iter().filter_map(|generation| generation.processes.looks_due()))
             .chain(self.watchdog.next_due())
             .chain(self.retry_due())
             .chain(self.pairs.as_ref().and_then(pairs::Watch::next_due))
@@ -341,6 +342,7 @@ impl Launcher {
             generation.processes.renew_rules(Instant::now());
             generation.processes.renew_networks(Instant::now());
             generation.processes.renew_tables(Instant::now());
+            generation.processes.renew_syslog(Instant::now());
             generation.tick(Instant::now());
         }
         if self.generations.last().is_some_and(Generation::is_broken) {

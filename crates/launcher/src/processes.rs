@@ -7,7 +7,7 @@ use crate::plan::Plan;
 use crate::sockets::Socket;
 use crate::spool::InUse;
 use crate::views::ViewSocket;
-use crate::{look, renew, roles, rules, setup, slices};
+use crate::{look, renew, roles, rules, setup, slices, syslog};
 use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_config::Relax;
 use gatepost_jail::{CONTROL_FD, SETUP_FD, profile};
@@ -81,6 +81,8 @@ pub(crate) struct Children {
     tables: Vec<rules::Watch>,
     /// Of the accounts of this machine, where they submit mail.
     accounts: Option<rules::Watch>,
+    /// Where lines go there.
+    syslog: Option<syslog::Watch>,
     children: Vec<Child>,
     inbox: Inbox,
 }
@@ -115,6 +117,7 @@ impl Children {
         let networks = plan.config.network_files().map(|_| rules::Watch::unseen()).collect();
         let tables = plan.config.table_files().map(|_| rules::Watch::unseen()).collect();
         let accounts = plan.submit_socket().map(|_| rules::Watch::new(Some(Path::new(slices::ACCOUNTS))));
+        let syslog = plan.config.log.syslog.then(syslog::Watch::new);
         let given = Given::Plan(Box::new((plan, fitness)));
         let (in_use, children) = (None, Vec::new());
         Self {
@@ -127,6 +130,7 @@ impl Children {
             networks,
             tables,
             accounts,
+            syslog,
             children,
             inbox: Inbox::new(64),
         }
@@ -153,6 +157,7 @@ impl Children {
             networks: Vec::new(),
             tables: Vec::new(),
             accounts: None,
+            syslog: None,
             children: left.children.iter().map(one).collect::<io::Result<_>>()?,
             inbox: Inbox::new(64),
         })
@@ -303,16 +308,19 @@ impl Children {
         }
     }
 
-    /// When to look at the rules, the networks, the tables and the accounts again.
-    pub(crate) fn rules_due(&self) -> Option<Instant> {
+    /// Looks now and then whether somebody else listens on syslog's socket, and gives the observer one that is connected there.
+    pub(crate) fn renew_syslog(&mut self, now: Instant) {
+        let Some(observer) = self.observer() else { return };
+        if let Some(socket) = self.syslog.as_mut().and_then(|syslog| syslog.another(now)) {
+            self.tell(observer, Order::Syslog, &[socket.as_fd()]);
+        }
+    }
+
+    /// When to look at the rules, the networks, the tables, the accounts and syslog's socket again.
+    pub(crate) fn looks_due(&self) -> Option<Instant> {
         let rules = self.rules_file().map(|_| &self.rules);
-        rules
-            .into_iter()
-            .chain(&self.networks)
-            .chain(&self.tables)
-            .chain(&self.accounts)
-            .map(rules::Watch::next_due)
-            .min()
+        let files = rules.into_iter().chain(&self.networks).chain(&self.tables).chain(&self.accounts);
+        files.map(rules::Watch::next_due).chain(self.syslog.as_ref().map(syslog::Watch::next_due)).min()
     }
 
     fn rules_file(&self) -> Option<&Path> {
@@ -474,6 +482,8 @@ impl Processes for Children {
     fn order(&mut self, pid: ProcessId, order: Order) {
         if order == Order::Go && self.observer() == Some(pid) {
             self.log_to(pid);
+            self.syslog.iter_mut().for_each(syslog::Watch::forget);
+            self.renew_syslog(Instant::now());
             for (index, view) in self.views.iter().filter(|view| view.role == Role::Observer).enumerate() {
                 self.tell(pid, Order::Socket(u8::try_from(index).unwrap_or(u8::MAX)), &[view.fd.as_fd()]);
             }

@@ -224,13 +224,16 @@ fn inside(plan: &Plan, index: usize, connect: &Connect) -> Connect {
 }
 
 pub(crate) fn observer(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
-    let Log { json, level, cut } = plan.config.log;
+    let Log { json, level, cut, syslog } = plan.config.log;
     let form = match json {
         true => LogForm::Json,
+        // A datagram has its priority by itself.
+        false if syslog => LogForm::Text,
         false if gatepost_sys::fds::is_journal(std::io::stderr()) => LogForm::Journal,
         false => LogForm::Text,
     };
-    octets(&ObserverSlice { form, level, cut })
+    let syslog = if syslog { std::process::id() } else { 0 };
+    octets(&ObserverSlice { form, level, cut, syslog })
 }
 
 /// From the configuration and the system's files, read anew whenever a resolver is started and when they change.

@@ -108,7 +108,7 @@ async fn serve(control: ControlEnd, slice: ListenerSlice, epoll: Epoll, waits: W
             Step::Drain => break,
             Step::Noted => gate.tell_gauges(),
             Step::Admin(order, admin) => gate.obey(order, admin),
-            Step::Cut | Step::Names(_) | Step::Tables(_) | Step::Lines(_) => {}
+            Step::Cut | Step::Names(_) | Step::Tables(_) | Step::Lines(_) | Step::Syslog(_) => {}
         }
     }
     sockets.close();

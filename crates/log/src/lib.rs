@@ -13,7 +13,7 @@ mod privacy;
 mod text;
 
 pub use gatepost_wire::slice::LogForm as Form;
-pub use text::{Head, line, told};
+pub use text::{Head, datagram, line, told};
 
 use gatepost_channel::End;
 use gatepost_sys::fds;
@@ -68,7 +68,7 @@ pub fn show(shown: Shown) {
 }
 
 /// Where syslog(3) sends to.
-const SYSLOG: &str = "/dev/log";
+pub const SYSLOG: &str = "/dev/log";
 
 /// The launcher, as one that says something.
 pub const LAUNCHER: &str = "launcher";
@@ -82,14 +82,21 @@ pub fn begin(who: &'static str) {
 /// Lines go to the system's log, by syslog(3)'s socket, which is the journal's where there is a journal; and nowhere when nobody
 /// listens there. For whoever has no observer, and the client on descriptor 2.
 pub fn begin_syslog() {
-    let socket = UnixDatagram::unbound().and_then(|socket| {
-        socket.connect(SYSLOG)?;
-        socket.set_nonblocking(true)?;
-        Ok(socket)
-    });
+    let socket = syslog();
     let who = format!("gatepost[{}]", std::process::id());
     set(socket.map_or(Place::Nowhere, |socket| Place::Syslog(socket, who)));
     install();
+}
+
+/// A socket that is connected with syslog's, and never waits for it.
+///
+/// # Errors
+/// Nobody listens there.
+pub fn syslog() -> io::Result<UnixDatagram> {
+    let socket = UnixDatagram::unbound()?;
+    socket.connect(SYSLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 /// Lines of this process are lost from now on, and the descriptor that they went to is closed, unless it is descriptor 2: for a

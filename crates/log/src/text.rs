@@ -89,12 +89,13 @@ fn begin(form: Form, head: &Head<'_>) -> Vec<u8> {
 /// LOG_MAIL, syslog(3).
 const FACILITY: u8 = 2 << 3;
 
-/// A line, of text or JSON, as syslog(3) sends it to the log on this machine.
-pub(crate) fn datagram(level: Level, who: &str, line: &[u8]) -> Vec<u8> {
-    // The level and the name of text are the datagram's own.
-    let head = format!("{} {who}: ", padded(level));
-    let text = line.strip_prefix(head.as_bytes()).unwrap_or(line);
-    [format!("<{}>{who}: ", FACILITY | priority(level)).as_bytes(), text.trim_ascii_end()].concat()
+/// A line, of text or JSON, as syslog(3) sends it to the log on this machine: `<PRI>tag: text`, the tag being `name[pid]`.
+#[must_use]
+pub fn datagram(level: Level, tag: &str, line: &[u8]) -> Vec<u8> {
+    // The level of text is the datagram's own, and so is the name of a process that writes for itself.
+    let text = line.strip_prefix(padded(level).as_bytes()).map_or(line, |text| text.trim_ascii_start());
+    let text = text.strip_prefix(format!("{tag}: ").as_bytes()).unwrap_or(text);
+    [format!("<{}>{tag}: ", FACILITY | priority(level)).as_bytes(), text.trim_ascii_end()].concat()
 }
 
 /// As syslog(3) counts it.
@@ -228,6 +229,9 @@ mod tests {
             let text = line(Form::Text, &head(level, 0), b"a>b\nc");
             assert_eq!(datagram(level, "handoff", &text), format!("{expected}handoff: a>b\\nc").into_bytes());
             assert_eq!(datagram(level, "handoff", b"{}\n"), format!("{expected}handoff: {{}}").into_bytes());
+            let (told, written) =
+                (datagram(level, "gatepost[7]", &text), format!("{expected}gatepost[7]: handoff: a>b\\nc"));
+            assert_eq!(String::from_utf8(told).unwrap(), written);
         }
     }
 

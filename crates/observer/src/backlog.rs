@@ -73,6 +73,13 @@ impl Backlog {
         }
     }
 
+    /// What is to be written next can't be.
+    pub(crate) fn skip(&mut self) {
+        let left = self.next().first().map_or(0, |line| line.len());
+        self.wrote(left);
+        self.lost = self.lost.saturating_add(1);
+    }
+
     /// How many lines were lost, to be said now that everything else has been written. 0 at the next call.
     pub(crate) fn take_lost(&mut self) -> u32 {
         if self.lines.is_empty() { std::mem::take(&mut self.lost) } else { 0 }

@@ -6,15 +6,16 @@ use crate::counters::Counts;
 use crate::view::View;
 use crate::worst::Worst;
 use gatepost_channel::{ChannelError, End, Inbox};
-use gatepost_log::{Head, LAUNCHER, line, now, told};
+use gatepost_log::{Head, LAUNCHER, datagram, line, now, told};
 use gatepost_role::{Control, Phase, Rest, RoleError, Step};
 use gatepost_sys::epoll::{Epoll, Until};
 use gatepost_wire::observe::{Level, Line, Tell};
 use gatepost_wire::slice::ObserverSlice;
 use gatepost_wire::{Nothing, RoleToObserver};
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, ErrorKind, IoSlice, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 /// A sender's channel, seen from here.
@@ -32,6 +33,8 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 const LAST_LOOK: Duration = Duration::from_millis(10);
 /// How often the time of those who read the counters is looked at.
 const VIEW_TICK: Duration = Duration::from_secs(1);
+/// EMSGSIZE.
+const TOO_LONG: i32 = 90;
 /// How soon a log that refused a line is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -45,6 +48,7 @@ pub(crate) fn serve(control: Control, epoll: Epoll, lines: Epoll, slice: Observe
         lines,
         rest: Rest::default(),
         watched: false,
+        sink: if slice.syslog > 0 { Sink::Syslog(None) } else { Sink::Stderr(io::stderr()) },
         slice,
         senders,
         last: LINES,
@@ -70,6 +74,32 @@ enum Log {
     Refused(Instant),
 }
 
+/// What lines are written to.
+enum Sink {
+    /// Descriptor 2.
+    Stderr(io::Stderr),
+    /// Syslog's socket, a datagram a line; None until the launcher has one.
+    Syslog(Option<UnixDatagram>),
+}
+
+impl Sink {
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Stderr(stderr) => Some(stderr.as_fd()),
+            Self::Syslog(socket) => socket.as_ref().map(AsFd::as_fd),
+        }
+    }
+
+    /// Some of these lines: of a datagram's kind one.
+    fn write(&self, lines: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Stderr(stderr) => stderr.lock().write_vectored(lines),
+            Self::Syslog(Some(socket)) => lines.first().map_or(Ok(0), |line| socket.send(line)),
+            Self::Syslog(None) => Err(ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
 struct Sender {
     name: &'static str,
     end: SenderEnd,
@@ -83,6 +113,7 @@ struct Observer {
     /// The senders are in the set that is waited for.
     watched: bool,
     slice: ObserverSlice,
+    sink: Sink,
     senders: BTreeMap<u64, Sender>,
     last: u64,
     backlog: Backlog,
@@ -119,7 +150,7 @@ impl Observer {
                     CONTROL => self.obey()?,
                     LOG => {
                         self.log = Log::Open;
-                        let _ = self.epoll.remove(io::stderr().as_fd());
+                        self.unwatch_log();
                     }
                     LINES => {}
                     token => {
@@ -175,6 +206,11 @@ impl Observer {
         match self.control.order()? {
             Step::Link(role, fd) => self.take(role.name(), fd)?,
             Step::Lines(fd) => self.take(LAUNCHER, fd)?,
+            Step::Syslog(socket) => {
+                self.unwatch_log();
+                self.sink = Sink::Syslog(Some(UnixDatagram::from(socket)));
+                self.log = Log::Open;
+            }
             Step::Begin => self.control.ready()?,
             Step::Socket(_, socket) => {
                 self.last = self.last.saturating_add(1);
@@ -234,8 +270,16 @@ impl Observer {
         self.counts.lost(who, lost);
         drop(self.inbox.take_fds());
         if level as u8 <= self.slice.level as u8 || lost > 0 {
-            self.backlog.push(token, said);
+            self.push(token, level, said);
         }
+    }
+
+    fn push(&mut self, token: u64, level: Level, line: Vec<u8>) {
+        let line = match self.slice.syslog {
+            0 => line,
+            pid => datagram(level, &format!("gatepost[{pid}]"), &line),
+        };
+        self.backlog.push(token, line);
     }
 
     /// Writes what the log takes now.
@@ -252,25 +296,31 @@ impl Observer {
                     lost => {
                         let text = format!("{lost} lines were lost: the log did not take them in time");
                         let head = Head { level: Level::Warning, who: "observer", lost: 0, time: now() };
-                        self.backlog.push(LOG, line(self.slice.form, &head, text.as_bytes()));
+                        self.push(LOG, head.level, line(self.slice.form, &head, text.as_bytes()));
                     }
                 }
                 continue;
             }
-            match io::stderr().write_vectored(&self.backlog.next()) {
+            match self.sink.write(&self.backlog.next()) {
                 Ok(0) => self.log = Log::Refused(Instant::now()),
                 Ok(count) => self.backlog.wrote(count),
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock => self.await_log(),
+                // EMSGSIZE, which has no name of its own: no datagram is as long.
+                Err(e) if e.raw_os_error() == Some(TOO_LONG) => self.backlog.skip(),
                 Err(_) => self.log = Log::Refused(Instant::now()),
             }
         }
     }
 
     fn await_log(&mut self) {
-        let stderr = io::stderr();
-        let watched =
-            self.epoll.add(stderr.as_fd(), LOG).and_then(|()| self.epoll.change(stderr.as_fd(), LOG, Until::Writable));
-        self.log = if watched.is_ok() { Log::Full } else { Log::Refused(Instant::now()) };
+        let watched = self.sink.fd().is_some_and(|log| self.epoll.add_until(log, LOG, Until::Writable).is_ok());
+        self.log = if watched { Log::Full } else { Log::Refused(Instant::now()) };
+    }
+
+    fn unwatch_log(&self) {
+        if let Some(log) = self.sink.fd() {
+            let _ = self.epoll.remove(log);
+        }
     }
 }

@@ -83,6 +83,7 @@ impl Queue {
             Step::Drain
             | Step::Socket(..)
             | Step::Lines(_)
+            | Step::Syslog(_)
             | Step::Rules(_)
             | Step::Networks(_)
             | Step::Tables(_)

@@ -117,6 +117,7 @@ impl Server {
             Step::Link(..)
             | Step::Socket(..)
             | Step::Lines(_)
+            | Step::Syslog(_)
             | Step::Rules(_)
             | Step::Networks(_)
             | Step::Tables(_)

@@ -49,6 +49,7 @@ enum Kind {
     Go,
     Drain,
     Lines,
+    Syslog,
     Ping,
     Cut,
     Rules,
@@ -71,6 +72,7 @@ const PERMITTED: [(Phase, &[Kind]); 4] = [
             Kind::Networks,
             Kind::Tables,
             Kind::Lines,
+            Kind::Syslog,
             Kind::Go,
             Kind::Drain,
         ],
@@ -85,6 +87,7 @@ const PERMITTED: [(Phase, &[Kind]); 4] = [
             Kind::Networks,
             Kind::Tables,
             Kind::Lines,
+            Kind::Syslog,
             Kind::Ping,
             Kind::Drain,
         ],
@@ -99,6 +102,7 @@ const PERMITTED: [(Phase, &[Kind]); 4] = [
             Kind::Networks,
             Kind::Tables,
             Kind::Lines,
+            Kind::Syslog,
             Kind::Ping,
             Kind::Drain,
             Kind::Admin,
@@ -113,6 +117,7 @@ const PERMITTED: [(Phase, &[Kind]); 4] = [
             Kind::Networks,
             Kind::Tables,
             Kind::Lines,
+            Kind::Syslog,
             Kind::Ping,
             Kind::Drain,
             Kind::Cut,
@@ -139,6 +144,8 @@ pub enum Step<F> {
     Socket(u8, F),
     /// The launcher logs by this channel from now on. To the observer only.
     Lines(F),
+    /// Lines go to this socket of syslog's from now on. To the observer only.
+    Syslog(F),
     /// The rules are what is in this memory from now on. To the listener only.
     Rules(F),
     /// What is different for some networks is in this memory from now on. To the listener only.
@@ -200,6 +207,7 @@ impl Orders {
             Order::Peer(peer) if peers(self.role).any(|p| p == peer) => Kind::Peer,
             Order::Socket(_) if TAKES_SOCKETS.contains(&self.role) => Kind::Socket,
             Order::Lines if self.role == Role::Observer => Kind::Lines,
+            Order::Syslog if self.role == Role::Observer => Kind::Syslog,
             Order::Rules if self.role == Role::Listener => Kind::Rules,
             Order::Networks if self.role == Role::Listener => Kind::Networks,
             Order::Tables if self.role == Role::Handoff => Kind::Tables,
@@ -213,6 +221,7 @@ impl Orders {
             Order::Peer(_)
             | Order::Socket(_)
             | Order::Lines
+            | Order::Syslog
             | Order::Cut
             | Order::Rules
             | Order::Names
@@ -232,6 +241,7 @@ impl Orders {
             (Order::Peer(role), Some(end), None) => Ok(Step::Link(role, end)),
             (Order::Socket(index), Some(socket), None) => Ok(Step::Socket(index, socket)),
             (Order::Lines, Some(end), None) => Ok(Step::Lines(end)),
+            (Order::Syslog, Some(socket), None) => Ok(Step::Syslog(socket)),
             (Order::Rules, Some(memory), None) => Ok(Step::Rules(memory)),
             (Order::Names, Some(memory), None) => Ok(Step::Names(memory)),
             (Order::Networks, Some(memory), None) => Ok(Step::Networks(memory)),
@@ -314,12 +324,14 @@ mod tests {
     }
 
     #[test]
-    fn issue_12_rules_and_names_are_for_one_role_in_every_phase() {
+    fn issue_12_rules_names_and_syslog_are_for_one_role_in_every_phase() {
         for phase in PHASES {
             for role in Role::ALL {
                 let step = orders(role, phase).take(Order::Rules, vec!['f']).ok();
                 assert_eq!(step, (role == Role::Listener).then_some(Step::Rules('f')), "{role:?} {phase:?}");
                 assert!(orders(role, phase).take::<char>(Order::Rules, vec![]).is_err());
+                let step = orders(role, phase).take(Order::Syslog, vec!['f']).ok();
+                assert_eq!(step, (role == Role::Observer).then_some(Step::Syslog('f')), "{role:?} {phase:?}");
                 let step = orders(role, phase).take(Order::Networks, vec!['f']).ok();
                 assert_eq!(step, (role == Role::Listener).then_some(Step::Networks('f')), "{role:?} {phase:?}");
                 let step = orders(role, phase).take(Order::Tables, vec!['f']).ok();

@@ -176,6 +176,7 @@ impl Nursery {
             Step::Drain => self.drain = None,
             Step::Socket(..)
             | Step::Lines(_)
+            | Step::Syslog(_)
             | Step::Rules(_)
             | Step::Networks(_)
             | Step::Tables(_)

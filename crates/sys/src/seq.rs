@@ -130,11 +130,18 @@ impl Seq {
         header.msg_iovlen = 1;
         header.msg_control = space.as_mut_ptr().cast();
         header.msg_controllen = CONTROL_SPACE;
-        let length = retry(|| {
-            // SAFETY: header points to buffer and space, both alive and as long as it says.
-            let length = unsafe { libc::recvmsg(self.fd.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC) };
-            nix::errno::Errno::result(length)
-        })?;
+        let mut once = || {
+            retry(|| {
+                // SAFETY: header points to buffer and space, both alive and as long as it says.
+                let length = unsafe { libc::recvmsg(self.fd.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC) };
+                nix::errno::Errno::result(length)
+            })
+        };
+        // That the other end went away without having read all is said once, before the frames that it had sent.
+        let length = match once() {
+            Err(nix::errno::Errno::ECONNRESET) => once()?,
+            length => length?,
+        };
         // First of all: descriptors that were installed have to be closed, even when the frame is refused below.
         let fds = received(&header);
         if header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 {
@@ -203,6 +210,18 @@ fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn issue_13_what_was_sent_before_an_end_is_heard_though_that_end_has_not_read_all() {
+        let (one, other) = Seq::pair().unwrap();
+        one.send(b"unread", &[]).unwrap();
+        other.send(b"bye", &[]).unwrap();
+        drop(other);
+        let mut buffer = [0; 16];
+        assert_eq!(one.recv(&mut buffer).unwrap(), 3);
+        assert_eq!(&buffer[..3], b"bye");
+        assert_eq!(one.recv(&mut buffer).unwrap(), 0);
+    }
 
     /// A descriptor that leads nowhere else: its other end tells whether any copy of it is left.
     fn told_apart() -> io::Result<(OwnedFd, Seq)> {

@@ -158,14 +158,22 @@ impl Host {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    /// A /dev of the host's own, where the socket that is returned is the system's log, for every user.
-    #[must_use]
-    pub fn system_log(&self) -> UnixDatagram {
+    /// A /dev of the host's own, in which nobody listens as the system's log.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub fn own_dev(&self) {
         self.shell(
             "set -e; mkdir /run/dev; mount -t tmpfs -o mode=755 tmpfs /run/dev
              cp -a /dev/null /dev/zero /dev/urandom /dev/random /run/dev; mount --move /run/dev /dev",
         )
         .expect_ok("a /dev of its own");
+    }
+
+    /// A /dev of the host's own, where the socket that is returned is the system's log, for every user.
+    #[must_use]
+    pub fn system_log(&self) -> UnixDatagram {
+        self.own_dev();
         let log = UnixDatagram::bind(self.path("/dev/log")).unwrap();
         fs::set_permissions(self.path("/dev/log"), fs::Permissions::from_mode(0o666)).unwrap();
         log

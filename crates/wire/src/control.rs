@@ -106,6 +106,9 @@ tagged! {
         10 => Networks,
         /// One descriptor: sealed memory with another [`crate::tables::TablesSlice`], which is in force from now on. To handoff only.
         11 => Tables,
+        /// One descriptor: a socket that is connected with syslog's, in the place of an earlier one. To the observer only, where lines go
+        /// to syslog.
+        12 => Syslog,
         /// One descriptor: the connection of an admin who looks on. All that is counted is written to it, and it is closed. To the
         /// observer only.
         20 => Look,

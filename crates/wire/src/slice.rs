@@ -429,6 +429,8 @@ fields! {
         pub level: Level,
         /// Of addresses only the network and the domain are written.
         pub cut: bool,
+        /// The launcher's process id, where lines go to syslog; otherwise 0.
+        pub syslog: u32,
     }
 
     /// For the queue role. Its effective user and its group are those of its [`Setup`].

@@ -356,6 +356,7 @@ fn launcher_and_roles() {
             (Order::Rules, "08"),
             (Order::Names, "09"),
             (Order::Tables, "0b"),
+            (Order::Syslog, "0c"),
             (Order::Networks, "0a"),
             (Order::Look, "14"),
             (Order::Kick(Whom::Session(SessionId(0x0102))), "15 02 0201000000000000"),
@@ -479,7 +480,10 @@ fn slices() {
         &NetworksSlice { relay: networks.clone(), different: vec![TermsFor { networks, terms }] },
         "01000000 04 c0000200 18 01000000 01000000 04 c0000200 18 01 00 0100000000000000 02000000 0000",
     );
-    golden(&ObserverSlice { form: LogForm::Json, level: Level::Warning, cut: true }, "02 01 01");
+    golden(
+        &ObserverSlice { form: LogForm::Json, level: Level::Warning, cut: true, syslog: 0x1234 },
+        "02 01 01 00001234",
+    );
     let text = |text: &str| text.to_owned();
     golden(
         &ListenerSlice {

@@ -13,5 +13,6 @@ mod gate;
 mod log;
 mod memory;
 mod slots;
+mod syslog;
 mod together;
 mod waiting;

@@ -102,6 +102,27 @@ fn fits(event: &Value, heard: &Heard, session: &str) -> bool {
     }
 }
 
+/// Who is gone before the greeting is told as that, and not as trouble of ours.
+#[test]
+fn issue_13_a_client_that_goes_away_at_once_is_told_as_gone() {
+    let Some(host) = host::for_test("issue_13_a_client_that_goes_away_at_once_is_told_as_gone", &["openssl"]) else {
+        return;
+    };
+    let (_mta, backend) = rogue(&host, Speaks::Smtp);
+    let gate = Gate::start(&host, &config(&backend, "[limits]\noffences = 0\n[log]\nformat = \"json\""));
+    let ends = || -> Vec<Value> {
+        let all = events(&gate.process.said()).into_iter().filter(|event| event["event"] == "session");
+        all.map(|event| event["end"].clone()).collect()
+    };
+    // About each address only so much is written.
+    for n in 1..=40 {
+        drop(host.connect(&if n % 2 == 0 { starttls() } else { starttls6() }));
+        holds("the session's end", SOON, || ends().len() >= n);
+    }
+    assert!(ends().iter().all(|end| end == "ClientGone"), "{:?}", ends());
+    gate.stop();
+}
+
 #[test]
 fn p14_what_the_log_says_a_client_heard_is_what_it_heard() {
     let Some(host) = host::for_test("p14_what_the_log_says_a_client_heard_is_what_it_heard", &["openssl"]) else {
