@@ -4,6 +4,8 @@ use crate::gate::{CONFIG, GATEPOST};
 use crate::stock_postfix::{self, DOMAIN, mailbox};
 use gatepost_testkit::client::Client;
 use gatepost_testkit::host::{self, HERE, HERE6, Host};
+use gatepost_testkit::mta::Dovecot;
+use gatepost_testkit::peer::Peer;
 use gatepost_testkit::run::{Ended, run};
 use gatepost_testkit::wait::{SOON, holds};
 
@@ -100,4 +102,78 @@ fn issue_13_init_says_what_it_cannot_know_and_writes_nothing() {
     );
     assert!(!half.ok() && half.stderr.contains("key.pem is there already"), "{}", half.said());
     assert_eq!(host.read("/srv/own/tls/key.pem"), "a key\n");
+}
+
+/// How a message is seen at the MTA.
+type Taken<'h> = Box<dyn Fn() -> usize + 'h>;
+
+/// The lines that `init` writes for each MTA are all that this one needs to stand behind gatepost: `check` finds nothing wrong, and mail comes in.
+fn stands_behind(test: &str, profile: &str, lines: &str, start: impl for<'h> Fn(&'h Host, &str) -> Taken<'h>) {
+    let Some(host) = host::for_test(test, &["doveconf", "postfix", "m4"]) else { return };
+    host.directory("/var/spool/gatepost", 0, 0o755);
+    host.shell("mkdir -p /etc/gatepost").expect_ok("mkdir");
+    init(&host, &["--for", profile, "--hostname", "mx.ok.test", "--domain", "ok.test"]).expect_ok("init");
+    host.write(CONFIG, &format!("users = 61000\n{}", host.read(CONFIG)));
+    let taken = start(&host, &host.read(&format!("/etc/gatepost/{lines}")));
+    let place = if profile == "dovecot-lmtp" { "127.0.0.1:2424" } else { "127.0.0.1:10025" };
+    holds("the MTA to listen", SOON, || host.listens(place));
+    let checked = run(host.command(GATEPOST).arg("check"));
+    // This host has no name server: that alone is to be looked at.
+    assert!(matches!(checked.status.code(), Some(0 | 2)) && !checked.stdout.contains("FAULT"), "{}", checked.said());
+    let about = checked.stdout.lines().filter(|line| line.contains("backend"));
+    assert!(
+        about.clone().count() > 0 && about.clone().all(|line| line.starts_with("ok") || line.contains("relay_proof")),
+        "{}",
+        checked.said()
+    );
+    let _gatepost = host.start("gatepost", host.command(GATEPOST).arg("serve"));
+    holds("gatepost listens", SOON, || host.listens(&format!("{HERE}:25")));
+    let mut client = Client::over(host.connect(&format!("{HERE}:25")));
+    client.hello("road.test");
+    client.ask("MAIL FROM:<a@road.test>", 250);
+    client.ask("RCPT TO:<someone@foreign.test>", 550);
+    client.ask("RSET", 250);
+    client.deliver(
+        "a@road.test",
+        if profile == "dovecot-lmtp" { "alice@ok.test" } else { "a@ok.test" },
+        "Subject: x\r\n\r\nx\r\n",
+    );
+    client.ask("QUIT", 221);
+    holds("it is at the MTA", SOON, || taken() == 1);
+}
+
+fn peer_stands_behind(test: &str, peer: Peer, lines: &str) {
+    if peer.is_there(test) {
+        stands_behind(test, peer.name(), lines, |host, lines| {
+            let process = peer.start_with(host, lines);
+            Box::new(move || {
+                let _ = &process;
+                peer.queued(host)
+            })
+        });
+    }
+}
+
+#[test]
+fn issue_13_init_writes_what_exim_needs() {
+    peer_stands_behind("issue_13_init_writes_what_exim_needs", Peer::Exim, "exim.conf");
+}
+
+#[test]
+fn issue_13_init_writes_what_opensmtpd_needs() {
+    peer_stands_behind("issue_13_init_writes_what_opensmtpd_needs", Peer::OpenSmtpd, "smtpd.conf");
+}
+
+#[test]
+fn issue_13_init_writes_what_sendmail_needs() {
+    peer_stands_behind("issue_13_init_writes_what_sendmail_needs", Peer::Sendmail, "sendmail.mc");
+}
+
+#[test]
+fn issue_13_init_writes_what_dovecot_needs() {
+    let test = "issue_13_init_writes_what_dovecot_needs";
+    stands_behind(test, "dovecot-lmtp", "dovecot.conf", |host, lines| {
+        let dovecot = Dovecot::start_on(host, &format!("{lines}\nssl = no"));
+        Box::new(move || dovecot.maildir("alice").count())
+    });
 }

@@ -10,20 +10,34 @@ use gatepost_testkit::systemd::SystemdHost;
 use gatepost_testkit::wait::{SOON, holds};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
-/// The package of the program under test.
-fn package(test: &str) -> PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
+/// The version that is built here, and another.
+const VERSIONS: [&str; 2] = ["0.1.0", "0.1.0+1"];
+
+/// Copies of the programs under test as objcopy makes them; the path of the one that others lie beside.
+fn copy(dir: &Path, options: &[&str]) -> PathBuf {
+    let program = dir.join("gatepost");
+    let small = (env!("CARGO_BIN_EXE_gatepost-qmail-smtpd"), dir.join("gatepost-qmail-smtpd"));
+    for (of, copy) in [(GATEPOST, program.clone()), small] {
+        run(Command::new("objcopy").args(options).arg(of).arg(copy)).expect_ok("objcopy");
+    }
+    program
+}
+
+/// The package of the program under test, as of that version: another one's program is another, too.
+fn package(test: &str, version: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}-{version}"));
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(&dir).unwrap();
-    let stripped = dir.join("gatepost");
-    for (program, copy) in
-        [(GATEPOST, &stripped), (env!("CARGO_BIN_EXE_gatepost-qmail-smtpd"), &dir.join("gatepost-qmail-smtpd"))]
-    {
-        run(Command::new("strip").arg("-o").arg(copy).arg(program)).expect_ok("strip");
-    }
+    let mark = dir.join("mark");
+    std::fs::write(&mark, version).unwrap();
+    let section = format!(".build={}", mark.display());
+    let program = copy(&dir, &["--strip-all", "--add-section", &section]);
     let build = source_tree().join("systemd/deb/build");
-    run(Command::new(build).env("XZ_LEVEL", "0").arg(&stripped).arg(&dir)).expect_ok("systemd/deb/build");
+    run(Command::new(build).env("XZ_LEVEL", "0").env("VERSION", version).arg(&program).arg(&dir))
+        .expect_ok("systemd/deb/build");
     let mut files = std::fs::read_dir(&dir).unwrap().map(|file| file.unwrap().path());
     files.find(|path| path.extension().is_some_and(|end| end == "deb")).expect("a package")
 }
@@ -65,7 +79,7 @@ fn issue_13_lintian_finds_nothing_to_say() {
     if !has(test, &["lintian", "dpkg-deb", "strip"]) {
         return;
     }
-    let package = package(test);
+    let package = package(test, VERSIONS[0]);
     let lintian = run(Command::new("lintian").args(["--allow-root", "--fail-on", "error,warning"]).arg(&package));
     assert!(lintian.ok(), "{}", lintian.said());
     let other = "etc/cron";
@@ -86,9 +100,8 @@ fn issue_13_lintian_finds_nothing_to_say() {
 fn issue_13_a_first_hour_from_the_package_to_its_purge() {
     let test = "issue_13_a_first_hour_from_the_package_to_its_purge";
     let Some(host) = machine(test) else { return };
-    let package = package(test);
-    let install = format!("dpkg --force-confold -i {}", package.display());
-    host.shell(&install).expect_ok(&install);
+    let packages = VERSIONS.map(|version| package(test, version));
+    install(&host, &packages[0]);
 
     // Nothing runs before it is configured.
     for unit in ["gatepost.service", "gatepost.socket"] {
@@ -146,17 +159,7 @@ fn issue_13_a_first_hour_from_the_package_to_its_purge() {
     let serials: Vec<&str> = serials.lines().collect();
     assert!(serials.len() == 2 && serials[0] == serials[1], "{serials:?}");
 
-    // Unpacked once more: the program is replaced while it runs, and who is connected stays so.
-    let main = host.property("gatepost.service", "MainPID");
-    let mut stays = Client::over(host.host.connect(&format!("{HERE}:25")));
-    stays.hello("road.test");
-    host.shell(&install).expect_ok(&install);
-    assert_eq!(host.property("gatepost.service", "MainPID"), main);
-    // An earlier program's file would be deleted.
-    assert_eq!(host.shell(&format!("readlink /proc/{main}/exe")).stdout.trim(), "/usr/sbin/gatepost");
-    stays.deliver("sender@road.test", &format!("postmaster@{DOMAIN}"), "Subject: across\r\n\r\nx\r\n");
-    holds("it is in the mailbox", SOON, || mailbox(&host.host).contains("Subject: across"));
-    stays.ask("QUIT", 221);
+    upgrades_under_load(&host, &packages);
 
     host.shell("dpkg --purge gatepost").expect_ok("purge");
     let left = "find /etc /usr/lib /usr/share /usr/sbin /var/spool /run -name '*gatepost*' -not -path '/run/log/*' -not -path '/run/over/*' \
@@ -164,5 +167,153 @@ fn issue_13_a_first_hour_from_the_package_to_its_purge() {
                 getent group | grep gatepost; pgrep -a gatepost; true";
     assert_eq!(host.shell(left).said(), "");
     assert!(!host.host.listens(&format!("{HERE}:25")));
-    std::fs::remove_dir_all(package.parent().unwrap()).unwrap();
+    for package in packages {
+        std::fs::remove_dir_all(package.parent().unwrap()).unwrap();
+    }
+}
+
+fn install(host: &SystemdHost, package: &Path) {
+    let install = format!("dpkg --force-confold --force-downgrade -i {}", package.display());
+    host.shell(&install).expect_ok(&install);
+}
+
+/// Clients at once while the package is upgraded.
+const CLIENTS: u32 = 6;
+
+/// How many sessions there are while the package is upgraded, each with a message: by the environment more than CI has time for.
+fn sessions() -> u32 {
+    std::env::var("GATEPOST_TEST_SESSIONS").map_or(600, |number| number.parse().expect("a number of sessions"))
+}
+
+/// Clients come without a pause while another build is installed, and then the first again. None is refused, none is broken off, no message is lost,
+/// and one client stays connected all the time.
+fn upgrades_under_load(host: &SystemdHost, packages: &[PathBuf; 2]) {
+    let address = format!("{HERE}:25");
+    let main = host.property("gatepost.service", "MainPID");
+    let mut stays = Client::over(host.host.connect(&address));
+    stays.hello("road.test");
+    let (sessions, next, began) = (sessions(), AtomicU32::new(0), Instant::now());
+    let one_after_the_other = || {
+        loop {
+            let n = next.fetch_add(1, Ordering::Relaxed);
+            if n >= sessions {
+                return;
+            }
+            // Everything but what is expected ends the test.
+            let mut client = Client::over(host.host.connect(&address));
+            client.hello("road.test");
+            client.deliver(
+                "sender@road.test",
+                &format!("postmaster@{DOMAIN}"),
+                &format!("Subject: load {n}\r\n\r\nx\r\n"),
+            );
+            client.ask("QUIT", 221);
+        }
+    };
+    let mut at = Vec::new();
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(one_after_the_other);
+        }
+        for (part, package, version) in [(4, &packages[1], VERSIONS[1]), (2, &packages[0], VERSIONS[0])] {
+            holds("clients to be served", SOON * 10, || next.load(Ordering::Relaxed) > sessions / part);
+            let before = next.load(Ordering::Relaxed);
+            install(host, package);
+            at.push((before, next.load(Ordering::Relaxed)));
+            assert_eq!(host.property("gatepost.service", "MainPID"), main);
+            let runs = format!(
+                "dpkg-query -W -f '${{Version}} ' gatepost; grep -ac '{version}' /proc/{main}/exe; readlink /proc/{main}/exe"
+            );
+            assert!(host.shell(&runs).stdout.starts_with(&format!("{version}-1 ")), "{}", host.shell(&runs).said());
+            // Which build runs, and that it is not an earlier program's file, which would be deleted.
+            host.shell(&format!(
+                "cmp /proc/{main}/exe /usr/sbin/gatepost && [ $(readlink /proc/{main}/exe) = /usr/sbin/gatepost ]"
+            ))
+            .expect_ok("the new build runs");
+            let section = format!("objcopy --dump-section .build=/dev/stdout /proc/{main}/exe /dev/null");
+            assert_eq!(host.shell(&section).stdout, version);
+        }
+        assert!(next.load(Ordering::Relaxed) < sessions, "the load was over before the upgrades were");
+    });
+    let took = began.elapsed();
+    stays.deliver("sender@road.test", &format!("postmaster@{DOMAIN}"), "Subject: across\r\n\r\nx\r\n");
+    stays.ask("QUIT", 221);
+    let arrived = || -> Vec<String> {
+        let text = mailbox(&host.host);
+        text.lines()
+            .filter(|line| line.starts_with("Subject: load ") || *line == "Subject: across")
+            .map(str::to_owned)
+            .collect()
+    };
+    let all = usize::try_from(sessions).unwrap() + 1;
+    holds("all of it is in the mailbox", SOON * 10, || arrived().len() >= all);
+    let mut each = arrived();
+    each.sort();
+    each.dedup();
+    assert_eq!(each.len(), all);
+    println!(
+        "{sessions} sessions in {took:.1?} while {} was installed and {} again (sessions begun at the start and end of each: {at:?}): 0 refused, 0 broken off, \
+         0 lost, {} messages in the mailbox",
+        VERSIONS[1],
+        VERSIONS[0],
+        each.len()
+    );
+}
+
+/// The rpm of the program under test, built from the spec, and what is in it: what the Debian package has.
+#[test]
+fn issue_13_an_rpm_is_built_from_the_spec_and_installs() {
+    let test = "issue_13_an_rpm_is_built_from_the_spec_and_installs";
+    if !has(test, &["rpmbuild", "strip", "dpkg-deb"]) {
+        return;
+    }
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(dir.join("root")).unwrap();
+    let program = copy(&dir, &["--strip-all"]);
+    let build = |out: &str| {
+        let out = dir.join(out);
+        let mut build = Command::new(source_tree().join("systemd/rpm/build"));
+        run(build.env("RPM_PAYLOAD", "w1.gzdio").arg(&program).arg(&out)).expect_ok("systemd/rpm/build");
+        std::fs::read_dir(&out).unwrap().next().expect("an rpm").unwrap().path()
+    };
+    let (rpm, again) = (build("one"), build("two"));
+    assert!(
+        std::fs::read(&rpm).unwrap() == std::fs::read(&again).unwrap(),
+        "the same program and source, other octets"
+    );
+    let root = dir.join("root");
+    let mut install = Command::new("rpm");
+    install.arg("--root").arg(&root).args(["-i", "--nodeps", "--noscripts"]).arg(&rpm);
+    run(&mut install).expect_ok("rpm -i");
+    run(Command::new("rpm").arg("--root").arg(&root).args(["-V", "--nodeps", "gatepost"])).expect_ok("rpm -V");
+    let help = run(Command::new(root.join("usr/sbin/gatepost")).arg("--help"));
+    assert!(help.ok(), "{}", help.said());
+    for path in [
+        "usr/lib/systemd/system/gatepost.service",
+        "usr/lib/systemd/system/gatepost.socket",
+        "usr/lib/sysusers.d/gatepost.conf",
+        "usr/lib/tmpfiles.d/gatepost.conf",
+        "usr/share/man/man5/gatepost.toml.5.gz",
+        "usr/share/man/man1/tcpserver.1gatepost.gz",
+        "usr/share/zsh/site-functions/_gatepost",
+        "usr/share/doc/gatepost-0.1.0/examples/postfix.toml",
+    ] {
+        assert!(root.join(path).is_file(), "{path}");
+    }
+    let scripts = run(Command::new("rpm").args(["-qp", "--scripts"]).arg(&rpm)).stdout;
+    assert!(!scripts.contains('%') && scripts.contains("systemd-sysusers gatepost.conf"), "{scripts}");
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+/// The profile in force would be the kernel's to try; that it is one is seen by its parser.
+#[test]
+fn issue_13_apparmor_reads_the_profile() {
+    let Some(host) = host::for_test("issue_13_apparmor_reads_the_profile", &["apparmor_parser"]) else { return };
+    let profile = source_tree().join("systemd/apparmor/usr.sbin.gatepost");
+    let read = |path: &str| host.shell(&format!("apparmor_parser --skip-kernel-load --skip-cache {path}"));
+    read(&profile.display().to_string()).expect_ok("apparmor_parser");
+    let text = std::fs::read_to_string(profile).unwrap();
+    host.write("/run/broken", &text.replace("capability setuid", "capability setgod"));
+    assert!(!read("/run/broken").ok());
 }

@@ -37,6 +37,17 @@ impl<'h> Dovecot<'h> {
     /// When Dovecot does not come up.
     #[must_use]
     pub fn start_with(host: &'h Host, more: &str) -> Dovecot<'h> {
+        let listener = "service lmtp {\n  inet_listener lmtp {\n    address = 127.0.0.1\n    port = 2424\n  }\n}\n\
+                        login_trusted_networks = 127.0.0.0/8\n";
+        Self::start_on(host, &format!("{listener}{more}"))
+    }
+
+    /// As [`Dovecot::start_with`], but it listens by TCP, and believes, as these lines say.
+    ///
+    /// # Panics
+    /// When Dovecot does not come up.
+    #[must_use]
+    pub fn start_on(host: &'h Host, more: &str) -> Dovecot<'h> {
         let config = format!(
             "protocols = lmtp
 base_dir = /run/dovecot-lmtp
@@ -47,7 +58,6 @@ mail_location = maildir:/var/vmail-lmtp/%n
 mail_uid = {MAILBOX_OWNER}
 mail_gid = {MAILBOX_OWNER}
 first_valid_uid = {MAILBOX_OWNER}
-login_trusted_networks = 127.0.0.0/8
 passdb {{
   driver = static
   args = nopassword=yes
@@ -59,10 +69,6 @@ userdb {{
 service lmtp {{
   unix_listener {} {{
     mode = 0666
-  }}
-  inet_listener lmtp {{
-    address = 127.0.0.1
-    port = 2424
   }}
 }}
 {more}\n",
