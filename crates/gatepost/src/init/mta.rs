@@ -44,7 +44,8 @@ pub(super) const ALL: &[Mta] = &[
 # file in /etc/exim4/conf.d/main.
 local_interfaces = 127.0.0.1
 daemon_smtp_ports = 10025
-# gatepost says by a PROXY header who the client is, and relay_from_hosts means that client.
+# gatepost says by a PROXY header who the client is, and relay_from_hosts means that client. Exim has to be built with it (exim4 -bV lists PROXY):
+# Debian's exim4-daemon-heavy is, exim4-daemon-light is not and knows no hosts_proxy.
 hosts_proxy = 127.0.0.1
 # TLS ends at gatepost.
 tls_advertise_hosts =
