@@ -182,7 +182,7 @@ const CLIENTS: u32 = 6;
 
 /// How many sessions there are at least while the package is upgraded, each with a message: by the environment more than CI has time for.
 fn sessions() -> u32 {
-    std::env::var("GATEPOST_TEST_SESSIONS").map_or(1000, |number| number.parse().expect("a number of sessions"))
+    std::env::var("GATEPOST_TEST_SESSIONS").map_or(400, |number| number.parse().expect("a number of sessions"))
 }
 
 /// Clients come without a pause while another build is installed, and then the first again. None is refused, none is broken off, no message is
