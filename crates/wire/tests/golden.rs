@@ -482,7 +482,7 @@ fn slices() {
     );
     golden(
         &ObserverSlice { form: LogForm::Json, level: Level::Warning, cut: true, syslog: 0x1234 },
-        "02 01 01 00001234",
+        "02 01 01 34120000",
     );
     let text = |text: &str| text.to_owned();
     golden(
