@@ -1,12 +1,14 @@
-//! One attempt, from the question to its answer.
+//! One attempt, from the question to its answer, whatever the source of logins is.
 
 use crate::desk::Desk;
+use crate::dovecot::{self, Dovecot, Outcome};
 use crate::passwd::{Passwd, is_login};
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_policy::guesses::Guesses;
 use gatepost_policy::share::Origin;
 use gatepost_smtp::envelope::{Login, Mechanism};
-use gatepost_wire::auth::{Claim, LoggedIn, Noted};
+use gatepost_smtp::mechanism::Mechanisms;
+use gatepost_wire::auth::{Begin, Claim, LOGIN_MAX, LoggedIn, Noted};
 use gatepost_wire::event;
 use gatepost_wire::link::{OpenAuth, SessionId};
 use gatepost_wire::{AuthToHandoff, Direction, HandoffToAuth};
@@ -28,7 +30,7 @@ type HandoffLink = AsyncEnd<AuthToHandoff, HandoffToAuth>;
 
 /// What a client claims.
 pub(crate) struct Attempt {
-    mechanism: Mechanism,
+    pub(crate) mechanism: Mechanism,
     user: Vec<u8>,
     pass: Zeroizing<Vec<u8>>,
 }
@@ -38,6 +40,56 @@ impl Attempt {
         let Claim { mechanism, user, pass } = *claim;
         Self { mechanism, user: user.to_vec(), pass: Zeroizing::new(pass.to_vec()) }
     }
+}
+
+/// What a client says first in a dialogue.
+pub(crate) struct Opening {
+    pub(crate) mechanism: Mechanism,
+    response: Zeroizing<Vec<u8>>,
+}
+
+impl Opening {
+    pub(crate) fn of(begin: &Begin<'_>) -> Self {
+        let Begin { mechanism, binding: _, response } = *begin;
+        Self { mechanism, response: Zeroizing::new(response.to_vec()) }
+    }
+}
+
+/// A dialogue whose client has to say more.
+pub(crate) struct Exchange {
+    mechanism: Mechanism,
+    with: Box<dovecot::Exchange>,
+}
+
+impl Exchange {
+    /// Waits for the client. None: the dialogue has to give way.
+    pub(crate) async fn unless_told<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        self.with.unless_told(work).await
+    }
+}
+
+/// What follows from what a client said.
+pub(crate) enum Turn {
+    /// It must answer this.
+    Challenge(Vec<u8>, Exchange),
+    /// Whether it is who it says.
+    Judged(Login),
+}
+
+/// What the source of logins says of an attempt.
+enum Found {
+    /// The client is this login.
+    Accepted(Vec<u8>),
+    /// It is not. Whom it claimed to be, where that is known here.
+    Refused(Option<Vec<u8>>),
+    /// It is not known now.
+    Unknown,
+}
+
+/// Where logins come from.
+pub(crate) enum Source {
+    Passwd(Passwd),
+    Dovecot(Dovecot),
 }
 
 /// An attempt that waits, and where it is answered.
@@ -55,7 +107,7 @@ struct Handoff {
 
 /// What all sessions share.
 pub(crate) struct Judge {
-    passwd: Passwd,
+    source: Source,
     desk: Mutex<Desk<Waiting>>,
     arrived: Notify,
     guesses: Mutex<Guesses>,
@@ -64,9 +116,9 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
-    pub(crate) fn new(passwd: Passwd) -> Self {
+    pub(crate) fn new(source: Source) -> Self {
         Self {
-            passwd,
+            source,
             desk: Mutex::default(),
             arrived: Notify::new(),
             guesses: Mutex::default(),
@@ -75,8 +127,17 @@ impl Judge {
         }
     }
 
-    /// Checks one password after the other, for as long as the process lives.
+    /// By which mechanisms clients can log in.
+    pub(crate) async fn offer(&self) -> Mechanisms {
+        match &self.source {
+            Source::Passwd(_) => Mechanisms::PASSWORD,
+            Source::Dovecot(dovecot) => dovecot.offer().await,
+        }
+    }
+
+    /// Checks one password of the passwd file after the other, for as long as the process lives.
     pub(crate) async fn check_all(self: Arc<Self>) {
+        let Source::Passwd(passwd) = &self.source else { return };
         loop {
             let next = lock(&self.desk).next(self.now());
             match next {
@@ -85,7 +146,7 @@ impl Judge {
                 Some((_, waiting)) if waiting.answer.is_closed() => {}
                 Some((origin, Waiting { attempt, answer })) => {
                     let begun = Instant::now();
-                    let _ = answer.send(self.passwd.accepts(&attempt.user, &attempt.pass));
+                    let _ = answer.send(passwd.accepts(&attempt.user, &attempt.pass));
                     lock(&self.desk).took(origin, milliseconds(begun.elapsed()), self.now());
                     // Orders and questions have their turn between two.
                     tokio::task::yield_now().await;
@@ -94,24 +155,84 @@ impl Judge {
         }
     }
 
-    /// Judges an attempt. A refusal is late; a failure of ours is no yes.
-    pub(crate) async fn judge(&self, open: OpenAuth, attempt: Attempt) -> Login {
-        let (attempt, origin) = (Arc::new(attempt), Origin::of(open.client.ip()));
-        let login = match self.check(origin, &attempt).await {
-            Some(true) => self.note(open.id, &attempt.user).await,
-            Some(false) => Login::Refused,
-            None => Login::Unknown,
+    /// Judges a name and its password. A refusal is late; a failure of ours is no yes.
+    pub(crate) async fn claim(&self, open: OpenAuth, attempt: Attempt) -> Login {
+        let (mechanism, attempt) = (attempt.mechanism, Arc::new(attempt));
+        let found = match &self.source {
+            Source::Passwd(passwd) => match self.check(Origin::of(open.client.ip()), &attempt).await {
+                Some(true) => Found::Accepted(attempt.user.clone()),
+                // The name of one that is not known is not told: it may be a password in the wrong place.
+                Some(false) => Found::Refused(Some(attempt.user.clone()).filter(|user| passwd.knows(user))),
+                None => Found::Unknown,
+            },
+            Source::Dovecot(dovecot) => {
+                let Attempt { mechanism, user, pass } = &*attempt;
+                let plain = Zeroizing::new([b"\0", user.as_slice(), b"\0", pass].concat());
+                let outcome = match mechanism {
+                    Mechanism::Login => dovecot.begin(*mechanism, open.client, None, &[user, pass]).await,
+                    _ => dovecot.begin(*mechanism, open.client, Some(&plain), &[]).await,
+                };
+                match outcome {
+                    Outcome::Accepted(login) => Found::Accepted(login.into_bytes()),
+                    Outcome::Refused => Found::Refused(None),
+                    // It has been told all there is.
+                    Outcome::Challenge(..) | Outcome::Unknown => Found::Unknown,
+                }
+            }
         };
-        match login {
+        self.conclude(open, mechanism, Some(&attempt.user), found).await
+    }
+
+    /// Begins a dialogue.
+    pub(crate) async fn begin(&self, open: OpenAuth, opening: Opening) -> Turn {
+        let Opening { mechanism, response } = opening;
+        match &self.source {
+            // It offers none that has one.
+            Source::Passwd(_) => Turn::Judged(Login::Unknown),
+            Source::Dovecot(dovecot) => {
+                let outcome = dovecot.begin(mechanism, open.client, Some(&response), &[]).await;
+                self.turn(open, mechanism, outcome).await
+            }
+        }
+    }
+
+    /// Goes on with one.
+    pub(crate) async fn respond(&self, open: OpenAuth, exchange: Exchange, response: &[u8]) -> Turn {
+        let Exchange { mechanism, with } = exchange;
+        let outcome = with.respond(response).await;
+        self.turn(open, mechanism, outcome).await
+    }
+
+    async fn turn(&self, open: OpenAuth, mechanism: Mechanism, outcome: Outcome) -> Turn {
+        let found = match outcome {
+            Outcome::Challenge(challenge, with) => return Turn::Challenge(challenge, Exchange { mechanism, with }),
+            Outcome::Accepted(login) => Found::Accepted(login.into_bytes()),
+            Outcome::Refused => Found::Refused(None),
+            Outcome::Unknown => Found::Unknown,
+        };
+        Turn::Judged(self.conclude(open, mechanism, None, found).await)
+    }
+
+    /// What follows from what was found: handoff takes note of a login, a refusal is late, and it is told.
+    async fn conclude(&self, open: OpenAuth, mechanism: Mechanism, claimed: Option<&[u8]>, found: Found) -> Login {
+        let origin = Origin::of(open.client.ip());
+        let (result, login) = match found {
+            Found::Accepted(login) => (self.note(open.id, &login).await, Some(login)),
+            Found::Refused(login) => (Login::Refused, login),
+            Found::Unknown => (Login::Unknown, None),
+        };
+        match result {
             Login::Accepted => lock(&self.guesses).right(origin),
             Login::Refused => {
-                let late = lock(&self.guesses).wrong(origin, &attempt.user, self.now());
+                let late = lock(&self.guesses).wrong(origin, claimed, self.now());
                 sleep(Duration::from_millis(late)).await;
             }
             Login::Unknown => {}
         }
-        self.tell(open, &attempt, login);
-        login
+        let OpenAuth { id: session, client } = open;
+        let login = login.as_deref().filter(|login| login.len() <= LOGIN_MAX);
+        gatepost_log::tell(event::LoginTried { session, client, login, mechanism, result });
+        result
     }
 
     /// Whether the password is right. None: it did not come to that in time.
@@ -142,13 +263,6 @@ impl Judge {
         let noted = told.await.ok().flatten() == Some(true);
         lock(&self.handoff).waiting.remove(&id.0);
         if noted { Login::Accepted } else { Login::Unknown }
-    }
-
-    /// The name of one that is not known is not told: it may be a password in the wrong place.
-    fn tell(&self, open: OpenAuth, attempt: &Attempt, result: Login) {
-        let OpenAuth { id: session, client } = open;
-        let login = Some(attempt.user.as_slice()).filter(|user| self.passwd.knows(user));
-        gatepost_log::tell(event::LoginTried { session, client, login, mechanism: attempt.mechanism, result });
     }
 
     /// Takes a new link with handoff, which replaces the one before it. The future reads what it says until it ends.

@@ -2,31 +2,40 @@
 //!
 //! A session asks along a channel of its own whether its client is who it says it is, and hears yes or no. Handoff is told the login by
 //! this role before the session hears of it, so that an owned session can't claim another's (P4). The role has an empty root, no
-//! network and no descriptor but its channels; the hashes come with its slice.
+//! network and no descriptor but its channels; hashes come with its slice, connections to Dovecot from the dialer.
 //!
 //! Checking a password is hard to compute by design: one is checked at a time, on one processor, in bounded memory, and who is
-//! next is decided by network (P13). A refusal is late, an acceptance never.
+//! next is decided by network (P13). A refusal is late, an acceptance never. Where Dovecot is asked, so many attempts are under way at
+//! once, and one that waits for its client gives way.
 //!
 //! | file | what |
 //! |---|---|
 //! | `hash.rs` | one hash: its kind, its bounds, whether it is that of a password |
 //! | `passwd.rs` | the passwd file |
 //! | `desk.rs` | whose password is next |
+//! | `dovecot/dialogue.rs` | Dovecot's auth protocol, without its connection |
+//! | `dovecot/mod.rs` | asking Dovecot |
+//! | `seats.rs` | who may ask it at once |
 //! | `judge.rs` | one attempt, from the question to its answer |
 //! | `serve.rs` | the role: orders, links, sessions |
 #![forbid(unsafe_code)]
 
 mod desk;
+pub mod dovecot;
 pub mod hash;
 mod judge;
 pub mod passwd;
+mod seats;
 mod serve;
 
+use dovecot::Dovecot;
 use gatepost_jail::Unjailed;
-use gatepost_role::RoleError;
+use gatepost_role::{DialerLink, RoleError};
 use gatepost_wire::control::Role;
-use gatepost_wire::slice::AuthSlice;
+use gatepost_wire::slice::{AuthSlice, LoginSource};
+use judge::Source;
 use passwd::Passwd;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// An auth process, from its start to its end.
@@ -34,13 +43,20 @@ use zeroize::Zeroizing;
 /// # Errors
 /// [`RoleError`].
 pub fn run(unjailed: Unjailed) -> Result<(), RoleError> {
-    let AuthSlice { passwd } = unjailed.slice()?;
+    let AuthSlice { source } = unjailed.slice()?;
     let entered = unjailed.enter(Role::Auth)?;
-    let (passwd, faults) = Passwd::parse(&Zeroizing::new(passwd));
+    let dialer = Arc::<DialerLink>::default();
+    let (source, faults) = match source {
+        LoginSource::Passwd(lines) => {
+            let (passwd, faults) = Passwd::parse(&Zeroizing::new(lines));
+            (Source::Passwd(passwd), faults)
+        }
+        LoginSource::Dovecot => (Source::Dovecot(Dovecot::new(Arc::clone(&dialer))), Vec::new()),
+    };
     let runtime = gatepost_role::runtime()?;
     let jailed = entered.seal()?;
     for fault in faults {
         tracing::error!("passwd {fault}");
     }
-    runtime.block_on(serve::serve(jailed.control, passwd))
+    runtime.block_on(serve::serve(jailed.control, dialer, source))
 }

@@ -1,31 +1,36 @@
 //! The role: orders from the launcher, sessions from the listener, one task for each session.
 
-use crate::judge::{Attempt, Judge};
-use crate::passwd::Passwd;
+use crate::judge::{Attempt, Exchange, Judge, Opening, Source, Turn};
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_jail::ControlEnd;
-use gatepost_role::{AsyncControl, Heard, Phase, RoleError, SHORT_FRAME, Step};
+use gatepost_role::{AsyncControl, DialerLink, Heard, Phase, RoleError, SHORT_FRAME, Step};
 use gatepost_smtp::envelope::Login;
-use gatepost_wire::auth::Judged;
+use gatepost_smtp::mechanism::Mechanisms;
+use gatepost_wire::auth::{Answered, Asked};
 use gatepost_wire::control::Role;
 use gatepost_wire::link::OpenAuth;
 use gatepost_wire::{AuthToSession, ListenerToAuth, Nothing, SessionToAuth};
 use std::future::pending;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 type ListenerLink = AsyncEnd<Nothing, ListenerToAuth>;
 type SessionEnd = AsyncEnd<AuthToSession, SessionToAuth>;
 
-/// Attempts of one session: more than the engine allows a client.
-const ATTEMPTS_MAX: u32 = 32;
+/// Messages of one session: more than the engine allows a client.
+const MESSAGES_MAX: u32 = 64;
+/// Longest wait for a client's next response: its program makes it, not its user.
+const RESPONSE_WAIT: Duration = Duration::from_secs(60);
 
 /// What can happen.
 enum Event {
     /// A new session, or the end of a link.
     Opened(ListenerLink, Result<(OpenAuth, OwnedFd), ChannelError>),
-    /// Handoff is gone, or is linked anew.
+    /// Handoff or the dialer is gone, or is linked anew.
     Unlinked,
     /// A session is over.
     Ended,
@@ -34,6 +39,7 @@ enum Event {
 struct Service {
     control: AsyncControl,
     judge: Arc<Judge>,
+    dialer: Arc<DialerLink>,
     events: JoinSet<Event>,
     sessions: usize,
 }
@@ -42,11 +48,11 @@ struct Service {
 ///
 /// # Errors
 /// [`RoleError`].
-pub(crate) async fn serve(control: ControlEnd, passwd: Passwd) -> Result<(), RoleError> {
+pub(crate) async fn serve(control: ControlEnd, dialer: Arc<DialerLink>, source: Source) -> Result<(), RoleError> {
     let control = AsyncControl::new(Role::Auth, control)?;
-    let judge = Arc::new(Judge::new(passwd));
+    let judge = Arc::new(Judge::new(source));
     let checking = tokio::spawn(Arc::clone(&judge).check_all());
-    let mut service = Service { control, judge, events: JoinSet::new(), sessions: 0 };
+    let mut service = Service { control, judge, dialer, events: JoinSet::new(), sessions: 0 };
     while !(service.control.phase() == Phase::Draining && service.sessions == 0) {
         let event = async {
             match service.events.join_next().await {
@@ -74,6 +80,13 @@ impl Service {
                 let noted = self.judge.link(fd).map_err(watching)?;
                 self.events.spawn(async move {
                     noted.await;
+                    Event::Unlinked
+                });
+            }
+            Step::Link(Role::Dialer, fd) => {
+                let answers = self.dialer.link(fd).map_err(watching)?;
+                self.events.spawn(async move {
+                    answers.await;
                     Event::Unlinked
                 });
             }
@@ -118,25 +131,89 @@ async fn next(link: ListenerLink) -> Event {
     Event::Opened(link, opened)
 }
 
+/// What a session asks, of its own.
+enum Question {
+    Claim(Attempt),
+    Begin(Opening),
+    Response(Zeroizing<Vec<u8>>),
+}
+
 /// Answers a session until it is gone. It may be owned: whatever is wrong costs it the channel, and nobody else anything.
 async fn answer(judge: Arc<Judge>, open: OpenAuth, end: SessionEnd) -> Result<(), String> {
+    let offered = judge.offer().await;
+    if end.tell(&Answered::Offer(offered)).await.is_err() {
+        return Ok(());
+    }
     let mut inbox = Inbox::of::<SessionToAuth>();
+    let mut exchange = None;
     let mut logged_in = false;
-    for _ in 0..ATTEMPTS_MAX {
-        let attempt = match end.recv(&mut inbox).await {
-            Ok(claim) => Attempt::of(&claim),
+    for _ in 0..MESSAGES_MAX {
+        let (asked, going) = ask(&end, &mut inbox, exchange.take()).await;
+        inbox.wipe();
+        let question = match asked {
+            Ok(question) => question,
             Err(ChannelError::Closed) => return Ok(()),
             Err(e) => return Err(e.to_string()),
         };
-        inbox.wipe();
         if logged_in {
             return Err("it has a login, and asks for another".to_owned());
         }
-        let login = judge.judge(open, attempt).await;
-        logged_in = login == Login::Accepted;
-        if end.tell(&Judged { login }).await.is_err() {
+        let turn = match question {
+            Question::Claim(attempt) => {
+                drop(going);
+                if !offered.has(attempt.mechanism) || !Mechanisms::PASSWORD.has(attempt.mechanism) {
+                    return Err(format!("{} was not offered", attempt.mechanism.name()));
+                }
+                Turn::Judged(judge.claim(open, attempt).await)
+            }
+            Question::Begin(opening) => {
+                drop(going);
+                if !offered.has(opening.mechanism) || Mechanisms::PASSWORD.has(opening.mechanism) {
+                    return Err(format!("{} was not offered", opening.mechanism.name()));
+                }
+                judge.begin(open, opening).await
+            }
+            Question::Response(response) => match going {
+                Some(going) => judge.respond(open, going, &response).await,
+                // It had to give way, or its client was too late.
+                None => Turn::Judged(Login::Unknown),
+            },
+        };
+        let told = match turn {
+            Turn::Challenge(challenge, going) => {
+                exchange = Some(going);
+                end.tell(&Answered::Challenge(&challenge)).await
+            }
+            Turn::Judged(login) => {
+                logged_in = login == Login::Accepted;
+                end.tell(&Answered::Judged(login)).await
+            }
+        };
+        if told.is_err() {
             return Ok(());
         }
     }
-    Err(format!("more than {ATTEMPTS_MAX} attempts"))
+    Err(format!("more than {MESSAGES_MAX} messages"))
+}
+
+/// Waits for what the session asks next. A dialogue that is under way ends when that takes too long, or its place is needed.
+async fn ask(
+    end: &SessionEnd,
+    inbox: &mut Inbox,
+    exchange: Option<Exchange>,
+) -> (Result<Question, ChannelError>, Option<Exchange>) {
+    if let Some(going) = exchange
+        && let Some(Ok(asked)) = going.unless_told(timeout(RESPONSE_WAIT, hear(end, inbox))).await
+    {
+        return (asked, Some(going));
+    }
+    (hear(end, inbox).await, None)
+}
+
+async fn hear(end: &SessionEnd, inbox: &mut Inbox) -> Result<Question, ChannelError> {
+    Ok(match end.recv(inbox).await? {
+        Asked::Claim(claim) => Question::Claim(Attempt::of(&claim)),
+        Asked::Begin(begin) => Question::Begin(Opening::of(&begin)),
+        Asked::Response(response) => Question::Response(Zeroizing::new(response.response.to_vec())),
+    })
 }

@@ -68,6 +68,21 @@ impl Config {
     pub fn places(&self) -> impl Iterator<Item = &Connect> {
         self.backends().flat_map(|backend| &backend.connect)
     }
+
+    /// Where logins come from, if mail is submitted by people.
+    #[must_use]
+    pub fn logins(&self) -> Option<&AuthSource> {
+        self.submission.as_ref()?.auth.as_ref()
+    }
+
+    /// Where that is asked for by the dialer.
+    #[must_use]
+    pub fn logins_at(&self) -> Option<&Connect> {
+        match self.logins()? {
+            AuthSource::Dovecot(connect) => Some(connect),
+            AuthSource::Passwd(_) => None,
+        }
+    }
 }
 
 /// Where the roles' users come from.
@@ -346,6 +361,8 @@ pub struct Submission {
 pub enum AuthSource {
     /// A file of lines `LOGIN:HASH`; absolute.
     Passwd(PathBuf),
+    /// Dovecot's auth socket for clients.
+    Dovecot(Connect),
 }
 
 /// `[names]`.

@@ -17,8 +17,8 @@ pub(crate) struct Attempt {
     /// Identifies the request.
     pub(crate) number: u32,
     /// Where to.
-    backend: usize,
-    /// The end of handoff's patience.
+    place: usize,
+    /// The end of its patience.
     until: Instant,
     /// It is being connected; none: it is begun anew at `again`.
     pub(crate) socket: Option<OwnedFd>,
@@ -35,15 +35,15 @@ pub(crate) enum Next {
 }
 
 impl Attempt {
-    pub(crate) fn new(link: u64, number: u32, backend: usize, patience: Duration) -> Self {
+    pub(crate) fn new(link: u64, number: u32, place: usize, patience: Duration) -> Self {
         let now = Instant::now();
         // A request bears 49 days at most, which every clock holds.
-        Self { link, number, backend, until: now.checked_add(patience).unwrap_or(now), socket: None, again: now }
+        Self { link, number, place, until: now.checked_add(patience).unwrap_or(now), socket: None, again: now }
     }
 
     /// Begins, or begins anew.
-    pub(crate) fn begin(&mut self, backends: &[Connect]) -> Next {
-        let begun = match backends.get(self.backend) {
+    pub(crate) fn begin(&mut self, places: &[Connect]) -> Next {
+        let begun = match places.get(self.place) {
             Some(Connect::Unix(path)) => net::begin_unix(path),
             Some(Connect::Tcp(address)) => net::begin_tcp(*address),
             None => Err(ErrorKind::InvalidInput.into()),
@@ -77,11 +77,11 @@ impl Attempt {
     }
 
     /// Does it.
-    pub(crate) fn at(&mut self, now: Instant, backends: &[Connect]) -> Next {
+    pub(crate) fn at(&mut self, now: Instant, places: &[Connect]) -> Next {
         if now >= self.until {
             Next::Done(Err(ErrorKind::TimedOut.into()))
         } else if self.socket.is_none() && now >= self.again {
-            self.begin(backends)
+            self.begin(places)
         } else {
             Next::Wait
         }

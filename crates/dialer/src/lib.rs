@@ -1,13 +1,14 @@
-//! Connects to the configured backends and passes the descriptor on to handoff.
+//! Connects to the configured backends and passes the descriptor on to handoff, and to the source of logins for auth.
 //!
-//! The only process that reaches the backends. It is asked for "a connection to backend k", reads and writes nothing on it,
-//! and keeps no copy. May do: connect to the backends' ports, and to sockets in the backends' directories. Believes: nobody;
+//! The only process that reaches them. It is asked for "a connection to backend k", reads and writes nothing on it, and keeps no
+//! copy. What handoff may ask for auth may not, and the other way round. May do: connect to the backends' ports, and to sockets in the
+//! directories of the backends and of the source of logins. Believes: nobody;
 //! a request is three numbers. Whoever owns it can hand out wrong connections.
 //!
 //! | module | charter |
 //! |---|---|
 //! | `attempt` | one connection in the making |
-//! | `serve` | orders from the launcher, requests from handoff, one loop |
+//! | `serve` | orders from the launcher, requests from handoff and auth, one loop |
 #![forbid(unsafe_code)]
 
 mod attempt;
@@ -40,7 +41,7 @@ pub fn run(unjailed: Unjailed) -> Result<(), RoleError> {
     let most = usize::try_from(descriptors.saturating_sub(OTHER_DESCRIPTORS)).unwrap_or(usize::MAX).min(ATTEMPTS_MAX);
     let epoll = Epoll::new(BATCH).map_err(RoleError::system("make an epoll"))?;
     let jailed = entered.seal()?;
-    serve::serve(Control::new(Role::Dialer, jailed.control), slice.connect, epoll, most)
+    serve::serve(Control::new(Role::Dialer, jailed.control), slice, epoll, most)
 }
 
 #[cfg(test)]

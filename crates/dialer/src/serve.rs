@@ -6,15 +6,20 @@ use gatepost_role::{Control, Phase, RoleError, Step};
 use gatepost_sys::epoll::{Epoll, Until};
 use gatepost_wire::control::Role;
 use gatepost_wire::dial::{Dial, Dialed};
-use gatepost_wire::slice::Connect;
-use gatepost_wire::{DialerToHandoff, Direction, HandoffToDialer};
+use gatepost_wire::slice::{Connect, DialerSlice};
+use gatepost_wire::{Direction, FromDialer, ToDialer};
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// A link with a handoff. More than one while it is being replaced.
-type Link = End<DialerToHandoff, HandoffToDialer>;
+/// A link with handoff or auth. More than one with each while it is being replaced.
+struct Link {
+    end: End<FromDialer, ToDialer>,
+    /// The places that it may ask for, counted from the first of them.
+    places: Range<usize>,
+}
 
 /// The launcher's token; the others are counted from it and never used again, so that an event that is still in hand for a
 /// descriptor just closed can't be taken for another's.
@@ -26,16 +31,20 @@ const EAGAIN: u16 = 11;
 const ETIMEDOUT: u16 = 110;
 
 /// Serves until drained. `most`: connections in the making at once.
-pub(crate) fn serve(control: Control, backends: Vec<Connect>, epoll: Epoll, most: usize) -> Result<(), RoleError> {
+pub(crate) fn serve(control: Control, slice: DialerSlice, epoll: Epoll, most: usize) -> Result<(), RoleError> {
+    let DialerSlice { connect: mut places, logins } = slice;
+    let backends = places.len();
+    places.extend(logins);
     let mut dialer = Dialer {
         control,
+        places,
         backends,
         epoll,
         most,
         links: BTreeMap::new(),
         attempts: BTreeMap::new(),
         last: CONTROL,
-        inbox: Inbox::new(HandoffToDialer::FRAME_MAX),
+        inbox: Inbox::new(ToDialer::FRAME_MAX),
     };
     dialer.watch(dialer.control.as_fd(), CONTROL)?;
     dialer.run()
@@ -43,7 +52,9 @@ pub(crate) fn serve(control: Control, backends: Vec<Connect>, epoll: Epoll, most
 
 struct Dialer {
     control: Control,
-    backends: Vec<Connect>,
+    /// Handoff's backends, then what auth may ask for.
+    places: Vec<Connect>,
+    backends: usize,
     epoll: Epoll,
     most: usize,
     links: BTreeMap<u64, Link>,
@@ -91,18 +102,19 @@ impl Dialer {
         }
         let now = Instant::now();
         let due: Vec<u64> = self.attempts.iter().filter(|(_, a)| a.due() <= now).map(|(token, _)| *token).collect();
-        let backends = std::mem::take(&mut self.backends);
-        let done = due.into_iter().try_for_each(|token| self.proceed(token, |attempt| attempt.at(now, &backends)));
-        self.backends = backends;
+        let places = std::mem::take(&mut self.places);
+        let done = due.into_iter().try_for_each(|token| self.proceed(token, |attempt| attempt.at(now, &places)));
+        self.places = places;
         done
     }
 
     fn obey(&mut self) -> Result<(), RoleError> {
         match self.control.order()? {
-            Step::Link(Role::Handoff, fd) => {
-                let (token, link) = (self.next(), Link::from_fd(fd));
-                self.watch(link.as_fd(), token)?;
-                self.links.insert(token, link);
+            Step::Link(role @ (Role::Handoff | Role::Auth), fd) => {
+                let places = if role == Role::Auth { self.backends..self.places.len() } else { 0..self.backends };
+                let (token, end) = (self.next(), End::from_fd(fd));
+                self.watch(end.as_fd(), token)?;
+                self.links.insert(token, Link { end, places });
             }
             Step::Begin => self.control.ready()?,
             Step::Link(..)
@@ -121,11 +133,12 @@ impl Dialer {
         Ok(())
     }
 
-    /// One request of handoff, which may be owned.
+    /// One request of handoff's or auth's, which may be owned.
     fn hear(&mut self, token: u64) -> Result<(), RoleError> {
         let Some(link) = self.links.get(&token) else { return Ok(()) };
-        match link.recv_with(&mut self.inbox) {
-            Ok((dial, fds)) if fds.is_empty() => self.begin(token, dial),
+        let places = link.places.clone();
+        match link.end.recv_with(&mut self.inbox) {
+            Ok((dial, fds)) if fds.is_empty() => self.begin(token, &places, dial),
             Err(ChannelError::Timeout) => Ok(()),
             // It is gone, or it broke the rules and is not heard again.
             Ok(_) | Err(_) => {
@@ -138,23 +151,23 @@ impl Dialer {
     /// Ends a link, and what was asked for on it.
     fn forget(&mut self, token: u64) {
         if let Some(link) = self.links.remove(&token) {
-            let _ = self.epoll.remove(link.as_fd());
+            let _ = self.epoll.remove(link.end.as_fd());
         }
         // Nobody has a copy of a socket that is not connected: closing it is enough for the epoll.
         self.attempts.retain(|_, attempt| attempt.link != token);
     }
 
-    fn begin(&mut self, link: u64, dial: Dial) -> Result<(), RoleError> {
+    fn begin(&mut self, link: u64, places: &Range<usize>, dial: Dial) -> Result<(), RoleError> {
         let Dial { number, backend, patience } = dial;
-        let backend = usize::try_from(backend).unwrap_or(usize::MAX);
-        if backend >= self.backends.len() {
+        let place = usize::try_from(backend).ok().and_then(|backend| places.start.checked_add(backend));
+        let Some(place) = place.filter(|place| places.contains(place)) else {
             return self.refuse(link, number, EINVAL);
-        }
+        };
         if self.attempts.len() >= self.most {
             return self.refuse(link, number, EAGAIN);
         }
-        let mut attempt = Attempt::new(link, number, backend, Duration::from_millis(patience.into()));
-        match attempt.begin(&self.backends) {
+        let mut attempt = Attempt::new(link, number, place, Duration::from_millis(patience.into()));
+        match attempt.begin(&self.places) {
             Next::Done(made) => self.answer(link, number, made),
             Next::Wait => {
                 let token = self.next();
@@ -204,10 +217,10 @@ impl Dialer {
         self.tell(link, Dialed::Failed { number, errno }, &[])
     }
 
-    /// Waits while handoff reads nothing: it can't use a connection then either.
+    /// Waits while whoever asked reads nothing: it can't use a connection then either.
     fn tell(&mut self, token: u64, dialed: Dialed, fds: &[BorrowedFd<'_>]) -> Result<(), RoleError> {
         let Some(link) = self.links.get(&token) else { return Ok(()) };
-        match link.tell_with(&dialed, fds) {
+        match link.end.tell_with(&dialed, fds) {
             Ok(()) => Ok(()),
             // ETOOMANYREFS: handoff has to read first what is under way.
             Err(ChannelError::Io(e)) if !fds.is_empty() => self.refuse(token, dialed.number(), errno(&e)),

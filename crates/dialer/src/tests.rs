@@ -7,8 +7,8 @@ use gatepost_role::{Control, RoleError};
 use gatepost_sys::epoll::Epoll;
 use gatepost_wire::control::{Order, Report, Role};
 use gatepost_wire::dial::{Dial, Dialed};
-use gatepost_wire::slice::Connect;
-use gatepost_wire::{DialerToHandoff, Frame, HandoffToDialer, LauncherToRole, RoleToLauncher};
+use gatepost_wire::slice::{Connect, DialerSlice};
+use gatepost_wire::{Frame, FromDialer, LauncherToRole, RoleToLauncher, ToDialer};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-type Handoff = End<HandoffToDialer, DialerToHandoff>;
+type Handoff = End<ToDialer, FromDialer>;
 
 /// What a test waits at most for an answer that is due at once.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -33,21 +33,26 @@ struct Scene {
 
 impl Scene {
     fn new(backends: Vec<Connect>, most: usize) -> (Self, Handoff) {
+        Self::with(backends, None, most)
+    }
+
+    fn with(backends: Vec<Connect>, logins: Option<Connect>, most: usize) -> (Self, Handoff) {
         let (control, launcher) = ControlEnd::pair().unwrap();
         launcher.seq().set_timeout(PATIENCE).unwrap();
         let epoll = Epoll::new(4).unwrap();
-        let dialer = std::thread::spawn(move || serve(Control::new(Role::Dialer, control), backends, epoll, most));
+        let slice = DialerSlice { connect: backends, logins };
+        let dialer = std::thread::spawn(move || serve(Control::new(Role::Dialer, control), slice, epoll, most));
         let scene = Self { launcher, dialer };
-        let handoff = scene.link();
+        let handoff = scene.link(Role::Handoff);
         scene.launcher.tell(&Order::Go).unwrap();
         assert_eq!(scene.launcher.recv(&mut Inbox::new(64)).unwrap(), Report::Ready);
         (scene, handoff)
     }
 
-    fn link(&self) -> Handoff {
+    fn link(&self, role: Role) -> Handoff {
         let (handoff, end) = Handoff::pair().unwrap();
         handoff.seq().set_timeout(PATIENCE).unwrap();
-        self.launcher.tell_with(&Order::Peer(Role::Handoff), &[end.as_fd()]).unwrap();
+        self.launcher.tell_with(&Order::Peer(role), &[end.as_fd()]).unwrap();
         handoff
     }
 
@@ -177,18 +182,35 @@ fn issue_9_a_handoff_that_breaks_the_rules_or_goes_takes_its_requests_along() {
     let end = first.recv(&mut Inbox::new(64));
     assert!(matches!(end, Err(ChannelError::Closed)), "a request with a descriptor: {end:?}");
 
-    let second = scene.link();
+    let second = scene.link(Role::Handoff);
     ask(&second, 1, 0, PATIENCE);
     drop(second);
 
-    let third = scene.link();
+    let third = scene.link(Role::Handoff);
     third.seq().send(&[9, 9, 9], &[]).unwrap();
     assert!(matches!(third.recv(&mut Inbox::new(64)), Err(ChannelError::Closed)));
 
-    let last = scene.link();
+    let last = scene.link(Role::Handoff);
     drop((waiting, listener));
     ask(&last, 5, 0, PATIENCE);
     assert_eq!(failed(&last), (5, ECONNREFUSED), "the one request that may be under way is this one's");
     let _ = std::fs::remove_file(&path);
+    scene.drained();
+}
+
+#[test]
+fn issue_15_handoff_and_auth_can_ask_for_their_own_places_only() {
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let logins = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (scene, handoff) = Scene::with(vec![Connect::Tcp(gone)], Some(Connect::Tcp(logins.local_addr().unwrap())), 8);
+    let auth = scene.link(Role::Auth);
+    ask(&auth, 1, 0, PATIENCE);
+    assert_eq!(connected(&auth).0, 1);
+    ask(&auth, 2, 1, PATIENCE);
+    assert_eq!(failed(&auth), (2, EINVAL));
+    ask(&handoff, 3, 0, PATIENCE);
+    assert_eq!(failed(&handoff), (3, ECONNREFUSED));
+    ask(&handoff, 4, 1, PATIENCE);
+    assert_eq!(failed(&handoff), (4, EINVAL), "the source of logins is auth's");
     scene.drained();
 }

@@ -4,9 +4,9 @@ use crate::help::{self, HelpArgs};
 use crate::init::{self, InitArgs};
 use crate::said::fail;
 use crate::trial::{self, TryArgs};
-use crate::{passwd, top};
+use crate::{logins, passwd, top};
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use gatepost_config::{AuthSource, Backend, Config};
+use gatepost_config::{Backend, Config};
 use gatepost_jail::audit::{self, Expectations};
 use gatepost_launcher::LauncherError;
 use gatepost_launcher::admin::{self, Answer, Request};
@@ -281,11 +281,9 @@ fn check(path: &Path) -> ExitCode {
     for finding in &fitness.findings {
         row(finding.level, &finding.subject, &finding.text);
     }
-    if let Some(AuthSource::Passwd(file)) =
-        plan.config.submission.as_ref().and_then(|submission| submission.auth.as_ref())
-    {
-        for (level, text) in passwd::look(file) {
-            row(level, &format!("logins {}", file.display()), &text);
+    if let Some(source) = plan.config.logins() {
+        for (level, what, text) in logins::look(source) {
+            row(level, &what, &text);
         }
     }
     // Where the system does not fit the configuration no role would get far.

@@ -4,6 +4,7 @@
 mod cli;
 mod help;
 mod init;
+mod logins;
 mod names;
 mod passwd;
 mod roles;

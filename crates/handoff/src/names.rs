@@ -1,9 +1,9 @@
 //! The resolver role, which knows what clients are called: this process has no network. Whoever owns it can lie about names, and names
 //! decide nothing here.
 
-use crate::backend::Tickets;
 use crate::recent_names::{Era, RecentNames};
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
+use gatepost_role::Tickets;
 use gatepost_smtp::names::{ClientNames, HostName};
 use gatepost_wire::names::{LookUp, LookedUp, NamesNews};
 use gatepost_wire::{Direction, HandoffToResolver, ResolverToHandoff};

@@ -173,6 +173,12 @@ pub const BACKEND: &[Call] = &[
     call("setsockopt", Args(&[(1, 1), (2, 21)]), "SO_SNDTIMEO: the question to the keyholder for it"),
 ];
 
+/// Connections with the source of logins, which the dialer makes.
+pub const LOGINS: &[Call] = &[
+    call("sendto", Args(&[(3, NO_SIGNAL_NO_WAIT)]), "questions to Dovecot"),
+    call("recvfrom", Args(&[(3, NO_WAIT)]), "its answers"),
+];
+
 /// The end of the one session that this process has forked.
 pub const REAP: &[Call] = &[call("wait4", Always, "how the session's process ended")];
 

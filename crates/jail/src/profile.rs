@@ -1,7 +1,7 @@
 //! The profiles: what each role may do, as one table.
 
 use crate::calls::{
-    ACCEPT, ADMIT, ASK, BACKEND, BASE, Call, DIAL, EPOLL, FORK, MAILDIR, REAP, RELINK, SPOOL, TALK, VIEW, WAIT,
+    ACCEPT, ADMIT, ASK, BACKEND, BASE, Call, DIAL, EPOLL, FORK, LOGINS, MAILDIR, REAP, RELINK, SPOOL, TALK, VIEW, WAIT,
 };
 use gatepost_sys::filter::{Allowed, Filter};
 use gatepost_sys::process::Namespaces;
@@ -110,11 +110,12 @@ pub const PROFILES: [Profile; Role::ALL.len()] = [
         namespaces: OWN_AND_NO_NET,
         // One password is hashed at a time, in at most half of it.
         data: 160 * MIB,
-        open_files: (64, 1),
+        // As many connections with Dovecot as it has seats, and as many under way from the dialer.
+        open_files: (192, 1),
         file_size: FileSize::Nothing,
         forks: false,
         huge_pages: false,
-        calls: &[BASE, RELINK, EPOLL],
+        calls: &[BASE, RELINK, EPOLL, LOGINS],
     },
     Profile {
         role: Role::Handoff,

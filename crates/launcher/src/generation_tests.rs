@@ -192,7 +192,17 @@ fn issue_8_a_role_that_served_is_started_at_once_and_linked_with_its_peers() {
                 "look keyholder2",
             ],
         ),
-        ("auth", &["go auth2", "link auth2 handoff", "link auth2 listener", "link auth2 observer", "look auth2"]),
+        (
+            "auth",
+            &[
+                "go auth2",
+                "link auth2 dialer",
+                "link auth2 handoff",
+                "link auth2 listener",
+                "link auth2 observer",
+                "look auth2",
+            ],
+        ),
         (
             "resolver",
             &[
@@ -203,7 +213,10 @@ fn issue_8_a_role_that_served_is_started_at_once_and_linked_with_its_peers() {
                 "look resolver2",
             ],
         ),
-        ("dialer", &["go dialer2", "link dialer2 handoff", "link dialer2 observer", "look dialer2"]),
+        (
+            "dialer",
+            &["go dialer2", "link dialer2 auth", "link dialer2 handoff", "link dialer2 observer", "look dialer2"],
+        ),
         (
             "handoff",
             &[

@@ -63,10 +63,10 @@ const ROLES: [Row; Role::ALL.len()] = [
     Row { role: Role::Observer, stage: Stage::Log, needed: always, slice: slices::observer, reach: nothing },
     Row { role: Role::Receiver, stage: Stage::Backends, needed: |plan| plan.receiver.is_some(), slice: slices::receiver, reach: receiver },
     Row { role: Role::Queue, stage: Stage::Backends, needed: |plan| plan.config.backend.queue.is_some(), slice: slices::queue, reach: nothing },
-    Row { role: Role::Dialer, stage: Stage::Backends, needed: |plan| plan.config.places().next().is_some(), slice: slices::dialer, reach: dialer },
+    Row { role: Role::Dialer, stage: Stage::Backends, needed: |plan| plan.config.places().next().is_some() || plan.config.logins_at().is_some(), slice: slices::dialer, reach: dialer },
     Row { role: Role::Resolver, stage: Stage::Backends, needed: always, slice: slices::resolver, reach: resolver },
     Row { role: Role::Keyholder, stage: Stage::Services, needed: Plan::needs_keyholder, slice: slices::keyholder, reach: nothing },
-    Row { role: Role::Auth, stage: Stage::Services, needed: |plan| plan.config.submission.as_ref().is_some_and(|submission| submission.auth.is_some()), slice: slices::auth, reach: nothing },
+    Row { role: Role::Auth, stage: Stage::Services, needed: |plan| plan.config.logins().is_some(), slice: slices::auth, reach: nothing },
     Row { role: Role::Handoff, stage: Stage::Services, needed: always, slice: slices::handoff, reach: handoff },
     Row { role: Role::Nursery, stage: Stage::Sessions, needed: always, slice: slices::nursery, reach: nothing },
     Row { role: Role::Listener, stage: Stage::Sessions, needed: always, slice: slices::listener, reach: nothing },
@@ -105,12 +105,13 @@ fn handoff(plan: &Plan, _: &Fitness) -> Reach {
 
 fn dialer(plan: &Plan, fitness: &Fitness) -> Reach {
     let mut reach = Reach { groups: fitness.backend_groups.clone(), ..Reach::default() };
-    for (index, connect) in plan.config.places().enumerate() {
+    let backends = plan.config.places().enumerate().map(|(index, connect)| (backend(index), connect));
+    for (inside, connect) in backends.chain(plan.config.logins_at().map(|connect| (LOGINS.to_owned(), connect))) {
         match connect {
             Connect::Tcp(address) => reach.ports.push(address.port()),
             Connect::Unix(path) => {
                 let outside = path.parent().unwrap_or(Path::new("/"));
-                reach.directories.push(directory(outside, backend(index), Access::Sockets));
+                reach.directories.push(directory(outside, inside, Access::Sockets));
             }
         }
     }
@@ -120,6 +121,9 @@ fn dialer(plan: &Plan, fitness: &Fitness) -> Reach {
 fn resolver(plan: &Plan, _: &Fitness) -> Reach {
     Reach { ports: names::ports(plan), ..Reach::default() }
 }
+
+/// Where the dialer sees the directory of the socket of the source of logins.
+pub(crate) const LOGINS: &str = "logins";
 
 /// Where the dialer sees the directory of its `index`-th backend socket.
 pub(crate) fn backend(index: usize) -> String {

@@ -7,7 +7,7 @@ use gatepost_config::{AuthSource, Backend, Log, Relax, TlsMode, TlsVersion};
 use gatepost_smtp::envelope::Service;
 use gatepost_wire::slice::{
     AuthSlice, BackendSlice, BackendTls, Chain, Connect, DialerSlice, HandoffSlice, KeyholderSlice, ListenerSlice,
-    LogForm, NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice, RouteSlice, Screen, Slice,
+    LogForm, LoginSource, NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice, RouteSlice, Screen, Slice,
 };
 use gatepost_wire::tables::TablesSlice;
 use std::path::Path;
@@ -122,11 +122,12 @@ pub(crate) fn keyholder(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
 }
 
 pub(crate) fn auth(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
-    let passwd = match plan.config.submission.as_ref().and_then(|submission| submission.auth.as_ref()) {
-        Some(AuthSource::Passwd(path)) => passwd::read(path)?,
-        None => Vec::new(),
+    let source = match plan.config.logins() {
+        Some(AuthSource::Passwd(path)) => LoginSource::Passwd(passwd::read(path)?),
+        Some(AuthSource::Dovecot(_)) => LoginSource::Dovecot,
+        None => LoginSource::Passwd(Vec::new()),
     };
-    octets(&AuthSlice { passwd })
+    octets(&AuthSlice { source })
 }
 
 pub(crate) fn handoff(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
@@ -206,19 +207,20 @@ fn backend_tls(backend: &Backend, key: u8) -> Result<BackendTls, String> {
 
 pub(crate) fn dialer(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
     let places = plan.config.places().enumerate();
-    octets(&DialerSlice { connect: places.map(|(index, connect)| inside(plan, index, connect)).collect() })
+    octets(&DialerSlice {
+        connect: places.map(|(index, connect)| inside(plan, &roles::backend(index), connect)).collect(),
+        logins: plan.config.logins_at().map(|connect| inside(plan, roles::LOGINS, connect)),
+    })
 }
 
-/// The `index`-th place of a backend as the dialer sees it from inside its jail.
-fn inside(plan: &Plan, index: usize, connect: &Connect) -> Connect {
+/// A place as the dialer sees it from inside its jail, which has its directory by that name.
+fn inside(plan: &Plan, name: &str, connect: &Connect) -> Connect {
     let root = Path::new("/");
     match connect {
         Connect::Unix(path) if plan.relaxes(Relax::Namespaces) => {
             Connect::Unix(root.join(path.strip_prefix(&plan.config.spool).unwrap_or(path)))
         }
-        Connect::Unix(path) => {
-            Connect::Unix(root.join(roles::backend(index)).join(path.file_name().unwrap_or_default()))
-        }
+        Connect::Unix(path) => Connect::Unix(root.join(name).join(path.file_name().unwrap_or_default())),
         Connect::Tcp(address) => Connect::Tcp(*address),
     }
 }

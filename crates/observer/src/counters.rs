@@ -109,7 +109,7 @@ impl Counts {
         r.register("penalties", "Penalties for addresses, by kind", self.penalties.clone());
         r.register("sessions_crashed", "Sessions that were ended by a signal because of what their client sent", self.crashed.clone());
         r.register("stress", "Times that slots were nearly all taken", self.stress.clone());
-        r.register("logins", "Attempts to log in, by what came of them", self.logins.clone());
+        r.register("logins", "Attempts to log in, by mechanism and by what came of them", self.logins.clone());
         r.register("listed", "Connections of clients that DNS lists list, by what became of them", self.listed.clone());
         r.register("lists_left_out", "How often a DNS list was found to be of no use, by why", self.lists_left_out.clone());
         r.register("owned_sessions", "Sessions that did what our code never does", self.owned.clone());
@@ -204,7 +204,11 @@ impl Counts {
             Event::Stress(event) => {
                 self.stress.inc_by(event.begins.into());
             }
-            Event::LoginTried(event) => count(&self.logins, "result", format!("{:?}", event.result), 1),
+            Event::LoginTried(event) => {
+                let labels =
+                    vec![("mechanism", event.mechanism.name().to_owned()), ("result", format!("{:?}", event.result))];
+                self.logins.get_or_create(&labels).inc();
+            }
             Event::ListedClient(event) => {
                 count(&self.listed, "course", format!("{:?}", event.course), event.count.into());
             }

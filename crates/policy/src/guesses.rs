@@ -42,10 +42,10 @@ pub struct Guesses {
 }
 
 impl Guesses {
-    /// A wrong password for `login` from `origin`: how long to wait before it is refused.
-    pub fn wrong(&mut self, origin: Origin, login: &[u8], now: u64) -> u64 {
+    /// A wrong password for `login` from `origin`: how long to wait before it is refused. None: only the source of logins knows whose.
+    pub fn wrong(&mut self, origin: Origin, login: Option<&[u8]>, now: u64) -> u64 {
         let own = one_more(&mut self.addresses, origin.address(), now);
-        let all = one_more(&mut self.logins, login.into(), now);
+        let all = login.map_or(own, |login| one_more(&mut self.logins, login.into(), now));
         let doublings = u32::try_from(own.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
         let late = FIRST.saturating_mul(1_u64 << doublings);
         let others = all.saturating_sub(own).saturating_mul(EACH).min(OTHERS_MAX);
@@ -80,28 +80,28 @@ mod tests {
     #[test]
     fn issue_15_each_guess_of_an_address_is_answered_later_than_the_one_before() {
         let mut guesses = Guesses::default();
-        let late: Vec<u64> = (0..6).map(|_| guesses.wrong(at(1), b"joe", 0)).collect();
+        let late: Vec<u64> = (0..6).map(|_| guesses.wrong(at(1), Some(b"joe"), 0)).collect();
         assert_eq!(late, [1000, 2000, 4000, 8000, 10_000, 10_000]);
-        assert_eq!(guesses.wrong(at(2), b"ann", 0), 1000, "another address, another login");
+        assert_eq!(guesses.wrong(at(2), Some(b"ann"), 0), 1000, "another address, another login");
         guesses.right(at(1));
-        assert!(guesses.wrong(at(1), b"joe", 0) <= 1000 + 6 * EACH);
-        assert_eq!(guesses.wrong(at(1), b"joe", 60 * DECAY), 1000, "forgotten after an hour");
+        assert!(guesses.wrong(at(1), Some(b"joe"), 0) <= 1000 + 6 * EACH);
+        assert_eq!(guesses.wrong(at(1), Some(b"joe"), 60 * DECAY), 1000, "forgotten after an hour");
     }
 
     #[test]
     fn issue_15_guesses_from_a_thousand_addresses_are_late_and_an_owner_s_mistake_is_not_much_later() {
         let mut guesses = Guesses::default();
         for n in 0..10_000 {
-            assert!(guesses.wrong(at(n % 1000), b"joe", u64::from(n)) >= 1000);
+            assert!(guesses.wrong(at(n % 1000), Some(b"joe"), u64::from(n)) >= 1000);
         }
-        assert_eq!(guesses.wrong(at(5000), b"joe", 10_000), 1000 + OTHERS_MAX);
+        assert_eq!(guesses.wrong(at(5000), Some(b"joe"), 10_000), 1000 + OTHERS_MAX);
     }
 
     #[test]
     fn p13_memory_is_bounded() {
         let mut guesses = Guesses::default();
         for n in 0..20_000_u32 {
-            guesses.wrong(at(n), &n.to_le_bytes(), 0);
+            guesses.wrong(at(n), Some(&n.to_le_bytes()), 0);
         }
         assert!(guesses.addresses.len() <= REMEMBERED_MAX && guesses.logins.len() <= REMEMBERED_MAX);
     }

@@ -10,20 +10,32 @@
 #![forbid(unsafe_code)]
 
 mod control;
+#[cfg(feature = "tokio")]
+mod dial;
 mod error;
 mod memory;
 mod orders;
+#[cfg(feature = "tokio")]
+mod passed;
 mod rest;
 #[cfg(feature = "tokio")]
 mod runtime;
+#[cfg(feature = "tokio")]
+mod tickets;
 
 pub use control::Control;
+#[cfg(feature = "tokio")]
+pub use dial::DialerLink;
 pub use error::RoleError;
 pub use memory::octets;
 pub use orders::{LINKS, Orders, Phase, Step, Unordered, peers};
+#[cfg(feature = "tokio")]
+pub use passed::Passed;
 pub use rest::Rest;
 #[cfg(feature = "tokio")]
 pub use runtime::{AsyncControl, Heard, runtime};
+#[cfg(feature = "tokio")]
+pub use tickets::{LinkOver, Tickets};
 
 use gatepost_jail::{JailError, Unjailed};
 use gatepost_wire::control::Role;

@@ -14,6 +14,7 @@ pub const LINKS: &[(Role, Role)] = &[
     (Role::Handoff, Role::Resolver),
     (Role::Handoff, Role::Keyholder),
     (Role::Handoff, Role::Auth),
+    (Role::Auth, Role::Dialer),
     (Role::Receiver, Role::Observer),
     (Role::Queue, Role::Observer),
     (Role::Dialer, Role::Observer),

@@ -1,6 +1,6 @@
 //! A session's life: what the engine asks of its shell, of handoff and of the keyholder.
 
-use crate::auth::Auth;
+use crate::auth::{Auth, Reply};
 use crate::handoff::{Committed, Handoff, HandoffError};
 use crate::shared::Shared;
 use crate::{AuthEnd, HandoffEnd};
@@ -140,6 +140,7 @@ impl<'s, C: Clock> Session<'s, C> {
                 handoff: Handoff::new(handoff),
                 auth: Auth::new(auth),
                 tls,
+                submits: service == Service::Submission,
                 offered: false,
                 committed: false,
             },
@@ -198,6 +199,8 @@ struct Smtp<'s> {
     handoff: Handoff,
     auth: Auth,
     tls: Option<Tls<'s>>,
+    /// Its client has to log in.
+    submits: bool,
     /// The engine knows what can be honoured.
     offered: bool,
     /// Answers to a commit are due.
@@ -306,8 +309,11 @@ impl Smtp<'_> {
     }
 
     fn login(&mut self) {
-        let login = self.engine.claim().map(|claim| self.auth.judge(&claim));
-        self.engine.judge(login.unwrap_or(Login::Unknown));
+        match self.engine.said().map(|said| self.auth.judge(&said)) {
+            Some(Reply::Challenge(challenge)) => self.engine.challenge(&challenge),
+            Some(Reply::Judged(login)) => self.engine.judge(login),
+            None => self.engine.judge(Login::Unknown),
+        }
     }
 
     fn mail(&mut self) -> Result<(), HandoffError> {
@@ -372,6 +378,10 @@ impl Smtp<'_> {
             return;
         }
         self.offered = true;
+        if self.submits {
+            let mechanisms = self.auth.offer();
+            self.engine.set_mechanisms(mechanisms);
+        }
         match self.handoff.offer() {
             Ok(offer) => self.engine.set_offer(offer),
             Err(HandoffError::Away) => self.engine.away(),

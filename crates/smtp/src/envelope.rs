@@ -133,6 +133,10 @@ enumeration! {
         Login,
         Plain,
         CramMd5,
+        ScramSha256,
+        ScramSha256Plus,
+        OAuthBearer,
+        XOAuth2,
     }
 
     /// What a listener is for.

@@ -8,7 +8,7 @@
 //! | [`address`] | paths and mailboxes, RFC 5321 §4.1.2 and §4.1.3, RFC 6531 |
 //! | [`data`] | content: one scanner, and writers that make it canonical |
 //! | [`lines`] | lines of bounded length from a stream |
-//! | [`sasl`] | the dialogue of AUTH |
+//! | [`sasl`], [`mechanism`] | the dialogue of AUTH |
 //! | [`names`] | host names, and what a look-up came to |
 //! | [`client`] | the replies of a backend, read as hostile input |
 //! | [`text`] | the text of a backend's refusal, made fit for a client |
@@ -24,6 +24,7 @@ pub mod envelope;
 pub mod header;
 pub mod keyword;
 pub mod lines;
+pub mod mechanism;
 pub mod names;
 pub mod received;
 pub mod replies;

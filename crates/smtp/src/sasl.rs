@@ -1,5 +1,6 @@
 //! The dialogue of AUTH, RFC 4954 §4, without its replies: PLAIN (RFC 4616), LOGIN (draft-murchison-sasl-login-00) and CRAM-MD5
-//! (RFC 2195). What a client claims is put together here, and checked elsewhere.
+//! (RFC 2195). What a client claims is put together here, and checked elsewhere. The responses of the other mechanisms are
+//! understood by whoever checks them: here they are octets.
 
 use crate::envelope::Mechanism;
 use crate::split;
@@ -9,6 +10,13 @@ use zeroize::Zeroizing;
 
 /// Longest name or password, octets.
 pub const CREDENTIAL_MAX: usize = 1024;
+/// Longest response of a mechanism that is understood elsewhere, octets: the token of OAuth is the longest, and in base64 it must fit
+/// into one line of Dovecot's, which has 8192.
+pub const RESPONSE_MAX: usize = 5888;
+/// Responses of one dialogue: none of the mechanisms has more than three.
+pub const RESPONSES_MAX: u32 = 8;
+/// Longest challenge of such a mechanism, octets.
+pub const CHALLENGE_MAX: usize = 2048;
 /// Octets of the longest line of a dialogue, its end included, RFC 4954 §4.
 pub const LINE_MAX: usize = 12_288;
 /// Digits of an MD5 in hex.
@@ -47,6 +55,8 @@ pub enum Step {
     Challenge,
     /// The client has said all: [`Exchange::claim`].
     Complete,
+    /// The client has said what somebody else understands: [`Exchange::response`].
+    Said,
     /// The response is none: 501.
     Malformed,
     /// The client gives up: 501.
@@ -60,6 +70,7 @@ enum Due {
     Pass,
     Plain,
     Digest,
+    Response,
 }
 
 /// What a client claims. Nothing in it holds a NUL; name and password have an octet at least and [`CREDENTIAL_MAX`] at most.
@@ -83,6 +94,23 @@ impl std::fmt::Debug for Claim<'_> {
     }
 }
 
+/// A response that is understood by whoever checks it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Response<'a> {
+    /// By which mechanism.
+    pub mechanism: Mechanism,
+    /// It is the first one of its dialogue.
+    pub first: bool,
+    /// [`RESPONSE_MAX`] octets at most.
+    pub octets: &'a [u8],
+}
+
+impl std::fmt::Debug for Response<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Response({:?})", self.mechanism)
+    }
+}
+
 /// One dialogue, from AUTH to its last response. What the client said in it is overwritten when it is dropped.
 pub struct Exchange {
     mechanism: Mechanism,
@@ -91,6 +119,8 @@ pub struct Exchange {
     pass: Zeroizing<Vec<u8>>,
     acts_for: Vec<u8>,
     challenge: Vec<u8>,
+    response: Zeroizing<Vec<u8>>,
+    responses: u32,
 }
 
 impl std::fmt::Debug for Exchange {
@@ -107,6 +137,9 @@ impl Exchange {
             Mechanism::Login => Due::User,
             Mechanism::Plain => Due::Plain,
             Mechanism::CramMd5 => Due::Digest,
+            Mechanism::ScramSha256 | Mechanism::ScramSha256Plus | Mechanism::OAuthBearer | Mechanism::XOAuth2 => {
+                Due::Response
+            }
         };
         let mut exchange = Self {
             mechanism,
@@ -115,6 +148,8 @@ impl Exchange {
             pass: Zeroizing::default(),
             acts_for: Vec::new(),
             challenge: Vec::new(),
+            response: Zeroizing::default(),
+            responses: 0,
         };
         let step = match (due, initial) {
             (Due::Digest, []) => Step::Challenge,
@@ -164,7 +199,20 @@ impl Exchange {
             Due::Pass => complete(credential(text).map(|pass| self.pass = pass)),
             Due::Plain => complete(self.understand_plain(text)),
             Due::Digest => complete(self.understand_digest(text)),
+            Due::Response if text.len() > RESPONSE_MAX || self.responses >= RESPONSES_MAX => Step::Malformed,
+            Due::Response => {
+                self.response = Zeroizing::new(text.to_vec());
+                self.responses = self.responses.saturating_add(1);
+                Step::Said
+            }
         }
+    }
+
+    /// What [`Step::Said`] told of.
+    #[must_use]
+    pub fn response(&self) -> Option<Response<'_>> {
+        let first = self.responses == 1;
+        (self.due == Due::Response).then(|| Response { mechanism: self.mechanism, first, octets: &self.response })
     }
 
     /// RFC 4616 §2.

@@ -20,6 +20,7 @@ pub mod obliging;
 pub mod peer;
 pub mod rogue;
 pub mod run;
+pub mod scram;
 pub mod supervisor;
 pub mod systemd;
 pub mod unpacked;

@@ -1,11 +1,13 @@
 //! Real MTAs on a throw-away host, with the domain `ok.test` and its mailboxes `alice`, `bob` and `postmaster`.
 
 mod dovecot;
+mod logins;
 mod postfix;
 mod road;
 mod sink;
 
 pub use dovecot::Dovecot;
+pub use logins::Logins;
 pub use postfix::{Postfix, Sender};
 pub use road::Road;
 pub use sink::Sink;

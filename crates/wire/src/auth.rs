@@ -1,19 +1,84 @@
 //! Logins: a session asks the auth role about what its client claims, and hears yes or no; handoff hears of a yes from the auth
 //! role, never from the session (P4).
+//!
+//! ```text
+//! auth ─► session   Offer, once, unasked
+//! session ─► auth   Claim     auth ─► session   Judged
+//! session ─► auth   Begin     auth ─► session   Challenge or Judged
+//! session ─► auth   Response  auth ─► session   Challenge or Judged, …
+//! ```
+//! A session has one dialogue at a time: another `Claim` or `Begin` ends it.
 
-use crate::codec::Octets;
-use crate::declare::{codes, fields};
+use crate::codec::{Maybe, Octets, Reader, Value, WireError};
+use crate::declare::{codes, fields, tagged};
 use crate::link::SessionId;
 use gatepost_smtp::envelope::{Login, Mechanism, Service};
-use gatepost_smtp::sasl::CREDENTIAL_MAX;
+use gatepost_smtp::mechanism::Mechanisms;
+use gatepost_smtp::sasl::{CHALLENGE_MAX, CREDENTIAL_MAX, RESPONSE_MAX};
 
 /// Longest login that is taken, octets: it fits into one XCLIENT command, whatever it holds.
 pub const LOGIN_MAX: usize = 128;
 
+/// Octets of what both ends of a TLS connection can derive from it, and nobody else: tls-exporter, RFC 9266.
+pub const BINDING_LENGTH: usize = 32;
+
 codes! { Login Service }
 
+/// One bit for each mechanism that there is.
+impl Value<'_> for Mechanisms {
+    const MAX: usize = <u8 as Value>::MAX;
+    fn write(&self, out: &mut Vec<u8>, field: &'static str) -> Result<(), WireError> {
+        self.bits().write(out, field)
+    }
+    fn read(r: &mut Reader<'_>, field: &'static str) -> Result<Self, WireError> {
+        Self::from_bits(u8::read(r, field)?).ok_or(WireError::Value(field))
+    }
+}
+
+tagged! {
+    /// Session to auth. One is answered before the next.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Asked<'a> {
+        /// A name and its password.
+        0 => Claim(claim: Claim<'a>),
+        /// A dialogue begins.
+        1 => Begin(begin: Begin<'a>),
+        /// It goes on.
+        2 => Response(response: Response<'a>),
+    }
+
+    /// Auth to session.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Answered<'a> {
+        /// How a client can log in. The first message, and the only one that nobody asked for.
+        0 => Offer(mechanisms: Mechanisms),
+        /// What the client has to be told; its response is due.
+        1 => Challenge(challenge: &'a [u8] as Octets<CHALLENGE_MAX>),
+        /// Whether it is so. The session does not learn more.
+        2 => Judged(login: Login),
+    }
+}
+
 fields! {
-    /// Session to auth: what a client claims. One is answered before the next.
+    /// What a client says first in a dialogue that auth understands.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    pub struct Begin<'a> {
+        /// By which mechanism.
+        pub mechanism: Mechanism,
+        /// What its TLS connection is bound by, [`BINDING_LENGTH`] octets, where TLS 1.3 is spoken.
+        pub binding: Option<&'a [u8]> as Maybe<Octets<BINDING_LENGTH>>,
+        /// What it says.
+        pub response: &'a [u8] as Octets<RESPONSE_MAX>,
+    }
+
+    /// What it says next.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    pub struct Response<'a> {
+        /// What it says.
+        pub response: &'a [u8] as Octets<RESPONSE_MAX>,
+    }
+
+    /// What a client claims.
     #[derive(Clone, Copy, PartialEq, Eq)]
     pub struct Claim<'a> {
         /// How it was said.
@@ -22,13 +87,6 @@ fields! {
         pub user: &'a [u8] as Octets<CREDENTIAL_MAX>,
         /// Its password.
         pub pass: &'a [u8] as Octets<CREDENTIAL_MAX>,
-    }
-
-    /// Auth to session: whether it is so. The session does not learn more.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub struct Judged {
-        /// The answer.
-        pub login: Login,
     }
 
     /// Auth to handoff: the client of this session is who it says it is. Answered by [`Noted`]; the session hears of it after that.
@@ -47,6 +105,18 @@ fields! {
         pub id: SessionId,
         /// It is known here, is one for submission, and had no login before.
         pub noted: bool,
+    }
+}
+
+impl std::fmt::Debug for Begin<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Begin({:?})", self.mechanism)
+    }
+}
+
+impl std::fmt::Debug for Response<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Response")
     }
 }
 

@@ -1,16 +1,16 @@
-//! Handoff and dialer: connections to the configured backends. The dialer is told a number and no address, and gives back a
-//! connected socket.
+//! Connections: handoff's to the configured backends, auth's to the source of logins. The dialer is told a number and no address, and
+//! gives back a connected socket.
 
 use crate::declare::{fields, tagged};
 use std::time::Duration;
 
 fields! {
-    /// Handoff to dialer: a connection is wanted.
+    /// To the dialer: a connection is wanted.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct Dial {
         /// Identifies the request in [`Dialed`].
         pub number: u32,
-        /// Which backend: its place in `backend.connect`.
+        /// Handoff: which backend, its place in `backend.connect`. Auth: 0.
         pub backend: u32,
         /// How long to try, milliseconds.
         pub patience: u32,
@@ -27,7 +27,7 @@ impl Dial {
 }
 
 tagged! {
-    /// Dialer to handoff: what became of a request. Each is answered once.
+    /// From the dialer: what became of a request. Each is answered once.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum Dialed {
         /// One descriptor: the connection. The dialer keeps no copy of it.

@@ -18,13 +18,13 @@
 //! | [`HandoffToSession`] | handoff → session | [`session::Answer`] | `Spool`: 1 |
 //! | [`HandoffToQueue`] | handoff → queue | [`queue::Submit`] | `Commit`: 1 |
 //! | [`QueueToHandoff`] | queue → handoff | [`queue::Done`] | – |
-//! | [`HandoffToDialer`] | handoff → dialer | [`dial::Dial`] | – |
-//! | [`DialerToHandoff`] | dialer → handoff | [`dial::Dialed`] | `Connected`: 1 |
+//! | [`ToDialer`] | handoff, auth → dialer | [`dial::Dial`] | – |
+//! | [`FromDialer`] | dialer → handoff, auth | [`dial::Dialed`] | `Connected`: 1 |
 //! | [`HandoffToResolver`] | handoff → resolver | [`names::LookUp`] | – |
 //! | [`ResolverToHandoff`] | resolver → handoff | [`names::NamesNews`] | – |
 //! | [`ListenerToAuth`] | listener → auth | [`link::OpenAuth`] | auth's end |
-//! | [`SessionToAuth`] | session → auth | [`auth::Claim`] | – |
-//! | [`AuthToSession`] | auth → session | [`auth::Judged`] | – |
+//! | [`SessionToAuth`] | session → auth | [`auth::Asked`] | – |
+//! | [`AuthToSession`] | auth → session | [`auth::Answered`] | – |
 //! | [`AuthToHandoff`] | auth → handoff | [`auth::LoggedIn`] | – |
 //! | [`HandoffToAuth`] | handoff → auth | [`auth::Noted`] | – |
 //! | [`ListenerToResolver`] | listener → resolver | [`names::AskList`] | – |
@@ -112,10 +112,10 @@ directions! {
     HandoffToQueue => queue::Submit<'a>;
     /// Queue role to handoff.
     QueueToHandoff => queue::Done;
-    /// Handoff to dialer.
-    HandoffToDialer => dial::Dial;
-    /// Dialer to handoff.
-    DialerToHandoff => dial::Dialed;
+    /// Handoff or auth to dialer.
+    ToDialer => dial::Dial;
+    /// Dialer to handoff or auth.
+    FromDialer => dial::Dialed;
     /// Handoff to resolver.
     HandoffToResolver => names::LookUp;
     /// Resolver to handoff.
@@ -123,9 +123,9 @@ directions! {
     /// Listener to auth.
     ListenerToAuth => link::OpenAuth;
     /// Session to auth.
-    SessionToAuth => auth::Claim<'a>;
+    SessionToAuth => auth::Asked<'a>;
     /// Auth to session.
-    AuthToSession => auth::Judged;
+    AuthToSession => auth::Answered<'a>;
     /// Auth to handoff.
     AuthToHandoff => auth::LoggedIn<'a>;
     /// Handoff to auth.

@@ -129,6 +129,17 @@ tagged! {
     }
 }
 
+tagged! {
+    /// Where logins come from.
+    #[derive(Clone, PartialEq, Eq)]
+    pub enum LoginSource {
+        /// The passwd file as it is.
+        0 => Passwd(lines: Vec<u8>),
+        /// Dovecot's auth socket, by the dialer.
+        1 => Dovecot,
+    }
+}
+
 /// Most connections to all backends at once: each may cost handoff a megabyte, and its RLIMIT_DATA has room for so many.
 pub const CONNECTIONS_MAX: u32 = 150;
 
@@ -283,10 +294,10 @@ fields! {
     }
 
     /// For the auth role: where logins come from.
-    #[derive(Clone, PartialEq, Eq)]
+    #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct AuthSlice {
-        /// The passwd file as it is.
-        pub passwd: Vec<u8>,
+        /// The source.
+        pub source: LoginSource,
     }
 
     /// TLS towards the backend.
@@ -378,6 +389,8 @@ fields! {
     pub struct DialerSlice {
         /// Where each listens, as the dialer sees it: first those of `[backend]`, then those of each route.
         pub connect: Vec<Connect>,
+        /// Where the source of logins listens, which auth alone may ask for.
+        pub logins: Option<Connect>,
     }
 
     /// For the resolver: whom to ask, and what needs no asking. Given anew when it changes.
@@ -500,9 +513,12 @@ fields! {
     }
 }
 
-impl std::fmt::Debug for AuthSlice {
+impl std::fmt::Debug for LoginSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "AuthSlice({} octets)", self.passwd.len())
+        match self {
+            Self::Passwd(lines) => write!(f, "Passwd({} octets)", lines.len()),
+            Self::Dovecot => f.write_str("Dovecot"),
+        }
     }
 }
 

@@ -8,11 +8,12 @@ use gatepost_smtp::envelope::{
     Offer, RcptParameters, Reason, Ret, Service, Then, Tls, Verdict,
 };
 use gatepost_smtp::keyword::{Keyword, Keywords};
+use gatepost_smtp::mechanism::Mechanisms;
 use gatepost_smtp::names::{ClientNames, Found, HostName};
 use gatepost_smtp::replies;
 use gatepost_smtp::server::{BareLf, Leniency};
 use gatepost_smtp::text::Text;
-use gatepost_wire::auth::{Claim, Judged, LoggedIn, Noted};
+use gatepost_wire::auth::{Answered, Asked, Begin, Claim, LoggedIn, Noted, Response};
 use gatepost_wire::codec::{MESSAGE_MAX, read_all};
 use gatepost_wire::control::{Order, Report, Role, Whom};
 use gatepost_wire::dial::{Dial, Dialed};
@@ -30,7 +31,8 @@ use gatepost_wire::sign::{SIGNATURE_MAX, Sign, Signature, TO_SIGN_MAX};
 use gatepost_wire::slice::{
     About, Access, AuthSlice, BackendSlice, BackendTls, Chain, CodeRange, Connect, Dialect, Directory, EarlyTalk,
     Ground, HandoffSlice, HostsEntry, Identity, KeyholderSlice, ListRule, ListZone, ListenerSlice, LogForm,
-    NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice, ResolverSlice, RouteSlice, Screen, Setup, TlsMode,
+    LoginSource, NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice, ResolverSlice, RouteSlice, Screen, Setup,
+    TlsMode,
 };
 use gatepost_wire::tables::{TableSlice, TablesSlice};
 use gatepost_wire::terms::{NetworksSlice, Terms, TermsFor};
@@ -99,7 +101,7 @@ fn codes_are_places_in_a_list() {
         &CloseReason::ALL,
         "Quit ClientGone Timeout Abuse TlsFailed Drained Internal Limit BareLf Refused Dismissed ProxyHeader Configuration Reclaimed Away",
     );
-    codes(&Mechanism::ALL, "Login Plain CramMd5");
+    codes(&Mechanism::ALL, "Login Plain CramMd5 ScramSha256 ScramSha256Plus OAuthBearer XOAuth2");
     codes(&Abandoned::ALL, "Loop TooLarge");
     codes(&Then::ALL, "Go Refused Close Leave");
     codes(&Class::ALL, "Accepted Temporary Permanent");
@@ -297,13 +299,21 @@ fn listener_and_those_who_serve() {
 #[test]
 fn issue_15_auth_and_those_who_ask_it() {
     let id = SessionId(258);
-    golden(&Claim { mechanism: Mechanism::Plain, user: b"joe", pass: b"pw" }, "01 0300 6a6f65 0200 7077");
-    golden(&Judged { login: Login::Refused }, "01");
+    let claim = Claim { mechanism: Mechanism::Plain, user: b"joe", pass: b"pw" };
+    golden(&Asked::Claim(claim), "00 01 0300 6a6f65 0200 7077");
+    let begin = Begin { mechanism: Mechanism::ScramSha256, binding: Some(b"b"), response: b"n" };
+    golden(&Asked::Begin(begin), "01 03 01 0100 62 0100 6e");
+    golden(&Asked::Begin(Begin { binding: None, ..begin }), "01 03 00 0100 6e");
+    golden(&Asked::Response(Response { response: b"r" }), "02 0100 72");
+    golden(&Answered::Offer(Mechanisms::PASSWORD.with(Mechanism::ScramSha256)), "00 0b");
+    golden(&Answered::Challenge(b"c"), "01 0100 63");
+    golden(&Answered::Judged(Login::Refused), "02 01");
     golden(&LoggedIn { id, login: b"joe" }, "0201000000000000 0300 6a6f65");
     golden(&Noted { id, noted: true }, "0201000000000000 01");
     codes(&Login::ALL, "Accepted Refused Unknown");
     codes(&Service::ALL, "Relay Submission Local");
-    golden(&AuthSlice { passwd: b"a".to_vec() }, "01000000 61");
+    golden(&AuthSlice { source: LoginSource::Passwd(b"a".to_vec()) }, "00 01000000 61");
+    golden(&AuthSlice { source: LoginSource::Dovecot }, "01");
 }
 
 #[test]

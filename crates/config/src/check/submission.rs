@@ -21,7 +21,10 @@ pub(super) const TABLE: Table = Table {
     text: "Mail from whoever logs in, where a `[[listen]]` has `service = \"submission\"`.",
     keys: keys! {
         /// Where logins come from: `passwd:` and a file of lines `LOGIN:HASH`, which `gatepost passwd LOGIN` writes. Hashes are
-        /// argon2id, bcrypt, sha512-crypt or yescrypt. Only root may read the file; it is read at a start and at each reload.
+        /// argon2id, bcrypt, sha512-crypt or yescrypt. Only root may read the file; it is read at a start and at each reload. Or
+        /// `dovecot:` and Dovecot's auth socket for clients, a `unix_listener` of its `service auth`, which the account
+        /// `gatepost-dial` must be able to open. Clients are offered PLAIN, LOGIN, SCRAM-SHA-256, OAUTHBEARER and XOAUTH2 as far as
+        /// its `auth_mechanisms` have them, and a login is whom Dovecot takes the client for.
         "auth" = Text("a kind of source and its place"), Said("needed with a listener for submission"), since "0.1", as "\"passwd:/etc/gatepost/passwd\"";
         /// Who may send as whom: a login, and the addresses that it may have as its reverse-path. `@example.org` stands for all of a
         /// domain, `@.example.org` for all domains below it, `%@example.org` for the login itself at that domain, `/PATTERN/` for
@@ -83,6 +86,7 @@ fn account(text: &str) -> Result<String, Wrong> {
 fn source(text: &str) -> Result<AuthSource, Wrong> {
     match text.split_once(':') {
         Some(("passwd", path)) => value::path(path).map(AuthSource::Passwd),
+        Some(("dovecot", path)) => value::connect(&format!("unix:{path}")).map(AuthSource::Dovecot),
         _ if text.starts_with('/') => {
             Err(Wrong::new("the kind of source is missing", format!("write \"passwd:{text}\"")))
         }

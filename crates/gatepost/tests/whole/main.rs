@@ -17,6 +17,7 @@ mod init;
 mod kill;
 mod late_backend;
 mod lists;
+mod logins;
 mod manual;
 mod metrics;
 mod mistakes;

@@ -9,8 +9,7 @@
 //! | `queue` | the queue role, with `pieces` |
 //! | `connections` | how many connections there may be, and whose they are |
 //! | `list` | several backends in order, and what is known of each |
-//! | `dialer` | the dialer role, which makes connections, with `passed` |
-//! | `tickets` | requests to another role |
+//! | `dialer` | the dialer role, which makes connections |
 //! | `stream` | one connection as octets, with or without `tls` |
 
 mod connection;
@@ -19,7 +18,6 @@ mod delivery;
 mod dialer;
 mod idle;
 mod list;
-mod passed;
 mod pieces;
 mod proof;
 mod qmqp;
@@ -27,7 +25,6 @@ mod queue;
 mod route;
 mod smtp;
 mod stream;
-mod tickets;
 mod tls;
 
 pub(crate) use connection::Connection;
@@ -40,7 +37,6 @@ pub(crate) use route::{About, Asking, Route, offer};
 pub(crate) use smtp::Words;
 #[cfg(test)]
 pub(crate) use smtp::{LMTP, SMTP};
-pub(crate) use tickets::Tickets;
 
 use gatepost_smtp::client::Reply;
 use std::fmt;

@@ -4,7 +4,6 @@
 use super::delivery::{DeliveryError, Message};
 use super::pieces::Pieces;
 use super::route::Asking;
-use super::tickets::Tickets;
 use super::{Failure, Timeouts, Wait, qmqp};
 use crate::deadline::{Deadline, later};
 use crate::identity::Client;
@@ -12,6 +11,7 @@ use crate::spool::{ContentFile, Spool};
 use crate::transaction::{Recipient, Transaction};
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_policy::share::Origin;
+use gatepost_role::Tickets;
 use gatepost_wire::queue::{Done, Submit};
 use gatepost_wire::{HandoffToQueue, QueueToHandoff};
 use std::fmt;
@@ -108,7 +108,7 @@ impl Queue {
             }
         };
         let mut deadline = Deadline::new(until);
-        let (ticket, answer) = link.tickets.issue()?;
+        let (ticket, answer) = link.tickets.issue().map_err(|_| Failure::Lost(None))?;
         let told = deadline.bound(link.tell(ticket, client, transaction, &content)).await;
         // The queue role has a descriptor of its own now, and ours are limited.
         drop(content);

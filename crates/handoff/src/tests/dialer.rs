@@ -2,13 +2,13 @@
 
 use super::*;
 use gatepost_wire::dial::{Dial, Dialed};
-use gatepost_wire::{DialerToHandoff, HandoffToDialer};
+use gatepost_wire::{FromDialer, ToDialer};
 use std::io;
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::thread;
 
-type DialerEnd = End<DialerToHandoff, HandoffToDialer>;
+type DialerEnd = End<FromDialer, ToDialer>;
 
 /// Links a dialer with handoff, and gives its end.
 fn link(shared: &Shared) -> DialerEnd {

@@ -288,7 +288,7 @@ pub const EXPECT: [(RoleName, Expect<'static>); Role::ALL.len() + 6] = [
         // A group may open the backend's socket directory to it.
         Expect {
             user: UserRule::Own { groups: 8 },
-            root: RootRule::Only(&["backend#"]),
+            root: RootRule::Only(&["backend#", "logins"]),
             own: &[Ns::Mount, Ns::Pid, Ns::Ipc, Ns::Uts],
             network: NetRule::Host,
             ..CONFINED

@@ -13,19 +13,24 @@ use std::path::Path;
 
 impl Fitness {
     pub(super) fn look_at_backend(&mut self, connect: &Connect, plan: &Plan) {
+        self.look_at_place("backend", connect, plan);
+    }
+
+    /// Where the dialer connects to.
+    pub(super) fn look_at_place(&mut self, what: &str, connect: &Connect, plan: &Plan) {
         let path = match connect {
             Connect::Unix(path) => path,
             Connect::Tcp(to) => return self.look_at_loop(*to, plan),
         };
         let found = if plan.relaxes(Relax::Namespaces) && !path.starts_with(&plan.config.spool) {
             Err(format!(
-                "without namespaces the dialer sees the spool only: let the MTA listen below {}, or use tcp:",
+                "without namespaces the dialer sees the spool only: let it listen below {}, or use tcp:",
                 plan.config.spool.display()
             ))
         } else {
             self.reach(path)
         };
-        self.note(format!("backend unix:{}", path.display()), found);
+        self.note(format!("{what} unix:{}", path.display()), found);
     }
 
     /// The configuration tells its own addresses by their text; which ones a wide listener hears, this machine knows.
@@ -58,7 +63,7 @@ impl Fitness {
     fn reach(&mut self, path: &Path) -> Result<String, String> {
         let directory = path.parent().ok_or("is not an absolute path")?;
         let seen = std::fs::metadata(directory).map_err(|e| {
-            format!("cannot look at its directory {}: {e}; is the MTA installed and started?", directory.display())
+            format!("cannot look at its directory {}: {e}; is its program installed and started?", directory.display())
         })?;
         let mut groups = Vec::new();
         if seen.mode() & 0o001 == 0 && seen.mode() & 0o010 != 0 && seen.gid() != 0 {
@@ -74,7 +79,7 @@ impl Fitness {
         groups.dedup();
         self.enter(directory, &groups)?;
         let missing =
-            if path.exists() { "" } else { "; the socket is not there now: is the MTA's service set up and started?" };
+            if path.exists() { "" } else { "; the socket is not there now: is its service set up and started?" };
         let text = match groups.as_slice() {
             [] => format!("reachable without any group{missing}"),
             groups => format!("the dialer keeps group {groups:?} to reach it{missing}"),
@@ -109,7 +114,7 @@ fn closed(directory: &Path, uid: u32) -> String {
         "this is where Postfix keeps the sockets of its own programs. Write n in the third column of its line in master.cf, \
          which puts the socket into public/, and connect = \"unix:/var/spool/postfix/public/...\""
     } else {
-        "let the MTA put it into a directory that the dialer may enter, of mode 0711, or 0710 and a group of its own"
+        "let its program put it into a directory that the dialer may enter, of mode 0711, or 0710 and a group of its own"
     };
     format!("{} is closed to the dialer (uid {uid}), only {owner} may enter it: {advice}", directory.display())
 }

@@ -30,10 +30,10 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, String> {
 impl Fitness {
     /// Whether logins can be had, and nobody else has them.
     pub(super) fn look_at_logins(&mut self, plan: &Plan) {
-        let Some(AuthSource::Passwd(path)) =
-            plan.config.submission.as_ref().and_then(|submission| submission.auth.as_ref())
-        else {
-            return;
+        let path = match plan.config.logins() {
+            Some(AuthSource::Passwd(path)) => path,
+            Some(AuthSource::Dovecot(connect)) => return self.look_at_place("logins", connect, plan),
+            None => return,
         };
         let seen = super::pair::secret_file(path)
             .and_then(|()| File::open(path).map_err(|e| format!("cannot read it: {e}")))

@@ -26,6 +26,7 @@ impl Parent {
             && self.offer.is_some_and(|offer| match mechanism {
                 Mechanism::Plain | Mechanism::Login => offer.plain,
                 Mechanism::CramMd5 => offer.cram,
+                _ => false,
             })
     }
 
@@ -41,6 +42,8 @@ impl Parent {
             Mechanism::Plain => ("plain", &b""[..]),
             Mechanism::Login => ("login", &b""[..]),
             Mechanism::CramMd5 => ("cram", challenge.as_slice()),
+            // Taken above for none that has no password.
+            _ => return Err(Offence::Untimely),
         };
         if let Err(refusal) = self.ask_plugins(Phase::Auth) {
             return Ok(refusal);

@@ -34,6 +34,8 @@ impl Engine {
         self.settings.auth.is_some_and(|offer| match mechanism {
             Mechanism::Login | Mechanism::Plain => offer.plain_login,
             Mechanism::CramMd5 => offer.cram_md5,
+            // A checker is given a password or an MD5.
+            _ => false,
         })
     }
 
@@ -97,7 +99,8 @@ impl Engine {
                 self.state = State::Asked(Question::Check);
                 Some(Turn::Check)
             }
-            Step::Malformed => self.refuse_response(replies::AUTH_MALFORMED),
+            // None of these mechanisms has such a response.
+            Step::Said | Step::Malformed => self.refuse_response(replies::AUTH_MALFORMED),
             Step::Cancelled => self.refuse_response(replies::AUTH_CANCELED),
         }
     }

@@ -3,19 +3,51 @@
 use super::{Engine, Event, State, Step};
 use crate::envelope::{CloseReason, Login, Mechanism, Service};
 use crate::lines::{Found, Rules};
+use crate::mechanism::Mechanisms;
 use crate::replies::{self, Reply};
-use crate::sasl::{self, Claim, Exchange};
+use crate::sasl::{self, Claim, Exchange, Response};
 use crate::split;
 use zeroize::Zeroize as _;
 
-/// In EHLO. Those who read the list from left to right get the shorter dialogue.
-pub(super) const KEYWORD: &str = "AUTH PLAIN LOGIN";
-const MECHANISMS: [(&[u8], Mechanism); 2] = [(b"PLAIN", Mechanism::Plain), (b"LOGIN", Mechanism::Login)];
+/// In the order in which EHLO names them. Those who read the list from left to right do not say their password where they need not, and
+/// else have the shorter dialogue. CRAM-MD5 is not spoken here: it needs passwords in clear.
+const ORDER: [Mechanism; 6] = [
+    Mechanism::ScramSha256Plus,
+    Mechanism::ScramSha256,
+    Mechanism::Plain,
+    Mechanism::Login,
+    Mechanism::OAuthBearer,
+    Mechanism::XOAuth2,
+];
+
+/// What an answer is due about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said<'a> {
+    /// A name and its password: [`Engine::judge`].
+    Claim(Claim<'a>),
+    /// What somebody else understands: [`Engine::judge`] or [`Engine::challenge`].
+    Response(Response<'a>),
+}
 
 impl Engine {
     /// A password must not cross the network in clear, so nothing may tempt a client to send it.
     pub(super) fn offers_auth(&self) -> bool {
-        self.settings.service == Service::Submission && self.tls.is_some()
+        self.settings.service == Service::Submission && self.tls.is_some() && !self.mechanisms.is_empty()
+    }
+
+    /// By which mechanisms a client may log in, from the next EHLO and AUTH on. Until then by those with a password.
+    pub fn set_mechanisms(&mut self, mechanisms: Mechanisms) {
+        self.mechanisms = mechanisms;
+    }
+
+    /// The line of EHLO.
+    pub(super) fn say_mechanisms(&mut self, separator: char) {
+        self.append(format_args!("250{separator}AUTH"));
+        let mechanisms = self.mechanisms;
+        for mechanism in ORDER.into_iter().filter(|mechanism| mechanisms.has(*mechanism)) {
+            self.append(format_args!(" {}", mechanism.name()));
+        }
+        self.append(format_args!("\r\n"));
     }
 
     pub(super) fn auth<'i>(&mut self, argument: &[u8]) -> Step<'i> {
@@ -35,10 +67,11 @@ impl Engine {
             return self.refuse(replies::BAD_ARGUMENT);
         }
         let (word, initial) = split(argument, memchr::memchr(b' ', argument).unwrap_or(argument.len()));
-        let Some((_, mechanism)) = MECHANISMS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)) else {
+        let offered = |mechanism: &Mechanism| ORDER.contains(mechanism) && self.mechanisms.has(*mechanism);
+        let Some(mechanism) = Mechanism::named(word).filter(offered) else {
             return self.refuse(replies::AUTH_MECHANISM);
         };
-        let (exchange, step) = Exchange::begin(*mechanism, initial.trim_ascii_start());
+        let (exchange, step) = Exchange::begin(mechanism, initial.trim_ascii_start());
         self.dialogue(Box::new(exchange), step)
     }
 
@@ -49,7 +82,7 @@ impl Engine {
                 self.state = State::Auth(exchange);
                 Step::On
             }
-            sasl::Step::Complete => {
+            sasl::Step::Complete | sasl::Step::Said => {
                 self.state = State::AuthAsked(exchange);
                 Step::Yield(Event::Auth)
             }
@@ -111,12 +144,22 @@ impl Engine {
         Step::On
     }
 
-    /// What the client claims, while an answer is due about it.
+    /// What the client said, while an answer is due about it.
     #[must_use]
-    pub fn claim(&self) -> Option<Claim<'_>> {
-        match &self.state {
-            State::AuthAsked(exchange) => Some(exchange.claim()),
-            _ => None,
+    pub fn said(&self) -> Option<Said<'_>> {
+        let State::AuthAsked(exchange) = &self.state else { return None };
+        Some(exchange.response().map_or_else(|| Said::Claim(exchange.claim()), Said::Response))
+    }
+
+    /// Queues a challenge of whoever understands the response. Without effect unless an answer to one is due.
+    pub fn challenge(&mut self, challenge: &[u8]) {
+        match std::mem::replace(&mut self.state, State::Command) {
+            State::AuthAsked(mut exchange) if exchange.response().is_some() => {
+                let coded = exchange.challenge(challenge);
+                self.append(format_args!("334 {coded}\r\n"));
+                self.state = State::Auth(exchange);
+            }
+            other => self.state = other,
         }
     }
 

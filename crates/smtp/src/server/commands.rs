@@ -2,7 +2,7 @@
 
 use super::parameters::{self, Terms};
 use super::transaction::Transaction;
-use super::{Engine, Event, REFUSED_LINE_MAX, State, Step, auth};
+use super::{Engine, Event, REFUSED_LINE_MAX, State, Step};
 use crate::address::{Domain, Rules};
 use crate::envelope::{CloseReason, HELO_MAX, Service};
 use crate::keyword::Keyword;
@@ -147,7 +147,7 @@ impl Engine {
         let login = self.offers_auth();
         self.say_hostname(if login || last.is_some() { b'-' } else { b' ' });
         if login {
-            self.append(format_args!("250{}{}\r\n", if last.is_some() { '-' } else { ' ' }, auth::KEYWORD));
+            self.say_mechanisms(if last.is_some() { '-' } else { ' ' });
         }
         for (_, keyword) in shown() {
             let (name, separator) = (keyword.name(), if Some(*keyword) == last { ' ' } else { '-' });

@@ -26,12 +26,14 @@ mod settings;
 mod transaction;
 
 pub use crate::data::{BareLf, Impure, Impurity};
+pub use auth::Said;
 pub use settings::{Leniency, Limits, Settings};
 
 use std::io::Write as _;
 
 use crate::envelope::{CloseReason, Mail, Offer, Rcpt, Reason, Service, Tls, Verdict};
 use crate::lines::{Found, Lines, Rules};
+use crate::mechanism::Mechanisms;
 use crate::replies::{self, Reply};
 use crate::sasl::{self, Exchange};
 use crate::split;
@@ -63,7 +65,7 @@ pub enum Event<'i> {
     },
     /// The transaction is dropped; its reply is queued.
     Reset,
-    /// An answer is due about [`Engine::claim`]: [`Engine::judge`].
+    /// An answer is due about [`Engine::said`]: [`Engine::judge`] or [`Engine::challenge`].
     Auth,
     /// 220 is queued: flush it, shake hands, then [`Engine::tls_established`].
     StartTls,
@@ -150,6 +152,8 @@ pub struct Engine {
     helo: Vec<u8>,
     esmtp: bool,
     tls: Option<Tls>,
+    /// By which a client may log in.
+    mechanisms: Mechanisms,
     /// The client has logged in.
     authenticated: bool,
     /// AUTH that came to nothing, in all of the session.
@@ -186,6 +190,7 @@ impl Engine {
             helo: Vec::new(),
             esmtp: false,
             tls: None,
+            mechanisms: Mechanisms::PASSWORD,
             authenticated: false,
             auths: 0,
             transaction: None,

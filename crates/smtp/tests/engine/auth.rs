@@ -1,7 +1,9 @@
 //! AUTH where mail is submitted, RFC 4954 and RFC 6409.
 
-use gatepost_smtp::envelope::{CloseReason, Login, Reason, Service, Verdict};
-use gatepost_smtp::server::{Engine, Event, Settings};
+use gatepost_smtp::envelope::{CloseReason, Login, Mechanism, Reason, Service, Verdict};
+use gatepost_smtp::mechanism::Mechanisms;
+use gatepost_smtp::sasl::RESPONSE_MAX;
+use gatepost_smtp::server::{Engine, Event, Said, Settings};
 
 const OK: Verdict = Verdict { code: 250, enhanced: (2, 0, 0), reason: Reason::Ok };
 const PLAIN: &str = "AUTH PLAIN AGpvZQBzZWNyZXQ=|";
@@ -12,6 +14,7 @@ fn talk(tls: bool, login: Login, said: &str, piece: usize) -> (Vec<String>, Vec<
     if tls {
         engine.tls_established(0x0304, 0x1301);
     }
+    engine.set_mechanisms(Mechanism::ALL.into_iter().collect::<Mechanisms>().without(Mechanism::ScramSha256Plus));
     engine.greet();
     let (mut asked, mut output) = (Vec::new(), Vec::new());
     for octets in said.replace('|', "\r\n").as_bytes().chunks(piece) {
@@ -21,11 +24,20 @@ fn talk(tls: bool, login: Login, said: &str, piece: usize) -> (Vec<String>, Vec<
             rest = &rest[used..];
             match event {
                 Event::Auth => {
-                    let claim = engine.claim().unwrap();
                     let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
-                    asked.push(format!("{:?} {} {}", claim.mechanism, text(claim.user), text(claim.pass)));
-                    engine.judge(login);
-                    assert!(engine.claim().is_none());
+                    match engine.said().unwrap() {
+                        Said::Claim(claim) => {
+                            asked.push(format!("{:?} {} {}", claim.mechanism, text(claim.user), text(claim.pass)));
+                            engine.challenge(b"without effect");
+                            engine.judge(login);
+                        }
+                        Said::Response(said) => {
+                            asked.push(format!("{:?} {} {}", said.mechanism, said.first, text(said.octets)));
+                            let ends = said.octets.ends_with(b"end");
+                            if ends { engine.judge(login) } else { engine.challenge(b"more") }
+                        }
+                    }
+                    assert!(engine.said().is_none());
                 }
                 Event::Mail | Event::Rcpt => engine.answer(&OK),
                 Event::Close(reason) => {
@@ -83,6 +95,40 @@ fn issue_15_auth_is_spoken_as_the_rfc_has_it() {
         ("MAIL before", Login::Accepted, "MAIL FROM:<a@b.test>|", &[], "530 5.7.0"),
         ("MAIL after no", Login::Refused, &format!("{PLAIN}MAIL FROM:<a@b.test>|"), &[&plain], "535 5.7.8, 530 5.7.0"),
         ("MAIL after 454", Login::Unknown, &format!("{PLAIN}MAIL FROM:<a@b.test>|"), &[&plain], "454 4.7.0, 530 5.7.0"),
+        // Octets for somebody else: "one", "end".
+        (
+            "SCRAM",
+            Login::Accepted,
+            "AUTH SCRAM-SHA-256 b25l|ZW5k|",
+            &["ScramSha256 true one", "ScramSha256 false end"],
+            "334 bW9yZQ==, 235 2.7.0",
+        ),
+        (
+            "asked for, refused",
+            Login::Refused,
+            "AUTH OAUTHBEARER|b25l||ZW5k|",
+            &["OAuthBearer true one", "OAuthBearer false ", "OAuthBearer false end"],
+            "334, 334 bW9yZQ==, 334 bW9yZQ==, 535 5.7.8",
+        ),
+        (
+            "cancelled SCRAM",
+            Login::Accepted,
+            "AUTH XOAUTH2 b25l|*|NOOP|",
+            &["XOAuth2 true one"],
+            "334 bW9yZQ==, 501 5.7.0, 250 2.0.0",
+        ),
+        ("not offered", Login::Accepted, "AUTH SCRAM-SHA-256-PLUS b25l|", &[], "504 5.5.4"),
+        (
+            "no end of it",
+            Login::Accepted,
+            &format!("AUTH SCRAM-SHA-256 b25l|{}", "b25l|".repeat(8)),
+            &{
+                let mut all = ["ScramSha256 false one"; 8];
+                all[0] = "ScramSha256 true one";
+                all
+            },
+            &format!("{}501 5.5.2", "334 bW9yZQ==, ".repeat(8)),
+        ),
         ("a verb for a password", Login::Accepted, "AUTH LOGIN|QUIT|QUIT|", &["Login @\u{15} @\u{15}"], ""),
     ];
     for (name, login, said, asked, replies) in rows {
@@ -139,4 +185,25 @@ fn issue_15_lines_are_bounded() {
     assert_eq!((claims, heard[1..].join(", ")), (vec![], "334, 500 5.5.6, 250 2.0.0".to_owned()));
     let (_, heard) = talk(true, Login::Accepted, &format!("EHLO c.test|AUTH PLAIN {}|NOOP|", "A".repeat(4000)), 1000);
     assert_eq!(heard[1..].join(", "), "501 5.5.2, 250 2.0.0");
+}
+
+#[test]
+fn issue_15_ehlo_names_what_can_be_had() {
+    let named = |mechanisms: &[Mechanism]| {
+        let mut engine = Engine::new(Settings { service: Service::Submission, ..Settings::default() });
+        engine.tls_established(0x0304, 0x1301);
+        engine.greet();
+        engine.set_mechanisms(mechanisms.iter().copied().collect());
+        engine.read(b"EHLO c.test\r\n");
+        let said = String::from_utf8(engine.output().to_vec()).unwrap();
+        said.lines().find_map(|line| Some(line.get(4..)?.strip_prefix("AUTH ")?.to_owned())).unwrap_or_default()
+    };
+    assert_eq!(named(&[]), "");
+    assert_eq!(named(&[Mechanism::Login, Mechanism::Plain]), "PLAIN LOGIN");
+    let all = "SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN OAUTHBEARER XOAUTH2";
+    assert_eq!(named(&Mechanism::ALL), all);
+    // A response that no source would take.
+    let long = "A".repeat(RESPONSE_MAX.div_ceil(3) * 4 + 4);
+    let (said, heard) = talk(true, Login::Accepted, &format!("EHLO c.test|AUTH XOAUTH2 {long}|"), 1000);
+    assert_eq!((said, heard[1..].join(", ")), (vec![], "501 5.5.2".to_owned()));
 }

@@ -1,13 +1,16 @@
 //! Requests to another role that are under way, and who waits for the answer to which.
 
-use super::Failure;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
+/// A link that has ended: nothing can be asked on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkOver;
+
 /// Requests on one link.
 #[derive(Debug)]
-pub(crate) struct Tickets<T>(Mutex<Waiting<T>>);
+pub struct Tickets<T>(Mutex<Waiting<T>>);
 
 #[derive(Debug)]
 struct Waiting<T> {
@@ -28,11 +31,11 @@ impl<T> Tickets<T> {
     ///
     /// # Errors
     /// The link is over.
-    pub(crate) fn issue(&self) -> Result<(u32, oneshot::Receiver<T>), Failure> {
+    pub fn issue(&self) -> Result<(u32, oneshot::Receiver<T>), LinkOver> {
         let (sender, receiver) = oneshot::channel();
         let mut waiting = self.lock();
         if waiting.over {
-            return Err(Failure::Lost(None));
+            return Err(LinkOver);
         }
         waiting.last = waiting.last.wrapping_add(1);
         let number = waiting.last;
@@ -43,19 +46,20 @@ impl<T> Tickets<T> {
     }
 
     /// Gives an answer to who waits for it. One that nobody waits for is dropped: it came late, twice or for no request.
-    pub(crate) fn answer(&self, number: u32, answer: T) {
+    pub fn answer(&self, number: u32, answer: T) {
         let waiting = self.lock().senders.remove(&number);
         let _ = waiting.map(|waiting| waiting.send(answer));
     }
 
     /// The link is over.
-    pub(crate) fn close(&self) {
+    pub fn close(&self) {
         let mut waiting = self.lock();
         waiting.over = true;
         waiting.senders.clear();
     }
 
-    pub(crate) fn is_over(&self) -> bool {
+    /// The link has ended.
+    pub fn is_over(&self) -> bool {
         self.lock().over
     }
 

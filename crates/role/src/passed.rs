@@ -1,5 +1,5 @@
-//! A connection to a backend, made by the dialer or in the making here. The dialer may be owned: whatever kind of descriptor this is, and whoever else has it,
-//! no call on it waits, and one that is no stream fails.
+//! A connection that the dialer made, or one in the making here. The dialer may be owned: whatever kind of descriptor this is, and whoever
+//! else has it, no call on it waits, and one that is no stream fails.
 
 use gatepost_sys::net;
 use std::io;
@@ -11,13 +11,15 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
 /// The connection.
 #[derive(Debug)]
-pub(super) struct Passed(AsyncFd<OwnedFd>);
+pub struct Passed(AsyncFd<OwnedFd>);
 
 impl Passed {
+    /// Registers it with the runtime that runs the caller.
+    ///
     /// # Errors
     /// The runtime takes no more descriptors, or none of this kind.
     #[allow(deprecated)] // Objected to for types that may give their descriptor away while registered; this one owns its own.
-    pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
+    pub fn new(fd: OwnedFd) -> io::Result<Self> {
         Ok(Self(AsyncFd::with_interest(fd, Interest::READABLE | Interest::WRITABLE)?))
     }
 
@@ -25,7 +27,7 @@ impl Passed {
     ///
     /// # Errors
     /// connect(2)'s.
-    pub(super) async fn connected(self) -> io::Result<Self> {
+    pub async fn connected(self) -> io::Result<Self> {
         // It stays known as ready, for the first write.
         drop(self.0.writable().await?);
         net::connected(self.0.get_ref().as_fd())?;

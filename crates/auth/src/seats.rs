@@ -1,0 +1,192 @@
+//! How many may ask the source of logins at once, and whose turn it is (P13): a dialogue that waits for its client gives way to one of a
+//! network that holds less.
+
+use gatepost_policy::share::{Action, Answer, Origin, Patience, Shares};
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Instant;
+use tokio::sync::{Notify, oneshot};
+
+/// Who waits at most for a seat.
+const WAITING_MAX: usize = 512;
+
+/// All seats.
+#[derive(Debug)]
+pub(crate) struct Seats {
+    table: Mutex<Table>,
+    begun: Instant,
+}
+
+#[derive(Debug)]
+struct Table {
+    shares: Shares<u64>,
+    waiting: HashMap<u64, oneshot::Sender<Arc<Notify>>>,
+    held: HashMap<u64, Arc<Notify>>,
+    last: u64,
+}
+
+/// One, for as long as it is held.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    seats: Arc<Seats>,
+    id: u64,
+    told: Arc<Notify>,
+}
+
+/// Who waits for one.
+struct Claim<'s> {
+    seats: &'s Arc<Seats>,
+    id: u64,
+    seated: bool,
+}
+
+impl Seats {
+    /// So many.
+    pub(crate) fn new(seats: u64) -> Self {
+        let shares = Shares::new(seats, WAITING_MAX);
+        let table = Table { shares, waiting: HashMap::new(), held: HashMap::new(), last: 0 };
+        Self { table: Mutex::new(table), begun: Instant::now() }
+    }
+
+    /// A seat. None: there is none for this client now.
+    pub(crate) async fn take(self: &Arc<Self>, origin: Origin) -> Option<Seat> {
+        let (seated, coming) = oneshot::channel();
+        let mut claim = {
+            let mut table = self.lock();
+            table.last = table.last.saturating_add(1);
+            let id = table.last;
+            let answer = table.shares.claim(id, origin, 1, Patience::Queue, self.now());
+            match answer {
+                Answer::Granted => {
+                    let told = table.seat(id);
+                    table.act();
+                    return Some(Seat { seats: Arc::clone(self), id, told });
+                }
+                Answer::Waiting => drop(table.waiting.insert(id, seated)),
+                Answer::Refused => return None,
+            }
+            table.act();
+            Claim { seats: self, id, seated: false }
+        };
+        let told = coming.await.ok()?;
+        claim.seated = true;
+        Some(Seat { seats: Arc::clone(self), id: claim.id, told })
+    }
+
+    fn release(&self, id: u64) {
+        let mut table = self.lock();
+        table.waiting.remove(&id);
+        table.held.remove(&id);
+        table.shares.release(id, self.now());
+        table.act();
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn seat(&mut self, id: u64) -> Arc<Notify> {
+        let told = Arc::<Notify>::default();
+        self.held.insert(id, Arc::clone(&told));
+        told
+    }
+
+    /// Carries out what follows from a claim or an end.
+    fn act(&mut self) {
+        while let Some(action) = self.shares.poll() {
+            match action {
+                Action::Grant(id) => {
+                    let told = self.seat(id);
+                    // One that is not waited for any more is about to be given back.
+                    let _ = self.waiting.remove(&id).map(|waiting| waiting.send(told));
+                }
+                Action::Refuse(id) => drop(self.waiting.remove(&id)),
+                Action::Reclaim(id) => {
+                    if let Some(told) = self.held.get(&id) {
+                        told.notify_one();
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Seat {
+    /// Runs `work` until it is done, or until the seat is needed for somebody else: then None, and it must be given back.
+    pub(crate) async fn unless_told<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let (mut work, mut told) = (pin!(work), pin!(self.told.notified()));
+        poll_fn(|cx| {
+            if told.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            work.as_mut().poll(cx).map(Some)
+        })
+        .await
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.seats.release(self.id);
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        if !self.seated {
+            self.seats.release(self.id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::pending;
+    use std::net::{IpAddr, Ipv4Addr};
+    use tokio::time::{Duration, timeout};
+
+    fn at(n: u32) -> Origin {
+        Origin::of(IpAddr::V4(Ipv4Addr::from_bits((10 << 24) | (n << 16))))
+    }
+
+    #[test]
+    fn p13_who_holds_most_gives_way_to_a_newcomer() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let seats = Arc::new(Seats::new(3));
+            let mut held = Vec::new();
+            for _ in 0..3 {
+                held.push(seats.take(at(1)).await.unwrap());
+            }
+            // One of the same network waits for its neighbours; a newcomer does not.
+            assert!(timeout(Duration::ZERO, seats.take(at(1))).await.is_err());
+            let newcomer = {
+                let seats = Arc::clone(&seats);
+                tokio::spawn(async move { seats.take(at(2)).await.is_some() })
+            };
+            tokio::task::yield_now().await;
+            let mut told = 0;
+            let mut left = Vec::new();
+            for seat in held {
+                match timeout(Duration::ZERO, seat.unless_told(pending::<()>())).await {
+                    Ok(None) => told += 1,
+                    _ => left.push(seat),
+                }
+            }
+            assert_eq!((told, newcomer.await.unwrap()), (1, true));
+            drop(left);
+            let table = seats.lock();
+            assert_eq!((table.held.len(), table.waiting.len(), table.shares.used()), (0, 0, 0));
+        });
+    }
+}
