@@ -169,3 +169,23 @@ fn may_have(resource: Resource, value: u64) -> io::Result<bool> {
     resource.set(soft, hard)?;
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn issue_14_a_soft_limit_is_extended_up_to_the_hard_one() {
+        let seen = crate::process::apart(|| {
+            Limit::AddressSpace.resource().set(3 << 30, 4 << 30).unwrap();
+            let mut seen = Vec::new();
+            for by in [1 << 20, u64::MAX] {
+                extend_soft(Limit::AddressSpace, by).unwrap();
+                seen.push(get(Limit::AddressSpace).unwrap());
+            }
+            format!("{seen:?}").into_bytes()
+        });
+        let expected = [((3_u64 << 30) + (1 << 20), 4_u64 << 30), (4 << 30, 4 << 30)];
+        assert_eq!(String::from_utf8(seen.unwrap()).unwrap(), format!("{expected:?}"));
+    }
+}

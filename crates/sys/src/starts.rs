@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 /// New processes that may be under way at once. More wait for the first of them.
 const SLOTS: usize = 8;
 /// Octets of the stack of each.
-const STACK: usize = 64 * 1024;
+const STACK: usize = 32 * 1024;
 /// Exit status of one that can't execute the program.
 const FAILED: usize = 111;
 

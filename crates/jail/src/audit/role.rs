@@ -54,8 +54,8 @@ impl RoleName {
 
     /// The role that a command line and its parent's tell of. A session is a nursery's child that was not executed anew,
     /// so it shows its parent's command line; its name (`gp-session`) is its own choice and only the second sign. So it is with the
-    /// processes that serve without a launcher; but what a runner is just starting shows its command line too, until it has
-    /// executed: it has no filter, which a listener can't lose.
+    /// processes that serve without a launcher; but a program that one of them is just starting shows its command line too, until it has
+    /// executed: it has no filter, which a session or listener can't lose.
     #[must_use]
     pub(super) fn guess(cmdline: &[String], (comm, filtered): (&str, bool), parent: &[String]) -> Option<Self> {
         let role = Self::from_cmdline(cmdline)?;
@@ -63,11 +63,10 @@ impl RoleName {
         Some(match role {
             Self::Role(Role::Nursery) if comm == SESSION_COMM || forked => Self::Session,
             Self::Runner if comm == LISTENER_COMM || (forked && filtered) => Self::Accepting,
-            Self::Runner if forked => Self::Program,
-            Self::Beside if comm == SESSION_COMM || forked => Self::Alone,
-            Self::Beside if comm == QUEUE_COMM && !filtered => Self::BesideQueue,
             // In qmail-smtpd's place the parent is what was started: an admin's program.
-            Self::Program if comm == SESSION_COMM || forked => Self::Alone,
+            Self::Beside | Self::Program if comm == SESSION_COMM || (forked && filtered) => Self::Alone,
+            Self::Runner | Self::Beside if forked => Self::Program,
+            Self::Beside if comm == QUEUE_COMM && !filtered => Self::BesideQueue,
             role => role,
         })
     }

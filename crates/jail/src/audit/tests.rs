@@ -151,7 +151,8 @@ fn roles_are_told_from_command_lines() {
         ("gatepost inetd --config x", "gatepost", "xinetd", Some(RoleName::Beside)),
         ("gatepost inetd --config x", "gp-queue", "xinetd", Some(RoleName::BesideQueue)),
         ("gatepost inetd --config x", "gp-session", "gatepost inetd --config x", Some(RoleName::Alone)),
-        ("gatepost inetd --config x", "kworker", "gatepost inetd --config x", Some(RoleName::Alone)),
+        // About to execute the queue program.
+        ("gatepost inetd --config x", "gp-queue", "gatepost inetd --config x", Some(RoleName::Program)),
         ("/usr/lib/gatepost/tcpserver 0 25 true", "tcpserver", "sh", Some(RoleName::Runner)),
         ("gatepost tcpserver 0 25 true", "gatepost", "sh", Some(RoleName::Runner)),
         ("tcpserver 0 25 true", "listener", "tcpserver 0 25 true", Some(RoleName::Accepting)),
@@ -173,6 +174,7 @@ fn issue_11_a_filter_tells_a_listener_that_renames_itself_from_what_is_just_star
     assert_eq!(guess("kworker", true), Some(RoleName::Accepting));
     assert_eq!(guess("kworker", false), Some(RoleName::Program));
     let inetd: Vec<String> = ["gatepost", "inetd"].map(str::to_owned).to_vec();
+    assert_eq!(RoleName::guess(&inetd, ("kworker", true), &inetd), Some(RoleName::Alone));
     assert_eq!(RoleName::guess(&inetd, ("gp-queue", true), &words), Some(RoleName::Beside));
 }
 
