@@ -234,6 +234,8 @@ impl SessionSeal {
         // RLIMIT_DATA counts neither the stack nor the page tables of memory that is only looked at.
         limits::set_at_most(Limit::Stack, SESSION_STACK)?;
         limits::set_at_most(Limit::AddressSpace, data.saturating_add(SESSION_ADDRESS_SPACE))?;
+        // The first use makes a buffer, in pages of which each session would have its own.
+        let _ = io::stdin();
         // Whatever the nursery may do by these calls: a session may make none of them.
         Ok(Self { filter: Filter::withdraw(crate::calls::FORK.iter().map(|call| call.name))? })
     }
