@@ -354,6 +354,10 @@ pub struct Submission {
     pub socket: Option<PathBuf>,
     /// Accounts of this machine that may send from any address.
     pub trusted_users: Vec<String>,
+    /// The addresses in From and Sender must be permitted to the login too.
+    pub check_from: bool,
+    /// Received says nothing of the client.
+    pub hide_client: bool,
 }
 
 /// Where logins come from.

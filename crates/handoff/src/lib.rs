@@ -20,6 +20,7 @@
 //! | `logins` | who clients of submission are, from auth |
 //! | `names`, `recent_names` | what clients are called, from the resolver |
 //! | `content` | header duties and framing; pure |
+//! | `submitted` | what the header of a message lacks, and whose it says it is |
 //! | `seats` | sessions that must leave |
 //! | `spool`, `disk` | content files, and how much of the disk they may have |
 //! | `shared` | what all sessions share |
@@ -49,6 +50,7 @@ mod shared;
 mod single;
 mod spool;
 mod stages;
+mod submitted;
 mod telling;
 mod transaction;
 mod turns;

@@ -81,6 +81,8 @@ struct Session {
     pending: Option<Pending>,
     /// Who it has logged in as.
     login: Option<Arc<str>>,
+    /// The Message-ID that the running transaction's content was given.
+    message_id: Option<Vec<u8>>,
 }
 
 /// Serves one session until it ends or breaks the rules; why it ends, if it said so.
@@ -112,6 +114,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) -> O
         stage,
         pending,
         login,
+        message_id: None,
     };
     let ended = session.run().await;
     session.give_back();

@@ -83,6 +83,10 @@ pub(crate) struct Shared {
     pub(crate) seats: Arc<Seats>,
     /// Who has logged in.
     pub(crate) logins: Arc<Logins>,
+    /// From and Sender are held to the addresses of a login, too.
+    pub(crate) check_from: bool,
+    /// Received says nothing of who has logged in.
+    pub(crate) hide_client: bool,
     /// A frame is read and done with before the next, so one buffer serves all sessions.
     pub(crate) inbox: Mutex<Inbox>,
 }
@@ -158,6 +162,8 @@ impl Shared {
             turns: Turns::new(),
             seats: Arc::default(),
             logins: Arc::default(),
+            check_from: slice.check_from,
+            hide_client: slice.hide_client,
             inbox: Mutex::new(Inbox::default()),
         })
     }

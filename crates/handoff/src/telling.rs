@@ -27,6 +27,8 @@ pub(crate) struct Telling<'a> {
     /// Who it has logged in as, or whose program it is.
     pub(crate) login: Option<Arc<str>>,
     pub(crate) transaction: &'a Transaction,
+    /// The Message-ID that its content was given, because it had none.
+    pub(crate) message_id: Option<Vec<u8>>,
     /// Octets of content.
     pub(crate) size: u64,
     /// From MAIL on.
@@ -90,7 +92,11 @@ impl Telling<'_> {
             to: recipient.path(),
             size: self.size,
             tls: transaction.tls,
-            message_id: header::value(header, b"message-id").map(|id| cut(id, MESSAGE_ID_MAX)),
+            message_id: self
+                .message_id
+                .as_deref()
+                .or_else(|| header::value(header, b"message-id"))
+                .map(|id| cut(id, MESSAGE_ID_MAX)),
             reply: heard.verdict.code,
             enhanced: heard.verdict.enhanced,
             reason: heard.verdict.reason,

@@ -25,6 +25,8 @@ pub(crate) const RECIPIENT_REFUSED: Verdict = verdict(550, (5, 7, 1), Reason::Re
 pub(crate) const RECIPIENT_UNKNOWN: Verdict = verdict(550, (5, 1, 1), Reason::RecipientRefused);
 /// RFC 6409 §6.1. As [`BAD_SENDER`], the answer to a recipient.
 pub(crate) const NOT_YOURS: Verdict = verdict(553, (5, 7, 1), Reason::NotYourAddress);
+/// The same for what the content says.
+pub(crate) const NOT_YOUR_FROM: Verdict = verdict(553, (5, 7, 1), Reason::NotYourFrom);
 pub(crate) const TOO_MANY: Verdict = verdict(452, (4, 5, 3), Reason::TooManyRecipients);
 /// The recipient's backend is another than that of the transaction's first: see [`crate::routes`].
 pub(crate) const OTHER_BACKEND: Verdict = verdict(452, (4, 5, 3), Reason::OtherBackend);

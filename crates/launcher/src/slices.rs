@@ -139,12 +139,15 @@ pub(crate) fn handoff(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
         let (domains, recipients) = (route.domains.clone(), route.recipients.clone());
         Ok(RouteSlice { domains, recipients, backend: of(&route.backend)? })
     });
+    let submission = plan.config.submission.as_ref();
     octets(&HandoffSlice {
         hostname: plan.config.hostname.clone(),
         domains: relay.domains.clone(),
         any_domain: plan.trial.is_some(),
         clients: relay.clients.clone(),
-        trusted: plan.config.submission.as_ref().map(|submission| submission.trusted_users.clone()).unwrap_or_default(),
+        trusted: submission.map(|submission| submission.trusted_users.clone()).unwrap_or_default(),
+        check_from: submission.is_some_and(|submission| submission.check_from),
+        hide_client: submission.is_some_and(|submission| submission.hide_client),
         backend,
         routes: routes.collect::<Result<_, String>>()?,
         tables: tables(plan),

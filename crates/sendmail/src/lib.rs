@@ -3,7 +3,6 @@
 //! the caller's to try again, and the exit status says so.
 #![forbid(unsafe_code)]
 
-pub mod addresses;
 pub mod dialogue;
 pub mod message;
 pub mod options;

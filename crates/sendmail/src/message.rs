@@ -1,7 +1,7 @@
 //! A message as local programs write it: lines that end in LF, a header that may lack what RFC 5322 demands, recipients in it.
 
-use crate::addresses::{self, BadList};
-use gatepost_smtp::received::date;
+use gatepost_smtp::mailboxes::{self, BadList};
+use gatepost_smtp::submission::Stamp;
 
 /// Fields that name recipients, RFC 5322 §3.6.3 and §3.6.6. Where one of the latter stands, the former are not looked at.
 const RECIPIENTS: [&[u8]; 3] = [b"to", b"cc", b"bcc"];
@@ -76,7 +76,7 @@ impl Message {
             let name = name(field);
             if names.contains(&name.as_slice()) {
                 let value = field.get(name.len()..).and_then(|rest| after_colon(rest)).unwrap_or_default();
-                let list = addresses::of_list(value).map_err(|e| (String::from_utf8_lossy(&name).into_owned(), e))?;
+                let list = mailboxes::of_list(value).map_err(|e| (String::from_utf8_lossy(&name).into_owned(), e))?;
                 found.extend(list.into_iter().filter(|address| !address.is_empty()));
             }
         }
@@ -103,13 +103,9 @@ impl Message {
                 phrase => add("From", &[phrase, b" <", origin.address, b">"]),
             }
         }
-        if !self.has(b"date") {
-            add("Date", &[date(origin.seconds).as_bytes()]);
-        }
-        if !self.has(b"message-id") {
-            let unique = format!("<{:x}.{:x}@", origin.seconds, origin.unique);
-            add("Message-ID", &[unique.as_bytes(), origin.host, b">"]);
-        }
+        let unique = format!("{:x}", origin.unique);
+        let stamp = Stamp { seconds: origin.seconds, unique: &unique, host: origin.host };
+        stamp.complete(self.has(b"date"), self.has(b"message-id"), &mut content);
         content.extend_from_slice(CRLF);
         content.extend_from_slice(&self.body);
         content

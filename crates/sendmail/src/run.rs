@@ -1,12 +1,12 @@
 //! A whole run: the command line, the message, the socket.
 
-use crate::addresses;
 use crate::dialogue::{Dialogue, Next, Outcome, Submission};
 use crate::message::Message;
 use crate::options::{Invocation, Mode};
 use crate::status::Status;
 use crate::user::User;
 use gatepost_smtp::client::ReplyReader;
+use gatepost_smtp::mailboxes;
 use gatepost_sys::process::effective_ids;
 use std::env;
 use std::ffi::OsString;
@@ -118,7 +118,7 @@ fn submission<'a>(invocation: &'a Invocation<'_>, message: Option<Message>) -> R
     let user = User::of(uid, &passwd)
         .ok_or_else(|| failed(Status::OsErr, format!("no login name found for user ID {uid} in /etc/passwd")))?;
     let list = |text: &[u8]| {
-        addresses::of_list(text).map_err(|e| failed(Status::DataErr, format!("{}: {e}", String::from_utf8_lossy(text))))
+        mailboxes::of_list(text).map_err(|e| failed(Status::DataErr, format!("{}: {e}", String::from_utf8_lossy(text))))
     };
     let sender = match invocation.sender {
         // As with Postfix the first address counts.

@@ -77,6 +77,8 @@ documented! {
         RefusalRate,
         /// The reverse-path is not one that this login may use.
         NotYourAddress,
+        /// From or Sender of the content is not, or can't be read.
+        NotYourFrom,
     }
 
     /// Why a session is closed.

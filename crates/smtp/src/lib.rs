@@ -13,6 +13,7 @@
 //! | [`client`] | the replies of a backend, read as hostile input |
 //! | [`text`] | the text of a backend's refusal, made fit for a client |
 //! | [`xtext`] | RFC 3461 §4 |
+//! | [`submission`], [`mailboxes`] | what a submission server does with a header; lists of addresses, RFC 5322 §3.4 |
 //! | [`header`], [`received`] | what a relay does with a header: hops, forged results, one `Received` |
 #![forbid(unsafe_code)]
 
@@ -24,12 +25,14 @@ pub mod envelope;
 pub mod header;
 pub mod keyword;
 pub mod lines;
+pub mod mailboxes;
 pub mod mechanism;
 pub mod names;
 pub mod received;
 pub mod replies;
 pub mod sasl;
 pub mod server;
+pub mod submission;
 pub mod text;
 pub mod verbs;
 pub mod xtext;

@@ -56,6 +56,17 @@ impl With {
     }
 }
 
+/// What is said of the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said<'a> {
+    /// Its name, its address and its HELO.
+    All,
+    /// The user of this machine whose program it is: his number, and what he is called.
+    User(u32, &'a str),
+    /// Nothing, as with many submission servers: where somebody is is not for all to see whom he writes to.
+    Nothing,
+}
+
 /// The facts of one `Received`. Whatever is not printable ASCII in them becomes `?`.
 #[derive(Debug, Clone, Copy)]
 pub struct Received<'a> {
@@ -65,8 +76,8 @@ pub struct Received<'a> {
     pub address: IpAddr,
     /// Its name, if it is known and verified.
     pub name: Option<&'a str>,
-    /// The user of this machine whose program it is, and what he is called: then nothing else is said of the client.
-    pub user: Option<(u32, &'a str)>,
+    /// What is said of the client.
+    pub said: Said<'a>,
     /// Our host name.
     pub by: &'a str,
     /// The protocol.
@@ -85,12 +96,14 @@ impl Received<'_> {
     /// Appends the field to `out`: folded, with its CRLF.
     pub fn write(&self, out: &mut Vec<u8>) {
         let mut field = Fold { out, column: 0 };
-        match self.user {
-            Some((uid, name)) => {
-                field.first(&format!("Received: by {}", cleaned(self.by.as_bytes())));
+        let by = || format!("Received: by {}", cleaned(self.by.as_bytes()));
+        match self.said {
+            Said::User(uid, name) => {
+                field.first(&by());
                 field.word(&format!("(from uid {uid}, {})", cleaned(name.as_bytes())));
             }
-            None => self.write_client(&mut field),
+            Said::Nothing => field.first(&by()),
+            Said::All => self.write_client(&mut field),
         }
         self.write_rest(field);
     }
@@ -252,7 +265,7 @@ mod tests {
         helo: b"client.test",
         address: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 9)),
         name: None,
-        user: None,
+        said: Said::All,
         by: "mx.example.org",
         with: With::Esmtp,
         tls: None,
@@ -263,11 +276,20 @@ mod tests {
 
     #[test]
     fn issue_15_of_a_user_of_this_machine_nothing_else_is_said() {
-        let local = Received { user: Some((1000, "joe")), ..FACTS };
+        let local = Received { said: Said::User(1000, "joe"), ..FACTS };
         assert!(
             written(&local).starts_with("Received: by mx.example.org (from uid 1000, joe) with ESMTP id 1a2b;\r\n\t"),
             "{}",
             written(&local)
+        );
+    }
+
+    #[test]
+    fn issue_15_a_client_that_is_hidden_is_not_in_it() {
+        let hidden = Received { said: Said::Nothing, with: With::EsmtpsA, name: Some("host.test"), ..FACTS };
+        assert_eq!(
+            written(&hidden),
+            "Received: by mx.example.org with ESMTPSA id 1a2b;\r\n\tTue, 14 Nov 2023 22:13:20 +0000\r\n"
         );
     }
 

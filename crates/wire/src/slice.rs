@@ -328,6 +328,10 @@ fields! {
         pub clients: Vec<Network>,
         /// Accounts that may send from any address.
         pub trusted: Vec<String>,
+        /// What a login may not have as its reverse-path it may not have in From and Sender either.
+        pub check_from: bool,
+        /// Received says nothing of clients that have logged in.
+        pub hide_client: bool,
         /// Where mail goes that no route takes.
         pub backend: BackendSlice,
         /// Where other mail goes.

@@ -95,7 +95,7 @@ fn codes_are_places_in_a_list() {
         &Reason::ALL,
         "Ok RelayDenied SenderRefused RecipientRefused TooManyRecipients ContentRefused TooLarge LoopDetected BadContent \
          BackendDown BackendTimeout BackendLost Mixed IdentityRefused ClientRefused NoSpace Draining Internal Session Abandoned \
-         Reclaimed OtherBackend HeloRefused MessageRate RecipientRate RefusalRate NotYourAddress",
+         Reclaimed OtherBackend HeloRefused MessageRate RecipientRate RefusalRate NotYourAddress NotYourFrom",
     );
     codes(
         &CloseReason::ALL,
@@ -556,6 +556,8 @@ fn slices() {
             any_domain: false,
             clients: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
             trusted: vec![text("t")],
+            check_from: true,
+            hide_client: false,
             backend: BackendSlice {
                 dialect: Dialect::Lmtp,
                 identity: Identity::ProxyV2,

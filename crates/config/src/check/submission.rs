@@ -4,10 +4,10 @@ use super::listen::Listener;
 use super::{Read, tables};
 use crate::facts::{AuthSource, Submission};
 use crate::fault::{Page, Wrong};
-use crate::keys::Kind::{List, Text};
+use crate::keys::Kind::{List, Text, Truth};
 use crate::keys::Unset::{Is, Said};
 use crate::keys::{Table, keys};
-use crate::section::{Section, plain};
+use crate::section::{self, Section, plain};
 use crate::tables::{Kind, Listed};
 use crate::value;
 use gatepost_smtp::envelope::Service;
@@ -37,6 +37,14 @@ pub(super) const TABLE: Table = Table {
         /// A constant database with more of them: a login is a key, its data are addresses with blanks or commas between. Replaced
         /// like the file.
         "senders_cdb" = Text("an absolute path"), Said("none"), since "0.1", as "\"/etc/gatepost/login-senders.cdb\"";
+        /// The addresses in the header must be such as the login may send from, too: all of From, of which there must be one field, and
+        /// that of Sender. Else, or where they can't be read without a guess, 553 5.7.1 after the content. Not for programs of this
+        /// machine: cron's messages are from root.
+        "check_from" = Truth, Is("false"), since "0.1", as "true";
+        /// `Received` says nothing of the client: neither its address, nor its name, nor its HELO. The log does, unless
+        /// `privacy` in `[log]` cuts it; and the backend is told the address, and writes it into a `Received` of its own
+        /// unless it is told not to.
+        "hide_client" = Truth, Is("false"), since "0.1", as "true";
         /// Accounts of this machine whose programs may send from any address by a socket. Others may use their own name at `hostname`
         /// or at a domain of `[relay]`.
         "trusted_users" = List("a name of an account"), Is("[\"root\"]"), since "0.1", as "[\"root\", \"www-data\"]";
@@ -71,8 +79,10 @@ pub(super) fn facts(
         false => vec!["root".to_owned()],
     };
     let auth = auth.map(Spanned::into_inner).filter(|_| submits.is_some());
+    let mut truth = |key| section.get(page, key, section::truth).is_some_and(|truth| *truth.get_ref());
+    let (check_from, hide_client) = (truth("check_from"), truth("hide_client"));
     let any = auth.is_some() || socket.is_some();
-    (any.then_some(Submission { auth, socket, trusted_users }), permitted)
+    (any.then_some(Submission { auth, socket, trusted_users, check_from, hide_client }), permitted)
 }
 
 fn account(text: &str) -> Result<String, Wrong> {

@@ -1,7 +1,7 @@
 #![no_main]
 //! Our Received field: one field, whatever the client called itself.
 
-use gatepost_smtp::received::{Received, With};
+use gatepost_smtp::received::{Received, Said, With};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
@@ -12,7 +12,7 @@ fuzz_target!(|input: &[u8]| {
         helo: input,
         address: [192, 0, 2, 9].into(),
         name: None,
-        user: None,
+        said: Said::All,
         by: "mx.ok.test",
         with: With::new(true, true, false, false),
         tls: Some((0x0304, 0x1301)),

@@ -12,7 +12,7 @@ use std::io::{self, Write as _};
 /// A message, as it came from the session.
 #[derive(Debug)]
 pub(crate) struct Message<'a> {
-    /// Our own Received field.
+    /// What comes before it: our own Received field, and those that RFC 6409 §8 has added.
     pub(crate) received: &'a [u8],
     /// The content, or its beginning.
     pub(crate) inline: &'a [u8],

@@ -19,7 +19,7 @@ use gatepost_wire::slice::{BackendSlice, Dialect};
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// Octets that we may add to a message, kept free of the backend's size limit: one Received field.
+/// Octets that we may add to a message, kept free of the backend's size limit: Received, Date, Message-ID.
 const ADDED: u64 = 2048;
 
 /// A kind of backend, with all backends of it.

@@ -9,15 +9,22 @@ use crate::routes::Destination;
 use crate::several::Answers;
 use crate::shared::Shared;
 use crate::spool::ContentFile;
+use crate::submitted::header_of;
 use crate::transaction::Transaction;
 use crate::verdict;
 use gatepost_policy::share::Origin;
 use gatepost_smtp::names::HostName;
-use gatepost_smtp::received::{Received, With};
+use gatepost_smtp::received::{Received, Said, With};
+use gatepost_smtp::submission::{Header, Stamp};
 use gatepost_wire::session::Answer;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
+}
 
 impl Session {
     /// The content is complete and the client has committed.
@@ -46,7 +53,7 @@ impl Session {
         if taken || self.shared.may_log(self.open.counted()) {
             self.telling(transaction, length).all(&answers).await;
         }
-        (self.begun, self.backend) = (None, Duration::ZERO);
+        (self.begun, self.backend, self.message_id) = (None, Duration::ZERO, None);
         if transaction.filed {
             empty(&mut self.file);
         }
@@ -70,13 +77,26 @@ impl Session {
         if length > self.message_size() {
             return Ok(Answers::one(verdict::TOO_LARGE.into()));
         }
+        let mut front = self.received(transaction);
+        if let Some(login) = self.login.clone() {
+            let file = self.file.as_mut().filter(|_| transaction.filed).map(|file| (file, filed));
+            match header_of(inline, file) {
+                Ok(header) => {
+                    if let Some(refusal) = self.refused_as_author(&login, &header) {
+                        return Ok(Answers::one(refusal.into()));
+                    }
+                    self.complete(transaction, &header, &mut front);
+                }
+                Err(e) => return Ok(Answers::one(Outcome::of_error(&DeliveryError::File(e), self.open.id))),
+            }
+        }
         // Every path from here on puts the file back: a session that kept its descriptor must not get a second file.
         let mut file = if transaction.filed { self.file.take() } else { None };
         let shared = Arc::clone(&self.shared);
         let place = shared.routes.of_transaction(transaction).unwrap_or_default();
         self.turn_to(place);
         let mut message = Message {
-            received: &self.received(transaction),
+            received: &front,
             inline,
             file: file.as_mut().map(|file| (file, filed)),
             own_id: &shared.hostname,
@@ -95,6 +115,14 @@ impl Session {
             self.file = file;
         }
         Ok(done)
+    }
+
+    /// Adds what RFC 6409 §8 demands of a submitted message and it lacks.
+    fn complete(&mut self, transaction: &Transaction, header: &Header, out: &mut Vec<u8>) {
+        let unique = format!("{}.{}", self.open.id, transaction.number);
+        let stamp = Stamp { seconds: now(), unique: &unique, host: self.shared.hostname.as_bytes() };
+        stamp.complete(header.has_date(), header.has_message_id(), out);
+        self.message_id = (!header.has_message_id()).then(|| stamp.message_id());
     }
 
     /// Delivers to all who do not have it yet, and makes one answer of the backend's answers.
@@ -129,7 +157,11 @@ impl Session {
         Received {
             helo: &transaction.helo.name,
             address: self.open.client.ip(),
-            user: self.open.user.zip(self.login.as_deref()),
+            said: match (self.open.user.zip(self.login.as_deref()), &self.login) {
+                (Some((uid, name)), _) => Said::User(uid, name),
+                (None, Some(_)) if self.shared.hide_client => Said::Nothing,
+                _ => Said::All,
+            },
             name: self.names.now().confirmed.known().map(HostName::as_str),
             by: &self.shared.hostname,
             with: With::new(
@@ -141,7 +173,7 @@ impl Session {
             tls: transaction.tls.map(|tls| (tls.version, tls.suite)),
             id: &format!("{}.{}", self.open.id, transaction.number),
             recipient,
-            date: UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs()),
+            date: now(),
         }
         .write(&mut field);
         field

@@ -9,6 +9,7 @@ use gatepost_policy::relay::{Judgement, is_literal_of};
 use gatepost_policy::share::Origin;
 use gatepost_policy::tables::{Address, Question};
 use gatepost_smtp::envelope::{Service, Verdict};
+use gatepost_smtp::submission::Header;
 use std::io;
 
 impl Session {
@@ -91,6 +92,15 @@ impl Session {
             Ok(false) => Some(refusal),
             Err(e) => Some(self.unsearched(&e)),
         }
+    }
+
+    /// Why `login` may not send a message whose header says that it is from these authors.
+    pub(super) fn refused_as_author(&self, login: &str, header: &Header) -> Option<Verdict> {
+        if !self.shared.check_from || self.open.service != Service::Submission {
+            return None;
+        }
+        let Some(authors) = header.authors() else { return Some(verdict::NOT_YOUR_FROM) };
+        authors.iter().find_map(|author| self.refused_as(login, author, verdict::NOT_YOUR_FROM))
     }
 
     fn unsearched(&self, why: &io::Error) -> Verdict {

@@ -45,7 +45,8 @@ impl Session {
     pub(super) fn telling<'a>(&self, transaction: &'a Transaction, size: u64) -> Telling<'a> {
         let took = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
         let name = self.names.known().cloned();
-        Telling { open: self.open, name, login: self.login.clone(), transaction, size, took, backend: self.backend }
+        let (login, message_id) = (self.login.clone(), self.message_id.clone());
+        Telling { open: self.open, name, login, transaction, message_id, size, took, backend: self.backend }
     }
 
     /// A transaction that ended without a commit: the session refused it, or the client took it back or went away.
@@ -65,7 +66,7 @@ impl Session {
         let (open, login, backend) = (self.open, self.login.clone(), self.backend);
         if let Some(transaction) = self.protocol.transaction() {
             let name = self.names.known().cloned();
-            let telling = Telling { open, name, login, transaction, size: 0, took, backend };
+            let telling = Telling { open, name, login, transaction, message_id: None, size: 0, took, backend };
             telling.recipient(recipient, false, (outcome, outcome), |event| gatepost_log::tell(*event));
         }
     }

@@ -15,6 +15,7 @@ mod scripted;
 mod serving;
 mod several;
 mod single;
+mod submitted;
 mod texts;
 mod tls;
 
@@ -84,6 +85,8 @@ impl Scene {
             any_domain: false,
             clients: vec!["198.51.100.0/24".parse().unwrap()],
             trusted: Vec::new(),
+            check_from: false,
+            hide_client: false,
             backend: BackendSlice {
                 dialect: Dialect::Smtp,
                 identity: Identity::Xclient,

@@ -4,7 +4,7 @@ use crate::dialogue::{Transcript, engine};
 use gatepost_smtp::address::{Domain, ForwardPath, ReversePath, Rules};
 use gatepost_smtp::client::{BadReply, Reply, ReplyReader};
 use gatepost_smtp::data::{BareLf, Framing, Piece, Purity, Scanner, Stuffer};
-use gatepost_smtp::received::{Received, With};
+use gatepost_smtp::received::{Received, Said, With};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
@@ -398,7 +398,7 @@ proptest! {
         let mut out = Vec::new();
         let with = With::new(esmtp, tls.is_some(), smtputf8, false);
         Received {
-            helo: &helo, address, name: name.as_deref(), user: None, by: "mx.ok.test", with, tls, id: &id,
+            helo: &helo, address, name: name.as_deref(), said: Said::All, by: "mx.ok.test", with, tls, id: &id,
             recipient: Some(&recipient), date,
         }
         .write(&mut out);
