@@ -235,3 +235,15 @@ fn issue_8_no_session_links_a_runtime() {
         assert!(runtime.is_empty(), "{package} links {runtime:?}");
     }
 }
+
+#[test]
+fn issue_13_the_version_is_one() {
+    let read = |path: &str| std::fs::read_to_string(top().join(path)).unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    let changes = read("CHANGELOG.md");
+    let newest = changes.lines().find(|line| line.starts_with("## [")).unwrap_or_default();
+    assert!(newest.starts_with(&format!("## [{version}] - ")), "CHANGELOG.md: {newest}");
+    let spec = read("systemd/rpm/gatepost.spec");
+    let stated = spec.lines().find_map(|line| line.strip_prefix("Version:")).unwrap_or_default();
+    assert_eq!(stated.trim(), version, "gatepost.spec");
+}
