@@ -235,12 +235,18 @@ fn upgrades_under_load(host: &SystemdHost, packages: &[PathBuf; 2]) {
             let section = format!("objcopy --dump-section .build=/dev/stdout /proc/{main}/exe /dev/null");
             assert_eq!(host.shell(&section).stdout, version);
         }
+        // P14: so much is said meanwhile that journald's socket is full.
+        host.shell("systemctl kill --signal=STOP systemd-journald").expect_ok("stall journald");
+        let before = served.load(Ordering::Relaxed);
+        holds("clients to be served while journald stalls", SOON, || served.load(Ordering::Relaxed) > before + 500);
+        host.shell("systemctl kill --signal=CONT systemd-journald").expect_ok("let journald go on");
         back.store(true, Ordering::Relaxed);
     });
     let sessions = served.load(Ordering::Relaxed);
     let took = began.elapsed();
-    stays.deliver("sender@road.test", &format!("postmaster@{DOMAIN}"), "Subject: across\r\n\r\nx\r\n");
+    stays.deliver("across@road.test", &format!("postmaster@{DOMAIN}"), "Subject: across\r\n\r\nx\r\n");
     stays.ask("QUIT", 221);
+    holds("the journal to have its line", SOON, || host.journal("gatepost").contains("from=\"across@road.test\""));
     let arrived = || -> Vec<String> {
         let text = mailbox(&host.host);
         text.lines()
