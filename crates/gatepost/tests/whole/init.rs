@@ -60,6 +60,9 @@ fn issue_13_init_finds_postfix_and_what_it_leaves_to_do_brings_mail_in() {
         // Postfix leaves the port when it is told to, and no sooner; this host has no name server.
         let checked = step == "gatepost check" && typed.status.code() == Some(2);
         assert!(typed.ok() || checked, "{step}: {}", typed.said());
+        if step == "postfix reload" {
+            holds("Postfix to leave the port", SOON, || !host.listens(&format!("{HERE}:25")));
+        }
     }
     let _gatepost = host.start("gatepost", host.command(GATEPOST).arg("serve"));
     for address in [format!("{HERE}:25"), format!("[{HERE6}]:25")] {
