@@ -2,7 +2,7 @@
 
 use crate::networks::NetworkFile;
 use crate::profile::Profile;
-use crate::tables::Tables;
+use crate::tables::{TableFile, Tables};
 use gatepost_smtp::envelope::Service;
 use gatepost_smtp::server::Leniency;
 use gatepost_wire::network::Network;
@@ -161,6 +161,8 @@ pub struct Relay {
     pub domains: Vec<String>,
     /// The file that more of them were read from.
     pub domains_file: Option<PathBuf>,
+    /// A constant database of more of them. Read anew when it is replaced.
+    pub domains_cdb: Option<TableFile<Vec<u8>>>,
     /// Networks whose clients may send anywhere.
     pub clients: Vec<Network>,
     /// A file with more of them. Read anew when it is replaced.
@@ -180,7 +182,7 @@ pub struct Admission {
     pub early_talk: EarlyTalk,
     /// Wait before the greeting.
     pub pause: Duration,
-    /// DNS lists, [`LISTS_MAX`](gatepost_wire::names::LISTS_MAX) at most.
+    /// DNS lists, [`LISTS_MAX`](gatepost_wire::names::LISTS_MAX) at most; those about HELO names last.
     pub lists: Vec<List>,
     /// Whose lists weigh so much is told to come again; 0: nobody.
     pub defer_at: u32,
@@ -195,6 +197,13 @@ pub struct List {
     pub rule: ListRule,
     /// What it is asked about.
     pub about: About,
+}
+
+impl Admission {
+    /// The lists that are asked before the greeting.
+    pub fn before_greeting(&self) -> impl Iterator<Item = &List> {
+        self.lists.iter().take_while(|list| list.about != About::Helo)
+    }
 }
 
 impl Default for Admission {

@@ -104,6 +104,26 @@ fn whole(path: &Path, what: impl Into<String>, advice: &str) -> Faults {
     Faults::from(Fault::of_file(path, Wrong::new(what, advice)))
 }
 
+/// Reads a constant database anew, by `read`. `what` it must have one of at least, if anything. Whether it has other octets than before.
+pub(crate) fn renew_cdb(
+    file: &mut TableFile<Vec<u8>>,
+    what: Option<&str>,
+    read: impl Fn(&Path) -> io::Result<Vec<u8>>,
+) -> Result<bool, Faults> {
+    let octets = octets(&file.path, read)?;
+    if octets.len() < CDB_MIN {
+        let advice = "make it with cdbmake, and move it there when it is whole";
+        return Err(whole(&file.path, "no constant database", advice));
+    }
+    if let (Some(what), CDB_MIN) = (what, octets.len()) {
+        // What makes such files can fail, and all mail would be refused for good.
+        return Err(whole(&file.path, format!("there is no {what} in it"), "put some in, or take the key out"));
+    }
+    let others = file.content != octets;
+    file.content = octets;
+    Ok(others)
+}
+
 fn octets(path: &Path, read: impl Fn(&Path) -> io::Result<Vec<u8>>) -> Result<Vec<u8>, Faults> {
     match read(path) {
         Ok(octets) if octets.len() > FILE_MAX => {
@@ -144,18 +164,7 @@ impl Listed {
 
     /// Reads the constant database anew.
     pub(crate) fn renew_cdb(&mut self, read: impl Fn(&Path) -> io::Result<Vec<u8>>) -> Result<bool, Faults> {
-        let Some(file) = &mut self.cdb else { return Ok(false) };
-        let octets = octets(&file.path, read)?;
-        if octets.len() < CDB_MIN {
-            return Err(whole(
-                &file.path,
-                "no constant database",
-                "make it with cdbmake, and move it there when it is whole",
-            ));
-        }
-        let others = file.content != octets;
-        file.content = octets;
-        Ok(others)
+        self.cdb.as_mut().map_or(Ok(false), |file| renew_cdb(file, None, read))
     }
 
     fn slice(&self) -> TableSlice {
@@ -188,10 +197,11 @@ impl Tables {
 impl Config {
     /// The files of tables that it names, always in the same order.
     pub fn table_files(&self) -> impl Iterator<Item = &Path> {
-        self.tables.each().into_iter().flat_map(|table| {
+        let files = self.tables.each().into_iter().flat_map(|table| {
             let (list, cdb) = (table.file.as_ref().map(|file| &file.path), table.cdb.as_ref().map(|file| &file.path));
             list.into_iter().chain(cdb).map(PathBuf::as_path)
-        })
+        });
+        files.chain(self.relay.domains_cdb.as_ref().map(|file| file.path.as_path()))
     }
 
     /// Reads one of [`Config::table_files`] anew. Whether there is something else in it than before.
@@ -214,7 +224,10 @@ impl Config {
                 before = before.saturating_add(1);
             }
         }
-        Ok(false)
+        match &mut self.relay.domains_cdb {
+            Some(file) if before == place => renew_cdb(file, Some("domain"), crate::read),
+            _ => Ok(false),
+        }
     }
 
     /// The tables, for handoff. `accounts` of this machine: lines of uid and name.
@@ -228,6 +241,7 @@ impl Config {
             helo: helo.slice(),
             permitted: permitted.slice(),
             accounts,
+            domains: self.relay.domains_cdb.as_ref().map(|file| file.content.clone()).unwrap_or_default(),
         }
     }
 }

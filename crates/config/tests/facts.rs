@@ -406,6 +406,35 @@ impl Drop for Scratch {
 }
 
 #[test]
+fn issue_12_a_database_of_domains_is_one_and_is_not_empty() {
+    let scratch = Scratch::new("domains-cdb");
+    let path = scratch.0.join("domains.cdb");
+    let line = format!("domains_cdb = \"{}\"", path.display());
+    let config = scratch.write("gatepost.toml", LEAST.replace("domains = [\"Example.org\", \".example.net\"]", &line));
+    for (octets, fault) in [
+        (None, "cannot be read"),
+        (Some(2047), "no constant database"),
+        (Some(2048), "there is no domain in it"),
+        (Some(2060), ""),
+    ] {
+        octets.map(|octets| scratch.write("domains.cdb", vec![0; octets]));
+        let said = Config::load(&config).map_or_else(|faults| faults.to_string(), |_| String::new());
+        assert!(said.contains(fault) && said.is_empty() == fault.is_empty(), "{octets:?}: {said}");
+    }
+    let mut config = Config::load(&config).unwrap();
+    assert_eq!(config.table_files().collect::<Vec<_>>(), [path.as_path()]);
+    assert_eq!(config.tables_slice(Vec::new()).domains.len(), 2060);
+    assert!(!config.renew_table(0).unwrap());
+    // What makes it has failed: what was there before stays.
+    scratch.write("domains.cdb", vec![0; 2048]);
+    assert!(config.renew_table(0).is_err());
+    assert_eq!(config.tables_slice(Vec::new()).domains.len(), 2060);
+    scratch.write("domains.cdb", vec![0; 2064]);
+    assert!(config.renew_table(0).unwrap());
+    assert_eq!(config.tables_slice(Vec::new()).domains.len(), 2064);
+}
+
+#[test]
 fn config_domains_file_is_read_line_by_line() {
     let scratch = Scratch::new("domains");
     let domains = scratch.write("domains", "# ours\nExample.org\r\n\n  .sub.test  # all below\nlast.test");

@@ -340,7 +340,7 @@ const ROWS: &[Row] = &[
     ("clients = []", "clients = [\"0.0.0.0/0\"]", "\"0.0.0.0/0\"", "would let everyone relay", "your own networks"),
     ("clients = []", "clients = [\"::/0\"]", "\"::/0\"", "would let everyone relay", "your own networks"),
     ("clients = []", "clients = [\"localhost\"]", "\"localhost\"", "no IPv4 or IPv6 address", "192.0.2.0/24"),
-    ("clients = []", "domains_cdb = \"/x.cdb\"", "\"/x.cdb\"", "not available in this version", "domains_file"),
+    ("clients = []", "domains_cdb = \"x.cdb\"", "\"x.cdb\"", "not an absolute path", "slash"),
     ("relax = []", "[admission]\nrules = \"x\"", "\"x\"", "not an absolute path", "slash"),
     (
         "relax = []",
@@ -352,10 +352,17 @@ const ROWS: &[Row] = &[
     ("relax = []", "[[admission.list]]\nzone = \"bl\"", "\"bl\"", "is no domain", "bl.example.net"),
     (
         "relax = []",
-        "[[admission.list]]\nzone = \"bl.test\"\nask = \"helo\"",
+        "[[admission.list]]\nzone = \"bl.test\"\nask = \"ip\"",
+        "\"ip\"",
+        "\"ip\" is not known",
+        "\"address\", \"name\" or \"helo\"",
+    ),
+    (
+        "relax = []",
+        "[[admission.list]]\nzone = \"wl.test\"\nkind = \"allow\"\nask = \"helo\"",
         "\"helo\"",
-        "\"helo\" is not known",
-        "\"address\" or \"name\"",
+        "a client says in HELO whatever name it likes",
+        "ask = \"name\"",
     ),
     (
         "relax = []",

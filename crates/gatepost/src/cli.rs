@@ -1,21 +1,20 @@
 //! The command line: names that scripts and other programs use.
 
+use crate::check;
 use crate::help::{self, HelpArgs};
 use crate::init::{self, InitArgs};
 use crate::said::fail;
 use crate::trial::{self, TryArgs};
-use crate::{logins, passwd, top};
+use crate::{passwd, top};
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use gatepost_config::{Backend, Config};
+use gatepost_config::Config;
 use gatepost_jail::audit::{self, Expectations};
 use gatepost_launcher::LauncherError;
 use gatepost_launcher::admin::{self, Answer, Request};
-use gatepost_launcher::fitness::{Fitness, Level};
 use gatepost_launcher::plan::Plan;
 use gatepost_launcher::renew::Program;
 use gatepost_wire::control::Whom;
 use gatepost_wire::link::SessionId;
-use gatepost_wire::slice::{Dialect, Identity};
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -63,14 +62,15 @@ enum Command {
         #[arg(value_name = "ADDRESS|SESSION", value_parser = whom)]
         whom: Whom,
     },
-    /// Have the running gatepost forget what an address has done, so that it bears no penalty any more
+    /// Have the running gatepost forget what an address has done, so that it bears no penalty any more, and what it has used of
+    /// [rates]
     Forgive {
         /// The address; with it goes the rest of its IPv6 /64
         address: IpAddr,
     },
     /// Everything that can be known before serving, in one table; changes nothing. Exit 0: ready, 1: will not serve,
     /// 2: serves, but look at what it says
-    Check(ConfigArgs),
+    Check(CheckArgs),
     /// A line of the file of logins for submission: asks for a password and writes LOGIN:HASH
     Passwd {
         /// Who logs in
@@ -87,6 +87,15 @@ struct ConfigArgs {
     /// The configuration
     #[arg(long, value_name = "FILE", default_value = "/etc/gatepost/gatepost.toml")]
     config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// One JSON object with all rows instead of the table
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -126,9 +135,6 @@ struct AuditArgs {
     pids: Vec<u32>,
 }
 
-/// Exit status of `check` where it serves, but somebody should look.
-const LOOK: u8 = 2;
-
 /// Does what the command line says. Exit status: 0 well, 1 not, 2 the command line itself is wrong; but for `check`, where
 /// 2 has a meaning, that is 1 too.
 pub(crate) fn run() -> ExitCode {
@@ -148,7 +154,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Try(args) => trial::run(&args),
         Command::Init(args) => {
             gatepost_log::begin(gatepost_log::LAUNCHER);
-            init::run(&args, check)
+            init::run(&args, |path| check::run(path, false))
         }
         Command::Serve(args) => serve(&args),
         Command::Inetd(args) => gatepost_inetd::run(&args.config).into(),
@@ -162,7 +168,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Forgive { address } => ask(Request::Forgive(address)),
         Command::Check(args) => {
             gatepost_log::begin(gatepost_log::LAUNCHER);
-            check(&args.config)
+            check::run(&args.config.config, args.json)
         }
         Command::Passwd { login } => passwd::run(&login).map_or_else(|why| fail(&why), |()| ExitCode::SUCCESS),
         Command::Audit(args) => audit(&args),
@@ -171,7 +177,7 @@ pub(crate) fn run() -> ExitCode {
 }
 
 /// Reads a configuration. The error is the whole list of its mistakes, ready to be shown.
-fn plan_of(path: &Path) -> Result<Plan, String> {
+pub(crate) fn plan_of(path: &Path) -> Result<Plan, String> {
     Config::load(path).map(Plan::from).map_err(|faults| faults.to_string())
 }
 
@@ -234,90 +240,6 @@ fn outcome(ended: Result<(), LauncherError>) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => fail(&e.to_string()),
-    }
-}
-
-const NO_NAMES: &str = "no name server answers from inside the resolver's jail, as the line above says: mail is taken, but clients have \
-                        no names, and a Postfix that asks for them (reject_unknown_client_hostname) makes all wait (450). \
-                        Mend /etc/resolv.conf, or write [names] servers";
-const NO_LISTS: &str = "one does not answer as a list does, and is left out as long as it does not: the lines list-left-out say which and why";
-
-/// A backend that has passed its proof, and what it does.
-fn backend_row(backend: &Backend) -> (String, String) {
-    let proof = match (backend.dialect, backend.relay_proof) {
-        (Dialect::Qmqp, _) => "takes messages from us, for whomever they are: what may pass is said by [relay] alone",
-        (_, true) => "refuses to relay for a stranger",
-        (_, false) => "not asked: relay_proof = false",
-    };
-    let identity = match backend.identity {
-        Identity::None => "is not told who the client is",
-        Identity::Xclient => "is told who the client is by XCLIENT",
-        Identity::ProxyV2 => "is told who the client is by a PROXY header",
-    };
-    (format!("backend {}", backend.profile.name()), format!("{proof}; {identity}"))
-}
-
-/// What can be known before serving, of which what only a start can tell is told by a start without clients. Changes
-/// nothing. Exit status 0: ready; 1: will not serve; 2: serves, but somebody should look.
-fn check(path: &Path) -> ExitCode {
-    let plan = match plan_of(path) {
-        Ok(plan) => plan,
-        Err(faults) => return fail(&faults),
-    };
-    let mut worst = Level::Good;
-    let mut row = |level: Level, what: &str, found: &str| {
-        worst = worst.max(level);
-        let word = match level {
-            Level::Good => "ok",
-            Level::Note => "note",
-            Level::Look => "LOOK",
-            Level::Fault => "FAULT",
-        };
-        println!("{word:<7} {what:<44} {found}");
-    };
-    row(Level::Good, &format!("configuration {}", path.display()), "no mistakes");
-    let mut fitness = Fitness::before_start(&plan);
-    fitness.look_at_path(path);
-    for finding in &fitness.findings {
-        row(finding.level, &finding.subject, &finding.text);
-    }
-    if let Some(source) = plan.config.logins() {
-        for (level, what, text) in logins::look(source) {
-            row(level, &what, &text);
-        }
-    }
-    // Where the system does not fit the configuration no role would get far.
-    if fitness.faults().is_empty() {
-        let backends: Vec<(String, String)> = plan.config.backends().map(backend_row).collect();
-        let jails = "entered, proved from inside, seen from outside";
-        let lists = plan.config.admission.lists.len();
-        match gatepost_launcher::rehearse(plan) {
-            Ok(seen) => {
-                row(Level::Good, "jails", jails);
-                for (backend, found) in &backends {
-                    row(Level::Good, backend, found);
-                }
-                match seen.names {
-                    true => row(Level::Good, "names", "a name server answers from inside the resolver's jail"),
-                    false => row(Level::Look, "names", NO_NAMES),
-                }
-                match (lists, seen.lists) {
-                    (0, _) => {}
-                    (_, true) => row(Level::Good, "DNS lists", "each lists 127.0.0.2, and not 127.0.0.1"),
-                    (_, false) => row(Level::Look, "DNS lists", NO_LISTS),
-                }
-            }
-            Err(e @ LauncherError::Unproved) => {
-                row(Level::Good, "jails", jails);
-                row(Level::Look, "backend", &format!("{e} Until it can be, clients are told to come again (421)"));
-            }
-            Err(e) => row(Level::Fault, "rehearsal in the jails", &e.to_string()),
-        }
-    }
-    match worst {
-        Level::Good | Level::Note => ExitCode::SUCCESS,
-        Level::Look => LOOK.into(),
-        Level::Fault => ExitCode::FAILURE,
     }
 }
 

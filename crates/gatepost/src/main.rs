@@ -1,6 +1,7 @@
 //! The binary: command line and wiring. One program; each role is the same file executed anew with its role as argument.
 #![forbid(unsafe_code)]
 
+mod check;
 mod cli;
 mod help;
 mod init;

@@ -31,6 +31,7 @@ mod backend;
 mod content;
 mod deadline;
 mod disk;
+mod helo;
 mod identity;
 mod known;
 mod logins;

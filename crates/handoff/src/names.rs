@@ -1,11 +1,11 @@
-//! The resolver role, which knows what clients are called: this process has no network. Whoever owns it can lie about names, and names
-//! decide nothing here.
+//! The resolver role, which knows what clients are called, and what DNS lists say of that: this process has no network. Whoever owns it
+//! can lie about names, which decide nothing here, and have clients refused by lists that are configured.
 
 use crate::recent_names::{Era, RecentNames};
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_role::Tickets;
 use gatepost_smtp::names::{ClientNames, HostName};
-use gatepost_wire::names::{LookUp, LookedUp, NamesNews};
+use gatepost_wire::names::{Ask, AskHelo, Listed, LookUp, LookedUp, NamesNews};
 use gatepost_wire::{Direction, HandoffToResolver, ResolverToHandoff};
 use std::future::Future;
 use std::io;
@@ -21,6 +21,8 @@ use tokio::time::timeout;
 struct Link {
     end: AsyncEnd<HandoffToResolver, ResolverToHandoff>,
     tickets: Tickets<Heard>,
+    /// Of lists.
+    listings: Tickets<Listed>,
     /// Of this resolver: another begins anew.
     recent: Mutex<RecentNames>,
 }
@@ -45,8 +47,8 @@ impl Resolver {
     /// # Errors
     /// The runtime takes no more descriptors.
     pub(crate) fn link(&self, fd: OwnedFd) -> io::Result<impl Future<Output = ()> + Send + 'static> {
-        let link =
-            Arc::new(Link { end: AsyncEnd::from_fd(fd)?, tickets: Tickets::default(), recent: Mutex::default() });
+        let (tickets, listings, recent) = (Tickets::default(), Tickets::default(), Mutex::default());
+        let link = Arc::new(Link { end: AsyncEnd::from_fd(fd)?, tickets, listings, recent });
         *self.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&link));
         Ok(async move { link.receive().await })
     }
@@ -75,6 +77,20 @@ impl Resolver {
         names
     }
 
+    /// Asks what a list says of what a client calls itself; where the answer comes. `None`: the resolver is away.
+    pub(crate) async fn ask_helo(
+        &self,
+        list: u8,
+        client: IpAddr,
+        name: &HostName,
+        text: bool,
+    ) -> Option<oneshot::Receiver<Listed>> {
+        let link = self.current()?;
+        let (number, coming) = link.listings.issue().ok()?;
+        link.end.tell(&Ask::Helo(AskHelo { number, list, client, name: name.clone(), text })).await.ok()?;
+        Some(coming)
+    }
+
     /// `None`: the resolver is away.
     fn current(&self) -> Option<Arc<Link>> {
         self.link.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -89,7 +105,7 @@ impl Link {
     /// Where the answer comes. `None`: the resolver is away.
     async fn ask(&self, client: IpAddr) -> Option<oneshot::Receiver<Heard>> {
         let (number, coming) = self.tickets.issue().ok()?;
-        self.end.tell(&LookUp { number, client }).await.ok()?;
+        self.end.tell(&Ask::LookUp(LookUp { number, client })).await.ok()?;
         Some(coming)
     }
 
@@ -103,11 +119,13 @@ impl Link {
                     self.tickets.answer(number, Heard { names, good: Duration::from_secs(good.into()), era });
                 }
                 Ok(NamesNews::Changed) => self.recent().clear(),
+                Ok(NamesNews::Listed(listed)) => self.listings.answer(listed.number, listed),
                 Err(e) => {
                     if !matches!(e, ChannelError::Closed) {
                         tracing::error!("resolver: {e}");
                     }
-                    return self.tickets.close();
+                    self.tickets.close();
+                    return self.listings.close();
                 }
             }
         }

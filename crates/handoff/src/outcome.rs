@@ -24,8 +24,10 @@ pub(crate) struct Outcome {
     failure: Option<String>,
     /// The text of a backend that has no codes: qmail's own `qp` number is in it.
     text: Option<String>,
-    /// What the backend says of its refusal.
+    /// What the backend says of its refusal, or a rule of ours where that has more to say than its verdict.
     said: Text,
+    /// A rule of ours says it.
+    ours: bool,
     /// The client doesn't hear that.
     hidden: bool,
     /// The text of the session's own reply, where that decided.
@@ -34,7 +36,16 @@ pub(crate) struct Outcome {
 
 impl From<Verdict> for Outcome {
     fn from(verdict: Verdict) -> Self {
-        Self { verdict, backend: None, failure: None, text: None, said: Text::none(), hidden: false, heard: None }
+        Self {
+            verdict,
+            backend: None,
+            failure: None,
+            text: None,
+            said: Text::none(),
+            ours: false,
+            hidden: false,
+            heard: None,
+        }
     }
 }
 
@@ -82,6 +93,11 @@ impl Outcome {
     /// What the backend replied. `utf8`: the client said SMTPUTF8.
     pub(crate) fn of_reply(stage: Stage, reply: &client::Reply, utf8: bool) -> Self {
         Self { said: verdict::text(reply, utf8), ..Self::of_backend(verdict::of_reply(stage, reply), reply) }
+    }
+
+    /// `verdict`, by a rule of our own that says so.
+    pub(crate) fn of_rule(verdict: Verdict, said: Text) -> Self {
+        Self { said, ours: true, ..verdict.into() }
     }
 
     /// `verdict`, because of several results.
@@ -152,7 +168,7 @@ impl Outcome {
 
     /// The text of the backend's reply.
     pub(crate) fn backend_said(&self) -> Option<String> {
-        self.text.clone().or_else(|| (!self.said.is_none()).then(|| logged(&self.said)))
+        self.text.clone().or_else(|| (!self.said.is_none() && !self.ours).then(|| logged(&self.said)))
     }
 
     /// Why there is no reply of the backend's, or why the message must not be sent.

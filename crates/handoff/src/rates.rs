@@ -55,4 +55,11 @@ impl Rates {
     pub(crate) fn taken(&mut self, origin: Origin, now: u64) {
         self.refused.forgive(origin, now);
     }
+
+    /// An admin forgives all that an address has used.
+    pub(crate) fn forgive(&mut self, origin: Origin, now: u64) {
+        for used in [&mut self.messages, &mut self.recipients, &mut self.refused] {
+            used.forgive(origin, now);
+        }
+    }
 }

@@ -9,7 +9,7 @@ use gatepost_policy::relay::{DomainFault, RelayTable};
 use gatepost_role::RoleError;
 use gatepost_smtp::envelope::Offer;
 use gatepost_wire::known::KnownBackend;
-use gatepost_wire::slice::{BackendSlice, HandoffSlice};
+use gatepost_wire::slice::{BackendSlice, HandoffSlice, route_name};
 use std::collections::BTreeSet;
 use std::iter;
 use std::sync::Arc;
@@ -23,6 +23,8 @@ pub(crate) struct Destination {
     pub(crate) connections: Arc<Connections>,
     /// The text of its refusals goes to the client.
     pub(crate) texts: bool,
+    /// What it is called.
+    pub(crate) name: String,
 }
 
 /// Which destination.
@@ -65,21 +67,22 @@ impl Routes {
         queue: Option<Box<dyn RunQueue>>,
     ) -> Result<Self, RoleError> {
         let mut first = about.first;
-        let mut destination = |backend: &BackendSlice, timeouts: Timeouts, queue| {
+        let mut destination = |name, backend: &BackendSlice, timeouts: Timeouts, queue| {
             let about = About { first, timeouts, ..*about };
             first = first.saturating_add(backend.connect.len());
             let route = Route::new(backend, &about, queue).map_err(RoleError::given("TLS towards the backend"))?;
             let connections = Connections::new(backend.connections, timeouts.queue);
-            Ok::<_, RoleError>(Destination { route, connections, texts: backend.texts })
+            Ok::<_, RoleError>(Destination { route, connections, texts: backend.texts, name })
         };
-        let backend = destination(&slice.backend, about.timeouts, queue)?;
+        let backend = destination("the backend".to_owned(), &slice.backend, about.timeouts, queue)?;
         let mut routes = Vec::with_capacity(slice.routes.len());
         for route in &slice.routes {
+            let name = route_name(&route.domains, &route.recipients);
             let end = Duration::from_secs(route.backend.reply_timeout.into());
             routes.push(Routed {
                 domains: table(&route.domains)?,
                 recipients: route.recipients.iter().map(|address| address.to_ascii_lowercase().into()).collect(),
-                destination: destination(&route.backend, Timeouts { end, ..about.timeouts }, None)?,
+                destination: destination(name, &route.backend, Timeouts { end, ..about.timeouts }, None)?,
             });
         }
         Ok(Self { backend, domains: table(&slice.domains)?, routes })

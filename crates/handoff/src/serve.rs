@@ -7,10 +7,11 @@ use crate::shared::Shared;
 use crate::{ListenerEnd, SessionEnd};
 use gatepost_channel::{ChannelError, Inbox};
 use gatepost_jail::ControlEnd;
+use gatepost_policy::share::Origin;
 use gatepost_role::{AsyncControl, Heard, Phase, RoleError, SHORT_FRAME, Step};
 use gatepost_shell::KeyholderEnd;
 use gatepost_wire::WireError;
-use gatepost_wire::control::Role;
+use gatepost_wire::control::{Order, Report, Role};
 use gatepost_wire::link::{HandoffOrder, Left, Open};
 use std::future::pending;
 use std::os::fd::OwnedFd;
@@ -46,8 +47,8 @@ struct Handoff {
     links: Vec<ListenerEnd>,
     /// Links are read: sessions may come.
     open: bool,
-    /// Backends that have not passed their proof.
-    unproved: usize,
+    /// Backends that have not passed their proof: see [`Report::Unproved`].
+    unproved: u64,
     sessions: usize,
 }
 
@@ -57,7 +58,8 @@ struct Handoff {
 /// [`RoleError`].
 pub(crate) async fn serve(control: ControlEnd, shared: Arc<Shared>) -> Result<(), RoleError> {
     let control = AsyncControl::new(Role::Handoff, control)?;
-    let (events, links, unproved) = (JoinSet::new(), Vec::new(), shared.routes.all().count());
+    let (events, links) = (JoinSet::new(), Vec::new());
+    let unproved = shared.routes.all().fold(0, |unproved, (place, _)| unproved | bit(place));
     let mut handoff = Handoff { shared, control, events, links, open: false, unproved, sessions: 0 };
     while !(handoff.control.phase() == Phase::Draining && handoff.sessions == 0) {
         let event = async {
@@ -69,7 +71,7 @@ pub(crate) async fn serve(control: ControlEnd, shared: Arc<Shared>) -> Result<()
         match handoff.control.order_or(event).await? {
             Heard::Order(step) => handoff.follow(step)?,
             Heard::Other(Ok(Event::Asked(place, pause, proved))) => handoff.asked(place, pause, proved).await?,
-            Heard::Other(Ok(Event::Slow)) => handoff.wait_for("it has not answered yet").await?,
+            Heard::Other(Ok(Event::Slow)) => handoff.slow().await?,
             Heard::Other(Ok(Event::Opened(link, opened))) => handoff.opened(link, opened),
             Heard::Other(Ok(Event::Unlinked)) => {}
             Heard::Other(Ok(Event::Ended) | Err(_)) => handoff.sessions = handoff.sessions.saturating_sub(1),
@@ -122,6 +124,12 @@ impl Handoff {
                 }
             }
             Step::Tables(memory) => self.shared.renew_tables(memory)?,
+            // The listener answers him.
+            Step::Admin(order, _) => {
+                if let Order::Forgive(address) = order {
+                    self.shared.rates(|rates, now| rates.forgive(Origin::of(address.to_canonical()), now));
+                }
+            }
             Step::Begin => {
                 for (place, _) in self.shared.routes.all() {
                     self.events.spawn(ask(self.shared.clone(), place, Duration::ZERO));
@@ -137,7 +145,6 @@ impl Handoff {
             | Step::Syslog(_)
             | Step::Rules(_)
             | Step::Networks(_)
-            | Step::Admin(..)
             | Step::Names(_)
             | Step::Cut => {}
             Step::Noted => self.shared.tell_gauges(),
@@ -149,38 +156,69 @@ impl Handoff {
     async fn asked(&mut self, place: Place, pause: Duration, proved: Result<(), Failure>) -> Result<(), RoleError> {
         match proved {
             Ok(()) => {
-                self.unproved = self.unproved.saturating_sub(1);
+                self.unproved &= !bit(place);
                 self.shared.set_away(false);
                 if self.unproved == 0 {
                     self.control.ready().await?;
                     self.begin();
+                } else if self.open {
+                    self.tell_unproved().await?;
                 }
             }
             Err(failure) if failure.is_final() => return Err(RoleError::Backend(failure.to_string())),
             Err(failure) => {
+                let (first, longest) = PAUSE;
                 // The first attempt may come before the keyholder is linked: that is no trouble with the backend.
                 if !pause.is_zero() {
-                    self.wait_for(&failure.to_string()).await?;
+                    if pause == first {
+                        self.warn(place, &failure.to_string());
+                    }
+                    self.wait().await?;
                 }
-                let (first, longest) = PAUSE;
                 self.events.spawn(ask(self.shared.clone(), place, pause.saturating_mul(2).clamp(first, longest)));
             }
         }
         Ok(())
     }
 
+    /// Says why a backend cannot be asked yet.
+    fn warn(&self, place: Place, why: &str) {
+        let alone = self.shared.routes.all().count() == 1;
+        let so = if alone { "clients are told to come again (421)" } else { "mail for it has to come again (4yz)" };
+        let name = &self.shared.routes.at(place).name;
+        tracing::warn!("{name} cannot be asked yet whether it relays for strangers, so {so}: {why}");
+    }
+
+    /// Backends have been waited for long enough.
+    async fn slow(&mut self) -> Result<(), RoleError> {
+        if !self.open {
+            let places: Vec<Place> = self.shared.routes.all().map(|(place, _)| place).collect();
+            for place in places.into_iter().filter(|place| self.unproved & bit(*place) != 0) {
+                self.warn(place, "it has not answered yet");
+            }
+        }
+        self.wait().await
+    }
+
     /// Sessions may come, but until a backend has passed its proof they hear that they are to come again: at once, or with mail for it
     /// where another backend is there.
-    async fn wait_for(&mut self, why: &str) -> Result<(), RoleError> {
+    async fn wait(&mut self) -> Result<(), RoleError> {
         if !self.open && self.control.phase() == Phase::Starting {
-            tracing::warn!(
-                "the backend cannot be asked yet whether it relays for strangers, so clients are told to come again (421): {why}"
-            );
-            self.shared.set_away(self.unproved == self.shared.routes.all().count());
+            let all = self.shared.routes.all().fold(0, |all, (place, _)| all | bit(place));
+            self.shared.set_away(self.unproved == all);
+            self.tell_unproved().await?;
             self.control.waiting().await?;
             self.begin();
         }
         Ok(())
+    }
+
+    /// Tells the launcher which backends have not passed their proof.
+    async fn tell_unproved(&mut self) -> Result<(), RoleError> {
+        match self.control.phase() {
+            Phase::Starting => self.control.report(Report::Unproved(self.unproved)).await,
+            _ => Ok(()),
+        }
     }
 
     /// Sessions may come.
@@ -211,6 +249,15 @@ impl Handoff {
             Err(e) => tracing::error!("session={} no channel: {e}", open.id),
         }
     }
+}
+
+/// A backend in [`Report::Unproved`].
+fn bit(place: Place) -> u64 {
+    let number = match place {
+        Place::Backend => 0,
+        Place::Route(index) => index.saturating_add(1),
+    };
+    u32::try_from(number).ok().and_then(|number| 1_u64.checked_shl(number)).unwrap_or_default()
 }
 
 /// The next session that begins; those that must leave are told meanwhile.

@@ -6,6 +6,7 @@ mod tell;
 
 use crate::SessionEnd;
 use crate::backend::{Asking, Connection};
+use crate::helo::OfHelo;
 use crate::identity::Client;
 use crate::logins::Pending;
 use crate::names::Names;
@@ -76,6 +77,8 @@ struct Session {
     born: Instant,
     /// What the client is called.
     names: Names,
+    /// What lists say of what it calls itself.
+    of_helo: OfHelo,
     stage: AtStage,
     /// Where its login comes; none: mail is not submitted here.
     pending: Option<Pending>,
@@ -111,6 +114,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) -> O
         delivered: 0,
         born: Instant::now(),
         names,
+        of_helo: OfHelo::default(),
         stage,
         pending,
         login,
@@ -230,9 +234,12 @@ impl Session {
         let outcome = match self.refusal(&recipient) {
             Some(refusal) => refusal.into(),
             None if self.has_one(&recipient) => verdict::RCPT_OK.into(),
-            None => match self.too_often() {
-                Some(refusal) => refusal.into(),
-                None => self.ask(&recipient).await,
+            None => match self.listed(&recipient).await {
+                Some(refusal) => refusal,
+                None => match self.too_often() {
+                    Some(refusal) => refusal.into(),
+                    None => self.ask(&recipient).await,
+                },
             },
         };
         if outcome.verdict.code >= 500 && !self.open.exempt {
@@ -267,7 +274,7 @@ impl Session {
         self.turn_to(self.shared.routes.of(name, domain));
         let Some(transaction) = self.protocol.transaction() else { return verdict::INTERNAL.into() };
         let client = Client::new(&self.open, &transaction.helo, self.names.now(), self.login.as_deref());
-        let Destination { route, connections, texts } = self.shared.routes.at(self.connected);
+        let Destination { route, connections, texts, .. } = self.shared.routes.at(self.connected);
         let asking = Asking { connection: &mut self.connection, client, transaction, connections };
         let asked = route.recipient(asking, recipient).await;
         asked.unwrap_or_else(|e| Outcome::of_error(&e, self.open.id)).with_texts(*texts)

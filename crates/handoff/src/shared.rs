@@ -1,6 +1,7 @@
 //! What all sessions share.
 
 use crate::backend::{About, Dialer, RunQueue, Timeouts};
+use crate::helo::Lists;
 use crate::logins::Logins;
 use crate::memory::{self, Memory};
 use crate::names::Resolver;
@@ -57,6 +58,8 @@ pub(crate) struct Shared {
     /// Who knows what clients are called, and the longest that a greeting waits for that.
     pub(crate) resolver: Resolver,
     pub(crate) names_wait: Duration,
+    /// DNS lists that are asked about HELO names.
+    pub(crate) helo_lists: Lists,
     /// Where the channel to the keyholder is, which has the key of our certificate for backends.
     pub(crate) signer: Signer,
     pub(crate) spool: Spool,
@@ -147,6 +150,7 @@ impl Shared {
             dialer,
             resolver: Resolver::default(),
             names_wait: Duration::from_millis(slice.names_wait.into()),
+            helo_lists: Lists::new(&slice.helo_lists),
             signer,
             spool: Spool::new(slice),
             message_size: slice.message_size,

@@ -23,6 +23,9 @@ pub(crate) const HELO_REFUSED: Verdict = verdict(550, (5, 7, 1), Reason::HeloRef
 pub(crate) const SENDER_REFUSED: Verdict = verdict(550, (5, 7, 1), Reason::SenderRefused);
 pub(crate) const RECIPIENT_REFUSED: Verdict = verdict(550, (5, 7, 1), Reason::RecipientRefused);
 pub(crate) const RECIPIENT_UNKNOWN: Verdict = verdict(550, (5, 1, 1), Reason::RecipientRefused);
+/// By DNS lists.
+pub(crate) const HELO_LISTED: Verdict = verdict(554, (5, 7, 1), Reason::HeloListed);
+pub(crate) const HELO_LISTED_LATER: Verdict = verdict(450, (4, 7, 1), Reason::HeloListed);
 /// RFC 6409 §6.1. As [`BAD_SENDER`], the answer to a recipient.
 pub(crate) const NOT_YOURS: Verdict = verdict(553, (5, 7, 1), Reason::NotYourAddress);
 /// The same for what the content says.

@@ -21,7 +21,7 @@ use gatepost_sys::process::{self, ProcessId};
 use gatepost_sys::signal::{Notice, Signals};
 use gatepost_tls::recognise::Party;
 use gatepost_tls::sign::{Budget, Keys};
-use gatepost_wire::link::{Open, SessionId, Start};
+use gatepost_wire::link::{Open, SessionId, Start, Weights};
 use gatepost_wire::queue::{Done, Submit};
 use gatepost_wire::sign::{Signature, TO_SIGN_MAX};
 use gatepost_wire::slice::{KeyholderSlice, QueueSlice, SingleSlice, Slice};
@@ -98,8 +98,9 @@ impl Terms {
         };
         let wire::Terms { relay, exempt, message_size, hidden, .. } = terms;
         let (id, Peer { client, local }) = (session_id(), peer);
-        let service = Service::Relay;
-        let open = Open { id, client, local, listener, relay, message_size, exempt, service, user: None };
+        // Nobody asks lists here.
+        let (service, listed) = (Service::Relay, Weights::default());
+        let open = Open { id, client, local, listener, relay, message_size, exempt, service, user: None, listed };
         Ok(Self { open, single, tls, hidden })
     }
 

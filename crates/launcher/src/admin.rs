@@ -27,6 +27,9 @@ const WAITING_MAX: usize = 8;
 /// Longest wait for an answer: a reload may have to wait for its backend.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(120);
 
+/// Longest wait for the rest of an answer that has begun: a role that gives it may hang.
+const REST_DEADLINE: Duration = Duration::from_secs(3);
+
 /// Octets of the longest answer.
 const ANSWER_MAX: u64 = 1024 * 1024;
 
@@ -102,11 +105,18 @@ pub fn ask(socket: &Path, request: Request) -> io::Result<Answer> {
     stream.set_read_timeout(Some(ANSWER_DEADLINE))?;
     let refused = |_| io::Error::new(ErrorKind::PermissionDenied, format!("only root and group {GROUP} may ask"));
     stream.write_all(&request.octets()).map_err(refused)?;
-    let mut answer = Vec::new();
-    stream.take(ANSWER_MAX).read_to_end(&mut answer).map_err(|e| match e.kind() {
-        ErrorKind::ConnectionReset => refused(e),
-        _ => e,
-    })?;
+    let (mut answer, mut stream, mut piece) = (Vec::new(), stream.take(ANSWER_MAX), [0; 4096]);
+    loop {
+        match stream.read(&mut piece) {
+            Ok(0) => break,
+            Ok(length) => answer.extend_from_slice(piece.get(..length).unwrap_or_default()),
+            Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+            Err(e) if e.kind() == ErrorKind::WouldBlock && !answer.is_empty() => break,
+            Err(e) if e.kind() == ErrorKind::ConnectionReset => return Err(refused(e)),
+            Err(e) => return Err(e),
+        }
+        stream.get_ref().set_read_timeout(Some(REST_DEADLINE))?;
+    }
     match answer.split_first() {
         // Some of it may be a role's, which may be owned, and a terminal obeys more than letters.
         Some((status, text)) => {
@@ -203,13 +213,13 @@ impl Drop for Door {
 }
 
 /// Sends an answer as far as the socket takes it: nobody waits for an admin who does not read.
-pub(crate) fn answer(mut stream: UnixStream, answer: &Answer) {
-    let _ = stream.write_all(&[&[answer.status], answer.text.as_bytes()].concat());
+pub(crate) fn answer(stream: UnixStream, answer: &Answer) {
+    begin_answer(&stream, answer);
 }
 
-/// The beginning of an answer that a role gives: the exit status, and what we have to say ourselves.
-pub(crate) fn begin_answer(mut stream: &UnixStream, text: &str) {
-    let _ = stream.write_all(&[&[0], text.as_bytes()].concat());
+/// The beginning of an answer that a role goes on with: the exit status, and what we have to say ourselves.
+pub(crate) fn begin_answer(mut stream: &UnixStream, answer: &Answer) {
+    let _ = stream.write_all(&[&[answer.status], answer.text.as_bytes()].concat());
 }
 
 fn is_admin(stream: &UnixStream) -> bool {

@@ -3,6 +3,7 @@
 
 mod address;
 mod backend;
+mod clients;
 mod pair;
 pub(crate) mod passwd;
 mod paths;
@@ -108,6 +109,9 @@ impl Fitness {
             fitness.look_at_address(listen);
         }
         fitness.look_at_tables(plan);
+        fitness.look_at_domains(plan);
+        fitness.look_at_networks(plan);
+        fitness.look_at_rates(plan);
         fitness.look_at_paths(plan);
         fitness
     }
@@ -170,6 +174,14 @@ impl Fitness {
                 let text = format!("a constant database of {} octets", file.content.len());
                 self.add(format!("table {}", file.path.display()), Level::Good, text);
             }
+        }
+    }
+
+    /// The database of domains.
+    fn look_at_domains(&mut self, plan: &Plan) {
+        if let Some(file) = &plan.config.relay.domains_cdb {
+            let text = format!("a constant database of {} octets", file.content.len());
+            self.add(format!("domains {}", file.path.display()), Level::Good, text);
         }
     }
 

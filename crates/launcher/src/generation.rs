@@ -91,13 +91,18 @@ fn permits(role: Role, phase: Phase, report: Report) -> bool {
     match report {
         Report::SessionCrashed => role == Role::Nursery && phase != Phase::Started,
         Report::Waiting if role != Role::Handoff => false,
+        Report::Unproved(_) => role == Role::Handoff && matches!(phase, Phase::Going | Phase::Waiting),
         Report::NoLists => role == Role::Resolver && phase == Phase::Going,
         Report::NoNames | Report::Names => role == Role::Resolver && matches!(phase, Phase::Going | Phase::Ready),
         _ => PERMITTED.contains(&(phase, report)),
     }
 }
 
-/// What becomes of a start whose backend cannot be asked yet whether it relays for strangers.
+/// `[backend]` in [`Report::Unproved`].
+pub(crate) const MAIN: u64 = 1;
+
+/// What becomes of a start whose backend cannot be asked yet whether it relays for strangers. That of a `[[route]]` is waited for by
+/// nobody: its recipients alone hear of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Proof {
     /// It serves, by temporary refusals until the backend has passed.
@@ -151,8 +156,10 @@ pub(crate) struct Generation<P> {
     /// When roles are asked next whether they are alive.
     next_ping: Option<Instant>,
     serving: bool,
-    /// A backend has passed its proof since the start.
+    /// All backends have passed their proof since the start.
     proved: bool,
+    /// Those that have not, while handoff waits for some: see [`Report::Unproved`].
+    unproved: u64,
     /// A name server answers, as far as is known.
     names: bool,
     /// Every DNS list answered as one does when the resolver began.
@@ -184,6 +191,7 @@ impl<P: Processes> Generation<P> {
             next_ping: None,
             serving: false,
             proved: false,
+            unproved: MAIN,
             names: true,
             lists: true,
             refused: None,
@@ -281,7 +289,8 @@ impl<P: Processes> Generation<P> {
     }
 
     fn can_serve(&self, phase: Phase) -> bool {
-        phase == Phase::Ready || (phase == Phase::Waiting && self.proof == Proof::Later)
+        let suffices = self.proof == Proof::Later || self.unproved & MAIN == 0;
+        phase == Phase::Ready || (phase == Phase::Waiting && suffices)
     }
 
     /// Hands the listener its sockets: from here on clients are served, and roles that end are started anew.
@@ -330,6 +339,7 @@ impl<P: Processes> Generation<P> {
             Event::Report(Report::Jailed) => return self.go(role, pid, now),
             Event::Report(Report::Waiting) => self.set_phase(pid, Phase::Waiting, now),
             Event::Report(Report::Ready) => self.ready(role, pid, now),
+            Event::Report(Report::Unproved(backends)) => self.unproved = backends,
             Event::Report(Report::NoLists) => self.lists = false,
             Event::Report(report @ (Report::NoNames | Report::Names)) => self.names = report == Report::Names,
             Event::Report(Report::SessionCrashed) => self.replace_nursery(pid, now),
@@ -446,9 +456,9 @@ impl<P: Processes> Generation<P> {
         }
     }
 
-    /// True when a backend has passed its proof, or none has to.
-    pub(crate) fn is_proved(&self) -> bool {
-        !self.children.iter().any(|child| child.phase == Phase::Waiting)
+    /// The backends that have not passed their proof: see [`Report::Unproved`].
+    pub(crate) fn unproved(&self) -> u64 {
+        if self.children.iter().any(|child| child.phase == Phase::Waiting) { self.unproved } else { 0 }
     }
 
     /// False when no name server answers. Mail is taken all the same.
@@ -520,6 +530,9 @@ impl<P: Processes> Generation<P> {
         }
         // A new one says so again.
         self.names |= role == Role::Resolver;
+        if role == Role::Handoff {
+            self.unproved = MAIN;
+        }
         if role == Role::Listener && self.serving {
             // The one before may have ended them.
             self.processes.mend_sockets();

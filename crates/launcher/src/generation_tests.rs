@@ -607,11 +607,23 @@ fn issue_10_a_backend_that_cannot_be_asked_is_waited_for_or_not() {
         scene.reports("handoff", Report::Jailed);
         scene.reports("handoff", Report::Waiting);
         assert_eq!(scene.generation.advance(scene.now).unwrap(), serves);
-        assert!(!scene.generation.is_proved());
+        assert_eq!(scene.generation.unproved(), MAIN);
         assert_eq!(scene.generation.advance(scene.now + within).is_err(), !serves);
         scene.reports("handoff", Report::Ready);
-        assert!(scene.generation.advance(scene.now).unwrap() && scene.generation.is_proved());
+        assert!(scene.generation.advance(scene.now).unwrap() && scene.generation.unproved() == 0);
     }
+    // That of a route is waited for by nobody, and known.
+    let mut scene = Scene::new(&[Role::Handoff], Proof::Within(within));
+    assert!(!scene.generation.advance(scene.now).unwrap());
+    scene.reports("handoff", Report::Jailed);
+    scene.reports("handoff", Report::Unproved(0b11));
+    scene.reports("handoff", Report::Waiting);
+    assert!(!scene.generation.advance(scene.now).unwrap());
+    scene.reports("handoff", Report::Unproved(0b10));
+    assert!(scene.generation.advance(scene.now).unwrap());
+    assert_eq!(scene.generation.unproved(), 0b10);
+    scene.reports("handoff", Report::Ready);
+    assert_eq!(scene.generation.unproved(), 0);
     for (end, refused) in [(End::Exit(1), true), (End::Signal(9), false)] {
         let mut scene = Scene::new(&[Role::Handoff], Proof::Later);
         assert!(!scene.generation.advance(scene.now).unwrap());
@@ -650,7 +662,7 @@ fn issue_13_what_an_earlier_program_has_begun_goes_on_and_starts_nothing() {
     let processes = Fake { names: before.generation.processes.names, ..Fake::default() };
     let generation = Generation::adopt(processes, &left, before.now);
     let mut scene = Scene { generation, now: before.now, pings: false };
-    assert!(scene.generation.is_serving() && scene.generation.is_adopted() && scene.generation.is_proved());
+    assert!(scene.generation.is_serving() && scene.generation.is_adopted() && scene.generation.unproved() == 0);
     scene.ends(&["keyholder"]);
     scene.passes(BACKOFF_MAX);
     assert!(scene.generation.is_broken());

@@ -38,13 +38,14 @@ use gatepost_sys::process;
 use gatepost_sys::signal::{Notice, Signals};
 use gatepost_wire::control::Order;
 use gatepost_wire::gauge::Gauges;
-use gatepost_wire::slice::Ground;
+use gatepost_wire::slice::{self, Ground};
 use generation::{Generation, Proof};
 use plan::Plan;
 use processes::{Children, Files};
 use renew::{Left, Program, Retry};
 use sockets::Socket;
 use std::cell::Cell;
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -78,6 +79,8 @@ const NOT_RENEWED: &str =
 
 /// What the service manager shows of us.
 const PROVED: &str = "Serving.";
+const ROUTELESS: &str = "Serving, but the backend of a route cannot be asked yet whether it relays for strangers: mail for it has \
+                         to come again (4yz).";
 /// Added to it.
 const NAMELESS: &str = " No name server answers: clients have no names until one does.";
 const UNPROVED: &str = "Serving, but the backend cannot be asked yet whether it relays for strangers: clients are told to \
@@ -180,6 +183,9 @@ pub struct Rehearsed {
     pub names: bool,
     /// So did every DNS list, as one does: it lists 127.0.0.2 (or `test`) and not 127.0.0.1 (or `invalid`).
     pub lists: bool,
+    /// Backends that could not be asked whether they relay for strangers: see
+    /// [`Report::Unproved`](gatepost_wire::control::Report::Unproved).
+    pub unproved: u64,
 }
 
 /// Starts everything as [`run`] does, in its jails and with its proofs, but takes no client; then ends it again. For
@@ -200,8 +206,9 @@ pub fn rehearse(plan: Plan) -> Result<Rehearsed, LauncherError> {
     let children = Children::new(plan, fitness, files, Vec::new(), Vec::new());
     let begun = Generation::begin(children, Proof::Within(REHEARSAL_PROOF), never);
     let ended = begun.map(|mut generation| {
+        let (names, lists, unproved) = (generation.has_names(), generation.has_lists(), generation.unproved());
         generation.end_now();
-        Rehearsed { names: generation.has_names(), lists: generation.has_lists() }
+        Rehearsed { names, lists, unproved }
     });
     gatepost_log::disconnect();
     ended
@@ -256,7 +263,11 @@ impl Launcher {
     /// Tells the service manager what clients get, and whether that makes us ready.
     fn tell_status(&mut self, ready: bool) {
         let last = self.generations.last();
-        let proved = if last.is_none_or(Generation::is_proved) { PROVED } else { UNPROVED };
+        let proved = match last.map_or(0, Generation::unproved) {
+            0 => PROVED,
+            unproved if unproved & generation::MAIN == 0 => ROUTELESS,
+            _ => UNPROVED,
+        };
         let names = if last.is_none_or(Generation::has_names) { "" } else { NAMELESS };
         let now = format!("{proved}{names}");
         let status = sd_notify::NotifyState::Status(&now);
@@ -371,7 +382,7 @@ impl Launcher {
             roles_up: number(state.roles.iter().filter(|(_, pid)| pid.is_some()).count()),
             roles: number(state.roles.len()),
             generations: number(self.generations.len()),
-            proved: state.proved,
+            proved: state.backends.iter().all(|(_, proved)| *proved),
             names: state.names,
         });
     }
@@ -388,14 +399,19 @@ impl Launcher {
         let mut reloads = Vec::new();
         for (request, stream) in self.door.as_mut().map(Door::requests).unwrap_or_default() {
             match request {
-                Request::Status => admin::answer(stream, &status::answer(&self.state(draining))),
+                Request::Status => {
+                    admin::begin_answer(&stream, &status::answer(&self.state(draining)));
+                    let serving = self.generations.last();
+                    let _ = serving.is_some_and(|last| last.processes.wish(Order::Servers, stream.as_fd()));
+                }
                 Request::Reload if draining => {
                     let text = "not reloaded: gatepost is ending\n".into();
                     admin::answer(stream, &Answer { status: 1, text });
                 }
                 Request::Reload => reloads.push(stream),
                 Request::Look => {
-                    admin::begin_answer(&stream, &status::roles(&self.state(draining)));
+                    let text = status::roles(&self.state(draining));
+                    admin::begin_answer(&stream, &Answer { status: 0, text });
                     let serving = self.generations.last();
                     let _ = serving.is_some_and(|last| last.processes.wish(Order::Look, stream.as_fd()));
                 }
@@ -410,21 +426,29 @@ impl Launcher {
 
     /// Has the listeners of all generations do what an admin wishes; each answers him by itself.
     fn wish(&self, order: Order, stream: &UnixStream) {
-        admin::begin_answer(stream, "");
+        admin::begin_answer(stream, &Answer { status: 0, text: String::new() });
         let told =
             self.generations.iter().filter(|generation| generation.processes.wish(order, stream.as_fd())).count();
         if told == 0 {
-            admin::begin_answer(stream, "no listener is there now; ask again\n");
+            let _ = (&mut &*stream).write_all(b"no listener is there now; ask again\n");
         }
     }
 
     /// Reloads, and tells those who `asked` what came of it.
     fn reload_for(&mut self, asked: Vec<UnixStream>, reload: Reload<'_>) {
         let answer = match self.reload(reload, &asked) {
-            Ok(()) => Answer { status: 0, text: "reloaded\n".into() },
+            Ok(()) => Answer { status: 0, text: format!("reloaded\n{}", self.unproved_routes()) },
             Err(why) => Answer { status: 1, text: format!("{NOT_RELOADED}: {why}\n") },
         };
         asked.into_iter().for_each(|stream| admin::answer(stream, &answer));
+    }
+
+    /// A line for each route whose backend has not passed its proof.
+    fn unproved_routes(&self) -> String {
+        let routes = self.generations.last().map(backends).unwrap_or_default().into_iter().skip(1);
+        let lines =
+            routes.filter(|(_, proved)| !proved).map(|(name, _)| format!("warning: {name} {}\n", status::LATER));
+        lines.collect()
     }
 
     /// When to begin a generation in the place of an earlier program's; None: ours serves.
@@ -437,7 +461,7 @@ impl Launcher {
         let serving = self.generations.last();
         status::State {
             draining,
-            proved: serving.is_none_or(Generation::is_proved),
+            backends: serving.map(backends).unwrap_or_default(),
             names: serving.is_none_or(Generation::has_names),
             since: self.born.elapsed(),
             retry: self.retry_due().is_some(),
@@ -557,6 +581,15 @@ fn files() -> Result<Files, LauncherError> {
         copy()
     })?;
     Ok(Files { program: Rc::new(program), log: Rc::new(copy()?), spare_log: Rc::new(spare_log) })
+}
+
+/// The backends of a generation, `[backend]` first, and whether each has passed its proof.
+fn backends(generation: &Generation<Children>) -> Vec<(String, bool)> {
+    let unproved = generation.unproved();
+    let routes = generation.processes.plan().map(|plan| plan.config.routes.as_slice()).unwrap_or_default();
+    let names = routes.iter().map(|route| slice::route_name(&route.domains, &route.recipients));
+    let names = std::iter::once("the backend".to_owned()).chain(names);
+    names.zip(0..u64::BITS).map(|(name, bit)| (name, (unproved >> bit) & 1 == 0)).collect()
 }
 
 fn fit(plan: &Plan) -> Result<Fitness, LauncherError> {

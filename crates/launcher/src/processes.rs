@@ -374,10 +374,20 @@ impl Children {
 
     /// Has a role do what an admin wishes, who hears of it by this connection. False: it is not there.
     pub(crate) fn wish(&self, order: Order, admin: BorrowedFd<'_>) -> bool {
-        let role = if order == Order::Look { Role::Observer } else { Role::Listener };
-        let Some(child) = self.children.iter().find(|child| child.role == role) else { return false };
-        self.tell(child.pid, order, &[admin]);
-        true
+        let roles: &[Role] = match order {
+            Order::Look => &[Role::Observer],
+            Order::Servers => &[Role::Resolver],
+            // The listener answers, last.
+            Order::Forgive(_) => &[Role::Handoff, Role::Listener],
+            _ => &[Role::Listener],
+        };
+        let mut there = false;
+        for role in roles {
+            let child = self.children.iter().find(|child| child.role == *role);
+            child.into_iter().for_each(|child| self.tell(child.pid, order, &[admin]));
+            there = child.is_some();
+        }
+        there
     }
 
     fn observer(&self) -> Option<ProcessId> {

@@ -3,11 +3,12 @@
 use crate::fitness::{Fitness, load_authorities, load_pair, passwd};
 use crate::plan::{PairSource, Plan, client_pair};
 use crate::{names, roles};
-use gatepost_config::{AuthSource, Backend, Log, Relax, TlsMode, TlsVersion};
+use gatepost_config::{Admission, AuthSource, Backend, Log, Relax, TlsMode, TlsVersion};
 use gatepost_smtp::envelope::Service;
 use gatepost_wire::slice::{
-    AuthSlice, BackendSlice, BackendTls, Chain, Connect, DialerSlice, HandoffSlice, KeyholderSlice, ListenerSlice,
-    LogForm, LoginSource, NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice, RouteSlice, Screen, Slice,
+    AuthSlice, BackendSlice, BackendTls, Chain, Connect, DialerSlice, HandoffSlice, HeloLists, KeyholderSlice,
+    ListenerSlice, LogForm, LoginSource, NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice, RouteSlice, Screen,
+    Slice,
 };
 use gatepost_wire::tables::TablesSlice;
 use std::path::Path;
@@ -69,17 +70,27 @@ fn screen(plan: &Plan) -> Screen {
         early_talk: admission.early_talk,
         pause: milliseconds(admission.pause),
         waiting: waiting(plan),
-        lists: admission.lists.iter().map(|list| list.rule.clone()).collect(),
+        lists: admission.before_greeting().map(|list| list.rule.clone()).collect(),
         defer_at: admission.defer_at,
         refuse_at: admission.refuse_at,
         untested: plan.config.relay.clients.clone(),
     }
 }
 
+fn helo_lists(admission: &Admission) -> HeloLists {
+    let first = admission.before_greeting().count();
+    HeloLists {
+        first: u8::try_from(first).unwrap_or(u8::MAX),
+        rules: admission.lists.iter().skip(first).map(|list| list.rule.clone()).collect(),
+        defer_at: admission.defer_at,
+        refuse_at: admission.refuse_at,
+    }
+}
+
 /// Connections that wait at once before they have a session: each costs the listener a descriptor.
 pub(crate) fn waiting(plan: &Plan) -> u32 {
     let (few, most) = WAITING;
-    let tests_wait = !plan.config.admission.pause.is_zero() || !plan.config.admission.lists.is_empty();
+    let tests_wait = !plan.config.admission.pause.is_zero() || plan.config.admission.before_greeting().next().is_some();
     if tests_wait { plan.config.limits.sessions.saturating_mul(WAITING_PER_SESSION).clamp(few, most) } else { few }
 }
 
@@ -158,6 +169,7 @@ pub(crate) fn handoff(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
         hops: limits.hops,
         names_wait: milliseconds(plan.config.names.wait),
         rates: plan.config.rates.mail,
+        helo_lists: helo_lists(&plan.config.admission),
         spool: if plan.rehearsal { String::new() } else { "/content".to_owned() },
     })
 }

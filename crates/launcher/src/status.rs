@@ -11,8 +11,8 @@ use std::time::Duration;
 pub(crate) struct State {
     /// No new sessions any more.
     pub(crate) draining: bool,
-    /// Every backend has passed its proof, or none has to.
-    pub(crate) proved: bool,
+    /// The backends, that of `[backend]` first, and whether each has passed its proof or needs not.
+    pub(crate) backends: Vec<(String, bool)>,
     /// A name server answers.
     pub(crate) names: bool,
     /// How long this program has run in this process.
@@ -29,23 +29,36 @@ pub(crate) struct State {
     pub(crate) earlier: usize,
 }
 
+/// What is said of the backend of a route that has not passed its proof.
+pub(crate) const LATER: &str =
+    "cannot be asked yet whether it relays for strangers: mail for it has to come again (4yz)";
+
 /// Exit status 2: somebody should look.
 const LOOK: u8 = 2;
 
 /// The answer to `gatepost status`.
 pub(crate) fn answer(state: &State) -> Answer {
     let whole = state.roles.iter().all(|(_, pid)| pid.is_some());
-    let well = whole && state.proved && state.names && !state.draining && !state.retry && state.refused.is_none();
+    let proved = state.backends.iter().all(|(_, proved)| *proved);
+    let well = whole && proved && state.names && !state.draining && !state.retry && state.refused.is_none();
     let service = match (state.draining, whole) {
         (true, _) => "ending: no new sessions, those under way may end",
         (false, true) => "serving",
         (false, false) => "serving, but a role is away",
     };
-    let backend = if state.proved {
-        "ready"
-    } else {
-        "cannot be asked yet whether it relays for strangers: clients are told to come again (421)"
+    let several = state.backends.len() > 1;
+    let away = !state.backends.iter().any(|(_, proved)| *proved);
+    let backend = |(name, proved): &(String, bool)| {
+        let said = match (proved, several && !away) {
+            (true, _) => "ready",
+            (false, true) => LATER,
+            (false, false) => {
+                "cannot be asked yet whether it relays for strangers: clients are told to come again (421)"
+            }
+        };
+        if several { format!("backend  {name}: {said}\n") } else { format!("backend  {said}\n") }
     };
+    let backends: String = state.backends.iter().map(backend).collect();
     let names = if state.names { "a name server answers" } else { "no name server answers: clients have no names" };
     let program = match (state.retry, state.outdated) {
         (true, _) => "could not begin its roles, those of the earlier one serve; it is tried again",
@@ -64,7 +77,7 @@ pub(crate) fn answer(state: &State) -> Answer {
     let minutes = state.since.as_secs() / 60;
     let (hours, minutes) = (minutes / 60, minutes % 60);
     let text = format!(
-        "service  {service}\nbackend  {backend}\nnames    {names}\nprogram  {program}; runs for {hours} h {minutes} min\n\
+        "service  {service}\n{backends}names    {names}\nprogram  {program}; runs for {hours} h {minutes} min\n\
          reload   {reload}\nroles    {}\nearlier configurations in use: {}\n",
         roles.join(", "),
         state.earlier
@@ -90,7 +103,7 @@ mod tests {
     fn issue_13_status_says_what_somebody_should_look_at() {
         let state = |nursery| State {
             draining: false,
-            proved: true,
+            backends: vec![("the backend".to_owned(), true)],
             names: true,
             since: Duration::from_secs(7260),
             retry: false,
@@ -100,12 +113,19 @@ mod tests {
             earlier: 1,
         };
         let well = state(Some(8));
+        let two = |proved| vec![("the backend".to_owned(), true), ("the route of lists.test".to_owned(), proved)];
         for (state, status, says) in [
             (well.clone(), 0, "service  serving\n"),
             (well.clone(), 0, "runs for 2 h 1 min"),
             (State { outdated: true, ..well.clone() }, 0, "gatepost reload takes it"),
             (State { draining: true, ..well.clone() }, 2, "ending"),
-            (State { proved: false, ..well.clone() }, 2, "come again (421)"),
+            (State { backends: vec![("the backend".to_owned(), false)], ..well.clone() }, 2, "come again (421)"),
+            (State { backends: two(true), ..well.clone() }, 0, "backend  the route of lists.test: ready\n"),
+            (
+                State { backends: two(false), ..well.clone() },
+                2,
+                "backend  the route of lists.test: cannot be asked yet whether it relays for strangers: mail for it",
+            ),
             (State { names: false, ..well.clone() }, 2, "no name server answers"),
             (State { retry: true, ..well.clone() }, 2, "those of the earlier one serve"),
             (State { refused: Some("no\nmore".into()), ..well }, 2, "reload   no\n"),

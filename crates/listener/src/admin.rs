@@ -20,7 +20,7 @@ impl Gate {
                 n => format!("{n} sessions are told to end, unless their messages are being delivered\n"),
             },
             Order::Forgive(address) => {
-                self.admission.borrow_mut().forgive(address.to_canonical());
+                self.admission.borrow_mut().forgive(address.to_canonical(), self.now());
                 format!("what {address} has done before counts no more\n")
             }
             _ => return,

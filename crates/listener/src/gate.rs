@@ -17,7 +17,7 @@ use gatepost_rules::access::{Access, Permit};
 use gatepost_smtp::envelope::{CloseReason, Service};
 use gatepost_wire::event::{Crashed, Penalised, Penalty, Turned};
 use gatepost_wire::link::{self, Ended, HandoffOrder, Left, NurseryOrder, Open, OpenAuth, OpenKey, SessionId};
-use gatepost_wire::link::{Start, StartDescriptors, close_reason, counted_user, has_delivered};
+use gatepost_wire::link::{Start, StartDescriptors, Weights, close_reason, counted_user, has_delivered};
 use gatepost_wire::slice::{ListenerSlice, TlsMode};
 use gatepost_wire::terms::Terms;
 use gatepost_wire::{AuthToSession, HandoffToSession, SessionToAuth, SessionToHandoff};
@@ -49,6 +49,8 @@ pub(crate) struct Visitor {
     local: io::Result<SocketAddr>,
     /// What is different for it.
     pub(crate) terms: Terms,
+    /// What DNS lists have said of it.
+    pub(crate) listed: Weights,
 }
 
 /// Why an admitted connection gets no session after all.
@@ -237,7 +239,8 @@ impl Gate {
             Access::Granted(Permit { relay, message_size }) => terms.with(relay, message_size),
             Access::Denied | Access::Unknown => terms,
         };
-        let visitor = Visitor { client, from, listener: socket.index, tls, service, user: None, local, terms };
+        let (listener, listed) = (socket.index, Weights::default());
+        let visitor = Visitor { client, from, listener, tls, service, user: None, local, terms, listed };
         match access {
             Access::Granted(_) => return Some(visitor),
             Access::Denied => self.turn_away(visitor, Turned::Rules),
@@ -260,8 +263,17 @@ impl Gate {
     pub(crate) async fn welcome_user(self: &Rc<Self>, socket: &Socket, client: OwnedFd, uid: u32) {
         let from = SocketAddr::new(counted_user(uid), 0);
         let (listener, local, user, terms) = (socket.index, socket.local(&client), Some(uid), Terms::default());
-        let visitor =
-            Visitor { client, from, listener, tls: TlsMode::Off, service: Service::Local, user, local, terms };
+        let visitor = Visitor {
+            client,
+            from,
+            listener,
+            tls: TlsMode::Off,
+            service: Service::Local,
+            user,
+            local,
+            terms,
+            listed: Weights::default(),
+        };
         self.admit(visitor).await;
     }
 
@@ -304,7 +316,9 @@ impl Gate {
         let Terms { relay, exempt, message_size, hidden, .. } = visitor.terms;
         let user = visitor.user;
         let client = if user.is_some() { local } else { visitor.from };
-        let open = HandoffOrder::Open(Open { id, client, local, listener, relay, message_size, exempt, service, user });
+        let listed = visitor.listed;
+        let open = Open { id, client, local, listener, relay, message_size, exempt, service, user, listed };
+        let open = HandoffOrder::Open(open);
         tell(&handoff, &open, &[handoff_end.as_fd()]).await?;
         drop(handoff_end);
         let (keyholder, unasked) = match visitor.tls {

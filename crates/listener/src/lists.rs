@@ -6,6 +6,7 @@ use gatepost_channel::{ChannelError, Inbox};
 use gatepost_policy::lists::{Judge, Verdict};
 use gatepost_smtp::text::printable;
 use gatepost_wire::event::Course;
+use gatepost_wire::link::Weights;
 use gatepost_wire::names::{AskList, Listed, Listing};
 use gatepost_wire::slice::Screen;
 use gatepost_wire::{Direction, ResolverToListener};
@@ -74,7 +75,7 @@ impl Lists {
             };
             listings.push(listed.map(|listed| listed.listing));
         }
-        self.judge.verdict(&listings)
+        self.judge.verdict(Weights::default(), &listings)
     }
 
     /// The zone that weighs most against a client.

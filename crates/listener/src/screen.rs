@@ -192,6 +192,7 @@ impl Screen {
                 return None;
             }
         };
+        let weights = verdict.map(|verdict| verdict.weights).unwrap_or_default();
         if let Some(verdict) = verdict.filter(|verdict| verdict.score > 0) {
             let heard = match verdict.course {
                 Course::Deferred | Course::Refused => self.lists.reply(&gate.hostname, client, verdict).await,
@@ -203,7 +204,9 @@ impl Screen {
                 return None;
             }
         }
-        guest.rises()
+        let mut visitor = guest.rises()?;
+        visitor.listed = weights;
+        Some(visitor)
     }
 
     /// Waits until a client may be greeted, or is to be sent away for what lists say of it.

@@ -185,9 +185,11 @@ impl Admission {
         self.conduct.sanctioned(now)
     }
 
-    /// Forgets how an address has behaved; with it the rest of its IPv6 /64.
-    pub fn forgive(&mut self, ip: IpAddr) {
-        self.conduct.forgive(Origin::of(ip));
+    /// Forgets how an address has behaved, and how often it has come; with it the rest of its IPv6 /64.
+    pub fn forgive(&mut self, ip: IpAddr, now: u64) {
+        let origin = Origin::of(ip);
+        self.conduct.forgive(origin);
+        self.connections.forgive(origin, now);
     }
 
     /// What is to be done now. [`Action::Reclaim`]: this session must end, and [`Admission::ended`] be called then, or

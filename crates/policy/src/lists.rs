@@ -1,6 +1,7 @@
 //! What DNS lists come to for a client: weights are added up, those of lists that speak for it taken away. Pure.
 
 use gatepost_wire::event::Course;
+use gatepost_wire::link::Weights;
 use gatepost_wire::names::Listing;
 use gatepost_wire::slice::ListRule;
 
@@ -21,6 +22,8 @@ pub struct Verdict {
     pub score: u32,
     /// The list that weighs most against it.
     pub heaviest: Option<usize>,
+    /// Of what the sum is made.
+    pub weights: Weights,
 }
 
 impl Judge {
@@ -36,16 +39,17 @@ impl Judge {
         &self.rules
     }
 
-    /// The verdict on a client of which each list says this. What is missing, or left out, counts for nothing: it is never the reason
-    /// for a refusal.
+    /// The verdict on a client of which each list says this, and others have said that `before`. What is missing, or left out, counts for
+    /// nothing: it is never the reason for a refusal.
     #[must_use]
-    pub fn verdict(&self, listings: &[Option<Listing>]) -> Verdict {
+    pub fn verdict(&self, before: Weights, listings: &[Option<Listing>]) -> Verdict {
         let listed = self.rules.iter().zip(listings).enumerate();
         let listed = listed.filter(|(_, (rule, listing))| listing.as_ref().is_some_and(|said| counts(rule, said)));
-        let (mut against, mut for_it, mut heaviest) = (0_u32, 0_u32, None::<(u32, usize)>);
+        let Weights { mut against, mut in_favour } = before;
+        let mut heaviest = None::<(u32, usize)>;
         for (place, (rule, _)) in listed {
             if rule.allows {
-                for_it = for_it.saturating_add(rule.weight);
+                in_favour = in_favour.saturating_add(rule.weight);
             } else {
                 against = against.saturating_add(rule.weight);
                 if heaviest.is_none_or(|(weight, _)| rule.weight > weight) {
@@ -53,7 +57,7 @@ impl Judge {
                 }
             }
         }
-        let score = against.saturating_sub(for_it);
+        let score = against.saturating_sub(in_favour);
         let reaches = |bound: u32| bound > 0 && score >= bound;
         let course = if reaches(self.refuse_at) {
             Course::Refused
@@ -61,12 +65,12 @@ impl Judge {
             Course::Deferred
         } else if score > 0 {
             Course::Slowed
-        } else if for_it > against {
+        } else if in_favour > against {
             Course::Favoured
         } else {
             Course::Usual
         };
-        Verdict { course, score, heaviest: heaviest.map(|(_, place)| place) }
+        Verdict { course, score, heaviest: heaviest.map(|(_, place)| place), weights: Weights { against, in_favour } }
     }
 }
 
@@ -117,10 +121,32 @@ mod tests {
             ([yes(2), yes(2), yes(2)], Course::Slowed, 1, Some(1)),
             ([yes(2), no(), yes(2)], Course::Favoured, 0, Some(0)),
         ] {
-            assert_eq!(judge.verdict(&listings), Verdict { course, score, heaviest }, "{listings:?}");
+            let verdict = judge.verdict(Weights::default(), &listings);
+            assert_eq!((verdict.course, verdict.score, verdict.heaviest), (course, score, heaviest), "{listings:?}");
         }
         // Without bounds nobody is sent away.
         let judge = Judge::new(vec![rule(100, false, &[])], 0, 0);
-        assert_eq!(judge.verdict(&[yes(2)]).course, Course::Slowed);
+        assert_eq!(judge.verdict(Weights::default(), &[yes(2)]).course, Course::Slowed);
+    }
+
+    #[test]
+    fn issue_12_what_lists_say_of_helo_is_added_to_what_others_said_before() {
+        let before = Judge::new(vec![rule(2, false, &[]), rule(4, true, &[])], 3, 5);
+        let after = Judge::new(vec![rule(3, false, &[])], 3, 5);
+        let (yes, no) = (|| Some(Listing::Codes(vec![code(2)])), || Some(Listing::Unlisted));
+        for (listings, course, score) in [
+            ([no(), no(), yes()], Course::Deferred, 3),
+            ([yes(), no(), yes()], Course::Refused, 5),
+            ([yes(), yes(), yes()], Course::Slowed, 1),
+            ([no(), yes(), yes()], Course::Favoured, 0),
+            ([yes(), no(), no()], Course::Slowed, 2),
+            ([yes(), no(), None], Course::Slowed, 2),
+        ] {
+            let first = before.verdict(Weights::default(), &listings[..2]);
+            let both = after.verdict(first.weights, &listings[2..]);
+            assert_eq!((both.course, both.score), (course, score), "{listings:?}");
+            // Who is refused for it hears of a list that lists the name.
+            assert_eq!(both.heaviest, (listings[2] == yes()).then_some(0));
+        }
     }
 }

@@ -217,10 +217,11 @@ impl Relay {
         self.clients.iter().any(|network| network.contains(client))
     }
 
-    /// As [`Relay::judge`] for a client that may send to any domain, whatever its address.
+    /// As [`Relay::judge`] for a client that is `trusted` to send to any domain, or not, whatever its address. `listed`: the domain is
+    /// taken for because of a list beside [`Relay::domains`].
     #[must_use]
-    pub fn judge_permitted(&self, local_part: &[u8], domain: Option<&[u8]>) -> Judgement {
-        judge_as(local_part, domain, true, self)
+    pub fn judge_as(&self, local_part: &[u8], domain: Option<&[u8]>, trusted: bool, listed: bool) -> Judgement {
+        judge_as(local_part, domain, (trusted, listed), self)
     }
 }
 
@@ -231,15 +232,15 @@ impl Relay {
 /// command line are refused here too.
 #[must_use]
 pub fn judge(local_part: &[u8], domain: Option<&[u8]>, client: IpAddr, relay: &Relay) -> Judgement {
-    judge_as(local_part, domain, relay.is_client(client), relay)
+    judge_as(local_part, domain, (relay.is_client(client), false), relay)
 }
 
-fn judge_as(local_part: &[u8], domain: Option<&[u8]>, trusted: bool, relay: &Relay) -> Judgement {
+fn judge_as(local_part: &[u8], domain: Option<&[u8]>, (trusted, listed): (bool, bool), relay: &Relay) -> Judgement {
     let Some(domain) = domain else {
         return if local_part::is_postmaster(local_part) { Judgement::Allow } else { Judgement::RelayDenied };
     };
     let anywhere = (trusted || relay.any_domain) && is_destination(domain);
-    if !anywhere && !relay.domains.covers(domain) {
+    if !anywhere && !listed && !relay.domains.covers(domain) {
         return Judgement::RelayDenied;
     }
     match local_part::danger(local_part) {

@@ -8,6 +8,8 @@
 //! | `example.org`, `.example.org` | for HELO: that name, and all names below |
 //! | `/PATTERN/` | what matches: see [`crate::patterns`] |
 //!
+//! One more is of the domains that mail is taken for: `example.org`, and `.example.org` for those below it.
+//!
 //! Case doesn't matter. A constant database has the same entries for keys, in lower case and without patterns; its data is not
 //! looked at.
 
@@ -254,6 +256,7 @@ pub struct Tables {
     valid: Option<Table>,
     helo: Table,
     permitted: Senders,
+    domains: Option<Cdb<Vec<u8>>>,
 }
 
 impl Tables {
@@ -262,14 +265,33 @@ impl Tables {
     /// # Errors
     /// The fault of the first entry that is none.
     pub fn new(slice: TablesSlice) -> Result<Self, EntryFault> {
-        let TablesSlice { senders, recipients, valid, helo, permitted, accounts: _ } = slice;
+        let TablesSlice { senders, recipients, valid, helo, permitted, accounts: _, domains } = slice;
         Ok(Self {
             senders: Table::of(Form::Address, senders)?,
             recipients: Table::of(Form::Address, recipients)?,
             valid: valid.map(|valid| Table::of(Form::Address, valid)).transpose()?,
             helo: Table::of(Form::Helo, helo)?,
             permitted: Senders::new(permitted)?,
+            domains: (!domains.is_empty()).then(|| Cdb::new(domains)),
         })
+    }
+
+    /// Whether mail is taken for a domain because it, or `.` and one above it, is a key of their database. As
+    /// [`RelayTable::covers`](crate::relay::RelayTable::covers), what is no domain never is.
+    ///
+    /// # Errors
+    /// The database is damaged: nothing is known then.
+    pub fn takes(&self, domain: &[u8]) -> io::Result<bool> {
+        let Some(domains) = self.domains.as_ref().filter(|_| check_domain(domain).is_ok()) else { return Ok(false) };
+        let name = domain.to_ascii_lowercase();
+        let mut rest = name.as_slice();
+        while !rest.is_empty() {
+            if domains.contains(rest)? {
+                return Ok(true);
+            }
+            rest = from_next_dot(rest);
+        }
+        Ok(false)
     }
 
     /// As whom who has logged in may send.

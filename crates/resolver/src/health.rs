@@ -84,6 +84,16 @@ impl Health {
         self.state == State::Well
     }
 
+    /// Whether what it says counts, and why not.
+    pub(crate) fn describe(&self) -> String {
+        match (self.state, self.told) {
+            (State::Unproved, _) => "has not been asked yet, and is left out until it was".to_owned(),
+            (State::Well, _) => "counts".to_owned(),
+            (State::Out, Some((why, _))) => format!("left out: {why:?}"),
+            (State::Out, None) => "left out".to_owned(),
+        }
+    }
+
     /// It is time to prove it.
     pub(crate) fn is_due(&self, now: u64) -> bool {
         now >= self.next

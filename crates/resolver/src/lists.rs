@@ -5,7 +5,7 @@ use crate::health::{Health, Heard, News, heard};
 use crate::question::{Kind, Question};
 use gatepost_smtp::names::{Found, HostName};
 use gatepost_wire::event;
-use gatepost_wire::names::{AskList, Listed, Listing};
+use gatepost_wire::names::{AskHelo, AskList, Listed, Listing};
 use gatepost_wire::slice::{About, ListZone};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,6 +14,9 @@ use std::time::Instant;
 /// What no list lists, and what each does (RFC 5782 §5): addresses, names.
 const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2)];
 const NAMES: [&str; 2] = ["invalid", "test"];
+
+/// It does not list what was asked.
+const UNLISTED: (Listing, Vec<u8>) = (Listing::Unlisted, Vec::new());
 
 /// One list.
 #[derive(Debug)]
@@ -54,7 +57,7 @@ impl List {
     async fn prove(&self, resolver: &Resolver, now: impl Fn() -> u64) {
         let question = |which: usize| match self.about {
             About::Address => self.of_address((*ADDRESSES.get(which)?).into(), Kind::A),
-            About::Name => self.of_name(NAMES.get(which)?, Kind::A),
+            About::Name | About::Helo => self.of_name(NAMES.get(which)?, Kind::A),
         };
         let never = self.say(resolver, question(0)).await;
         let always = self.say(resolver, question(1)).await;
@@ -86,6 +89,11 @@ impl Lists {
         self.lists.is_empty()
     }
 
+    /// A line for each: whether it counts.
+    pub(crate) fn describe(&self) -> String {
+        self.lists.iter().map(|list| format!("list     {}: {}\n", list.zone, list.health().describe())).collect()
+    }
+
     /// What each of them says counts.
     pub(crate) fn are_well(&self) -> bool {
         self.lists.iter().all(|list| list.health().is_well())
@@ -103,26 +111,52 @@ impl Lists {
 
     /// What a list says of a client.
     pub(crate) async fn ask(&self, resolver: &Resolver, ask: AskList) -> Listed {
-        let (listing, text) = self.say(resolver, ask).await.unwrap_or((Listing::LeftOut, Vec::new()));
+        let said = async {
+            let list = self.well(ask.list)?;
+            let name = match list.about {
+                About::Address => None,
+                About::Name => match resolver.client(ask.client).await.confirmed {
+                    Found::Known(name) => Some(name),
+                    Found::None => return Some(UNLISTED),
+                    // The client's name servers fail, which is not the list's fault.
+                    Found::Temporary => return None,
+                },
+                // Nobody has said what the client calls itself.
+                About::Helo => return None,
+            };
+            let question = |kind| match &name {
+                None => list.of_address(ask.client, kind),
+                Some(name) => list.of_name(name.as_str(), kind),
+            };
+            self.say(resolver, list, question, ask.text).await
+        };
+        let (listing, text) = said.await.unwrap_or((Listing::LeftOut, Vec::new()));
         Listed { number: ask.number, listing, text }
     }
 
-    async fn say(&self, resolver: &Resolver, ask: AskList) -> Option<(Listing, Vec<u8>)> {
-        const UNLISTED: (Listing, Vec<u8>) = (Listing::Unlisted, Vec::new());
-        let list = self.lists.get(usize::from(ask.list)).filter(|list| list.health().is_well())?;
-        let name = match list.about {
-            About::Address => None,
-            About::Name => match resolver.client(ask.client).await.confirmed {
-                Found::Known(name) => Some(name),
-                Found::None => return Some(UNLISTED),
-                // The client's name servers fail, which is not the list's fault.
-                Found::Temporary => return None,
-            },
+    /// What a list says of what a client calls itself.
+    pub(crate) async fn ask_helo(&self, resolver: &Resolver, ask: &AskHelo) -> Listed {
+        let said = async {
+            let list = self.well(ask.list).filter(|list| list.about == About::Helo)?;
+            self.say(resolver, list, |kind| list.of_name(ask.name.as_str(), kind), ask.text).await
         };
-        let question = |kind| match &name {
-            None => list.of_address(ask.client, kind),
-            Some(name) => list.of_name(name.as_str(), kind),
-        };
+        let (listing, text) = said.await.unwrap_or((Listing::LeftOut, Vec::new()));
+        Listed { number: ask.number, listing, text }
+    }
+
+    /// The list at a place, if what it says counts.
+    fn well(&self, place: u8) -> Option<&List> {
+        self.lists.get(usize::from(place)).filter(|list| list.health().is_well())
+    }
+
+    /// What a list says to a question, with its text if that is wanted. None: nothing that counts.
+    async fn say(
+        &self,
+        resolver: &Resolver,
+        list: &List,
+        question: impl Fn(Kind) -> Option<Question>,
+        text: bool,
+    ) -> Option<(Listing, Vec<u8>)> {
         // A name that is too long to be asked about isn't listed.
         let Some(address) = question(Kind::A) else { return Some(UNLISTED) };
         let heard = list.say(resolver, Some(address)).await?;
@@ -132,7 +166,7 @@ impl Lists {
             Heard::Unlisted => Some(UNLISTED),
             Heard::Trouble(..) => None,
             Heard::Codes(codes) => {
-                let text = match question(Kind::Txt).filter(|_| ask.text) {
+                let text = match question(Kind::Txt).filter(|_| text) {
                     Some(text) => resolver.text(text).await.unwrap_or_default(),
                     None => Vec::new(),
                 };

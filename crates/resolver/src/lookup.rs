@@ -95,6 +95,12 @@ impl Resolver {
         answered
     }
 
+    /// A line for each name server: whether it answers, and its last failure.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        self.source().servers.describe()
+    }
+
     /// Waits until a question has not been answered by any server, or servers were replaced, since this was waited for last. It may
     /// be the question's fault: [`Resolver::probe`] tells.
     pub async fn doubted(&self) {

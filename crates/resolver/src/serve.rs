@@ -8,12 +8,12 @@ use gatepost_jail::ControlEnd;
 use gatepost_role::{AsyncControl, Heard, Phase, RoleError, SHORT_FRAME, Step};
 use gatepost_smtp::names::ClientNames;
 use gatepost_wire::control::{Report, Role};
-use gatepost_wire::names::{AskList, Listed, Listing, LookUp, LookedUp, NamesNews};
+use gatepost_wire::names::{Ask, AskHelo, AskList, Listed, Listing, LookUp, LookedUp, NamesNews};
 use gatepost_wire::slice::{ResolverSlice, Slice};
-use gatepost_wire::{HandoffToResolver, ListenerToResolver, ResolverToHandoff, ResolverToListener};
+use gatepost_wire::{Direction, HandoffToResolver, ListenerToResolver, ResolverToHandoff, ResolverToListener};
 use std::fs::File;
 use std::future::pending;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
@@ -39,7 +39,7 @@ const SLICE_MAX: u64 = 4 * 1024 * 1024;
 /// What can happen.
 enum Event {
     /// A request, or the end of a link.
-    Asked(Arc<Link>, Result<LookUp, ChannelError>),
+    Asked(Arc<Link>, Result<Ask, ChannelError>),
     /// The same of a list.
     AskedList(Arc<ListLink>, Result<AskList, ChannelError>),
     /// A look-up is over and its answer sent.
@@ -59,6 +59,7 @@ enum Event {
 /// A request, and where its answer goes.
 enum Request {
     Names { link: Arc<Link>, number: u32 },
+    Helo { link: Arc<Link>, ask: AskHelo },
     List { link: Arc<ListLink>, ask: AskList },
 }
 
@@ -70,6 +71,9 @@ impl Request {
                 let (names, good) = resolver.client_for_a_while(client).await;
                 let good = u32::try_from(good.as_secs()).unwrap_or(u32::MAX);
                 let _ = link.tell(&NamesNews::LookedUp(LookedUp::new(number, names, good))).await;
+            }
+            Self::Helo { link, ask } => {
+                let _ = link.tell(&NamesNews::Listed(lists.ask_helo(resolver, &ask).await)).await;
             }
             Self::List { link, ask } => {
                 let _ = link.tell(&lists.ask(resolver, ask).await).await;
@@ -84,12 +88,18 @@ impl Request {
                 let temporary = LookedUp::new(number, ClientNames::TEMPORARY, 0);
                 let _ = link.tell(&NamesNews::LookedUp(temporary)).await;
             }
+            Self::Helo { link, ask } => {
+                let _ = link.tell(&NamesNews::Listed(left_out(ask.number))).await;
+            }
             Self::List { link, ask } => {
-                let left_out = Listed { number: ask.number, listing: Listing::LeftOut, text: Vec::new() };
-                let _ = link.tell(&left_out).await;
+                let _ = link.tell(&left_out(ask.number)).await;
             }
         }
     }
+}
+
+fn left_out(number: u32) -> Listed {
+    Listed { number, listing: Listing::LeftOut, text: Vec::new() }
 }
 
 struct Service {
@@ -157,6 +167,11 @@ impl Service {
                 self.events.spawn(next_of_lists(Arc::new(link)));
             }
             Step::Names(memory) => self.renew(memory)?,
+            // Whoever does not read is not waited for.
+            Step::Admin(_, admin) => {
+                let _ = File::from(admin)
+                    .write(format!("{}{}", self.resolver.describe(), self.lists.describe()).as_bytes());
+            }
             Step::Begin => {
                 let (resolver, lists) = (Arc::clone(&self.resolver), Arc::clone(&self.lists));
                 self.events.spawn(async move {
@@ -174,7 +189,6 @@ impl Service {
             | Step::Rules(_)
             | Step::Networks(_)
             | Step::Tables(_)
-            | Step::Admin(..)
             | Step::Cut
             | Step::Noted
             | Step::Drain => {}
@@ -206,11 +220,14 @@ impl Service {
         Ok(())
     }
 
-    fn asked(&mut self, link: Arc<Link>, asked: Result<LookUp, ChannelError>) {
+    fn asked(&mut self, link: Arc<Link>, asked: Result<Ask, ChannelError>) {
         match asked {
-            Ok(LookUp { number, client }) => {
+            Ok(ask) => {
                 self.events.spawn(next(Arc::clone(&link)));
-                self.wants(client, Request::Names { link, number });
+                match ask {
+                    Ask::LookUp(LookUp { number, client }) => self.wants(client, Request::Names { link, number }),
+                    Ask::Helo(ask) => self.wants(ask.client, Request::Helo { link, ask }),
+                }
             }
             // It is being replaced.
             Err(ChannelError::Closed) => {}
@@ -315,7 +332,7 @@ fn milliseconds(time: Duration) -> u64 {
 }
 
 async fn next(link: Arc<Link>) -> Event {
-    let mut inbox = Inbox::new(SHORT_FRAME);
+    let mut inbox = Inbox::new(HandoffToResolver::FRAME_MAX);
     let asked = link.recv(&mut inbox).await;
     Event::Asked(link, asked)
 }

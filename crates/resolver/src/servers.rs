@@ -10,8 +10,9 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -50,10 +51,21 @@ impl fmt::Display for Failure {
     }
 }
 
+/// What is known of one server.
+#[derive(Debug, Default)]
+struct Known {
+    /// Whether it answered when it was asked last; none: it was not asked.
+    answers: Option<bool>,
+    /// When it failed last, and how.
+    failure: Option<(Instant, String)>,
+}
+
 /// The name servers.
 #[derive(Debug)]
 pub(crate) struct Servers {
     list: Vec<SocketAddr>,
+    /// Of each.
+    known: Vec<Mutex<Known>>,
     /// The one that answered last is asked first.
     first: AtomicUsize,
     streams: Semaphore,
@@ -61,7 +73,38 @@ pub(crate) struct Servers {
 
 impl Servers {
     pub(crate) fn new(list: Vec<SocketAddr>) -> Self {
-        Self { list, first: AtomicUsize::new(0), streams: Semaphore::new(STREAMS_MAX) }
+        let known = list.iter().map(|_| Mutex::default()).collect();
+        Self { list, known, first: AtomicUsize::new(0), streams: Semaphore::new(STREAMS_MAX) }
+    }
+
+    /// A line for each: whether it answers, and its last failure.
+    pub(crate) fn describe(&self) -> String {
+        let line = |(server, known): (&SocketAddr, &Mutex<Known>)| {
+            let Known { answers, failure } = &*known.lock().unwrap_or_else(PoisonError::into_inner);
+            let answers = match answers {
+                Some(true) => "answers",
+                Some(false) => "does not answer",
+                None => "has not been asked",
+            };
+            let failure = failure.as_ref().map(|(at, why)| (at.elapsed().as_secs(), why));
+            let failure = failure.map(|(ago, why)| format!("; last failure {ago} s ago: {why}")).unwrap_or_default();
+            format!("server   {server}: {answers}{failure}\n")
+        };
+        if self.list.is_empty() {
+            return "server   none: neither [names] servers nor /etc/resolv.conf names one\n".to_owned();
+        }
+        self.list.iter().zip(&self.known).map(line).collect()
+    }
+
+    /// Notes what became of a question to one.
+    fn note(&self, server: SocketAddr, became: &Result<Answer, Failure>) {
+        let known = self.list.iter().position(|listed| *listed == server).and_then(|place| self.known.get(place));
+        let Some(known) = known else { return };
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.answers = Some(became.as_ref().err().is_none_or(Failure::is_alive));
+        if let Err(why) = became {
+            known.failure = Some((Instant::now(), why.to_string()));
+        }
     }
 
     /// Asks one server after the other, each twice at most. `None`: none could answer.
@@ -110,13 +153,15 @@ impl Servers {
 
     /// Asks one server.
     async fn ask_one(&self, server: SocketAddr, question: &Question, wait: Duration) -> Result<Answer, Failure> {
-        match self.by_udp_then_tcp(server, question, wait, true).await {
+        let became = match self.by_udp_then_tcp(server, question, wait, true).await {
             // A server from before EDNS (RFC 6891 §7).
             Err(Failure::Unusable(Unusable::Code(Rcode::FORMERR | Rcode::NOTIMP))) => {
                 self.by_udp_then_tcp(server, question, wait, false).await
             }
             other => other,
-        }
+        };
+        self.note(server, &became);
+        became
     }
 
     async fn by_udp_then_tcp(

@@ -9,7 +9,7 @@ use domain::base::Message;
 use domain::base::iana::Rcode;
 use gatepost_smtp::names::{ClientNames, Found, HostName};
 use gatepost_testkit::name_server::{NameServer, Said, nothing, said};
-use gatepost_wire::names::{AskList, Listing};
+use gatepost_wire::names::{AskHelo, AskList, Listing};
 use gatepost_wire::slice::{About, HostsEntry, ListZone};
 use std::net::{IpAddr, UdpSocket};
 use std::sync::Arc;
@@ -355,7 +355,8 @@ fn issue_12_a_list_is_asked_about_the_address_or_the_confirmed_name() {
         ],
     ]);
     let resolver = asking(&server);
-    let lists = Lists::new(&[zone("bl.test", About::Address), zone("names.test", About::Name)]);
+    let lists = [("bl.test", About::Address), ("names.test", About::Name), ("names.test", About::Helo)];
+    let lists = Lists::new(&lists.map(|(list, about)| zone(list, about)));
     run(async {
         assert_eq!(listed(&lists, &resolver, 0, IP, false).await.0, Listing::LeftOut, "not proved yet");
         lists.prove(&resolver).await;
@@ -372,8 +373,18 @@ fn issue_12_a_list_is_asked_about_the_address_or_the_confirmed_name() {
         // Without a name, and with one that can't be looked up: neither is the list's fault.
         assert_eq!(listed(&lists, &resolver, 1, "192.0.2.8", false).await.0, Listing::Unlisted);
         assert_eq!(listed(&lists, &resolver, 1, "192.0.2.9", false).await.0, Listing::LeftOut);
-        // One that there is not.
+        // What it says in HELO, only where a list is for that.
+        let helo = async |list: u8, said: &str| {
+            let client = "192.0.2.8".parse().unwrap();
+            let ask = AskHelo { number: 7, list, client, name: name(said), text: true };
+            lists.ask_helo(&resolver, &ask).await.listing
+        };
+        assert_eq!(helo(2, "mx.a.test").await, codes(&["127.0.0.3"]));
+        assert_eq!(helo(2, "other.test").await, Listing::Unlisted);
+        assert_eq!(helo(1, "mx.a.test").await, Listing::LeftOut);
         assert_eq!(listed(&lists, &resolver, 2, IP, false).await.0, Listing::LeftOut);
+        // One that there is not.
+        assert_eq!(listed(&lists, &resolver, 3, IP, false).await.0, Listing::LeftOut);
         assert!(lists.are_well());
     });
     // Within its TTL a list is asked once.

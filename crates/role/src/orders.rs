@@ -60,8 +60,8 @@ enum Kind {
     Admin,
 }
 
-/// What may be ordered in which phase. A peer that is started anew is linked at any time; to be told twice to drain changes
-/// nothing.
+/// What may be ordered in which phase. A peer that is started anew is linked at any time, and an admin asks at any time; to be told
+/// twice to drain changes nothing.
 const PERMITTED: [(Phase, &[Kind]); 4] = [
     (
         Phase::Waiting,
@@ -76,6 +76,7 @@ const PERMITTED: [(Phase, &[Kind]); 4] = [
             Kind::Syslog,
             Kind::Go,
             Kind::Drain,
+            Kind::Admin,
         ],
     ),
     (
@@ -91,6 +92,7 @@ const PERMITTED: [(Phase, &[Kind]); 4] = [
             Kind::Syslog,
             Kind::Ping,
             Kind::Drain,
+            Kind::Admin,
         ],
     ),
     (
@@ -155,7 +157,7 @@ pub enum Step<F> {
     Tables(F),
     /// The names of the host have changed: the slice is in this memory. To the resolver only.
     Names(F),
-    /// An admin wishes this ([`Order::Look`], [`Order::Kick`], [`Order::Forgive`]), and is told by this connection what comes of it.
+    /// An admin wishes this ([`Order::Look`], [`Order::Kick`], [`Order::Forgive`], [`Order::Servers`]), and is told by this connection what comes of it.
     Admin(Order, F),
     /// Nothing is left to do: the role logs to another observer already, or its [`Control`](crate::Control) answers the ping.
     Noted,
@@ -214,7 +216,9 @@ impl Orders {
             Order::Tables if self.role == Role::Handoff => Kind::Tables,
             Order::Names if self.role == Role::Resolver => Kind::Names,
             Order::Look if self.role == Role::Observer => Kind::Admin,
-            Order::Kick(_) | Order::Forgive(_) if self.role == Role::Listener => Kind::Admin,
+            Order::Servers if self.role == Role::Resolver => Kind::Admin,
+            Order::Kick(_) if self.role == Role::Listener => Kind::Admin,
+            Order::Forgive(_) if [Role::Listener, Role::Handoff].contains(&self.role) => Kind::Admin,
             Order::Go => Kind::Go,
             Order::Drain => Kind::Drain,
             Order::Ping => Kind::Ping,
@@ -229,6 +233,7 @@ impl Orders {
             | Order::Networks
             | Order::Tables
             | Order::Look
+            | Order::Servers
             | Order::Kick(_)
             | Order::Forgive(_) => {
                 return Err(unordered);
@@ -247,7 +252,9 @@ impl Orders {
             (Order::Names, Some(memory), None) => Ok(Step::Names(memory)),
             (Order::Networks, Some(memory), None) => Ok(Step::Networks(memory)),
             (Order::Tables, Some(memory), None) => Ok(Step::Tables(memory)),
-            (Order::Look | Order::Kick(_) | Order::Forgive(_), Some(admin), None) => Ok(Step::Admin(order, admin)),
+            (Order::Look | Order::Kick(_) | Order::Forgive(_) | Order::Servers, Some(admin), None) => {
+                Ok(Step::Admin(order, admin))
+            }
             (Order::Go, None, _) => {
                 self.phase = Phase::Starting;
                 Ok(Step::Begin)
@@ -340,6 +347,25 @@ mod tests {
                 let step = orders(role, phase).take(Order::Names, vec!['f']).ok();
                 assert_eq!(step, (role == Role::Resolver).then_some(Step::Names('f')), "{role:?} {phase:?}");
                 assert!(orders(role, phase).take::<char>(Order::Names, vec![]).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn issue_12_an_admin_may_ask_in_every_phase_and_each_role_for_what_it_has() {
+        let address = "192.0.2.9".parse().unwrap();
+        let (look, forgive) = (Order::Look, Order::Forgive(address));
+        for phase in PHASES {
+            for role in Role::ALL {
+                for (order, asked) in [
+                    (look, &[Role::Observer][..]),
+                    (forgive, &[Role::Listener, Role::Handoff]),
+                    (Order::Servers, &[Role::Resolver]),
+                ] {
+                    let step = orders(role, phase).take(order, vec!['f']).ok();
+                    let taken = asked.contains(&role).then_some(Step::Admin(order, 'f'));
+                    assert_eq!(step, taken, "{order:?} {role:?} {phase:?}");
+                }
             }
         }
     }

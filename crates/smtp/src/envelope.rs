@@ -79,6 +79,8 @@ documented! {
         NotYourAddress,
         /// From or Sender of the content is not, or can't be read.
         NotYourFrom,
+        /// DNS lists list what the client said in HELO or EHLO.
+        HeloListed,
     }
 
     /// Why a session is closed.

@@ -151,6 +151,7 @@ impl Reason {
             Reason::Abandoned => "Not finished",
             Reason::Reclaimed => RECLAIMED.text,
             Reason::OtherBackend => "Not together with the recipients before, send separately",
+            Reason::HeloListed => "Your HELO name is on a list",
             Reason::HeloRefused => "Your HELO name is refused",
             Reason::MessageRate => "Too many messages from your network in a short time, try again later",
             Reason::RecipientRate => "Too many recipients from your network in a short time, try again later",

@@ -12,6 +12,7 @@
 //! No descriptor, no clock and no runtime in here.
 #![forbid(unsafe_code)]
 
+pub mod chain;
 pub mod client;
 mod error;
 mod exchange;

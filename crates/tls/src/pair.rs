@@ -191,7 +191,7 @@ fn belongs(key: &dyn SigningKey, public: &[u8], all: &[CertificateDer<'_>]) -> R
 
 /// Reads the dates of a certificate by asking whether it is valid at both ends of time: the parser at hand tells the
 /// dates only in its refusals.
-fn validity(leaf: &CertificateDer<'_>) -> Result<Validity, TlsError> {
+pub(crate) fn validity(leaf: &CertificateDer<'_>) -> Result<Validity, TlsError> {
     let unreadable = |e: CertError| TlsError::Certificate { index: 0, why: e.to_string() };
     let cert = EndEntityCert::try_from(leaf).map_err(unreadable)?;
     let at = |second: u64| {

@@ -26,30 +26,36 @@ enumeration! {
         Nursery,
         Listener,
     }
-
-    /// What a role tells the launcher.
-    pub enum Report {
-        /// The jail is entered and proved from inside; check it from outside.
-        Jailed,
-        /// Self-tests after `Go` passed: the role can serve.
-        Ready,
-        /// A session died by a signal (from the nursery): replace the nursery by a freshly executed one.
-        SessionCrashed,
-        /// From handoff, before `Ready`: sessions may come, but the backend has not passed its proof, and until it has they get
-        /// nothing but temporary refusals.
-        Waiting,
-        /// The answer to `Ping`.
-        Alive,
-        /// From the resolver, when it is so from now on: no name server answers, so that no client's name is known.
-        NoNames,
-        /// From the resolver, the opposite of [`Report::NoNames`].
-        Names,
-        /// From the resolver, before `Ready`: a DNS list of the configuration does not answer as one does.
-        NoLists,
-    }
 }
 
-codes! { Role Report }
+codes! { Role }
+
+tagged! {
+    /// What a role tells the launcher.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Report {
+        /// The jail is entered and proved from inside; check it from outside.
+        0 => Jailed,
+        /// Self-tests after `Go` passed: the role can serve.
+        1 => Ready,
+        /// A session died by a signal (from the nursery): replace the nursery by a freshly executed one.
+        2 => SessionCrashed,
+        /// From handoff, before `Ready`: sessions may come, but the backend has not passed its proof, and until it has they get
+        /// nothing but temporary refusals.
+        3 => Waiting,
+        /// The answer to `Ping`.
+        4 => Alive,
+        /// From the resolver, when it is so from now on: no name server answers, so that no client's name is known.
+        5 => NoNames,
+        /// From the resolver, the opposite of [`Report::NoNames`].
+        6 => Names,
+        /// From the resolver, before `Ready`: a DNS list of the configuration does not answer as one does.
+        7 => NoLists,
+        /// From handoff, before `Ready`, and again whenever it has changed: which backends have not passed their proof, a bit for
+        /// each: the lowest for `[backend]`, the next for the first `[[route]]`.
+        8 => Unproved(backends: u64),
+    }
+}
 
 impl Role {
     /// The name in arguments, logs and account names.
@@ -115,8 +121,10 @@ tagged! {
         /// One descriptor: the connection of an admin, who is told what comes of it. Tell these sessions to end. To the listener
         /// only.
         21 => Kick(whom: Whom),
-        /// One descriptor: as above. Forget what this address has done. To the listener only.
+        /// One descriptor: as above. Forget what this address has done. To the listener, which says so, and to handoff.
         22 => Forgive(address: IpAddr),
+        /// One descriptor: as above. Say of each name server and DNS list whether it answers. To the resolver only.
+        23 => Servers,
     }
 
     /// Whose sessions are meant.

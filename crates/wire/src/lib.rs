@@ -7,7 +7,7 @@
 //!
 //! | channel | direction | messages | descriptors |
 //! |---|---|---|---|
-//! | [`LauncherToRole`] | launcher → any role | [`control::Order`] | `Peer`: 1, `Socket`: 1, `Rules`: 1, `Names`: 1, `Networks`: 1, `Look`, `Kick`, `Forgive`: 1 |
+//! | [`LauncherToRole`] | launcher → any role | [`control::Order`] | `Peer`: 1, `Socket`: 1, `Rules`: 1, `Names`: 1, `Networks`: 1, `Look`, `Kick`, `Forgive`, `Servers`: 1 |
 //! | [`RoleToLauncher`] | any role → launcher | [`control::Report`], fixed size | – |
 //! | [`ListenerToNursery`] | listener → nursery | [`link::NurseryOrder`] | `Start`: client, handoff end, keyholder end if TLS, auth end if submission |
 //! | [`NurseryToListener`] | nursery → listener | [`link::Ended`] | – |
@@ -20,7 +20,7 @@
 //! | [`QueueToHandoff`] | queue → handoff | [`queue::Done`] | – |
 //! | [`ToDialer`] | handoff, auth → dialer | [`dial::Dial`] | – |
 //! | [`FromDialer`] | dialer → handoff, auth | [`dial::Dialed`] | `Connected`: 1 |
-//! | [`HandoffToResolver`] | handoff → resolver | [`names::LookUp`] | – |
+//! | [`HandoffToResolver`] | handoff → resolver | [`names::Ask`] | – |
 //! | [`ResolverToHandoff`] | resolver → handoff | [`names::NamesNews`] | – |
 //! | [`ListenerToAuth`] | listener → auth | [`link::OpenAuth`] | auth's end |
 //! | [`SessionToAuth`] | session → auth | [`auth::Asked`] | – |
@@ -117,7 +117,7 @@ directions! {
     /// Dialer to handoff or auth.
     FromDialer => dial::Dialed;
     /// Handoff to resolver.
-    HandoffToResolver => names::LookUp;
+    HandoffToResolver => names::Ask;
     /// Resolver to handoff.
     ResolverToHandoff => names::NamesNews;
     /// Listener to auth.

@@ -201,6 +201,17 @@ fields! {
         pub service: Service,
         /// Whose program it is, by the kernel's word: only with [`Service::Local`], where the addresses are of loopback.
         pub user: Option<u32>,
+        /// What DNS lists have said of it before its greeting.
+        pub listed: Weights,
+    }
+
+    /// The weights of DNS lists that list a client.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub struct Weights {
+        /// Of those that list whom to refuse.
+        pub against: u32,
+        /// Of those that speak for it.
+        pub in_favour: u32,
     }
 }
 

@@ -1,5 +1,5 @@
-//! Handoff and resolver: what a client is called. Listener and resolver: what DNS lists (RFC 5782) say of it. The resolver is told an
-//! address, and neither asks nor learns what for; which lists there are it is told by the launcher.
+//! Handoff and resolver: what a client is called. Listener, handoff and resolver: what DNS lists (RFC 5782) say of it. The resolver is
+//! told an address, and what the client says in HELO where a list is asked about that; which lists there are it is told by the launcher.
 
 use crate::codec::Within;
 use crate::declare::{fields, tagged};
@@ -38,6 +38,19 @@ tagged! {
         1 => LookedUp(answer: LookedUp),
         /// Names come from elsewhere from now on: no answer before this one is good any more.
         2 => Changed,
+        /// What a list says of a HELO name.
+        3 => Listed(answer: Listed),
+    }
+}
+
+tagged! {
+    /// Handoff to resolver.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub enum Ask {
+        /// The names of a client are wanted.
+        1 => LookUp(ask: LookUp),
+        /// What a list says of a HELO name is.
+        2 => Helo(ask: AskHelo),
     }
 }
 
@@ -64,7 +77,22 @@ fields! {
         pub text: bool,
     }
 
-    /// Resolver to listener: what became of a request. Each is answered once, after as long as it takes.
+    /// Handoff to resolver: what a list says of a HELO name is wanted.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct AskHelo {
+        /// Identifies the request in [`Listed`].
+        pub number: u32,
+        /// Which list: as in [`AskList`].
+        pub list: u8,
+        /// Who said it.
+        pub client: IpAddr,
+        /// What it said.
+        pub name: HostName,
+        /// As in [`AskList`].
+        pub text: bool,
+    }
+
+    /// Resolver to listener or handoff: what became of a request. Each is answered once, after as long as it takes.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Listed {
         /// Which request.

@@ -66,6 +66,8 @@ enumeration! {
         Address,
         /// Its name, where that leads back to it.
         Name,
+        /// What it says in HELO or EHLO.
+        Helo,
     }
 
     /// What the backend speaks.
@@ -218,7 +220,7 @@ fields! {
         pub pause: u32,
         /// Connections that wait at once, for their PROXY header or their greeting.
         pub waiting: u32,
-        /// The DNS lists, in the order of the resolver's.
+        /// The DNS lists that are asked before the greeting, in the order of the resolver's, where they are the first.
         pub lists: Vec<ListRule>,
         /// Whose lists weigh so much is told to come again; 0: nobody.
         pub defer_at: u32,
@@ -227,6 +229,19 @@ fields! {
         /// Networks whose clients may relay: like those who may by their [`Terms`](crate::terms::Terms), and the exempt, they are not
         /// tested.
         pub untested: Vec<Network>,
+    }
+
+    /// The DNS lists that are asked about what a client says in HELO or EHLO.
+    #[derive(Debug, Clone, PartialEq, Eq, Default)]
+    pub struct HeloLists {
+        /// The place of the first of them in [`ResolverSlice::lists`], where they are the last.
+        pub first: u8,
+        /// All of them.
+        pub rules: Vec<ListRule>,
+        /// As in [`Screen`], of all lists together.
+        pub defer_at: u32,
+        /// The same.
+        pub refuse_at: u32,
     }
 
     /// What a DNS list counts for.
@@ -352,6 +367,8 @@ fields! {
         pub names_wait: u32,
         /// What the clients of one address may send in a time.
         pub rates: MailRates,
+        /// DNS lists that are asked about HELO names.
+        pub helo_lists: HeloLists,
         /// Directory for content files, as handoff sees it; empty: none are kept, because no client will be served.
         pub spool: String,
     }
@@ -404,7 +421,7 @@ fields! {
         pub servers: Vec<SocketAddr>,
         /// The lines of the hosts file.
         pub hosts: Vec<HostsEntry>,
-        /// The DNS lists that may be asked.
+        /// The DNS lists that may be asked, those about HELO names last.
         pub lists: Vec<ListZone>,
     }
 
@@ -538,6 +555,17 @@ impl BackendTls {
     /// No TLS.
     pub const OFF: Self =
         Self { mode: TlsMode::Off, roots: Vec::new(), name: String::new(), certificates: Vec::new(), key: 0 };
+}
+
+/// What a `[[route]]` with these domains and recipients is called.
+#[must_use]
+pub fn route_name(domains: &[String], recipients: &[String]) -> String {
+    let mut all = domains.iter().chain(recipients);
+    let first = all.next().map_or("", String::as_str);
+    match all.count() {
+        0 => format!("the route of {first}"),
+        more => format!("the route of {first} and {more} more"),
+    }
 }
 
 impl HandoffSlice {

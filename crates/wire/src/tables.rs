@@ -27,5 +27,7 @@ fields! {
         pub permitted: TableSlice,
         /// Accounts of this machine, as lines of uid and name; none where no socket is for them.
         pub accounts: Vec<String>,
+        /// A constant database of domains that mail is taken for; empty: none.
+        pub domains: Vec<u8>,
     }
 }

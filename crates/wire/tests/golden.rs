@@ -19,8 +19,12 @@ use gatepost_wire::control::{Order, Report, Role, Whom};
 use gatepost_wire::dial::{Dial, Dialed};
 use gatepost_wire::event::{Crashed, Penalised, Penalty, Stress, Turned, TurnedAway};
 use gatepost_wire::gauge::Gauges;
-use gatepost_wire::link::{self, Ended, HandoffOrder, Left, NurseryOrder, Open, OpenAuth, OpenKey, SessionId, Start};
-use gatepost_wire::names::{AskList, CODES_MAX, LIST_TEXT_MAX, Listed, Listing, LookUp, LookedUp, NamesNews};
+use gatepost_wire::link::{
+    self, Ended, HandoffOrder, Left, NurseryOrder, Open, OpenAuth, OpenKey, SessionId, Start, Weights,
+};
+use gatepost_wire::names::{
+    self, AskHelo, AskList, CODES_MAX, LIST_TEXT_MAX, Listed, Listing, LookUp, LookedUp, NamesNews,
+};
 use gatepost_wire::network::Network;
 use gatepost_wire::observe::{Level, Line, Tell};
 use gatepost_wire::queue::{self, Done, Submit};
@@ -30,7 +34,7 @@ use gatepost_wire::session::{Answer, Ask, CONTENT_MAX, Mail, PATH_MAX, Rcpt, Ref
 use gatepost_wire::sign::{SIGNATURE_MAX, Sign, Signature, TO_SIGN_MAX};
 use gatepost_wire::slice::{
     About, Access, AuthSlice, BackendSlice, BackendTls, Chain, CodeRange, Connect, Dialect, Directory, EarlyTalk,
-    Ground, HandoffSlice, HostsEntry, Identity, KeyholderSlice, ListRule, ListZone, ListenerSlice, LogForm,
+    Ground, HandoffSlice, HeloLists, HostsEntry, Identity, KeyholderSlice, ListRule, ListZone, ListenerSlice, LogForm,
     LoginSource, NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice, ResolverSlice, RouteSlice, Screen, Setup,
     TlsMode,
 };
@@ -95,7 +99,7 @@ fn codes_are_places_in_a_list() {
         &Reason::ALL,
         "Ok RelayDenied SenderRefused RecipientRefused TooManyRecipients ContentRefused TooLarge LoopDetected BadContent \
          BackendDown BackendTimeout BackendLost Mixed IdentityRefused ClientRefused NoSpace Draining Internal Session Abandoned \
-         Reclaimed OtherBackend HeloRefused MessageRate RecipientRate RefusalRate NotYourAddress NotYourFrom",
+         Reclaimed OtherBackend HeloRefused MessageRate RecipientRate RefusalRate NotYourAddress NotYourFrom HeloListed",
     );
     codes(
         &CloseReason::ALL,
@@ -106,7 +110,6 @@ fn codes_are_places_in_a_list() {
     codes(&Then::ALL, "Go Refused Close Leave");
     codes(&Class::ALL, "Accepted Temporary Permanent");
     codes(&Role::ALL, "Observer Receiver Queue Dialer Resolver Keyholder Auth Handoff Nursery Listener");
-    codes(&Report::ALL, "Jailed Ready SessionCrashed Waiting Alive NoNames Names NoLists");
     codes(&TlsMode::ALL, "Off StartTls Implicit");
     codes(&Dialect::ALL, "Smtp Lmtp Qmqp Queue");
     codes(&Identity::ALL, "None Xclient ProxyV2");
@@ -285,8 +288,10 @@ fn listener_and_those_who_serve() {
                     exempt: true,
                     service: Service::Relay,
                     user: None,
+                    listed: Weights { against: 5, in_favour: 6 },
                 }),
-                "01 0201000000000000 04 c0000209 6912 06 20010db8000000000000000000000001 1900 01 01 0201000000000000 01 00 00",
+                "01 0201000000000000 04 c0000209 6912 06 20010db8000000000000000000000001 1900 01 01 0201000000000000 01 00 00
+                 05000000 06000000",
             ),
             (HandoffOrder::Leave(id), "02 0201000000000000"),
         ],
@@ -371,33 +376,46 @@ fn launcher_and_roles() {
             (Order::Look, "14"),
             (Order::Kick(Whom::Session(SessionId(0x0102))), "15 02 0201000000000000"),
             (Order::Forgive("192.0.2.9".parse().unwrap()), "16 04 c0000209"),
+            (Order::Servers, "17"),
         ],
     );
-    for (report, octets) in [
-        (Report::Jailed, "00"),
-        (Report::Ready, "01"),
-        (Report::SessionCrashed, "02"),
-        (Report::Waiting, "03"),
-        (Report::Alive, "04"),
-        (Report::NoNames, "05"),
-        (Report::Names, "06"),
-        (Report::NoLists, "07"),
-    ] {
-        golden(&report, octets);
-    }
-    // P2: whatever a role sends to the launcher is one octet of a known set.
-    assert_eq!(Report::MAX, 1);
+    messages(
+        Report::TAGS,
+        &[
+            (Report::Jailed, "00"),
+            (Report::Ready, "01"),
+            (Report::SessionCrashed, "02"),
+            (Report::Waiting, "03"),
+            (Report::Alive, "04"),
+            (Report::NoNames, "05"),
+            (Report::Names, "06"),
+            (Report::NoLists, "07"),
+            (Report::Unproved(0x0102), "08 0201000000000000"),
+        ],
+    );
+    // P2: whatever a role sends to the launcher is one octet of a known set, and at most a number.
+    assert_eq!(Report::MAX, 9);
 }
 
 #[test]
 fn handoff_and_resolver() {
     let name = HostName::parse(b"a.test").unwrap();
-    golden(&LookUp { number: 7, client: "192.0.2.9".parse().unwrap() }, "07000000 04 c0000209");
+    let client = "192.0.2.9".parse().unwrap();
+    let helo = AskHelo { number: 7, list: 1, client, name: name.clone(), text: true };
+    messages(
+        names::Ask::TAGS,
+        &[
+            (names::Ask::LookUp(LookUp { number: 7, client }), "01 07000000 04 c0000209"),
+            (names::Ask::Helo(helo), "02 07000000 01 04 c0000209 06 612e74657374 01"),
+        ],
+    );
     let names =
         |reverse, confirmed, good| NamesNews::LookedUp(LookedUp::new(7, ClientNames { reverse, confirmed }, good));
     golden(&names(Found::None, Found::Temporary, 0), "01 07000000 00 01 00000000");
     golden(&names(Found::Known(name), Found::None, 60), "01 07000000 02 06 612e74657374 00 3c000000");
     golden(&NamesNews::Changed, "02");
+    let listed = Listed { number: 7, listing: Listing::Unlisted, text: Vec::new() };
+    golden(&NamesNews::Listed(listed), "03 07000000 00 00000000");
     // What is no host's name, or not in the one form, is hostile.
     for octets in
         [&b"\x07\0\0\0\x02\x06A.test\0"[..], b"\x07\0\0\0\x02\x01.\0", b"\x07\0\0\0\x02\0\0", b"\x07\0\0\0\x03\0"]
@@ -595,6 +613,7 @@ fn slices() {
                 helo: TableSlice::default(),
                 permitted: TableSlice { entries: vec![text("s")], cdb: vec![2] },
                 accounts: vec![text("1 a")],
+                domains: vec![7],
             },
             message_size: 1,
             spool_size: 5,
@@ -603,15 +622,18 @@ fn slices() {
             hops: 3,
             names_wait: 2000,
             rates: MailRates { messages: Some(Rate { count: 4, seconds: 60 }), recipients: None, refused_recipients: None },
+            helo_lists: HeloLists { first: 3, rules: Vec::new(), defer_at: 4, refuse_at: 5 },
             spool: text("/c"),
         },
         "01000000 68 02000000 01000000 64 02000000 2e65 00 02000000 04 c0000200 18
-         06 20010db8000000000000000000000000 20 01000000 01000000 73 01000000 03000000 312061 01000000 01000000 74 01 02 01 01000000 01000000 08 01000000 6e 01000000 01000000 09 07
+         06 20010db8000000000000000000000000 20 01000000 01000000 74 01 02 01 01000000 01000000 08 01000000 6e 01000000 01000000 09 07
          02000000 00 02000000 2f73 01 04 7f000001 1900 01 1c020000 04000000 01
          01000000 01000000 01000000 66 01000000 03000000 724067
          00 00 00 00000000 00000000 00000000 00 01000000 00 02000000 2f75 00 01000000 02000000 00
-         01000000 02000000 4073 01000000 01 00000000 00000000 01 01000000 01000000 76 00000000 00000000 00000000
-         0100000000000000 0500000000000000 0600000000000000 0200 03000000 d0070000 01 04000000 3c000000 00 00 02000000 2f63",
+         01000000 02000000 4073 01000000 01 00000000 00000000 01 01000000 01000000 76 00000000 00000000 00000000 01000000 01000000 73 01000000 02
+         01000000 03000000 312061 01000000 07
+         0100000000000000 0500000000000000 0600000000000000 0200 03000000 d0070000 01 04000000 3c000000 00 00
+         03 00000000 04000000 05000000 02000000 2f63",
     );
     golden(
         &ReceiverSlice { maildir: text("/m"), socket_dir: text("/l"), hostname: text("h") },

@@ -52,8 +52,10 @@ pub(super) const LIST: Table = Table {
         /// Whether it lists those to be refused (`block`) or those to be let in (`allow`), whose weights count down. Whom such lists
         /// favour does not wait for `pause`.
         "kind" = Word(&["block", "allow"]), Is("\"block\""), since "0.1", as "\"allow\"";
-        /// What it is asked about: the client's address, or its name, where that leads back to the address.
-        "ask" = Word(&["address", "name"]), Is("\"address\""), since "0.1", as "\"name\"";
+        /// What it is asked about: the client's address, its name, where that leads back to the address, or what it says in HELO or EHLO.
+        /// That is known after the greeting: the weight is added to those of the lists before, and recipients hear `450 4.7.1` or
+        /// `554 5.7.1` then. Such a list delays nobody, and is never asked for logins.
+        "ask" = Word(&["address", "name", "helo"]), Is("\"address\""), since "0.1", as "\"name\"";
         /// Which of its answers count: addresses, or the first and the last of several with a hyphen between them. Without any: all of
         /// 127.0.0.0/8 but 127.255.255.x, by which lists refuse to answer.
         "codes" = ListOf("an address of 127.0.0.0/8, or two with a hyphen between them"), Is("[]"), since "0.1", as "[\"127.0.0.2-127.0.0.11\"]";
@@ -61,7 +63,7 @@ pub(super) const LIST: Table = Table {
 };
 
 const KINDS: [(&str, bool); 2] = [("block", false), ("allow", true)];
-const ABOUT: [(&str, About); 2] = [("address", About::Address), ("name", About::Name)];
+const ABOUT: [(&str, About); 3] = [("address", About::Address), ("name", About::Name), ("helo", About::Helo)];
 
 const EARLY_TALK: [(&str, EarlyTalk); 3] =
     [("refuse", EarlyTalk::Refuse), ("log", EarlyTalk::Log), ("off", EarlyTalk::Off)];
@@ -107,7 +109,9 @@ fn lists(page: &mut Page<'_>, section: &Section<'_>) -> Vec<List> {
     if let Some(span) = sections.get(LISTS_MAX).and_then(Section::span) {
         page.fault(span, Wrong::new(format!("more than {LISTS_MAX} [[admission.list]]"), "take some out"));
     }
-    sections.iter().filter_map(|section| list(page, section)).collect()
+    let mut lists: Vec<List> = sections.iter().filter_map(|section| list(page, section)).collect();
+    lists.sort_by_key(|list| list.about == About::Helo);
+    lists
 }
 
 /// None: it has no zone, or a wrong one.
@@ -118,7 +122,17 @@ fn list(page: &mut Page<'_>, section: &Section<'_>) -> Option<List> {
     }
     let weight = section.number(page, "weight", 1);
     let allows = section.word(page, "kind", &KINDS).is_some_and(Spanned::into_inner);
-    let about = section.word(page, "ask", &ABOUT).map_or(About::Address, Spanned::into_inner);
+    let ask = section.word(page, "ask", &ABOUT);
+    let about = ask.as_ref().map_or(About::Address, |about| *about.get_ref());
+    if let Some(ask) = ask.filter(|_| allows && about == About::Helo) {
+        let what = "a client says in HELO whatever name it likes, also one that such a list lists";
+        section.fault(
+            page,
+            "ask",
+            &ask,
+            Wrong::new(what, "write ask = \"name\", which is confirmed, or kind = \"block\""),
+        );
+    }
     let codes = plain(section.list(page, "codes", value::list_codes));
     Some(List { rule: ListRule { zone: zone?.into_inner(), weight, allows, codes }, about })
 }

@@ -28,7 +28,7 @@ fuzz_target!(|input: &[u8]| {
     round::<queue::Done>(input);
     round::<dial::Dial>(input);
     round::<dial::Dialed>(input);
-    round::<names::LookUp>(input);
+    round::<names::Ask>(input);
     round::<names::NamesNews>(input);
     round::<parent::Ask<'_>>(input);
     round::<parent::Answer<'_>>(input);

@@ -1,11 +1,12 @@
 //! Issue 12, point 5: DNS lists of our own, asked by the running daemon about strangers before their greeting.
 
 use crate::check::check;
-use crate::gate::{Gate, config, rogue, starttls};
+use crate::gate::{GATEPOST, Gate, config, rogue, starttls};
 use gatepost_testkit::client::Client;
 use gatepost_testkit::host::{self, Host};
 use gatepost_testkit::name_server::{NameServer, Rcode, Said, nothing, said};
 use gatepost_testkit::rogue::Speaks;
+use gatepost_testkit::run::run;
 use gatepost_testkit::wait::{SOON, holds};
 
 const NAMES: &str = "127.0.0.1:5300";
@@ -49,6 +50,17 @@ fn name_server(host: &Host) -> NameServer {
     for b in 1..=6 {
         zone.push((format!("{b}.1.9.127.dies.test A"), Said { silent: true, ..Said::default() }));
     }
+    for (owner, code) in [
+        ("test.helo.test", "127.0.0.2"),
+        ("bad.dyn.test.helo.test", "127.0.0.2"),
+        ("grey.dyn.test.grey.helo.test", "127.0.0.2"),
+        ("test.grey.helo.test", "127.0.0.2"),
+    ] {
+        zone.push((format!("{owner} A"), said(&[&format!("{owner} 60 A {code}")])));
+    }
+    let text = "bad.dyn.test.helo.test";
+    zone.push((format!("{text} TXT"), said(&[&format!("{text} 60 TXT https://helo.test/?bad.dyn.test")])));
+    zone.push(("dies.dyn.test.helo.test A".to_owned(), Said { silent: true, ..Said::default() }));
     let zone: Vec<(&str, Said)> = zone.iter().map(|(key, said)| (key.as_str(), said.clone())).collect();
     host.inside(|| NameServer::at(NAMES.parse().unwrap(), &zone, &nothing(Rcode::NXDOMAIN, Some(60))))
 }
@@ -125,4 +137,85 @@ fn issue_12_who_is_listed_hears_it_and_a_list_that_fails_refuses_nobody() {
         let row = checked.stdout.lines().find(|line| line.contains("DNS lists"));
         assert!(row.is_some_and(|row| row.starts_with(word) && row.contains(found)), "{}", checked.said());
     }
+}
+
+/// Lists about HELO names, and one that was asked before, whose weight counts with theirs.
+const HELO: &str = "[names]\nservers = [\"127.0.0.1:5300\"]\n[log]\nformat = \"json\"\n\
+    [[network]]\nnetworks = [\"127.7.0.0/16\"]\nexempt = true\n\
+    [[network]]\nnetworks = [\"127.8.0.0/16\"]\nrelay = true\n\
+    [admission]\ndefer_at = 3\nrefuse_at = 5\n\
+    [[admission.list]]\nzone = \"helo.test\"\nweight = 5\nask = \"helo\"\n\
+    [[admission.list]]\nzone = \"wl.test\"\nweight = 5\nkind = \"allow\"\n\
+    [[admission.list]]\nzone = \"grey.helo.test\"\nweight = 3\nask = \"helo\"\n";
+
+/// What recipients hear of a client from that address that calls itself so.
+fn recipient(host: &Host, from: &str, helo: &str, recipient: &str) -> String {
+    let mut client = Client::over(host.connect_from(from, &starttls()).unwrap());
+    client.hello(helo);
+    client.ask("MAIL FROM:<s@road.test>", 250);
+    let reply = client.try_ask(&format!("RCPT TO:<{recipient}>")).unwrap();
+    client.ask("QUIT", 221);
+    format!("{} {}", reply.code, reply.text())
+}
+
+#[test]
+fn issue_12_what_a_client_calls_itself_is_weighed_with_what_lists_said_before() {
+    let name = "issue_12_what_a_client_calls_itself_is_weighed_with_what_lists_said_before";
+    let Some(host) = host::for_test(name, &["openssl"]) else { return };
+    let (mta, backend) = rogue(&host, Speaks::Smtp);
+    let names = name_server(&host);
+    let config = config(&backend, HELO);
+    let gate = Gate::start(&host, &config);
+    let refused = "554 5.7.1 bad.dyn.test, your HELO name, is listed by helo.test: https://helo.test/?bad.dyn.test";
+    let later = "450 4.7.1 grey.dyn.test, your HELO name, is listed by grey.helo.test, try again later";
+    let alice = "alice@ok.test";
+    for (from, helo, to, heard) in [
+        ("127.3.1.1", "bad.dyn.test", alice, refused),
+        ("127.3.1.1", "BAD.dyn.test", alice, refused),
+        ("127.3.1.1", "grey.dyn.test", alice, later),
+        ("127.3.1.1", "good.dyn.test", alice, "250 "),
+        ("127.3.1.1", "[127.3.1.1]", alice, "250 "),
+        // Its address speaks for it: 5 - 5.
+        ("127.3.1.4", "bad.dyn.test", alice, "250 "),
+        // Exempt; may relay.
+        ("127.7.1.1", "bad.dyn.test", alice, "250 "),
+        ("127.8.1.1", "bad.dyn.test", alice, "250 "),
+        // Who must be reachable; and what is not ours is refused for that.
+        ("127.3.1.1", "bad.dyn.test", "postmaster@ok.test", "250 "),
+        ("127.3.1.1", "bad.dyn.test", "x@elsewhere.test", "550 5.7.1 "),
+        // A list that does not answer.
+        ("127.3.1.1", "dies.dyn.test", alice, "250 "),
+    ] {
+        let said = recipient(&host, from, helo, to);
+        assert!(said.starts_with(heard), "{from} {helo}: {said:?}, not {heard:?}");
+    }
+    // Each session asks once for each name, and the resolver's cache answers the second.
+    let asked =
+        names.asked().into_iter().filter(|asked| asked.eq_ignore_ascii_case("bad.dyn.test.helo.test a")).count();
+    assert_eq!(asked, 1);
+    // Another name is another question, within the session.
+    let mut client = Client::over(host.connect_from("127.3.1.9", &starttls()).unwrap());
+    client.expect(220);
+    for (helo, code) in [("bad.dyn.test", 554), ("good.dyn.test", 250), ("grey.dyn.test", 450)] {
+        client.ask(&format!("EHLO {helo}"), 250);
+        client.ask("MAIL FROM:<s@road.test>", 250);
+        for _ in 0..2 {
+            client.ask(&format!("RCPT TO:<{alice}>"), code);
+        }
+    }
+    client.ask("QUIT", 221);
+    // The backend is not asked about whom lists have refused.
+    assert_eq!(mta.lines().iter().filter(|line| line.starts_with("RCPT") && line.contains("postmaster")).count(), 1);
+    let said = || gate.process.said();
+    let line = |word: &str, more: &str| said().lines().any(|line| line.contains(word) && line.contains(more));
+    holds("the log to say so", SOON, || {
+        line("\"event\":\"listed\"", "\"list\":\"helo.test\"")
+            && line("\"reason\":\"HeloListed\"", "https://helo.test/")
+    });
+    let status = run(host.command(GATEPOST).arg("status"));
+    for list in ["helo.test", "grey.helo.test", "wl.test"] {
+        assert!(status.said().contains(&format!("list     {list}: counts")), "{}", status.said());
+    }
+    gate.audit(&[]).expect_ok("audit");
+    gate.stop();
 }

@@ -1,12 +1,12 @@
 //! Issue 12, points 1 and 2: names from real name servers, in jails that hold no library and no file, and a Postfix behind that asks
 //! for them.
 
-use crate::gate::{Gate, config, rogue, starttls};
+use crate::gate::{GATEPOST, Gate, config, rogue, starttls};
 use gatepost_testkit::client::Client;
 use gatepost_testkit::host::{self, AWAY, Host};
 use gatepost_testkit::mta::Postfix;
 use gatepost_testkit::rogue::{Mta, Speaks};
-use gatepost_testkit::run::Process;
+use gatepost_testkit::run::{Process, run};
 use gatepost_testkit::wait::{SOON, holds};
 
 const NAMED: &str = r#"options {
@@ -123,8 +123,19 @@ fn issue_12_bind_and_unbound_name_the_client_in_a_jail_without_libraries() {
     assert!(cache.signal("KILL"));
     let _ = cache.wait(SOON);
     holds("the name to be unknown for now", SOON, || told(&host, &mta, "away") == "[TEMPUNAVAIL]");
+    // That is a state, which status shows.
+    let status = || run(host.command(GATEPOST).arg("status"));
+    let dead = "server   127.0.0.53:53: does not answer; last failure ";
+    holds("status to say so", SOON, || {
+        let said = status();
+        said.status.code() == Some(2) && said.stderr.contains(dead) && said.stderr.contains("no name server answers")
+    });
     let cache = unbound(&host);
     holds("the name to be known again", SOON, || told(&host, &mta, "back") == "client.road.test");
+    holds("all to be well again", SOON, || {
+        let well = status();
+        well.ok() && well.stdout.contains("server   127.0.0.53:53: answers")
+    });
     drop(cache);
     assert!(server.signal("TERM"));
     gate.audit(&[]).expect_ok("audit");

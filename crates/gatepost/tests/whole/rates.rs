@@ -5,6 +5,7 @@ use crate::gate::{GATEPOST, Gate, config, rogue, starttls};
 use gatepost_testkit::client::Client;
 use gatepost_testkit::host::{self, AWAY, Host};
 use gatepost_testkit::rogue::Speaks;
+use gatepost_testkit::run::run;
 use gatepost_testkit::wait::{SOON, holds};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -51,6 +52,13 @@ fn issue_12_connection_rates_are_exact_under_a_flood_from_many_addresses() {
         }
     }
     assert_eq!(served, BTreeMap::from([("crowd", 20), ("one", 5), ("apart", 20)]));
+    // An admin forgives one of them, who comes five times more, and nobody else does.
+    let forgiven = run(host.command(GATEPOST).args(["forgive", "127.3.7.1"]));
+    assert!(forgiven.ok(), "{}", forgiven.said());
+    for n in 0..5 {
+        let heard = greeting(&host, "127.3.7.1");
+        assert!(heard.starts_with("220 "), "{n}: {heard}");
+    }
     // A line for each address, and the rest when the minute or the listener ends.
     let turned = |gate: &Gate<'_>| {
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
@@ -101,6 +109,15 @@ fn issue_12_mail_has_a_rate_by_the_listeners_word() {
     let heard = rcpt(&mut client, "a@ok.test");
     assert!(heard.starts_with("450 4.7.1 Too many messages from your network in a short time"), "{heard}");
     client.ask("QUIT", 221);
+    // An admin forgives it: both roles forget what it has used.
+    holds("its mail to be taken again", SOON, || {
+        let forgiven = run(host.command(GATEPOST).args(["forgive", AWAY]));
+        assert!(forgiven.ok(), "{}", forgiven.said());
+        let mut client = begin(AWAY);
+        let taken = rcpt(&mut client, "a@ok.test").starts_with("250 ");
+        client.ask("QUIT", 221);
+        taken
+    });
     for _ in 0..7 {
         let mut client = begin("127.9.0.1");
         assert!(rcpt(&mut client, "a@ok.test").starts_with("250 "));

@@ -7,6 +7,8 @@ use gatepost_testkit::rogue::{Deed, Speaks, Stage};
 use gatepost_testkit::run::run;
 use gatepost_testkit::wait::{SOON, holds};
 
+const DOMAINS: &str = "/etc/domains.cdb";
+
 const MORE: &str = "[senders]\nrefuse = [\"/^[0-9]+@road\\\\.test$/\"]\nrefuse_cdb = \"/etc/senders.cdb\"\n\
     [recipients]\nrefuse = [\"gone@ok.test\"]\nvalid_file = \"/etc/recipients\"\n\
     [helo]\nrefuse = [\"localhost\", \".dyn.test\"]\n";
@@ -18,8 +20,12 @@ fn put(host: &Host, path: &str, text: &str) {
 
 /// A database of these keys, by our own tcprules: an address is a key of it as it stands.
 fn database(host: &Host, key: &str) {
-    host.write("/etc/senders", &format!("{key}:allow\n"));
-    host.shell(&format!("{GATEPOST} tcprules /etc/senders.cdb /etc/senders.tmp </etc/senders")).expect_ok("tcprules");
+    database_at(host, "/etc/senders.cdb", key);
+}
+
+fn database_at(host: &Host, path: &str, key: &str) {
+    host.write("/etc/keys", &format!("{key}:allow\n"));
+    host.shell(&format!("{GATEPOST} tcprules {path} /etc/keys.tmp </etc/keys")).expect_ok("tcprules");
 }
 
 /// What a recipient hears in a session of its own.
@@ -39,8 +45,16 @@ fn issue_12_tables_hold_and_their_files_are_read_anew() {
     let (mta, backend) = rogue(&host, Speaks::Smtp);
     host.write("/etc/recipients", "# who there is\nalice@ok.test\nspare@ok.test # since May\n");
     database(&host, "spam@road.test");
-    let gate = Gate::start(&host, &config(&backend, MORE));
+    database_at(&host, DOMAINS, ".sub.test");
+    let config = config(&backend, MORE).replace("[relay]\n", &format!("[relay]\ndomains_cdb = \"{DOMAINS}\"\n"));
+    let gate = Gate::start(&host, &config);
     let good = "good@road.test";
+    // Relay domains of a database; the tables say the same of their recipients as of others.
+    assert_eq!(heard(&host, "road.test", good, "x@sub.test"), (550, "5.7.1".to_owned()));
+    assert_eq!(heard(&host, "road.test", good, "x@a.sub.test"), (550, "5.1.1".to_owned()));
+    mta.misbehave(Stage::Rcpt, Deed::Answer("250 2.1.5 Ok\r\n"));
+    assert_eq!(heard(&host, "road.test", good, "Postmaster@A.b.sub.test").0, 250);
+    mta.behave();
     for (helo, sender, recipient, code, enhanced) in [
         ("road.test", good, "alice@ok.test", 250, "2.1.5"),
         ("road.test", good, "ALICE@ok.test", 250, "2.1.5"),
@@ -86,6 +100,15 @@ fn issue_12_tables_hold_and_their_files_are_read_anew() {
     // One that is damaged within refuses nobody for good and lets nobody through.
     host.shell("head -c 2060 /etc/senders.cdb >/etc/x && mv /etc/x /etc/senders.cdb").expect_ok("head");
     holds("the damage to be seen", SOON, || heard(&host, "road.test", good, "bob@ok.test").0 == 451);
+    mta.misbehave(Stage::Rcpt, Deed::Answer("250 2.1.5 Ok\r\n"));
+    // The same of the database of domains; those of the configuration itself are searched first.
+    database_at(&host, DOMAINS, "sub.test");
+    holds("the new domains to be in force", SOON, || heard(&host, "road.test", good, "postmaster@sub.test").0 == 250);
+    assert_eq!(heard(&host, "road.test", good, "postmaster@a.sub.test").0, 550);
+    host.shell(&format!("head -c 2060 {DOMAINS} >/etc/x && mv /etc/x {DOMAINS}")).expect_ok("head");
+    holds("the damage to be seen", SOON, || heard(&host, "road.test", good, "postmaster@sub.test").0 == 451);
+    host.shell(&format!("head -c 2048 /dev/zero >/etc/x && mv /etc/x {DOMAINS}")).expect_ok("head");
+    holds("the empty one to be told", SOON, || gate.process.said().contains("there is no domain in it"));
     gate.audit(&[]).expect_ok("audit");
     gate.stop();
     let checked = run(host.command(GATEPOST).args(["check", "--config", crate::gate::CONFIG]));

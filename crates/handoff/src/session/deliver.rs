@@ -137,7 +137,7 @@ impl Session {
     /// One outcome for all, or as many as the backend was to answer.
     async fn hand_over(&mut self, transaction: &Transaction, message: &mut Message<'_>) -> Vec<Outcome> {
         let Shared { routes, spool, .. } = &*self.shared;
-        let Destination { route, connections, texts } = routes.at(self.connected);
+        let Destination { route, connections, texts, .. } = routes.at(self.connected);
         let client = Client::new(&self.open, &transaction.helo, self.names.now(), self.login.as_deref());
         let asking = Asking { connection: &mut self.connection, client, transaction, connections };
         let answers = message.have.iter().filter(|has| !**has).count().max(1);

@@ -1,6 +1,7 @@
 //! What our own rules say of a recipient, before the backend is asked.
 
 use super::Session;
+use crate::outcome::Outcome;
 use crate::shared::InForce;
 use crate::transaction::Recipient;
 use crate::verdict;
@@ -18,17 +19,18 @@ impl Session {
         let (name, domain) = recipient.parts();
         let address = Address { local_part: name, domain };
         let relay = &self.shared.relay;
-        let trusted = self.open.relay || self.login.is_some() || relay.is_client(self.open.client.ip());
-        let judgement = match trusted {
-            true => relay.judge_permitted(name, domain),
-            false => relay.judge(name, domain, self.open.client.ip()),
+        let trusted = self.is_trusted();
+        let listed = match domain.map_or(Ok(false), |domain| self.shared.tables().tables.takes(domain)) {
+            Ok(listed) => listed,
+            Err(e) => return Some(self.unsearched(&e)),
         };
+        let judgement = relay.judge_as(name, domain, trusted, listed);
         // RFC 5321 §4.5.1: whoever knows nothing but our address can write to the postmaster.
         let literal = || domain.is_some_and(|domain| is_literal_of(domain, self.open.local.ip()));
         if judgement != Judgement::Allow && !(address.is_always_reachable() && literal()) {
             return Some(verdict::RELAY_DENIED);
         }
-        if let Some(refusal) = self.refused_by_tables(address, trusted) {
+        if let Some(refusal) = self.refused_by_tables(address, trusted, listed) {
             return Some(refusal);
         }
         let offer = self.offer();
@@ -56,6 +58,22 @@ impl Session {
         if transaction.has_room_for(recipient) { None } else { Some(verdict::NO_SPACE) }
     }
 
+    /// The client may send to any domain.
+    fn is_trusted(&self) -> bool {
+        self.open.relay || self.login.is_some() || self.shared.relay.is_client(self.open.client.ip())
+    }
+
+    /// Why lists have a recipient refused for what the client calls itself.
+    pub(super) async fn listed(&mut self, recipient: &Recipient) -> Option<Outcome> {
+        let (local_part, domain) = recipient.parts();
+        let stranger = self.open.service == Service::Relay && !self.open.exempt && !self.is_trusted();
+        if self.shared.helo_lists.is_empty() || !stranger || (Address { local_part, domain }).is_always_reachable() {
+            return None;
+        }
+        let helo = self.protocol.transaction()?.helo.name.as_slice();
+        self.of_helo.refusal(&self.shared, &self.open, helo).await
+    }
+
     /// Why the backend is not asked about one more recipient of this client's now.
     pub(super) fn too_often(&mut self) -> Option<Verdict> {
         if self.open.exempt {
@@ -69,9 +87,9 @@ impl Session {
     }
 
     /// What the admin's tables say.
-    fn refused_by_tables(&mut self, recipient: Address<'_>, trusted: bool) -> Option<Verdict> {
+    fn refused_by_tables(&mut self, recipient: Address<'_>, trusted: bool, listed: bool) -> Option<Verdict> {
         let in_force = self.shared.tables();
-        let own = recipient.domain.is_some_and(|domain| self.shared.relay.domains.covers(domain));
+        let own = listed || recipient.domain.is_some_and(|domain| self.shared.relay.domains.covers(domain));
         let transaction = self.protocol.transaction()?;
         let (helo, sender) = (transaction.helo.name.as_slice(), transaction.sender_address());
         match in_force.tables.judge(&Question { helo, sender, recipient, trusted, own }) {
@@ -106,7 +124,7 @@ impl Session {
     fn unsearched(&self, why: &io::Error) -> Verdict {
         if self.shared.may_log(self.open.counted()) {
             tracing::error!(
-                "a table of [senders], [recipients], [helo] or [submission] can't be searched, so mail waits: {why}"
+                "a table of [senders], [recipients], [helo], [submission] or [relay] can't be searched, so mail waits: {why}"
             );
         }
         verdict::INTERNAL

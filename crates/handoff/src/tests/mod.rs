@@ -26,10 +26,10 @@ use gatepost_channel::{AsyncEnd, ChannelError, End, Inbox, Outbox};
 use gatepost_smtp::envelope::{Body, CloseReason, MailParameters, Offer, RcptParameters, Service, Verdict};
 use gatepost_smtp::text::Text;
 use gatepost_testkit::rogue::{Mta, Speaks};
-use gatepost_wire::link::{Open, SessionId};
+use gatepost_wire::link::{Open, SessionId, Weights};
 use gatepost_wire::rate::MailRates;
 use gatepost_wire::session::{Answer, Ask, Mail, Rcpt};
-use gatepost_wire::slice::{BackendSlice, BackendTls, Connect, Dialect, HandoffSlice, Identity};
+use gatepost_wire::slice::{BackendSlice, BackendTls, Connect, Dialect, HandoffSlice, HeloLists, Identity};
 use gatepost_wire::tables::TablesSlice;
 use gatepost_wire::{HandoffToSession, SessionToHandoff};
 use std::fs;
@@ -106,6 +106,7 @@ impl Scene {
             hops: 100,
             names_wait: 0,
             rates: MailRates::default(),
+            helo_lists: HeloLists::default(),
             spool: spool.to_str().unwrap().to_owned(),
         };
         Self { directory, slice, timeouts: LONG_TIMEOUTS }
@@ -163,6 +164,7 @@ fn open() -> Open {
         exempt: false,
         service: Service::Relay,
         user: None,
+        listed: Weights::default(),
     }
 }
 

@@ -74,7 +74,9 @@ impl Fitness {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let seen = apart(|| {
             let (pair, _) = load_pair(source)?;
-            Ok([vec![kind_name(pair.kind).to_owned()], complaints(&pair, for_all, now)].concat().join("\n"))
+            Ok([vec![kind_name(pair.kind).to_owned(), about(&pair, now)], complaints(&pair, for_all, now)]
+                .concat()
+                .join("\n"))
         });
         let text = match seen {
             Ok(text) => text,
@@ -85,11 +87,9 @@ impl Fitness {
         };
         let mut lines = text.lines();
         let kind = lines.next().and_then(|name| KINDS.iter().find(|(_, known)| *known == name));
-        let mut complaints = lines.peekable();
-        if complaints.peek().is_none() {
-            self.add(subject.clone(), Level::Good, "belongs to its key and is valid now, for the names it is used for");
-        }
-        for complaint in complaints {
+        let about = lines.next().unwrap_or_default();
+        self.add(subject.clone(), Level::Good, format!("belongs to its key: {about}"));
+        for complaint in lines {
             let level = if complaint == LEAF_ALONE { Level::Note } else { Level::Look };
             self.add(subject.clone(), level, complaint);
         }
@@ -106,6 +106,18 @@ const KINDS: [(KeyKind, &str); 4] =
 
 fn kind_name(kind: KeyKind) -> &'static str {
     KINDS.iter().find(|(known, _)| *known == kind).map_or("", |(_, name)| name)
+}
+
+/// What it is, and how long it lasts.
+fn about(pair: &Pair, now: u64) -> String {
+    let days = pair.validity.not_after.saturating_sub(now) / (24 * 3600);
+    let bits = pair.rsa_bits().map(|bits| format!(" of {bits} bits")).unwrap_or_default();
+    let chain = match pair.chain.certificates.len().saturating_sub(1) {
+        0 => "alone in its file".to_owned(),
+        1 => "with one more of its chain".to_owned(),
+        more => format!("with {more} more of its chain"),
+    };
+    format!("{}{bits}, {days} days left, {chain}", pair.kind.name())
 }
 
 /// What is wrong with a certificate that belongs to its key. It encrypts all the same, and most senders do not look: no
@@ -127,7 +139,8 @@ fn complaints(pair: &Pair, for_all: Option<&str>, now: u64) -> Vec<String> {
         format!("is for {names}, not for {name}: senders that verify will not use it")
     });
     let alone = pair.is_leaf_alone().then(|| LEAF_ALONE.to_owned());
-    term.into_iter().chain(missing).chain(alone).map(|text| text.replace('\n', " ")).collect()
+    let weak = pair.weaknesses(now).into_iter().map(|weakness| weakness.to_string());
+    term.into_iter().chain(missing).chain(weak).chain(alone).map(|text| text.replace('\n', " ")).collect()
 }
 
 /// Which senders that still exist find no cipher suite or no version in common with these pairs. They send in clear then.
@@ -148,7 +161,11 @@ fn old_senders(kinds: &[KeyKind], tls13_only: bool) -> Option<String> {
         );
     }
     let advice = match (ecdsa, rsa) {
-        (true, _) => return None,
+        (true, true) => return None,
+        (true, false) => {
+            "only ECDSA keys: senders that know RSA alone, such as old appliances and OpenSSL before 1.0, send in clear; an RSA \
+             certificate beside the ECDSA one serves them: [[tls.pair]] certificate = \"...\", key = \"...\""
+        }
         (false, true) => {
             "only RSA keys: Exchange on Windows Server 2012 R2 has no cipher suite in common with them and sends in clear; \
              an ECDSA certificate beside the RSA one serves it: [[tls.pair]] certificate = \"...\", key = \"...\""
@@ -233,7 +250,8 @@ mod tests {
         for (kinds, tls13_only, words) in [
             (&[Rsa][..], false, Some("only RSA keys: Exchange on Windows Server 2012 R2")),
             (&[Rsa, P256], false, None),
-            (&[P384], false, None),
+            (&[P384], false, Some("only ECDSA keys: senders that know RSA alone")),
+            (&[P256, P384, Rsa], false, None),
             (&[Ed25519], false, Some("only Ed25519")),
             (&[Ed25519, Rsa], false, Some("only RSA")),
             (&[Rsa, P256], true, Some("minimum = \"1.2\" serves them")),

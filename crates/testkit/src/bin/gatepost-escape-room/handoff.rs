@@ -4,7 +4,7 @@ use crate::hostile::{Attempt, Outcome, Prisoner};
 use gatepost_smtp::envelope::{CloseReason, MailParameters, Notify, RcptParameters, Ret, Service, Tls, Verdict};
 use gatepost_sys::escape;
 use gatepost_sys::seq::{Seq, is_crowded};
-use gatepost_wire::link::{Open, SessionId};
+use gatepost_wire::link::{Open, SessionId, Weights};
 use gatepost_wire::session::{Answer, Ask, CONTENT_MAX, Mail, Rcpt};
 use gatepost_wire::sign::Sign;
 use gatepost_wire::{FRAME_MAX, Frame, Messages};
@@ -185,6 +185,7 @@ fn another() -> Open {
         exempt: false,
         service: Service::Relay,
         user: None,
+        listed: Weights::default(),
     }
 }
 
