@@ -1,5 +1,6 @@
-//! One hash of a password: argon2id (RFC 9106), bcrypt, sha512-crypt, yescrypt. The crates are RustCrypto's, and `bcrypt` by Keats.
+//! One hash of a password: argon2id (RFC 9106), bcrypt, sha512-crypt, yescrypt, or the keys of SCRAM-SHA-256 (RFC 5802). The crates are RustCrypto's, and `bcrypt` by Keats.
 
+use crate::scram::{BadKeys, Keys};
 use argon2::{Algorithm, Argon2, Params, Version};
 use base64::Engine as _;
 use base64::alphabet;
@@ -21,7 +22,7 @@ const ROUNDS_MAX: u32 = 500_000;
 /// Why a hash can't be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadHash {
-    /// None of the four kinds.
+    /// None of the five kinds.
     Kind,
     /// It says that it is of one of them, and cannot be read.
     Broken,
@@ -33,7 +34,7 @@ impl fmt::Display for BadHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Kind => {
-                "its hash is none of argon2id ($argon2id$), bcrypt ($2b$), sha512-crypt ($6$), yescrypt ($y$)"
+                "its hash is none of argon2id ($argon2id$), bcrypt ($2b$), sha512-crypt ($6$), yescrypt ($y$), {SCRAM-SHA-256}"
             }
             Self::Broken => "its hash cannot be read: it is cut off, or something else is behind it",
             Self::Dear => "its hash takes more than 64 MiB or too long to check: make one by gatepost passwd",
@@ -48,6 +49,7 @@ enum Kind {
     Bcrypt { cost: u32, salt: [u8; 16], hash: [u8; 23] },
     Sha512Crypt(String),
     Yescrypt(String),
+    Scram(Keys),
 }
 
 /// A hash within the bounds.
@@ -60,6 +62,7 @@ impl fmt::Debug for Hash {
             Kind::Bcrypt { .. } => "bcrypt",
             Kind::Sha512Crypt(_) => "sha512-crypt",
             Kind::Yescrypt(_) => "yescrypt",
+            Kind::Scram(_) => "SCRAM-SHA-256",
         })
     }
 }
@@ -81,6 +84,27 @@ impl Hash {
         .map(Self)
     }
 
+    /// Reads the keys of SCRAM-SHA-256, as they stand behind `{SCRAM-SHA-256}`.
+    ///
+    /// # Errors
+    /// [`BadHash`].
+    pub fn parse_scram(text: &str) -> Result<Self, BadHash> {
+        let keys = Keys::parse(text).map_err(|bad| match bad {
+            BadKeys::Broken => BadHash::Broken,
+            BadKeys::Dear => BadHash::Dear,
+        })?;
+        Ok(Self(Kind::Scram(keys)))
+    }
+
+    /// The keys of SCRAM-SHA-256, where it has them.
+    #[must_use]
+    pub fn keys(&self) -> Option<&Keys> {
+        match &self.0 {
+            Kind::Scram(keys) => Some(keys),
+            _ => None,
+        }
+    }
+
     /// Whether it is that of `password`. Takes as long whether it is or not.
     #[must_use]
     pub fn is_of(&self, password: &[u8]) -> bool {
@@ -100,6 +124,7 @@ impl Hash {
             }
             Kind::Sha512Crypt(text) => ShaCrypt::default().verify_password(password, text.as_str()).is_ok(),
             Kind::Yescrypt(text) => Yescrypt::default().verify_password(password, text.as_str()).is_ok(),
+            Kind::Scram(keys) => keys.is_of(password),
         }
     }
 

@@ -3,18 +3,20 @@
 use crate::desk::Desk;
 use crate::dovecot::{self, Dovecot, Outcome};
 use crate::passwd::{Passwd, is_login};
+use crate::scram::{self, Binding};
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_policy::guesses::Guesses;
 use gatepost_policy::share::Origin;
 use gatepost_smtp::envelope::{Login, Mechanism};
 use gatepost_smtp::mechanism::Mechanisms;
-use gatepost_wire::auth::{Begin, Claim, LOGIN_MAX, LoggedIn, Noted};
+use gatepost_wire::auth::{BINDING_LENGTH, Begin, Claim, LOGIN_MAX, LoggedIn, Noted};
 use gatepost_wire::event;
 use gatepost_wire::link::{OpenAuth, SessionId};
 use gatepost_wire::{AuthToHandoff, Direction, HandoffToAuth};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
@@ -45,26 +47,47 @@ impl Attempt {
 /// What a client says first in a dialogue.
 pub(crate) struct Opening {
     pub(crate) mechanism: Mechanism,
+    /// What the session says that its client's connection is bound by.
+    binding: Option<[u8; BINDING_LENGTH]>,
     response: Zeroizing<Vec<u8>>,
 }
 
 impl Opening {
     pub(crate) fn of(begin: &Begin<'_>) -> Self {
-        let Begin { mechanism, binding: _, response } = *begin;
-        Self { mechanism, response: Zeroizing::new(response.to_vec()) }
+        let Begin { mechanism, binding, response } = *begin;
+        let binding = binding.and_then(|binding| binding.try_into().ok());
+        Self { mechanism, binding, response: Zeroizing::new(response.to_vec()) }
     }
 }
 
 /// A dialogue whose client has to say more.
 pub(crate) struct Exchange {
     mechanism: Mechanism,
-    with: Box<dovecot::Exchange>,
+    with: With,
+}
+
+enum With {
+    Dovecot(Box<dovecot::Exchange>),
+    Scram(Box<Scram>),
+}
+
+/// SCRAM with the passwd file.
+struct Scram {
+    login: String,
+    /// There is such a login.
+    known: bool,
+    /// Its last message is due; none: it has proved that it is who it says, and has to take note of our proof.
+    server: Option<scram::Server>,
 }
 
 impl Exchange {
     /// Waits for the client. None: the dialogue has to give way.
     pub(crate) async fn unless_told<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        self.with.unless_told(work).await
+        match &self.with {
+            With::Dovecot(exchange) => exchange.unless_told(work).await,
+            // Costs nobody anything.
+            With::Scram(_) => Some(work.await),
+        }
     }
 }
 
@@ -108,6 +131,9 @@ struct Handoff {
 /// What all sessions share.
 pub(crate) struct Judge {
     source: Source,
+    /// What nonces are made from, and how many there were.
+    secret: [u8; 32],
+    nonces: AtomicU64,
     desk: Mutex<Desk<Waiting>>,
     arrived: Notify,
     guesses: Mutex<Guesses>,
@@ -116,9 +142,12 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
-    pub(crate) fn new(source: Source) -> Self {
+    /// `secret`: 32 random octets.
+    pub(crate) fn new(source: Source, secret: [u8; 32]) -> Self {
         Self {
             source,
+            secret,
+            nonces: AtomicU64::new(0),
             desk: Mutex::default(),
             arrived: Notify::new(),
             guesses: Mutex::default(),
@@ -130,7 +159,7 @@ impl Judge {
     /// By which mechanisms clients can log in.
     pub(crate) async fn offer(&self) -> Mechanisms {
         match &self.source {
-            Source::Passwd(_) => Mechanisms::PASSWORD,
+            Source::Passwd(passwd) => passwd.offer(),
             Source::Dovecot(dovecot) => dovecot.offer().await,
         }
     }
@@ -185,27 +214,66 @@ impl Judge {
 
     /// Begins a dialogue.
     pub(crate) async fn begin(&self, open: OpenAuth, opening: Opening) -> Turn {
-        let Opening { mechanism, response } = opening;
+        let mechanism = opening.mechanism;
         match &self.source {
-            // It offers none that has one.
-            Source::Passwd(_) => Turn::Judged(Login::Unknown),
+            Source::Passwd(passwd) => match self.begin_scram(passwd, &opening) {
+                Some((challenge, scram)) => {
+                    let with = With::Scram(Box::new(scram));
+                    Turn::Challenge(challenge.into_bytes(), Exchange { mechanism, with })
+                }
+                None => Turn::Judged(self.conclude(open, mechanism, None, Found::Refused(None)).await),
+            },
             Source::Dovecot(dovecot) => {
-                let outcome = dovecot.begin(mechanism, open.client, Some(&response), &[]).await;
+                let outcome = dovecot.begin(mechanism, open.client, Some(&opening.response), &[]).await;
                 self.turn(open, mechanism, outcome).await
             }
         }
     }
 
+    /// None: the client says what it must not.
+    fn begin_scram(&self, passwd: &Passwd, opening: &Opening) -> Option<(String, Scram)> {
+        let binding = match (opening.mechanism, &opening.binding) {
+            (Mechanism::ScramSha256Plus, data) => Binding::Chosen(data.as_ref()?),
+            (_, Some(_)) => Binding::Offered,
+            (_, None) => Binding::Unknown,
+        };
+        let said = scram::Opening::parse(&opening.response, binding).ok()?;
+        let (keys, known) = passwd.keys(&said.login)?;
+        let nonce = scram::hmac(&self.secret, &self.nonces.fetch_add(1, Ordering::Relaxed).to_le_bytes());
+        let (server, challenge) = said.answer(keys, &nonce, binding);
+        Some((challenge, Scram { login: said.login, known, server: Some(server) }))
+    }
+
     /// Goes on with one.
     pub(crate) async fn respond(&self, open: OpenAuth, exchange: Exchange, response: &[u8]) -> Turn {
         let Exchange { mechanism, with } = exchange;
-        let outcome = with.respond(response).await;
-        self.turn(open, mechanism, outcome).await
+        match with {
+            With::Dovecot(exchange) => {
+                let outcome = exchange.respond(response).await;
+                self.turn(open, mechanism, outcome).await
+            }
+            With::Scram(scram) => self.respond_scram(open, mechanism, scram, response).await,
+        }
+    }
+
+    async fn respond_scram(&self, open: OpenAuth, mechanism: Mechanism, scram: Box<Scram>, response: &[u8]) -> Turn {
+        let Scram { login, known, server } = *scram;
+        let found = match server.map(|server| server.finish(response)) {
+            Some(Ok(proof)) if known => {
+                let with = With::Scram(Box::new(Scram { login, known, server: None }));
+                return Turn::Challenge(proof.into_bytes(), Exchange { mechanism, with });
+            }
+            None if response.is_empty() => Found::Accepted(login.clone().into_bytes()),
+            _ => Found::Refused(known.then(|| login.clone().into_bytes())),
+        };
+        Turn::Judged(self.conclude(open, mechanism, Some(login.as_bytes()), found).await)
     }
 
     async fn turn(&self, open: OpenAuth, mechanism: Mechanism, outcome: Outcome) -> Turn {
         let found = match outcome {
-            Outcome::Challenge(challenge, with) => return Turn::Challenge(challenge, Exchange { mechanism, with }),
+            Outcome::Challenge(challenge, with) => {
+                return Turn::Challenge(challenge, Exchange { mechanism, with: With::Dovecot(with) });
+            }
             Outcome::Accepted(login) => Found::Accepted(login.into_bytes()),
             Outcome::Refused => Found::Refused(None),
             Outcome::Unknown => Found::Unknown,

@@ -12,6 +12,7 @@
 //! |---|---|
 //! | `hash.rs` | one hash: its kind, its bounds, whether it is that of a password |
 //! | `passwd.rs` | the passwd file |
+//! | `scram.rs` | SCRAM-SHA-256 with the passwd file, without its channel |
 //! | `desk.rs` | whose password is next |
 //! | `dovecot/dialogue.rs` | Dovecot's auth protocol, without its connection |
 //! | `dovecot/mod.rs` | asking Dovecot |
@@ -25,6 +26,7 @@ pub mod dovecot;
 pub mod hash;
 mod judge;
 pub mod passwd;
+pub mod scram;
 mod seats;
 mod serve;
 
@@ -33,8 +35,10 @@ use gatepost_jail::Unjailed;
 use gatepost_role::{DialerLink, RoleError};
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::{AuthSlice, LoginSource};
-use judge::Source;
+use judge::{Judge, Source};
 use passwd::Passwd;
+use std::fs::File;
+use std::io::Read as _;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -44,6 +48,9 @@ use zeroize::Zeroizing;
 /// [`RoleError`].
 pub fn run(unjailed: Unjailed) -> Result<(), RoleError> {
     let AuthSlice { source } = unjailed.slice()?;
+    let mut secret = [0; 32];
+    let random = File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut secret));
+    random.map_err(RoleError::system("read /dev/urandom"))?;
     let entered = unjailed.enter(Role::Auth)?;
     let dialer = Arc::<DialerLink>::default();
     let (source, faults) = match source {
@@ -58,5 +65,5 @@ pub fn run(unjailed: Unjailed) -> Result<(), RoleError> {
     for fault in faults {
         tracing::error!("passwd {fault}");
     }
-    runtime.block_on(serve::serve(jailed.control, dialer, source))
+    runtime.block_on(serve::serve(jailed.control, dialer, Judge::new(source, secret)))
 }

@@ -1,7 +1,10 @@
 //! The passwd file: a line for each login, `LOGIN:HASH`. What stands behind another colon is ignored, and so is a scheme in braces
-//! before the hash, by which Dovecot's files are read too. `#` begins a comment line.
+//! before the hash, by which Dovecot's files are read too, but for `{SCRAM-SHA-256}`, behind which keys stand. `#` begins a comment line.
 
 use crate::hash::{BadHash, Hash};
+use crate::scram::{self, Keys};
+use gatepost_smtp::envelope::Mechanism;
+use gatepost_smtp::mechanism::Mechanisms;
 use gatepost_wire::auth::LOGIN_MAX;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -44,6 +47,8 @@ pub struct Passwd {
     logins: BTreeMap<String, Hash>,
     /// By which a hash is chosen for a login that there is not.
     seed: RandomState,
+    /// By which SCRAM answers for a login that there is not: it changes only when the file does, as the salts of others.
+    secret: [u8; 32],
 }
 
 impl Passwd {
@@ -65,7 +70,29 @@ impl Passwd {
                 Err(why) => faults.push(Fault { line: index.saturating_add(1), why }),
             }
         }
-        (Self { logins, seed: RandomState::new() }, faults)
+        let keys = logins.values().filter_map(Hash::keys);
+        let secret = keys.fold([0; 32], |secret, keys| scram::hmac(&secret, keys.server()));
+        (Self { logins, seed: RandomState::new(), secret }, faults)
+    }
+
+    /// By which mechanisms its logins can log in. SCRAM only when all of them can: a client tries no other once it has failed.
+    #[must_use]
+    pub fn offer(&self) -> Mechanisms {
+        let all = !self.is_empty() && self.logins.values().all(|hash| hash.keys().is_some());
+        match all {
+            true => Mechanisms::PASSWORD.with(Mechanism::ScramSha256).with(Mechanism::ScramSha256Plus),
+            false => Mechanisms::PASSWORD,
+        }
+    }
+
+    /// The keys of a login, and whether there is such a login: those of one that there is not look like others, always the same ones.
+    pub(crate) fn keys(&self, login: &str) -> Option<(Keys, bool)> {
+        let known = self.logins.get(login).and_then(Hash::keys).cloned();
+        let nobody = scram::hmac(&self.secret, login.as_bytes());
+        let most = self.logins.len().max(1);
+        let place = usize::from(u16::from_le_bytes([nobody[0], nobody[1]])) % most;
+        let other = self.logins.values().nth(place).and_then(Hash::keys)?.of_nobody(&self.secret, login.as_bytes());
+        Some(known.map_or((other, false), |keys| (keys, true)))
     }
 
     /// How many logins there are.
@@ -110,10 +137,11 @@ fn entry(line: &[u8]) -> Result<(&str, Hash), Why> {
         return Err(Why::Login);
     }
     let hash = match hash.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
-        Some((_, hash)) => hash,
-        None => hash,
+        Some((scheme, keys)) if scheme.eq_ignore_ascii_case("SCRAM-SHA-256") => Hash::parse_scram(keys.trim()),
+        Some((_, hash)) => Hash::parse(hash.trim()),
+        None => Hash::parse(hash.trim()),
     };
-    Ok((login, Hash::parse(hash.trim()).map_err(Why::Hash)?))
+    Ok((login, hash.map_err(Why::Hash)?))
 }
 
 /// Whether a login can be one: it goes into logs, into a table of words, and to the backend.
@@ -157,6 +185,23 @@ mod tests {
         }
         assert!(!passwd.accepts(b"\xff", b"secret"));
         assert!(!Passwd::parse(b"").0.accepts(b"joe", b"secret"));
+    }
+
+    #[test]
+    fn issue_15_scram_is_offered_once_everybody_can() {
+        let keys = |login: &str| format!("{login}:{}\n", Keys::of(b"secret", b"0123456789abcdef"));
+        let (all, faults) = Passwd::parse([keys("joe"), keys("ann")].concat().as_bytes());
+        assert_eq!((all.len(), faults), (2, vec![]));
+        assert!(all.offer().has(Mechanism::ScramSha256) && all.offer().has(Mechanism::ScramSha256Plus));
+        // Their passwords can be said as well.
+        assert!(all.accepts(b"joe", b"secret") && !all.accepts(b"joe", b"other") && !all.accepts(b"jim", b"secret"));
+        let (joe, known) = all.keys("joe").unwrap();
+        let (jim, nobody) = all.keys("jim").unwrap();
+        assert!(known && !nobody && joe.is_of(b"secret") && jim != joe);
+        assert_eq!(all.keys("jim").unwrap().0, jim);
+        let (mixed, _) = Passwd::parse([keys("joe"), line("ann", b"other")].concat().as_bytes());
+        assert_eq!(mixed.offer(), Mechanisms::PASSWORD);
+        assert_eq!(Passwd::parse(b"").0.offer(), Mechanisms::PASSWORD);
     }
 
     #[test]

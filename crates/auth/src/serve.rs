@@ -1,6 +1,6 @@
 //! The role: orders from the launcher, sessions from the listener, one task for each session.
 
-use crate::judge::{Attempt, Exchange, Judge, Opening, Source, Turn};
+use crate::judge::{Attempt, Exchange, Judge, Opening, Turn};
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_jail::ControlEnd;
 use gatepost_role::{AsyncControl, DialerLink, Heard, Phase, RoleError, SHORT_FRAME, Step};
@@ -48,9 +48,9 @@ struct Service {
 ///
 /// # Errors
 /// [`RoleError`].
-pub(crate) async fn serve(control: ControlEnd, dialer: Arc<DialerLink>, source: Source) -> Result<(), RoleError> {
+pub(crate) async fn serve(control: ControlEnd, dialer: Arc<DialerLink>, judge: Judge) -> Result<(), RoleError> {
     let control = AsyncControl::new(Role::Auth, control)?;
-    let judge = Arc::new(Judge::new(source));
+    let judge = Arc::new(judge);
     let checking = tokio::spawn(Arc::clone(&judge).check_all());
     let mut service = Service { control, judge, dialer, events: JoinSet::new(), sessions: 0 };
     while !(service.control.phase() == Phase::Draining && service.sessions == 0) {

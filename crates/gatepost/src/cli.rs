@@ -75,6 +75,9 @@ enum Command {
     Passwd {
         /// Who logs in
         login: String,
+        /// What is written of the password. SCRAM is offered to clients once each line of the file is of that kind
+        #[arg(long, value_enum, default_value_t = passwd::Scheme::Argon2id)]
+        scheme: passwd::Scheme,
     },
     /// What each running process is confined to, read from /proc; exit 0 or 1
     Audit(AuditArgs),
@@ -170,7 +173,9 @@ pub(crate) fn run() -> ExitCode {
             gatepost_log::begin(gatepost_log::LAUNCHER);
             check::run(&args.config.config, args.json)
         }
-        Command::Passwd { login } => passwd::run(&login).map_or_else(|why| fail(&why), |()| ExitCode::SUCCESS),
+        Command::Passwd { login, scheme } => {
+            passwd::run(&login, scheme).map_or_else(|why| fail(&why), |()| ExitCode::SUCCESS)
+        }
         Command::Audit(args) => audit(&args),
         Command::Help(args) => help::run(&args, Cli::command()),
     }

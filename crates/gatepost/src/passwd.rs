@@ -2,6 +2,7 @@
 
 use gatepost_auth::hash::Hash;
 use gatepost_auth::passwd::{Passwd, is_login};
+use gatepost_auth::scram::Keys;
 use gatepost_launcher::fitness::Level;
 use gatepost_smtp::sasl::CREDENTIAL_MAX;
 use gatepost_sys::terminal::Hidden;
@@ -10,18 +11,31 @@ use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::path::Path;
 use zeroize::Zeroizing;
 
+/// What is written of a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Scheme {
+    /// Hard to guess from; clients say their password.
+    Argon2id,
+    /// Clients prove that they know it; easier to guess from where the file is stolen.
+    #[value(name = "scram-sha-256")]
+    ScramSha256,
+}
+
 /// Reads a password, twice where somebody types it, and writes the line.
 ///
 /// # Errors
 /// A sentence.
-pub(crate) fn run(login: &str) -> Result<(), String> {
+pub(crate) fn run(login: &str, scheme: Scheme) -> Result<(), String> {
     if !is_login(login) {
         return Err("a login has 1 to 128 octets, and no space, control or colon".to_owned());
     }
     let password = password().map_err(|e| format!("cannot read the password: {e}"))?;
     let mut salt = [0; 16];
     File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut salt)).map_err(|e| e.to_string())?;
-    let hash = Hash::line_of(&password, &salt).map_err(|e| e.to_string())?;
+    let hash = match scheme {
+        Scheme::Argon2id => Hash::line_of(&password, &salt).map_err(|e| e.to_string())?,
+        Scheme::ScramSha256 => Keys::of(&password, &salt).to_string(),
+    };
     writeln!(io::stdout(), "{login}:{hash}").map_err(|e| format!("cannot write the line: {e}"))
 }
 

@@ -2,12 +2,12 @@
 
 use crate::AuthEnd;
 use gatepost_channel::Inbox;
-use gatepost_smtp::envelope::Login;
+use gatepost_smtp::envelope::{Login, Mechanism};
 use gatepost_smtp::mechanism::Mechanisms;
 use gatepost_smtp::sasl;
 use gatepost_smtp::server::Said;
 use gatepost_wire::AuthToSession;
-use gatepost_wire::auth::{Answered, Asked, Begin, Claim, Response};
+use gatepost_wire::auth::{Answered, Asked, BINDING_LENGTH, Begin, Claim, Response};
 use std::time::Duration;
 
 /// Longest wait for an answer: longer than auth takes itself, so that the answer is auth's.
@@ -20,6 +20,10 @@ const OFFER_WAIT: Duration = Duration::from_secs(15);
 pub(crate) struct Auth {
     /// None once it has failed: an answer that comes too late would be taken for that to another question.
     end: Option<AuthEnd>,
+    /// What it offers, once it has said it.
+    offered: Mechanisms,
+    /// What the client's TLS connection is bound by.
+    binding: Option<[u8; BINDING_LENGTH]>,
 }
 
 /// What auth says to what the client said.
@@ -34,22 +38,28 @@ pub(crate) enum Reply {
 impl Auth {
     /// Without an end nobody's login is known.
     pub(crate) fn new(end: Option<AuthEnd>) -> Self {
-        Self { end }
+        Self { end, offered: Mechanisms::PASSWORD, binding: None }
     }
 
-    /// By which mechanisms the client can log in: auth says it before anything else. Where it does not, those that any source has, by
-    /// which nobody can log in then.
-    pub(crate) fn offer(&mut self) -> Mechanisms {
-        let said = self.end.as_ref().map(|end| {
-            end.seq().set_timeout(OFFER_WAIT).is_ok().then(|| match end.recv(&mut Inbox::of::<AuthToSession>()) {
-                Ok(Answered::Offer(mechanisms)) => Some(mechanisms),
-                _ => None,
-            })
-        });
-        said.flatten().flatten().unwrap_or_else(|| {
-            self.end = None;
-            Mechanisms::PASSWORD
-        })
+    /// Hears by which mechanisms a client can log in: auth says it before anything else. Where it does not, those that any source has
+    /// are offered, by which nobody can log in then.
+    pub(crate) fn learn(&mut self) {
+        let Some(end) = &self.end else { return };
+        let timed = end.seq().set_timeout(OFFER_WAIT).is_ok();
+        match end.recv(&mut Inbox::of::<AuthToSession>()) {
+            Ok(Answered::Offer(mechanisms)) if timed => self.offered = mechanisms,
+            _ => self.end = None,
+        }
+    }
+
+    /// TLS is spoken: what that connection is bound by, if by anything.
+    pub(crate) fn bind(&mut self, binding: Option<[u8; BINDING_LENGTH]>) {
+        self.binding = binding;
+    }
+
+    /// What can be offered now.
+    pub(crate) fn offer(&self) -> Mechanisms {
+        if self.binding.is_some() { self.offered } else { self.offered.without(Mechanism::ScramSha256Plus) }
     }
 
     /// Asks, and waits for the answer. A failure of ours is never a yes.
@@ -62,9 +72,11 @@ impl Auth {
             Said::Claim(sasl::Claim { mechanism, user, pass, .. }) => {
                 Asked::Claim(Claim { mechanism: *mechanism, user, pass })
             }
-            Said::Response(sasl::Response { mechanism, first: true, octets }) => {
-                Asked::Begin(Begin { mechanism: *mechanism, binding: None, response: octets })
-            }
+            Said::Response(sasl::Response { mechanism, first: true, octets }) => Asked::Begin(Begin {
+                mechanism: *mechanism,
+                binding: self.binding.as_ref().map(|binding| &binding[..]),
+                response: octets,
+            }),
             Said::Response(sasl::Response { octets, .. }) => Asked::Response(Response { response: octets }),
         };
         let Some(end) = &self.end else { return Reply::Judged(Login::Unknown) };

@@ -295,6 +295,10 @@ impl Dialogue for Smtp<'_> {
         signer.disconnect();
         let negotiated = negotiated?;
         self.engine.tls_established(negotiated.version, negotiated.suite);
+        if self.submits {
+            self.auth.bind(shell.binding());
+            self.engine.set_mechanisms(self.auth.offer());
+        }
         Ok(())
     }
 }
@@ -379,8 +383,8 @@ impl Smtp<'_> {
         }
         self.offered = true;
         if self.submits {
-            let mechanisms = self.auth.offer();
-            self.engine.set_mechanisms(mechanisms);
+            self.auth.learn();
+            self.engine.set_mechanisms(self.auth.offer());
         }
         match self.handoff.offer() {
             Ok(offer) => self.engine.set_offer(offer),

@@ -6,6 +6,9 @@ use gatepost_tls::{ServerConfig, ServerConnection};
 use std::io::{self, Write};
 use std::sync::Arc;
 
+/// Code point of the version.
+const TLS_1_3: u16 = 0x0304;
+
 /// Room for one read of a client that sends commands.
 const FIRST_READ: usize = 4 * 1024;
 /// Room for one read of a client that sends more: it grows to this, each time that it was full.
@@ -174,6 +177,13 @@ impl Line {
         let version = tls.protocol_version().map(u16::from).unwrap_or_default();
         let suite = tls.negotiated_cipher_suite().map(|s| u16::from(s.suite())).unwrap_or_default();
         Negotiated { version, suite }
+    }
+
+    /// See [`crate::Shell::binding`].
+    pub(crate) fn binding(&self) -> Option<[u8; 32]> {
+        let Transport::Tls(tls) = &self.transport else { return None };
+        let has_it = tls.protocol_version().map(u16::from) == Some(TLS_1_3);
+        has_it.then(|| tls.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", None).ok()).flatten()
     }
 
     /// TLS from here on, spoken by somebody else behind these ends.

@@ -331,6 +331,13 @@ impl<C: Clock> Shell<C> {
         Ok(self.line.negotiated())
     }
 
+    /// What both ends of the TLS connection can derive from it and nobody between them: tls-exporter, RFC 9266. None before TLS 1.3, where
+    /// that takes an extension of the handshake (RFC 7627).
+    #[must_use]
+    pub fn binding(&self) -> Option<[u8; 32]> {
+        self.line.binding()
+    }
+
     /// What was wrong with the client's TLS, if that ended the session.
     pub fn fault(&self) -> Option<&str> {
         self.fault.as_deref()

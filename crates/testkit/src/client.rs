@@ -201,6 +201,13 @@ impl Client {
         }
     }
 
+    /// What both ends of the TLS connection can derive from it (RFC 9266), once inside TLS.
+    #[must_use]
+    pub fn binding(&self) -> Option<Vec<u8>> {
+        let Transport::Tls(stream) = &self.transport else { return None };
+        stream.conn.export_keying_material(vec![0; 32], b"EXPORTER-Channel-Binding", None).ok()
+    }
+
     /// How long a read may take from now on.
     ///
     /// # Panics

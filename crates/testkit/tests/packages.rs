@@ -46,7 +46,7 @@ const LAYERS: &[&[Row]] = &[
     ],
     // One package a role. No role imports a role: they are in one layer.
     &[
-        ("auth", "smtp wire channel jail log role policy", "argon2 base64 bcrypt sha-crypt subtle tokio tracing yescrypt zeroize"),
+        ("auth", "smtp wire channel jail log role policy", "argon2 base64 bcrypt hmac pbkdf2 sha-crypt sha2 subtle tokio tracing yescrypt zeroize"),
         ("dialer", "wire channel sys jail role", ""),
         ("handoff", "smtp wire channel sys jail log role tls shell policy qmail", "sha2 tokio tokio-rustls tracing"),
         ("keyholder", "wire channel sys jail role policy tls", "tracing"),

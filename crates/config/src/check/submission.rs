@@ -21,7 +21,8 @@ pub(super) const TABLE: Table = Table {
     text: "Mail from whoever logs in, where a `[[listen]]` has `service = \"submission\"`.",
     keys: keys! {
         /// Where logins come from: `passwd:` and a file of lines `LOGIN:HASH`, which `gatepost passwd LOGIN` writes. Hashes are
-        /// argon2id, bcrypt, sha512-crypt or yescrypt. Only root may read the file; it is read at a start and at each reload. Or
+        /// argon2id, bcrypt, sha512-crypt, yescrypt or `{SCRAM-SHA-256}` as Dovecot writes it. Clients are offered PLAIN and LOGIN, and
+        /// SCRAM-SHA-256 and SCRAM-SHA-256-PLUS once each line is of that kind. Only root may read the file; it is read at a start and at each reload. Or
         /// `dovecot:` and Dovecot's auth socket for clients, a `unix_listener` of its `service auth`, which the account
         /// `gatepost-dial` must be able to open. Clients are offered PLAIN, LOGIN, SCRAM-SHA-256, OAUTHBEARER and XOAUTH2 as far as
         /// its `auth_mechanisms` have them, and a login is whom Dovecot takes the client for.

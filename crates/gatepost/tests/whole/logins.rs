@@ -122,6 +122,56 @@ fn issue_15_logins_of_a_real_dovecot() {
     gate.stop();
 }
 
+#[test]
+fn issue_15_scram_with_a_passwd_file() {
+    let name = "issue_15_scram_with_a_passwd_file";
+    let Some(host) = host::for_test(name, &["openssl", "smtp-sink"]) else { return };
+    let _sink = Sink::start(&host);
+    prepare(&host);
+    let line = host.shell(&format!("echo 'secret word' | {GATEPOST} passwd joe@ok.test --scheme scram-sha-256"));
+    assert!(line.stdout.starts_with("joe@ok.test:{SCRAM-SHA-256}100000,"), "{}", line.said());
+    host.write_with("/etc/gatepost/passwd", &line.stdout, 0o600);
+    let gate = Gate::start(&host, &submission("passwd:/etc/gatepost/passwd"));
+    let (mut honest, names) = client(&host);
+    assert_eq!(names, ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN"]);
+    honest.ask("AUTH SCRAM-SHA-256 ?", 501);
+    let joe = Scram::new("joe@ok.test", "secret word");
+    let bound = |client: &Client| Scram {
+        header: "p=tls-exporter,,".to_owned(),
+        binding: client.binding().unwrap(),
+        ..joe.clone()
+    };
+    let right = bound(&honest);
+    assert_eq!(scram(&mut honest, "SCRAM-SHA-256-PLUS", &right), 235);
+    honest.ask("MAIL FROM:<joe@ok.test>", 250);
+    honest.ask("QUIT", 221);
+    let (mut other, _) = client(&host);
+    assert_eq!(scram(&mut other, "SCRAM-SHA-256", &joe), 235);
+    other.ask("QUIT", 221);
+    let (mut other, _) = client(&host);
+    other.ask(&plain("joe@ok.test", "secret word"), 235);
+    other.ask("QUIT", 221);
+    // The binding of another connection; an offer that somebody has taken away; nobody.
+    let lies = [
+        ("SCRAM-SHA-256-PLUS", Scram { binding: right.binding.clone(), ..right.clone() }),
+        ("SCRAM-SHA-256", Scram { header: "y,,".to_owned(), ..joe.clone() }),
+        ("SCRAM-SHA-256", Scram::new("nobody", "secret word")),
+    ];
+    std::thread::scope(|scope| {
+        for (mechanism, lie) in &lies {
+            let host = &host;
+            scope.spawn(move || {
+                let (mut liar, _) = client(host);
+                assert_eq!(scram(&mut liar, mechanism, lie), 535, "{mechanism} {lie:?}");
+                liar.ask("MAIL FROM:<joe@ok.test>", 530);
+                liar.ask("QUIT", 221);
+            });
+        }
+    });
+    gate.audit(&[]).expect_ok("audit");
+    gate.stop();
+}
+
 /// What a scripted Dovecot says to the request or response of that text in base64; the request's number stands for `#`.
 type Answers = &'static [(&'static str, &'static str)];
 
