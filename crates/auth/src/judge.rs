@@ -252,12 +252,12 @@ impl Judge {
                 let outcome = exchange.respond(response).await;
                 self.turn(open, mechanism, outcome).await
             }
-            With::Scram(scram) => self.respond_scram(open, mechanism, scram, response).await,
+            With::Scram(scram) => self.respond_scram(open, mechanism, *scram, response).await,
         }
     }
 
-    async fn respond_scram(&self, open: OpenAuth, mechanism: Mechanism, scram: Box<Scram>, response: &[u8]) -> Turn {
-        let Scram { login, known, server } = *scram;
+    async fn respond_scram(&self, open: OpenAuth, mechanism: Mechanism, scram: Scram, response: &[u8]) -> Turn {
+        let Scram { login, known, server } = scram;
         let found = match server.map(|server| server.finish(response)) {
             Some(Ok(proof)) if known => {
                 let with = With::Scram(Box::new(Scram { login, known, server: None }));

@@ -74,7 +74,7 @@ impl Auth {
             }
             Said::Response(sasl::Response { mechanism, first: true, octets }) => Asked::Begin(Begin {
                 mechanism: *mechanism,
-                binding: self.binding.as_ref().map(|binding| &binding[..]),
+                binding: self.binding.as_ref().map(<[u8; BINDING_LENGTH]>::as_slice),
                 response: octets,
             }),
             Said::Response(sasl::Response { octets, .. }) => Asked::Response(Response { response: octets }),

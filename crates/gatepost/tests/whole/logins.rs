@@ -115,7 +115,7 @@ fn issue_15_logins_of_a_real_dovecot() {
     assert!(!gate.process.said().contains("secret word") && !dovecot.log().contains("secret word"));
     gate.audit(&[]).expect_ok("audit");
     // Nobody is let in while it is away.
-    drop(dovecot);
+    dovecot.stop();
     let (mut late, _) = client(&host);
     late.ask(&plain("joe@ok.test", "secret word"), 454);
     late.ask("QUIT", 221);

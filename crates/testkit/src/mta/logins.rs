@@ -61,14 +61,23 @@ service auth {{
         process
     }
 
+    /// Ends it. Its auth process may outlive it for a moment, so that its socket is taken away as well.
+    ///
+    /// # Panics
+    /// The socket is gone already.
+    pub fn stop(self) {
+        drop(self.process);
+        std::fs::remove_file(self.host.path(Self::SOCKET)).expect("its socket");
+    }
+
     /// Ends it, and starts it anew: its socket is another one then.
     ///
     /// # Panics
     /// When Dovecot does not come up.
     #[must_use]
     pub fn restart(self) -> Logins<'h> {
-        let Self { host, process } = self;
-        drop(process);
+        let host = self.host;
+        self.stop();
         Logins { host, process: Self::run(host) }
     }
 
