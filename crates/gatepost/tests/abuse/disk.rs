@@ -1,6 +1,6 @@
 //! The disk.
 
-use crate::crowd::{Attacker, config, good_mail, open_networks, v4};
+use crate::crowd::{Attacker, config, good_mail, open_networks_beside, v4};
 use crate::gate::{Gate, rogue};
 use gatepost_sys::fds::free_space;
 use gatepost_testkit::host;
@@ -37,7 +37,7 @@ fn p13_content_files_leave_the_mta_its_part_of_the_disk() {
     else {
         return;
     };
-    open_networks(&host);
+    open_networks_beside(&host);
     let (mta, backend) = rogue(&host, Speaks::Smtp);
     host.shell("mkdir -p /var/spool/gatepost && mount -t tmpfs -o size=24m,mode=755 spool /var/spool/gatepost")
         .expect_ok("mount");

@@ -1,6 +1,6 @@
 //! The log: P14, telling never stops doing.
 
-use crate::crowd::{Attacker, config, good_mail, open_networks, v4};
+use crate::crowd::{Attacker, config, good_mail, open_networks_beside, v4};
 use crate::gate::{CONFIG, GATEPOST, Gate, prepare, rogue, starttls};
 use gatepost_testkit::client::Client;
 use gatepost_testkit::host::{self, Host};
@@ -24,7 +24,7 @@ fn p14_a_log_that_cannot_be_written_costs_lines_and_no_mail() {
     else {
         return;
     };
-    open_networks(&host);
+    open_networks_beside(&host);
     let (mta, backend) = rogue(&host, Speaks::Smtp);
     prepare(&host);
     host.shell("mkdir -p /run/full && mount -t tmpfs -o size=64k tmpfs /run/full && mkfifo /run/stalled")
@@ -64,7 +64,7 @@ fn p14_an_observer_that_dies_or_stalls_costs_lines_and_no_mail() {
     let Some(host) = host::for_test("p14_an_observer_that_dies_or_stalls_costs_lines_and_no_mail", &["openssl"]) else {
         return;
     };
-    open_networks(&host);
+    open_networks_beside(&host);
     let (mta, backend) = rogue(&host, Speaks::Smtp);
     let gate = Gate::start(&host, &config(&backend, ""));
     for n in 0..5 {
@@ -94,7 +94,7 @@ fn p14_a_client_that_comes_to_nothing_does_not_fill_the_log() {
     let Some(host) = host::for_test("p14_a_client_that_comes_to_nothing_does_not_fill_the_log", &["openssl"]) else {
         return;
     };
-    open_networks(&host);
+    open_networks_beside(&host);
     let (mta, backend) = rogue(&host, Speaks::Smtp);
     let gate = Gate::start(&host, &config(&backend, "[limits]\noffences = 0"));
     let path = "x".repeat(200);

@@ -1,10 +1,11 @@
 //! Memory of handoff.
 
-use crate::crowd::{Attacker, config, good_mail, open_networks, v4, v6};
+use crate::crowd::{Attacker, config, good_mail, open_networks_beside, v4, v6};
 use crate::gate::{Gate, rogue};
 use gatepost_testkit::facts;
 use gatepost_testkit::host::{self, Host};
 use gatepost_testkit::rogue::{Deed, Speaks, Stage};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -46,7 +47,7 @@ impl Watch {
 #[test]
 fn p13_long_envelopes_do_not_take_the_memory_away() {
     let Some(host) = host::for_test("p13_long_envelopes_do_not_take_the_memory_away", &["openssl"]) else { return };
-    open_networks(&host);
+    open_networks_beside(&host);
     let (mta, backend) = rogue(&host, Speaks::Smtp);
     mta.offer(&["PIPELINING", "DSN", "XCLIENT ADDR PORT PROTO HELO NAME"]);
     let gate = Gate::start(&host, &config(&backend, MORE));
@@ -57,15 +58,14 @@ fn p13_long_envelopes_do_not_take_the_memory_away() {
         let orcpt = format!("ORCPT=rfc822;{n}.{original}");
         recipients.push_str(&format!("RCPT TO:<{n}.{name}@ok.test> {orcpt}\r\n"));
     }
-    let mut attackers: Vec<Attacker> = (0..130).filter_map(|n| Attacker::connect(&host, v4(1, n % 5))).collect();
-    let (mut taken, mut last) = (0, None);
-    for attacker in &mut attackers {
+    let attackers = clients(&host, (0..130).map(|n| v4(1, n % 5)), |attacker| {
         attacker.send(b"EHLO a.test\r\nMAIL FROM:<a@a.test>\r\n");
         attacker.send(recipients.as_bytes());
-        let replies = attacker.replies(1003);
-        taken += replies.iter().filter(|reply| reply.starts_with("250 2.1.5")).count();
-        last = replies.last().cloned();
-    }
+        attacker.replies(1003)
+    });
+    let replies = || attackers.iter().flat_map(|(_, replies)| replies);
+    let taken = replies().filter(|reply| reply.starts_with("250 2.1.5")).count();
+    let last = replies().last();
     assert!(taken > 90_000, "the attack is none: only {taken} recipients were accepted, and at last {last:?}");
     for n in 0..5 {
         good_mail(&host, v4(200, n), "alice@ok.test").unwrap();
@@ -76,18 +76,43 @@ fn p13_long_envelopes_do_not_take_the_memory_away() {
     gate.stop();
 }
 
+/// So many clients, who come `AT_ONCE` at a time, and what each of them does and comes to.
+fn clients<T: Send>(
+    host: &Host,
+    who: impl Iterator<Item = IpAddr>,
+    deed: impl Fn(&mut Attacker) -> T + Sync,
+) -> Vec<(Attacker, T)> {
+    const AT_ONCE: usize = 8;
+    let (who, deed): (Vec<IpAddr>, _) = (who.collect(), &deed);
+    thread::scope(|scope| {
+        let threads: Vec<_> = (who.chunks(who.len().div_ceil(AT_ONCE)))
+            .map(|some| {
+                scope.spawn(move || {
+                    let served = some.iter().filter_map(|ip| {
+                        let mut attacker = Attacker::connect(host, *ip)?;
+                        let came = deed(&mut attacker);
+                        Some((attacker, came))
+                    });
+                    served.collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
 /// So many clients of one /48, each with so many octets of content that it does not end; and how many were let begin it.
-fn unfinished(host: &Host, clients: u16, octets: usize) -> (Vec<Attacker>, usize) {
+fn unfinished(host: &Host, sessions: u16, octets: usize) -> (Vec<Attacker>, usize) {
     let line = format!("{}\r\n", "x".repeat(130));
     let content = line.repeat(octets / line.len());
-    let mut attackers: Vec<Attacker> = (0..clients).filter_map(|n| Attacker::connect(host, v6(n))).collect();
-    let mut begun = 0;
-    for attacker in &mut attackers {
+    let all = clients(host, (0..sessions).map(v6), |attacker| {
         attacker.send(b"EHLO a.test\r\nMAIL FROM:<a@a.test>\r\nRCPT TO:<alice@ok.test>\r\nDATA\r\n");
-        begun += usize::from(attacker.replies(5).iter().any(|reply| reply.starts_with("354")));
+        let begun = attacker.replies(5).iter().any(|reply| reply.starts_with("354"));
         attacker.send(content.as_bytes());
-    }
-    (attackers, begun)
+        begun
+    });
+    let begun = all.iter().filter(|(_, begun)| *begun).count();
+    (all.into_iter().map(|(attacker, _)| attacker).collect(), begun)
 }
 
 /// Row 3: unfinished content just small enough to be kept in memory, from one /48.
@@ -96,7 +121,7 @@ fn p13_unfinished_content_does_not_take_the_memory_away() {
     let Some(host) = host::for_test("p13_unfinished_content_does_not_take_the_memory_away", &["openssl"]) else {
         return;
     };
-    open_networks(&host);
+    open_networks_beside(&host);
     let (mta, backend) = rogue(&host, Speaks::Smtp);
     let gate = Gate::start(&host, &config(&backend, MORE));
     let (attackers, begun) = unfinished(&host, 700, 131_000);
@@ -113,7 +138,7 @@ fn p13_unfinished_content_does_not_take_the_memory_away() {
 #[test]
 fn p13_deliveries_at_once_do_not_end_handoff() {
     let Some(host) = host::for_test("p13_deliveries_at_once_do_not_end_handoff", &["openssl"]) else { return };
-    open_networks(&host);
+    open_networks_beside(&host);
     let (mta, backend) = rogue(&host, Speaks::Smtp);
     let gate = Gate::start(&host, &config(&backend, MORE));
     let handoff = gate.roles()["gp-handoff"];
