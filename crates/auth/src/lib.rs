@@ -47,6 +47,7 @@ use zeroize::Zeroizing;
 /// # Errors
 /// [`RoleError`].
 pub fn run(unjailed: Unjailed) -> Result<(), RoleError> {
+    gatepost_sys::wipe::freed();
     let AuthSlice { source } = unjailed.slice()?;
     let mut secret = [0; 32];
     let random = File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut secret));

@@ -129,6 +129,9 @@ impl<'s, C: Clock> Session<'s, C> {
     /// [`serve`] comes to this, with the proof of being jailed and the process's own clock.
     pub(crate) fn new(birth: SessionBirth, drained: PipeReader, shared: &'s Shared, clock: C) -> Self {
         let SessionBirth { id, listener, stress, pause, hidden, client, handoff, keyholder, service, auth } = birth;
+        if service == Service::Submission {
+            gatepost_sys::wipe::freed();
+        }
         let implicit_tls = shared.mode(listener) == TlsMode::Implicit;
         let tls = Tls::new(shared, keyholder);
         let settings = shared.settings(id, tls.is_some() && !implicit_tls, stress);
@@ -281,6 +284,10 @@ impl Dialogue for Smtp<'_> {
             Interruption::Drain => self.engine.drain(),
             Interruption::Notice => self.hear(),
         }
+    }
+
+    fn take_secret(&mut self) -> bool {
+        self.engine.take_secret()
     }
 
     fn notice(&self) -> Option<BorrowedFd<'_>> {

@@ -3,8 +3,9 @@
 use crate::ends::Ends;
 use gatepost_smtp::envelope::Tls as Negotiated;
 use gatepost_tls::{ServerConfig, ServerConnection};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::sync::Arc;
+use zeroize::Zeroize as _;
 
 /// Code point of the version.
 const TLS_1_3: u16 = 0x0304;
@@ -79,6 +80,19 @@ impl Line {
     pub(crate) fn forget_clear(&mut self) {
         if let Transport::Clear(buffer) = &mut self.transport {
             buffer.forget();
+        }
+    }
+
+    /// Overwrites what was consumed, since some of it was secret. All input must have been consumed.
+    pub(crate) fn wipe(&mut self) {
+        match &mut self.transport {
+            // All of its room, what was there before included.
+            Transport::Clear(buffer) => {
+                buffer.octets.zeroize();
+                buffer.start = 0;
+            }
+            // It decrypts in the room for what it reads, and offers that to the next read.
+            Transport::Tls(tls) => drop(tls.read_tls(&mut Wiper)),
         }
     }
 
@@ -196,6 +210,16 @@ impl Line {
         if let Transport::Tls(tls) = &mut self.transport {
             tls.send_close_notify();
         }
+    }
+}
+
+/// Nothing to read yet, and room for it that is overwritten.
+struct Wiper;
+
+impl Read for Wiper {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        room.zeroize();
+        Err(io::ErrorKind::WouldBlock.into())
     }
 }
 

@@ -88,6 +88,11 @@ pub trait Dialogue: Output {
     /// only if the notice says so.
     fn interrupt(&mut self, why: Interruption);
 
+    /// Some of what was consumed since the last call was secret: no copy of it may stay behind.
+    fn take_secret(&mut self) -> bool {
+        false
+    }
+
     /// What becomes readable when somebody else has something to tell while the client is waited for.
     fn notice(&self) -> Option<BorrowedFd<'_>> {
         None
@@ -176,6 +181,9 @@ impl<C: Clock> Shell<C> {
 
     /// Sends what has gathered, then waits for the client as long as patience lasts.
     fn read<D: Dialogue>(&mut self, dialogue: &mut D) -> Result<(), Lost> {
+        if dialogue.take_secret() {
+            self.line.wipe();
+        }
         self.send(dialogue)?;
         let content = dialogue.in_content();
         self.times.patience.wait_for(content);

@@ -25,3 +25,4 @@ pub mod starts;
 pub mod terminal;
 pub mod vfork;
 pub mod wait;
+pub mod wipe;

@@ -1,7 +1,9 @@
 //! What `/proc` says about a process, read without gatepost's code: a second opinion beside `gatepost audit`.
 
+use memchr::memmem;
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// All pids that this test can see.
@@ -120,4 +122,32 @@ pub fn share(a: u32, b: u32, kind: &str) -> bool {
 pub fn descriptors(pid: u32) -> Vec<String> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     entries.filter_map(|entry| Some(fs::read_link(entry.path()).ok()?.to_string_lossy().into_owned())).collect()
+}
+
+/// Which of these texts are in the memory of a process, as root sees it. Empty when there is no such process.
+///
+/// # Panics
+/// When the caller may not look.
+#[must_use]
+pub fn found_in_memory(pid: u32, needles: &[Vec<u8>]) -> Vec<bool> {
+    let mut found = vec![false; needles.len()];
+    let (Ok(maps), Ok(memory)) =
+        (fs::read_to_string(format!("/proc/{pid}/maps")), fs::File::open(format!("/proc/{pid}/mem")))
+    else {
+        assert!(status(pid).is_empty(), "root may look");
+        return found;
+    };
+    for line in maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|mode| mode.starts_with('r'))) {
+        let (from, to) = line.split(' ').next().unwrap().split_once('-').unwrap();
+        let (from, to) = (u64::from_str_radix(from, 16).unwrap(), u64::from_str_radix(to, 16).unwrap());
+        let mut octets = vec![0; usize::try_from(to - from).unwrap()];
+        // The kernel's own pages at the end cannot be read so.
+        if memory.read_exact_at(&mut octets, from).is_err() {
+            continue;
+        }
+        for (found, needle) in found.iter_mut().zip(needles) {
+            *found |= memmem::find(&octets, needle).is_some();
+        }
+    }
+    found
 }

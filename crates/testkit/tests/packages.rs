@@ -42,11 +42,11 @@ const LAYERS: &[&[Row]] = &[
         // Needs the texts of all tables; what reads strangers never imports it.
         ("manual", "smtp wire config ucspi", "clap clap_complete pulldown-cmark"),
         ("role", "wire channel sys jail log", "tokio tracing"),
-        ("shell", "smtp wire channel sys tls", ""),
+        ("shell", "smtp wire channel sys tls", "zeroize"),
     ],
     // One package a role. No role imports a role: they are in one layer.
     &[
-        ("auth", "smtp wire channel jail log role policy", "argon2 base64 bcrypt hmac pbkdf2 sha-crypt sha2 subtle tokio tracing yescrypt zeroize"),
+        ("auth", "smtp wire channel sys jail log role policy", "argon2 base64 bcrypt hmac pbkdf2 sha-crypt sha2 subtle tokio tracing yescrypt zeroize"),
         ("dialer", "wire channel sys jail role", ""),
         ("handoff", "smtp wire channel sys jail log role tls shell policy qmail", "sha2 tokio tokio-rustls tracing"),
         ("keyholder", "wire channel sys jail role policy tls", "tracing"),
@@ -74,7 +74,7 @@ const LAYERS: &[&[Row]] = &[
     ],
     // Tests and measurements: nothing that is installed imports these.
     &[
-        ("testkit", "smtp wire sys jail role log config launcher listener session keyholder auth handoff dialer resolver receiver observer", "base64 domain hmac pbkdf2 rcgen rustls sha2 tracing"),
+        ("testkit", "smtp wire sys jail role log config launcher listener session keyholder auth handoff dialer resolver receiver observer", "base64 domain hmac memchr pbkdf2 rcgen rustls sha2 tracing"),
     ],
     &[
         ("benches", "smtp sys testkit", ""),

@@ -33,6 +33,7 @@ mod rates;
 mod readme;
 mod routes;
 mod rules;
+mod secrets;
 mod services;
 mod several;
 mod stock_postfix;

@@ -1,6 +1,6 @@
 //! Issue 15: mail from people outside, who log in, through a real Postfix that relays for them and for nobody else.
 
-use crate::gate::{CONFIG, GATEPOST, Gate, HOSTNAME, config, prepare, starttls};
+use crate::gate::{CERTIFICATE, CONFIG, GATEPOST, Gate, HOSTNAME, config, prepare, starttls};
 use gatepost_testkit::client::Client;
 use gatepost_testkit::host::{self, AWAY, HERE, Host};
 use gatepost_testkit::mta::Postfix;
@@ -10,10 +10,10 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 const POSTFIX: &str = "profile = \"postfix\"\nconnect = \"unix:/var/spool/postfix/public/gatepost\"";
-const PASSWD: &str = "/etc/gatepost/passwd";
+pub(crate) const PASSWD: &str = "/etc/gatepost/passwd";
 
 /// Two listeners for submission, and what else a configuration needs for them.
-fn submission() -> String {
+pub(crate) fn submission() -> String {
     format!(
         "[submission]\nauth = \"passwd:{PASSWD}\"\nsenders = [\"joe joe@ok.test @joe.test\"]\n\
          [[listen]]\naddress = \"{HERE}:587\"\nservice = \"submission\"\n\
@@ -22,7 +22,7 @@ fn submission() -> String {
 }
 
 /// A line of the passwd file, as `gatepost passwd` writes it.
-fn passwd(host: &Host, login: &str, password: &str) -> String {
+pub(crate) fn passwd(host: &Host, login: &str, password: &str) -> String {
     let mut command = host.command(GATEPOST);
     let mut child =
         command.args(["passwd", login]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("gatepost passwd");
@@ -135,4 +135,130 @@ fn issue_15_who_has_logged_in_sends_anywhere_and_nobody_else_does() {
     assert!(said.stdout.contains("235 2.7.0") && said.stdout.contains("554 5.7.1"), "{}", said.stdout);
     gate.stop();
     assert!(host.read(CONFIG).contains("submission"));
+}
+
+/// A program that submits mail: what the others are called by, and how it is told to use this port, TLS at once or not.
+type Program = (&'static str, fn(&Host, bool) -> Command);
+
+const PROGRAMS: &[Program] = &[
+    ("swaks", |host, implicit| {
+        let mut command = submit(host, if implicit { &["--tlsc"] } else { &[] });
+        command.args(["--auth-user", "joe", "--auth-password", "secret word", "--header", "Subject: by swaks"]);
+        command
+    }),
+    ("curl", |host, implicit| {
+        let url =
+            if implicit { format!("smtps://{HERE}:1465/road.test") } else { format!("smtp://{HERE}:587/road.test") };
+        let mut command = host.command("curl");
+        command.args(["-sS", &url, "--ssl-reqd", "-k", "--user", "joe:secret word", "--mail-from", "joe@ok.test"]);
+        command.args(["--mail-rcpt", TO, "--upload-file", MAIL]);
+        command
+    }),
+    ("msmtp", |host, implicit| {
+        let mut command = host.command("sh");
+        let options = format!(
+            "--host={HERE} --port={} --tls=on --tls-starttls={} --tls-certcheck=off --auth=on --user=joe --from=joe@ok.test",
+            if implicit { 1465 } else { 587 },
+            if implicit { "off" } else { "on" }
+        );
+        command.args(["-c", &format!("msmtp -C /dev/null {options} '--passwordeval=echo secret word' {TO} < {MAIL}")]);
+        command
+    }),
+    ("smtplib", |host, implicit| {
+        let mut command = host.command("python3");
+        command.args(["-c", SMTPLIB, HERE, if implicit { "1465" } else { "587" }, TO, MAIL]);
+        command
+    }),
+    ("nodemailer", |host, implicit| {
+        let mut command = host.command("node");
+        command.env("NODE_PATH", "/usr/share/nodejs").args(["-e", NODEMAILER, "--", "-", HERE]);
+        command.args([if implicit { "1465" } else { "587" }, TO, MAIL]);
+        command
+    }),
+    ("mutt", |host, implicit| {
+        let url = if implicit { format!("smtps://joe@{HERE}:1465/") } else { format!("smtp://joe@{HERE}:587/") };
+        let settings = format!(
+            "set smtp_url=\"{url}\" smtp_pass=\"secret word\" from=joe@ok.test use_from use_envelope_from ssl_force_tls \
+             ssl_verify_host=no ssl_verify_dates=no certificate_file={CERTIFICATE} record=\"\" hostname=road.test\n"
+        );
+        host.write("/etc/muttrc.test", &settings);
+        let mut command = host.command("sh");
+        command.args(["-c", &format!("mutt -n -F /etc/muttrc.test -s 'by mutt' {TO} < {MAIL}")]);
+        command
+    }),
+];
+
+const TO: &str = "friend@elsewhere.test";
+const MAIL: &str = "/tmp/mail";
+const SMTPLIB: &str = "
+import smtplib, ssl, sys
+host, port, to, file = sys.argv[1:]
+context = ssl._create_unverified_context()
+if port == '1465':
+    server = smtplib.SMTP_SSL(host, int(port), local_hostname='road.test', context=context)
+else:
+    server = smtplib.SMTP(host, int(port), local_hostname='road.test')
+    server.starttls(context=context)
+server.login('joe', 'secret word')
+server.sendmail('joe@ok.test', [to], open(file, 'rb').read())
+server.quit()
+";
+const NODEMAILER: &str = "
+const [host, port, to, file] = process.argv.slice(2);
+const transport = require('nodemailer').createTransport({
+  host, port: Number(port), name: 'road.test', secure: port === '1465', requireTLS: true,
+  tls: { rejectUnauthorized: false }, auth: { user: 'joe', pass: 'secret word' },
+});
+transport.sendMail({ envelope: { from: 'joe@ok.test', to }, raw: { path: file } }, (error) => {
+  if (error) { console.error(error); process.exit(1); }
+});
+";
+
+/// The order in which Thunderbird tries mechanisms with a normal password: PLAIN at once, then LOGIN, and after a refusal it asks
+/// its user, and begins again in the same session.
+fn thunderbird(host: &Host) {
+    let mut client = Client::over(host.connect(&format!("{HERE}:587")));
+    client.hello("[192.0.2.9]");
+    client.starttls(HOSTNAME);
+    let offered = client.ask("EHLO [192.0.2.9]", 250).lines;
+    assert!(offered.iter().any(|line| line == "AUTH PLAIN LOGIN"), "{offered:?}");
+    client.ask("AUTH PLAIN AGpvZQB3cm9uZw==", 535);
+    client.ask("AUTH LOGIN", 334);
+    client.ask("am9l", 334);
+    client.ask("d3Jvbmc=", 535);
+    client.ask("AUTH PLAIN AGpvZQBzZWNyZXQgd29yZA==", 235);
+    client.ask("MAIL FROM:<joe@ok.test> BODY=8BITMIME SIZE=40", 250);
+    client.ask(&format!("RCPT TO:<{TO}>"), 250);
+    client.ask("DATA", 354);
+    client.write(b"Subject: by thunderbird\r\n\r\nx\r\n.\r\n");
+    client.expect(250);
+    client.ask("QUIT", 221);
+}
+
+#[test]
+fn issue_15_real_programs_submit_by_both_ports() {
+    let name = "issue_15_real_programs_submit_by_both_ports";
+    let needs = ["postfix", "swaks", "curl", "msmtp", "python3", "node", "mutt", "openssl"];
+    let Some(host) = host::for_test(name, &needs) else { return };
+    let postfix = postfix(&host);
+    prepare(&host);
+    host.write_with(PASSWD, &passwd(&host, "joe", "secret word"), 0o600);
+    host.write(MAIL, "From: joe@ok.test\r\nTo: friend@elsewhere.test\r\nSubject: by a program\r\n\r\nx\r\n");
+    let gate = Gate::start(&host, &config(POSTFIX, &submission()));
+    let logins = || postfix.log().lines().filter(|line| line.contains("sasl_username=joe")).count();
+    std::thread::scope(|scope| {
+        let host = &host;
+        scope.spawn(move || thunderbird(host));
+        for (name, command) in PROGRAMS {
+            scope.spawn(move || {
+                for implicit in [false, true] {
+                    let ended = run(&mut command(host, implicit));
+                    assert!(ended.ok(), "{name}, TLS at once: {implicit}: {}", ended.said());
+                }
+            });
+        }
+    });
+    holds("Postfix to have a login for each", SOON, || logins() == 2 * PROGRAMS.len() + 1);
+    println!("{} programs, each by both ports, and Thunderbird's order", PROGRAMS.len());
+    gate.stop();
 }

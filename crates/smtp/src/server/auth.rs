@@ -51,6 +51,8 @@ impl Engine {
     }
 
     pub(super) fn auth<'i>(&mut self, argument: &[u8]) -> Step<'i> {
+        // Also where it is refused: a client may say its password without being asked.
+        self.secret = true;
         if self.settings.service != Service::Submission {
             return self.refuse(replies::NO_AUTH);
         }
@@ -94,6 +96,7 @@ impl Engine {
 
     /// Reads a line of the dialogue. None of them is kept for the log, and what is left of it here is overwritten.
     pub(super) fn read_response<'i>(&mut self, rest: &mut &'i [u8]) -> Step<'i> {
+        self.secret = true;
         let rules = Rules { longest: sasl::LINE_MAX, endless: self.settings.limits.long_line, bare_lf: false };
         let (taken, found) = self.lines.next(rest, &rules);
         *rest = split(rest, taken).1;
@@ -142,6 +145,11 @@ impl Engine {
         }
         self.say(reply);
         Step::On
+    }
+
+    /// A password may have been among what was read since the last call: whoever holds that must overwrite it.
+    pub fn take_secret(&mut self) -> bool {
+        std::mem::take(&mut self.secret)
     }
 
     /// What the client said, while an answer is due about it.

@@ -156,6 +156,8 @@ pub struct Engine {
     mechanisms: Mechanisms,
     /// The client has logged in.
     authenticated: bool,
+    /// A password may have been among what was read since [`Engine::take_secret`].
+    secret: bool,
     /// AUTH that came to nothing, in all of the session.
     auths: u32,
     transaction: Option<Transaction>,
@@ -192,6 +194,7 @@ impl Engine {
             tls: None,
             mechanisms: Mechanisms::PASSWORD,
             authenticated: false,
+            secret: false,
             auths: 0,
             transaction: None,
             tallies: Tallies::default(),
