@@ -3,9 +3,10 @@
 
 use crate::gate::{Gate, HOSTNAME, config, rogue, starttls};
 use crate::qmail_queue::QueueHome;
+use crate::submission::{PASSWD, submission};
 use gatepost_testkit::client::{Client, Reply};
 use gatepost_testkit::facts;
-use gatepost_testkit::host::{self, Host};
+use gatepost_testkit::host::{self, HERE, Host};
 use gatepost_testkit::rogue::{Mta, Speaks};
 use gatepost_testkit::run::signal;
 use gatepost_testkit::wait::{self, SOON, holds};
@@ -17,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Whom to kill, in turn. The launcher is started anew by the test, as a service manager would.
-const TARGETS: [&str; 9] = [
+const TARGETS: [&str; 10] = [
     "session",
     "gp-handoff",
     "gp-dialer",
@@ -26,6 +27,7 @@ const TARGETS: [&str; 9] = [
     "gp-listener",
     "gp-keyholder",
     "gp-observer",
+    "gp-auth",
     "launcher",
 ];
 /// Clients at once.
@@ -74,11 +76,23 @@ fn is_large(serial: u32) -> bool {
     serial.is_multiple_of(7)
 }
 
-/// One client, again and again, until it is over.
-fn client(host: &Host, ledger: &Ledger, number: u64) {
+/// How somebody logs in whose password is "secret", by a hash that takes no time.
+const LOGIN: &str = "AUTH PLAIN AGpvZQBzZWNyZXQ=";
+const PASSWD_LINE: &str = "joe:$2b$05$ym.1.W2GyZLffGpp9WvzA.TqFXMEbJVAfOT8.QbBsKmbuEpgM9Qv2\n";
+
+/// Logs in. False: not now.
+fn logs_in(client: &mut Client) -> io::Result<bool> {
+    let reply = client.try_ask(LOGIN)?;
+    assert!(reply.class() != 5, "{reply}: that is the password");
+    Ok(reply.code == 235)
+}
+
+/// One client, again and again, until it is over. Some submit their mail, where that may be done.
+fn client(host: &Host, ledger: &Ledger, number: u64, submission: bool) {
     let mut serial: u32 = 0;
+    let submits = submission && number == 3;
     while !ledger.over.load(Ordering::Relaxed) {
-        let address = starttls().parse().unwrap();
+        let address = if submits { format!("{HERE}:587") } else { starttls() }.parse().unwrap();
         let Ok(stream) = host.inside(|| TcpStream::connect_timeout(&address, SILENCE)) else {
             std::thread::park_timeout(Duration::from_millis(5));
             continue;
@@ -91,11 +105,15 @@ fn client(host: &Host, ledger: &Ledger, number: u64) {
                 client.try_starttls(HOSTNAME)?;
                 client.try_ask("EHLO road.test")?;
             }
+            if submits && !logs_in(&mut client)? {
+                return Ok(());
+            }
+            let from = if submits { "joe@ok.test" } else { "sender@road.test" };
             for _ in 0..3 {
                 serial += 1;
                 let word = format!("mail {number}/{serial}.");
                 let text = content(&word, is_large(serial));
-                let reply = client.try_deliver("sender@road.test", "alice@ok.test", &text)?;
+                let reply = client.try_deliver(from, "alice@ok.test", &text)?;
                 match reply.code {
                     250 => ledger.acknowledged.lock().unwrap().push(word),
                     421 => return Ok(()),
@@ -114,15 +132,18 @@ fn client(host: &Host, ledger: &Ledger, number: u64) {
 }
 
 /// A fresh client that gets through a handshake and as far as an accepted recipient: every role has a part in that.
-fn is_served(host: &Host) -> bool {
-    let address = starttls().parse().unwrap();
+fn is_served(host: &Host, submission: bool) -> bool {
+    let address = if submission { format!("{HERE}:587") } else { starttls() }.parse().unwrap();
     let serve = || -> io::Result<Reply> {
         let mut client = Client::over(host.inside(|| TcpStream::connect_timeout(&address, SILENCE))?);
         client.set_patience(Duration::from_secs(2));
         client.try_hello("probe.test")?;
         client.try_starttls(HOSTNAME)?;
         client.try_ask("EHLO probe.test")?;
-        client.try_ask("MAIL FROM:<>")?;
+        if submission && !logs_in(&mut client)? {
+            return Err(ErrorKind::ConnectionRefused.into());
+        }
+        client.try_ask(if submission { "MAIL FROM:<joe@ok.test>" } else { "MAIL FROM:<>" })?;
         client.try_ask("RCPT TO:<bob@ok.test>")
     };
     serve().is_ok_and(|reply| reply.code == 250)
@@ -153,7 +174,9 @@ fn p1_no_acknowledged_message_is_lost_whatever_is_killed() {
     let name = "p1_no_acknowledged_message_is_lost_whatever_is_killed";
     let Some(host) = host::for_test(name, &["openssl"]) else { return };
     let (mta, backend) = rogue(&host, Speaks::Smtp);
-    let ledger = killing(&host, &config(&backend, LIMITS), &TARGETS);
+    mta.offer(&["PIPELINING", "8BITMIME", "SIZE 52428800", "XCLIENT NAME ADDR PORT PROTO HELO LOGIN"]);
+    host.write_with(PASSWD, PASSWD_LINE, 0o600);
+    let ledger = killing(&host, &config(&backend, &format!("{LIMITS}\n{}", submission())), &TARGETS);
     println!("{} messages acknowledged, {} complete in the backend", ledger.count(), mta.count());
     nothing_lost(&mta, &ledger);
 }
@@ -187,9 +210,11 @@ fn killing(host: &Host, config: &str, targets: &[&'static str]) -> Ledger {
     let ledger = Ledger::default();
     let mut gate = Gate::start(host, config);
     let mut back: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
+    let submission = targets.contains(&"gp-auth");
     std::thread::scope(|scope| {
         let (on, ledger) = (host, &ledger);
-        let clients: Vec<_> = (0..CLIENTS).map(|number| scope.spawn(move || client(on, ledger, number))).collect();
+        let clients: Vec<_> =
+            (0..CLIENTS).map(|number| scope.spawn(move || client(on, ledger, number, submission))).collect();
         // Whatever goes wrong below, the clients must end, or the scope never does.
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
@@ -204,7 +229,9 @@ fn killing(host: &Host, config: &str, targets: &[&'static str]) -> Ledger {
                     gate.left_no_process();
                     gate = Gate::start(host, config);
                 }
-                holds(&format!("service after the death of a {target}"), SOON, || is_served(host));
+                holds(&format!("service after the death of a {target}"), SOON, || {
+                    is_served(host, submission && target == "gp-auth")
+                });
                 back.entry(target).or_default().push(killed.elapsed());
             }
         }));
@@ -309,7 +336,7 @@ fn p8_a_session_inside_tls_outlives_the_listener_and_the_keyholder() {
         holds(&format!("another {role}"), SOON, || gate.roles().get(role).is_some_and(|pid| *pid != before));
         client.deliver("sender@road.test", "alice@ok.test", &format!("Subject: {role}\r\n\r\nx\r\n"));
     }
-    holds("clients are served", SOON, || is_served(&host));
+    holds("clients are served", SOON, || is_served(&host, false));
     let _ = gate.audit(&[]).expect_ok("audit of what was restarted");
     assert_eq!(mta.count(), 2);
     drop(client);
