@@ -99,6 +99,14 @@ fn write(directory: &Path, target: &str, seeds: &Seeds) -> io::Result<()> {
     Ok(())
 }
 
+/// A line of each kind of hash.
+const PASSWD: &str = "# logins
+a:$argon2id$v=19$m=65536,t=3,p=1$+EbR2TNYA/91132B2LcH3Q$bE/CsXICLSavWLX43XIaYGvFJ6q+QNofBkxGt5LJzO0
+b:$2b$05$ym.1.W2GyZLffGpp9WvzA.TqFXMEbJVAfOT8.QbBsKmbuEpgM9Qv2:1000::/home/b
+c:{SHA512-CRYPT}$6$b67V62LAFwVsLD71$E0UztPnBBvRIEgNlE0OrhCjlTgeiRTP1iO4RKJ0Bz55IeIKwRr8TMBmkKN/pPtmded0zEEk80jbSg7ej/2gKS.
+d:$y$j75$abcdefghijk1234567890.$cF5T3/8vvVWPv/lGI23WOSWow5OmCvNuGz1juHQGyU/
+";
+
 fn main() -> io::Result<()> {
     let directory = env::args_os().nth(1).map(PathBuf::from).ok_or_else(|| io::Error::other("which directory?"))?;
     let rows = table();
@@ -114,6 +122,7 @@ fn main() -> io::Result<()> {
     for target in ["bdat_to_data", "header", "qmail_content"] {
         write(&directory, target, &segmented)?;
     }
+    write(&directory, "passwd", &[PASSWD.as_bytes().to_vec()].into())?;
     write(&directory, "rules", &rules()?)?;
     write(&directory, "sendmail", &[SENDMAIL, MESSAGE].into_iter().map(|text| text.as_bytes().to_vec()).collect())?;
     write(&directory, "tcpserver", &command_lines())?;

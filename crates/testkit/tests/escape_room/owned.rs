@@ -1,4 +1,4 @@
-//! What an owned handoff and an owned dialer get: each attempt in the jail of the real role, started by the real launcher.
+//! What an owned handoff, dialer and auth get: each attempt in the jail of the real role, started by the real launcher.
 
 use crate::room::{DIRECTORY, Room};
 use crate::table::{Expect, KILLED};
@@ -41,6 +41,23 @@ const ROWS: &[Row] = &[
     ("dialer", "execute", "", KILLED),
     ("dialer", "fork", "", KILLED),
     ("dialer", "make a thread", "", KILLED),
+    // Auth: its channels, and nothing else.
+    ("auth", "connect by TCP", "127.0.0.1:2527", KILLED),
+    ("auth", "connect to a path", "/run/backend/smtp", KILLED),
+    ("auth", "connect to an abstract name", "escape", KILLED),
+    ("auth", "send by UDP", "127.0.0.53:53", KILLED),
+    ("auth", "listen", "127.0.0.1:0", KILLED),
+    ("auth", "open a file", "/etc/passwd", KILLED),
+    ("auth", "write a file", "/escaped", KILLED),
+    ("auth", "list a directory", "/", KILLED),
+    ("auth", "execute", "", KILLED),
+    ("auth", "fork", "", KILLED),
+    ("auth", "make a thread", "", KILLED),
+    // It says who has logged in, of sessions that there are and that wait for it.
+    ("auth", "tell handoff of a login", "1", Expect::Says("not noted")),
+    ("auth", "tell handoff a login with a line end", "", Expect::Says("not noted")),
+    ("auth", "tell handoff garbage", "", Expect::Says("dropped")),
+    ("auth", "tell handoff to open a session", "", Expect::Says("dropped")),
     // Handoff: content files, and no socket of its own.
     ("handoff", "connect by TCP", "127.0.0.1:2527", KILLED),
     ("handoff", "connect to a path", "/run/backend/smtp", KILLED),

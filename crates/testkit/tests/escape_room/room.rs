@@ -19,7 +19,11 @@ pub(crate) const DIRECTORY: &str = "/var/lib/escape-room";
 const BACKEND: &str = "127.0.0.1:2527";
 pub(crate) const HONEST: &str = "127.0.0.1:2525";
 const HOSTILE: &str = "127.0.0.1:2526";
+const SUBMISSION: &str = "127.0.0.1:2587";
 const HOSTILE_ANYWHERE: &str = "0.0.0.0:2526";
+/// Two logins whose passwords are "secret" and "other", by hashes that take no time.
+const PASSWD: &str = "joe@ok.test:$2b$05$ym.1.W2GyZLffGpp9WvzA.TqFXMEbJVAfOT8.QbBsKmbuEpgM9Qv2\n\
+    ann@ok.test:$2b$04$abcdefghijklmnopqrstuu0HtfOlPbTiymk5tcV.3TsFPDd3SYZqu\n";
 /// Where the escape room asks for names.
 const NAME_SERVERS: [&str; 2] = ["127.0.0.53:53", "[::1]:53"];
 /// Owner of the receiver's directories.
@@ -66,6 +70,7 @@ impl Room {
         host.directory(&format!("{DIRECTORY}/spool"), 0, 0o755);
         host.write(&format!("{DIRECTORY}/cert.pem"), &certificate.pem());
         host.write_with(&format!("{DIRECTORY}/key.pem"), &key.serialize_pem(), 0o600);
+        host.write_with(&format!("{DIRECTORY}/passwd"), PASSWD, 0o600);
         for directory in ["Maildir", "Maildir/tmp", "Maildir/new", "Maildir/cur", "lmtp"] {
             host.directory(&format!("{DIRECTORY}/{directory}"), RECEIVER, 0o755);
         }
@@ -73,7 +78,7 @@ impl Room {
         let failing = Said { cut: true, ..nothing(Rcode::SERVFAIL, None) };
         let names = host.inside(|| NAME_SERVERS.map(|address| NameServer::at(address.parse().unwrap(), &[], &failing)));
         let mut command = host.command(crate::BINARY);
-        command.args(["serve", DIRECTORY, backend, HONEST, HOSTILE_ANYWHERE]);
+        command.args(["serve", DIRECTORY, backend, HONEST, HOSTILE_ANYWHERE, SUBMISSION]);
         let listening = if backend == "receiver" { BACKEND } else { backend };
         let backend = Mta::tcp(host.listen(listening), Speaks::Smtp);
         let mut gatepost = host.start("escape-room", &mut command);
@@ -98,6 +103,7 @@ impl Room {
             names.sort();
             names
                 == [
+                    "gp-auth",
                     "gp-dialer",
                     "gp-handoff",
                     "gp-keyholder",
@@ -178,11 +184,11 @@ impl Room {
 
     /// Gives an owned session an order, and hears what came of it.
     pub(crate) fn order(&mut self, order: &str) -> Answer {
-        self.order_while(order, |_| ())
+        self.order_while(HOSTILE, order, |_| ())
     }
 
-    fn order_while(&mut self, order: &str, meanwhile: impl FnOnce(&mut Room)) -> Answer {
-        let (mut stream, client) = self.connect(HOSTILE);
+    fn order_while(&mut self, to: &str, order: &str, meanwhile: impl FnOnce(&mut Room)) -> Answer {
+        let (mut stream, client) = self.connect(to);
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(format!("{order}\r\n").as_bytes()).unwrap();
         meanwhile(self);
@@ -226,11 +232,20 @@ impl Room {
 
     /// Makes an attempt while an honest session is served, and holds everything against what must be.
     pub(crate) fn attempt(&mut self, row: &Row) {
+        self.attempt_at(HOSTILE, row);
+    }
+
+    /// As [`Room::attempt`], where mail is submitted.
+    pub(crate) fn attempt_to_submit(&mut self, row: &Row) {
+        self.attempt_at(SUBMISSION, row);
+    }
+
+    fn attempt_at(&mut self, to: &str, row: &Row) {
         let what =
             if row.argument.is_empty() { row.name.to_owned() } else { format!("{}: {}", row.name, row.argument) };
         let begun = std::time::Instant::now();
         let (messages, lines) = (self.backend.count(), self.backend.lines().len());
-        let answer = self.order_while(&what, Room::honest);
+        let answer = self.order_while(to, &what, Room::honest);
         match row.expect {
             Expect::Killed(signals) => {
                 assert_eq!(answer.said, "", "{what}: the session lived to say it");

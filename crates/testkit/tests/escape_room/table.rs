@@ -192,3 +192,31 @@ pub(crate) const ROWS: &[Row] = &[
     with("send handoff descriptors without end", "2000", Expect::Says("2000")),
     row("send handoff its own channel", Expect::Says("done ()")),
 ];
+
+/// Attempts of a session whose client wants to submit mail.
+pub(crate) const SUBMISSION_ROWS: &[Row] = &[
+    row("log in", Expect::Says("Accepted")),
+    row("guess", Expect::Says("Refused")),
+    row("log in by another's name", Expect::Says("Refused")),
+    row("log in twice", Expect::Says("Accepted, dropped")),
+    row("log in, then as another", Expect::Says("Accepted, dropped")),
+    row("claim by a mechanism that is not offered", DROPPED),
+    row("tell handoff of a login", DROPPED),
+    row("begin without a login", DROPPED),
+    row("relay without a login", DROPPED),
+    row("begin after a guess", DROPPED),
+    // The backend of this room cannot be told of logins.
+    row("begin after the login", Expect::Says("451 IdentityRefused")),
+    row("send as another after the login", Expect::Says("553 NotYourAddress")),
+    row("tell auth of a login", DROPPED),
+    row("open a session at auth", DROPPED),
+    row("note a login at auth", DROPPED),
+    row("answer auth", DROPPED),
+    row("go on with a dialogue that has not begun", Expect::Says("Unknown")),
+    row("send auth garbage", DROPPED),
+    row("send auth a frame that is too long", DROPPED),
+    row("send auth an empty frame", DROPPED),
+    row("send auth another version", DROPPED),
+    // They are closed where they arrive.
+    with("send auth descriptors", "1", Expect::Says("Refused")),
+];

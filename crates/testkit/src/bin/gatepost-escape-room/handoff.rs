@@ -13,15 +13,15 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-const MAIL: Mail<'_> = Mail {
+pub(super) const MAIL: Mail<'_> = Mail {
     helo: b"mail.road.test",
     esmtp: true,
     tls: None,
     reverse_path: b"someone@road.test",
     parameters: MailParameters::NONE,
 };
-const ALICE: Rcpt<'_> = Rcpt { forward_path: b"alice@ok.test", parameters: RcptParameters::NONE };
-const FOREIGN: Rcpt<'_> = Rcpt { forward_path: b"victim@elsewhere.test", ..ALICE };
+pub(super) const ALICE: Rcpt<'_> = Rcpt { forward_path: b"alice@ok.test", parameters: RcptParameters::NONE };
+pub(super) const FOREIGN: Rcpt<'_> = Rcpt { forward_path: b"victim@elsewhere.test", ..ALICE };
 const CONTENT: &[u8] = b"Subject: s\r\n\r\nof an owned session\r\n";
 const LENGTH: u64 = CONTENT.len() as u64;
 const COMMIT: Ask<'_> = Ask::Commit { length: LENGTH };
@@ -173,7 +173,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
 ];
 
 /// A session that came from elsewhere.
-fn another() -> Open {
+pub(super) fn another() -> Open {
     let client = SocketAddr::from(([198, 51, 100, 66], 25));
     Open {
         id: SessionId(1),
@@ -198,7 +198,7 @@ fn tell(channel: &Seq, asks: &[Ask<'_>], fds: &[BorrowedFd<'_>]) -> io::Result<(
 }
 
 /// The other end is closed; reset, when it left something unread.
-fn is_gone(e: &io::Error) -> bool {
+pub(super) fn is_gone(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
@@ -239,13 +239,18 @@ fn hear(channel: &Seq) -> Heard {
 }
 
 /// The offer, which comes unasked.
-fn begin(prisoner: &Prisoner) {
+pub(super) fn begin(prisoner: &Prisoner) {
     assert!(matches!(hear(&prisoner.handoff), Heard::Offer), "no offer");
 }
 
 /// Says one frame after the other, waiting where an answer is due, and gives the last answer.
-fn script(prisoner: &mut Prisoner, frames: &[&[Ask<'_>]]) -> Outcome {
+pub(super) fn script(prisoner: &mut Prisoner, frames: &[&[Ask<'_>]]) -> Outcome {
     begin(prisoner);
+    go_on(prisoner, frames)
+}
+
+/// As [`script`], after the offer.
+pub(super) fn go_on(prisoner: &mut Prisoner, frames: &[&[Ask<'_>]]) -> Outcome {
     let mut last = None;
     for asks in frames {
         if let Err(e) = tell(&prisoner.handoff, asks, &[]) {
@@ -275,7 +280,7 @@ fn commit(prisoner: &mut Prisoner, mail: Mail<'_>, content: &[u8]) -> Outcome {
 }
 
 /// A frame as it is.
-fn bare(prisoner: &mut Prisoner, frame: &[u8]) -> Outcome {
+pub(super) fn bare(prisoner: &mut Prisoner, frame: &[u8]) -> Outcome {
     begin(prisoner);
     match prisoner.handoff.send(frame, &[]) {
         Ok(()) => hear(&prisoner.handoff).into(),

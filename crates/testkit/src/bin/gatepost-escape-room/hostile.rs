@@ -3,7 +3,7 @@
 //! An order is a line `NAME` or `NAME ARGUMENT`, with the name of an attempt in one of the tables. What came of it is a
 //! line, too; the test knows which one must come. No line at all: the process did not survive the attempt.
 
-use crate::{handoff, keyholder, system};
+use crate::{auth, handoff, keyholder, system};
 use gatepost_jail::JailedSession;
 use gatepost_session::{Farewell, SessionBirth, Shared};
 use gatepost_smtp::envelope::CloseReason;
@@ -53,6 +53,8 @@ pub(crate) struct Prisoner {
     pub(crate) client: File,
     pub(crate) handoff: Seq,
     pub(crate) keyholder: Seq,
+    /// Where mail is submitted.
+    pub(crate) auth: Option<Seq>,
 }
 
 impl Prisoner {
@@ -72,13 +74,14 @@ pub(crate) fn life(jailed: JailedSession, birth: SessionBirth, drained: PipeRead
         return gatepost_session::serve(jailed, birth, drained, shared);
     }
     let farewell = |reason| Farewell { reason, delivered: false };
-    let SessionBirth { client, handoff, keyholder: Some(keyholder), .. } = birth else {
+    let SessionBirth { client, handoff, keyholder: Some(keyholder), auth, .. } = birth else {
         return farewell(CloseReason::Internal);
     };
     let prisoner = Prisoner {
         client: File::from(client.into_input()),
         handoff: handoff.into_seq(),
         keyholder: keyholder.into_seq(),
+        auth: auth.map(|auth| auth.into_seq()),
     };
     match obey(prisoner) {
         Ok(()) => farewell(CloseReason::Quit),
@@ -98,7 +101,7 @@ fn obey(mut prisoner: Prisoner) -> io::Result<()> {
     let order = String::from_utf8(order).map_err(|_| io::ErrorKind::InvalidData)?;
     let order = order.trim_end();
     let (name, argument) = order.split_once(": ").unwrap_or((order, ""));
-    let tables = [system::ATTEMPTS, handoff::ATTEMPTS, keyholder::ATTEMPTS];
+    let tables = [system::ATTEMPTS, handoff::ATTEMPTS, keyholder::ATTEMPTS, auth::ATTEMPTS];
     let outcome = match tables.into_iter().flatten().find(|(known, _)| *known == name) {
         Some((_, attempt)) => attempt(&mut prisoner, argument),
         None => Outcome::Says("no such attempt".to_owned()),

@@ -1,14 +1,15 @@
 //! The escape room: gatepost with sessions that turn hostile on command. Jail, roles and wiring are those of the real
 //! binary; only what a session does once it is jailed differs.
 //!
-//! `serve DIRECTORY BACKEND HONEST HOSTILE` runs it, with `cert.pem`, `key.pem` and `spool` in the directory. Who
-//! connects to HONEST gets an ordinary session, who connects to HOSTILE an owned one, see [`hostile`]; a role for which there
-//! is an order is owned too, see [`owned`]. BACKEND is an
+//! `serve DIRECTORY BACKEND HONEST HOSTILE SUBMISSION` runs it, with `cert.pem`, `key.pem`, `passwd` and `spool` in the directory. Who
+//! connects to HONEST gets an ordinary session, who connects to HOSTILE an owned one, see [`hostile`], and so does who connects to
+//! SUBMISSION, where mail is taken from whoever has logged in; a role for which there is an order is owned too, see [`owned`]. BACKEND is an
 //! address, or `receiver` for the embedded one with `Maildir` and `lmtp` in the directory. `calls` holds the system call
 //! lists against the kernel, see [`calls`].
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod auth;
 mod calls;
 mod handoff;
 mod hostile;
@@ -17,12 +18,13 @@ mod owned;
 mod system;
 
 use gatepost_config::{
-    Admission, Backend, Config, Connect, EarlyTalk, Identity, Jail, Limits, Listen, Names, Pair, Profile, Relay, Tls,
-    Users,
+    Admission, AuthSource, Backend, Config, Connect, EarlyTalk, Identity, Jail, Limits, Listen, Names, Pair, Profile,
+    Relay, Submission, Tls, Users,
 };
 use gatepost_jail::Unjailed;
 use gatepost_launcher::plan::{Plan, Receiver};
 use gatepost_role::RoleError;
+use gatepost_smtp::envelope::Service;
 use gatepost_smtp::server::Leniency;
 use gatepost_wire::control::Role;
 use std::fmt::Display;
@@ -48,9 +50,11 @@ fn main() -> ExitCode {
     }
     match words.as_slice() {
         ["role", name] => role(name),
-        ["serve", directory, backend, honest, hostile] => serve(Path::new(directory), backend, honest, hostile),
+        ["serve", directory, backend, honest, hostile, submission] => {
+            serve(Path::new(directory), backend, [honest, hostile, submission])
+        }
         ["calls"] => calls::check(),
-        _ => fail(&"usage: gatepost-escape-room serve DIRECTORY BACKEND HONEST HOSTILE | calls"),
+        _ => fail(&"usage: gatepost-escape-room serve DIRECTORY BACKEND HONEST HOSTILE SUBMISSION | calls"),
     }
 }
 
@@ -88,7 +92,7 @@ fn honest(role: Role, unjailed: Unjailed) -> Result<(), RoleError> {
 /// Where clients' names are asked for.
 const NAME_SERVERS: [&str; 2] = ["127.0.0.53:53", "[::1]:53"];
 
-fn serve(directory: &Path, backend: &str, honest: &str, hostile: &str) -> ExitCode {
+fn serve(directory: &Path, backend: &str, [honest, hostile, submission]: [&str; 3]) -> ExitCode {
     let address = |text: &str| text.parse::<SocketAddr>().expect("an address and port");
     let listen = |text: &str| Listen { address: address(text), ..Listen::default() };
     let (backend, receiver) = match backend {
@@ -100,7 +104,7 @@ fn serve(directory: &Path, backend: &str, honest: &str, hostile: &str) -> ExitCo
         hostname: "escape.test".to_owned(),
         spool: directory.join("spool"),
         users: Users::From(FIRST_ID),
-        listen: vec![listen(honest), listen(hostile)],
+        listen: vec![listen(honest), listen(hostile), Listen { service: Service::Submission, ..listen(submission) }],
         tls: Tls { pairs: vec![Pair { names: Vec::new(), certificate, key }], ..Tls::default() },
         relay: Relay { domains: vec!["ok.test".to_owned()], ..Relay::default() },
         backend,
@@ -118,7 +122,13 @@ fn serve(directory: &Path, backend: &str, honest: &str, hostile: &str) -> ExitCo
             ..Limits::default()
         },
         log: gatepost_config::Log::default(),
-        submission: None,
+        submission: Some(Submission {
+            auth: Some(AuthSource::Passwd(directory.join("passwd"))),
+            socket: None,
+            trusted_users: Vec::new(),
+            check_from: false,
+            hide_client: false,
+        }),
         // Orders are given before the greeting.
         admission: Admission { early_talk: EarlyTalk::Off, ..Admission::default() },
         rates: gatepost_config::Rates::default(),

@@ -1,35 +1,63 @@
 //! An owned role: jailed as the real one is, it makes one attempt, says in the log what came of it, and ends.
 
 use crate::hostile::Outcome;
-use crate::system;
+use crate::{handoff, system};
 use gatepost_jail::Unjailed;
 use gatepost_role::{Control, RoleError, Step};
+use gatepost_sys::seq::Seq;
 use gatepost_sys::{escape, net};
+use gatepost_wire::auth::{LoggedIn, Noted};
 use gatepost_wire::control::Role;
+use gatepost_wire::link::SessionId;
+use gatepost_wire::{Frame, Messages};
 use std::fs::{self, File};
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// Here the test leaves `ROLE: ATTEMPT: ARGUMENT` for the next process of that role.
 const ORDER: &str = "/var/lib/escape-room/order";
 
 /// An attempt: its name, and what it does with its argument.
-type Attempt = (&'static str, fn(&str) -> Outcome);
+type Attempt = (&'static str, fn(&str, &[OwnedFd]) -> Outcome);
 
 const ATTEMPTS: &[Attempt] = &[
-    ("open a file", |path| File::open(path).map(drop).into()),
-    ("write a file", |path| fs::write(path, b"x").into()),
-    ("list a directory", |path| fs::read_dir(path).map(drop).into()),
-    ("connect by TCP", |address| by_tcp(address).into()),
-    ("send by UDP", |address| UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.send_to(b"x", address)).into()),
-    ("listen", |address| TcpListener::bind(address).map(drop).into()),
-    ("connect to a path", |path| net::begin_unix(path.as_ref()).map(drop).into()),
-    ("connect to an abstract name", |name| escape::begin_abstract(name).map(drop).into()),
-    ("execute", |_| system::process_command().into()),
-    ("fork", |_| gatepost_sys::process::fork().map(drop).into()),
-    ("make a thread", |_| system::make_thread().into()),
+    ("open a file", |path, _| File::open(path).map(drop).into()),
+    ("write a file", |path, _| fs::write(path, b"x").into()),
+    ("list a directory", |path, _| fs::read_dir(path).map(drop).into()),
+    ("connect by TCP", |address, _| by_tcp(address).into()),
+    ("send by UDP", |address, _| UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.send_to(b"x", address)).into()),
+    ("listen", |address, _| TcpListener::bind(address).map(drop).into()),
+    ("connect to a path", |path, _| net::begin_unix(path.as_ref()).map(drop).into()),
+    ("connect to an abstract name", |name, _| escape::begin_abstract(name).map(drop).into()),
+    ("execute", |_, _| system::process_command().into()),
+    ("fork", |_, _| gatepost_sys::process::fork().map(drop).into()),
+    ("make a thread", |_, _| system::make_thread().into()),
+    ("tell handoff of a login", |id, links| {
+        let login = LoggedIn { id: SessionId(id.parse().expect("a number")), login: b"joe@ok.test" };
+        told(links, Frame::of(&login).unwrap().bytes())
+    }),
+    ("tell handoff a login with a line end", |_, links| {
+        told(links, Frame::of(&LoggedIn { id: SessionId(1), login: b"joe\r\nRSET" }).unwrap().bytes())
+    }),
+    ("tell handoff garbage", |_, links| told(links, &[0x5a; 3000])),
+    ("tell handoff to open a session", |_, links| told(links, Frame::of(&handoff::another()).unwrap().bytes())),
 ];
+
+/// What the one at the other end of the first link answers to a frame.
+fn told(links: &[OwnedFd], frame: &[u8]) -> Outcome {
+    let link = Seq::from_fd(links.first().expect("a link").try_clone().expect("one more"));
+    let mut buffer = [0; 256];
+    match link.send(frame, &[]).and_then(|()| link.recv_with(&mut buffer)) {
+        Ok((0, _)) => Outcome::Dropped,
+        Ok((length, _)) => match Messages::<Noted>::one(&buffer[..length]) {
+            Ok(Noted { noted, .. }) => Outcome::Says(if noted { "noted" } else { "not noted" }.to_owned()),
+            Err(e) => Outcome::Says(e.to_string()),
+        },
+        Err(e) if handoff::is_gone(&e) => Outcome::Dropped,
+        Err(e) => Outcome::Refused(e),
+    }
+}
 
 /// By the kind of socket that a dialer may make. To this machine a connection is there, or refused, at once.
 fn by_tcp(address: &str) -> io::Result<()> {
@@ -50,10 +78,17 @@ pub(crate) fn life(role: Role, unjailed: Unjailed, order: &str) -> Result<(), Ro
     let jailed = unjailed.enter(role)?.seal()?;
     // The launcher has looked at it then, and is content.
     let mut control = Control::new(role, jailed.control);
-    while !matches!(control.order()?, Step::Begin) {}
+    let mut links = Vec::new();
+    loop {
+        match control.order()? {
+            Step::Begin => break,
+            Step::Link(Role::Handoff, link) => links.push(link),
+            _ => {}
+        }
+    }
     let (name, argument) = order.split_once(": ").unwrap_or((order, ""));
     let outcome = match ATTEMPTS.iter().find(|(known, _)| *known == name) {
-        Some((_, attempt)) => attempt(argument),
+        Some((_, attempt)) => attempt(argument, &links),
         None => Outcome::Says("no such attempt".to_owned()),
     };
     tracing::error!("owned, {order}: {outcome};");
