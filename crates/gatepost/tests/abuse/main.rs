@@ -10,6 +10,7 @@ mod disk;
 #[allow(dead_code)] // Shared with the other suites on the whole binary.
 #[path = "../whole/gate.rs"]
 mod gate;
+mod guesses;
 mod log;
 mod memory;
 mod slots;
