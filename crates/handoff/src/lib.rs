@@ -67,6 +67,7 @@ use backend::Timeouts;
 use gatepost_channel::AsyncEnd;
 use gatepost_jail::Unjailed;
 use gatepost_role::RoleError;
+use gatepost_sys::heap;
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::HandoffSlice;
 use gatepost_wire::{HandoffToListener, HandoffToSession, ListenerToHandoff, SessionToHandoff};
@@ -79,11 +80,15 @@ type ListenerEnd = AsyncEnd<HandoffToListener, ListenerToHandoff>;
 /// Towards one session.
 type SessionEnd = AsyncEnd<HandoffToSession, SessionToHandoff>;
 
+/// Freed memory that is kept for the next message, octets: what one in memory takes on its way, several times over.
+const KEPT: i32 = 1 << 20;
+
 /// A handoff process, from its start to its end.
 ///
 /// # Errors
 /// [`RoleError`].
 pub fn run(unjailed: Unjailed) -> Result<(), RoleError> {
+    heap::keep(KEPT);
     let slice: HandoffSlice = unjailed.slice()?;
     let timeouts = Timeouts::new(Duration::from_secs(slice.backend.reply_timeout.into()));
     let shared = Shared::new(&slice, timeouts)?;

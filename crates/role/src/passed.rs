@@ -3,7 +3,7 @@
 
 use gatepost_sys::net;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::unix::AsyncFd;
@@ -32,6 +32,12 @@ impl Passed {
         drop(self.0.writable().await?);
         net::connected(self.0.get_ref().as_fd())?;
         Ok(self)
+    }
+}
+
+impl AsFd for Passed {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.get_ref().as_fd()
     }
 }
 

@@ -11,6 +11,7 @@ pub mod epoll;
 pub mod escape;
 pub mod fds;
 pub mod filter;
+pub mod heap;
 pub mod huge;
 pub mod landlock;
 pub mod limits;

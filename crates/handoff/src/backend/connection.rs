@@ -292,6 +292,10 @@ impl Connection {
         if commands.is_empty() {
             return Ok(Envelope::Accepted);
         }
+        if known == 0 {
+            // A reply too many to the message before this one comes right behind the last: time for it, and for everybody else.
+            tokio::task::yield_now().await;
+        }
         let group = if self.extensions.pipelining { GROUP } else { 1 };
         for group in commands.chunks(group) {
             let mut batch = std::mem::take(&mut self.batch);

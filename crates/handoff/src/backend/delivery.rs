@@ -110,6 +110,11 @@ impl Connection {
         while pieces.next(&mut out)? {
             self.send(&out, Wait::Block).await?;
             out.clear();
+            if pieces.is_over() {
+                break;
+            }
+            // A large message is one piece a turn: other sessions go on meanwhile.
+            tokio::task::yield_now().await;
         }
         let mut replies = Vec::new();
         while replies.len() < answers {

@@ -6,15 +6,15 @@ use crate::content::{ContentError, Framing, Header, check};
 use crate::spool::ContentFile;
 use gatepost_smtp::data::{Purity, Stuffer};
 
-/// Octets of content in one piece, before framing.
+/// Octets of a file in one piece, before framing.
 const PIECE: usize = 64 * 1024;
 
 /// The content of a message. Every walk through it checks all of it again.
 pub(super) struct Pieces<'m> {
     /// Received, what remains of the header, and what follows it, as far as that is in memory.
     memory: Vec<u8>,
-    /// Octets of it that were in earlier pieces.
-    taken: usize,
+    /// It was in an earlier piece.
+    begun: bool,
     file: Option<&'m mut ContentFile>,
     /// Octets of the file that follow. Its length is that of the commit: what a session adds later is not sent.
     left: u64,
@@ -42,7 +42,7 @@ impl<'m> Pieces<'m> {
         check(&memory, left == 0).map_err(DeliveryError::Unsent)?;
         let mut pieces = Self {
             memory,
-            taken: 0,
+            begun: false,
             file,
             left,
             header,
@@ -78,19 +78,24 @@ impl<'m> Pieces<'m> {
         Ok(Some(u64::try_from(self.memory.len()).unwrap_or(u64::MAX).saturating_add(self.left)))
     }
 
+    /// There are no more.
+    pub(super) fn is_over(&self) -> bool {
+        self.over
+    }
+
     /// Appends the next piece to `out`. False: there are no more.
     pub(super) fn next(&mut self, out: &mut Vec<u8>) -> Result<bool, DeliveryError> {
         if self.over {
             return Ok(false);
         }
-        match self.memory.get(self.taken..).and_then(|rest| rest.chunks(PIECE).next()) {
-            Some(chunk) => {
-                self.framing.push(chunk, out)?;
-                self.taken = self.taken.saturating_add(chunk.len());
-            }
-            None => self.next_of_file(out)?,
+        if self.begun {
+            self.next_of_file(out)?;
+        } else {
+            // What is in memory goes as a whole, with what is in `out` already: it has room for that twice.
+            self.begun = true;
+            self.framing.push(&self.memory, out)?;
         }
-        self.over = self.taken >= self.memory.len() && self.left == 0;
+        self.over = self.left == 0;
         if self.over {
             self.framing.finish(out)?;
         }

@@ -144,6 +144,8 @@ impl<'b> Link<'b> {
             self.send(&out).await?;
             out.clear();
             from = 0;
+            // As for the other backends: one piece a turn.
+            tokio::task::yield_now().await;
         }
         if left > 0 {
             return Err(ContentError::Changed.into());
