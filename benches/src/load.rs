@@ -7,7 +7,7 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-const FROM: &str = "MAIL FROM:<sender@road.test>";
+pub(crate) const FROM: &str = "MAIL FROM:<sender@road.test>";
 const TO: &str = "RCPT TO:<alice@ok.test>";
 
 /// Where a server listens, and the name that gets the wanted certificate from it.
@@ -24,6 +24,8 @@ pub(crate) struct Doors {
     pub(crate) ecdsa: Door,
     /// Shows an RSA certificate (2048 bits).
     pub(crate) rsa: Door,
+    /// Is for strangers, where that is a service of its own; shows the ECDSA certificate.
+    pub(crate) edge: Door,
 }
 
 /// A piece of work that a server is measured at.
@@ -100,13 +102,13 @@ impl Work {
     }
 }
 
-fn secure(client: &mut Client, door: &Door) -> io::Result<()> {
+pub(crate) fn secure(client: &mut Client, door: &Door) -> io::Result<()> {
     ask(client, "STARTTLS", 220)?;
     client.handshake(door.name)
 }
 
 /// Canonical content of about that many octets, in lines as long as mail has them, with the final dot.
-fn content(size: usize) -> Vec<u8> {
+pub(crate) fn content(size: usize) -> Vec<u8> {
     let mut content = b"From: <sender@road.test>\r\nTo: <alice@ok.test>\r\nSubject: one of many\r\n\r\n".to_vec();
     while content.len() < size {
         content.extend_from_slice(b"The quick brown fox jumps over the lazy dog, and does so for as long as told.\r\n");
@@ -126,11 +128,11 @@ pub(crate) fn idle(doors: &Doors) -> io::Result<Client> {
     open(&doors.ecdsa)
 }
 
-fn close(mut client: Client) -> io::Result<()> {
+pub(crate) fn close(mut client: Client) -> io::Result<()> {
     ask(&mut client, "QUIT", 221)
 }
 
-fn ask(client: &mut Client, line: &str, code: u16) -> io::Result<()> {
+pub(crate) fn ask(client: &mut Client, line: &str, code: u16) -> io::Result<()> {
     let reply = client.try_ask(line)?;
     if reply.code == code { Ok(()) } else { Err(io::Error::other(format!("{line}: {reply}"))) }
 }
@@ -146,7 +148,7 @@ fn envelope(client: &mut Client) -> io::Result<()> {
     ask(client, "DATA", 354)
 }
 
-fn message(client: &mut Client, content: &[u8]) -> io::Result<()> {
+pub(crate) fn message(client: &mut Client, content: &[u8]) -> io::Result<()> {
     envelope(client)?;
     client.try_write(content)?;
     taken(client)

@@ -3,6 +3,7 @@
 
 mod account;
 mod attacks;
+mod edge;
 mod load;
 mod machine;
 mod rate;
@@ -45,7 +46,9 @@ fn main() -> ExitCode {
 
 fn run() -> io::Result<()> {
     let tcpserver: fn(&Host, &Path) -> _ = tcpserver::run;
-    for (word, run) in [("--tcpserver", tcpserver), ("--rate", rate::run), ("--attacks", attacks::run)] {
+    for (word, run) in
+        [("--tcpserver", tcpserver), ("--rate", rate::run), ("--attacks", attacks::run), ("--edge", edge::run)]
+    {
         if std::env::args().skip(1).eq([word]) {
             let gatepost = binary()?;
             let host = Host::new().map_err(|host::Skip(why)| io::Error::other(why))?;
@@ -101,7 +104,7 @@ struct Wanted {
 
 /// All servers and works, or those named after `--only` and `--work`, each of which may come several times.
 fn wanted() -> io::Result<Wanted> {
-    const USAGE: &str = "usage: gatepost-benches [--only gatepost|postfix|nginx|bare]... [--work WORD]... | --tcpserver | --rate | --attacks\n\
+    const USAGE: &str = "usage: gatepost-benches [--only gatepost|postfix|nginx|bare]... [--work WORD]... | --tcpserver | --rate | --attacks | --edge\n\
         a WORD is a part of the name of a work, as the table has it";
     let usage = || io::Error::other(USAGE);
     let (mut kinds, mut works) = (Vec::new(), Vec::new());

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// A server's end is waited for so long: longer than gatepost waits for its sessions.
 const END: Duration = Duration::from_secs(40);
+/// gatepost's configuration on the host.
+pub(crate) const GATEPOST: &str = "/etc/gatepost.toml";
 /// Where certificates and keys lie on the host.
 const TLS: &str = "/etc/bench-tls";
 /// nginx's configuration on the host, and its mail proxy, which is a package of its own in Debian (`libnginx-mod-mail`); the
@@ -80,14 +82,16 @@ impl Kind {
 
     fn doors(self) -> Doors {
         let door = |port, name| Door { address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), name };
-        let [ecdsa, rsa] = NAMES;
+        let [name, rsa_name] = NAMES;
+        let doors =
+            |ecdsa, rsa, edge| Doors { ecdsa: door(ecdsa, name), rsa: door(rsa, rsa_name), edge: door(edge, name) };
         match self {
             // One port, by server name.
-            Self::Gatepost => Doors { ecdsa: door(2500, ecdsa), rsa: door(2500, rsa) },
-            // Two services.
-            Self::Postfix => Doors { ecdsa: door(2501, ecdsa), rsa: door(2502, rsa) },
-            Self::Nginx => Doors { ecdsa: door(2503, ecdsa), rsa: door(2504, rsa) },
-            Self::Bare => Doors { ecdsa: door(2505, ecdsa), rsa: door(2505, rsa) },
+            Self::Gatepost => doors(2500, 2500, 2500),
+            // Two services, and postscreen.
+            Self::Postfix => doors(2501, 2502, 2506),
+            Self::Nginx => doors(2503, 2504, 2503),
+            Self::Bare => doors(2505, 2505, 2505),
         }
     }
 }
@@ -106,7 +110,8 @@ impl Server {
     pub(crate) fn start(host: &Host, kind: Kind, gatepost: &Path) -> io::Result<Self> {
         let account = Account::open(kind.name());
         let command = match kind {
-            Kind::Gatepost => format!("{} serve --config /etc/gatepost.toml", gatepost.display()),
+            // Descriptors for thousands of sessions.
+            Kind::Gatepost => format!("sh -c 'ulimit -n 65536; exec {} serve --config {GATEPOST}'", gatepost.display()),
             // Its start script would stay between us and the master; a group of its own, because the master ends its
             // whole group with itself.
             Kind::Postfix => "setsid $(postconf -h daemon_directory)/master -s".to_owned(),
@@ -169,7 +174,7 @@ pub(crate) fn prepare(host: &Host) {
     host.directory("/var/spool/gatepost", 0, 0o755);
     let sink = Sink::ADDRESS;
     host.write(
-        "/etc/gatepost.toml",
+        GATEPOST,
         &format!(
             r#"hostname = "{ecdsa}"
 spool = "/var/spool/gatepost"
@@ -218,13 +223,20 @@ smtpd_tls_security_level = may
 message_size_limit = 52428800
 default_process_limit = 1000
 smtpd_client_connection_count_limit = 0
-smtpd_client_connection_rate_limit = 0\n"
+smtpd_client_connection_rate_limit = 0
+postscreen_greet_action = drop
+postscreen_greet_wait = 1s\n"
     );
     let service = |port: u16, kind: &str| {
         format!("127.0.0.1:{port} inet n - y - - smtpd\n  -o smtpd_tls_chain_files={TLS}/{kind}.chain\n")
     };
     let master = format!(
-        "{}{}cleanup unix n - y - 0 cleanup
+        "{}{}127.0.0.1:2506 inet n - y - 1 postscreen
+smtpd pass - - y - - smtpd
+  -o smtpd_tls_chain_files={TLS}/ecdsa.chain
+dnsblog unix - - y - 0 dnsblog
+tlsproxy unix - - y - 0 tlsproxy
+cleanup unix n - y - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 tlsmgr unix - - y 1000? 1 tlsmgr
 rewrite unix - - y - - trivial-rewrite

@@ -38,7 +38,7 @@ impl Served {
         let process = host.start(name, host.command("sh").args(["-c", &line]).env("QMAILHOME", HOME));
         let door = Door { address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), name: "mx.ok.test" };
         wait::holds("tcpserver to listen", wait::SOON, || host.listens(&door.address.to_string()));
-        Ok(Self { name, doors: Doors { ecdsa: door, rsa: door }, process, account })
+        Ok(Self { name, doors: Doors { ecdsa: door, rsa: door, edge: door }, process, account })
     }
 
     fn used(&self) -> io::Result<Duration> {

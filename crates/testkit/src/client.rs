@@ -1,6 +1,7 @@
 //! A scripted SMTP client: it sends exactly the octets that a test gives, in the pieces that it gives, and reads replies strictly.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned};
 use std::fmt;
@@ -180,9 +181,22 @@ impl Client {
     /// # Errors
     /// The handshake's.
     pub fn handshake(&mut self, name: &str) -> io::Result<()> {
+        self.handshake_as(name, any_certificate(ring::default_provider()))
+    }
+
+    /// As [`Client::handshake`], offering these exchanges of keys, the first of them with its share.
+    ///
+    /// # Errors
+    /// The handshake's.
+    pub fn handshake_by(&mut self, name: &str, exchanges: Vec<&'static dyn SupportedKxGroup>) -> io::Result<()> {
+        let provider = CryptoProvider { kx_groups: exchanges, ..ring::default_provider() };
+        self.handshake_as(name, any_certificate(provider))
+    }
+
+    fn handshake_as(&mut self, name: &str, config: ClientConfig) -> io::Result<()> {
         let Transport::Tcp(tcp) = &self.transport else { return Err(io::Error::other("not a plain TCP connection")) };
         let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
-        let connection = ClientConnection::new(Arc::new(any_certificate()), name).map_err(io::Error::other)?;
+        let connection = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
         let records = Records { tcp: tcp.try_clone()?, head: Vec::new(), left: 0, ended: false };
         let mut stream = Box::new(StreamOwned::new(connection, records));
         while stream.conn.is_handshaking() {
@@ -481,14 +495,15 @@ fn is_end(e: &io::Error) -> bool {
 #[must_use]
 pub fn client_hello(name: &str) -> Vec<u8> {
     let name = ServerName::try_from(name.to_owned()).expect("a host's name");
-    let mut connection = ClientConnection::new(Arc::new(any_certificate()), name).expect("a client");
+    let mut connection =
+        ClientConnection::new(Arc::new(any_certificate(ring::default_provider())), name).expect("a client");
     let mut hello = Vec::new();
     connection.write_tls(&mut hello).expect("a ClientHello");
     hello
 }
 
-fn any_certificate() -> ClientConfig {
-    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+fn any_certificate(provider: CryptoProvider) -> ClientConfig {
+    ClientConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
         .expect("ring has both versions")
         .dangerous()
@@ -518,7 +533,7 @@ impl ServerCertVerifier for AnyCertificate {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
+        let algorithms = ring::default_provider().signature_verification_algorithms;
         rustls::crypto::verify_tls12_signature(message, cert, dss, &algorithms)
     }
 
@@ -528,11 +543,11 @@ impl ServerCertVerifier for AnyCertificate {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
+        let algorithms = ring::default_provider().signature_verification_algorithms;
         rustls::crypto::verify_tls13_signature(message, cert, dss, &algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        rustls::crypto::ring::default_provider().signature_verification_algorithms.supported_schemes()
+        ring::default_provider().signature_verification_algorithms.supported_schemes()
     }
 }

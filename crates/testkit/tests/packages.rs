@@ -77,7 +77,7 @@ const LAYERS: &[&[Row]] = &[
         ("testkit", "smtp wire sys jail role log config launcher listener session keyholder auth handoff dialer resolver receiver observer", "base64 domain hmac memchr pbkdf2 rcgen rustls sha2 tracing"),
     ],
     &[
-        ("benches", "smtp sys testkit", ""),
+        ("benches", "smtp sys testkit", "fips203 rustls"),
         ("fuzz", "smtp wire policy tls config qmail auth resolver sendmail ucspi", "libfuzzer-sys domain"),
     ],
 ];
