@@ -2,6 +2,7 @@
 //! X25519MLKEM768.
 
 #[path = "../../crates/tls/tests/common/hybrid.rs"]
+#[allow(clippy::unwrap_used)] // It is a test's.
 mod hybrid;
 
 use crate::account::Memory;
@@ -165,7 +166,7 @@ fn day(host: &Host, gatepost: &Path) -> io::Result<()> {
         }
     }
     servers.into_iter().for_each(Server::stop);
-    let [postfix, ours] = [median(&spent[0]), median(&spent[1])];
+    let [postfix, ours] = spent.map(|spent| median(&spent));
     let ratio = ours / postfix;
     println!(
         "\na day at the edge, server CPU, ms for {CONNECTIONS} connections (median of {ROUNDS} rounds): 60 go or talk early, 25 are refused \

@@ -13,6 +13,7 @@ pub fn keep(octets: i32) {
 }
 
 #[cfg(all(test, target_env = "gnu"))]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
