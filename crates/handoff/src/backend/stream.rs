@@ -1,10 +1,10 @@
 //! A connection to a backend as a stream of octets: a unix socket or TCP, with or without TLS. Every wait on it has an end.
 
 use super::list::Backend;
-use super::passed::Passed;
 use super::tls::{Tls, broken};
 use super::{Dialer, Failure, Timeouts, Wait};
 use crate::deadline::{Deadline, Elapsed};
+use gatepost_role::Passed;
 use gatepost_sys::net;
 use gatepost_wire::slice::Connect;
 use std::fmt::Debug;
