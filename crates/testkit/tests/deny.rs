@@ -59,23 +59,14 @@ struct Crate {
     version: String,
     licence: String,
     source: String,
-    /// Something other than a test needs it.
+    /// What is installed needs it.
     shipped: bool,
 }
 
-/// What cargo knows of this workspace on `target`.
+/// What cargo knows of this workspace on `target`. It may have to fetch what only that target needs.
 fn metadata(target: &str) -> Value {
     let output = Command::new(env!("CARGO"))
-        .args([
-            "metadata",
-            "--format-version",
-            "1",
-            "--all-features",
-            "--locked",
-            "--offline",
-            "--filter-platform",
-            target,
-        ])
+        .args(["metadata", "--format-version", "1", "--all-features", "--locked", "--filter-platform", target])
         .current_dir(top())
         .output()
         .unwrap();
@@ -89,7 +80,9 @@ fn crates(target: &str) -> Vec<Crate> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let nodes: HashMap<String, &Value> =
         metadata["resolve"]["nodes"].as_array().unwrap().iter().map(|node| (text(&node["id"]), node)).collect();
-    let mut ahead: Vec<String> = metadata["workspace_members"].as_array().unwrap().iter().map(text).collect();
+    let packages = metadata["packages"].as_array().unwrap();
+    let mut ahead: Vec<String> =
+        packages.iter().filter(|package| package["name"] == "gatepost").map(|package| text(&package["id"])).collect();
     let mut shipped = HashSet::new();
     while let Some(id) = ahead.pop() {
         if shipped.insert(id.clone()) {
@@ -99,7 +92,7 @@ fn crates(target: &str) -> Vec<Crate> {
             ahead.extend(imports.filter(outside_tests).map(|import| text(&import["pkg"])));
         }
     }
-    let others = metadata["packages"].as_array().unwrap().iter().filter(|package| !package["source"].is_null());
+    let others = packages.iter().filter(|package| !package["source"].is_null());
     others
         .map(|package| Crate {
             name: text(&package["name"]),

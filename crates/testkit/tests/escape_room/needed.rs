@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 
 /// Lines that this machine, this C library or this traffic has no use for.
 const ELSEWHERE: &[(&str, &str)] = &[
+    ("mmap", "a block above the allocator's threshold, which is high in the role that has large ones"),
     ("mprotect", "an arena of the allocator that grows by it"),
     ("mremap", "a block above the allocator's threshold that grows"),
     ("madvise", "the allocators of other C libraries"),
