@@ -63,7 +63,7 @@ enum Command {
         whom: Whom,
     },
     /// Have the running gatepost forget what an address has done, so that it bears no penalty any more, and what it has used of
-    /// [rates]
+    /// its rates
     Forgive {
         /// The address; with it goes the rest of its IPv6 /64
         address: IpAddr,
