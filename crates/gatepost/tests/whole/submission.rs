@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 
 const POSTFIX: &str = "profile = \"postfix\"\nconnect = \"unix:/var/spool/postfix/public/gatepost\"";
 pub(crate) const PASSWD: &str = "/etc/gatepost/passwd";
+const SENDERS: &str = "/etc/gatepost/senders";
 
 /// Two listeners for submission, and what else a configuration needs for them.
 pub(crate) fn submission() -> String {
@@ -68,7 +69,9 @@ fn issue_15_who_has_logged_in_sends_anywhere_and_nobody_else_does() {
         &[passwd(&host, "joe", "secret word"), passwd(&host, "ann@ok.test", "other")].concat(),
         0o600,
     );
-    let gate = Gate::start(&host, &config(POSTFIX, &submission()));
+    host.write(SENDERS, "# nobody yet\n");
+    let more = format!("[submission]\nsenders_file = \"{SENDERS}\"\ncheck_from = true\nhide_client = true");
+    let gate = Gate::start(&host, &config(POSTFIX, &submission().replace("[submission]", &more)));
     let joe: &[&str] = &["--auth-user", "joe", "--auth-password", "secret word"];
 
     for (mechanism, subject) in [("PLAIN", "by plain"), ("LOGIN", "by login")] {
@@ -84,13 +87,14 @@ fn issue_15_who_has_logged_in_sends_anywhere_and_nobody_else_does() {
     assert!(log.contains(&format!("client=unknown[{AWAY}], sasl_method=")), "{log}");
     // What Postfix keeps has our Received.
     let kept = host.shell("find /var/spool/postfix/deferred /var/spool/postfix/active -type f | xargs cat -v").stdout;
-    assert!(kept.contains(&format!("by {HOSTNAME}")) && kept.contains("with ESMTPSA"), "{kept}");
+    assert!(kept.contains(&format!("Received: by {HOSTNAME} with ESMTPSA")), "the client is hidden: {kept}");
 
     for (what, arguments, reply) in [
         ("a wrong password", &["--auth", "PLAIN", "--auth-user", "joe", "--auth-password", "other"][..], "535 5.7.8"),
         ("nobody", &["--auth", "PLAIN", "--auth-user", "nobody", "--auth-password", "secret word"], "535 5.7.8"),
         ("without a login", &[], "530 5.7.0"),
         ("from another's address", &[joe, &["--from", "ann@ok.test"]].concat(), "553 5.7.1"),
+        ("as another", &[joe, &["--h-From", "ann@ok.test"]].concat(), "553 5.7.1"),
         ("from a stranger's address", &[joe, &["--from", "x@elsewhere.test"]].concat(), "553 5.7.1"),
     ] {
         let said = run(&mut submit(&host, arguments));
@@ -113,12 +117,18 @@ fn issue_15_who_has_logged_in_sends_anywhere_and_nobody_else_does() {
     holds("the log tells of each attempt", SOON, || {
         let said = gate.process.said();
         let told = |word: &str| said.lines().filter(|line| line.contains(" login ") && line.contains(word)).count();
-        told("result=Accepted") == 6 && told("result=Refused") == 2
+        told("result=Accepted") == 7 && told("result=Refused") == 2
     });
     let said = gate.process.said();
     for secret in ["secret word", "c2VjcmV0IHdvcmQ", "login=nobody"] {
         assert!(!said.contains(secret), "{said}");
     }
+    // Another file of who may send as whom, which joe is in.
+    host.write("/etc/gatepost/new", "joe sales@ok.test\n");
+    host.shell(&format!("mv /etc/gatepost/new {SENDERS}")).expect_ok("mv");
+    holds("the new file to be in force", SOON, || {
+        run(&mut submit(&host, &[joe, &["--from", "sales@ok.test", "--quit-after", "RCPT"]].concat())).ok()
+    });
     gate.audit(&[]).expect_ok("audit");
     gate.stop();
     // Somebody's line is damaged: the others may send, and `check` says which it is.
