@@ -134,10 +134,8 @@ fn look(table: &mut Table, path: &Path, plan: Plan) {
     for finding in &fitness.findings {
         table.row(finding.level, &finding.subject, &finding.text);
     }
-    if let Some(source) = plan.config.logins() {
-        for (level, what, text) in logins::look(source) {
-            table.row(level, &what, &text);
-        }
+    for (level, what, text) in logins::look(&plan.config) {
+        table.row(level, &what, &text);
     }
     // Where the system does not fit the configuration no role would get far.
     if fitness.faults().is_empty() {

@@ -4,6 +4,7 @@ use gatepost_auth::hash::Hash;
 use gatepost_auth::passwd::{Passwd, is_login};
 use gatepost_auth::scram::Keys;
 use gatepost_launcher::fitness::Level;
+use gatepost_smtp::mechanism::Mechanisms;
 use gatepost_smtp::sasl::CREDENTIAL_MAX;
 use gatepost_sys::terminal::Hidden;
 use std::fs::File;
@@ -39,16 +40,18 @@ pub(crate) fn run(login: &str, scheme: Scheme) -> Result<(), String> {
     writeln!(io::stdout(), "{login}:{hash}").map_err(|e| format!("cannot write the line: {e}"))
 }
 
-/// What there is to say of a passwd file. One that can't be read has been told of already.
-pub(crate) fn look(file: &Path) -> Vec<(Level, String)> {
-    let Ok(octets) = std::fs::read(file).map(Zeroizing::new) else { return Vec::new() };
+/// What there is to say of a passwd file, and by which mechanisms its logins can log in. One that can't be read has been told of
+/// already.
+pub(crate) fn look(file: &Path) -> (Vec<(Level, String)>, Mechanisms) {
+    let Ok(octets) = std::fs::read(file).map(Zeroizing::new) else { return (Vec::new(), Mechanisms::default()) };
     let (passwd, faults) = Passwd::parse(&octets);
     let mut rows: Vec<_> = faults.iter().map(|fault| (Level::Look, fault.to_string())).collect();
     match passwd.len() {
         0 => rows.push((Level::Look, "none: nobody can submit mail".to_owned())),
         n => rows.push((Level::Good, n.to_string())),
     }
-    rows
+    let offered = if passwd.is_empty() { Mechanisms::default() } else { passwd.offer() };
+    (rows, offered)
 }
 
 fn password() -> io::Result<Zeroizing<Vec<u8>>> {

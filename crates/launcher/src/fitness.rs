@@ -8,6 +8,7 @@ mod pair;
 pub(crate) mod passwd;
 mod paths;
 mod spool;
+mod submission;
 
 pub(crate) use pair::{apart, load_authorities, load_pair};
 
@@ -108,6 +109,7 @@ impl Fitness {
         for listen in &plan.config.listen {
             fitness.look_at_address(listen);
         }
+        fitness.look_at_submit_socket(plan);
         fitness.look_at_tables(plan);
         fitness.look_at_domains(plan);
         fitness.look_at_networks(plan);

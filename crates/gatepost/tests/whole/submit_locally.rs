@@ -1,6 +1,6 @@
 //! Issue 15: mail of programs of this machine, by sendmail(1) and a socket, through a real Postfix.
 
-use crate::gate::{GATEPOST, Gate, HOSTNAME, config, prepare};
+use crate::gate::{CONFIG, GATEPOST, Gate, HOSTNAME, config, prepare};
 use crate::submission::postfix;
 use gatepost_testkit::host;
 use gatepost_testkit::run::run;
@@ -50,5 +50,9 @@ fn issue_15_programs_of_this_machine_submit_without_a_set_id_bit() {
     let log = postfix.log();
     assert!(log.contains("sasl_username=joe") && log.contains("sasl_username=www"), "{log}");
     gate.audit(&[]).expect_ok("audit");
+    let checked = run(host.command(GATEPOST).args(["check", "--config", CONFIG]));
+    for row in ["every program can reach it", "root (uid 0), www (uid 2001) may send from any address"] {
+        assert!(checked.stdout.contains(row), "{row}: {}", checked.said());
+    }
     gate.stop();
 }

@@ -80,7 +80,7 @@ impl Fitness {
 }
 
 /// What the file is, and what is wrong with it and the directories above: those of its name, and of what that leads to.
-fn dangers(path: &Path) -> io::Result<(String, Vec<String>)> {
+pub(super) fn dangers(path: &Path) -> io::Result<(String, Vec<String>)> {
     let us = process::effective_ids().0;
     let real = path.canonicalize()?;
     let about = real.metadata()?;
