@@ -20,6 +20,8 @@ const NO_NAMES: &str = "no name server answers from inside the resolver's jail, 
                         Mend /etc/resolv.conf, or write [names] servers";
 const NO_PROOF: &str =
     "cannot be asked now whether it relays for strangers, as the line above says: mail for it has to come again (4yz)";
+const NO_LOGINS: &str = "mail of who has logged in will be refused, as the line above says: in Postfix write \
+                         smtpd_relay_restrictions=permit_sasl_authenticated,reject_unauth_destination and smtpd_sasl_auth_enable=yes";
 const NO_LISTS: &str = "one does not answer as a list does, and is left out as long as it does not: the lines list-left-out say which and why";
 
 /// A backend that has passed its proof, and what it does.
@@ -156,6 +158,9 @@ fn rehearse(table: &mut Table, plan: Plan) {
                     0 => table.row(Level::Good, backend, found),
                     _ => table.row(Level::Look, backend, NO_PROOF),
                 }
+            }
+            if !seen.logins {
+                table.row(Level::Look, "backend for submission", NO_LOGINS);
             }
             match seen.names {
                 true => table.row(Level::Good, "names", "a name server answers from inside the resolver's jail"),

@@ -157,6 +157,9 @@ impl Handoff {
         match proved {
             Ok(()) => {
                 self.unproved &= !bit(place);
+                if self.control.phase() == Phase::Starting && self.shared.routes.at(place).route.refuses_logins() {
+                    self.control.report(Report::NoLogins).await?;
+                }
                 self.shared.set_away(false);
                 if self.unproved == 0 {
                     self.control.ready().await?;

@@ -110,6 +110,7 @@ impl Fitness {
             fitness.look_at_address(listen);
         }
         fitness.look_at_submit_socket(plan);
+        fitness.look_at_submission_backend(plan);
         fitness.look_at_tables(plan);
         fitness.look_at_domains(plan);
         fitness.look_at_networks(plan);

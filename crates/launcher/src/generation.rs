@@ -91,7 +91,9 @@ fn permits(role: Role, phase: Phase, report: Report) -> bool {
     match report {
         Report::SessionCrashed => role == Role::Nursery && phase != Phase::Started,
         Report::Waiting if role != Role::Handoff => false,
-        Report::Unproved(_) => role == Role::Handoff && matches!(phase, Phase::Going | Phase::Waiting),
+        Report::Unproved(_) | Report::NoLogins => {
+            role == Role::Handoff && matches!(phase, Phase::Going | Phase::Waiting)
+        }
         Report::NoLists => role == Role::Resolver && phase == Phase::Going,
         Report::NoNames | Report::Names => role == Role::Resolver && matches!(phase, Phase::Going | Phase::Ready),
         _ => PERMITTED.contains(&(phase, report)),
@@ -164,6 +166,8 @@ pub(crate) struct Generation<P> {
     names: bool,
     /// Every DNS list answered as one does when the resolver began.
     lists: bool,
+    /// The backend is not known to refuse mail of who has logged in.
+    logins: bool,
     /// None has, and one has failed it: how handoff ended.
     refused: Option<End>,
     draining: bool,
@@ -194,6 +198,7 @@ impl<P: Processes> Generation<P> {
             unproved: MAIN,
             names: true,
             lists: true,
+            logins: true,
             refused: None,
             draining: false,
             retiring: false,
@@ -341,6 +346,7 @@ impl<P: Processes> Generation<P> {
             Event::Report(Report::Ready) => self.ready(role, pid, now),
             Event::Report(Report::Unproved(backends)) => self.unproved = backends,
             Event::Report(Report::NoLists) => self.lists = false,
+            Event::Report(Report::NoLogins) => self.logins = false,
             Event::Report(report @ (Report::NoNames | Report::Names)) => self.names = report == Report::Names,
             Event::Report(Report::SessionCrashed) => self.replace_nursery(pid, now),
         }
@@ -469,6 +475,11 @@ impl<P: Processes> Generation<P> {
     /// Whether every DNS list answered as one does when the resolver began.
     pub(crate) fn has_lists(&self) -> bool {
         self.lists
+    }
+
+    /// False when the backend refuses to relay for who has logged in.
+    pub(crate) fn has_logins(&self) -> bool {
+        self.logins
     }
 
     /// The backend could not be asked at the start, and has failed its proof since.

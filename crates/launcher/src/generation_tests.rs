@@ -618,7 +618,9 @@ fn issue_10_a_backend_that_cannot_be_asked_is_waited_for_or_not() {
     scene.reports("handoff", Report::Jailed);
     scene.reports("handoff", Report::Unproved(0b11));
     scene.reports("handoff", Report::Waiting);
-    assert!(!scene.generation.advance(scene.now).unwrap());
+    assert!(!scene.generation.advance(scene.now).unwrap() && scene.generation.has_logins());
+    scene.reports("handoff", Report::NoLogins);
+    assert!(!scene.generation.has_logins());
     scene.reports("handoff", Report::Unproved(0b10));
     assert!(scene.generation.advance(scene.now).unwrap());
     assert_eq!(scene.generation.unproved(), 0b10);

@@ -186,6 +186,8 @@ pub struct Rehearsed {
     /// Backends that could not be asked whether they relay for strangers: see
     /// [`Report::Unproved`](gatepost_wire::control::Report::Unproved).
     pub unproved: u64,
+    /// False: the backend refuses to relay for who has logged in, as a warning in the log says.
+    pub logins: bool,
 }
 
 /// Starts everything as [`run`] does, in its jails and with its proofs, but takes no client; then ends it again. For
@@ -206,9 +208,14 @@ pub fn rehearse(plan: Plan) -> Result<Rehearsed, LauncherError> {
     let children = Children::new(plan, fitness, files, Vec::new(), Vec::new());
     let begun = Generation::begin(children, Proof::Within(REHEARSAL_PROOF), never);
     let ended = begun.map(|mut generation| {
-        let (names, lists, unproved) = (generation.has_names(), generation.has_lists(), generation.unproved());
+        let seen = Rehearsed {
+            names: generation.has_names(),
+            lists: generation.has_lists(),
+            unproved: generation.unproved(),
+            logins: generation.has_logins(),
+        };
         generation.end_now();
-        Rehearsed { names, lists, unproved }
+        seen
     });
     gatepost_log::disconnect();
     ended

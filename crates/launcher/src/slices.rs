@@ -6,9 +6,9 @@ use crate::{names, roles};
 use gatepost_config::{Admission, AuthSource, Backend, Log, Relax, TlsMode, TlsVersion};
 use gatepost_smtp::envelope::Service;
 use gatepost_wire::slice::{
-    AuthSlice, BackendSlice, BackendTls, Chain, Connect, DialerSlice, HandoffSlice, HeloLists, KeyholderSlice,
-    ListenerSlice, LogForm, LoginSource, NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice, RouteSlice, Screen,
-    Slice,
+    AuthSlice, BackendSlice, BackendTls, Chain, Connect, Dialect, DialerSlice, HandoffSlice, HeloLists, Identity,
+    KeyholderSlice, ListenerSlice, LogForm, LoginSource, NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice,
+    RouteSlice, Screen, Slice,
 };
 use gatepost_wire::tables::TablesSlice;
 use std::path::Path;
@@ -145,7 +145,11 @@ pub(crate) fn handoff(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
     let (relay, limits) = (&plan.config.relay, &plan.config.limits);
     let mut keys = 0_u8;
     let mut of = |backend| backend_slice(backend, &mut keys);
-    let backend = of(&plan.config.backend)?;
+    let main = &plan.config.backend;
+    // Where mail goes that is for none of our domains.
+    let logins =
+        plan.config.submission.is_some() && (main.dialect, main.identity) == (Dialect::Smtp, Identity::Xclient);
+    let backend = BackendSlice { logins, ..of(main)? };
     let routes = plan.config.routes.iter().map(|route| {
         let (domains, recipients) = (route.domains.clone(), route.recipients.clone());
         Ok(RouteSlice { domains, recipients, backend: of(&route.backend)? })
@@ -201,6 +205,7 @@ fn backend_slice(backend: &Backend, keys: &mut u8) -> Result<BackendSlice, Strin
         tls,
         connect: backend.connect.clone(),
         relay_proof: backend.relay_proof,
+        logins: false,
         reply_timeout: seconds(backend.reply_timeout),
         connections: backend.connections,
         texts: backend.texts,

@@ -54,6 +54,8 @@ tagged! {
         /// From handoff, before `Ready`, and again whenever it has changed: which backends have not passed their proof, a bit for
         /// each: the lowest for `[backend]`, the next for the first `[[route]]`.
         8 => Unproved(backends: u64),
+        /// From handoff, before `Ready`: the backend refuses to relay for who has logged in.
+        9 => NoLogins,
     }
 }
 

@@ -386,6 +386,8 @@ fields! {
         pub connect: Vec<Connect>,
         /// Prove at start that it refuses to relay for a stranger.
         pub relay_proof: bool,
+        /// Ask then as well whether it relays for who has logged in, whom it is told.
+        pub logins: bool,
         /// Wait for its answer to the end of content, seconds.
         pub reply_timeout: u32,
         /// Connections to all its places at once; of all backends together [`CONNECTIONS_MAX`] at most.

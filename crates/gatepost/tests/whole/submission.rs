@@ -72,6 +72,8 @@ fn issue_15_who_has_logged_in_sends_anywhere_and_nobody_else_does() {
     host.write(SENDERS, "# nobody yet\n");
     let more = format!("[submission]\nsenders_file = \"{SENDERS}\"\ncheck_from = true\nhide_client = true");
     let gate = Gate::start(&host, &config(POSTFIX, &submission().replace("[submission]", &more)));
+    let strict = "mail of who has logged in will be refused";
+    assert!(!gate.process.said().contains(strict), "{}", gate.process.said());
     let joe: &[&str] = &["--auth-user", "joe", "--auth-password", "secret word"];
 
     for (mechanism, subject) in [("PLAIN", "by plain"), ("LOGIN", "by login")] {
@@ -150,7 +152,10 @@ fn issue_15_who_has_logged_in_sends_anywhere_and_nobody_else_does() {
     let gate = Gate::start(&host, &host.read(CONFIG));
     let said = run(&mut submit(&host, &[joe, &["--auth", "PLAIN"]].concat()));
     assert!(said.stdout.contains("235 2.7.0") && said.stdout.contains("554 5.7.1"), "{}", said.stdout);
+    assert!(gate.process.said().contains(strict), "{}", gate.process.said());
     gate.stop();
+    let checked = run(host.command(GATEPOST).args(["check", "--config", CONFIG]));
+    assert!(checked.stdout.contains(strict), "{}", checked.said());
     assert!(host.read(CONFIG).contains("submission"));
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Backend {
 pub(super) struct Known {
     /// It refuses to relay for a stranger, or need not prove it.
     pub(super) proved: bool,
+    /// It has refused to relay for who has logged in.
+    pub(super) refuses_logins: bool,
     /// What it listed last.
     pub(super) extensions: Option<Extensions>,
     /// That is from another process, and has in it only what clients are offered.
@@ -106,6 +108,11 @@ impl Backends {
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         self.0.len()
+    }
+
+    /// One of them has refused to relay for who has logged in.
+    pub(super) fn refuse_logins(&self) -> bool {
+        self.0.iter().any(|backend| backend.known().refuses_logins)
     }
 
     /// What is known of each.

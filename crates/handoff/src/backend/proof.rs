@@ -20,12 +20,17 @@ const STRANGER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2,
 const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), 25);
 /// Longest wait for one backend's proof.
 const WAIT: Duration = Duration::from_secs(60);
+/// A name that is nobody's login: it is longer than most systems have them, and no address.
+const LOGIN: &str = "gatepost-relay-test-of-who-has-logged-in";
+/// What a Postfix lacks that refuses it.
+const NO_LOGINS: &str = "permit_sasl_authenticated is missing in smtpd_relay_restrictions of its service in Postfix's master.cf, before \
+                         reject_unauth_destination, or smtpd_sasl_auth_enable=yes is";
 /// Never resolves (RFC 6761 §6.4).
 const FOREIGN: &str = "gatepost-relay-test.invalid";
 
 /// What the backend lists to a client, without asking more of it.
 pub(super) async fn learn(backend: &Backend, facts: &Facts) -> Result<Option<Extensions>, Failure> {
-    match stranger(backend, facts).await? {
+    match connect(backend, facts, None).await? {
         Ok(connection) => {
             let extensions = connection.extensions;
             connection.quit();
@@ -37,21 +42,14 @@ pub(super) async fn learn(backend: &Backend, facts: &Facts) -> Result<Option<Ext
 
 /// The proof. Gives what the backend lists; `None` when it refuses a stranger at once, which is proof as well.
 pub(super) async fn prove(backend: &Backend, facts: &Facts) -> Result<Option<Extensions>, Failure> {
-    let mut connection = match stranger(backend, facts).await? {
+    let mut connection = match connect(backend, facts, None).await? {
         Ok(connection) => connection,
         Err(refusal) => {
             tracing::info!("backend {backend}: answers {} to a stranger's connection", refusal.code);
             return Ok(None);
         }
     };
-    let label = RandomState::new().build_hasher().finish();
-    // The literal needs no name server: a domain that does not resolve may be refused for that alone.
-    let targets = [
-        format!("relay-test@{FOREIGN}"),
-        format!("relay-test@{label:016x}.{FOREIGN}"),
-        "relay-test@[192.0.2.3]".into(),
-    ];
-    for target in targets {
+    for target in targets() {
         if attempt(&mut connection, &target).await? {
             return Err(Failure::Relays(advice(backend, facts, &target)));
         }
@@ -61,8 +59,40 @@ pub(super) async fn prove(backend: &Backend, facts: &Facts) -> Result<Option<Ext
     Ok(Some(extensions))
 }
 
-/// Connects for a stranger. The inner error: the backend was told who it is and refused it.
-async fn stranger(backend: &Backend, facts: &Facts) -> Result<Result<Connection, Reply>, Failure> {
+/// Recipients for which a backend has to relay. The literal needs no name server: a domain that does not resolve may be refused
+/// for that alone.
+fn targets() -> [String; 3] {
+    let label = RandomState::new().build_hasher().finish();
+    [format!("relay-test@{FOREIGN}"), format!("relay-test@{label:016x}.{FOREIGN}"), "relay-test@[192.0.2.3]".into()]
+}
+
+/// Whether the backend refuses to relay for the same client once it has logged in. Then mail of people outside for other domains is
+/// refused, and nothing else, so it is a warning. So is what keeps it from being asked.
+pub(super) async fn refuses_logins(backend: &Backend, facts: &Facts) -> bool {
+    let why = match relays_for_logins(backend, facts).await {
+        Ok(true) => return false,
+        Ok(false) => NO_LOGINS.to_owned(),
+        Err(failure) => failure.to_string(),
+    };
+    tracing::warn!("backend {backend}: mail of who has logged in will be refused: {why}");
+    true
+}
+
+async fn relays_for_logins(backend: &Backend, facts: &Facts) -> Result<bool, Failure> {
+    let mut connection = connect(backend, facts, Some(LOGIN)).await?.map_err(Failure::Client)?;
+    for target in targets() {
+        if attempt(&mut connection, &target).await? {
+            // No content follows, so there is no message.
+            connection.quit();
+            return Ok(true);
+        }
+    }
+    connection.quit();
+    Ok(false)
+}
+
+/// Connects for a stranger, or for one who has logged in. The inner error: the backend was told who it is and refused it.
+async fn connect(backend: &Backend, facts: &Facts, login: Option<&str>) -> Result<Result<Connection, Reply>, Failure> {
     let helo = Helo { name: FOREIGN.into(), esmtp: true };
     let client = Client {
         address: STRANGER,
@@ -70,7 +100,7 @@ async fn stranger(backend: &Backend, facts: &Facts) -> Result<Result<Connection,
         local: LOCAL,
         helo: &helo,
         names: &ClientNames::NONE,
-        login: None,
+        login,
     };
     match Connection::open(backend, facts, &client, later(WAIT)).await {
         Ok(connection) => Ok(Ok(connection)),

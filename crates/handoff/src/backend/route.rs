@@ -105,6 +105,14 @@ impl Route {
         }
     }
 
+    /// One of its backends has refused to relay for who has logged in, as the log says.
+    pub(crate) fn refuses_logins(&self) -> bool {
+        match self {
+            Self::Smtp(smtp) | Self::Lmtp(smtp) => smtp.backends().refuse_logins(),
+            Self::Qmqp(_) | Self::Queue(_) => false,
+        }
+    }
+
     /// What is known of each backend, where that can be told to another process.
     pub(crate) fn known(&self) -> Option<Vec<KnownBackend>> {
         match self {

@@ -48,6 +48,8 @@ pub(crate) struct Facts {
     pub(crate) hostname: String,
     pub(crate) words: &'static Words,
     pub(crate) identity: Identity,
+    /// Mail of who has logged in goes there.
+    pub(crate) logins: bool,
     pub(crate) tls: Tls,
     pub(crate) timeouts: Timeouts,
     /// Who makes them.
@@ -75,10 +77,11 @@ impl Smtp {
     /// The settings of TLS can't be used.
     pub(super) fn new(slice: &BackendSlice, words: &'static Words, about: &About<'_>) -> Result<Self, TlsError> {
         let About { hostname, first, timeouts, dialer, signer } = *about;
-        let (hostname, tls) = (hostname.to_owned(), Tls::new(&slice.tls, signer)?);
+        let (hostname, dialer) = (hostname.to_owned(), Arc::clone(dialer));
+        let (identity, logins, tls) = (slice.identity, slice.logins, Tls::new(&slice.tls, signer)?);
         Ok(Self {
             backends: Backends::new(&slice.connect, first, !slice.relay_proof),
-            facts: Facts { hostname, words, identity: slice.identity, tls, timeouts, dialer: Arc::clone(dialer) },
+            facts: Facts { hostname, words, identity, logins, tls, timeouts, dialer },
             idle: Arc::default(),
         })
     }
@@ -96,6 +99,10 @@ impl Smtp {
         } else {
             let listed = proof::prove(backend, &self.facts).await?;
             tracing::info!("backend {backend}: refuses to relay for a stranger");
+            if self.facts.logins {
+                let refused = proof::refuses_logins(backend, &self.facts).await;
+                backend.known().refuses_logins = refused;
+            }
             listed
         };
         if let Some(extensions) = listed {

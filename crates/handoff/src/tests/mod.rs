@@ -93,6 +93,7 @@ impl Scene {
                 tls: BackendTls::OFF,
                 connect: vec![Connect::Unix(directory.join("mta"))],
                 relay_proof: false,
+                logins: false,
                 reply_timeout: 540,
                 connections: 80,
                 texts: true,

@@ -124,3 +124,34 @@ fn p7_a_backend_that_was_down_at_start_proves_before_its_first_mail() {
         });
     }
 }
+
+/// The proof for who has logged in as `login`, where every RCPT is answered so.
+fn dialogue(xclient: &'static str, rcpt: &'static str) -> Vec<Line> {
+    let list = "250-mx.test\r\n250 XCLIENT ADDR LOGIN\r\n";
+    let hello = ["EHLO mx.ok.test", "EHLO gatepost-relay-test.invalid"];
+    let mut script = vec![Line::Say("220 mx.test ESMTP\r\n"), Line::Hear(hello[0]), Line::Say(list)];
+    script.extend([Line::Hear(xclient), Line::Say("220 mx.test ESMTP\r\n"), Line::Hear(hello[1]), Line::Say(list)]);
+    let envelope = [("MAIL FROM:<", "250 Ok\r\n"), ("RCPT TO:<relay-test@", rcpt), ("RSET", "250 Ok\r\n")];
+    let accepted = rcpt.starts_with('2');
+    let steps = if accepted { envelope[..2].to_vec() } else { envelope.repeat(6) };
+    script.extend(steps.into_iter().flat_map(|(hear, say)| [Line::Hear(hear), Line::Say(say)]));
+    script.push(Line::Hear("QUIT"));
+    script
+}
+
+#[test]
+fn issue_15_a_backend_that_refuses_who_has_logged_in_is_told_of_and_used() {
+    let (refused, accepted) = ("554 5.7.1 Relay access denied\r\n", "250 2.1.5 Ok\r\n");
+    let stranger = || dialogue("XCLIENT LOGIN=[UNAVAILABLE] ADDR=192.0.2.1\r\n", refused);
+    for (rcpt, refuses) in [(accepted, false), (refused, true)] {
+        let scene = proving().with(|slice| slice.backend.logins = true);
+        let login = dialogue("XCLIENT LOGIN=gatepost-relay-test-of-who-has-logged-in ADDR=192.0.2.1\r\n", rcpt);
+        let backend = backend(&scene.socket(), vec![stranger(), login]);
+        play(async {
+            let shared = scene.shared();
+            shared.routes.prove().await.unwrap();
+            assert_eq!(shared.routes.all().next().unwrap().1.route.refuses_logins(), refuses, "{rcpt}");
+        });
+        backend.join().unwrap();
+    }
+}

@@ -59,6 +59,29 @@ impl Fitness {
         }
     }
 
+    /// Those that have logged in: only XCLIENT says who they are.
+    pub(super) fn look_at_submission_backend(&mut self, plan: &Plan) {
+        let backend = &plan.config.backend;
+        if plan.config.submission.is_none() || backend.dialect != Dialect::Smtp {
+            return;
+        }
+        let by = match backend.identity {
+            Identity::Xclient => return,
+            Identity::None => "our address",
+            Identity::ProxyV2 => "the client's address",
+        };
+        let told = format!("the backend is not told who has logged in, and decides by {by} alone");
+        match backend.relay_proof {
+            true => {
+                let text = format!(
+                    "{told}: it may refuse their mail to other domains as it refuses a stranger's; hand over by identity = \"xclient\""
+                );
+                self.add("backend for submission", Level::Look, text);
+            }
+            false => self.add("backend for submission", Level::Note, told),
+        }
+    }
+
     /// Can the dialer's user reach the socket? If it takes a group to do so, that group is what it keeps, and no more.
     fn reach(&mut self, path: &Path) -> Result<String, String> {
         let directory = path.parent().ok_or("is not an absolute path")?;
