@@ -144,12 +144,18 @@ impl Memory {
                 let text = fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
                 kib(&text, name).unwrap_or(0)
             };
-            all.user += row("smaps_rollup", "Pss:");
+            all.user += pages(pid).unwrap_or(0);
             let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, |tasks| tasks.count() as u64);
             all.kernel += row("status", "VmPTE:") + threads * KERNEL_STACK;
         }
         Ok(all)
     }
+}
+
+/// Pages of one process, each shared one counted in parts (PSS), KiB.
+pub(crate) fn pages(pid: u32) -> io::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    kib(&text, "Pss:").ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("no Pss of process {pid}")))
 }
 
 /// The machine's slab memory, KiB.

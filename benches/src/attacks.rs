@@ -6,6 +6,7 @@ use gatepost_testkit::attacks::{ATTACKS, beside};
 use gatepost_testkit::crowd::{open_networks, send_good_mail, v4};
 use gatepost_testkit::host::{HERE, HERE6, Host};
 use gatepost_testkit::mta::Postfix;
+use gatepost_testkit::run::Process;
 use gatepost_testkit::wait;
 use std::io;
 use std::path::Path;
@@ -23,7 +24,7 @@ const AIM: f64 = 2.0;
 const NAME: &str = "mx.bench.test";
 
 /// Milliseconds that each of [`GOOD`] messages took, and how many had to come again.
-fn good(host: &Host, round: u16) -> io::Result<(Vec<f64>, usize)> {
+pub(crate) fn good(host: &Host, round: u16) -> io::Result<(Vec<f64>, usize)> {
     let (mut taken, mut later) = (Vec::new(), 0);
     for n in 0..GOOD {
         loop {
@@ -41,8 +42,8 @@ fn good(host: &Host, round: u16) -> io::Result<(Vec<f64>, usize)> {
     Ok((taken, later))
 }
 
-/// Measures and prints.
-pub(crate) fn run(host: &Host, gatepost: &Path) -> io::Result<()> {
+/// Starts gatepost, with `more` in its configuration, and Postfix behind it, where clients have networks.
+pub(crate) fn serve<'h>(host: &'h Host, gatepost: &Path, more: &str) -> (Postfix<'h>, Process) {
     open_networks(host);
     let postfix = Postfix::start(host);
     host.directory("/var/spool/gatepost", 0, 0o755);
@@ -73,12 +74,20 @@ domains = ["ok.test"]
 [backend]
 profile = "postfix"
 connect = "unix:{}"
+
+{more}
 "#,
             Postfix::SOCKET
         ),
     );
-    let _server = host.start("gatepost", host.command(gatepost).args(["serve", "--config", "/etc/gatepost.toml"]));
+    let server = host.start("gatepost", host.command(gatepost).args(["serve", "--config", "/etc/gatepost.toml"]));
     wait::holds("gatepost to listen", wait::SOON, || host.listens(&format!("{HERE}:25")));
+    (postfix, server)
+}
+
+/// Measures and prints.
+pub(crate) fn run(host: &Host, gatepost: &Path) -> io::Result<()> {
+    let (postfix, _server) = serve(host, gatepost, "");
     let (mut idle, mut attacked, mut later, mut opened) = (Vec::new(), Vec::new(), 0, 0);
     for round in 0..ROUNDS {
         idle.extend(good(host, 2 * round)?.0);

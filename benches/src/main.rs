@@ -10,6 +10,7 @@ mod rate;
 mod server;
 mod table;
 mod tcpserver;
+mod waiting;
 
 use account::Memory;
 use gatepost_testkit::host::{self, Host};
@@ -46,9 +47,13 @@ fn main() -> ExitCode {
 
 fn run() -> io::Result<()> {
     let tcpserver: fn(&Host, &Path) -> _ = tcpserver::run;
-    for (word, run) in
-        [("--tcpserver", tcpserver), ("--rate", rate::run), ("--attacks", attacks::run), ("--edge", edge::run)]
-    {
+    for (word, run) in [
+        ("--tcpserver", tcpserver),
+        ("--rate", rate::run),
+        ("--attacks", attacks::run),
+        ("--edge", edge::run),
+        ("--waiting", waiting::run),
+    ] {
         if std::env::args().skip(1).eq([word]) {
             let gatepost = binary()?;
             let host = Host::new().map_err(|host::Skip(why)| io::Error::other(why))?;
@@ -104,7 +109,7 @@ struct Wanted {
 
 /// All servers and works, or those named after `--only` and `--work`, each of which may come several times.
 fn wanted() -> io::Result<Wanted> {
-    const USAGE: &str = "usage: gatepost-benches [--only gatepost|postfix|nginx|bare]... [--work WORD]... | --tcpserver | --rate | --attacks | --edge\n\
+    const USAGE: &str = "usage: gatepost-benches [--only gatepost|postfix|nginx|bare]... [--work WORD]... | --tcpserver | --rate | --attacks | --edge | --waiting\n\
         a WORD is a part of the name of a work, as the table has it";
     let usage = || io::Error::other(USAGE);
     let (mut kinds, mut works) = (Vec::new(), Vec::new());
