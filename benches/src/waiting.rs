@@ -72,7 +72,8 @@ pub(crate) fn run(host: &Host, gatepost: &Path) -> io::Result<()> {
     machine::print();
     let (postfix, server) = serve(host, gatepost, SETTINGS);
     let is_listener = |pid: &u32| facts::status(*pid).get("Name").is_some_and(|name| name == "gp-listener");
-    let listener = facts::tree(server.pid()).into_iter().find(is_listener);
+    // The socket listens before the process has its name.
+    let listener = wait::poll(wait::SOON, &mut || facts::tree(server.pid()).into_iter().find(is_listener));
     let listener = listener.ok_or_else(|| io::Error::other("no process gp-listener"))?;
     let open = || facts::descriptors(listener).len();
     let (mut idle, mut crowded, mut memory) = (Vec::new(), Vec::new(), Vec::new());
