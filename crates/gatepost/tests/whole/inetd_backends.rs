@@ -7,8 +7,8 @@ use gatepost_testkit::client::Client;
 use gatepost_testkit::host::{self, HERE, Host};
 use gatepost_testkit::maildir::Maildir;
 use gatepost_testkit::mta::Dovecot;
-use gatepost_testkit::run::run;
-use gatepost_testkit::wait::{SOON, holds};
+use gatepost_testkit::run::{Ended, run};
+use gatepost_testkit::wait::{SOON, holds, poll};
 use std::collections::BTreeSet;
 
 const QMQP: &str = "127.0.0.1:628 inet n - n - - qmqpd\n  -o qmqpd_authorized_clients=127.0.0.1\n";
@@ -64,9 +64,10 @@ fn issue_11_inetd_serves_each_kind_of_backend() {
 }
 
 /// The roles that gatepost's processes on this host have, each of which must be confined as its profile says. One that has served another
-/// connection may still be there.
+/// connection may still be there, or be about to enter its jail.
 pub(crate) fn audit(host: &Host) -> Vec<String> {
-    let audit = run(host.command(GATEPOST).arg("audit")).expect_ok("audit");
+    let look = || run(host.command(GATEPOST).arg("audit"));
+    let audit = poll(SOON, &mut || Some(look()).filter(Ended::ok)).unwrap_or_else(|| look().expect_ok("audit"));
     let rows = audit.stdout.lines().skip(1).take_while(|line| !line.is_empty());
     let roles: BTreeSet<&str> = rows.filter_map(|line| line.split_whitespace().nth(1)).collect();
     roles.into_iter().map(str::to_owned).collect()
