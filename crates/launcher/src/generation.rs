@@ -3,17 +3,17 @@
 //! Decisions alone. What is done to processes is done by [`Processes`], what happens to them comes in as an [`Event`], and
 //! the time is handed in: tests need neither root nor a clock. In what order follows from the table in `roles.rs`.
 
+mod end;
+mod phases;
+
 use crate::error::LauncherError;
 use crate::roles::{self, Stage};
 use gatepost_sys::process::{End, ProcessId};
 use gatepost_wire::control::{Order, Report, Role};
 use gatepost_wire::resume::{self, Course, Phase};
+use phases::{deadline, permits};
 use std::time::{Duration, Instant};
 
-/// Longest wait for a role to enter its jail.
-const JAIL_DEADLINE: Duration = Duration::from_secs(10);
-/// Longest wait for a role's own tests.
-const READY_DEADLINE: Duration = Duration::from_secs(60);
 /// How often roles that serve are asked whether they are alive.
 pub(crate) const PING_EVERY: Duration = Duration::from_secs(5);
 /// Longest wait for the answer. A role that hangs is ended then, as if it had died. Longer than a busy disk or machine makes a role wait.
@@ -66,38 +66,6 @@ pub(crate) enum Event {
     Broken(String),
     /// It has ended, and is reaped.
     Ended(End),
-}
-
-/// Longest stay in a phase.
-fn deadline(phase: Phase) -> Option<Duration> {
-    match phase {
-        Phase::Started => Some(JAIL_DEADLINE),
-        Phase::Going => Some(READY_DEADLINE),
-        Phase::Waiting | Phase::Ready => None,
-    }
-}
-
-/// What a role may report in which phase; a nursery's crash reports and what becomes of names besides. Anything else ends it (P2).
-const PERMITTED: [(Phase, Report); 6] = [
-    (Phase::Started, Report::Jailed),
-    (Phase::Going, Report::Ready),
-    (Phase::Going, Report::Waiting),
-    (Phase::Waiting, Report::Ready),
-    (Phase::Waiting, Report::Alive),
-    (Phase::Ready, Report::Alive),
-];
-
-fn permits(role: Role, phase: Phase, report: Report) -> bool {
-    match report {
-        Report::SessionCrashed => role == Role::Nursery && phase != Phase::Started,
-        Report::Waiting if role != Role::Handoff => false,
-        Report::Unproved(_) | Report::NoLogins => {
-            role == Role::Handoff && matches!(phase, Phase::Going | Phase::Waiting)
-        }
-        Report::NoLists => role == Role::Resolver && phase == Phase::Going,
-        Report::NoNames | Report::Names => role == Role::Resolver && matches!(phase, Phase::Going | Phase::Ready),
-        _ => PERMITTED.contains(&(phase, report)),
-    }
 }
 
 /// `[backend]` in [`Report::Unproved`].
@@ -378,62 +346,6 @@ impl<P: Processes> Generation<P> {
         }
     }
 
-    /// No new sessions; those under way are told to end at the next safe point.
-    pub(crate) fn drain(&mut self) {
-        self.close();
-        self.retiring = false;
-        self.drain_next();
-    }
-
-    /// No new sessions; those under way go on as if nothing had happened. The listener ends with the last of them, and then the
-    /// other roles.
-    pub(crate) fn retire(&mut self) {
-        if self.draining {
-            return;
-        }
-        self.close();
-        self.retiring = true;
-        // The observer hears all of them to their end, but those who read its counters are the next one's.
-        for child in self.children.iter().filter(|child| [Role::Listener, Role::Observer].contains(&child.role)) {
-            self.processes.order(child.pid, Order::Drain);
-        }
-        self.drain_next();
-    }
-
-    fn close(&mut self) {
-        self.draining = true;
-        self.restarts.clear();
-        // An address that the next generation has no more is refused from now on, instead of left to wait for nobody.
-        self.processes.close_sockets();
-    }
-
-    /// True while sessions of it go on though another generation has taken its place.
-    pub(crate) fn is_retiring(&self) -> bool {
-        self.retiring && !self.is_over()
-    }
-
-    /// Has the listener say whose sessions are cut off.
-    pub(crate) fn name_who_is_cut(&mut self) {
-        for listener in self.children.iter().filter(|child| child.role == Role::Listener && child.phase == Phase::Ready)
-        {
-            self.processes.order(listener.pid, Order::Cut);
-        }
-    }
-
-    /// True while a listener is there.
-    pub(crate) fn has_listener(&self) -> bool {
-        self.children.iter().any(|child| child.role == Role::Listener)
-    }
-
-    /// Ends every process but the observer, which is drained when it has heard the others to their end.
-    pub(crate) fn kill_all(&mut self) {
-        self.draining = true;
-        self.restarts.clear();
-        for child in self.children.iter().filter(|child| roles::of(child.role).stage > Stage::Log) {
-            self.processes.kill(child.pid);
-        }
-    }
-
     /// When the next restart is due.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.restarts.iter().map(|restart| restart.due).min()
@@ -499,11 +411,6 @@ impl<P: Processes> Generation<P> {
             serving.filter(|child| child.role == role).map(|child| child.pid).next_back()
         };
         self.needed.iter().map(|role| (*role, serves(*role))).collect()
-    }
-
-    /// True when every process has ended.
-    pub(crate) fn is_over(&self) -> bool {
-        self.children.is_empty()
     }
 
     fn start(&mut self, role: Role, now: Instant) -> Result<(), LauncherError> {
@@ -627,22 +534,6 @@ impl<P: Processes> Generation<P> {
         self.restarts.push(Restart { role, due: now + delay });
         delay
     }
-
-    /// Tells the last stage that still has processes to drain. Those before it go on meanwhile: it needs them.
-    fn drain_next(&mut self) {
-        if self.retiring && self.has_listener() {
-            return;
-        }
-        let last = self.children.iter().map(|child| roles::of(child.role).stage).max();
-        if let Some(stage) = last
-            && self.drained.is_none_or(|told| stage < told)
-        {
-            self.drained = Some(stage);
-            for child in self.children.iter().filter(|child| roles::of(child.role).stage == stage) {
-                self.processes.order(child.pid, Order::Drain);
-            }
-        }
-    }
 }
 
 fn not_ready(role: Role, end: End) -> LauncherError {
@@ -661,5 +552,4 @@ pub(crate) fn how(end: End) -> String {
 }
 
 #[cfg(test)]
-#[path = "generation_tests.rs"]
 mod tests;

@@ -18,9 +18,11 @@
 //! assert_eq!(engine.read(input), (input.len(), Event::Mail));
 //! ```
 
+mod answers;
 mod auth;
 mod commands;
 mod content;
+mod output;
 mod parameters;
 mod settings;
 mod transaction;
@@ -29,19 +31,14 @@ pub use crate::data::{BareLf, Impure, Impurity};
 pub use auth::Said;
 pub use settings::{Leniency, Limits, Settings};
 
-use std::io::Write as _;
-
-use crate::envelope::{CloseReason, Mail, Offer, Rcpt, Reason, Service, Tls, Verdict};
+use crate::envelope::{CloseReason, Mail, Offer, Rcpt, Service, Tls};
 use crate::lines::{Found, Lines, Rules};
 use crate::mechanism::Mechanisms;
 use crate::replies::{self, Reply};
 use crate::sasl::{self, Exchange};
 use crate::split;
-use crate::text::Text;
 use transaction::Transaction;
 
-/// Octets of replies after which the shell must send them first: [`Event::Flush`].
-const OUTPUT_MAX: usize = 4096;
 const HOSTNAME_MAX: usize = 255;
 const ID_MAX: usize = 64;
 
@@ -351,119 +348,6 @@ impl Engine {
         }
     }
 
-    /// Queues the reply to what was asked. Without effect when nothing is due.
-    pub fn answer(&mut self, verdict: &Verdict) {
-        self.answer_in(verdict, &Text::none());
-    }
-
-    /// Queues the reply to the content for one recipient, in the order of their RCPT; [`Engine::answer`] must follow the last one.
-    /// Without effect unless the client said PRDR. Each is of one reply's size, so the shell must send them between two.
-    pub fn answer_recipient(&mut self, verdict: &Verdict, text: &Text) {
-        let Some(transaction) = self.transaction.as_mut().filter(|transaction| transaction.mail.parameters.prdr) else {
-            return;
-        };
-        if !matches!(self.state, State::ContentAsked) {
-            return;
-        }
-        if !std::mem::replace(&mut transaction.each, true) {
-            self.say(replies::EACH_RECIPIENT);
-        }
-        // 421 would end the session within the replies.
-        let closing = verdict.code == 421;
-        let verdict = if closing { sound(&Verdict { code: 451, ..*verdict }) } else { sound(verdict) };
-        if verdict.code < 300 {
-            self.say(replies::RECIPIENT_OK);
-        } else {
-            self.refuse_in(&verdict, text, self.is_utf8());
-        }
-    }
-
-    /// The client said SMTPUTF8.
-    fn is_utf8(&self) -> bool {
-        self.mail().is_some_and(|mail| mail.parameters.smtputf8)
-    }
-
-    /// A refusal in these words, if the client can read them; else in ours.
-    fn refuse_in(&mut self, verdict: &Verdict, text: &Text, utf8: bool) {
-        let readable = utf8 || text.as_str().is_ascii();
-        let ours = verdict.code == 421 || verdict.reason == Reason::Internal;
-        if ours || text.is_none() || !readable {
-            self.say_verdict(verdict);
-        } else {
-            self.say_text(verdict, text);
-        }
-    }
-
-    /// As [`Engine::answer`]; a refusal has this text, if it is one that the client can read.
-    pub fn answer_in(&mut self, verdict: &Verdict, text: &Text) {
-        let utf8 = self.is_utf8();
-        let verdict = sound(verdict);
-        let accepted = verdict.code < 300;
-        match self.state {
-            State::MailAsked => {
-                self.state = State::Command;
-                if accepted {
-                    return self.say(replies::SENDER_OK);
-                }
-                self.transaction = None;
-                self.count_refusal(&verdict);
-            }
-            State::RcptAsked => {
-                self.state = State::Command;
-                self.count_recipient(accepted, &verdict);
-                if accepted {
-                    return self.say(replies::RECIPIENT_OK);
-                }
-            }
-            State::ContentAsked => {
-                self.state = State::Command;
-                self.transaction = None;
-                if accepted {
-                    // An error that a sender makes in each message adds up in a long session, but is no abuse.
-                    self.tallies = Tallies::default();
-                    return self.say(replies::OK);
-                }
-            }
-            _ => return,
-        }
-        if matches!(self.state, State::Closed(_)) {
-            return;
-        }
-        self.refuse_in(&verdict, text, utf8);
-        if verdict.code == 421 {
-            let reason = match verdict.reason {
-                Reason::Draining => CloseReason::Drained,
-                Reason::Reclaimed => CloseReason::Reclaimed,
-                Reason::ClientRefused => CloseReason::Abuse,
-                _ => CloseReason::Internal,
-            };
-            self.end(reason);
-        }
-    }
-
-    fn count_recipient(&mut self, accepted: bool, verdict: &Verdict) {
-        if let Some(transaction) = &mut self.transaction {
-            transaction.rcpt = None;
-            if accepted {
-                transaction.accepted = transaction.accepted.saturating_add(1);
-            }
-        }
-        self.count_refusal(verdict);
-    }
-
-    fn count_refusal(&mut self, verdict: &Verdict) {
-        let limits = &self.settings.limits;
-        let (tally, limit) = match verdict.code {
-            500.. => (&mut self.tallies.refused_recipients, limits.refused_recipients),
-            400.. => (&mut self.tallies.surplus_recipients, limits.surplus_recipients),
-            _ => return,
-        };
-        *tally = tally.saturating_add(1);
-        if *tally > limit {
-            let _: Step<'_> = self.close(replies::TOO_MANY_ERRORS, CloseReason::Abuse);
-        }
-    }
-
     /// TLS is up: everything the client said in clear is forgotten, RFC 3207 §4.2. Before [`Engine::greet`] if implicit.
     pub fn tls_established(&mut self, version: u16, suite: u16) {
         self.tls = Some(Tls { version, suite });
@@ -508,30 +392,6 @@ impl Engine {
         let _: Step<'_> = self.close(replies::FAILED, CloseReason::Internal);
     }
 
-    /// Replies not yet sent: 4 KiB and one reply at most, which has up to 5 KiB.
-    #[must_use]
-    pub fn output(&self) -> &[u8] {
-        self.output.get(self.sent..).unwrap_or_default()
-    }
-
-    /// The output is at its bound: it must be sent before more is added.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.output().len() >= OUTPUT_MAX
-    }
-
-    /// The first `n` octets of the output are sent.
-    pub fn sent(&mut self, n: usize) {
-        self.sent = self.sent.saturating_add(n);
-        if self.sent >= self.output.len() {
-            self.output.clear();
-            self.sent = 0;
-        } else if self.sent > OUTPUT_MAX {
-            self.output.drain(..self.sent);
-            self.sent = 0;
-        }
-    }
-
     fn end(&mut self, reason: CloseReason) {
         self.state = State::Closed(reason);
         self.transaction = None;
@@ -562,87 +422,9 @@ impl Engine {
         self.say(reply);
         Step::On
     }
-
-    fn say(&mut self, reply: Reply) {
-        let named = matches!(reply.code, 421 | 221) || reply == replies::GREETING;
-        self.begin(reply.code, b' ');
-        if !reply.enhanced.is_empty() {
-            self.output.extend_from_slice(reply.enhanced.as_bytes());
-            self.output.push(b' ');
-        }
-        if named {
-            self.output.extend_from_slice(self.settings.hostname.as_bytes());
-            self.output.push(b' ');
-        }
-        self.output.extend_from_slice(reply.text.as_bytes());
-        self.finish_reply(reply.refuses());
-        if reply.refuses() {
-            let refusal = self.refusal.get_or_insert(Refusal { reply, count: 0, line: Vec::new() });
-            refusal.count = refusal.count.saturating_add(1);
-            refusal.reply = reply;
-            refusal.line.clear();
-        }
-    }
-
-    fn say_verdict(&mut self, verdict: &Verdict) {
-        let (class, subject, detail) = verdict.enhanced;
-        self.begin(verdict.code, b' ');
-        self.append(format_args!("{class}.{subject}.{detail} "));
-        if verdict.code == 421 {
-            self.output.extend_from_slice(self.settings.hostname.as_bytes());
-            self.output.push(b' ');
-        }
-        self.output.extend_from_slice(verdict.reason.text().as_bytes());
-        self.finish_reply(verdict.code >= 400);
-    }
-
-    /// A refusal in somebody else's words, with our id behind them.
-    fn say_text(&mut self, verdict: &Verdict, text: &Text) {
-        let (class, subject, detail) = verdict.enhanced;
-        let mut lines = text.lines().peekable();
-        while let Some(line) = lines.next() {
-            let more = lines.peek().is_some();
-            self.begin(verdict.code, if more { b'-' } else { b' ' });
-            self.append(format_args!("{class}.{subject}.{detail} {line}"));
-            self.finish_reply(!more);
-        }
-    }
-
-    fn begin(&mut self, code: u16, separator: u8) {
-        self.append(format_args!("{code}"));
-        self.output.push(separator);
-    }
-
-    fn append(&mut self, text: std::fmt::Arguments<'_>) {
-        // Writing to memory cannot fail.
-        let _ = self.output.write_fmt(text);
-    }
-
-    fn finish_reply(&mut self, refuses: bool) {
-        if refuses && !self.settings.id.is_empty() {
-            self.output.extend_from_slice(b" [");
-            self.output.extend_from_slice(self.settings.id.as_bytes());
-            self.output.push(b']');
-        }
-        self.output.extend_from_slice(b"\r\n");
-    }
 }
 
 /// The first octet of a TLS handshake record: the client has not begun with SMTP.
 fn is_tls_hello(input: &[u8]) -> bool {
     input.first() == Some(&0x16)
-}
-
-/// The verdict with a code that any client understands: 2yz becomes 250, and the enhanced class is that of the code.
-fn sound(verdict: &Verdict) -> Verdict {
-    let class = verdict.code / 100;
-    let agrees = u16::from(verdict.enhanced.0) == class;
-    match class {
-        2 => Verdict { code: 250, enhanced: if agrees { verdict.enhanced } else { (2, 0, 0) }, ..*verdict },
-        4 | 5 if agrees && verdict.code % 100 < 60 && verdict.enhanced.1 < 1000 && verdict.enhanced.2 < 1000 => {
-            *verdict
-        }
-        5 => Verdict { code: 550, enhanced: (5, 0, 0), ..*verdict },
-        _ => Verdict { code: 451, enhanced: (4, 3, 0), reason: Reason::Internal },
-    }
 }

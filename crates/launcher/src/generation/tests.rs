@@ -1,141 +1,13 @@
 //! Start, restart and drain, without root and without a clock: the processes are a fake that writes down what is done.
 
+mod end;
+mod scene;
+
+use super::phases::{JAIL_DEADLINE, READY_DEADLINE};
 use super::*;
+use scene::{Scene, sorted};
 
 const NOW: Duration = Duration::from_secs(1);
-
-/// What is done to processes, a line each. A role's first process is its name, the second one has a 2 behind it.
-#[derive(Debug, Default)]
-struct Fake {
-    done: Vec<String>,
-    names: Vec<(ProcessId, String)>,
-    /// Cannot be executed.
-    broken: Option<Role>,
-    seen: Option<Seen>,
-    /// Listening sockets that somebody has ended.
-    dead: bool,
-}
-
-impl Fake {
-    fn name(&self, pid: ProcessId) -> &str {
-        self.names.iter().find(|(known, _)| *known == pid).map_or("", |(_, name)| name)
-    }
-}
-
-impl Processes for Fake {
-    fn start(&mut self, role: Role) -> Result<ProcessId, LauncherError> {
-        if self.broken == Some(role) {
-            return Err(LauncherError::NotReady(role, "broken".into()));
-        }
-        let before = self.names.iter().filter(|(_, name)| name.starts_with(role.name())).count();
-        let name = if before == 0 { role.name().to_owned() } else { format!("{}{}", role.name(), before + 1) };
-        self.done.push(format!("start {name}"));
-        let pid = ProcessId::try_from(self.names.len() + 1).unwrap();
-        self.names.push((pid, name));
-        Ok(pid)
-    }
-    fn look(&mut self, _: Role, pid: ProcessId) -> Seen {
-        self.done.push(format!("look {}", self.name(pid)));
-        self.seen.clone().unwrap_or(Seen::Confined)
-    }
-    fn link(&mut self, one: (Role, ProcessId), other: (Role, ProcessId)) {
-        self.done.push(format!("link {} {}", self.name(one.1), self.name(other.1)));
-    }
-    fn mend_sockets(&mut self) -> bool {
-        std::mem::take(&mut self.dead)
-    }
-    fn give_sockets(&mut self, pid: ProcessId) {
-        self.done.push(format!("sockets {}", self.name(pid)));
-    }
-    fn order(&mut self, pid: ProcessId, order: Order) {
-        self.done.push(format!("{} {}", format!("{order:?}").to_lowercase(), self.name(pid)));
-    }
-    fn kill(&mut self, pid: ProcessId) {
-        self.done.push(format!("kill {}", self.name(pid)));
-    }
-    fn close_sockets(&mut self) {
-        self.done.push("close sockets".into());
-    }
-}
-
-struct Scene {
-    generation: Generation<Fake>,
-    now: Instant,
-    /// Pings are left unanswered and are seen among what is done. Else each is answered at once, and neither is seen.
-    pings: bool,
-}
-
-impl Scene {
-    fn new(needed: &[Role], proof: Proof) -> Self {
-        Self { generation: Generation::new(Fake::default(), needed.to_vec(), proof), now: Instant::now(), pings: false }
-    }
-
-    /// All roles are ready, and clients are served.
-    fn serving() -> Self {
-        let mut scene = Self::new(&Role::ALL, Proof::Later);
-        while !scene.generation.advance(scene.now).unwrap() {
-            let waiting: Vec<ProcessId> =
-                scene.generation.children.iter().filter(|c| c.phase != Phase::Ready).map(|c| c.pid).collect();
-            for pid in waiting {
-                for report in [Report::Jailed, Report::Ready] {
-                    scene.generation.take(pid, Event::Report(report), scene.now).unwrap();
-                }
-            }
-        }
-        scene.generation.serve();
-        scene.done();
-        scene
-    }
-
-    fn pid(&self, name: &str) -> ProcessId {
-        self.generation.processes.names.iter().find(|(_, known)| known == name).unwrap().0
-    }
-
-    fn happens(&mut self, name: &str, event: Event) -> Result<(), LauncherError> {
-        let pid = self.pid(name);
-        let taken = self.generation.take(pid, event, self.now);
-        if self.generation.serving {
-            self.tick();
-        }
-        taken
-    }
-
-    fn reports(&mut self, name: &str, report: Report) {
-        self.happens(name, Event::Report(report)).unwrap();
-    }
-
-    fn ends(&mut self, names: &[&str]) {
-        for name in names {
-            self.happens(name, Event::Ended(End::Signal(9))).unwrap();
-        }
-    }
-
-    fn passes(&mut self, time: Duration) {
-        self.now += time;
-        self.tick();
-    }
-
-    fn tick(&mut self) {
-        self.generation.tick(self.now);
-        let pinged = |line: &mut String| line.starts_with("ping ");
-        let pinged =
-            if self.pings { Vec::new() } else { self.generation.processes.done.extract_if(.., pinged).collect() };
-        for name in pinged.iter().filter_map(|line| line.strip_prefix("ping ")) {
-            let pid = self.pid(name);
-            self.generation.take(pid, Event::Report(Report::Alive), self.now).unwrap();
-        }
-    }
-
-    /// What was done since this was asked last.
-    fn done(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.generation.processes.done)
-    }
-}
-
-fn sorted(mut lines: Vec<String>) -> Vec<String> {
-    lines.sort();
-    lines
-}
 
 #[test]
 fn issue_8_a_stage_is_started_when_the_one_before_is_ready() {
@@ -301,72 +173,6 @@ fn a_role_that_cannot_be_executed_is_tried_again() {
     scene.generation.processes.broken = None;
     scene.passes(NOW);
     assert_eq!(scene.done(), ["start handoff2"]);
-}
-
-#[test]
-fn issue_8_a_drain_goes_backwards_and_starts_nothing_anew() {
-    let mut scene = Scene::serving();
-    scene.generation.drain();
-    assert_eq!(sorted(scene.done()), ["close sockets", "drain listener", "drain nursery"]);
-    // A second order to drain is none.
-    scene.generation.drain();
-    assert_eq!(scene.done(), ["close sockets"]);
-    scene.ends(&["listener"]);
-    assert_eq!(scene.done(), [""; 0], "sessions go on");
-    scene.ends(&["nursery"]);
-    assert_eq!(sorted(scene.done()), ["drain auth", "drain handoff", "drain keyholder"]);
-    scene.ends(&["keyholder", "auth"]);
-    assert_eq!(scene.done(), [""; 0]);
-    scene.ends(&["handoff"]);
-    assert_eq!(sorted(scene.done()), ["drain dialer", "drain queue", "drain receiver", "drain resolver"]);
-    assert!(!scene.generation.is_over());
-    scene.ends(&["queue", "receiver", "dialer", "resolver"]);
-    assert_eq!(scene.done(), ["drain observer"], "it hears the others to their end");
-    scene.ends(&["observer"]);
-    assert!(scene.generation.is_over());
-    scene.passes(NOW);
-    assert_eq!((scene.done(), scene.generation.next_due()), (Vec::new(), None));
-}
-
-#[test]
-fn issue_13_sessions_of_a_generation_that_is_replaced_are_not_told_to_end() {
-    let mut scene = Scene::serving();
-    scene.generation.retire();
-    assert_eq!(scene.done(), ["close sockets", "drain observer", "drain listener"]);
-    assert!(scene.generation.is_retiring() && !scene.generation.is_serving());
-    scene.passes(READY_DEADLINE);
-    scene.generation.retire();
-    assert_eq!(scene.done(), [""; 0], "nothing but time ends its sessions");
-    scene.ends(&["listener"]);
-    assert_eq!(scene.done(), ["drain nursery"]);
-    scene.ends(&["nursery"]);
-    assert_eq!(sorted(scene.done()), ["drain auth", "drain handoff", "drain keyholder"]);
-    scene.ends(&["handoff", "keyholder", "auth"]);
-    scene.done();
-    scene.ends(&["queue", "receiver", "dialer", "resolver", "observer"]);
-    assert!(scene.generation.is_over() && !scene.generation.is_retiring());
-    // Told to drain meanwhile it does.
-    let mut scene = Scene::serving();
-    scene.generation.retire();
-    scene.done();
-    scene.generation.drain();
-    assert_eq!(sorted(scene.done()), ["close sockets", "drain listener", "drain nursery"]);
-    scene.generation.name_who_is_cut();
-    assert_eq!(scene.done(), ["cut listener"]);
-}
-
-#[test]
-fn a_role_that_is_started_anew_when_a_drain_begins_does_not_get_to_serve() {
-    let mut scene = Scene::serving();
-    scene.ends(&["handoff", "nursery"]);
-    scene.done();
-    scene.generation.drain();
-    assert_eq!(sorted(scene.done()), ["close sockets", "drain listener", "drain nursery2"]);
-    scene.reports("handoff2", Report::Jailed);
-    scene.reports("nursery2", Report::Jailed);
-    assert_eq!(scene.done(), [""; 0]);
-    scene.ends(&["listener", "nursery2"]);
-    assert_eq!(sorted(scene.done()), ["drain auth", "drain handoff2", "drain keyholder"]);
 }
 
 #[test]
@@ -646,31 +452,4 @@ fn every_role_has_one_row_in_the_table() {
     for (one, other) in gatepost_role::LINKS {
         assert!(roles::of(*one).stage >= roles::of(*other).stage, "{one:?} {other:?}");
     }
-}
-
-#[test]
-fn issue_13_what_an_earlier_program_has_begun_goes_on_and_starts_nothing() {
-    let before = Scene::serving();
-    let known = before.generation.known(|_, pid| Some(pid.unsigned_abs() + 100));
-    let left = resume::Generation {
-        course: before.generation.course(),
-        names: before.generation.has_names(),
-        drain: 60,
-        lock: None,
-        sockets: Vec::new(),
-        children: known,
-    };
-    assert!(left.children.iter().all(|child| child.phase == Phase::Ready && child.control == Some(child.pid + 100)));
-    let processes = Fake { names: before.generation.processes.names, ..Fake::default() };
-    let generation = Generation::adopt(processes, &left, before.now);
-    let mut scene = Scene { generation, now: before.now, pings: false };
-    assert!(scene.generation.is_serving() && scene.generation.is_adopted() && scene.generation.unproved() == 0);
-    scene.ends(&["keyholder"]);
-    scene.passes(BACKOFF_MAX);
-    assert!(scene.generation.is_broken());
-    assert!(scene.done().iter().all(|line| !line.starts_with("start")));
-    // It is replaced as one of ours is.
-    scene.generation.retire();
-    assert_eq!(scene.generation.course(), Course::Retiring);
-    assert!(scene.done().iter().any(|line| line == "drain listener"));
 }
