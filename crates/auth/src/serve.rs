@@ -95,8 +95,8 @@ impl Service {
                 self.events.spawn(next(link));
             }
             Step::Begin => self.control.ready().await?,
-            // What is ordered of other roles, and a drain, which the loop sees.
-            _ => {}
+            // The loop sees a drain.
+            Step::Drain | Step::Special(_) | Step::Noted => {}
         }
         Ok(())
     }

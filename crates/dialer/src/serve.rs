@@ -117,18 +117,7 @@ impl Dialer {
                 self.links.insert(token, Link { end, places });
             }
             Step::Begin => self.control.ready()?,
-            Step::Link(..)
-            | Step::Drain
-            | Step::Socket(..)
-            | Step::Lines(_)
-            | Step::Syslog(_)
-            | Step::Rules(_)
-            | Step::Networks(_)
-            | Step::Tables(_)
-            | Step::Admin(..)
-            | Step::Names(_)
-            | Step::Cut
-            | Step::Noted => {}
+            Step::Link(..) | Step::Drain | Step::Special(_) | Step::Noted => {}
         }
         Ok(())
     }

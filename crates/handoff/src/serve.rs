@@ -8,7 +8,7 @@ use crate::{ListenerEnd, SessionEnd};
 use gatepost_channel::{ChannelError, Inbox};
 use gatepost_jail::ControlEnd;
 use gatepost_policy::share::Origin;
-use gatepost_role::{AsyncControl, Heard, Phase, RoleError, SHORT_FRAME, Step};
+use gatepost_role::{AsyncControl, Heard, Phase, RoleError, SHORT_FRAME, Special, Step};
 use gatepost_shell::KeyholderEnd;
 use gatepost_wire::WireError;
 use gatepost_wire::control::{Order, Report, Role};
@@ -87,33 +87,11 @@ impl Handoff {
             Step::Link(Role::Queue, fd) => {
                 let unexpected = || RoleError::Peer(Role::Queue, "linked, but the backend is no queue program".into());
                 let queue = self.shared.routes.at(Place::Backend).route.queue().ok_or_else(unexpected)?;
-                let answers = queue.link(fd).map_err(watching)?;
-                self.events.spawn(async move {
-                    answers.await;
-                    Event::Unlinked
-                });
+                self.watch(queue.link(fd).map_err(watching)?);
             }
-            Step::Link(Role::Dialer, fd) => {
-                let answers = self.shared.dialer.link(fd).map_err(watching)?;
-                self.events.spawn(async move {
-                    answers.await;
-                    Event::Unlinked
-                });
-            }
-            Step::Link(Role::Resolver, fd) => {
-                let answers = self.shared.resolver.link(fd).map_err(watching)?;
-                self.events.spawn(async move {
-                    answers.await;
-                    Event::Unlinked
-                });
-            }
-            Step::Link(Role::Auth, fd) => {
-                let answers = self.shared.logins.link(fd).map_err(watching)?;
-                self.events.spawn(async move {
-                    answers.await;
-                    Event::Unlinked
-                });
-            }
+            Step::Link(Role::Dialer, fd) => self.watch(self.shared.dialer.link(fd).map_err(watching)?),
+            Step::Link(Role::Resolver, fd) => self.watch(self.shared.resolver.link(fd).map_err(watching)?),
+            Step::Link(Role::Auth, fd) => self.watch(self.shared.logins.link(fd).map_err(watching)?),
             Step::Link(Role::Keyholder, fd) => self.shared.signer.connect(KeyholderEnd::from_fd(fd)),
             Step::Link(_, fd) => {
                 let link = ListenerEnd::from_fd(fd).map_err(watching)?;
@@ -123,9 +101,9 @@ impl Handoff {
                     self.links.push(link);
                 }
             }
-            Step::Tables(memory) => self.shared.renew_tables(memory)?,
+            Step::Special(Special::Tables(memory)) => self.shared.renew_tables(memory)?,
             // The listener answers him.
-            Step::Admin(order, _) => {
+            Step::Special(Special::Admin(order, _)) => {
                 if let Order::Forgive(address) = order {
                     self.shared.rates(|rates, now| rates.forgive(Origin::of(address.to_canonical()), now));
                 }
@@ -139,17 +117,18 @@ impl Handoff {
                     Event::Slow
                 });
             }
-            Step::Drain
-            | Step::Socket(..)
-            | Step::Lines(_)
-            | Step::Syslog(_)
-            | Step::Rules(_)
-            | Step::Networks(_)
-            | Step::Names(_)
-            | Step::Cut => {}
+            Step::Drain | Step::Special(_) => {}
             Step::Noted => self.shared.tell_gauges(),
         }
         Ok(())
+    }
+
+    /// Waits for the end of a link beside everything else.
+    fn watch(&mut self, link: impl Future<Output = ()> + Send + 'static) {
+        self.events.spawn(async {
+            link.await;
+            Event::Unlinked
+        });
     }
 
     /// What came of asking a backend to prove that it does not relay. Until it has, no session gets a connection to it.

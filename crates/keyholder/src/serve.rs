@@ -147,17 +147,7 @@ impl Keyholder {
                 }
                 self.control.ready()?;
             }
-            Step::Drain
-            | Step::Socket(..)
-            | Step::Lines(_)
-            | Step::Syslog(_)
-            | Step::Rules(_)
-            | Step::Networks(_)
-            | Step::Tables(_)
-            | Step::Admin(..)
-            | Step::Names(_)
-            | Step::Cut
-            | Step::Noted => {}
+            Step::Drain | Step::Special(_) | Step::Noted => {}
         }
         Ok(())
     }

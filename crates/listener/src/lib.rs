@@ -41,7 +41,7 @@ use gate::Gate;
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_jail::{ControlEnd, Unjailed};
 use gatepost_policy::networks::Networks;
-use gatepost_role::{AsyncControl, Heard, RoleError, SHORT_FRAME, Step};
+use gatepost_role::{AsyncControl, Heard, RoleError, SHORT_FRAME, Special, Step};
 use gatepost_sys::epoll::Epoll;
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::{ListenerSlice, Slice};
@@ -90,25 +90,25 @@ async fn serve(control: ControlEnd, slice: ListenerSlice, epoll: Epoll, waits: W
         match control.order().await? {
             Step::Link(Role::Resolver, fd) => front.link(fd).map_err(RoleError::system("watch a link"))?,
             Step::Link(role, fd) => link(&gate, role, fd)?,
-            Step::Socket(index, fd) => {
+            Step::Special(Special::Socket(index, fd)) => {
                 sockets.add(&gate, &front, index, fd).map_err(RoleError::system("watch a listening socket"))?;
             }
             Step::Begin => {
                 sockets.open();
                 control.ready().await?;
             }
-            Step::Rules(memory) => {
+            Step::Special(Special::Rules(memory)) => {
                 gate.set_rules(Rules::read(memory).map_err(RoleError::system("read the rules"))?);
             }
-            Step::Networks(memory) => {
+            Step::Special(Special::Networks(memory)) => {
                 let octets = gatepost_role::octets(memory).map_err(RoleError::system("read the networks"))?;
                 let slice = NetworksSlice::from_bytes(&octets).map_err(RoleError::given("the networks"))?;
                 gate.set_networks(Networks::new(slice));
             }
             Step::Drain => break,
             Step::Noted => gate.tell_gauges(),
-            Step::Admin(order, admin) => gate.obey(order, admin),
-            Step::Cut | Step::Names(_) | Step::Tables(_) | Step::Lines(_) | Step::Syslog(_) => {}
+            Step::Special(Special::Admin(order, admin)) => gate.obey(order, admin),
+            Step::Special(_) => {}
         }
     }
     sockets.close();
@@ -120,13 +120,13 @@ async fn serve(control: ControlEnd, slice: ListenerSlice, epoll: Epoll, waits: W
                 gate.tell_rest();
                 return Ok(());
             }
-            Heard::Order(Step::Cut) => {
+            Heard::Order(Step::Special(Special::Cut)) => {
                 gate.tell_rest();
                 gate.name_all();
                 return Ok(());
             }
             Heard::Order(Step::Noted) => gate.tell_gauges(),
-            Heard::Order(Step::Admin(order, admin)) => gate.obey(order, admin),
+            Heard::Order(Step::Special(Special::Admin(order, admin))) => gate.obey(order, admin),
             Heard::Order(_) => {}
         }
     }

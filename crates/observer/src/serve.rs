@@ -7,7 +7,7 @@ use crate::view::View;
 use crate::worst::Worst;
 use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_log::{Head, LAUNCHER, datagram, line, now, told};
-use gatepost_role::{Control, Phase, Rest, RoleError, Step};
+use gatepost_role::{Control, Phase, Rest, RoleError, Special, Step};
 use gatepost_sys::epoll::{Epoll, Until};
 use gatepost_wire::observe::{Level, Line, Tell};
 use gatepost_wire::slice::ObserverSlice;
@@ -205,28 +205,28 @@ impl Observer {
     fn obey(&mut self) -> Result<(), RoleError> {
         match self.control.order()? {
             Step::Link(role, fd) => self.take(role.name(), fd)?,
-            Step::Lines(fd) => self.take(LAUNCHER, fd)?,
-            Step::Syslog(socket) => {
+            Step::Special(Special::Lines(fd)) => self.take(LAUNCHER, fd)?,
+            Step::Special(Special::Syslog(socket)) => {
                 self.unwatch_log();
                 self.sink = Sink::Syslog(Some(UnixDatagram::from(socket)));
                 self.log = Log::Open;
             }
             Step::Begin => self.control.ready()?,
-            Step::Socket(_, socket) => {
+            Step::Special(Special::Socket(_, socket)) => {
                 self.last = self.last.saturating_add(1);
                 let watched = self.view.listen(&self.epoll, self.last, socket);
                 watched.map_err(RoleError::system("watch the socket of the counters"))?;
             }
             // Those who read are the next generation's, whose counters begin anew.
             Step::Drain => self.view.stop(&self.epoll),
-            Step::Admin(_, admin) => {
+            Step::Special(Special::Admin(_, admin)) => {
                 self.last = self.last.saturating_add(1);
                 let worst = if self.slice.cut { String::new() } else { self.worst.text() };
                 let text = format!("{}{worst}", self.counts.text());
                 // An admin who cannot be served asks again.
                 let _ = self.view.show(&self.epoll, self.last, admin, text.into_bytes());
             }
-            Step::Rules(_) | Step::Networks(_) | Step::Tables(_) | Step::Names(_) | Step::Cut | Step::Noted => {}
+            Step::Special(_) | Step::Noted => {}
         }
         Ok(())
     }

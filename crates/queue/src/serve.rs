@@ -80,17 +80,7 @@ impl Queue {
                 self.desk = Desk::default();
             }
             Step::Begin => self.control.ready()?,
-            Step::Drain
-            | Step::Socket(..)
-            | Step::Lines(_)
-            | Step::Syslog(_)
-            | Step::Rules(_)
-            | Step::Networks(_)
-            | Step::Tables(_)
-            | Step::Admin(..)
-            | Step::Names(_)
-            | Step::Cut
-            | Step::Noted => {}
+            Step::Drain | Step::Special(_) | Step::Noted => {}
         }
         Ok(())
     }

@@ -114,17 +114,7 @@ impl Server {
                     self.with(token, Receiver::drain)?;
                 }
             }
-            Step::Link(..)
-            | Step::Socket(..)
-            | Step::Lines(_)
-            | Step::Syslog(_)
-            | Step::Rules(_)
-            | Step::Networks(_)
-            | Step::Tables(_)
-            | Step::Admin(..)
-            | Step::Names(_)
-            | Step::Cut
-            | Step::Noted => {}
+            Step::Link(..) | Step::Special(_) | Step::Noted => {}
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use crate::desk::Desk;
 use crate::lists::Lists;
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_jail::ControlEnd;
-use gatepost_role::{AsyncControl, Heard, Phase, RoleError, SHORT_FRAME, Step};
+use gatepost_role::{AsyncControl, Heard, Phase, RoleError, SHORT_FRAME, Special, Step};
 use gatepost_smtp::names::ClientNames;
 use gatepost_wire::control::{Report, Role};
 use gatepost_wire::names::{Ask, AskHelo, AskList, Listed, Listing, LookUp, LookedUp, NamesNews};
@@ -166,9 +166,9 @@ impl Service {
                 let link = ListLink::from_fd(fd).map_err(RoleError::system("watch a link"))?;
                 self.events.spawn(next_of_lists(Arc::new(link)));
             }
-            Step::Names(memory) => self.renew(memory)?,
+            Step::Special(Special::Names(memory)) => self.renew(memory)?,
             // Whoever does not read is not waited for.
-            Step::Admin(_, admin) => {
+            Step::Special(Special::Admin(_, admin)) => {
                 let _ = File::from(admin)
                     .write(format!("{}{}", self.resolver.describe(), self.lists.describe()).as_bytes());
             }
@@ -182,16 +182,7 @@ impl Service {
                 });
                 self.tend();
             }
-            Step::Link(..)
-            | Step::Socket(..)
-            | Step::Lines(_)
-            | Step::Syslog(_)
-            | Step::Rules(_)
-            | Step::Networks(_)
-            | Step::Tables(_)
-            | Step::Cut
-            | Step::Noted
-            | Step::Drain => {}
+            Step::Link(..) | Step::Special(_) | Step::Noted | Step::Drain => {}
         }
         Ok(())
     }

@@ -28,7 +28,7 @@ pub use control::Control;
 pub use dial::DialerLink;
 pub use error::RoleError;
 pub use memory::octets;
-pub use orders::{LINKS, Orders, Phase, Step, Unordered, peers};
+pub use orders::{LINKS, Orders, Phase, Special, Step, Unordered, peers};
 #[cfg(feature = "tokio")]
 pub use passed::Passed;
 pub use rest::Rest;

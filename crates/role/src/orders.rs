@@ -26,9 +26,6 @@ pub const LINKS: &[(Role, Role)] = &[
     (Role::Listener, Role::Observer),
 ];
 
-/// Roles that are given listening sockets: for clients, and for those who read the counters.
-const TAKES_SOCKETS: &[Role] = &[Role::Listener, Role::Observer];
-
 /// How far a role's life has gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -42,92 +39,27 @@ pub enum Phase {
     Draining,
 }
 
-/// The orders, without what they carry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Peer,
-    Socket,
-    Go,
-    Drain,
-    Lines,
-    Syslog,
-    Ping,
-    Cut,
-    Rules,
-    Names,
-    Networks,
-    Tables,
-    Admin,
-}
+const ALWAYS: &[Phase] = &[Phase::Waiting, Phase::Starting, Phase::Serving, Phase::Draining];
+const UNTIL_DRAINED: &[Phase] = &[Phase::Waiting, Phase::Starting, Phase::Serving];
+const SINCE_GO: &[Phase] = &[Phase::Starting, Phase::Serving, Phase::Draining];
 
-/// What may be ordered in which phase. A peer that is started anew is linked at any time, and an admin asks at any time; to be told
-/// twice to drain changes nothing.
-const PERMITTED: [(Phase, &[Kind]); 4] = [
-    (
-        Phase::Waiting,
-        &[
-            Kind::Peer,
-            Kind::Socket,
-            Kind::Rules,
-            Kind::Names,
-            Kind::Networks,
-            Kind::Tables,
-            Kind::Lines,
-            Kind::Syslog,
-            Kind::Go,
-            Kind::Drain,
-            Kind::Admin,
-        ],
-    ),
-    (
-        Phase::Starting,
-        &[
-            Kind::Peer,
-            Kind::Socket,
-            Kind::Rules,
-            Kind::Names,
-            Kind::Networks,
-            Kind::Tables,
-            Kind::Lines,
-            Kind::Syslog,
-            Kind::Ping,
-            Kind::Drain,
-            Kind::Admin,
-        ],
-    ),
-    (
-        Phase::Serving,
-        &[
-            Kind::Peer,
-            Kind::Socket,
-            Kind::Rules,
-            Kind::Names,
-            Kind::Networks,
-            Kind::Tables,
-            Kind::Lines,
-            Kind::Syslog,
-            Kind::Ping,
-            Kind::Drain,
-            Kind::Admin,
-        ],
-    ),
-    (
-        Phase::Draining,
-        &[
-            Kind::Peer,
-            Kind::Rules,
-            Kind::Names,
-            Kind::Networks,
-            Kind::Tables,
-            Kind::Lines,
-            Kind::Syslog,
-            Kind::Ping,
-            Kind::Drain,
-            Kind::Cut,
-            Kind::Admin,
-        ],
-    ),
-];
+/// Which roles may be given an order, and in which phases; [`Order::Peer`] besides only if [`LINKS`] has the pair. A peer that is
+/// started anew is linked at any time, and an admin asks at any time; to be told twice to drain changes nothing.
+fn permitted(order: Order) -> (&'static [Role], &'static [Phase]) {
+    match order {
+        Order::Peer(_) | Order::Drain => (&Role::ALL, ALWAYS),
+        Order::Go => (&Role::ALL, &[Phase::Waiting]),
+        Order::Ping => (&Role::ALL, SINCE_GO),
+        // For clients, and for those who read the counters.
+        Order::Socket(_) => (&[Role::Listener, Role::Observer], UNTIL_DRAINED),
+        Order::Lines | Order::Syslog | Order::Look => (&[Role::Observer], ALWAYS),
+        Order::Rules | Order::Networks | Order::Kick(_) => (&[Role::Listener], ALWAYS),
+        Order::Cut => (&[Role::Listener], &[Phase::Draining]),
+        Order::Tables => (&[Role::Handoff], ALWAYS),
+        Order::Forgive(_) => (&[Role::Listener, Role::Handoff], ALWAYS),
+        Order::Names | Order::Servers => (&[Role::Resolver], ALWAYS),
+    }
+}
 
 /// The roles that `role` is linked with.
 pub fn peers(role: Role) -> impl Iterator<Item = Role> {
@@ -143,28 +75,37 @@ pub fn peers(role: Role) -> impl Iterator<Item = Role> {
 pub enum Step<F> {
     /// Take this end of a fresh link with a role into use, instead of an earlier one with it, which is finished and not cut.
     Link(Role, F),
-    /// Accept connections on this listening socket: the one of the `[[listen]]` with that index, or of `listen` in `[metrics]`.
-    Socket(u8, F),
-    /// The launcher logs by this channel from now on. To the observer only.
-    Lines(F),
-    /// Lines go to this socket of syslog's from now on. To the observer only.
-    Syslog(F),
-    /// The rules are what is in this memory from now on. To the listener only.
-    Rules(F),
-    /// What is different for some networks is in this memory from now on. To the listener only.
-    Networks(F),
-    /// The tables are in this memory from now on. To handoff only.
-    Tables(F),
-    /// The names of the host have changed: the slice is in this memory. To the resolver only.
-    Names(F),
-    /// An admin wishes this ([`Order::Look`], [`Order::Kick`], [`Order::Forgive`], [`Order::Servers`]), and is told by this connection what comes of it.
-    Admin(Order, F),
-    /// Nothing is left to do: the role logs to another observer already, or its [`Control`](crate::Control) answers the ping.
-    Noted,
     /// Make sure that you can serve, then say that you are ready.
     Begin,
     /// Take no new work, finish what is under way, end.
     Drain,
+    /// What only some roles have to do. The others never get it.
+    Special(Special<F>),
+    /// Nothing is left to do: the role logs to another observer already, or its [`Control`](crate::Control) answers the ping.
+    Noted,
+}
+
+/// What only some roles have to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Special<F> {
+    /// Accept connections on this listening socket: the one of the `[[listen]]` with that index, or of `listen` in `[metrics]`. To
+    /// listener and observer.
+    Socket(u8, F),
+    /// The launcher logs by this channel from now on. To the observer.
+    Lines(F),
+    /// Lines go to this socket of syslog's from now on. To the observer.
+    Syslog(F),
+    /// The rules are what is in this memory from now on. To the listener.
+    Rules(F),
+    /// What is different for some networks is in this memory from now on. To the listener.
+    Networks(F),
+    /// The tables are in this memory from now on. To handoff.
+    Tables(F),
+    /// The names of the host have changed: the slice is in this memory. To the resolver.
+    Names(F),
+    /// An admin wishes this ([`Order::Look`], [`Order::Kick`], [`Order::Forgive`], [`Order::Servers`]), and is told by this connection
+    /// what comes of it. To observer, listener, handoff or resolver.
+    Admin(Order, F),
     /// Log whose sessions are cut off, and end. To a listener that drains.
     Cut,
 }
@@ -206,67 +147,40 @@ impl Orders {
     /// [`Unordered`].
     pub fn take<F>(&mut self, order: Order, descriptors: Vec<F>) -> Result<Step<F>, Unordered> {
         let unordered = Unordered { order, descriptors: descriptors.len(), phase: self.phase };
-        let kind = match order {
-            Order::Peer(peer) if peers(self.role).any(|p| p == peer) => Kind::Peer,
-            Order::Socket(_) if TAKES_SOCKETS.contains(&self.role) => Kind::Socket,
-            Order::Lines if self.role == Role::Observer => Kind::Lines,
-            Order::Syslog if self.role == Role::Observer => Kind::Syslog,
-            Order::Rules if self.role == Role::Listener => Kind::Rules,
-            Order::Networks if self.role == Role::Listener => Kind::Networks,
-            Order::Tables if self.role == Role::Handoff => Kind::Tables,
-            Order::Names if self.role == Role::Resolver => Kind::Names,
-            Order::Look if self.role == Role::Observer => Kind::Admin,
-            Order::Servers if self.role == Role::Resolver => Kind::Admin,
-            Order::Kick(_) if self.role == Role::Listener => Kind::Admin,
-            Order::Forgive(_) if [Role::Listener, Role::Handoff].contains(&self.role) => Kind::Admin,
-            Order::Go => Kind::Go,
-            Order::Drain => Kind::Drain,
-            Order::Ping => Kind::Ping,
-            Order::Cut if self.role == Role::Listener => Kind::Cut,
-            Order::Peer(_)
-            | Order::Socket(_)
-            | Order::Lines
-            | Order::Syslog
-            | Order::Cut
-            | Order::Rules
-            | Order::Names
-            | Order::Networks
-            | Order::Tables
-            | Order::Look
-            | Order::Servers
-            | Order::Kick(_)
-            | Order::Forgive(_) => {
-                return Err(unordered);
-            }
-        };
-        if !PERMITTED.iter().any(|(phase, kinds)| *phase == self.phase && kinds.contains(&kind)) {
+        let (roles, phases) = permitted(order);
+        let linked = |peer| peers(self.role).any(|role| role == peer);
+        if !roles.contains(&self.role)
+            || !phases.contains(&self.phase)
+            || matches!(order, Order::Peer(peer) if !linked(peer))
+        {
             return Err(unordered);
         }
         let mut descriptors = descriptors.into_iter();
-        match (order, descriptors.next(), descriptors.next()) {
-            (Order::Peer(role), Some(end), None) => Ok(Step::Link(role, end)),
-            (Order::Socket(index), Some(socket), None) => Ok(Step::Socket(index, socket)),
-            (Order::Lines, Some(end), None) => Ok(Step::Lines(end)),
-            (Order::Syslog, Some(socket), None) => Ok(Step::Syslog(socket)),
-            (Order::Rules, Some(memory), None) => Ok(Step::Rules(memory)),
-            (Order::Names, Some(memory), None) => Ok(Step::Names(memory)),
-            (Order::Networks, Some(memory), None) => Ok(Step::Networks(memory)),
-            (Order::Tables, Some(memory), None) => Ok(Step::Tables(memory)),
+        let step = match (order, descriptors.next(), descriptors.next()) {
+            (Order::Peer(role), Some(end), None) => Step::Link(role, end),
+            (Order::Socket(index), Some(socket), None) => Step::Special(Special::Socket(index, socket)),
+            (Order::Lines, Some(end), None) => Step::Special(Special::Lines(end)),
+            (Order::Syslog, Some(socket), None) => Step::Special(Special::Syslog(socket)),
+            (Order::Rules, Some(memory), None) => Step::Special(Special::Rules(memory)),
+            (Order::Names, Some(memory), None) => Step::Special(Special::Names(memory)),
+            (Order::Networks, Some(memory), None) => Step::Special(Special::Networks(memory)),
+            (Order::Tables, Some(memory), None) => Step::Special(Special::Tables(memory)),
             (Order::Look | Order::Kick(_) | Order::Forgive(_) | Order::Servers, Some(admin), None) => {
-                Ok(Step::Admin(order, admin))
+                Step::Special(Special::Admin(order, admin))
             }
             (Order::Go, None, _) => {
                 self.phase = Phase::Starting;
-                Ok(Step::Begin)
+                Step::Begin
             }
             (Order::Drain, None, _) => {
                 self.phase = Phase::Draining;
-                Ok(Step::Drain)
+                Step::Drain
             }
-            (Order::Ping, None, _) => Ok(Step::Noted),
-            (Order::Cut, None, _) => Ok(Step::Cut),
-            _ => Err(unordered),
-        }
+            (Order::Ping, None, _) => Step::Noted,
+            (Order::Cut, None, _) => Step::Special(Special::Cut),
+            _ => return Err(unordered),
+        };
+        Ok(step)
     }
 
     /// The role can serve. True: the launcher is to be told; false when it is draining already.
@@ -283,8 +197,6 @@ impl Orders {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const PHASES: [Phase; 4] = [Phase::Waiting, Phase::Starting, Phase::Serving, Phase::Draining];
 
     /// A role's orders in a phase that it came to by orders alone.
     fn orders(role: Role, phase: Phase) -> Orders {
@@ -309,7 +221,7 @@ mod tests {
             handoff,
             [Role::Listener, Role::Queue, Role::Dialer, Role::Resolver, Role::Keyholder, Role::Auth, Role::Observer]
         );
-        for phase in PHASES {
+        for phase in ALWAYS.iter().copied() {
             for role in Role::ALL {
                 for peer in Role::ALL {
                     let linked = LINKS.contains(&(role, peer)) || LINKS.contains(&(peer, role));
@@ -322,30 +234,50 @@ mod tests {
 
     #[test]
     fn sockets_are_for_listener_and_observer_until_they_drain() {
-        for phase in PHASES {
+        for phase in ALWAYS.iter().copied() {
             for role in Role::ALL {
                 let step = orders(role, phase).take(Order::Socket(3), vec!['f']).ok();
                 let taken = [Role::Listener, Role::Observer].contains(&role) && phase != Phase::Draining;
-                assert_eq!(step, taken.then_some(Step::Socket(3, 'f')), "{role:?} {phase:?}");
+                assert_eq!(step, taken.then_some(Step::Special(Special::Socket(3, 'f'))), "{role:?} {phase:?}");
             }
         }
     }
 
     #[test]
     fn issue_12_rules_names_and_syslog_are_for_one_role_in_every_phase() {
-        for phase in PHASES {
+        for phase in ALWAYS.iter().copied() {
             for role in Role::ALL {
                 let step = orders(role, phase).take(Order::Rules, vec!['f']).ok();
-                assert_eq!(step, (role == Role::Listener).then_some(Step::Rules('f')), "{role:?} {phase:?}");
+                assert_eq!(
+                    step,
+                    (role == Role::Listener).then_some(Step::Special(Special::Rules('f'))),
+                    "{role:?} {phase:?}"
+                );
                 assert!(orders(role, phase).take::<char>(Order::Rules, vec![]).is_err());
                 let step = orders(role, phase).take(Order::Syslog, vec!['f']).ok();
-                assert_eq!(step, (role == Role::Observer).then_some(Step::Syslog('f')), "{role:?} {phase:?}");
+                assert_eq!(
+                    step,
+                    (role == Role::Observer).then_some(Step::Special(Special::Syslog('f'))),
+                    "{role:?} {phase:?}"
+                );
                 let step = orders(role, phase).take(Order::Networks, vec!['f']).ok();
-                assert_eq!(step, (role == Role::Listener).then_some(Step::Networks('f')), "{role:?} {phase:?}");
+                assert_eq!(
+                    step,
+                    (role == Role::Listener).then_some(Step::Special(Special::Networks('f'))),
+                    "{role:?} {phase:?}"
+                );
                 let step = orders(role, phase).take(Order::Tables, vec!['f']).ok();
-                assert_eq!(step, (role == Role::Handoff).then_some(Step::Tables('f')), "{role:?} {phase:?}");
+                assert_eq!(
+                    step,
+                    (role == Role::Handoff).then_some(Step::Special(Special::Tables('f'))),
+                    "{role:?} {phase:?}"
+                );
                 let step = orders(role, phase).take(Order::Names, vec!['f']).ok();
-                assert_eq!(step, (role == Role::Resolver).then_some(Step::Names('f')), "{role:?} {phase:?}");
+                assert_eq!(
+                    step,
+                    (role == Role::Resolver).then_some(Step::Special(Special::Names('f'))),
+                    "{role:?} {phase:?}"
+                );
                 assert!(orders(role, phase).take::<char>(Order::Names, vec![]).is_err());
             }
         }
@@ -355,7 +287,7 @@ mod tests {
     fn issue_12_an_admin_may_ask_in_every_phase_and_each_role_for_what_it_has() {
         let address = "192.0.2.9".parse().unwrap();
         let (look, forgive) = (Order::Look, Order::Forgive(address));
-        for phase in PHASES {
+        for phase in ALWAYS.iter().copied() {
             for role in Role::ALL {
                 for (order, asked) in [
                     (look, &[Role::Observer][..]),
@@ -363,7 +295,7 @@ mod tests {
                     (Order::Servers, &[Role::Resolver]),
                 ] {
                     let step = orders(role, phase).take(order, vec!['f']).ok();
-                    let taken = asked.contains(&role).then_some(Step::Admin(order, 'f'));
+                    let taken = asked.contains(&role).then_some(Step::Special(Special::Admin(order, 'f')));
                     assert_eq!(step, taken, "{order:?} {role:?} {phase:?}");
                 }
             }
@@ -372,7 +304,7 @@ mod tests {
 
     #[test]
     fn a_role_goes_once_and_drains_from_every_phase() {
-        for phase in PHASES {
+        for phase in ALWAYS.iter().copied() {
             let mut going = orders(Role::Queue, phase);
             assert_eq!(going.take::<()>(Order::Go, vec![]).is_ok(), phase == Phase::Waiting, "{phase:?}");
             let mut draining = orders(Role::Queue, phase);
@@ -384,7 +316,7 @@ mod tests {
 
     #[test]
     fn issue_9_a_role_that_was_told_to_go_answers_a_ping_in_any_phase() {
-        for phase in PHASES {
+        for phase in ALWAYS.iter().copied() {
             for role in Role::ALL {
                 let step = orders(role, phase).take::<()>(Order::Ping, vec![]).ok();
                 assert_eq!(step, (phase != Phase::Waiting).then_some(Step::Noted), "{role:?} {phase:?}");

@@ -174,16 +174,7 @@ impl Nursery {
             }
             Step::Begin => self.control.ready()?,
             Step::Drain => self.drain = None,
-            Step::Socket(..)
-            | Step::Lines(_)
-            | Step::Syslog(_)
-            | Step::Rules(_)
-            | Step::Networks(_)
-            | Step::Tables(_)
-            | Step::Admin(..)
-            | Step::Names(_)
-            | Step::Cut
-            | Step::Noted => {}
+            Step::Special(_) | Step::Noted => {}
         }
         Ok(())
     }
