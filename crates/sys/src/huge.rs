@@ -31,7 +31,7 @@ pub fn given() -> io::Result<bool> {
     Ok(!std::fs::read_to_string(SETTING)?.contains("[never]"))
 }
 
-/// Moves the program's text and its read-only data to huge pages, each segment wholly or not at all. The process must have one
+/// Moves the program's text and its read-only data to huge pages, what is relocated at its start included, each segment wholly or not at all. The process must have one
 /// thread. Not counted by RLIMIT_DATA, since nothing of it is ever writable. Octets of huge pages.
 ///
 /// # Errors
@@ -49,7 +49,7 @@ pub fn settle() -> io::Result<usize> {
     segments.iter().try_fold(0, |all, segment| Ok(all + segment.settle(&memory)?))
 }
 
-/// A part of the program that is never written to.
+/// A part of the program that is not written to any more.
 #[derive(Debug, Clone, Copy)]
 struct Segment {
     /// Of its first and behind its last octet.
@@ -71,8 +71,13 @@ fn segments() -> Vec<Segment> {
     // Where the program is, against where it was linked to be.
     let Some(own) = headers.iter().find(|header| header.p_type == libc::PT_PHDR) else { return Vec::new() };
     let bias = table.wrapping_sub(own.p_vaddr as usize);
-    let fits = |header: &&libc::Elf64_Phdr| {
-        header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0 && header.p_align as usize >= HUGE
+    if !headers.iter().filter(|header| header.p_type == libc::PT_LOAD).all(|header| header.p_align as usize >= HUGE) {
+        return Vec::new();
+    }
+    // What is only written while the program is relocated is read-only by now, whatever the segment that it lies in says.
+    let fits = |header: &&libc::Elf64_Phdr| match header.p_type {
+        libc::PT_LOAD => header.p_flags & libc::PF_W == 0,
+        kind => kind == libc::PT_GNU_RELRO,
     };
     let segment = |header: &libc::Elf64_Phdr| {
         let start = bias.wrapping_add(header.p_vaddr as usize);
@@ -97,7 +102,7 @@ impl Segment {
         let before = Mapping::free(self.first(), self.start - self.start % SMALL)?;
         let behind = Mapping::free(self.end.next_multiple_of(SMALL), self.first() + self.length())?;
         let new = Mapping::huge(self.length(), self.protection)?;
-        // SAFETY: the segment is mapped, readable and never written to, as its program header says.
+        // SAFETY: the segment is mapped and readable, and not written to any more, as its program header says.
         let old =
             unsafe { std::slice::from_raw_parts(ptr::with_exposed_provenance(self.start), self.end - self.start) };
         memory.write_all_at(old, (new.start + (self.start - self.first())) as u64)?;
