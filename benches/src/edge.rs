@@ -28,6 +28,8 @@ const CLIENTS: u32 = 10;
 const ADDRESSES: u32 = 5000;
 /// Octets of a message there.
 const SIZE: usize = 20 << 10;
+/// As long as postscreen's, for clients that it has not seen before, which all of them are.
+const PAUSE: &str = "\n[admission]\npause = \"1s\"\n";
 /// What gatepost may use of that, relative to Postfix.
 const AIM: f64 = 0.35;
 /// Idle connections beside a session, and how much dearer the session may be with the most of them.
@@ -151,6 +153,8 @@ fn visits(first: u32, door: &Door) -> io::Result<()> {
 }
 
 fn day(host: &Host, gatepost: &Path) -> io::Result<()> {
+    let usual = host.read(server::GATEPOST);
+    host.write(server::GATEPOST, &format!("{usual}{PAUSE}"));
     let servers = [Server::start(host, Kind::Postfix, gatepost)?, Server::start(host, Kind::Gatepost, gatepost)?];
     let mut spent = [Vec::new(), Vec::new()];
     for round in 0..=ROUNDS {
@@ -166,6 +170,7 @@ fn day(host: &Host, gatepost: &Path) -> io::Result<()> {
         }
     }
     servers.into_iter().for_each(Server::stop);
+    host.write(server::GATEPOST, &usual);
     let [postfix, ours] = spent.map(|spent| median(&spent));
     let ratio = ours / postfix;
     println!(

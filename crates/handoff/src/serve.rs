@@ -16,7 +16,9 @@ use gatepost_wire::link::{HandoffOrder, Left, Open};
 use std::future::pending;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 /// Longest wait for the backend's proof before sessions may come without it, to be refused temporarily.
@@ -30,15 +32,14 @@ enum Event {
     Asked(Place, Duration, Result<(), Failure>),
     /// All have been asked for [`START`].
     Slow,
-    /// A new session, or the end of a link.
-    Opened(ListenerEnd, Result<(Open, OwnedFd), ChannelError>),
-    /// The queue role, the dialer, the resolver or auth is gone, or is linked anew.
+    /// A peer is gone, or is linked anew.
     Unlinked,
-    /// A session is over.
-    Ended,
+    /// The last session of a drain is over.
+    Drained,
 }
 
-/// The role. Whatever can happen is waited for by a task of one set, which ends when it has.
+/// The role. Whatever can happen is waited for by a task of one set, which ends when it has. Sessions are begun by the task of their
+/// listener's link, and end by themselves: each wake-up of this one would cost every session a turn of the runtime.
 struct Handoff {
     shared: Arc<Shared>,
     control: AsyncControl,
@@ -49,7 +50,7 @@ struct Handoff {
     open: bool,
     /// Backends that have not passed their proof: see [`Report::Unproved`].
     unproved: u64,
-    sessions: usize,
+    sessions: Arc<Sessions>,
 }
 
 /// Serves until drained.
@@ -60,21 +61,20 @@ pub(crate) async fn serve(control: ControlEnd, shared: Arc<Shared>) -> Result<()
     let control = AsyncControl::new(Role::Handoff, control)?;
     let (events, links) = (JoinSet::new(), Vec::new());
     let unproved = shared.routes.all().fold(0, |unproved, (place, _)| unproved | bit(place));
-    let mut handoff = Handoff { shared, control, events, links, open: false, unproved, sessions: 0 };
-    while !(handoff.control.phase() == Phase::Draining && handoff.sessions == 0) {
+    let sessions = Arc::default();
+    let mut handoff = Handoff { shared, control, events, links, open: false, unproved, sessions };
+    while !handoff.sessions.are_drained() {
         let event = async {
             match handoff.events.join_next().await {
-                Some(event) => event,
+                Some(event) => event.unwrap_or(Event::Unlinked),
                 None => pending().await,
             }
         };
         match handoff.control.order_or(event).await? {
             Heard::Order(step) => handoff.follow(step)?,
-            Heard::Other(Ok(Event::Asked(place, pause, proved))) => handoff.asked(place, pause, proved).await?,
-            Heard::Other(Ok(Event::Slow)) => handoff.slow().await?,
-            Heard::Other(Ok(Event::Opened(link, opened))) => handoff.opened(link, opened),
-            Heard::Other(Ok(Event::Unlinked)) => {}
-            Heard::Other(Ok(Event::Ended) | Err(_)) => handoff.sessions = handoff.sessions.saturating_sub(1),
+            Heard::Other(Event::Asked(place, pause, proved)) => handoff.asked(place, pause, proved).await?,
+            Heard::Other(Event::Slow) => handoff.slow().await?,
+            Heard::Other(Event::Unlinked | Event::Drained) => {}
         }
     }
     Ok(())
@@ -96,7 +96,7 @@ impl Handoff {
             Step::Link(_, fd) => {
                 let link = ListenerEnd::from_fd(fd).map_err(watching)?;
                 if self.open {
-                    self.events.spawn(next_open(self.shared.clone(), link));
+                    self.events.spawn(begin_sessions(self.shared.clone(), self.sessions.clone(), link));
                 } else {
                     self.links.push(link);
                 }
@@ -117,7 +117,15 @@ impl Handoff {
                     Event::Slow
                 });
             }
-            Step::Drain | Step::Special(_) => {}
+            Step::Drain => {
+                let sessions = self.sessions.clone();
+                sessions.drain();
+                self.events.spawn(async move {
+                    sessions.drained.notified().await;
+                    Event::Drained
+                });
+            }
+            Step::Special(_) => {}
             Step::Noted => self.shared.tell_gauges(),
         }
         Ok(())
@@ -207,28 +215,7 @@ impl Handoff {
     fn begin(&mut self) {
         self.open = true;
         for link in self.links.drain(..) {
-            self.events.spawn(next_open(self.shared.clone(), link));
-        }
-    }
-
-    fn opened(&mut self, link: ListenerEnd, opened: Result<(Open, OwnedFd), ChannelError>) {
-        let (open, session) = match opened {
-            Ok(opened) => opened,
-            // The listener is being replaced: the sessions that it has begun go on.
-            Err(ChannelError::Closed) => return,
-            Err(e) => return tracing::error!("listener: {e}"),
-        };
-        self.events.spawn(next_open(self.shared.clone(), link));
-        match SessionEnd::from_fd(session) {
-            Ok(end) => {
-                self.sessions = self.sessions.saturating_add(1);
-                let shared = self.shared.clone();
-                self.events.spawn(async move {
-                    session::serve(shared, open, end).await;
-                    Event::Ended
-                });
-            }
-            Err(e) => tracing::error!("session={} no channel: {e}", open.id),
+            self.events.spawn(begin_sessions(self.shared.clone(), self.sessions.clone(), link));
         }
     }
 }
@@ -242,25 +229,79 @@ fn bit(place: Place) -> u64 {
     u32::try_from(number).ok().and_then(|number| 1_u64.checked_shl(number)).unwrap_or_default()
 }
 
-/// The next session that begins; those that must leave are told meanwhile.
-async fn next_open(shared: Arc<Shared>, link: ListenerEnd) -> Event {
+/// How many sessions there are. Whoever drains is told when there are none.
+#[derive(Debug, Default)]
+struct Sessions {
+    count: AtomicUsize,
+    drains: AtomicBool,
+    drained: Notify,
+}
+
+impl Sessions {
+    fn drain(&self) {
+        self.drains.store(true, Ordering::Relaxed);
+    }
+
+    fn are_drained(&self) -> bool {
+        self.drains.load(Ordering::Relaxed) && self.count.load(Ordering::Relaxed) == 0
+    }
+
+    /// One more, as long as what is given exists.
+    fn enter(self: &Arc<Self>) -> Counted {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Counted(Arc::clone(self))
+    }
+}
+
+/// One of [`Sessions`].
+#[derive(Debug)]
+struct Counted(Arc<Sessions>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::Relaxed);
+        if self.0.are_drained() {
+            self.0.drained.notify_one();
+        }
+    }
+}
+
+/// Begins the sessions that a listener announces, and has told those that must leave, until the link ends.
+async fn begin_sessions(shared: Arc<Shared>, sessions: Arc<Sessions>, link: ListenerEnd) -> Event {
     let mut inbox = Inbox::new(SHORT_FRAME);
-    let opened = loop {
+    let end = loop {
         let (order, fds) = match link.recv_with(&mut inbox).await {
             Ok(order) => order,
-            Err(e) => break Err(e),
+            Err(e) => break e,
         };
         match (order, <[OwnedFd; 1]>::try_from(fds)) {
-            (HandoffOrder::Open(open), Ok([fd])) => break Ok((open, fd)),
-            (HandoffOrder::Open(_), Err(_)) => break Err(WireError::Value("descriptors").into()),
+            (HandoffOrder::Open(open), Ok([fd])) => begin(&shared, &sessions, open, fd),
+            (HandoffOrder::Open(_), Err(_)) => break WireError::Value("descriptors").into(),
             (HandoffOrder::Leave(id), _) => {
                 if let Err(e) = link.tell(&Left { id, told: shared.seats.leave(id) }).await {
-                    break Err(e);
+                    break e;
                 }
             }
         }
     };
-    Event::Opened(link, opened)
+    // A listener that is being replaced: the sessions that it has begun go on.
+    if !matches!(end, ChannelError::Closed) {
+        tracing::error!("listener: {end}");
+    }
+    Event::Unlinked
+}
+
+fn begin(shared: &Arc<Shared>, sessions: &Arc<Sessions>, open: Open, fd: OwnedFd) {
+    match SessionEnd::from_fd(fd) {
+        Ok(end) => {
+            let (shared, counted) = (shared.clone(), sessions.enter());
+            tokio::spawn(async move {
+                session::serve(shared, open, end).await;
+                drop(counted);
+            });
+        }
+        Err(e) => tracing::error!("session={} no channel: {e}", open.id),
+    }
 }
 
 /// Has a backend prove that it does not relay, after a pause.
