@@ -1,7 +1,7 @@
 //! Names of clients that were looked up a moment ago: a client that comes again wakes no resolver. Pure: the caller says the time.
 
+use gatepost_policy::recent::Recent;
 use gatepost_smtp::names::{ClientNames, Found};
-use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -15,20 +15,16 @@ const KEPT_MAX: Duration = Duration::from_secs(300);
 pub(crate) struct Era(u64);
 
 /// Names by client.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct RecentNames {
     era: Era,
-    entries: HashMap<IpAddr, Entry>,
-    /// Who goes first when there is no room: the oldest.
-    order: BTreeMap<u64, IpAddr>,
-    next: u64,
+    names: Recent<IpAddr, ClientNames, Instant>,
 }
 
-#[derive(Debug)]
-struct Entry {
-    names: ClientNames,
-    until: Instant,
-    place: u64,
+impl Default for RecentNames {
+    fn default() -> Self {
+        Self { era: Era::default(), names: Recent::new(ENTRIES_MAX) }
+    }
 }
 
 impl RecentNames {
@@ -39,33 +35,22 @@ impl RecentNames {
 
     /// What is known of a client at `now`.
     pub(crate) fn get(&self, client: IpAddr, now: Instant) -> Option<ClientNames> {
-        self.entries.get(&client).filter(|entry| entry.until > now).map(|entry| entry.names.clone())
+        self.names.get(&client, now).map(|(names, _)| names.clone())
     }
 
     /// Keeps what was heard in `era`, for as long as it is good from `now` on. A failure is not kept: the next look-up may tell.
     pub(crate) fn put(&mut self, client: IpAddr, names: &ClientNames, good: Duration, era: Era, now: Instant) {
         let failed = names.reverse == Found::Temporary || names.confirmed == Found::Temporary;
         let Some(until) = now.checked_add(good.min(KEPT_MAX)).filter(|until| *until > now) else { return };
-        if failed || era != self.era {
-            return;
+        if !failed && era == self.era {
+            self.names.put(client, names.clone(), until);
         }
-        if let Some(before) = self.entries.remove(&client) {
-            self.order.remove(&before.place);
-        }
-        while self.entries.len() >= ENTRIES_MAX {
-            let Some((_, oldest)) = self.order.pop_first() else { break };
-            self.entries.remove(&oldest);
-        }
-        self.next = self.next.saturating_add(1);
-        self.order.insert(self.next, client);
-        self.entries.insert(client, Entry { names: names.clone(), until, place: self.next });
     }
 
     /// Names come from somewhere else from now on.
     pub(crate) fn clear(&mut self) {
         self.era = Era(self.era.0.saturating_add(1));
-        self.entries.clear();
-        self.order.clear();
+        self.names.clear();
     }
 }
 
@@ -117,17 +102,5 @@ mod tests {
         assert_eq!(recent.get(CLIENT, now), None, "heard before, and kept after");
         recent.put(CLIENT, &ClientNames::NONE, good, recent.era(), now);
         assert_eq!(recent.get(CLIENT, now), Some(ClientNames::NONE));
-    }
-
-    #[test]
-    fn issue_14_the_number_of_names_has_an_end_and_the_oldest_go_first() {
-        let (mut recent, now) = (RecentNames::default(), Instant::now());
-        let client = |n: usize| IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(n).unwrap()));
-        for n in (0..ENTRIES_MAX * 2).chain([0]) {
-            recent.put(client(n), &named(), KEPT_MAX, recent.era(), now);
-        }
-        assert_eq!((recent.entries.len(), recent.order.len()), (ENTRIES_MAX, ENTRIES_MAX));
-        let known = |n| recent.get(client(n), now).is_some();
-        assert!(known(0) && known(ENTRIES_MAX * 2 - 1) && !known(1) && !known(ENTRIES_MAX));
     }
 }

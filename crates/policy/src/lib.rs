@@ -18,6 +18,7 @@ pub mod networks;
 pub mod patterns;
 pub mod proxy;
 pub mod rate;
+pub mod recent;
 pub mod relay;
 pub mod senders;
 pub mod share;

