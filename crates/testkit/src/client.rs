@@ -466,6 +466,16 @@ impl Client {
         assert_eq!(reply.code, 250, "delivering: got {reply}");
     }
 
+    /// MAIL, RCPT and DATA: the content of a message is to follow.
+    ///
+    /// # Panics
+    /// When one of them is refused.
+    pub fn begin(&mut self, from: &str, to: &str) {
+        self.ask(&format!("MAIL FROM:<{from}>"), 250);
+        self.ask(&format!("RCPT TO:<{to}>"), 250);
+        self.ask("DATA", 354);
+    }
+
     /// Waits for the end of the connection and returns what came before it.
     ///
     /// # Panics

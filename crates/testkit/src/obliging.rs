@@ -2,6 +2,7 @@
 //! list, and keeps every complete message it got.
 
 use crate::mta::DOMAIN;
+use crate::rogue::path;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -238,11 +239,4 @@ impl Dialogue<'_> {
         self.to.clear();
         self.chunks.clear();
     }
-}
-
-/// What stands between the angle brackets.
-fn path(line: &str) -> String {
-    let from = line.find('<').map_or(line.len(), |at| at + 1);
-    let to = line.rfind('>').unwrap_or(line.len());
-    line.get(from..to).unwrap_or_default().to_owned()
 }

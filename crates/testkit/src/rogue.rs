@@ -4,6 +4,8 @@
 mod dialogue;
 pub mod qmqpd;
 
+pub(crate) use dialogue::path;
+
 use rustls::ServerConfig;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};

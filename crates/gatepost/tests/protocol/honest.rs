@@ -105,9 +105,7 @@ fn issue_10_sixty_hops_are_no_loop() {
     let mut client = site.client(Way::Plain);
     client.ask("EHLO client.test", 250);
     for (hops, code) in [(60, 250), (101, 554)] {
-        client.ask("MAIL FROM:<s@client.test>", 250);
-        client.ask("RCPT TO:<u@ok.test>", 250);
-        client.ask("DATA", 354);
+        client.begin("s@client.test", "u@ok.test");
         let header = "Received: from a.test by b.test; Thu, 26 Nov 2026 10:00:00 +0000\r\n".repeat(hops);
         client.ask(&format!("{header}Subject: x\r\n\r\nx\r\n."), code);
     }

@@ -104,9 +104,7 @@ fn a_hundred_megabytes_pass_and_a_scanner_has_two_hundred() {
     client.set_patience(Duration::from_secs(120));
     client.set_patience_to_write(Duration::from_secs(120));
     client.hello("road.test");
-    client.ask("MAIL FROM:<a@b>", 250);
-    client.ask("RCPT TO:<c@d>", 250);
-    client.ask("DATA", 354);
+    client.begin("a@b", "c@d");
     let piece = ("y".repeat(98) + "\r\n").repeat(PIECE / 100);
     let watch = Watch::default();
     let pid = session.pid();

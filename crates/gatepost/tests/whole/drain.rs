@@ -22,9 +22,7 @@ fn p1_term_lets_a_transaction_end_and_takes_no_new_client() {
     idle.hello("idle.test");
     let mut busy = gate.client();
     busy.hello("busy.test");
-    busy.ask("MAIL FROM:<sender@road.test>", 250);
-    busy.ask("RCPT TO:<alice@ok.test>", 250);
-    busy.ask("DATA", 354);
+    busy.begin("sender@road.test", "alice@ok.test");
     busy.write(b"Subject: across the drain\r\n");
     assert!(gate.process.signal("TERM"));
     gate.wait_told("STOPPING=1");
@@ -56,9 +54,7 @@ fn issue_10_ctrl_c_lets_a_transaction_end() {
     holds("it to serve", SOON, || host.listens(&starttls()));
     let mut busy = Client::over(host.connect(&starttls()));
     busy.hello("busy.test");
-    busy.ask("MAIL FROM:<sender@road.test>", 250);
-    busy.ask("RCPT TO:<alice@ok.test>", 250);
-    busy.ask("DATA", 354);
+    busy.begin("sender@road.test", "alice@ok.test");
     busy.write(b"Subject: across the interrupt\r\n");
     keys.write_all(b"\x03").unwrap();
     holds("it to listen no more", SOON, || !host.listens(&starttls()));
@@ -98,9 +94,7 @@ fn issue_13_a_drain_has_the_time_of_the_configuration_and_names_whom_it_cuts() {
     let mut gate = Gate::start(&host, &config(&backend, "[limits]\ndrain = \"1s\""));
     let mut busy = gate.client();
     busy.hello("busy.test");
-    busy.ask("MAIL FROM:<sender@road.test>", 250);
-    busy.ask("RCPT TO:<alice@ok.test>", 250);
-    busy.ask("DATA", 354);
+    busy.begin("sender@road.test", "alice@ok.test");
     let told = Instant::now();
     assert!(gate.process.signal("TERM"));
     assert_eq!(gate.process.wait(SOON).code(), Some(0), "{}", gate.process.said());
@@ -127,9 +121,7 @@ fn issue_13_a_reload_sends_nobody_away() {
     content.hello("content.test");
     content.starttls(HOSTNAME);
     content.ask("EHLO content.test", 250);
-    content.ask("MAIL FROM:<sender@road.test>", 250);
-    content.ask("RCPT TO:<alice@ok.test>", 250);
-    content.ask("DATA", 354);
+    content.begin("sender@road.test", "alice@ok.test");
     content.write(b"Subject: content\r\n");
 
     // Another domain from now on, for those who come from now on.
@@ -196,9 +188,7 @@ fn hup_takes_a_new_certificate_and_cuts_nobody_off() {
     let first = shown(&gate);
     let mut busy = gate.client();
     busy.hello("busy.test");
-    busy.ask("MAIL FROM:<sender@road.test>", 250);
-    busy.ask("RCPT TO:<alice@ok.test>", 250);
-    busy.ask("DATA", 354);
+    busy.begin("sender@road.test", "alice@ok.test");
     busy.write(b"Subject: across the reload\r\n");
 
     make_pair(&host, CERTIFICATE, KEY);

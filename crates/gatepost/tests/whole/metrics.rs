@@ -26,9 +26,7 @@ fn issue_13_counters_are_read_by_http_over_a_socket_and_a_port() {
     let gate = Gate::start(&host, &config(&backend, METRICS));
     let mut client = gate.client();
     client.hello("client.test");
-    client.ask("MAIL FROM:<sender@road.test>", 250);
-    client.ask("RCPT TO:<alice@ok.test>", 250);
-    client.ask("DATA", 354);
+    client.begin("sender@road.test", "alice@ok.test");
     client.write(b"Subject: counted\r\n\r\n.\r\n");
     client.expect(250);
     client.ask("QUIT", 221);

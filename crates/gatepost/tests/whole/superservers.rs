@@ -365,9 +365,7 @@ fn p1_the_end_of_either_process_loses_nothing_that_was_acknowledged() {
     for process in ["gatepost", "gp-session"] {
         let mut client = Client::over(host.connect(&format!("{HERE}:25")));
         client.hello("road.test");
-        client.ask("MAIL FROM:<sender@road.test>", 250);
-        client.ask("RCPT TO:<alice@ok.test>", 250);
-        client.ask("DATA", 354);
+        client.begin("sender@road.test", "alice@ok.test");
         client.write(b"Subject: half\r\n\r\n");
         host.shell(&format!("kill -KILL $(pgrep -x {process})")).expect_ok(process);
         // The connection ends, without a word that could be taken for a reply to the content.

@@ -57,9 +57,7 @@ fn issue_13_another_program_takes_its_place_under_load_and_so_back() {
     content.hello("content.test");
     content.starttls(HOSTNAME);
     content.ask("EHLO content.test", 250);
-    content.ask("MAIL FROM:<sender@road.test>", 250);
-    content.ask("RCPT TO:<alice@ok.test>", 250);
-    content.ask("DATA", 354);
+    content.begin("sender@road.test", "alice@ok.test");
     content.write(b"Subject: across\r\n");
 
     let (ends, done) = (AtomicBool::new(false), AtomicU32::new(0));

@@ -312,7 +312,7 @@ impl Dialogue<'_> {
 }
 
 /// What stands between the angle brackets.
-fn path(line: &str) -> String {
+pub(crate) fn path(line: &str) -> String {
     let from = line.find('<').map_or(line.len(), |at| at + 1);
     let to = line.rfind('>').unwrap_or(line.len());
     line.get(from..to).unwrap_or_default().to_owned()

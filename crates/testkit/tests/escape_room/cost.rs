@@ -14,9 +14,7 @@ pub(crate) fn a_message_costs_few_calls(test: &str) {
     let seen = watch(room, |room| {
         let mut client = Client::over(room.connect(HONEST).0);
         client.hello("honest.test");
-        client.ask("MAIL FROM:<honest@road.test>", 250);
-        client.ask("RCPT TO:<bob@ok.test>", 250);
-        client.ask("DATA", 354);
+        client.begin("honest@road.test", "bob@ok.test");
         client.write(b"Subject: small\r\n\r\nx\r\n.\r\n");
         client.expect(250);
         client.ask("QUIT", 221);
