@@ -12,7 +12,7 @@ use yescrypt::Yescrypt;
 use zeroize::Zeroize as _;
 
 /// Memory that checking one password may take, octets.
-pub const MEMORY_MAX: u64 = 64 << 20;
+pub(crate) const MEMORY_MAX: u64 = 64 << 20;
 /// Time that argon2id may take, in passes over [`MEMORY_MAX`].
 const PASSES_MAX: u64 = 4;
 /// 2 to this many rounds of bcrypt.
@@ -88,7 +88,7 @@ impl Hash {
     ///
     /// # Errors
     /// [`BadHash`].
-    pub fn parse_scram(text: &str) -> Result<Self, BadHash> {
+    pub(crate) fn parse_scram(text: &str) -> Result<Self, BadHash> {
         let keys = Keys::parse(text).map_err(|bad| match bad {
             BadKeys::Broken => BadHash::Broken,
             BadKeys::Dear => BadHash::Dear,
@@ -107,7 +107,7 @@ impl Hash {
 
     /// Whether it is that of `password`. Takes as long whether it is or not.
     #[must_use]
-    pub fn is_of(&self, password: &[u8]) -> bool {
+    pub(crate) fn is_of(&self, password: &[u8]) -> bool {
         match &self.0 {
             Kind::Argon2id(text) => Argon2::default().verify_password(password, text.as_str()).is_ok(),
             Kind::Bcrypt { cost, salt, hash } => {

@@ -116,7 +116,7 @@ impl Passwd {
     /// Whether that is the password of `login`. A login that there is not takes as long as one that there is: the password is
     /// checked against the hash of somebody else, always the same one for the same login, and the result thrown away.
     #[must_use]
-    pub fn accepts(&self, login: &[u8], password: &[u8]) -> bool {
+    pub(crate) fn accepts(&self, login: &[u8], password: &[u8]) -> bool {
         let known = std::str::from_utf8(login).ok().and_then(|login| self.logins.get(login));
         let other = || {
             let most = u64::try_from(self.logins.len()).unwrap_or(u64::MAX).max(1);

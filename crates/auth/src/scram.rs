@@ -95,7 +95,7 @@ impl Keys {
 
     /// Whether they are those of `password`. Takes as long whether they are or not.
     #[must_use]
-    pub fn is_of(&self, password: &[u8]) -> bool {
+    pub(crate) fn is_of(&self, password: &[u8]) -> bool {
         Self::with(password, &self.salt, self.iterations).stored.ct_eq(&self.stored).into()
     }
 

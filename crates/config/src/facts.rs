@@ -264,7 +264,7 @@ impl Backend {
 }
 
 /// Most of `[[route]]`.
-pub const ROUTES_MAX: usize = 32;
+pub(crate) const ROUTES_MAX: usize = 32;
 
 /// One `[[route]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]

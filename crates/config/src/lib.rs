@@ -23,7 +23,7 @@ mod value;
 
 pub use facts::{
     Admission, AuthSource, Backend, BackendTls, Config, ForNetworks, Jail, Limits, List, Listen, Log, Names, Pair,
-    Queue, QueueUser, ROUTES_MAX, RULES_MAX, Rates, Relax, Relay, Route, Submission, Tls, TlsVersion, Users,
+    Queue, QueueUser, RULES_MAX, Rates, Relax, Relay, Route, Submission, Tls, TlsVersion, Users,
 };
 pub use fault::{Fault, Faults};
 pub use gatepost_wire::slice::{About, Connect, Dialect, EarlyTalk, Identity, TlsMode};

@@ -73,14 +73,14 @@ impl Profile {
 
     /// True when it can be asked whether it takes mail for a recipient, and so be made to prove that it does not relay.
     #[must_use]
-    pub fn can_be_asked(self) -> bool {
+    pub(crate) fn can_be_asked(self) -> bool {
         !matches!(self.dialect(), Dialect::Qmqp | Dialect::Queue)
     }
 
     /// The ways in which it can be told who the client is at that place, the default first; none when it cannot listen
     /// there.
     #[must_use]
-    pub fn identities(self, connect: &Connect) -> &'static [Identity] {
+    pub(crate) fn identities(self, connect: &Connect) -> &'static [Identity] {
         match connect {
             Connect::Unix(_) => self.facts().unix,
             Connect::Tcp(_) => self.facts().tcp,

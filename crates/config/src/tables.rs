@@ -138,7 +138,7 @@ fn octets(path: &Path, read: impl Fn(&Path) -> io::Result<Vec<u8>>) -> Result<Ve
 impl Listed {
     /// Something is written of it.
     #[must_use]
-    pub fn is_written(&self) -> bool {
+    pub(crate) fn is_written(&self) -> bool {
         !self.entries.is_empty() || self.file.is_some() || self.cdb.is_some()
     }
 

@@ -97,7 +97,7 @@ pub const ACCEPT: &[Call] = &[
 ];
 
 /// Serving those who read the counters: nothing is asked of the connection but what it sends.
-pub const VIEW: &[Call] = &[call("accept4", Always, "who reads the counters")];
+pub(crate) const VIEW: &[Call] = &[call("accept4", Always, "who reads the counters")];
 
 /// One client: what a session does beyond waiting, reading and writing. No call here can name an address or make a
 /// descriptor.
@@ -146,7 +146,7 @@ pub const ASK: &[Call] = &[
 ];
 
 /// tcpserver's listener: connections that another process executes programs for.
-pub const ADMIT: &[Call] = &[
+pub(crate) const ADMIT: &[Call] = &[
     call("accept4", Always, "new connections"),
     call("getsockname", Always, "the address a client came to"),
     call("setsockopt", Args(&[(1, 6), (2, 1)]), "TCP_NODELAY"),
@@ -180,7 +180,7 @@ pub const LOGINS: &[Call] = &[
 ];
 
 /// The end of the one session that this process has forked.
-pub const REAP: &[Call] = &[call("wait4", Always, "how the session's process ended")];
+pub(crate) const REAP: &[Call] = &[call("wait4", Always, "how the session's process ended")];
 
 /// Content files.
 pub const SPOOL: &[Call] = &[

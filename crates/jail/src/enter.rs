@@ -259,12 +259,12 @@ impl SessionSeal {
 }
 
 /// RLIMIT_CPU of a session: an hour of full-speed content takes far less.
-pub const SESSION_CPU_SECONDS: u64 = 600;
+pub(crate) const SESSION_CPU_SECONDS: u64 = 600;
 
 /// RLIMIT_STACK of a session, octets.
-pub const SESSION_STACK: u64 = 1024 * 1024;
+pub(crate) const SESSION_STACK: u64 = 1024 * 1024;
 /// RLIMIT_AS of a session, octets, beyond its RLIMIT_DATA: the program file, its stack and room to spare.
-pub const SESSION_ADDRESS_SPACE: u64 = 64 * 1024 * 1024;
+pub(crate) const SESSION_ADDRESS_SPACE: u64 = 64 * 1024 * 1024;
 
 /// Proof that this process is a jailed session.
 #[derive(Debug)]

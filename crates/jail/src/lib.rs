@@ -27,10 +27,7 @@ mod prove;
 pub use alone::{Alone, Unmet};
 pub use alone_listener::{AloneListener, EnteredListener, JailedListener};
 pub use beside::{Beside, EnteredBeside};
-pub use enter::{
-    CONTROL_FD, Entered, Jailed, JailedSession, Outside, SESSION_ADDRESS_SPACE, SESSION_CPU_SECONDS, SESSION_STACK,
-    SETUP_FD, SessionSeal, Unjailed,
-};
+pub use enter::{CONTROL_FD, Entered, Jailed, JailedSession, Outside, SETUP_FD, SessionSeal, Unjailed};
 
 /// A role's end towards the launcher.
 pub type ControlEnd = End<RoleToLauncher, LauncherToRole>;

@@ -188,13 +188,13 @@ pub const PROFILES: [Profile; Role::ALL.len()] = [
 pub const ALONE_CALLS: &[&[Call]] = &[BASE, WAIT, TALK];
 
 /// The system calls of the process beside such a session, see [`crate::Beside`].
-pub const BESIDE_CALLS: &[&[Call]] = &[BASE, WAIT, EPOLL, DIAL, BACKEND, SPOOL, REAP];
+pub(crate) const BESIDE_CALLS: &[&[Call]] = &[BASE, WAIT, EPOLL, DIAL, BACKEND, SPOOL, REAP];
 
 /// The system calls of tcpserver's listener, see [`crate::AloneListener`].
-pub const ALONE_LISTENER_CALLS: &[&[Call]] = &[BASE, EPOLL, ADMIT];
+pub(crate) const ALONE_LISTENER_CALLS: &[&[Call]] = &[BASE, EPOLL, ADMIT];
 
 /// The same where names are looked up.
-pub const ALONE_NAMES_CALLS: &[&[Call]] = &[BASE, EPOLL, ADMIT, ASK];
+pub(crate) const ALONE_NAMES_CALLS: &[&[Call]] = &[BASE, EPOLL, ADMIT, ASK];
 
 /// The profile of `role`.
 #[must_use]

@@ -21,7 +21,7 @@ use gatepost_wire::control::Role;
 use gatepost_wire::slice::KeyholderSlice;
 
 /// Sessions that may have a channel at once, however many descriptors are allowed.
-pub const SESSIONS_MAX: usize = 8192;
+pub(crate) const SESSIONS_MAX: usize = 8192;
 /// Descriptors that are not sessions' channels: the standard ones, launcher, epoll, links, and those that a hostile
 /// frame may bring along until it is refused.
 const OTHER_DESCRIPTORS: u64 = 24;

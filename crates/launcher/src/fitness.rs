@@ -148,7 +148,7 @@ impl Fitness {
 
     /// User and group of `role`.
     #[must_use]
-    pub fn ids_of(&self, role: Role) -> (u32, u32) {
+    pub(crate) fn ids_of(&self, role: Role) -> (u32, u32) {
         let own = gatepost_sys::process::effective_ids();
         self.ids.get(role.name()).copied().unwrap_or(own)
     }

@@ -60,13 +60,13 @@ impl From<Config> for Plan {
 impl Plan {
     /// Whether there is a key to sign with: a listener's, or that of a certificate of ours for a backend.
     #[must_use]
-    pub fn needs_keyholder(&self) -> bool {
+    pub(crate) fn needs_keyholder(&self) -> bool {
         self.speaks_tls() || self.client_pairs().next().is_some()
     }
 
     /// The socket where programs of this machine submit mail.
     #[must_use]
-    pub fn submit_socket(&self) -> Option<&Path> {
+    pub(crate) fn submit_socket(&self) -> Option<&Path> {
         self.config.submission.as_ref().and_then(|submission| submission.socket.as_deref())
     }
 

@@ -84,7 +84,7 @@ impl Page {
 
     /// For man(1): groff's macros an(7).
     #[must_use]
-    pub fn roff(&self) -> String {
+    pub(crate) fn roff(&self) -> String {
         roff::page(self)
     }
 

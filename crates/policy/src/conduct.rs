@@ -169,7 +169,7 @@ impl Conduct {
 
     /// Addresses that have something to bear now.
     #[must_use]
-    pub fn sanctioned(&self, now: u64) -> usize {
+    pub(crate) fn sanctioned(&self, now: u64) -> usize {
         self.sanctions.values().filter(|s| now < s.slow_until.max(s.refused_until)).count()
     }
 

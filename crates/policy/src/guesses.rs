@@ -9,11 +9,11 @@ use crate::share::{Network, Origin};
 use std::collections::BTreeMap;
 
 /// Addresses, and logins, remembered at once. Beyond, half of them are forgotten: those with the fewest wrong passwords.
-pub const REMEMBERED_MAX: usize = 8192;
+pub(crate) const REMEMBERED_MAX: usize = 8192;
 /// How late the answer to the first wrong password is; each further one from the same address is twice as late.
 pub const FIRST: u64 = 1000;
 /// The latest.
-pub const LATEST: u64 = 10_000;
+pub(crate) const LATEST: u64 = 10_000;
 /// How much later an answer is for each wrong password for the same login, from wherever.
 const EACH: u64 = 50;
 /// The most that others' guesses add to one's own.

@@ -75,13 +75,13 @@ fn holds(name: &[u8], sequence: &[u8]) -> bool {
 
 /// True for `postmaster` in any case, quoted or not: the one name that is valid without a domain (RFC 5321 §4.5.1).
 #[must_use]
-pub fn is_postmaster(local_part: &[u8]) -> bool {
+pub(crate) fn is_postmaster(local_part: &[u8]) -> bool {
     mailbox_name(local_part).is_some_and(|name| name.eq_ignore_ascii_case(b"postmaster"))
 }
 
 /// True for `abuse` in any case, quoted or not (RFC 2142 §4).
 #[must_use]
-pub fn is_abuse(local_part: &[u8]) -> bool {
+pub(crate) fn is_abuse(local_part: &[u8]) -> bool {
     mailbox_name(local_part).is_some_and(|name| name.eq_ignore_ascii_case(b"abuse"))
 }
 

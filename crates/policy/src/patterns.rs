@@ -73,7 +73,7 @@ impl Pattern {
 
     /// As [`Subject::is_denied_by`].
     #[must_use]
-    pub fn denies(&self, subject: &Subject) -> bool {
+    pub(crate) fn denies(&self, subject: &Subject) -> bool {
         let matches = match &self.body {
             Body::Simple(pattern) => Simple::of(pattern).is_some_and(|simple| simple.is_in(&subject.octets)),
             Body::Regex(regex) => regex.is_match(&subject.text),

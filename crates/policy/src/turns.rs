@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 /// Networks remembered at once. When there would be more, those that used least are forgotten.
 pub const NETWORKS_MAX: usize = 12 * 1024;
 /// Time after which half of what was used is forgotten, milliseconds.
-pub const HALF_LIFE: u64 = 1000;
+pub(crate) const HALF_LIFE: u64 = 1000;
 
 #[derive(Debug, Clone, Copy)]
 struct Used {

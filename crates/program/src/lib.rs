@@ -23,7 +23,7 @@ mod text;
 pub use check::{Ended, Plugin, PluginCommand, check_password, run_check, run_plugin};
 pub use gatepost_sys::limits::Inherited;
 pub use gatepost_sys::process::End;
-pub use queue::{ENVELOPE_RECORD_END, Finished, Patience, QueueProgram, Verdict};
+pub use queue::{Finished, Patience, QueueProgram, Verdict};
 
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 /// What ends each record of an envelope, and, once more, the envelope.
-pub const ENVELOPE_RECORD_END: u8 = 0;
+pub(crate) const ENVELOPE_RECORD_END: u8 = 0;
 /// Octets of each custom error text that are kept; qmail's own reader looks at 255.
 const TEXT_MAX: usize = 4096;
 /// Octets of envelope collected for one write.

@@ -67,7 +67,7 @@ impl SmtpAuth {
 }
 
 /// Octets that checkpassword reads.
-pub const INPUT_MAX: usize = 512;
+pub(crate) const INPUT_MAX: usize = 512;
 
 /// What goes to the checker's fd 3: user, password, challenge, each with its NUL. For LOGIN and PLAIN the challenge is
 /// empty; for CRAM-MD5 the password is the hex digest. `None` when a NUL would shift the fields or a checkpassword would

@@ -53,7 +53,7 @@ impl Environment {
     }
 
     /// Sets a variable to what a client said: cleaned and cut, P11.
-    pub fn set_hostile(&mut self, name: &str, value: &[u8]) {
+    pub(crate) fn set_hostile(&mut self, name: &str, value: &[u8]) {
         self.set(name, clean(value, VALUE_MAX));
     }
 

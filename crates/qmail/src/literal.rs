@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use crate::text::digits;
 
 /// Octets that an address may have after the replacement; beyond that the answer is 555.
-pub const ADDRESS_MAX: usize = 899;
+pub(crate) const ADDRESS_MAX: usize = 899;
 
 /// Replaces the literal after the last `@` if it is one of `local` or 0.0.0.0. Otherwise, and with anything behind the
 /// bracket, the address is left alone. Octets count modulo 256, as in every qmail: `[383.0.0.1]` is 127.0.0.1, which can

@@ -6,7 +6,7 @@ use gatepost_smtp::envelope::Class;
 use std::fmt;
 
 /// Octets of one address that qmail-qmqpd takes.
-pub const ADDRESS_MAX: usize = 999;
+pub(crate) const ADDRESS_MAX: usize = 999;
 /// Octets of a reply that are read; what is longer is no reply.
 pub const REPLY_MAX: usize = 1000;
 

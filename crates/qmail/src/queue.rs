@@ -9,7 +9,7 @@ use crate::program::Ended;
 use crate::replies::{self, Reply};
 
 /// Octets of one address, without its letter.
-pub const ADDRESS_MAX: usize = 1002;
+pub(crate) const ADDRESS_MAX: usize = 1002;
 
 /// Octets of one piece of an envelope.
 const PIECE: usize = 8 * 1024;

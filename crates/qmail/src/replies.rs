@@ -16,7 +16,7 @@ impl Reply {
     /// A line made of a code and of text from elsewhere: a queue program, a plugin, a control file. What could end the line
     /// or upset a terminal is taken out, and beyond [`TEXT_MAX`] octets it is cut.
     #[must_use]
-    pub fn quoting(code: u16, text: &[u8]) -> Self {
+    pub(crate) fn quoting(code: u16, text: &[u8]) -> Self {
         let mut line = format!("{code} ");
         line.extend(text.iter().filter(|b| (b' '..=b'~').contains(*b)).take(TEXT_MAX).map(|b| char::from(*b)));
         Self(Cow::Owned(line))

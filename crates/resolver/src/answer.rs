@@ -11,7 +11,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 /// Records of one answer that are read.
-pub const RECORDS_MAX: usize = 64;
+pub(crate) const RECORDS_MAX: usize = 64;
 /// Names or addresses that are kept of one answer.
 pub const KEPT_MAX: usize = 16;
 /// Octets that are kept of a text.

@@ -6,21 +6,21 @@ use gatepost_policy::recent::Recent;
 use gatepost_smtp::names::Found;
 
 /// Answers kept at once. One is at most a few kilobytes, and most are below 200 octets.
-pub const ENTRIES_MAX: usize = 8192;
+pub(crate) const ENTRIES_MAX: usize = 8192;
 /// The longest and the shortest that an answer is kept, milliseconds, whatever its TTL: the first so that a change is seen within the
 /// hour, the second so that those who asked the same at once all get it.
-pub const KEPT: (u64, u64) = (3_600_000, 1000);
+pub(crate) const KEPT: (u64, u64) = (3_600_000, 1000);
 /// The longest that "nothing" is kept, milliseconds (RFC 2308 §5 allows hours).
-pub const NOTHING_KEPT_MAX: u64 = 900_000;
+pub(crate) const NOTHING_KEPT_MAX: u64 = 900_000;
 /// How long "nothing" without a TTL, and a failure, are kept, milliseconds (RFC 2308 §7: five minutes at most).
-pub const FAILURE_KEPT: u64 = 5000;
+pub(crate) const FAILURE_KEPT: u64 = 5000;
 
 /// What is kept of an answer.
-pub type Kept = Found<Records>;
+pub(crate) type Kept = Found<Records>;
 
 /// Answers by question.
 #[derive(Debug)]
-pub struct Cache(Recent<Question, Kept, u64>);
+pub(crate) struct Cache(Recent<Question, Kept, u64>);
 
 impl Default for Cache {
     fn default() -> Self {
@@ -30,13 +30,12 @@ impl Default for Cache {
 
 impl Cache {
     /// What is known of `question` at `now`, and until when.
-    #[must_use]
-    pub fn get(&self, question: &Question, now: u64) -> Option<(Kept, u64)> {
+    pub(crate) fn get(&self, question: &Question, now: u64) -> Option<(Kept, u64)> {
         self.0.get(question, now).map(|(kept, until)| (kept.clone(), until))
     }
 
     /// Keeps what a question has come to; `None`: nobody could answer it. Until when it is kept.
-    pub fn put(&mut self, question: Question, answer: Option<&Answer>, now: u64) -> (Kept, u64) {
+    pub(crate) fn put(&mut self, question: Question, answer: Option<&Answer>, now: u64) -> (Kept, u64) {
         let seconds = |ttl: u32| u64::from(ttl).saturating_mul(1000);
         let (kept, time) = match answer {
             Some(Answer { records: Records::Nothing, ttl }) => {
@@ -50,11 +49,6 @@ impl Cache {
         let until = now.saturating_add(time);
         self.0.put(question, kept.clone(), until);
         (kept, until)
-    }
-
-    /// Forgets everything: other servers may say something else.
-    pub fn clear(&mut self) {
-        self.0.clear();
     }
 }
 

@@ -1,7 +1,7 @@
 //! Requests that wait for their turn: so many look-ups at once, handed out by network, because a client whose name servers don't
 //! answer takes ten seconds of one (P13). Pure: the caller says the time, in milliseconds of a clock that does not go back.
 
-use crate::QUESTIONS_MAX;
+use crate::lookup::QUESTIONS_MAX;
 use gatepost_policy::share::Origin;
 use gatepost_policy::turns::Turns;
 use std::net::IpAddr;

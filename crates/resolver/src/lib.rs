@@ -23,13 +23,14 @@
 //! | `desk.rs` | whose request is next |
 //! | `serve.rs` | the role: orders from the launcher, requests from handoff and listener |
 //!
-//! The role [`run`] may open sockets of UDP, and of TCP to the servers' ports, and listens on none. It is told one address at a time
-//! by handoff, or by the listener with one of the configured DNS lists, which it believes to be a client's, and has no file: name servers and hosts entries come from the launcher, at the
-//! start and whenever they change. Whoever owns it can lie about names.
+//! The role [`run`] may open sockets of UDP, and of TCP to the servers' ports, and listens on none. It has no file: name servers and
+//! hosts entries come from the launcher, at the start and whenever they change. It is asked about one address at a time, by handoff, or
+//! by the listener together with one of the configured DNS lists, and believes it to be a client's. Whoever owns it can lie about
+//! names.
 #![forbid(unsafe_code)]
 
 pub mod answer;
-pub mod cache;
+mod cache;
 mod desk;
 mod health;
 mod hosts;
@@ -42,8 +43,8 @@ mod servers;
 mod tests;
 mod transport;
 
-pub use lookup::{NAMES_TRIED, QUESTIONS_MAX, Resolver, TIME_MAX};
-pub use question::{DomainName, Kind, Question};
+pub use lookup::Resolver;
+pub use question::{Kind, Question};
 
 use gatepost_jail::Unjailed;
 use gatepost_role::RoleError;

@@ -17,11 +17,11 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, timeout};
 
 /// Questions under way at once; more wait. Each has a socket.
-pub const QUESTIONS_MAX: usize = 256;
+pub(crate) const QUESTIONS_MAX: usize = 256;
 /// The longest that a look-up takes.
-pub const TIME_MAX: Duration = Duration::from_secs(10);
+pub(crate) const TIME_MAX: Duration = Duration::from_secs(10);
 /// Names of one address that are looked up again to confirm one.
-pub const NAMES_TRIED: usize = 4;
+pub(crate) const NAMES_TRIED: usize = 4;
 
 /// When an answer is good no more that nobody keeps.
 const FOR_EVER: u64 = u64::MAX;
@@ -97,13 +97,13 @@ impl Resolver {
 
     /// A line for each name server: whether it answers, and its last failure.
     #[must_use]
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         self.source().servers.describe()
     }
 
     /// Waits until a question has not been answered by any server, or servers were replaced, since this was waited for last. It may
     /// be the question's fault: [`Resolver::probe`] tells.
-    pub async fn doubted(&self) {
+    pub(crate) async fn doubted(&self) {
         self.doubt.notified().await;
     }
 

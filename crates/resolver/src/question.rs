@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 /// A name of any kind, not only a host's: CNAMEs lead through such as `1.0/25.2.0.192.in-addr.arpa` (RFC 2317). Compared without
 /// regard to case.
-pub type DomainName = Name<Vec<u8>>;
+pub(crate) type DomainName = Name<Vec<u8>>;
 
 /// Kinds of records that can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,7 +64,7 @@ impl Question {
 
     /// For what a DNS list says of an address (RFC 5782 §2.1, §2.4). `None`: as above, or the name would be too long.
     #[must_use]
-    pub fn listed_address(ip: IpAddr, zone: &HostName, kind: Kind) -> Option<Self> {
+    pub(crate) fn listed_address(ip: IpAddr, zone: &HostName, kind: Kind) -> Option<Self> {
         let name = match ip.to_canonical() {
             IpAddr::V4(ip) => {
                 let [a, b, c, d] = ip.octets();
@@ -80,7 +80,7 @@ impl Question {
 
     /// For what a DNS list says of a name (RFC 5782 §3). `None`: as above.
     #[must_use]
-    pub fn listed_name(name: &str, zone: &HostName, kind: Kind) -> Option<Self> {
+    pub(crate) fn listed_name(name: &str, zone: &HostName, kind: Kind) -> Option<Self> {
         Some(Self { name: DomainName::from_str(&format!("{name}.{zone}")).ok()?, kind })
     }
 

@@ -113,7 +113,7 @@ impl Message {
 
     /// Something in it is not ASCII.
     #[must_use]
-    pub fn is_eight_bit(&self) -> bool {
+    pub(crate) fn is_eight_bit(&self) -> bool {
         !self.body.is_ascii() || self.fields.iter().any(|field| !field.is_ascii())
     }
 

@@ -44,7 +44,7 @@ pub enum Asked {
 
 /// What a refusal means to the caller, by its enhanced code (RFC 3463) where there is one.
 #[must_use]
-pub fn of_refusal(asked: Asked, reply: &Reply) -> Status {
+pub(crate) fn of_refusal(asked: Asked, reply: &Reply) -> Status {
     if !reply.is_permanent() {
         return Status::TempFail;
     }

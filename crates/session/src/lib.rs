@@ -29,7 +29,7 @@ use gatepost_channel::End;
 use gatepost_wire::{AuthToSession, HandoffToSession, SessionToAuth, SessionToHandoff};
 
 /// A session's end towards auth.
-pub type AuthEnd = End<SessionToAuth, AuthToSession>;
+pub(crate) type AuthEnd = End<SessionToAuth, AuthToSession>;
 
 /// A session's end towards handoff.
 pub type HandoffEnd = End<SessionToHandoff, HandoffToSession>;

@@ -66,7 +66,7 @@ impl Patience {
     }
 
     /// What is waited for next. Coming from a command to content or back begins anew.
-    pub fn wait_for(&mut self, content: bool) {
+    pub(crate) fn wait_for(&mut self, content: bool) {
         if content != self.content {
             self.content = content;
             self.left = self.rate.filter(|_| content).map_or(self.command, |rate| rate.most);

@@ -176,7 +176,7 @@ impl ReversePath {
     ///
     /// # Errors
     /// It is neither empty nor a mailbox.
-    pub fn parse_with(path: &[u8], rules: &Rules) -> Result<Self, BadAddress> {
+    pub(crate) fn parse_with(path: &[u8], rules: &Rules) -> Result<Self, BadAddress> {
         if path.is_empty() {
             return Ok(ReversePath::Null);
         }
@@ -216,7 +216,7 @@ impl ForwardPath {
     ///
     /// # Errors
     /// It is neither a mailbox nor `postmaster`.
-    pub fn parse_with(path: &[u8], rules: &Rules) -> Result<Self, BadAddress> {
+    pub(crate) fn parse_with(path: &[u8], rules: &Rules) -> Result<Self, BadAddress> {
         if path.eq_ignore_ascii_case(b"postmaster") {
             return path.try_into().map(ForwardPath::Postmaster).map_err(|_| BadAddress::Syntax);
         }

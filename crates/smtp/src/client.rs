@@ -124,12 +124,6 @@ impl ReplyReader {
         Ok((input.len(), None))
     }
 
-    /// A reply has begun and is not complete.
-    #[must_use]
-    pub fn is_midway(&self) -> bool {
-        self.size > 0
-    }
-
     fn line_complete(&mut self) -> Result<Option<Reply>, BadReply> {
         let line = self.line.strip_suffix(b"\r\n").ok_or(BadReply::Framing)?;
         if line.iter().any(|octet| matches!(octet, b'\r' | 0)) {
@@ -323,10 +317,8 @@ mod tests {
     fn reads_one_reply_and_leaves_the_rest() {
         let mut reader = ReplyReader::new();
         assert_eq!(reader.push(b"250-a\r\n25"), Ok((9, None)));
-        assert!(reader.is_midway());
         let (taken, one) = reader.push(b"0 b\r\n354 c\r\n").unwrap();
         assert_eq!((taken, one.unwrap().lines), (5, vec!["a".to_owned(), "b".to_owned()]));
-        assert!(!reader.is_midway());
         let (taken, two) = reader.push(b"354 c\r\n").unwrap();
         let two = two.unwrap();
         assert_eq!((taken, two.code, two.is_intermediate()), (7, 354, true));

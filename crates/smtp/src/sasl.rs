@@ -14,7 +14,7 @@ pub const CREDENTIAL_MAX: usize = 1024;
 /// into one line of Dovecot's, which has 8192.
 pub const RESPONSE_MAX: usize = 5888;
 /// Responses of one dialogue: none of the mechanisms has more than three.
-pub const RESPONSES_MAX: u32 = 8;
+pub(crate) const RESPONSES_MAX: u32 = 8;
 /// Longest challenge of such a mechanism, octets.
 pub const CHALLENGE_MAX: usize = 2048;
 /// Octets of the longest line of a dialogue, its end included, RFC 4954 §4.

@@ -35,7 +35,7 @@ pub fn decode(coded: &[u8]) -> Option<Vec<u8>> {
 /// for themselves, because `user+be` is more often an address with a tag than an encoded octet. What is xtext is read as by
 /// [`decode`].
 #[must_use]
-pub fn decode_loose(coded: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn decode_loose(coded: &[u8]) -> Option<Vec<u8>> {
     let mut plain = Vec::with_capacity(coded.len());
     let mut rest = coded;
     while let Some((&octet, after)) = rest.split_first() {

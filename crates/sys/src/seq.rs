@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 /// Most descriptors beside one frame.
-pub const FDS_MAX: usize = 4;
+pub(crate) const FDS_MAX: usize = 4;
 
 /// One end of a pair.
 #[derive(Debug)]

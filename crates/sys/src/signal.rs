@@ -163,7 +163,7 @@ pub fn reset() -> io::Result<()> {
 ///
 /// # Errors
 /// None in practice.
-pub fn reset_all() -> io::Result<()> {
+pub(crate) fn reset_all() -> io::Result<()> {
     for signal in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP)) {
         // SAFETY: installs a default disposition, no function of ours.
         unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigDfl) }?;
@@ -200,7 +200,7 @@ pub fn ignore_broken_pipe() -> io::Result<()> {
 ///
 /// # Errors
 /// None in practice.
-pub fn heed_broken_pipe() -> io::Result<()> {
+pub(crate) fn heed_broken_pipe() -> io::Result<()> {
     // SAFETY: installs a default disposition, no function of ours.
     unsafe { nix::sys::signal::signal(Signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl) }?;
     Ok(())

@@ -33,7 +33,7 @@ const fn scheme(code: u16, kind: KeyKind, tls13: bool) -> Scheme {
 
 /// Every scheme that gatepost signs with, the preferred ones of a kind first: PSS before PKCS#1 v1.5, and SHA-256 first
 /// because nothing behind it in the handshake is stronger.
-pub const SCHEMES: &[Scheme] = &[
+pub(crate) const SCHEMES: &[Scheme] = &[
     scheme(0x0403, KeyKind::P256, true),
     scheme(0x0503, KeyKind::P384, true),
     scheme(0x0807, KeyKind::Ed25519, true),
@@ -56,7 +56,7 @@ impl Scheme {
 impl KeyKind {
     /// The kind of the key in a DER SubjectPublicKeyInfo; none for a kind that gatepost does not sign with.
     #[must_use]
-    pub fn of_spki(spki: &[u8]) -> Option<KeyKind> {
+    pub(crate) fn of_spki(spki: &[u8]) -> Option<KeyKind> {
         let known: [(AlgorithmIdentifier, KeyKind); 4] = [
             (alg_id::ECDSA_P256, KeyKind::P256),
             (alg_id::ECDSA_P384, KeyKind::P384),

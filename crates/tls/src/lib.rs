@@ -24,5 +24,5 @@ pub mod server;
 pub mod sign;
 
 pub use error::{About, TlsError};
-pub use kind::{KeyKind, SCHEMES, Scheme};
+pub use kind::{KeyKind, Scheme};
 pub use rustls::{ClientConfig, ServerConfig, ServerConnection};

@@ -97,7 +97,7 @@ fn p5_the_keyholder_signs_two_shapes_only() {
 fn p5_schemes_fit_key_and_version() {
     let tls13 = verify(SERVER, 32);
     let tls12 = exchange(3, 0x001d, 32, &point(9, 32));
-    for scheme in crate::SCHEMES {
+    for scheme in crate::kind::SCHEMES {
         let refused = check(Server, scheme.code, &tls13, scheme.kind);
         let expected = if scheme.tls13 { Ok(Kind::CertificateVerify) } else { Err(SchemeOfTls12) };
         assert_eq!(refused, expected, "{scheme:?}");

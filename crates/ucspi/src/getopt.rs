@@ -74,7 +74,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// The next argument as it stands.
-    pub fn operand(&mut self) -> Option<&'a [u8]> {
+    pub(crate) fn operand(&mut self) -> Option<&'a [u8]> {
         let argument = self.all.get(self.at)?;
         self.at = self.at.saturating_add(1);
         Some(argument)

@@ -365,7 +365,7 @@ const _: () = assert!(MESSAGE_MAX <= u16::MAX as usize);
 
 /// Octets of the largest frame with one `T`.
 #[must_use]
-pub const fn frame_max<'a, T: Value<'a>>() -> usize {
+pub(crate) const fn frame_max<'a, T: Value<'a>>() -> usize {
     sum(&[1, LENGTH, T::MAX])
 }
 

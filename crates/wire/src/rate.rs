@@ -8,7 +8,7 @@ fields! {
     pub struct Rate {
         /// How many; [`COUNT_MAX`] at most.
         pub count: u32,
-        /// In which time; [`SECONDS_MAX`] at most.
+        /// In which time; an hour at most.
         pub seconds: u32,
     }
 
@@ -26,5 +26,3 @@ fields! {
 
 /// The most of [`Rate::count`].
 pub const COUNT_MAX: u32 = 1_000_000;
-/// The most of [`Rate::seconds`]: a day.
-pub const SECONDS_MAX: u32 = 86_400;

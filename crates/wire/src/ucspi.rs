@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 /// Longest name of a host or user, octets: a host name, or an answer by RFC 1413.
 pub const NAME_MAX: usize = 257;
 /// Longest text about a limit, octets.
-pub const LIMIT_MAX: usize = 64;
+pub(crate) const LIMIT_MAX: usize = 64;
 /// Longest text about the jail, octets.
 pub const TEXT_MAX: usize = 1024;
 

@@ -2,7 +2,7 @@
 
 use super::parse::{Ns, Resource};
 use super::role::RoleName;
-use crate::SESSION_CPU_SECONDS;
+use crate::enter::SESSION_CPU_SECONDS;
 use gatepost_ucspi::tcpserver::{Options, Parsed};
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::Ground;
@@ -222,7 +222,7 @@ const LAUNCHER: u64 =
     (1 << 2) | (1 << 5) | (1 << 6) | (1 << 7) | (1 << 8) | (1 << 10) | (1 << 18) | (1 << 19) | (1 << 21);
 
 /// What each role's process must look like when root started gatepost.
-pub const EXPECT: [(RoleName, Expect<'static>); Role::ALL.len() + 6] = [
+pub(crate) const EXPECT: [(RoleName, Expect<'static>); Role::ALL.len() + 6] = [
     (
         RoleName::Launcher,
         Expect {

@@ -123,7 +123,7 @@ impl Facts {
 
     /// Whether the process has that namespace to itself and to those forked from it.
     #[must_use]
-    pub fn owns(&self, kind: Ns) -> Option<bool> {
+    pub(crate) fn owns(&self, kind: Ns) -> Option<bool> {
         owns(self.namespaces.as_deref(), kind)
     }
 
@@ -142,7 +142,7 @@ impl Facts {
 
     /// True when it is in a network namespace of its own in which not even loopback is up.
     #[must_use]
-    pub fn without_network(&self) -> Option<bool> {
+    pub(crate) fn without_network(&self) -> Option<bool> {
         Some(self.owns(Ns::Net)? && self.network.as_ref()?.addresses == Some(0))
     }
 }

@@ -14,12 +14,10 @@ mod report;
 mod role;
 mod shared;
 
-pub use expect::{Bound, EXPECT, Expect, Expectations, Given, NetRule, RootRule, UserRule, Wanted, runner};
+pub use expect::{Bound, Expect, Expectations, Given, NetRule, RootRule, UserRule, Wanted, runner};
 pub use facts::{Facts, Namespace, Network, Root};
 pub use judge::{Finding, Row, Standing, judge, rows, verify};
-pub use parse::{
-    CAPABILITIES, Capabilities, Descriptors, Kind, Limit, Limits, Mounts, Ns, Resource, Seccomp, Status, Unparsed,
-};
+pub use parse::{Capabilities, Descriptors, Kind, Limit, Limits, Mounts, Ns, Resource, Seccomp, Status, Unparsed};
 pub use report::{json, table};
 pub use role::{RoleName, find_gatepost};
 pub use shared::{Shared, shared};

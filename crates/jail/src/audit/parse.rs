@@ -47,13 +47,13 @@ impl Capabilities {
 
     /// All capabilities that are in any set.
     #[must_use]
-    pub fn union(&self) -> u64 {
+    pub(crate) fn union(&self) -> u64 {
         self.sets().into_iter().fold(0, |all, (_, set)| all | set)
     }
 }
 
 /// Names of the capabilities by bit number, without `cap_` (capabilities(7)).
-pub const CAPABILITIES: [&str; 41] = [
+pub(crate) const CAPABILITIES: [&str; 41] = [
     "chown",
     "dac_override",
     "dac_read_search",
@@ -428,7 +428,7 @@ impl Descriptors {
 
     /// How many lead to named files, 0 to 2 not counted: the log may go to a file or a terminal.
     #[must_use]
-    pub fn named_files(&self) -> usize {
+    pub(crate) fn named_files(&self) -> usize {
         self.0.iter().filter(|(number, kind, _)| *number > 2 && *kind == Kind::File).count()
     }
 }

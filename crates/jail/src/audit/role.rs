@@ -48,7 +48,7 @@ impl RoleName {
 
     /// A process of the daemon's, or of `try`: those have users of their own and share nothing but what was made for two of them.
     #[must_use]
-    pub fn is_launched(self) -> bool {
+    pub(crate) fn is_launched(self) -> bool {
         matches!(self, Self::Launcher | Self::Session | Self::Role(_))
     }
 

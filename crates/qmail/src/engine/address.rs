@@ -6,7 +6,7 @@ use super::verbs::skip_spaces;
 use crate::split;
 
 /// Longest address, octets.
-pub const ADDRESS_MAX: usize = 899;
+pub(crate) const ADDRESS_MAX: usize = 899;
 
 /// An address is longer than [`ADDRESS_MAX`].
 #[derive(Debug, PartialEq, Eq)]

@@ -33,7 +33,6 @@ mod settings;
 mod tallies;
 mod verbs;
 
-pub use address::ADDRESS_MAX;
 pub use auth::AuthAsk;
 pub use data::BareLf;
 pub use events::{Answer, Event, Phase, exit_status};

@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 /// Addresses and networks, each, whose rates are remembered. Beyond, the one that is nearest to being forgotten is.
-pub const REMEMBERED: usize = 65_536;
+pub(crate) const REMEMBERED: usize = 65_536;
 
 /// Why a connection gets no process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
