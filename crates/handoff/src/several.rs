@@ -60,15 +60,21 @@ impl Awaited {
     /// has another result than this transaction's first recipient.
     pub(crate) fn parts(&self, client: Origin, transaction: &Transaction, recipient: &Recipient) -> bool {
         let (Some(first), false) = (transaction.recipients().first(), transaction.hears_each()) else { return false };
-        let (source, now) = (transaction.source(client), self.now());
         let ledger = self.ledger();
+        if ledger.is_empty() {
+            return false;
+        }
+        let (source, now) = (transaction.source(client), self.now());
         ledger.awaits(source, now) && !ledger.agree(source, &first.digest(), &recipient.digest(), now)
     }
 
     /// The recipient has a message that is awaited from this client and sender.
     pub(crate) fn has_one(&self, client: Origin, transaction: &Transaction, recipient: &Recipient) -> bool {
-        let (source, now) = (transaction.source(client), self.now());
         let ledger = self.ledger();
+        if ledger.is_empty() {
+            return false;
+        }
+        let (source, now) = (transaction.source(client), self.now());
         ledger.awaits(source, now) && ledger.has_one(source, &recipient.digest(), now)
     }
 

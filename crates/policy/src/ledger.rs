@@ -134,6 +134,12 @@ impl Ledger {
         Self { entries: BTreeMap::new(), octets: 0, octets_max: octets }
     }
 
+    /// No message is awaited from anywhere.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     fn of(&self, source: Source, now: u64) -> impl Iterator<Item = &Entry> {
         let all = (source, [0; 32])..=(source, [u8::MAX; 32]);
         self.entries.range(all).map(|(_, entry)| entry).filter(move |entry| is_fresh(entry, now))

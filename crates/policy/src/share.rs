@@ -72,9 +72,15 @@ struct Entry {
     origin: Origin,
     amount: u64,
     state: State,
+    /// What the tree of holdings has: whether it may be taken back, and when it moved.
+    listed: (bool, u64),
 }
 
 impl Entry {
+    fn new(origin: Origin, amount: u64, state: State) -> Self {
+        Self { origin, amount, state, listed: (false, 0) }
+    }
+
     /// Its place among those that wait.
     fn arrival(&self) -> u64 {
         if let State::Waiting { arrival } = self.state { arrival } else { u64::MAX }
@@ -93,6 +99,9 @@ pub struct Shares<K> {
     entries: BTreeMap<K, Entry>,
     /// Firm holdings: those that have not been told to end.
     held: Tree<K>,
+    /// Those that the tree does not have as they are. A holding changes many times while nobody waits, and the order in which holdings are
+    /// taken back is looked at only then: see [`Shares::settle`].
+    stale: BTreeSet<K>,
     /// Waiting claims.
     waiting: Tree<K>,
     /// Units of holdings that have been told to end.
@@ -112,6 +121,7 @@ impl<K: Ord + Copy> Shares<K> {
             now: 0,
             entries: BTreeMap::new(),
             held: Tree::new(),
+            stale: BTreeSet::new(),
             waiting: Tree::new(),
             ending: 0,
             arrivals: 0,
@@ -141,14 +151,14 @@ impl<K: Ord + Copy> Shares<K> {
             return Answer::Refused;
         }
         if self.waiting.total() == 0 && amount <= self.free() {
-            self.enter(id, Entry { origin, amount, state: State::Held { reclaimable: true, moved: now } });
+            self.enter(id, Entry::new(origin, amount, State::Held { reclaimable: true, moved: now }));
             return Answer::Granted;
         }
         if self.waiting.len() >= self.waiting_max && !self.displace(origin, amount) {
             return Answer::Refused;
         }
         self.arrivals = self.arrivals.saturating_add(1);
-        self.enter(id, Entry { origin, amount, state: State::Waiting { arrival: self.arrivals } });
+        self.enter(id, Entry::new(origin, amount, State::Waiting { arrival: self.arrivals }));
         let promised = self.rebalance();
         if patience == Patience::Reclaim && !promised.contains(&id) {
             self.leave(id);
@@ -247,11 +257,14 @@ impl<K: Ord + Copy> Shares<K> {
         self.held.weight(block)
     }
 
-    fn enter(&mut self, id: K, entry: Entry) {
-        let Entry { origin, amount, state } = entry;
+    fn enter(&mut self, id: K, mut entry: Entry) {
+        let Entry { origin, amount, state, .. } = entry;
         match state {
             State::Waiting { arrival } => self.waiting.add(origin, amount, arrival, id, true),
-            State::Held { reclaimable, moved } => self.held.add(origin, amount, moved, id, reclaimable),
+            State::Held { reclaimable, moved } => {
+                entry.listed = (reclaimable, moved);
+                self.held.add(origin, amount, moved, id, reclaimable);
+            }
             State::Ending => self.ending = self.ending.saturating_add(amount),
         }
         self.entries.insert(id, entry);
@@ -259,24 +272,33 @@ impl<K: Ord + Copy> Shares<K> {
 
     fn leave(&mut self, id: K) -> Option<Entry> {
         let entry = self.entries.remove(&id)?;
-        let Entry { origin, amount, state } = entry;
+        let Entry { origin, amount, state, listed: (reclaimable, moved) } = entry;
         match state {
             State::Waiting { arrival } => self.waiting.remove(origin, amount, arrival, id, true),
-            State::Held { reclaimable, moved } => self.held.remove(origin, amount, moved, id, reclaimable),
+            State::Held { .. } => {
+                self.stale.remove(&id);
+                self.held.remove(origin, amount, moved, id, reclaimable);
+            }
             State::Ending => self.ending = self.ending.saturating_sub(amount),
         }
         Some(entry)
     }
 
     fn update(&mut self, id: K, change: impl FnOnce(&mut bool, &mut u64)) {
-        let Some(Entry { origin, amount, state: State::Held { mut reclaimable, mut moved } }) =
-            self.entries.get(&id).copied()
-        else {
-            return;
-        };
-        self.leave(id);
-        change(&mut reclaimable, &mut moved);
-        self.enter(id, Entry { origin, amount, state: State::Held { reclaimable, moved } });
+        if let Some(Entry { state: State::Held { reclaimable, moved }, .. }) = self.entries.get_mut(&id) {
+            change(reclaimable, moved);
+            self.stale.insert(id);
+        }
+    }
+
+    /// Brings the tree of holdings up to date.
+    fn settle(&mut self) {
+        while let Some(id) = self.stale.first().copied() {
+            self.stale.remove(&id);
+            if let Some(entry) = self.leave(id) {
+                self.enter(id, entry);
+            }
+        }
     }
 
     /// Hands free units to those that wait, the lightest network first.
@@ -339,6 +361,9 @@ impl<K: Ord + Copy> Shares<K> {
     fn gather(&mut self, origin: Origin, amount: u64, missing: u64, promised: &Promised<K>) -> Option<Vec<(K, Entry)>> {
         let mut taken = 0_u64;
         let mut told = Vec::new();
+        if missing > 0 {
+            self.settle();
+        }
         while taken < missing {
             let entry = self.victim(origin, amount, promised).and_then(|id| Some((id, self.leave(id)?)));
             let Some((id, entry)) = entry else {

@@ -138,6 +138,11 @@ impl Table {
         Self::new(form, &slice.entries, slice.cdb)
     }
 
+    /// It covers nothing: most tables of most sites.
+    fn is_empty(&self) -> bool {
+        self.plain.is_empty() && self.patterns.is_empty() && self.cdb.is_none()
+    }
+
     /// `key` in lower case.
     fn lists(&self, key: &[u8]) -> io::Result<bool> {
         if self.plain.contains(key) {
@@ -147,6 +152,9 @@ impl Table {
     }
 
     fn matches(&self, octets: &[u8]) -> bool {
+        if self.patterns.is_empty() {
+            return false;
+        }
         let subject = Subject::new(octets);
         self.patterns.iter().any(|pattern| pattern.denies(&subject))
     }
@@ -156,6 +164,9 @@ impl Table {
     /// # Errors
     /// The constant database is damaged: nothing is known then.
     pub fn has_address(&self, address: &Address<'_>) -> io::Result<bool> {
+        if self.is_empty() {
+            return Ok(false);
+        }
         let whole = address.whole();
         let Some(domain) = address.domain else { return Ok(self.lists(&whole)? || self.matches(&whole)) };
         if self.lists(&whole)? || self.lists(&keyed(domain))? {
@@ -177,6 +188,9 @@ impl Table {
     /// # Errors
     /// As [`Table::has_address`].
     pub fn has_helo(&self, name: &[u8]) -> io::Result<bool> {
+        if self.is_empty() {
+            return Ok(false);
+        }
         let name = name.to_ascii_lowercase();
         let mut rest = name.get(..DOMAIN_MAX).unwrap_or(&name);
         while !rest.is_empty() {

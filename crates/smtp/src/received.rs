@@ -1,5 +1,7 @@
 //! One `Received` field, RFC 5321 §4.4, without a product name.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use crate::address::{Domain, Rules};
@@ -126,7 +128,7 @@ impl Received<'_> {
             // Where the grammar has a domain, only a domain is written.
             field.first(&format!("Received: from {literal}"));
             field.word(&info);
-            field.word(&format!("(helo {})", if helo.is_empty() { "none" } else { helo.as_str() }));
+            field.word(&format!("(helo {})", if helo.is_empty() { "none" } else { &helo }));
         }
         field.line(&format!("by {}", cleaned(self.by.as_bytes())));
     }
@@ -186,10 +188,14 @@ impl Fold<'_> {
     }
 }
 
-/// Text without octets that could end a comment, a field or a word.
-fn cleaned(text: &[u8]) -> String {
-    let safe = |octet: u8| octet.is_ascii_alphanumeric() || b"-._:[]+=@/".contains(&octet);
-    text.iter().take(255).map(|&octet| if safe(octet) { char::from(octet) } else { '?' }).collect()
+/// Text without octets that could end a comment, a field or a word; 255 of them at most.
+fn cleaned(text: &[u8]) -> Cow<'_, str> {
+    let safe = |octet: &u8| matches!(octet, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_' | b':' | b'[' | b']' | b'+' | b'=' | b'@' | b'/');
+    let text = text.get(..255).unwrap_or(text);
+    match std::str::from_utf8(text) {
+        Ok(clean) if text.iter().all(safe) => Cow::Borrowed(clean),
+        _ => text.iter().map(|octet| if safe(octet) { char::from(*octet) } else { '?' }).collect(),
+    }
 }
 
 /// The name of a TLS version, by its code point.
@@ -234,14 +240,18 @@ pub fn date(seconds: u64) -> String {
     let name = |names: &[&'static str], at: u64| {
         usize::try_from(at).ok().and_then(|at| names.get(at)).copied().unwrap_or_default()
     };
-    format!(
+    let mut text = String::with_capacity(32);
+    // A String takes whatever is written.
+    let _ = write!(
+        text,
         "{}, {day:02} {} {year:04} {:02}:{:02}:{:02} +0000",
         name(&DAYS, days % 7),
         name(&MONTHS, month - 1),
         clock / 3600,
         clock / 60 % 60,
         clock % 60
-    )
+    );
+    text
 }
 
 /// Year, month from 1 and day from 1 of a day counted from 1970-01-01.
