@@ -1,4 +1,5 @@
-//! One hash of a password: argon2id (RFC 9106), bcrypt, sha512-crypt, yescrypt, or the keys of SCRAM-SHA-256 (RFC 5802). The crates are RustCrypto's, and `bcrypt` by Keats.
+//! One hash of a password: argon2id (RFC 9106), bcrypt, sha512-crypt, yescrypt, or the keys of SCRAM-SHA-256 (RFC 5802). The crates
+//! are RustCrypto's, and `bcrypt` by Keats.
 
 use crate::scram::{BadKeys, Keys};
 use argon2::{Algorithm, Argon2, Params, Version};

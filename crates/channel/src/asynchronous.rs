@@ -10,6 +10,16 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+/// Registers something with the runtime that runs the caller. It must own its descriptor, and keep it.
+///
+/// # Errors
+/// The system's, when the runtime's epoll takes no more.
+// Deprecated because a type may give its descriptor away while it is registered. What replaces it is unsafe.
+#[allow(deprecated)]
+pub fn watch<T: AsRawFd>(owner: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+    AsyncFd::with_interest(owner, interest)
+}
+
 /// An end that waits on the runtime instead of blocking.
 pub struct AsyncEnd<Out, In> {
     seq: AsyncFd<Seq>,
@@ -27,11 +37,10 @@ impl<Out: Direction, In: Direction> AsyncEnd<Out, In> {
     ///
     /// # Errors
     /// The system's, when the runtime's epoll takes no more.
-    #[allow(deprecated)] // Objected to for types that may give their descriptor away while registered; `Seq` owns its own.
     pub fn new(end: End<Out, In>) -> io::Result<Self> {
         let seq = end.into_seq();
         seq.set_nonblocking(true)?;
-        Ok(Self { seq: AsyncFd::with_interest(seq, Interest::READABLE)?, directions: PhantomData })
+        Ok(Self { seq: watch(seq, Interest::READABLE)?, directions: PhantomData })
     }
 
     /// As [`AsyncEnd::new`], from a bare descriptor that came with a message saying what it is.
@@ -71,10 +80,9 @@ impl<Out: Direction, In: Direction> AsyncEnd<Out, In> {
     }
 
     /// Only an end that is full is watched for room: else every frame that the peer takes would wake us for nothing.
-    #[allow(deprecated)] // As above: the copy owns its descriptor.
     async fn send_when_there_is_room(&self, frame: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
         let copy = self.seq.get_ref().as_fd().try_clone_to_owned()?;
-        let room = AsyncFd::with_interest(copy, Interest::WRITABLE)?;
+        let room = watch(copy, Interest::WRITABLE)?;
         loop {
             let mut guard = room.writable().await?;
             if let Ok(sent) = guard.try_io(|_| self.seq.get_ref().send(frame, fds)) {

@@ -15,7 +15,7 @@ use zeroize::Zeroize as _;
 #[cfg(feature = "tokio")]
 mod asynchronous;
 #[cfg(feature = "tokio")]
-pub use asynchronous::AsyncEnd;
+pub use asynchronous::{AsyncEnd, watch};
 
 /// Why a channel is of no more use.
 #[derive(Debug)]

@@ -75,7 +75,8 @@ impl Kind {
     }
 }
 
-/// All that is permitted. Anything else ends the session: our engine does not send it.
+/// All that is permitted. Anything else ends the session: our engine does not send it. `Refused` and `Detail` are for the log alone, and
+/// change no state.
 pub(crate) const PERMITTED: [(State, &[Kind]); 7] = [
     (State::Locked, &[Kind::Reset, Kind::Bye, Kind::Refused, Kind::Detail]),
     (State::Idle, &[Kind::Mail, Kind::Reset, Kind::Bye, Kind::Refused, Kind::Detail]),
@@ -90,9 +91,7 @@ pub(crate) const PERMITTED: [(State, &[Kind]); 7] = [
 ];
 
 fn permits(state: State, kind: Kind) -> bool {
-    // For the log alone: these change no state.
-    matches!(kind, Kind::Refused | Kind::Detail)
-        || PERMITTED.iter().any(|(s, kinds)| *s == state && kinds.contains(&kind))
+    PERMITTED.iter().any(|(s, kinds)| *s == state && kinds.contains(&kind))
 }
 
 /// What a session did that our code never does. Its channel is dropped.

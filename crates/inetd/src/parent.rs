@@ -31,7 +31,7 @@ use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
-use tokio::io::unix::AsyncFd;
+use tokio::io::Interest;
 use tokio::runtime::Runtime;
 use tokio::task::JoinError;
 
@@ -278,11 +278,10 @@ async fn sign(id: SessionId, keys: Keys, session: End<KeyholderToSession, Sessio
     }
 }
 
-#[allow(deprecated)] // Objected to for types that may give their descriptor away while registered; this one owns its own.
 /// Waits for the end of the session's process. TERM is passed on: by the end of `drain`.
 async fn await_end(signals: Signals, session: ProcessId, drain: PipeWriter) -> process::End {
     let mut drain = Some(drain);
-    let Ok(signals) = AsyncFd::new(signals) else { return process::await_end(session) };
+    let Ok(signals) = gatepost_channel::watch(signals, Interest::READABLE) else { return process::await_end(session) };
     loop {
         if let Some(end) = process::reap_one(session) {
             return end;

@@ -2,7 +2,8 @@
 //! or tcpserver. Often it has no account of its own and was not started by root.
 //!
 //! As for the session ([`crate::Alone`]), a step that this uid does not permit is left out and reported, landlock is left out only
-//! where the configuration relaxes it, and the system call filter never. There is no root directory of its own: landlock says which files and ports it reaches.
+//! where the configuration relaxes it, and the system call filter never. There is no root directory of its own: landlock says which
+//! files and ports it reaches.
 
 use crate::JailError;
 use crate::alone::{Unmet, restrict_by_landlock};

@@ -1,7 +1,8 @@
 //! The socket by which an admin asks for a reload and for the state: `gatepost reload`, `gatepost status`.
 //!
-//! A question is of a fixed size: one octet, and 17 more where somebody is named. Who asks is checked by the kernel's word (SO_PEERCRED, SO_PEERGROUPS): root, and members of
-//! [`GROUP`]. Others are closed at once, unread. The answer is an exit status in one octet, then lines of text.
+//! A question is of a fixed size: one octet, and 17 more where somebody is named. Who asks is checked by the kernel's word
+//! (SO_PEERCRED, SO_PEERGROUPS): root, and members of [`GROUP`]. Others are closed at once, unread. The answer is an exit status in
+//! one octet, then lines of text.
 
 use crate::renew;
 use gatepost_sys::peer;

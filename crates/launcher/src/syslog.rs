@@ -1,5 +1,5 @@
-//! Syslog's socket, for the observer, which can open none: it gets one that is connected, and another when somebody else listens there, as after
-//! a restart of syslogd. Nothing is read from it.
+//! Syslog's socket, for the observer, which can open none: it gets one that is connected, and another when somebody else listens
+//! there, as after a restart of syslogd. Nothing is read from it.
 
 use crate::rules::{Stamp, stamp};
 use std::os::unix::net::UnixDatagram;

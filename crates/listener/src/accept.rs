@@ -55,7 +55,6 @@ struct Listening {
 const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 impl Listening {
-    #[allow(deprecated)] // Objected to for types that may give their descriptor away; an OwnedFd owns its own.
     fn new(index: u8, fd: OwnedFd, of_users: bool) -> io::Result<Self> {
         let local = if of_users {
             Some(LOOPBACK)
@@ -65,7 +64,7 @@ impl Listening {
             Some(net::local_addr(fd.as_fd())?).filter(|local| !local.ip().is_unspecified())
         };
         fds::set_nonblocking(fd.as_fd(), true)?;
-        let listener = AsyncFd::with_interest(fd, Interest::READABLE)?;
+        let listener = gatepost_channel::watch(fd, Interest::READABLE)?;
         Ok(Self { listener, socket: Socket { index, local }, of_users })
     }
 

@@ -22,7 +22,6 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 /// Longest wait for a whole header. A load balancer sends it at once; a packet of it may be lost on the way and sent again.
 const HEADER_WAIT: Duration = Duration::from_secs(10);
@@ -176,11 +175,10 @@ impl Front {
     }
 }
 
-#[allow(deprecated)] // Objected to for types that may give their descriptor away; a File owns its own.
 /// Reads a header and not an octet behind it. None: the connection ended before it began.
 async fn read(client: OwnedFd) -> Result<Option<(Arrival, OwnedFd)>, Closed> {
     // Read by read(2): recvfrom(2) is not one of this role's calls.
-    let client = AsyncFd::with_interest(File::from(client), Interest::READABLE).map_err(Closed::Io)?;
+    let client = gatepost_channel::watch(File::from(client), Interest::READABLE).map_err(Closed::Io)?;
     let mut header = Header::default();
     let mut buffer = [0; PIECE];
     let mut begun = false;

@@ -43,9 +43,8 @@ pub(crate) struct Keys {
 
 impl Keys {
     /// On the runtime.
-    #[allow(deprecated)] // Objected to for types that may give their descriptor away; an Epoll owns its own.
     pub(crate) fn new(epoll: Epoll) -> io::Result<Self> {
-        let watched = RefCell::new(AsyncFd::with_interest(epoll, Interest::READABLE)?);
+        let watched = RefCell::new(gatepost_channel::watch(epoll, Interest::READABLE)?);
         Ok(Self { watched, asking: RefCell::default() })
     }
 

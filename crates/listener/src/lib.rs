@@ -1,7 +1,8 @@
 //! accept(2) and admission; makes each session's private channels.
 //!
-//! The listener parses nothing but addresses, and a PROXY header from peers that must send one. It decides who gets a session, makes the session's channels, and gives
-//! each end to the role it belongs to: handoff learns who the client is from here, never from the session (P4).
+//! The listener parses nothing but addresses, and a PROXY header from peers that must send one. It decides who gets a session,
+//! makes the session's channels, and gives each end to the role it belongs to: handoff learns who the client is from here, never
+//! from the session (P4).
 //!
 //! | file | what |
 //! |---|---|

@@ -74,9 +74,8 @@ pub(crate) struct Guest {
 impl Guest {
     /// # Errors
     /// The runtime takes no more descriptors: the client is closed.
-    #[allow(deprecated)] // Objected to for types that may give their descriptor away; a Watched owns its own.
     pub(crate) fn new(gate: &Rc<Gate>, visitor: Visitor) -> io::Result<Self> {
-        let watched = AsyncFd::with_interest(Watched(visitor), Interest::READABLE)?;
+        let watched = gatepost_channel::watch(Watched(visitor), Interest::READABLE)?;
         Ok(Self { gate: Rc::clone(gate), watched: Some(watched) })
     }
 

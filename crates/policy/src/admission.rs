@@ -132,8 +132,8 @@ impl Admission {
         }
     }
 
-    /// Asks for a slot for a client at `ip`, for which `terms` hold. `id` names it from now on, and must not be in use. Call [`Admission::poll`]
-    /// afterwards.
+    /// Asks for a slot for a client at `ip`, for which `terms` hold. `id` names it from now on, and must not be in use. Call
+    /// [`Admission::poll`] afterwards.
     ///
     /// # Errors
     /// [`Refusal`]: which bound is reached. Nothing is counted then.

@@ -1,5 +1,6 @@
-//! Patterns in tables of senders, recipients and HELO names, as the qregex patch of qmail has them: POSIX extended regular expressions as glibc reads
-//! them, without regard to case, found anywhere in the subject. `!` in front negates: who does *not* match is denied.
+//! Patterns in tables of senders, recipients and HELO names, as the qregex patch of qmail has them: POSIX extended regular
+//! expressions as glibc reads them, without regard to case, found anywhere in the subject. `!` in front negates: who does *not*
+//! match is denied.
 //!
 //! They are put into the words of an engine whose time grows with pattern times subject: an admin's careless `(a*)*` must
 //! not give a client a lever. Back-references, the one thing that such an engine cannot do, are warned of and passed over.

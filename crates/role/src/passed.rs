@@ -18,9 +18,8 @@ impl Passed {
     ///
     /// # Errors
     /// The runtime takes no more descriptors, or none of this kind.
-    #[allow(deprecated)] // Objected to for types that may give their descriptor away while registered; this one owns its own.
     pub fn new(fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self(AsyncFd::with_interest(fd, Interest::READABLE | Interest::WRITABLE)?))
+        Ok(Self(gatepost_channel::watch(fd, Interest::READABLE | Interest::WRITABLE)?))
     }
 
     /// Once it is connected, which it is when it can be written to.

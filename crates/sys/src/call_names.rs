@@ -1,4 +1,5 @@
-//! System calls by name: all that the kernel's headers have for x86_64 and aarch64. Admins name them (`--seccomp`), and so do our own lists.
+//! System calls by name: all that the kernel's headers have for x86_64 and aarch64. Admins name them (`--seccomp`), and so do our
+//! own lists.
 
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

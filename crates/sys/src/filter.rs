@@ -15,8 +15,8 @@ pub enum When {
     Always,
     /// mprotect(2) without PROT_EXEC.
     NotExecutable,
-    /// mmap(2) without PROT_EXEC of memory that RLIMIT_DATA counts, with the flags that an allocator needs and no other: not shared, not growing
-    /// down like a stack, not locked, not populated at once, not of huge pages.
+    /// mmap(2) without PROT_EXEC of memory that RLIMIT_DATA counts, with the flags that an allocator needs and no other: not
+    /// shared, not growing down like a stack, not locked, not populated at once, not of huge pages.
     PrivateNotExecutable,
     /// Only with these values in the arguments of these indices (from 0), the lower four octets of each.
     Args(&'static [(u8, u64)]),

@@ -31,8 +31,9 @@ pub fn given() -> io::Result<bool> {
     Ok(!std::fs::read_to_string(SETTING)?.contains("[never]"))
 }
 
-/// Moves the program's text and its read-only data to huge pages, what is relocated at its start included, each segment wholly or not at all. The process must have one
-/// thread. Not counted by RLIMIT_DATA, since nothing of it is ever writable. Octets of huge pages.
+/// Moves the program's text and its read-only data to huge pages, what is relocated at its start included, each segment wholly or
+/// not at all. The process must have one thread. Not counted by RLIMIT_DATA, since nothing of it is ever writable. Octets of huge
+/// pages.
 ///
 /// # Errors
 /// Unsupported: the system gives none, or the program was not linked with segments so far apart. Else the step that failed. In

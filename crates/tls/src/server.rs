@@ -19,9 +19,10 @@ const ALPN: [&str; 2] = ["smtp", "esmtp"];
 
 /// A server configuration whose signatures are made by `ask`. A chain's index is its pair's number.
 ///
-/// TLS 1.2 and 1.3, or 1.3 alone, where the exchange of keys that withstands quantum computers comes first. No tickets and no stored sessions: the processes that could share them share nothing.
-/// No early data (it can be replayed), no client certificates. A client that names protocols by ALPN and none of ours is
-/// no sender of mail but a browser that somebody led here: no handshake (ALPACA).
+/// TLS 1.2 and 1.3, or 1.3 alone, where the exchange of keys that withstands quantum computers comes first. No tickets and no
+/// stored sessions: the processes that could share them share nothing. No early data (it can be replayed), no client certificates.
+/// A client that names protocols by ALPN and none of ours is no sender of mail but a browser that somebody led here: no handshake
+/// (ALPACA).
 ///
 /// # Errors
 /// [`TlsError`] when there is no chain or one that cannot be read; a pair that [`pair::Pair::load`] accepted can.

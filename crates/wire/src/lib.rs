@@ -7,7 +7,7 @@
 //!
 //! | channel | direction | messages | descriptors |
 //! |---|---|---|---|
-//! | [`LauncherToRole`] | launcher → any role | [`control::Order`] | `Peer`: 1, `Socket`: 1, `Rules`: 1, `Names`: 1, `Networks`: 1, `Look`, `Kick`, `Forgive`, `Servers`: 1 |
+//! | [`LauncherToRole`] | launcher → any role | [`control::Order`] | 1 with each but `Go`, `Drain`, `Ping`, `Cut` |
 //! | [`RoleToLauncher`] | any role → launcher | [`control::Report`], fixed size | – |
 //! | [`ListenerToNursery`] | listener → nursery | [`link::NurseryOrder`] | `Start`: client, handoff end, keyholder end if TLS, auth end if submission |
 //! | [`NurseryToListener`] | nursery → listener | [`link::Ended`] | – |

@@ -21,8 +21,9 @@ pub(super) const TABLE: Table = Table {
         "level" = Word(&["info", "warning", "error"]), Is("\"info\""), since "0.1", as "\"warning\"";
         /// `cut`: of addresses only the network (IPv4 /24, IPv6 /48) and the domain are written, and no text that may hold one.
         "privacy" = Word(&["none", "cut"]), Is("\"none\""), since "0.1", as "\"cut\"";
-        /// `syslog`: lines go to the socket `/dev/log`, with the facility `mail`, as soon as somebody listens there; until then they wait, and
-        /// those for which there is no room are counted. What is wrong before the observer runs is said on standard error all the same.
+        /// `syslog`: lines go to the socket `/dev/log`, with the facility `mail`, as soon as somebody listens there; until then
+        /// they wait, and those for which there is no room are counted. What is wrong before the observer runs is said on standard
+        /// error all the same.
         "to" = Word(&["stderr", "syslog"]), Is("\"stderr\""), since "0.1", as "\"syslog\"";
     },
 };

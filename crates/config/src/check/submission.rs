@@ -21,11 +21,11 @@ pub(super) const TABLE: Table = Table {
     text: "Mail from whoever logs in, where a `[[listen]]` has `service = \"submission\"`.",
     keys: keys! {
         /// Where logins come from: `passwd:` and a file of lines `LOGIN:HASH`, which `gatepost passwd LOGIN` writes. Hashes are
-        /// argon2id, bcrypt, sha512-crypt, yescrypt or `{SCRAM-SHA-256}` as Dovecot writes it. Clients are offered PLAIN and LOGIN, and
-        /// SCRAM-SHA-256 and SCRAM-SHA-256-PLUS once each line is of that kind. Only root may read the file; it is read at a start and at each reload. Or
-        /// `dovecot:` and Dovecot's auth socket for clients, a `unix_listener` of its `service auth`, which the account
-        /// `gatepost-dial` must be able to open. Clients are offered PLAIN, LOGIN, SCRAM-SHA-256, OAUTHBEARER and XOAUTH2 as far as
-        /// its `auth_mechanisms` have them, and a login is whom Dovecot takes the client for.
+        /// argon2id, bcrypt, sha512-crypt, yescrypt or `{SCRAM-SHA-256}` as Dovecot writes it. Clients are offered PLAIN and LOGIN,
+        /// and SCRAM-SHA-256 and SCRAM-SHA-256-PLUS once each line is of that kind. Only root may read the file; it is read at a
+        /// start and at each reload. Or `dovecot:` and Dovecot's auth socket for clients, a `unix_listener` of its `service auth`,
+        /// which the account `gatepost-dial` must be able to open. Clients are offered PLAIN, LOGIN, SCRAM-SHA-256, OAUTHBEARER and
+        /// XOAUTH2 as far as its `auth_mechanisms` have them, and a login is whom Dovecot takes the client for.
         "auth" = Text("a kind of source and its place"), Said("needed with a listener for submission"), since "0.1", as "\"passwd:/etc/gatepost/passwd\"";
         /// Who may send as whom: a login, and the addresses that it may have as its reverse-path. `@example.org` stands for all of a
         /// domain, `@.example.org` for all domains below it, `%@example.org` for the login itself at that domain, `/PATTERN/` for

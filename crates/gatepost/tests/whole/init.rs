@@ -110,7 +110,8 @@ fn issue_13_init_says_what_it_cannot_know_and_writes_nothing() {
 /// How a message is seen at the MTA.
 type Taken<'h> = Box<dyn Fn() -> usize + 'h>;
 
-/// The lines that `init` writes for each MTA are all that this one needs to stand behind gatepost: `check` finds nothing wrong, and mail comes in.
+/// The lines that `init` writes for each MTA are all that this one needs to stand behind gatepost: `check` finds nothing wrong, and
+/// mail comes in.
 fn stands_behind(test: &str, profile: &str, lines: &str, start: impl for<'h> Fn(&'h Host, &str) -> Taken<'h>) {
     let Some(host) = host::for_test(test, &["doveconf", "postfix", "m4"]) else { return };
     host.directory("/var/spool/gatepost", 0, 0o755);

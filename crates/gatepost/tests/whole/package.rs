@@ -185,8 +185,8 @@ fn sessions() -> u32 {
     std::env::var("GATEPOST_TEST_SESSIONS").map_or(400, |number| number.parse().expect("a number of sessions"))
 }
 
-/// Clients come without a pause while another build is installed, and then the first again. None is refused, none is broken off, no message is
-/// lost, and one client stays connected all the time.
+/// Clients come without a pause while another build is installed, and then the first again. None is refused, none is broken off, no
+/// message is lost, and one client stays connected all the time.
 fn upgrades_under_load(host: &SystemdHost, packages: &[PathBuf; 2]) {
     let address = format!("{HERE}:25");
     let main = host.property("gatepost.service", "MainPID");

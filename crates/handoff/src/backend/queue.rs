@@ -1,5 +1,5 @@
-//! The queue role, which runs a queue program for each message; or that program itself, in a process without other roles. It gets the envelope, and the content in a file with LF line
-//! ends of which no session has a descriptor.
+//! The queue role, which runs a queue program for each message; or that program itself, in a process without other roles. It gets
+//! the envelope, and the content in a file with LF line ends of which no session has a descriptor.
 
 use super::delivery::{DeliveryError, Message};
 use super::pieces::Pieces;

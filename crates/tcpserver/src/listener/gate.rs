@@ -87,11 +87,10 @@ pub(super) struct Gate {
 
 impl Gate {
     /// Must be called on the runtime.
-    #[allow(deprecated)] // As in gatepost_channel: the descriptors are their own.
     pub(super) fn new(jailed: JailedListener, mut terms: Terms, channel: ListenerEnd) -> Result<Self, Fatal> {
         let failed = |e: io::Error| Fatal::system("unable to wait for connections", &e);
         let sockets = std::mem::take(&mut terms.sockets).into_iter().map(|Socket { fd, family, local }| {
-            AsyncFd::with_interest(fd, Interest::READABLE).map(|fd| (fd, family, local))
+            gatepost_channel::watch(fd, Interest::READABLE).map(|fd| (fd, family, local))
         });
         Ok(Self {
             _jailed: jailed,

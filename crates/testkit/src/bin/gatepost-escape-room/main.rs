@@ -1,11 +1,11 @@
 //! The escape room: gatepost with sessions that turn hostile on command. Jail, roles and wiring are those of the real
 //! binary; only what a session does once it is jailed differs.
 //!
-//! `serve DIRECTORY BACKEND HONEST HOSTILE SUBMISSION` runs it, with `cert.pem`, `key.pem`, `passwd` and `spool` in the directory. Who
-//! connects to HONEST gets an ordinary session, who connects to HOSTILE an owned one, see [`hostile`], and so does who connects to
-//! SUBMISSION, where mail is taken from whoever has logged in; a role for which there is an order is owned too, see [`owned`]. BACKEND is an
-//! address, or `receiver` for the embedded one with `Maildir` and `lmtp` in the directory. `calls` holds the system call
-//! lists against the kernel, see [`calls`].
+//! `serve DIRECTORY BACKEND HONEST HOSTILE SUBMISSION` runs it, with `cert.pem`, `key.pem`, `passwd` and `spool` in the directory.
+//! Who connects to HONEST gets an ordinary session, who connects to HOSTILE an owned one, see [`hostile`], and so does who connects
+//! to SUBMISSION, where mail is taken from whoever has logged in; a role for which there is an order is owned too, see [`owned`].
+//! BACKEND is an address, or `receiver` for the embedded one with `Maildir` and `lmtp` in the directory. `calls` holds the system
+//! call lists against the kernel, see [`calls`].
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
