@@ -21,6 +21,7 @@ use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
 use table::{Row, median};
 
 /// Rounds over all works, and over idle connections.
@@ -70,7 +71,7 @@ fn run() -> io::Result<()> {
     if only {
         let servers =
             kinds.iter().map(|kind| Server::start(&host, *kind, &gatepost)).collect::<io::Result<Vec<_>>>()?;
-        print_processor(&servers, &processor(&host, &servers, &works)?.0);
+        processor(&host, &servers, &works)?.print(&servers);
         machine::print_load();
         servers.into_iter().for_each(Server::stop);
         return Ok(());
@@ -80,9 +81,9 @@ fn run() -> io::Result<()> {
 
     let servers = kinds.iter().map(|kind| Server::start(&host, *kind, &gatepost)).collect::<io::Result<Vec<_>>>()?;
     let before = sink.messages();
-    let (rows, done) = processor(&host, &servers, &works)?;
-    print_processor(&servers, &rows);
-    wait::holds("the sink to have every message", wait::SOON, || sink.messages() - before >= done);
+    let measured = processor(&host, &servers, &works)?;
+    measured.print(&servers);
+    wait::holds("the sink to have every message", wait::SOON, || sink.messages() - before >= measured.sent);
 
     println!(
         "\nrates, {CLIENTS} clients at once on this machine, client and sink included: they vary, read the table above"
@@ -133,12 +134,27 @@ fn wanted() -> io::Result<Wanted> {
     Ok(Wanted { kinds, works: if only { works } else { WORKS.iter().collect() }, only })
 }
 
-fn print_processor(servers: &[Server], rows: &[Row]) {
-    if let Some(server) = servers.first() {
-        println!("\nserver CPU, ms each, all processes (median of {ROUNDS} rounds; {})", server.precision());
-        println!("in brackets: relative to Postfix");
+/// What all works cost on all servers.
+struct Measured {
+    /// Processor time.
+    processor: Vec<Row>,
+    /// Time that passed for the client, who waits for one after the other.
+    latency: Vec<Row>,
+    /// Messages that were sent in all.
+    sent: u64,
+}
+
+impl Measured {
+    fn print(&self, servers: &[Server]) {
+        if let Some(server) = servers.first() {
+            println!("\nserver CPU, ms each, all processes (median of {ROUNDS} rounds; {})", server.precision());
+            println!("in brackets: relative to Postfix");
+        }
+        let heading = ["", "postfix", "nginx", "", "bare fork", "", "gatepost", "ratio", "of the least", "aim", ""];
+        table::print(&heading, &self.processor);
+        println!("\nlatency: what one takes for a client alone, ms (the same rounds)");
+        table::print(heading.get(..9).unwrap_or(&heading), &self.latency);
     }
-    table::print(&["", "postfix", "nginx", "", "bare fork", "", "gatepost", "ratio", "of the least", "aim", ""], rows);
 }
 
 /// Builds gatepost as it is shipped; its path.
@@ -172,9 +188,9 @@ fn binary() -> io::Result<PathBuf> {
     Ok(gatepost)
 }
 
-/// Processor time of each work, and how many messages were sent in all.
-fn processor(host: &Host, servers: &[Server], works: &[&Work]) -> io::Result<(Vec<Row>, u64)> {
-    let mut spent: Vec<Vec<(Kind, Vec<f64>)>> =
+/// Does all works on all servers, by turns.
+fn processor(host: &Host, servers: &[Server], works: &[&Work]) -> io::Result<Measured> {
+    let mut spent: Vec<Vec<(Kind, Vec<Cost>)>> =
         works.iter().map(|_| servers.iter().map(|server| (server.kind, Vec::new())).collect()).collect();
     let mut sent = 0;
     for round in 0..=ROUNDS {
@@ -192,26 +208,37 @@ fn processor(host: &Host, servers: &[Server], works: &[&Work]) -> io::Result<(Ve
             }
         }
     }
-    let rows = works.iter().zip(&spent).map(|(work, spent)| {
-        let of = |kind| spent.iter().find(|(of, _)| *of == kind).map_or(&[][..], |(_, times)| times.as_slice());
-        table::processor_row(
-            work.name,
-            of(Kind::Postfix),
-            [of(Kind::Nginx), of(Kind::Bare)],
-            of(Kind::Gatepost),
-            work.aim,
-        )
-    });
-    Ok((rows.collect(), sent))
+    let rows = |part: fn(&Cost) -> f64, aimed: bool| {
+        let row = |(work, spent): (&&Work, &Vec<(Kind, Vec<Cost>)>)| {
+            let of = |kind| -> Vec<f64> {
+                spent.iter().filter(|(of, _)| *of == kind).flat_map(|(_, costs)| costs).map(part).collect()
+            };
+            let [postfix, nginx, bare, gatepost] = [Kind::Postfix, Kind::Nginx, Kind::Bare, Kind::Gatepost].map(of);
+            let aim = work.aim.filter(|_| aimed);
+            table::processor_row(work.name, &postfix, [&nginx, &bare], &gatepost, aim)
+        };
+        works.iter().zip(&spent).map(row).collect()
+    };
+    Ok(Measured { processor: rows(|cost| cost.processor, true), latency: rows(|cost| cost.latency, false), sent })
 }
 
-/// Milliseconds of processor time that one of `count` cost.
-fn cost(host: &Host, server: &Server, work: &Work, count: u32) -> io::Result<f64> {
+/// Milliseconds that one took: of the server's processor, and of its client's time.
+#[derive(Debug, Clone, Copy)]
+struct Cost {
+    processor: f64,
+    latency: f64,
+}
+
+/// What one of `count` cost.
+fn cost(host: &Host, server: &Server, work: &Work, count: u32) -> io::Result<Cost> {
     let before = server.used()?;
+    let begun = Instant::now();
     host.inside(|| work.run(&server.doors, count))
         .map_err(|e| io::Error::other(format!("{}: {}: {e}", server.kind.name(), work.name)))?;
+    let passed = begun.elapsed();
     let used = server.used()?.saturating_sub(before);
-    Ok(used.as_secs_f64() * 1000.0 / f64::from(count))
+    let each = |time: Duration| time.as_secs_f64() * 1000.0 / f64::from(count);
+    Ok(Cost { processor: each(used), latency: each(passed) })
 }
 
 /// Memory of idle connections. Each server is started anew each time: Postfix keeps its processes for a while.
