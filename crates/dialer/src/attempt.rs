@@ -17,7 +17,7 @@ pub(crate) struct Attempt {
     /// Identifies the request.
     pub(crate) number: u32,
     /// Where to.
-    place: usize,
+    pub(crate) place: usize,
     /// The end of its patience.
     until: Instant,
     /// It is being connected; none: it is begun anew at `again`.

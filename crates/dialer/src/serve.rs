@@ -8,7 +8,7 @@ use gatepost_wire::control::Role;
 use gatepost_wire::dial::{Dial, Dialed};
 use gatepost_wire::slice::{Connect, DialerSlice};
 use gatepost_wire::{Direction, FromDialer, ToDialer};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,6 +19,10 @@ struct Link {
     end: End<FromDialer, ToDialer>,
     /// The places that it may ask for, counted from the first of them.
     places: Range<usize>,
+    /// Answers for which it had no room. Until it has read them it is not heard, so there are no more than it had asked for.
+    unsent: VecDeque<(Dialed, Option<OwnedFd>)>,
+    /// It is watched for room, and not for requests.
+    full: bool,
 }
 
 /// The launcher's token; the others are counted from it and never used again, so that an event that is still in hand for a
@@ -68,7 +72,8 @@ impl Dialer {
         let mut ready = Vec::new();
         loop {
             // Requests that have not been read yet are work under way as well.
-            let last_look = self.control.phase() == Phase::Draining && self.attempts.is_empty();
+            let unsent = self.links.values().any(|link| !link.unsent.is_empty());
+            let last_look = self.control.phase() == Phase::Draining && self.attempts.is_empty() && !unsent;
             let wait = if last_look { Some(Duration::ZERO) } else { self.next_due() };
             self.epoll.wait(wait, &mut ready).map_err(RoleError::system("wait for channels"))?;
             if last_look && ready.is_empty() {
@@ -112,9 +117,12 @@ impl Dialer {
         match self.control.order()? {
             Step::Link(role @ (Role::Handoff | Role::Auth), fd) => {
                 let places = if role == Role::Auth { self.backends..self.places.len() } else { 0..self.backends };
-                let (token, end) = (self.next(), End::from_fd(fd));
+                let (token, end): (_, End<FromDialer, ToDialer>) = (self.next(), End::from_fd(fd));
+                // Neither is waited for: the other could not be served meanwhile.
+                let quick = end.seq().set_nonblocking(true);
+                quick.map_err(RoleError::system("watch a channel"))?;
                 self.watch(end.as_fd(), token)?;
-                self.links.insert(token, Link { end, places });
+                self.links.insert(token, Link { end, places, unsent: VecDeque::new(), full: false });
             }
             Step::Begin => self.control.ready()?,
             Step::Link(..) | Step::Drain | Step::Special(_) | Step::Noted => {}
@@ -125,6 +133,9 @@ impl Dialer {
     /// One request of handoff's or auth's, which may be owned.
     fn hear(&mut self, token: u64) -> Result<(), RoleError> {
         let Some(link) = self.links.get(&token) else { return Ok(()) };
+        if !link.unsent.is_empty() {
+            return self.go_on(token);
+        }
         let places = link.places.clone();
         match link.end.recv_with(&mut self.inbox) {
             Ok((dial, fds)) if fds.is_empty() => self.begin(token, &places, dial),
@@ -152,7 +163,7 @@ impl Dialer {
         let Some(place) = place.filter(|place| places.contains(place)) else {
             return self.refuse(link, number, EINVAL);
         };
-        if self.attempts.len() >= self.most {
+        if self.taken(places) >= self.share(places) {
             return self.refuse(link, number, EAGAIN);
         }
         let mut attempt = Attempt::new(link, number, place, Duration::from_millis(patience.into()));
@@ -168,6 +179,19 @@ impl Dialer {
                 Ok(())
             }
         }
+    }
+
+    /// Descriptors of connections to these places: in the making, or not taken yet.
+    fn taken(&self, places: &Range<usize>) -> usize {
+        let made = self.links.values().filter(|link| link.places == *places).map(|link| link.unsent.len());
+        let in_the_making = self.attempts.values().filter(|attempt| places.contains(&attempt.place)).count();
+        made.fold(in_the_making, usize::saturating_add)
+    }
+
+    /// How many of them there may be: whoever owns auth must not be able to keep handoff from its backends.
+    fn share(&self, places: &Range<usize>) -> usize {
+        let of_auth = if self.backends < self.places.len() { self.most.div_ceil(4) } else { 0 };
+        if places.start < self.backends { self.most.saturating_sub(of_auth) } else { of_auth }
     }
 
     /// Takes a step with a connection.
@@ -197,28 +221,52 @@ impl Dialer {
 
     fn answer(&mut self, link: u64, number: u32, made: io::Result<OwnedFd>) -> Result<(), RoleError> {
         match made {
-            Ok(socket) => self.tell(link, Dialed::Connected { number }, &[socket.as_fd()]),
+            Ok(socket) => self.tell(link, Dialed::Connected { number }, Some(socket)),
             Err(e) => self.refuse(link, number, errno(&e)),
         }
     }
 
     fn refuse(&mut self, link: u64, number: u32, errno: u16) -> Result<(), RoleError> {
-        self.tell(link, Dialed::Failed { number, errno }, &[])
+        self.tell(link, Dialed::Failed { number, errno }, None)
     }
 
-    /// Waits while whoever asked reads nothing: it can't use a connection then either.
-    fn tell(&mut self, token: u64, dialed: Dialed, fds: &[BorrowedFd<'_>]) -> Result<(), RoleError> {
-        let Some(link) = self.links.get(&token) else { return Ok(()) };
-        match link.end.tell_with(&dialed, fds) {
-            Ok(()) => Ok(()),
-            // ETOOMANYREFS: handoff has to read first what is under way.
-            Err(ChannelError::Io(e)) if !fds.is_empty() => self.refuse(token, dialed.number(), errno(&e)),
-            // It is gone, and needs no answer.
-            Err(_) => {
-                self.forget(token);
-                Ok(())
+    /// Answers at once, or when there is room for it.
+    fn tell(&mut self, token: u64, dialed: Dialed, connection: Option<OwnedFd>) -> Result<(), RoleError> {
+        let Some(link) = self.links.get_mut(&token) else { return Ok(()) };
+        link.unsent.push_back((dialed, connection));
+        // Behind others it waits for the room that they wait for.
+        if link.unsent.len() > 1 { Ok(()) } else { self.go_on(token) }
+    }
+
+    /// Sends as many answers as there is room for, and hears the link when there are no more.
+    fn go_on(&mut self, token: u64) -> Result<(), RoleError> {
+        let Some(link) = self.links.get_mut(&token) else { return Ok(()) };
+        while let Some((dialed, connection)) = link.unsent.front_mut() {
+            let fds: Vec<BorrowedFd<'_>> = connection.iter().map(AsFd::as_fd).collect();
+            match link.end.tell_with(dialed, &fds) {
+                Ok(()) => drop(link.unsent.pop_front()),
+                Err(ChannelError::Timeout) => {
+                    link.full = true;
+                    let watched = self.epoll.change(link.end.as_fd(), token, Until::Writable);
+                    return watched.map_err(RoleError::system("watch a channel"));
+                }
+                // ETOOMANYREFS: handoff has to read first what is under way.
+                Err(ChannelError::Io(e)) if connection.is_some() => {
+                    *dialed = Dialed::Failed { number: dialed.number(), errno: errno(&e) };
+                    *connection = None;
+                }
+                // It is gone, and needs no answer.
+                Err(_) => {
+                    self.forget(token);
+                    return Ok(());
+                }
             }
         }
+        if std::mem::take(&mut link.full) {
+            let watched = self.epoll.change(link.end.as_fd(), token, Until::Readable);
+            watched.map_err(RoleError::system("watch a channel"))?;
+        }
+        Ok(())
     }
 
     fn next(&mut self) -> u64 {

@@ -199,6 +199,44 @@ fn issue_9_a_handoff_that_breaks_the_rules_or_goes_takes_its_requests_along() {
 }
 
 #[test]
+fn p13_an_owned_auth_keeps_nobody_from_the_backends() {
+    let backend = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (path, listener, waiting) = full("auth");
+    let places = vec![Connect::Tcp(backend.local_addr().unwrap())];
+    let (scene, handoff) = Scene::with(places, Some(Connect::Unix(path.clone())), 8);
+    // As many connections in the making as it can get.
+    let greedy = scene.link(Role::Auth);
+    for number in 0..8 {
+        ask(&greedy, number, 0, PATIENCE);
+    }
+    for number in 2..8 {
+        assert_eq!(failed(&greedy), (number, EAGAIN));
+    }
+    // As many questions as the dialer reads, and no answer is read.
+    let deaf = scene.link(Role::Auth);
+    deaf.seq().set_nonblocking(true).unwrap();
+    let mut asked = 0;
+    for _ in 0..2 {
+        // Until nothing more is taken: the second time after the dialer has had a turn, which the answer below is the proof of.
+        while deaf.tell(&Dial::new(asked, 1, PATIENCE)).is_ok() {
+            asked += 1;
+        }
+        ask(&handoff, asked, 0, PATIENCE);
+        assert_eq!(connected(&handoff).0, asked);
+    }
+    // When it reads, it has all of its answers, and is heard again.
+    deaf.seq().set_nonblocking(false).unwrap();
+    for number in 0..asked {
+        assert_eq!(failed(&deaf), (number, EINVAL));
+    }
+    ask(&deaf, asked, 1, PATIENCE);
+    assert_eq!(failed(&deaf), (asked, EINVAL));
+    drop((waiting, listener, greedy));
+    let _ = std::fs::remove_file(&path);
+    scene.drained();
+}
+
+#[test]
 fn issue_15_handoff_and_auth_can_ask_for_their_own_places_only() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let logins = TcpListener::bind("127.0.0.1:0").unwrap();
