@@ -67,6 +67,15 @@ impl<Out: Direction, In: Direction> AsyncEnd<Out, In> {
         self.tell_with(message, &[]).await
     }
 
+    /// Sends one message with descriptors beside it, if there is room for it.
+    ///
+    /// # Errors
+    /// [`ChannelError::Timeout`] when there is none; else as [`AsyncEnd::tell`].
+    pub fn try_tell_with(&self, message: &Out::Message<'_>, fds: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
+        let frame = Frame::of(message).map_err(ChannelError::Unsendable)?;
+        Ok(self.seq.get_ref().send(frame.bytes(), fds)?)
+    }
+
     /// Sends one message with descriptors beside it.
     ///
     /// # Errors

@@ -113,6 +113,8 @@ pub(crate) enum Violation {
     Fruitless,
     /// More than [`SMALL_MAX`].
     Small,
+    /// It does not read its answers.
+    Deaf,
     /// The content does not have the length that the commit states.
     Length { stated: u64, received: u64 },
 }
@@ -126,6 +128,7 @@ impl fmt::Display for Violation {
             Self::Field(field) => write!(f, "impossible value in field {field}"),
             Self::Fruitless => write!(f, "more than {FRUITLESS_MAX} asks in a row without an accepted message"),
             Self::Small => write!(f, "more than {SMALL_MAX} frames that are not full, with content that goes on"),
+            Self::Deaf => write!(f, "it does not read what it is answered"),
             Self::Overgrown => write!(f, "more octets in its file than it was granted"),
             Self::InlineOverflow => write!(f, "more than {INLINE_MAX} octets inline"),
             Self::Length { stated, received } => {
@@ -288,7 +291,11 @@ impl Protocol {
                 let Refused { reply, count, line, .. } = refused;
                 return Ok(Step::Refused(Refusal { reply, count, line: line.to_vec() }));
             }
-            (Ask::Detail(text), _) => self.detail = text.to_vec(),
+            (Ask::Detail(text), _) => {
+                // Our session has one.
+                self.fruitless = self.fruitless.saturating_add(1);
+                self.detail = text.to_vec();
+            }
             // Not reached: the table permits these only within a transaction.
             (Ask::Rcpt(_) | Ask::Content(_) | Ask::Room | Ask::Spool | Ask::Grow, None) => {
                 return Err(Violation::Field("transaction"));

@@ -26,8 +26,13 @@ use gatepost_smtp::envelope::{CloseReason, Offer, Service};
 use gatepost_wire::link::Open;
 use gatepost_wire::session::Answer;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::time::timeout;
+
+/// Longest wait for room for one of the many answers to a commit: longer than a session waits for its client to read.
+const DEAF: Duration = Duration::from_secs(90);
 
 /// Why a session ended without saying that it does.
 #[derive(Debug)]
@@ -141,9 +146,9 @@ impl Session {
         let scarce = largest.is_ok_and(|room| !room);
         let offer = Answer::Offer { offer: self.offer(), inline_max: INLINE_MAX, scarce };
         // One that has ended meanwhile, as a client that goes away at once has it, has said why: that is heard first.
-        match self.end.tell(if self.shared.is_away() { &Answer::Away } else { &offer }).await {
-            Ok(()) | Err(ChannelError::Closed) => {}
-            Err(e) => return Err(e.into()),
+        match self.tell(if self.shared.is_away() { &Answer::Away } else { &offer }) {
+            Ok(()) | Err(SessionError::Gone(ChannelError::Closed)) => {}
+            Err(e) => return Err(e),
         }
         loop {
             self.stage.set(if self.protocol.transaction().is_some() { Stage::Transaction } else { Stage::Idle });
@@ -157,10 +162,10 @@ impl Session {
             match step {
                 // Whoever sends much that is not answered has one frame a turn, as other networks have.
                 Step::Nothing => self.turn.end().await,
-                Step::Room => self.room().await?,
+                Step::Room => self.room()?,
                 Step::Rcpt(recipient) => self.rcpt(recipient).await?,
-                Step::Spool => self.spool().await?,
-                Step::Grow => self.grow().await?,
+                Step::Spool => self.spool()?,
+                Step::Grow => self.grow()?,
                 Step::Commit { transaction, length } => {
                     self.stage.set(Stage::Delivering);
                     self.commit(&transaction, length).await?;
@@ -190,7 +195,7 @@ impl Session {
                 },
             };
             let Some(readable) = readable else {
-                self.end.tell(&Answer::Leave).await?;
+                self.tell(&Answer::Leave)?;
                 continue;
             };
             readable?;
@@ -208,8 +213,36 @@ impl Session {
         }
     }
 
-    async fn answer(&mut self, outcome: &Outcome) -> Result<(), SessionError> {
-        Ok(self.end.tell(&Answer::Verdict { verdict: outcome.verdict, text: outcome.text() }).await?)
+    fn tell(&self, answer: &Answer) -> Result<(), SessionError> {
+        self.tell_with(answer, &[])
+    }
+
+    /// Tells the session something. It waits for each answer before it asks again, so there is always room: one that lets answers
+    /// gather is owned, and is not waited for, with a connection and memory that nobody could take back meanwhile (P13).
+    fn tell_with(&self, answer: &Answer, fds: &[BorrowedFd<'_>]) -> Result<(), SessionError> {
+        match self.end.try_tell_with(answer, fds) {
+            Err(ChannelError::Timeout) => Err(Violation::Deaf.into()),
+            told => Ok(told?),
+        }
+    }
+
+    /// As [`Self::tell`], for the answers to one commit, which may be many: the session passes each on before it reads the next, and its
+    /// client may be slow to take them.
+    async fn tell_slowly(&mut self, answer: &Answer) -> Result<(), SessionError> {
+        match self.end.try_tell_with(answer, &[]) {
+            Err(ChannelError::Timeout) => {}
+            told => return Ok(told?),
+        }
+        // Somebody else may need it meanwhile.
+        self.give_back();
+        match timeout(DEAF, self.end.tell(answer)).await {
+            Ok(told) => Ok(told?),
+            Err(_) => Err(Violation::Deaf.into()),
+        }
+    }
+
+    fn answer(&self, outcome: &Outcome) -> Result<(), SessionError> {
+        self.tell(&Answer::Verdict { verdict: outcome.verdict, text: outcome.text() })
     }
 
     /// The session has no use for the connection that it has kept.
@@ -247,7 +280,7 @@ impl Session {
             self.shared.rates(|rates, now| rates.refused(origin, now));
         }
         self.backend = self.backend.saturating_add(asked.elapsed());
-        self.answer(&outcome).await?;
+        self.answer(&outcome)?;
         if outcome.verdict.code >= 400 && self.shared.may_log(self.open.counted()) {
             self.tell_refused_recipient(&recipient, &outcome);
         }
@@ -281,7 +314,7 @@ impl Session {
     }
 
     /// Whether the message that MAIL has announced has room on the disk.
-    async fn room(&mut self) -> Result<(), SessionError> {
+    fn room(&mut self) -> Result<(), SessionError> {
         let announced = self.protocol.transaction().and_then(|transaction| transaction.announced());
         let looked = self.shared.spool.has_room(self.origin(), announced);
         let room = looked.unwrap_or_else(|e| {
@@ -290,7 +323,7 @@ impl Session {
         });
         let outcome = Outcome::from(if room { verdict::MAIL_OK } else { verdict::NO_SPACE });
         self.protocol.roomed(room);
-        self.answer(&outcome).await?;
+        self.answer(&outcome)?;
         if !room {
             self.tell_refusal(&outcome.verdict, &outcome.heard(), 1, b"MAIL");
         }
@@ -298,7 +331,7 @@ impl Session {
     }
 
     /// A file for content that is too large to come inline.
-    async fn spool(&mut self) -> Result<(), SessionError> {
+    fn spool(&mut self) -> Result<(), SessionError> {
         let made = match &mut self.file {
             Some(file) => file.empty(),
             None => self.shared.spool.file(self.origin()).map(|file| self.file = Some(file)),
@@ -307,14 +340,14 @@ impl Session {
         match (&octets, &self.file) {
             (Ok(octets), Some(file)) => {
                 self.protocol.filed(true);
-                Ok(self.end.tell_with(&Answer::Spool { octets: *octets }, &[file.writer()]).await?)
+                self.tell_with(&Answer::Spool { octets: *octets }, &[file.writer()])
             }
-            _ => self.no_space(octets.err()).await,
+            _ => self.no_space(octets.err()),
         }
     }
 
     /// More room in the file, for content that goes on.
-    async fn grow(&mut self) -> Result<(), SessionError> {
+    fn grow(&mut self) -> Result<(), SessionError> {
         if let Some(file) = &self.file
             && file.length().is_ok_and(|length| length > file.granted())
             && self.protocol.transaction().is_some_and(|transaction| transaction.inline().is_some())
@@ -322,8 +355,8 @@ impl Session {
             return Err(Violation::Overgrown.into());
         }
         match self.more() {
-            Ok(octets) => Ok(self.end.tell(&Answer::Spool { octets }).await?),
-            Err(e) => self.no_space(Some(e)).await,
+            Ok(octets) => self.tell(&Answer::Spool { octets }),
+            Err(e) => self.no_space(Some(e)),
         }
     }
 
@@ -338,14 +371,14 @@ impl Session {
     }
 
     /// Content has no room: the rest of it is discarded by the session, and refused at its end.
-    async fn no_space(&mut self, why: Option<io::Error>) -> Result<(), SessionError> {
+    fn no_space(&mut self, why: Option<io::Error>) -> Result<(), SessionError> {
         if let Some(e) = why.filter(|e| e.kind() != io::ErrorKind::StorageFull) {
             tracing::error!("session={} content file: {e}", self.open.id);
         }
         empty(&mut self.file);
         self.protocol.filed(false);
         let outcome = Outcome::from(verdict::NO_SPACE);
-        self.answer(&outcome).await?;
+        self.answer(&outcome)?;
         self.content_refused = Some(outcome);
         Ok(())
     }

@@ -39,10 +39,10 @@ impl Session {
         let Answers { results, each, all: outcome } = &answers;
         self.protocol.committed(outcome.verdict.code < 400);
         for outcome in results.iter().filter(|_| *each) {
-            self.end.tell(&Answer::Recipient { verdict: outcome.verdict, text: outcome.text() }).await?;
+            self.tell_slowly(&Answer::Recipient { verdict: outcome.verdict, text: outcome.text() }).await?;
         }
         // The answer first: until the client has it, it may send the message again (RFC 1047).
-        let answered = self.answer(outcome).await;
+        let answered = self.tell_slowly(&Answer::Verdict { verdict: outcome.verdict, text: outcome.text() }).await;
         self.seat.end_delivery();
         let taken = outcome.verdict.code < 400;
         if taken {

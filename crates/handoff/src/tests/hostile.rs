@@ -123,6 +123,31 @@ fn p4_a_commit_of_another_length_than_came_is_hostile() {
 }
 
 #[test]
+fn p13_a_session_that_does_not_read_its_answers_is_not_waited_for() {
+    let scene = Scene::new();
+    let _mta = scene.mta();
+    play(async {
+        let shared = scene.shared();
+        let mut session = Session::begin(&shared).await;
+        // It has a connection from here on, which could not be taken back while an answer has no room.
+        assert_eq!(session.mail_and("user@ok.test").await.code, 250);
+        let mut outbox = Outbox::default();
+        assert!(outbox.push(&to("user@elsewhere.test")).unwrap());
+        let served = session.served.take().unwrap();
+        while !served.is_finished() {
+            match session.frames.flush(&mut outbox) {
+                Ok(()) => assert!(outbox.push(&to("user@elsewhere.test")).unwrap()),
+                Err(ChannelError::Timeout | ChannelError::Closed) => {}
+                Err(e) => panic!("{e}"),
+            }
+            tokio::task::yield_now().await;
+        }
+        let [connections, ..] = shared.routes.at(crate::routes::Place::Backend).connections.count();
+        assert_eq!(connections, 0);
+    });
+}
+
+#[test]
 fn p6_no_more_inline_content_than_was_offered() {
     let scene = Scene::new();
     let mta = scene.mta();
