@@ -66,6 +66,8 @@ pub(crate) struct Connection {
     /// The right to it; none for one that only learns what the backend offers.
     share: Option<Share>,
     pub(super) held: Held,
+    /// It has answered to content: see [`Connection::deliver`].
+    pub(super) carried: bool,
     batch: Vec<u8>,
 }
 
@@ -95,6 +97,7 @@ impl Connection {
             anonymous: facts.identity == Identity::None,
             share: None,
             held: Held::Nothing,
+            carried: false,
             batch: Vec::new(),
         };
         connection.begin(&to.connect, facts, client).await?;
@@ -243,6 +246,11 @@ impl Connection {
         }
     }
 
+    /// Nothing has come that is not read. When no answer is due, whatever has is a reply to nothing.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.unread.is_empty()
+    }
+
     /// It must not be used again.
     pub(super) fn is_lost(&self) -> bool {
         self.held == Held::Lost
@@ -250,7 +258,7 @@ impl Connection {
 
     /// True when any session may use it: it belongs to no client and holds no transaction.
     pub(crate) fn is_reusable(&self) -> bool {
-        self.anonymous && self.held == Held::Nothing && self.unread.is_empty()
+        self.anonymous && self.held == Held::Nothing && self.is_quiet()
     }
 
     /// True while what the backend was told of the client's HELO is still true.
@@ -358,7 +366,8 @@ impl Connection {
     }
 
     /// Sends commands, after a check that there is nothing to read: a reply that came unasked would be taken for the answer
-    /// to these, and one too many for the answer to the content.
+    /// to these, and one too many for the answer to the content. Whatever comes before they are written answers nothing. What comes
+    /// afterwards can't be told from an answer by when it comes, see [`Connection::deliver`].
     pub(super) async fn send(&mut self, octets: &[u8], wait: Wait) -> Result<(), Failure> {
         if self.unread.is_empty()
             && let Some(n) = self.stream.read_early(&mut self.buffer).await?

@@ -87,6 +87,12 @@ impl Connection {
     ///
     /// After any error but [`DeliveryError::Unsent`] the connection must be dropped: a command on it could be taken for
     /// content.
+    ///
+    /// **A backend that answers content twice.** Its second answer is seen when it comes before anything else is asked, and the
+    /// connection is closed. When it comes later it is taken for the answer to MAIL, and each answer from there on for that to the command
+    /// behind. So whatever is not the first content of a connection is sent by DATA: 354 is the one reply that no other command has, and
+    /// where another comes in its place no content is sent. What remains: recipients of that transaction may have heard each other's
+    /// verdicts, and an answer that a backend makes up while it is being sent the content is taken for the one to the content.
     pub(super) async fn deliver(
         &mut self,
         message: &mut Message<'_>,
@@ -95,7 +101,7 @@ impl Connection {
         message.begin()?;
         self.held = Held::Stale;
         let mut pieces = Pieces::new(message)?;
-        let length = if self.extensions.chunking { pieces.by_length()? } else { None };
+        let length = if self.extensions.chunking && !self.carried { pieces.by_length()? } else { None };
         let mut out = Vec::new();
         if let Some(length) = length {
             let _ = write!(out, "BDAT {length} LAST\r\n");
@@ -127,7 +133,8 @@ impl Connection {
                 }
             }
         }
-        self.held = Held::Nothing;
+        self.carried = true;
+        self.held = if self.is_quiet() { Held::Nothing } else { Held::Lost };
         Ok(Answered { replies, failure: None })
     }
 

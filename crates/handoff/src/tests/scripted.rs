@@ -355,6 +355,44 @@ fn p1_a_reply_too_many_is_never_taken_for_the_answer_to_the_content() {
 }
 
 #[test]
+fn p1_a_second_answer_to_content_however_late_is_not_taken_for_the_answer_to_the_next() {
+    // It comes when the next envelope has been sent, so that each answer stands in the place of the one behind it: the one to RCPT would
+    // be the one to the content.
+    let late = vec![
+        Chunk,
+        Say(OK),
+        HearMore("MAIL"),
+        Hear("RCPT"),
+        Say("250 2.0.0 the first message, once more\r\n"),
+        Say(OK),
+        Hear("DATA"),
+        Say(OK),
+    ];
+    against(vec![join([envelope(LIST_CHUNKING), late])], async |shared| {
+        let mut session = Session::begin(&shared).await;
+        assert_eq!(deliver(&mut session).await.code, 250);
+        let verdict = deliver(&mut session).await;
+        assert_eq!((verdict.code, verdict.reason), (451, Reason::BackendDown));
+        session.bye().await;
+    });
+}
+
+#[test]
+fn p1_a_second_answer_to_content_that_is_there_already_closes_the_connection() {
+    let twice = vec![Chunk, Say("250 2.0.0 Ok\r\n250 2.0.0 Ok\r\n")];
+    let midway = vec![Chunk, Say("250 2.0.0 Ok\r\n25")];
+    for first in [twice, midway] {
+        let second = join([envelope(LIST_CHUNKING), vec![Chunk, Say("550 5.7.1 spam\r\n")]]);
+        against(vec![join([envelope(LIST_CHUNKING), first]), second], async |shared| {
+            let mut session = Session::begin(&shared).await;
+            assert_eq!(deliver(&mut session).await.code, 250);
+            assert_eq!(deliver(&mut session).await.code, 550);
+            session.bye().await;
+        });
+    }
+}
+
+#[test]
 fn a_recipient_asked_for_on_a_connection_that_broke_gets_an_honest_answer() {
     let first = join([envelope(LIST_PIPELINING), vec![Hear("RCPT TO:<two@ok.test>"), Close]]);
     let again = vec![HearMore("MAIL"), HearMore("RCPT TO:<user@"), Hear("RCPT TO:<two@"), Say(OK), Say(OK)];
