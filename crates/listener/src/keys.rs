@@ -78,12 +78,13 @@ impl Keys {
 }
 
 impl Gate {
-    /// Gives the keyholder the channels of sessions that ask, for as long as the role lives.
-    pub(crate) async fn pass_keys_on(self: Rc<Self>) {
+    /// Gives the keyholder the channels of sessions that ask, for as long as the role lives. What it ends with ends the role: without
+    /// signatures every client that wants TLS would be taken and fail, where a new listener can serve it.
+    pub(crate) async fn pass_keys_on(self: Rc<Self>) -> io::Error {
         loop {
             match poll_fn(|cx| self.keys.poll_asking(cx)).await {
                 Ok(id) => self.pass_key_on(id).await,
-                Err(e) => return tracing::error!(error = %e, "sessions get no signatures any more"),
+                Err(e) => return e,
             }
         }
     }

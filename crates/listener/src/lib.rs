@@ -53,10 +53,13 @@ use gatepost_wire::{
 };
 use keys::Keys;
 use rules::Rules;
+use screen::{First, first};
 use slots::Waits;
+use std::io;
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::rc::Rc;
-use tokio::task::LocalSet;
+use tokio::task::{JoinError, LocalSet};
 
 type NurseryLink = AsyncEnd<ListenerToNursery, NurseryToListener>;
 type HandoffLink = AsyncEnd<ListenerToHandoff, HandoffToListener>;
@@ -79,16 +82,24 @@ pub fn run(unjailed: Unjailed) -> Result<(), RoleError> {
 
 /// Follows the launcher's orders until a drain has finished.
 async fn serve(control: ControlEnd, slice: ListenerSlice, epoll: Epoll, waits: Waits) -> Result<(), RoleError> {
+    let keys = Keys::new(epoll).map_err(RoleError::system("watch sessions"))?;
+    follow(control, slice, keys, waits).await
+}
+
+async fn follow(control: ControlEnd, slice: ListenerSlice, keys: Keys, waits: Waits) -> Result<(), RoleError> {
     let mut control = AsyncControl::new(Role::Listener, control)?;
     let front = Rc::new(Front::new(&slice));
-    let keys = Keys::new(epoll).map_err(RoleError::system("watch sessions"))?;
     let gate = Rc::new(Gate::new(slice, keys, waits));
-    tokio::task::spawn_local(Rc::clone(&gate).pass_keys_on());
+    let mut passing = tokio::task::spawn_local(Rc::clone(&gate).pass_keys_on());
     tokio::task::spawn_local(Rc::clone(&gate).hand_on_slots());
     tokio::task::spawn_local(Rc::clone(&gate).tell_of_refusals());
     let mut sockets = accept::Sockets::default();
     loop {
-        match control.order().await? {
+        let step = match control.order_or(&mut passing).await? {
+            Heard::Order(step) => step,
+            Heard::Other(ended) => return Err(unwatched(ended)),
+        };
+        match step {
             Step::Link(Role::Resolver, fd) => front.link(fd).map_err(RoleError::system("watch a link"))?,
             Step::Link(role, fd) => link(&gate, role, fd)?,
             Step::Special(Special::Socket(index, fd)) => {
@@ -116,11 +127,12 @@ async fn serve(control: ControlEnd, slice: ListenerSlice, epoll: Epoll, waits: W
     gate.close();
     front.close();
     loop {
-        match control.order_or(gate.quiet()).await? {
-            Heard::Other(()) => {
+        match control.order_or(first(gate.quiet(), pin!(&mut passing))).await? {
+            Heard::Other(First::One(())) => {
                 gate.tell_rest();
                 return Ok(());
             }
+            Heard::Other(First::Other(ended)) => return Err(unwatched(ended)),
             Heard::Order(Step::Special(Special::Cut)) => {
                 gate.tell_rest();
                 gate.name_all();
@@ -131,6 +143,11 @@ async fn serve(control: ControlEnd, slice: ListenerSlice, epoll: Epoll, waits: W
             Heard::Order(_) => {}
         }
     }
+}
+
+/// Sessions that ask for signatures are seen no more.
+fn unwatched(ended: Result<io::Error, JoinError>) -> RoleError {
+    RoleError::system("watch sessions")(ended.unwrap_or_else(io::Error::other))
 }
 
 /// Takes a fresh link into use.

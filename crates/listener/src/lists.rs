@@ -70,7 +70,7 @@ impl Lists {
         for coming in coming {
             // What is there already is taken, late as it may be.
             let listed = match coming {
-                Some(coming) => timeout_at(until, coming).await.ok().and_then(Result::ok),
+                Some(coming) => timeout_at(until, coming.answer()).await.ok().flatten(),
                 None => None,
             };
             listings.push(listed.map(|listed| listed.listing));
@@ -104,30 +104,48 @@ impl Lists {
 
     /// The text of a list, cleaned: whoever runs the list has written it.
     async fn text(&self, list: usize, client: IpAddr) -> String {
-        let listed = timeout_at(Instant::now() + WAIT, async { self.ask(list, client, true).await?.await.ok() });
+        let listed = timeout_at(Instant::now() + WAIT, async { self.ask(list, client, true).await?.answer().await });
         let text = listed.await.ok().flatten().filter(|listed| listed.listing != Listing::LeftOut);
         let text = printable(&text.map(|listed| listed.text).unwrap_or_default());
         text.chars().map(|character| if character.is_ascii() { character } else { '?' }).collect()
     }
 
     /// Where the answer comes. None: the resolver is away.
-    async fn ask(&self, list: usize, client: IpAddr, text: bool) -> Option<oneshot::Receiver<Listed>> {
+    async fn ask(&self, list: usize, client: IpAddr, text: bool) -> Option<Asked> {
         let link = self.link.borrow().clone()?;
         let number = self.last.get().wrapping_add(1);
         self.last.set(number);
         let (sender, coming) = oneshot::channel();
         link.asked.borrow_mut().insert(number, sender);
+        let asked = Asked { link, number, coming };
         let ask = AskList { number, list: u8::try_from(list).ok()?, client, text };
-        if link.end.tell(&ask).await.is_err() {
-            link.asked.borrow_mut().remove(&number);
-            return None;
-        }
-        Some(coming)
+        asked.link.end.tell(&ask).await.ok()?;
+        Some(asked)
+    }
+}
+
+/// A request under way, for as long as somebody waits for its answer: the resolver may be owned, and never answer.
+struct Asked {
+    link: Rc<Link>,
+    number: u32,
+    coming: oneshot::Receiver<Listed>,
+}
+
+impl Asked {
+    /// None: the link is at its end.
+    async fn answer(mut self) -> Option<Listed> {
+        (&mut self.coming).await.ok()
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.link.asked.borrow_mut().remove(&self.number);
     }
 }
 
 impl Link {
-    /// Reads answers until the link ends. Each request is answered, so nothing is left of those who wait no longer.
+    /// Reads answers until the link ends.
     async fn receive(&self) {
         let mut inbox = Inbox::new(ResolverToListener::FRAME_MAX);
         loop {

@@ -110,13 +110,16 @@ impl Drop for Guest {
 }
 
 /// Which of two came first.
-enum First<A, B> {
+pub(crate) enum First<A, B> {
     One(A),
     Other(B),
 }
 
 /// Waits for either; `one` where both are there.
-async fn first<A, B>(one: impl Future<Output = A>, mut other: Pin<&mut impl Future<Output = B>>) -> First<A, B> {
+pub(crate) async fn first<A, B>(
+    one: impl Future<Output = A>,
+    mut other: Pin<&mut impl Future<Output = B>>,
+) -> First<A, B> {
     let mut one = pin!(one);
     poll_fn(|cx| match one.as_mut().poll(cx) {
         Poll::Ready(one) => Poll::Ready(First::One(one)),

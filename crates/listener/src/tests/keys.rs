@@ -46,6 +46,19 @@ fn issue_14_the_keyholder_hears_of_a_session_when_it_asks_and_not_before() {
 }
 
 #[test]
+fn issue_9_a_listener_that_does_not_see_who_asks_for_signatures_ends() {
+    // A runtime that is gone says so to whoever waits for its descriptors.
+    let gone = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    let keys = gone.block_on(async { crate::keys::Keys::new(crate::keys::watch().unwrap()).unwrap() });
+    drop(gone);
+    let (_launcher, control) = End::<LauncherToRole, RoleToLauncher>::pair().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let ended = LocalSet::new()
+        .block_on(&runtime, async { crate::follow(control, slice(10, 10), keys, Waits::default()).await });
+    assert!(ended.unwrap_err().to_string().starts_with("cannot watch sessions"));
+}
+
+#[test]
 fn issue_14_a_session_that_is_over_leaves_no_channel_behind() {
     let (house, nursery, _handoff, keyholder) = House::open(slice(10, 10));
     let (_client, id, end) = may_ask(&house, &nursery);
