@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// Readers at once. More are closed at once.
+/// Readers at once. For one more the one who came first is closed: whoever holds all places keeps out neither the others nor an admin.
 const READERS_MAX: usize = 8;
 /// How long one may take for all of it.
 pub(crate) const TIME: Duration = Duration::from_secs(5);
@@ -43,11 +43,9 @@ impl View {
     /// Writes `text` to somebody who need not ask for it.
     ///
     /// # Errors
-    /// There are too many already, or it cannot be watched.
+    /// It cannot be watched.
     pub(crate) fn show(&mut self, epoll: &Epoll, token: u64, reader: OwnedFd, text: Vec<u8>) -> io::Result<()> {
-        if self.readers.len() >= READERS_MAX {
-            return Err(ErrorKind::QuotaExceeded.into());
-        }
+        self.make_room(epoll);
         epoll.add(reader.as_fd(), token)?;
         epoll.change(reader.as_fd(), token, Until::Writable)?;
         let until = Instant::now() + TIME;
@@ -71,7 +69,8 @@ impl View {
     pub(crate) fn ready(&mut self, epoll: &Epoll, token: u64, next: u64, text: impl FnOnce() -> String) {
         if let Some(socket) = self.sockets.get(&token) {
             let Ok(client) = net::accept_any(socket.as_fd()) else { return };
-            if self.readers.len() < READERS_MAX && epoll.add(client.as_fd(), next).is_ok() {
+            self.make_room(epoll);
+            if epoll.add(client.as_fd(), next).is_ok() {
                 let until = Instant::now() + TIME;
                 let reader = Reader { socket: client.into(), request: Vec::new(), left: Vec::new(), until };
                 self.readers.insert(next, reader);
@@ -88,6 +87,15 @@ impl View {
         let now = Instant::now();
         let late: Vec<u64> = self.readers.iter().filter(|(_, r)| r.until <= now).map(|(token, _)| *token).collect();
         late.into_iter().for_each(|token| self.dismiss(epoll, token));
+    }
+
+    /// Tokens are counted, so the lowest is of the one who came first.
+    fn make_room(&mut self, epoll: &Epoll) {
+        while self.readers.len() >= READERS_MAX
+            && let Some((first, _)) = self.readers.first_key_value()
+        {
+            self.dismiss(epoll, *first);
+        }
     }
 
     fn dismiss(&mut self, epoll: &Epoll, token: u64) {
@@ -126,4 +134,30 @@ impl Reader {
 
 fn transient(e: io::Error) -> io::Result<bool> {
     if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) { Ok(true) } else { Err(e) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn p14_who_holds_all_places_keeps_out_neither_another_nor_an_admin() {
+        let epoll = Epoll::new(8).unwrap();
+        let mut view = View::default();
+        let mut shown = Vec::new();
+        for (token, text) in (0..).zip(["1", "2", "3", "4", "5", "6", "7", "8", "9"]) {
+            let (near, far) = UnixStream::pair().unwrap();
+            view.show(&epoll, token, near.into(), text.into()).unwrap();
+            shown.push(far);
+        }
+        view.ready(&epoll, 8, 9, String::new);
+        let text = |mut far: &UnixStream| {
+            let mut text = String::new();
+            far.read_to_string(&mut text).unwrap();
+            text
+        };
+        assert_eq!((text(&shown[0]).as_str(), text(&shown[8]).as_str()), ("", "9"));
+        assert_eq!(view.readers.len(), READERS_MAX - 1);
+    }
 }
