@@ -5,7 +5,7 @@ use crate::ends::Ends;
 use crate::line::{Filled, Line, is_transient};
 use crate::patience::Patience;
 use gatepost_smtp::envelope::{CloseReason, Tls as Negotiated};
-use gatepost_sys::wait::Want;
+use gatepost_sys::wait::{self, Want};
 use gatepost_tls::ServerConfig;
 use std::io::{PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -166,6 +166,9 @@ impl<C: Clock> Shell<C> {
                 Next::GoOn if !dialogue.in_content() && self.clock.now() >= self.end => {
                     dialogue.interrupt(Interruption::SessionTime);
                 }
+                Next::GoOn if !self.line.input().is_empty() && self.has_left(dialogue)? => {
+                    return Err(CloseReason::ClientGone);
+                }
                 Next::GoOn => {}
                 Next::StartTls => {
                     dialogue.start_tls(self)?;
@@ -177,6 +180,17 @@ impl<C: Clock> Shell<C> {
                 }
             }
         }
+    }
+
+    /// Whether a client that has sent many questions at once is there no more, so that nobody need answer the others (P13). One that
+    /// only ends what it sends may still listen: that it does not is known when it is sent something. The question under way is
+    /// not broken off: whoever answers it is busy with it all the same.
+    fn has_left(&mut self, output: &mut impl Output) -> Result<bool, Lost> {
+        if !wait::has_ended(self.line.ends().input()) {
+            return Ok(false);
+        }
+        self.send(output)?;
+        Ok(wait::hung_up(self.line.ends().output()))
     }
 
     /// Sends what has gathered, then waits for the client as long as patience lasts.

@@ -66,6 +66,12 @@ pub fn ready(fds: &[(BorrowedFd<'_>, Want)], until: Option<Instant>) -> io::Resu
     }
 }
 
+/// Whether the other side of the socket `fd` sends nothing more.
+#[must_use]
+pub fn has_ended(fd: BorrowedFd<'_>) -> bool {
+    ready(&[(fd, Want::End)], Some(Instant::now())).is_ok_and(|ready| ready.contains(&true))
+}
+
 /// Whether the other side of `fd` is closed in both directions, not merely finished with sending.
 #[must_use]
 pub fn hung_up(fd: BorrowedFd<'_>) -> bool {

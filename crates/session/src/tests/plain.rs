@@ -5,6 +5,9 @@ use gatepost_smtp::envelope::{CloseReason, Offer, Reason, Verdict};
 use gatepost_smtp::server::Leniency;
 use gatepost_smtp::text::Text;
 use gatepost_wire::slice::{NurserySlice, TlsMode};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Barrier};
 
 const MESSAGE: &str = "Subject: one\r\n\r\n..two\r\nthree\r\n";
 const UNSTUFFED: &str = "Subject: one\r\n\r\n.two\r\nthree\r\n";
@@ -73,6 +76,36 @@ fn a_pipelined_session_in_one_segment_is_answered_in_order() {
         Heard::Bye(CloseReason::Quit),
     ];
     assert_eq!(outcome.heard, expected);
+}
+
+#[test]
+fn issue_9_of_a_client_that_asks_much_and_goes_away_no_more_is_asked() {
+    for (closes, most) in [(true, 3), (false, 90)] {
+        let meet = Arc::new(Barrier::new(2));
+        let mut rig = Rig::new(TlsMode::Off, Manners { meet: Some(Arc::clone(&meet)), ..Manners::default() });
+        let questions = "RCPT TO:<b@example.org>\r\n".repeat(90);
+        (&rig.client)
+            .write_all(format!("EHLO client.example\r\nMAIL FROM:<a@client.example>\r\n{questions}").as_bytes())
+            .unwrap();
+        meet.wait();
+        if closes {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            rig.client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        } else {
+            // It still listens, and hears every answer.
+            rig.client.shutdown(Shutdown::Write).unwrap();
+        }
+        meet.wait();
+        if !closes {
+            let mut heard = String::new();
+            (&rig.client).read_to_string(&mut heard).unwrap();
+            assert_eq!(heard.matches("250 2.1.5").count(), 90);
+        }
+        let outcome = rig.end();
+        let asked = outcome.heard.iter().filter(|heard| **heard == rcpt()).count();
+        assert!(asked <= most, "{asked}");
+        assert_eq!(outcome.heard.last(), Some(&Heard::Bye(CloseReason::ClientGone)));
+    }
 }
 
 #[test]

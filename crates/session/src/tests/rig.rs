@@ -23,7 +23,7 @@ use std::io::{self, BufRead, BufReader, PipeWriter, Read, Seek, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Arc, Barrier, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -75,6 +75,8 @@ pub(crate) struct Manners {
     pub(crate) flaw: Option<Flaw>,
     /// When it tells the session to leave.
     pub(crate) leave: Option<Leave>,
+    /// Met twice before the first recipient is answered.
+    pub(crate) meet: Option<Arc<Barrier>>,
 }
 
 /// What handoff has just said or heard when it tells a session to leave.
@@ -123,6 +125,7 @@ impl Default for Manners {
             grow: None,
             flaw: None,
             leave: None,
+            meet: None,
         }
     }
 }
@@ -184,6 +187,10 @@ impl Play {
             }
             Ask::Rcpt(_) if self.manners.leave == Some(Leave::AtRcpt) => end.tell(&Answer::Leave).unwrap(),
             Ask::Rcpt(rcpt) => {
+                if let Some(meet) = self.manners.meet.take() {
+                    meet.wait();
+                    meet.wait();
+                }
                 let to = text(rcpt.forward_path);
                 let verdict = self.manners.recipients.iter().find(|(name, _)| *name == to).map_or(OK, |(_, v)| *v);
                 self.heard.push(Heard::Rcpt(to));
