@@ -151,12 +151,13 @@ impl<Out: Direction, In: Direction> AsyncEnd<Out, In> {
         }
     }
 
-    /// Waits for a frame that holds one message; descriptors stay in the inbox.
+    /// Waits for a frame that holds one message, without descriptors.
     ///
     /// # Errors
     /// Closed or hostile.
     pub async fn recv<'i>(&self, inbox: &'i mut Inbox) -> Result<In::Message<'i>, ChannelError> {
         self.fill(inbox).await?;
+        inbox.no_fds()?;
         Ok(Messages::<In::Message<'i>>::one(inbox.bytes())?)
     }
 

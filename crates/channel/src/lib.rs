@@ -107,6 +107,15 @@ impl Inbox {
         self.buffer.zeroize();
     }
 
+    /// Refuses the descriptors that came beside the frame. They are closed at once: kept in the inbox of somebody who says nothing more,
+    /// a few of many owned sessions would be all that the receiver may have.
+    ///
+    /// # Errors
+    /// There are some: hostile.
+    pub fn no_fds(&mut self) -> Result<(), ChannelError> {
+        if self.take_fds().is_empty() { Ok(()) } else { Err(WireError::Value("descriptors").into()) }
+    }
+
     /// Takes the descriptors that came beside the frame.
     pub fn take_fds(&mut self) -> Vec<OwnedFd> {
         std::mem::take(&mut self.fds)
@@ -220,12 +229,13 @@ impl<Out: Direction, In: Direction> End<Out, In> {
         Ok(())
     }
 
-    /// Waits for a frame that holds one message.
+    /// Waits for a frame that holds one message, without descriptors.
     ///
     /// # Errors
     /// Closed, hostile, timed out.
     pub fn recv<'i>(&self, inbox: &'i mut Inbox) -> Result<In::Message<'i>, ChannelError> {
         inbox.fill(&self.seq)?;
+        inbox.no_fds()?;
         Ok(Messages::<In::Message<'i>>::one(&inbox.buffer)?)
     }
 

@@ -4,6 +4,9 @@
 use gatepost_channel::{ChannelError, End, Inbox, Outbox, messages};
 use gatepost_wire::session::{Ask, CONTENT_MAX};
 use gatepost_wire::{HandoffToSession, SessionToHandoff, WireError};
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 
 #[test]
 fn a_message_that_is_too_large_is_not_sent_and_the_sender_hears_of_it() {
@@ -37,4 +40,18 @@ fn what_has_no_room_in_a_frame_goes_into_the_next() {
         }
     }
     assert_eq!(heard, [b'a', b'b', b'c'].map(|octet| (usize::from(octet == b'c'), CONTENT_MAX / 2, Some(octet))));
+}
+
+#[test]
+fn p6_descriptors_beside_a_message_that_needs_none_are_closed_and_hostile() {
+    let (session, handoff) = End::<SessionToHandoff, HandoffToSession>::pair().unwrap();
+    let (sent, mut watch) = UnixStream::pair().unwrap();
+    session.tell_with(&Ask::Reset, &[sent.as_fd(), sent.as_fd()]).unwrap();
+    drop(sent);
+    let mut inbox = Inbox::default();
+    let heard = handoff.recv(&mut inbox);
+    assert!(matches!(heard, Err(ChannelError::Hostile(WireError::Value("descriptors")))), "{heard:?}");
+    // Though the inbox is kept.
+    assert_eq!(watch.read(&mut [0]).unwrap(), 0);
+    drop(inbox);
 }

@@ -201,6 +201,7 @@ impl Session {
             readable?;
             let mut inbox = self.shared.inbox.lock().unwrap_or_else(PoisonError::into_inner);
             if self.end.try_fill(&mut inbox)? {
+                inbox.no_fds()?;
                 if self.protocol.is_locked() {
                     self.login = self.pending.as_ref().and_then(Pending::login);
                     if self.login.is_some() {

@@ -123,6 +123,17 @@ fn p4_a_commit_of_another_length_than_came_is_hostile() {
 }
 
 #[test]
+fn p6_descriptors_beside_an_ask_end_the_session() {
+    let scene = Scene::new();
+    play(async {
+        let mut session = Session::begin(&scene.shared()).await;
+        let (sent, _watch) = std::os::unix::net::UnixStream::pair().unwrap();
+        session.frames.tell_with(&Ask::Reset, &[sent.as_fd()]).unwrap();
+        assert!(session.is_dropped().await);
+    });
+}
+
+#[test]
 fn p13_a_session_that_does_not_read_its_answers_is_not_waited_for() {
     let scene = Scene::new();
     let _mta = scene.mta();
