@@ -124,7 +124,11 @@ pub fn ask(socket: &Path, request: Request) -> io::Result<Answer> {
             let shown = |octet: &u8| if matches!(octet, b' '..=b'~' | b'\n') { char::from(*octet) } else { '?' };
             Ok(Answer { status: *status, text: text.iter().map(shown).collect() })
         }
-        None => Err(refused(ErrorKind::UnexpectedEof.into())),
+        // Who may not ask is refused unread, which is a reset.
+        None => Err(io::Error::new(
+            ErrorKind::UnexpectedEof,
+            "no answer came; when another program file is taking its place just now, ask again",
+        )),
     }
 }
 

@@ -224,6 +224,10 @@ impl Children {
             && let Err(e) = control.tell_with(&order, fds)
         {
             tracing::warn!(role = role.name(), ?order, "order not taken: {e}");
+            // One that says that it is alive and follows no order would make us wait again with each.
+            if matches!(e, ChannelError::Timeout) {
+                let _ = process::kill(pid, Signal::Kill);
+            }
         }
     }
 
