@@ -2,6 +2,7 @@
 //! are RustCrypto's, and `bcrypt` by Keats.
 
 use crate::scram::{BadKeys, Keys};
+use argon2::password_hash::Error;
 use argon2::{Algorithm, Argon2, Params, Version};
 use base64::Engine as _;
 use base64::alphabet;
@@ -106,11 +107,11 @@ impl Hash {
         }
     }
 
-    /// Whether it is that of `password`. Takes as long whether it is or not.
+    /// Whether it is that of `password`. Takes as long whether it is or not. None: that could not be found out, for want of memory.
     #[must_use]
-    pub(crate) fn is_of(&self, password: &[u8]) -> bool {
+    pub(crate) fn is_of(&self, password: &[u8]) -> Option<bool> {
         match &self.0 {
-            Kind::Argon2id(text) => Argon2::default().verify_password(password, text.as_str()).is_ok(),
+            Kind::Argon2id(text) => found(Argon2::default().verify_password(password, text.as_str())),
             Kind::Bcrypt { cost, salt, hash } => {
                 // As every bcrypt has it: a NUL behind the password, and 72 octets in all.
                 let mut key = [0_u8; 72];
@@ -121,11 +122,11 @@ impl Hash {
                 let used = key.get(..length.saturating_add(1)).unwrap_or(&key);
                 let made = bcrypt::bcrypt(*cost, *salt, used);
                 key.zeroize();
-                made.get(..hash.len()).is_some_and(|made| made.ct_eq(hash).into())
+                Some(made.get(..hash.len()).is_some_and(|made| made.ct_eq(hash).into()))
             }
-            Kind::Sha512Crypt(text) => ShaCrypt::default().verify_password(password, text.as_str()).is_ok(),
-            Kind::Yescrypt(text) => Yescrypt::default().verify_password(password, text.as_str()).is_ok(),
-            Kind::Scram(keys) => keys.is_of(password),
+            Kind::Sha512Crypt(text) => found(ShaCrypt::default().verify_password(password, text.as_str())),
+            Kind::Yescrypt(text) => found(Yescrypt::default().verify_password(password, text.as_str())),
+            Kind::Scram(keys) => Some(keys.is_of(password)),
         }
     }
 
@@ -139,6 +140,15 @@ impl Hash {
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
         let hash = argon2.hash_password_customized(password, salt, None, None, params).map_err(|_| BadHash::Broken)?;
         Ok(hash.to_string())
+    }
+}
+
+/// What a check found. Any error but the one is ours: the hash itself was read before.
+fn found(checked: Result<(), Error>) -> Option<bool> {
+    match checked {
+        Ok(()) => Some(true),
+        Err(Error::PasswordInvalid) => Some(false),
+        Err(_) => None,
     }
 }
 
@@ -233,12 +243,19 @@ mod tests {
     fn issue_15_hashes_of_other_programs_are_read() {
         for text in HASHES {
             let hash = Hash::parse(text).unwrap();
-            assert!(hash.is_of(b"secret"), "{text}");
-            assert!(!hash.is_of(b"Secret") && !hash.is_of(b"") && !hash.is_of(&[b'x'; 1024]), "{text}");
+            assert_eq!(hash.is_of(b"secret"), Some(true), "{text}");
+            for wrong in [&b"Secret"[..], b"", &[b'x'; 1024]] {
+                assert_eq!(hash.is_of(wrong), Some(false), "{text}");
+            }
         }
         let own = Hash::line_of(b"secret", b"0123456789abcdef").unwrap();
         assert!(own.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{own}");
-        assert!(Hash::parse(&own).unwrap().is_of(b"secret"));
+        assert_eq!(Hash::parse(&own).unwrap().is_of(b"secret"), Some(true));
+    }
+
+    #[test]
+    fn p13_a_check_that_fails_says_nothing_of_the_password() {
+        assert_eq!([Err(Error::OutOfMemory), Err(Error::Internal)].map(found), [None, None]);
     }
 
     #[test]

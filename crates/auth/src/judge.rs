@@ -118,7 +118,7 @@ pub(crate) enum Source {
 /// An attempt that waits, and where it is answered.
 struct Waiting {
     attempt: Arc<Attempt>,
-    answer: oneshot::Sender<bool>,
+    answer: oneshot::Sender<Option<bool>>,
 }
 
 /// The link with handoff, and who waits for it to take note of a login.
@@ -179,6 +179,9 @@ impl Judge {
                     // What computes hashes copies the password to wherever it works.
                     gatepost_sys::wipe::stack();
                     drop(attempt);
+                    if accepted.is_none() {
+                        tracing::error!("a password could not be checked: no memory was left");
+                    }
                     let _ = answer.send(accepted);
                     lock(&self.desk).took(origin, milliseconds(begun.elapsed()), self.now());
                     // Orders and questions have their turn between two.
@@ -307,13 +310,13 @@ impl Judge {
         result
     }
 
-    /// Whether the password is right. None: it did not come to that in time.
+    /// Whether the password is right. None: it could not be checked, or not in time.
     async fn check(&self, origin: Origin, attempt: &Arc<Attempt>) -> Option<bool> {
         let (answer, coming) = oneshot::channel();
         // Who has no turn is answered by the end of its channel.
         drop(lock(&self.desk).wants(origin, Waiting { attempt: Arc::clone(attempt), answer }, self.now()));
         self.arrived.notify_one();
-        timeout(PATIENCE, coming).await.ok()?.ok()
+        timeout(PATIENCE, coming).await.ok()?.ok()?
     }
 
     /// Has handoff take note of the login, without which a yes is of no use.

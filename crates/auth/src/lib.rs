@@ -33,6 +33,7 @@ mod serve;
 use dovecot::Dovecot;
 use gatepost_jail::Unjailed;
 use gatepost_role::{DialerLink, RoleError};
+use gatepost_sys::heap;
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::{AuthSlice, LoginSource};
 use judge::{Judge, Source};
@@ -42,12 +43,17 @@ use std::io::Read as _;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
+/// Freed memory that is kept, octets; larger blocks are not.
+const KEPT: i32 = 1 << 20;
+
 /// An auth process, from its start to its end.
 ///
 /// # Errors
 /// [`RoleError`].
 pub fn run(unjailed: Unjailed) -> Result<(), RoleError> {
     gatepost_sys::wipe::freed();
+    // What one check needs goes back to the system after it: between smaller blocks it would leave holes that the next does not fit into.
+    heap::keep(KEPT);
     let AuthSlice { source } = unjailed.slice()?;
     let mut secret = [0; 32];
     let random = File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut secret));

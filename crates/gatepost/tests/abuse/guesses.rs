@@ -113,3 +113,52 @@ fn issue_15_who_guesses_keeps_nobody_from_logging_in() {
     gate.process.wait_said("draining", SOON);
     gate.stop();
 }
+
+/// The same password, by the hash that gatepost makes itself: each check takes 19 MiB.
+const OWN: &str =
+    "joe:$argon2id$v=19$m=19456,t=2,p=1$iZ6H0HbpjMpVdZihdUE3ww$nnZJQ23lrGnmi6FgmCkO4vdjdgoTymn5ookzqfPbu64\n";
+
+/// Sessions that stood in their logins beside others had the memory of checks scattered, until none was left for one: from then on a
+/// right password was a wrong one for half of those who had it.
+#[test]
+fn p13_a_right_password_stays_right_however_many_are_guessed() {
+    let test = "p13_a_right_password_stays_right_however_many_are_guessed";
+    let Some(host) = host::for_test(test, &["openssl"]) else { return };
+    open_networks(&host);
+    let (_mta, backend) = rogue(&host, Speaks::Smtp);
+    host.write_with("/etc/gatepost/passwd", OWN, 0o600);
+    let more = format!(
+        "[submission]\nauth = \"passwd:/etc/gatepost/passwd\"\nsenders = [\"joe joe@ok.test\"]\n\
+         [[listen]]\naddress = \"{HERE}:587\"\nservice = \"submission\"\n"
+    );
+    let gate = Gate::start(&host, &config(&backend, &more));
+    let auth = gate.roles()["gp-auth"];
+    let mut owners = 0;
+    let mut log_in = || {
+        owners += 1;
+        let mut client = secure(&host, v4(200, owners)).unwrap();
+        client.set_patience(Duration::from_secs(60));
+        client.ask(RIGHT, 235);
+    };
+    for _ in 0..4 {
+        let mut guessers = Vec::new();
+        for n in 0..60 {
+            let mut client = secure(&host, v4(1, n % 8)).unwrap();
+            client.ask("AUTH PLAIN", 334);
+            guessers.push(client);
+            if n % 6 == 0 {
+                log_in();
+            }
+        }
+        for (n, client) in guessers.iter_mut().enumerate() {
+            client.write(format!("AGpvZQB3{}\r\n", "d3d3".repeat(n * 2)).as_bytes());
+            if n % 10 == 0 {
+                log_in();
+            }
+        }
+    }
+    let data = &facts::status(auth)["VmData"];
+    let kibibytes: u32 = data.trim_end_matches(" kB").trim().parse().unwrap();
+    assert!(kibibytes < 64 << 10, "auth has {data} of memory between two checks");
+    gate.stop();
+}
