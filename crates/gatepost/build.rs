@@ -4,9 +4,9 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=no-unwind.ld");
     // Of the daemon's program alone: it needs more address space, which those that are started under `softlimit` may not have. Text,
-    // read-only data and data each begin on a huge page of their own, so that the first two can be moved to such pages
+    // read-only data and data each begin at a huge page of their own, so that all but the last can be moved to such pages
     // (`gatepost_sys::huge`). The pages that are only written once after the start stay small ones.
-    for option in ["max-page-size=0x200000", "common-page-size=4096"] {
+    for option in ["max-page-size=0x200000", "common-page-size=4096", "separate-loadable-segments"] {
         println!("cargo::rustc-link-arg-bin=gatepost=-Wl,-z,{option}");
     }
     // The small program, for `softlimit -m`: without tables for unwinding.
