@@ -52,8 +52,8 @@ const LAYERS: &[&[Row]] = &[
         ("keyholder", "wire channel sys jail role policy tls", "tracing"),
         ("launcher", "smtp wire channel sys jail role tls config log", "sd-notify tracing"),
         ("listener", "smtp ucspi rules wire channel sys jail role log policy", "tokio tracing"),
-        // The one role without a jail: what it runs, it runs by `program`.
         ("observer", "wire channel sys jail role log", "prometheus-client"),
+        // The one role without a jail: what it runs, it runs by `program`.
         ("queue", "smtp wire channel sys jail role qmail program", "tracing"),
         ("receiver", "smtp wire sys jail role", "tracing"),
         ("resolver", "smtp wire channel jail role log policy", "domain tokio tracing"),
