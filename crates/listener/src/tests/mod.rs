@@ -164,7 +164,7 @@ fn opened(handoff: &Handoff) -> (Open, Vec<OwnedFd>) {
 /// The session that handoff is to tell to leave; those that begin before are passed over.
 fn leave(handoff: &Handoff) -> SessionId {
     loop {
-        if let HandoffOrder::Leave(id) = handoff.recv(&mut Inbox::new(256)).unwrap() {
+        if let (HandoffOrder::Leave(id), _) = handoff.recv_with(&mut Inbox::new(256)).unwrap() {
             return id;
         }
     }
