@@ -56,7 +56,7 @@ struct Shown {
 impl Fault {
     pub(crate) fn unreadable(path: &Path, error: &io::Error) -> Self {
         let advice = match error.kind() {
-            io::ErrorKind::NotFound => "write the file, or name another by --config",
+            io::ErrorKind::NotFound => "write the file, which gatepost init does, or name another by --config",
             io::ErrorKind::PermissionDenied => "start as a user who may read it",
             io::ErrorKind::IsADirectory => "name the file, not its directory",
             _ => "",

@@ -5,6 +5,7 @@ use crate::help::{self, HelpArgs};
 use crate::init::{self, InitArgs};
 use crate::said::fail;
 use crate::trial::{self, TryArgs};
+use crate::version::version;
 use crate::{passwd, top};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use gatepost_config::Config;
@@ -25,7 +26,7 @@ use std::time::Duration;
 #[derive(Debug, Parser)]
 #[command(
     name = "gatepost",
-    version,
+    version = version(),
     about = "A privilege-separated SMTP front end: stands between port 25 and your mail server",
     after_help = "gatepost qmail-smtpd [CHECKER SUBPROGRAM] serves one connection on descriptors 0 and 1 in qmail-smtpd's \
                   place, and so does a link of that name to this program. gatepost help lists the pages of the manual.",
@@ -190,7 +191,7 @@ fn serve(args: &ServeArgs) -> ExitCode {
     gatepost_log::begin(gatepost_log::LAUNCHER);
     let path = args.config.config.as_path();
     let reload = || plan_of(path);
-    let program = Program::own(&["serve".into(), "--config".into(), path.into()]);
+    let program = Program::own(&["serve".into(), "--config".into(), path.into()], version());
     match (args.resume, plan_of(path)) {
         (Some(memory), plan) if args.rehearse => could_serve(memory, plan),
         (Some(memory), _) => outcome(gatepost_launcher::resume(memory, program, &reload)),
@@ -216,12 +217,13 @@ fn could_serve(memory: i32, plan: Result<Plan, String>) -> ExitCode {
 /// Asks the running gatepost; gives the exit status that it answers.
 fn ask(request: Request) -> ExitCode {
     match admin::ask(Path::new(admin::SOCKET), request) {
-        Ok(Answer { status: 0, text }) => {
+        // What was asked for is on standard output, however much there is to look at; why it was not done is a mistake's text.
+        Ok(Answer { status, text }) if status == 0 || request == Request::Status => {
             print!("{text}");
-            ExitCode::SUCCESS
+            ExitCode::from(status)
         }
         Ok(Answer { status, text }) => {
-            fail(&text);
+            fail(text.trim_end());
             ExitCode::from(status)
         }
         Err(e) => unanswered(&e),
@@ -229,7 +231,14 @@ fn ask(request: Request) -> ExitCode {
 }
 
 fn unanswered(why: &io::Error) -> ExitCode {
-    fail(&format!("cannot ask the running gatepost by {}: {why}", admin::SOCKET))
+    match why.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => fail(&format!(
+            "no gatepost runs here: nobody answers at {}\n  = start it: systemctl start gatepost.socket gatepost.service, or gatepost serve; \
+             journalctl -u gatepost says why one has ended",
+            admin::SOCKET
+        )),
+        _ => fail(&format!("cannot ask the running gatepost by {}: {why}", admin::SOCKET)),
+    }
 }
 
 /// Whose sessions are meant.

@@ -12,6 +12,7 @@ mod roles;
 mod said;
 mod top;
 mod trial;
+mod version;
 
 use names::Name;
 use std::process::ExitCode;

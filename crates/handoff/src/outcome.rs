@@ -22,7 +22,7 @@ pub(crate) struct Outcome {
     backend: Option<u16>,
     /// Why there is no reply, or why the message must not be sent.
     failure: Option<String>,
-    /// The text of a backend that has no codes: qmail's own `qp` number is in it.
+    /// What the backend says where the client does not hear it: its id for a message that it took, or qmail's own `qp` number.
     text: Option<String>,
     /// What the backend says of its refusal, or a rule of ours where that has more to say than its verdict.
     said: Text,
@@ -92,7 +92,8 @@ impl Outcome {
 
     /// What the backend replied. `utf8`: the client said SMTPUTF8.
     pub(crate) fn of_reply(stage: Stage, reply: &client::Reply, utf8: bool) -> Self {
-        Self { said: verdict::text(reply, utf8), ..Self::of_backend(verdict::of_reply(stage, reply), reply) }
+        let text = (stage == Stage::Content && reply.is_positive()).then(|| logged(&reply.text(utf8)));
+        Self { text, said: verdict::text(reply, utf8), ..Self::of_backend(verdict::of_reply(stage, reply), reply) }
     }
 
     /// `verdict`, by a rule of our own that says so.

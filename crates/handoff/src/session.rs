@@ -17,6 +17,7 @@ use crate::seats::Seat;
 use crate::shared::Shared;
 use crate::spool::ContentFile;
 use crate::stages::{AtStage, Stage};
+use crate::telling::Waited;
 use crate::transaction::Recipient;
 use crate::turns::Turn;
 use crate::verdict;
@@ -74,9 +75,10 @@ struct Session {
     file: Option<ContentFile>,
     /// The verdict on the running transaction's content, where it was given before its end.
     content_refused: Option<Outcome>,
-    /// When the running transaction began, and how long the backend has been waited for in it.
+    /// When the running transaction began.
     begun: Option<Instant>,
-    backend: Duration,
+    /// How long the client and the backend have been waited for in it.
+    waited: Waited,
     /// Messages that were taken.
     delivered: u32,
     born: Instant,
@@ -115,7 +117,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) -> O
         file: None,
         content_refused: None,
         begun: None,
-        backend: Duration::ZERO,
+        waited: Waited::default(),
         delivered: 0,
         born: Instant::now(),
         names,
@@ -152,12 +154,20 @@ impl Session {
         }
         loop {
             self.stage.set(if self.protocol.transaction().is_some() { Stage::Transaction } else { Stage::Idle });
-            let step = self.step().await?;
+            let waits = Instant::now();
+            let step = self.step().await;
+            if self.begun.is_some() {
+                self.waited.client = self.waited.client.saturating_add(waits.elapsed());
+            }
+            let step = step?;
             if let Some(dropped) = self.protocol.take_dropped() {
                 self.tell_dropped(&dropped);
                 if dropped.filed {
                     empty(&mut self.file);
                 }
+            }
+            if self.protocol.transaction().is_some() {
+                self.begun.get_or_insert_with(Instant::now);
             }
             match step {
                 // Whoever sends much that is not answered has one frame a turn, as other networks have.
@@ -264,7 +274,6 @@ impl Session {
     /// A recipient: our own rules decide first, then the backend.
     async fn rcpt(&mut self, recipient: Recipient) -> Result<(), SessionError> {
         let asked = Instant::now();
-        self.begun.get_or_insert(asked);
         let outcome = match self.refusal(&recipient) {
             Some(refusal) => refusal.into(),
             None if self.has_one(&recipient) => verdict::RCPT_OK.into(),
@@ -280,7 +289,7 @@ impl Session {
             let origin = self.origin();
             self.shared.rates(|rates, now| rates.refused(origin, now));
         }
-        self.backend = self.backend.saturating_add(asked.elapsed());
+        self.waited.backend = self.waited.backend.saturating_add(asked.elapsed());
         self.answer(&outcome)?;
         if outcome.verdict.code >= 400 && self.shared.may_log(self.open.counted()) {
             self.tell_refused_recipient(&recipient, &outcome);

@@ -18,6 +18,13 @@ const HEADER_MAX: usize = 32 * 1024;
 const TRIES: u32 = 100;
 const WAIT: Duration = Duration::from_millis(5);
 
+/// How long others were waited for in a transaction.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Waited {
+    pub(crate) client: Duration,
+    pub(crate) backend: Duration,
+}
+
 /// What all events of a transaction have in common.
 #[derive(Debug)]
 pub(crate) struct Telling<'a> {
@@ -31,10 +38,10 @@ pub(crate) struct Telling<'a> {
     pub(crate) message_id: Option<Vec<u8>>,
     /// Octets of content.
     pub(crate) size: u64,
-    /// From MAIL on.
+    /// From when it was heard of: with its first recipient.
     pub(crate) took: Duration,
-    /// Of these, waiting for the backend.
-    pub(crate) backend: Duration,
+    /// What of that was waiting.
+    pub(crate) waited: Waited,
 }
 
 impl Telling<'_> {
@@ -105,7 +112,8 @@ impl Telling<'_> {
             said: said.as_deref().map(|text| cut(text.as_bytes(), SAID_MAX)),
             failure: result.failure().or(heard.failure()).map(|text| cut(text.as_bytes(), SAID_MAX)),
             took_ms: milliseconds(self.took),
-            backend_ms: milliseconds(self.backend),
+            client_ms: milliseconds(self.waited.client),
+            backend_ms: milliseconds(self.waited.backend),
         });
     }
 }

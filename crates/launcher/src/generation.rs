@@ -10,6 +10,7 @@ use crate::error::LauncherError;
 use crate::roles::{self, Stage};
 use gatepost_sys::process::{End, ProcessId};
 use gatepost_wire::control::{Order, Report, Role};
+use gatepost_wire::event;
 use gatepost_wire::resume::{self, Course, Phase};
 use phases::{deadline, permits};
 use std::time::{Duration, Instant};
@@ -472,7 +473,7 @@ impl<P: Processes> Generation<P> {
         self.proved |= role == Role::Handoff;
         self.failures.retain(|(failed, _)| *failed != role);
         if self.serving {
-            tracing::info!(role = role.name(), "serves again");
+            gatepost_log::tell(event::RoleServes { role });
         }
     }
 
@@ -513,7 +514,8 @@ impl<P: Processes> Generation<P> {
             self.fail(role);
         }
         let delay = self.restart(role, now);
-        tracing::warn!(role = role.name(), how = how(end), ?delay, "a role ended and is started anew");
+        let delay_ms = u32::try_from(delay.as_millis()).unwrap_or(u32::MAX);
+        gatepost_log::tell(event::RoleEnded { role, how: how(end).as_bytes(), delay_ms });
         Ok(())
     }
 

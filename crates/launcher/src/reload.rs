@@ -6,6 +6,8 @@ use crate::prepare::{fit, prepare};
 use crate::processes::Children;
 use crate::reports::notify;
 use crate::{Launcher, LauncherError, Reload, pairs, sockets, views};
+use gatepost_wire::event::{self, Renewed};
+use gatepost_wire::observe::TEXT_MAX;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -15,11 +17,8 @@ const RETIRING_MAX: usize = 3;
 /// Longest wait of a reload for a backend that cannot be asked at once whether it relays.
 const RELOAD_PROOF: Duration = Duration::from_secs(10);
 
-/// What the log and the admin are told before the reason.
+/// What the admin is told before the reason.
 pub(crate) const NOT_RELOADED: &str = "not reloaded, the old configuration stays in force";
-/// What the log is told before the reason.
-const NOT_RENEWED: &str =
-    "other certificates lie there, and are not taken; the old ones stay in use, and it is tried again";
 
 impl Launcher {
     /// Begins a whole new generation on the same sockets; the old one goes on for its sessions, with its configuration. Any fault
@@ -35,14 +34,18 @@ impl Launcher {
             true => self.renew(asked).map(|never| match never {}),
             false => reload().and_then(|plan| self.next_generation(plan)),
         };
-        let reloaded = self.put(taken, NOT_RELOADED);
+        let reloaded = self.put(taken, Renewed::Configuration);
         self.refused = reloaded.clone().err();
         match &reloaded {
-            Ok(()) => tracing::info!("reloaded"),
+            Ok(()) => self.tell_reloaded(Renewed::Configuration),
             Err(_) => self.retry.later(Instant::now()),
         }
         self.tell_status(true);
         reloaded
+    }
+
+    fn tell_reloaded(&self, what: Renewed) {
+        gatepost_log::tell(event::Reloaded { what, version: self.version().as_bytes() });
     }
 
     /// A generation with the same configuration, when other certificates or keys lie in their files.
@@ -56,14 +59,14 @@ impl Launcher {
         }
         let plan = plan.clone();
         let taken = self.next_generation(plan);
-        match self.put(taken, NOT_RENEWED) {
-            Ok(()) => tracing::info!("other certificates are used from now on"),
+        match self.put(taken, Renewed::Certificates) {
+            Ok(()) => self.tell_reloaded(Renewed::Certificates),
             Err(_) => self.pairs.iter_mut().for_each(|pairs| pairs.refused(Instant::now())),
         }
     }
 
     /// Puts a generation in the place of the one that serves, or says why there is none.
-    fn put(&mut self, taken: Result<Generation<Children>, String>, not: &str) -> Result<(), String> {
+    fn put(&mut self, taken: Result<Generation<Children>, String>, what: Renewed) -> Result<(), String> {
         match taken {
             Ok(next) => {
                 self.generations.iter_mut().for_each(Generation::retire);
@@ -80,7 +83,8 @@ impl Launcher {
             }
             Err(why) => {
                 self.generations.iter().for_each(|generation| generation.processes.log_here());
-                tracing::error!("{not}: {why}");
+                let said = why.as_bytes();
+                gatepost_log::tell(event::NotReloaded { what, why: said.get(..TEXT_MAX).unwrap_or(said) });
                 Err(why)
             }
         }

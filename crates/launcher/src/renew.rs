@@ -40,19 +40,20 @@ const SAID_MAX: u64 = 16 * 1024;
 pub struct Program {
     path: PathBuf,
     arguments: Vec<CString>,
+    version: &'static str,
 }
 
 impl Program {
-    /// The one that this process was started by, to be executed anew with these arguments. None where that cannot be found out.
+    /// The one that this process was started by, of this version, to be executed anew with these arguments. None where that cannot be found out.
     #[must_use]
-    pub fn own(arguments: &[OsString]) -> Option<Self> {
+    pub fn own(arguments: &[OsString], version: &'static str) -> Option<Self> {
         let typed = PathBuf::from(std::env::args_os().next()?);
         let found = if typed.components().count() > 1 { std::path::absolute(typed).ok() } else { in_path(&typed) };
         // By the name that was typed it may be a link, which the next package points elsewhere. If that is another file already, what
         // is executed now has come from it: it was there when we were.
         let path = found.or_else(|| std::env::current_exe().ok())?;
         let arguments = arguments.iter().map(|argument| CString::new(argument.clone().into_vec()).ok());
-        Some(Self { path, arguments: arguments.collect::<Option<_>>()? })
+        Some(Self { path, arguments: arguments.collect::<Option<_>>()?, version })
     }
 
     /// Whether another file lies there now. None at all is no other one.
@@ -181,6 +182,11 @@ impl Rehearsal {
 }
 
 impl Launcher {
+    /// Of the program that runs.
+    pub(crate) fn version(&self) -> &'static str {
+        self.program.as_ref().map_or("", |program| program.version)
+    }
+
     /// True when another program is to take our place.
     pub(crate) fn is_outdated(&self) -> bool {
         self.program.as_ref().is_some_and(Program::is_other)

@@ -125,6 +125,7 @@ impl Launcher {
             since: self.born.elapsed(),
             retry: self.retry_due().is_some(),
             refused: self.refused.clone(),
+            version: self.version(),
             outdated: self.is_outdated(),
             roles: serving.map(Generation::roles).unwrap_or_default(),
             earlier: self.generations.len().saturating_sub(1),

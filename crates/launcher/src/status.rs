@@ -21,6 +21,8 @@ pub(crate) struct State {
     pub(crate) retry: bool,
     /// Why the last reload was refused.
     pub(crate) refused: Option<String>,
+    /// The version of the program that runs.
+    pub(crate) version: &'static str,
     /// Another program lies where ours did.
     pub(crate) outdated: bool,
     /// The roles that the configuration needs, with the process of each that serves.
@@ -65,7 +67,10 @@ pub(crate) fn answer(state: &State) -> Answer {
         (false, true) => "another one lies there: gatepost reload takes it",
         (false, false) => "the one that lies there",
     };
-    let reload = state.refused.as_deref().map_or("none was refused last", |why| why.lines().next().unwrap_or(why));
+    let reload = state
+        .refused
+        .as_deref()
+        .map_or("the last one was taken, if there was one", |why| why.lines().next().unwrap_or(why));
     let roles: Vec<String> = state
         .roles
         .iter()
@@ -77,8 +82,9 @@ pub(crate) fn answer(state: &State) -> Answer {
     let minutes = state.since.as_secs() / 60;
     let (hours, minutes) = (minutes / 60, minutes % 60);
     let text = format!(
-        "service  {service}\n{backends}names    {names}\nprogram  {program}; runs for {hours} h {minutes} min\n\
+        "service  {service}\n{backends}names    {names}\nprogram  {}, {program}; runs for {hours} h {minutes} min\n\
          reload   {reload}\nroles    {}\nearlier configurations in use: {}\n",
+        state.version,
         roles.join(", "),
         state.earlier
     );
@@ -108,6 +114,7 @@ mod tests {
             since: Duration::from_secs(7260),
             retry: false,
             refused: None,
+            version: "1.2.3",
             outdated: false,
             roles: vec![(Role::Listener, Some(7)), (Role::Nursery, nursery)],
             earlier: 1,
@@ -116,7 +123,7 @@ mod tests {
         let two = |proved| vec![("the backend".to_owned(), true), ("the route of lists.test".to_owned(), proved)];
         for (state, status, says) in [
             (well.clone(), 0, "service  serving\n"),
-            (well.clone(), 0, "runs for 2 h 1 min"),
+            (well.clone(), 0, "program  1.2.3, the one that lies there; runs for 2 h 1 min"),
             (State { outdated: true, ..well.clone() }, 0, "gatepost reload takes it"),
             (State { draining: true, ..well.clone() }, 2, "ending"),
             (State { backends: vec![("the backend".to_owned(), false)], ..well.clone() }, 2, "come again (421)"),

@@ -49,10 +49,15 @@ pub fn pages(command: &Command) -> Vec<Page> {
     PAGES.iter().map(|(file, source)| page(file, source, command)).collect()
 }
 
+/// Programs that a page of another name is about.
+const OTHER_NAMES: [(&str, &str); 3] =
+    [("qmail-smtpd", "gatepost-qmail"), ("mailq", "sendmail"), ("newaliases", "sendmail")];
+
 /// The page of that name. The section may be left out, and for gatepost's own pages what they begin with: `log` is
 /// `gatepost-log`.
 #[must_use]
 pub fn find(command: &Command, topic: &str) -> Option<Page> {
+    let topic = OTHER_NAMES.iter().find(|(name, _)| *name == topic).map_or(topic, |(_, page)| *page);
     let called = |file: &str| {
         let name = file.rsplit_once('.').map_or(file, |(name, _)| name);
         [file, name, name.trim_start_matches("gatepost-")].contains(&topic) || file == format!("gatepost.{topic}.5")

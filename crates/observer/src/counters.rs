@@ -5,7 +5,7 @@
 
 use gatepost_log::LAUNCHER;
 use gatepost_wire::control::Role;
-use gatepost_wire::event::Event;
+use gatepost_wire::event::{Event, Renewed};
 use gatepost_wire::gauge::Gauges;
 use gatepost_wire::observe::Level;
 use prometheus_client::encoding::text::encode;
@@ -14,12 +14,17 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use std::collections::BTreeSet;
 
 type Labels = Vec<(&'static str, String)>;
 type Counters = Family<Labels, Counter>;
 
 /// Bounds of the classes into which times are counted, seconds.
 const TIMES: [f64; 10] = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0];
+
+/// What came of a reload.
+const TAKEN: &str = "taken";
+const REFUSED: &str = "refused";
 
 /// All counters, and the registry that shows them.
 #[derive(Debug)]
@@ -41,6 +46,8 @@ pub(crate) struct Counts {
     owned: Counter,
     kept_back: Counter,
     ending: Counter,
+    reloads: Counters,
+    roles_ended: Counters,
     lines: Counters,
     lost: Counters,
     took: Histogram,
@@ -87,12 +94,23 @@ impl Counts {
             owned: Counter::default(),
             kept_back: Counter::default(),
             ending: Counter::default(),
+            reloads: Family::default(),
+            roles_ended: Family::default(),
             lines: Family::default(),
             lost: Family::default(),
             took: Histogram::new(TIMES),
             backend: Histogram::new(TIMES),
             now: Now::default(),
         };
+        // There from the beginning: an alert on the increase of what appears as 1 would miss the first.
+        for role in Role::ALL {
+            count(&counts.roles_ended, "role", role.name().to_owned(), 0);
+        }
+        for what in Renewed::ALL {
+            for result in [TAKEN, REFUSED] {
+                let _ = counts.reloads.get_or_create(&reload(what, result));
+            }
+        }
         counts.registered()
     }
 
@@ -115,9 +133,11 @@ impl Counts {
         r.register("owned_sessions", "Sessions that did what our code never does", self.owned.clone());
         r.register("events_kept_back", "Events about one client that were neither written nor counted: too many", self.kept_back.clone());
         r.register("certificates_ending", "Days on which a certificate had less than a fortnight left, counted for each certificate", self.ending.clone());
+        r.register("reloads", "Reloads since this observer was started, by what was read anew and by what came of it", self.reloads.clone());
+        r.register("roles_ended", "Processes of roles that ended without being told to, by role", self.roles_ended.clone());
         r.register("log_lines", "Lines of free text, by role and level", self.lines.clone());
         r.register("log_lines_lost", "Lines that a role could not send", self.lost.clone());
-        r.register_with_unit("transaction_duration", "From MAIL to the end, of transactions with a message that was taken", Unit::Seconds, self.took.clone());
+        r.register_with_unit("transaction_duration", "From the first RCPT to the end, of transactions with a message that was taken", Unit::Seconds, self.took.clone());
         r.register_with_unit("backend_duration", "Waiting for the backend, in the same transactions", Unit::Seconds, self.backend.clone());
         let now = &self.now;
         r.register("sessions_now", "Sessions under way, by how far they are", now.stages.clone());
@@ -220,6 +240,14 @@ impl Counts {
             Event::CertificateEnds(_) => {
                 self.ending.inc();
             }
+            Event::Reloaded(event) => {
+                self.reloads.get_or_create(&reload(event.what, TAKEN)).inc();
+            }
+            Event::NotReloaded(event) => {
+                self.reloads.get_or_create(&reload(event.what, REFUSED)).inc();
+            }
+            Event::RoleEnded(event) => count(&self.roles_ended, "role", event.role.name().to_owned(), 1),
+            Event::RoleServes(_) => {}
             Event::Kept(event) => {
                 self.kept_back.inc_by(event.lines.into());
             }
@@ -239,13 +267,37 @@ impl Counts {
         }
     }
 
-    /// All of it, as the OpenMetrics text format has it.
+    /// All of it, in Prometheus' own text format.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         // Writing to memory cannot fail.
         let _ = encode(&mut text, &self.registry);
-        text
+        plain(&text)
     }
+}
+
+/// OpenMetrics, which the library writes, as Prometheus' own text format, which every reader and `promtool check metrics` knows: what is
+/// said about a counter has its whole name, and units are in names alone. The last line is a comment there.
+fn plain(text: &str) -> String {
+    let counters: BTreeSet<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
+    let mut plain = String::with_capacity(text.len());
+    for line in text.lines().filter(|line| !line.starts_with("# UNIT ")) {
+        let about = ["# HELP ", "# TYPE "]
+            .into_iter()
+            .find_map(|about| Some((about, line.strip_prefix(about)?.split_once(' ')?)));
+        match about.filter(|(_, (name, _))| counters.contains(name)) {
+            Some((about, (name, said))) => plain.extend([about, name, "_total ", said]),
+            None => plain.push_str(line),
+        }
+        plain.push('\n');
+    }
+    plain
+}
+
+/// Labels of a reload.
+fn reload(what: Renewed, result: &str) -> Labels {
+    vec![("what", format!("{what:?}").to_ascii_lowercase()), ("result", result.to_owned())]
 }
 
 fn count(counters: &Counters, label: &'static str, value: String, by: u64) {
@@ -258,7 +310,6 @@ mod tests {
     use gatepost_smtp::envelope::{CloseReason, Reason};
     use gatepost_wire::event::{Kept, Recipient, Refused, Session, Turned, TurnedAway};
     use gatepost_wire::link::SessionId;
-    use std::collections::BTreeSet;
     use std::path::Path;
 
     fn recipient(first: bool, reply: u16, reason: Reason) -> Event<'static> {
@@ -283,6 +334,7 @@ mod tests {
             said: None,
             failure: None,
             took_ms: 50,
+            client_ms: 29,
             backend_ms: 20,
         }
         .into()
@@ -302,7 +354,6 @@ mod tests {
         let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
         let there: BTreeSet<String> = types
             .flat_map(|(name, kind)| match kind {
-                "counter" => vec![format!("{name}_total")],
                 "histogram" => ["_bucket", "_sum", "_count"].map(|end| format!("{name}{end}")).to_vec(),
                 _ => vec![name.to_owned()],
             })
@@ -381,6 +432,6 @@ mod tests {
         ] {
             assert!(text.lines().any(|have| have == line), "{line}\n{text}");
         }
-        assert!(!text.contains("192.0.2.1") && !text.contains("listener"), "{text}");
+        assert!(!text.contains("192.0.2.1") && !text.contains("lines_lost_total{role=\"listener\"}"), "{text}");
     }
 }

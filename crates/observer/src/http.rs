@@ -15,7 +15,7 @@ pub(crate) fn answer(request: &[u8], text: impl FnOnce() -> String) -> Option<Ve
     let (method, target, version, more) = (words.next(), words.next(), words.next(), words.next());
     Some(match (method, target, version, more) {
         (Some(b"GET"), Some(b"/metrics"), Some(b"HTTP/1.0" | b"HTTP/1.1"), None) => {
-            respond("200 OK", "application/openmetrics-text; version=1.0.0; charset=utf-8", &text())
+            respond("200 OK", "text/plain; version=0.0.4; charset=utf-8", &text())
         }
         (Some(b"GET"), Some(_), Some(b"HTTP/1.0" | b"HTTP/1.1"), None) => refusal("404 Not Found", "there is /metrics"),
         (Some(_), Some(_), Some(b"HTTP/1.0" | b"HTTP/1.1"), None) => {

@@ -107,7 +107,7 @@ impl Peer {
         accounts(host);
         // Some treat a client without a name worse.
         host.write("/etc/hosts", &format!("127.0.0.1 localhost\n{AWAY} client.test\n{HERE} mx.ok.test\n"));
-        let pair = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=mx.ok.test \
+        let pair = "openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=mx.ok.test \
                     -keyout /etc/peer.key -out /etc/peer.pem && chmod 600 /etc/peer.key";
         host.shell(pair).expect_ok("openssl req");
         if self != Peer::Postfix {

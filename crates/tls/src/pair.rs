@@ -92,9 +92,15 @@ impl Pair {
     /// cannot verify the leaf.
     #[must_use]
     pub fn is_leaf_alone(&self) -> bool {
-        let [der] = self.chain.certificates.as_slice() else { return false };
+        self.chain.certificates.len() == 1 && !self.is_self_signed()
+    }
+
+    /// True when nobody else has signed the leaf.
+    #[must_use]
+    pub fn is_self_signed(&self) -> bool {
+        let Some(der) = self.chain.certificates.first() else { return false };
         let der = CertificateDer::from_slice(der);
-        EndEntityCert::try_from(&der).is_ok_and(|leaf| leaf.issuer() != leaf.subject())
+        EndEntityCert::try_from(&der).is_ok_and(|leaf| leaf.issuer() == leaf.subject())
     }
 
     /// True when the leaf is valid for `host`: a client that verifies names would accept it.

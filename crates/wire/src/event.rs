@@ -6,9 +6,10 @@
 
 use crate::auth::LOGIN_MAX;
 use crate::codec::{Maybe, Octets};
+use crate::control::Role;
 use crate::declare::{codes, fields, tagged};
 use crate::link::SessionId;
-use crate::observe::Level;
+use crate::observe::{Level, TEXT_MAX};
 use crate::session::PATH_MAX;
 use gatepost_smtp::documented;
 use gatepost_smtp::envelope::{CloseReason, HELO_MAX, Login, Mechanism, Reason, Tls};
@@ -69,6 +70,8 @@ shown! {
     Mechanism: mechanism => Datum::Word(Cow::Owned(format!("{mechanism:?}")));
     Course: course => Datum::Word(Cow::Owned(format!("{course:?}")));
     ListTrouble: why => Datum::Word(Cow::Owned(format!("{why:?}")));
+    Role: role => Datum::Word(Cow::Borrowed(role.name()));
+    Renewed: what => Datum::Word(Cow::Owned(format!("{what:?}")));
     Turned: why => Datum::Word(Cow::Owned(format!("{why:?}")));
     Tls: tls => Datum::Word(Cow::Owned(format!("{}:{}", received::version_name(tls.version), received::suite_name(tls.suite))));
     (u8, u16, u16): code => Datum::Word(Cow::Owned(format!("{}.{}.{}", code.0, code.1, code.2)));
@@ -208,7 +211,17 @@ documented! {
     }
 }
 
-codes! { Course ListTrouble Penalty Turned }
+documented! {
+    /// What a reload is about.
+    pub enum Renewed {
+        /// The configuration, by HUP or `gatepost reload`, and the program where another one lies there.
+        Configuration,
+        /// Certificates or keys: others lie in their files.
+        Certificates,
+    }
+}
+
+codes! { Course ListTrouble Penalty Renewed Turned }
 
 events! {
     /// A transaction has ended: what became of it for one of its recipients. One event for each, also when the backend was not
@@ -232,7 +245,7 @@ events! {
         from: &'a [u8] as Octets<PATH_MAX>,
         /// The forward-path.
         to: &'a [u8] as Octets<PATH_MAX>,
-        /// Octets of content, as the client sent them, dots unstuffed; 0 when none came.
+        /// Octets of content, as the client sent them, dots unstuffed; 0 when it did not come to its end.
         size: u64,
         /// Version and cipher suite.
         tls: Option<Tls>,
@@ -252,8 +265,10 @@ events! {
         said: Option<&'a [u8]> as Maybe<Octets<SAID_MAX>>,
         /// What went wrong, where something did.
         failure: Option<&'a [u8]> as Maybe<Octets<SAID_MAX>>,
-        /// Milliseconds from MAIL to the end.
+        /// Milliseconds to the end, from the first RCPT on: MAIL alone asks nobody.
         took_ms: u32,
+        /// Milliseconds of these in which the client was waited for.
+        client_ms: u32,
         /// Milliseconds of these in which the backend was waited for.
         backend_ms: u32,
     }
@@ -393,6 +408,34 @@ events! {
         certificate: &'a [u8] as Octets<NAME_MAX>,
         /// Hours that are left.
         hours: u32,
+    }
+    /// New sessions have what was read anew; those under way go on with what they have.
+    15 => Info Reloaded<'a> = "reloaded" {
+        /// What it was.
+        what: Renewed,
+        /// The version of the program that runs.
+        version: &'a [u8] as Octets<NAME_MAX>,
+    }
+    /// What was read anew can't be used: the old goes on. Certificates are tried again by themselves.
+    16 => Error NotReloaded<'a> = "not-reloaded" {
+        /// What it was.
+        what: Renewed,
+        /// Why not, and what to do.
+        why: &'a [u8] as Octets<TEXT_MAX>,
+    }
+    /// The process of a role has ended without being told to, and is started anew.
+    17 => Warning RoleEnded<'a> = "role-ended" {
+        /// The role.
+        role: Role,
+        /// Its exit status or the signal.
+        how: &'a [u8] as Octets<SAID_MAX>,
+        /// Milliseconds until it is started: more with each failure.
+        delay_ms: u32,
+    }
+    /// A role that has ended serves again.
+    18 => Info RoleServes = "role-serves" {
+        /// The role.
+        role: Role,
     }
     /// A client has tried to log in.
     11 => Info LoginTried<'a> = "login" {

@@ -7,6 +7,7 @@ use crate::keys::{Table, keys};
 use crate::section::{Section, plain};
 use crate::value;
 use gatepost_wire::slice::Connect;
+use std::net::SocketAddr;
 
 /// The section.
 pub(super) const TABLE: Table = Table {
@@ -31,11 +32,12 @@ pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>) -> Vec<Connect> {
 
 /// Anybody who reaches the socket may read: so a path, with its permissions, or this machine alone.
 fn place(text: &str) -> Result<Connect, Wrong> {
-    match value::connect(text)? {
-        Connect::Tcp(address) if !address.ip().is_loopback() => Err(Wrong::new(
+    let address = text.strip_prefix("tcp:").and_then(|address| address.parse::<SocketAddr>().ok());
+    if address.is_some_and(|address| !address.ip().is_loopback()) {
+        return Err(Wrong::new(
             format!("\"{text}\" can be reached from other machines, and asks nobody for a password"),
             "write \"tcp:127.0.0.1:9125\" or \"unix:/run/gatepost/metrics.sock\", and let a web server with TLS pass it on",
-        )),
-        place => Ok(place),
+        ));
     }
+    value::connect(text)
 }

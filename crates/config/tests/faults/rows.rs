@@ -330,6 +330,13 @@ pub(crate) const ROWS: &[Row] = &[
         "connect = ",
     ),
     (
+        "[backend]\n",
+        "[metrics]\nlisten = \"tcp:0.0.0.0:9125\"\n[backend]\n",
+        "\"tcp:0.0.0.0:9125\"",
+        "can be reached from other machines",
+        "write \"tcp:127.0.0.1:9125\"",
+    ),
+    (
         "connect = \"unix:/var/spool/postfix/public/gatepost\"",
         "connect = []",
         "[backend]",

@@ -127,7 +127,9 @@ fn issue_13_status_shows_what_runs_and_whether_to_look() {
     let (_mta, backend) = rogue(&host, Speaks::Smtp);
     let absent = ask(&host, "status");
     assert_eq!(absent.status.code(), Some(1), "{}", absent.said());
-    let gate = Gate::start(&host, &config(&backend, ""));
+    assert!(absent.stderr.contains("no gatepost runs here") && absent.stderr.contains("start"), "{}", absent.stderr);
+    let right = config(&backend, "");
+    let gate = Gate::start(&host, &right);
     let well = ask(&host, "status");
     assert!(well.ok() && well.stdout.contains("service  serving\n"), "{}", well.said());
     for role in ROLES {
@@ -137,6 +139,15 @@ fn issue_13_status_shows_what_runs_and_whether_to_look() {
     assert!(signal(before, "KILL"));
     holds("another keyholder", SOON, || gate.roles().get("gp-keyholder").is_some_and(|pid| *pid != before));
     holds("all is well again", SOON, || ask(&host, "status").ok());
+
+    // What there is to look at is on standard output too.
+    host.write(CONFIG, "hostname = 7\n");
+    assert!(!ask(&host, "reload").ok());
+    let look = ask(&host, "status");
+    assert_eq!(look.status.code(), Some(2), "{}", look.said());
+    assert!(look.stdout.contains("service  serving\n") && look.stderr.is_empty(), "{}", look.said());
+    host.write(CONFIG, &right);
+    ask(&host, "reload").expect_ok("reload");
 
     // Who may not ask hears so, and a member of the group may.
     let as_stranger = || run(host.command_as(STRANGER, GATEPOST).arg("status"));

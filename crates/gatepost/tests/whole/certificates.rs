@@ -52,10 +52,10 @@ fn issue_13_a_certificate_is_swapped_under_load_without_a_signal() {
         let last = || seen.lock().unwrap().last().cloned();
         // Half of it: refused with a line, and everything goes on.
         link(&host, 2, "cert");
-        said("other certificates lie there, and are not taken");
+        said("launcher: not-reloaded what=Certificates");
         assert_eq!(last().as_ref(), Some(&first));
         link(&host, 2, "key");
-        said("other certificates are used from now on");
+        said("launcher: reloaded what=Certificates");
         holds("clients to be shown the new one", SOON, || last().is_some_and(|last| last != first));
         ends.store(true, Ordering::Relaxed);
     });

@@ -1,9 +1,9 @@
 //! P3, P6, P7, P8, P12: what `gatepost audit` says, and the same read from `/proc` by hand.
 
-use crate::gate::{CONFIG, GATEPOST, Gate, ROLES, config, rogue};
+use crate::gate::{CONFIG, GATEPOST, Gate, ROLES, config, prepare, rogue};
 use gatepost_testkit::facts;
 use gatepost_testkit::host;
-use gatepost_testkit::rogue::Speaks;
+use gatepost_testkit::rogue::{Mta, Speaks};
 use gatepost_testkit::run::{run, signal};
 use gatepost_testkit::wait::{SOON, holds};
 use std::collections::BTreeSet;
@@ -169,7 +169,7 @@ fn audit_fails_when_anything_is_weaker_than_its_profile() {
     // Sessions end with their nursery; some still say so.
     let rest = client.rest();
     assert!(rest.is_empty() || rest.starts_with("421 "), "{rest}");
-    gate.process.wait_said("serves again role=\"nursery\"", SOON);
+    gate.process.wait_said("role-serves role=nursery", SOON);
     drop(gate.client().hello("road.test"));
     let _ = gate.audit(&[]).expect_ok("audit of what is whole again");
     // A process that is no gatepost at all can be held beside it, and is found wanting.
@@ -178,4 +178,44 @@ fn audit_fails_when_anything_is_weaker_than_its_profile() {
     let audit = gate.audit(&[sleeper.said().trim()]);
     assert_eq!(audit.status.code(), Some(1), "{}", audit.said());
     gate.stop();
+}
+
+/// What a container has unless it is told otherwise (podman's default).
+const CONTAINER: &str =
+    "chown,dac_override,fowner,fsetid,kill,net_bind_service,setfcap,setgid,setpcap,setuid,sys_chroot";
+
+/// As systemd/container/Containerfile says of each set of capabilities.
+#[test]
+fn issue_13_a_container_s_capabilities_suffice_or_what_lacks_is_said() {
+    let name = "issue_13_a_container_s_capabilities_suffice_or_what_lacks_is_said";
+    let Some(host) = host::for_test(name, &["openssl", "setpriv"]) else { return };
+    // By TCP: without namespaces the dialer reaches no socket of another program.
+    let mta = Mta::tcp(host.listen("127.0.0.1:10025"), Speaks::Smtp);
+    let backend = "profile = \"postfix\"\nconnect = \"tcp:127.0.0.1:10025\"";
+    let relaxed = "[jail]\nrelax = [\"namespaces\"]";
+    for (more, settings, whole) in
+        [("", "", None), (",sys_ptrace", relaxed, Some(false)), (",sys_ptrace,sys_admin", "", Some(true))]
+    {
+        let kept: String =
+            format!("{CONTAINER}{more}").split(',').map(|capability| format!(",+{capability}")).collect();
+        let script = format!("#!/bin/sh\nexec setpriv --bounding-set -all{kept} {GATEPOST} \"$@\"\n");
+        host.write_with("/run/contained", &script, 0o755);
+        let text = config(backend, settings);
+        let Some(whole) = whole else {
+            prepare(&host);
+            host.write(CONFIG, &text);
+            let refused = run(host.command("/run/contained").arg("serve"));
+            assert_eq!(refused.status.code(), Some(1), "{}", refused.said());
+            assert!(refused.stderr.contains("grant CAP_SYS_ADMIN"), "{}", refused.said());
+            continue;
+        };
+        let gate = Gate::start_program(&host, "/run/contained", &text);
+        let mut client = gate.client();
+        client.hello("road.test");
+        client.deliver("sender@road.test", "alice@ok.test", &format!("Subject: with{more}\r\n\r\nx\r\n"));
+        client.ask("QUIT", 221);
+        assert_eq!(gate.audit(&[]).ok(), whole, "{more}");
+        gate.stop();
+    }
+    assert_eq!(mta.count(), 2);
 }

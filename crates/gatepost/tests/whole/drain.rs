@@ -204,7 +204,7 @@ fn hup_takes_a_new_certificate_and_cuts_nobody_off() {
     // A mistake leaves everything as it is, and is said.
     host.write(CONFIG, "hostname = 7\n");
     assert!(gate.process.signal("HUP"));
-    gate.process.wait_said("not reloaded", SOON);
+    gate.process.wait_said("not-reloaded", SOON);
     assert!(shown(&gate) == second);
     // And so does a key that does not fit any more.
     host.write(CONFIG, &right);

@@ -84,7 +84,7 @@ pub(crate) fn prepare(host: &Host) {
 /// A self-signed certificate with its key.
 pub(crate) fn make_pair(host: &Host, certificate: &str, key: &str) {
     let line = format!(
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN={HOSTNAME} \
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN={HOSTNAME} \
          -addext subjectAltName=DNS:{HOSTNAME} -keyout {key} -out {certificate} && chmod 600 {key}"
     );
     host.shell(&line).expect_ok("openssl req");

@@ -103,6 +103,12 @@ fn issue_13_each_page_is_whole_and_names_pages_that_there_are() {
         }
     }
     assert!(!run(Command::new(GATEPOST).args(["help", "no-such-page"])).ok());
+    // Each program that gatepost is has a page by its name.
+    for (program, page) in
+        [("qmail-smtpd", "gatepost-qmail(7)"), ("mailq", "sendmail(1)"), ("softlimit", "softlimit(1)")]
+    {
+        assert!(help(program).starts_with(page), "{program}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The counters, as Prometheus reads them.
 
 use crate::gate::{CONFIG, Gate, config, rogue};
-use gatepost_testkit::host::{self, Host, source_tree};
+use gatepost_testkit::host::{self, Host, has, source_tree};
 use gatepost_testkit::rogue::Speaks;
 use gatepost_testkit::run::signal;
 use gatepost_testkit::wait::{SOON, holds};
@@ -16,11 +16,8 @@ fn text(host: &Host, how: &str) -> String {
 
 #[test]
 fn issue_13_counters_are_read_by_http_over_a_socket_and_a_port() {
-    let Some(host) =
-        host::for_test("issue_13_counters_are_read_by_http_over_a_socket_and_a_port", &["openssl", "curl"])
-    else {
-        return;
-    };
+    let test = "issue_13_counters_are_read_by_http_over_a_socket_and_a_port";
+    let Some(host) = host::for_test(test, &["openssl", "curl"]) else { return };
     host.directory("/run/gatepost", 0, 0o755);
     let (_mta, backend) = rogue(&host, Speaks::Smtp);
     let gate = Gate::start(&host, &config(&backend, METRICS));
@@ -41,6 +38,10 @@ fn issue_13_counters_are_read_by_http_over_a_socket_and_a_port() {
         "# EOF",
     ] {
         assert!(seen.lines().any(|have| have == line), "{line}\n{seen}");
+    }
+    if has(test, &["promtool"]) {
+        let checked = host.shell(&format!("{BY_PORT} | promtool check metrics"));
+        assert!(checked.ok(), "{}", checked.said());
     }
     assert!(seen.contains("gatepost_log_lines_total{role=\"launcher\",level=\"info\"}"), "{seen}");
     assert_eq!(text(&host, "stat -c %a /run/gatepost/metrics.sock").trim(), "660");

@@ -128,7 +128,7 @@ fn issue_12_bind_and_unbound_name_the_client_in_a_jail_without_libraries() {
     let dead = "server   127.0.0.53:53: does not answer; last failure ";
     holds("status to say so", SOON, || {
         let said = status();
-        said.status.code() == Some(2) && said.stderr.contains(dead) && said.stderr.contains("no name server answers")
+        said.status.code() == Some(2) && said.stdout.contains(dead) && said.stdout.contains("no name server answers")
     });
     let cache = unbound(&host);
     holds("the name to be known again", SOON, || told(&host, &mta, "back") == "client.road.test");

@@ -46,6 +46,7 @@ fn recipient(client: &str, reason: Reason, helo: &'static str) -> Event<'static>
         said: None,
         failure: None,
         took_ms: 1,
+        client_ms: 1,
         backend_ms: 1,
     }
     .into()

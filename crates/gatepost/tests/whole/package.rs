@@ -16,13 +16,20 @@ use std::time::Instant;
 /// The version that is built here, and another.
 const VERSIONS: [&str; 2] = ["0.1.0", "0.1.0+1"];
 
-/// Copies of the programs under test as objcopy makes them; the path of the one that others lie beside.
-fn copy(dir: &Path, options: &[&str]) -> PathBuf {
+/// Copies of the programs under test as objcopy makes them, of that version; the path of the one that others lie beside.
+fn copy(dir: &Path, version: &str, options: &[&str]) -> PathBuf {
     let program = dir.join("gatepost");
     let small = (env!("CARGO_BIN_EXE_gatepost-qmail-smtpd"), dir.join("gatepost-qmail-smtpd"));
     for (of, copy) in [(GATEPOST, program.clone()), small] {
         run(Command::new("objcopy").args(options).arg(of).arg(copy)).expect_ok("objcopy");
     }
+    // The version stands in the file behind a mark, with room for a longer one.
+    let mut octets = std::fs::read(&program).unwrap();
+    let place = |text: &str| octets.windows(text.len()).position(|octets| octets == text.as_bytes());
+    let at = place(&format!("gatepost's version is {}\0", VERSIONS[0])).expect("the mark of the version");
+    let at = at + "gatepost's version is ".len();
+    octets[at..at + version.len()].copy_from_slice(version.as_bytes());
+    std::fs::write(&program, octets).unwrap();
     program
 }
 
@@ -31,10 +38,9 @@ fn package(test: &str, version: &str) -> PathBuf {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}-{version}"));
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(&dir).unwrap();
-    let mark = dir.join("mark");
-    std::fs::write(&mark, version).unwrap();
-    let section = format!(".build={}", mark.display());
-    let program = copy(&dir, &["--strip-all", "--add-section", &section]);
+    let program = copy(&dir, version, &["--strip-all"]);
+    let said = run(Command::new(&program).arg("--version")).expect_ok("--version").stdout;
+    assert_eq!(said, format!("gatepost {version}\n"));
     let build = source_tree().join("systemd/deb/build");
     run(Command::new(build).env("XZ_LEVEL", "0").env("VERSION", version).arg(&program).arg(&dir))
         .expect_ok("systemd/deb/build");
@@ -51,8 +57,13 @@ fn machine(test: &str) -> Option<SystemdHost> {
              lowerdir={dir},upperdir=/run/over{dir}/upper,workdir=/run/over{dir}/work {dir}; "
         )
     };
-    host.shell(&format!("set -e; mkdir -p /run/over; {}{}", layer("/usr/lib"), layer("/usr/share")))
-        .expect_ok("layers");
+    host.shell(&format!(
+        "set -e; mkdir -p /run/over; {}{}{}",
+        layer("/usr/lib"),
+        layer("/usr/libexec"),
+        layer("/usr/share")
+    ))
+    .expect_ok("layers");
     stock_postfix::configure(&host);
     // The index of manual pages takes longer to make than all of this; and a machine for tests may forbid packages to touch services.
     host.shell("rm -f /var/lib/man-db/auto-update /usr/sbin/policy-rc.d").expect_ok("a machine as others have it");
@@ -232,8 +243,10 @@ fn upgrades_under_load(host: &SystemdHost, packages: &[PathBuf; 2]) {
                 "cmp /proc/{main}/exe /usr/sbin/gatepost && [ $(readlink /proc/{main}/exe) = /usr/sbin/gatepost ]"
             );
             host.shell(&same).expect_ok("the new build runs");
-            let section = format!("objcopy --dump-section .build=/dev/stdout /proc/{main}/exe /dev/null");
-            assert_eq!(host.shell(&section).stdout, version);
+            let status = host.shell("gatepost status").said();
+            assert!(status.contains(&format!("program  {version}, the one that lies there;")), "{status}");
+            let told = format!("launcher: reloaded what=Configuration version=\"{version}\"");
+            holds("the journal to say which version runs", SOON, || host.journal("gatepost").contains(&told));
         }
         // P14: so much is said meanwhile that journald's socket is full.
         host.shell("systemctl kill --signal=STOP systemd-journald").expect_ok("stall journald");
@@ -269,7 +282,8 @@ fn upgrades_under_load(host: &SystemdHost, packages: &[PathBuf; 2]) {
     );
 }
 
-/// The rpm of the program under test, built from the spec, and what is in it: what the Debian package has.
+/// The rpm of the program under test, built from the spec, and what is in it: what the Debian package has. Its scripts run at an
+/// installation, an upgrade while it serves, and a removal.
 #[test]
 fn issue_13_an_rpm_is_built_from_the_spec_and_installs() {
     let test = "issue_13_an_rpm_is_built_from_the_spec_and_installs";
@@ -279,14 +293,15 @@ fn issue_13_an_rpm_is_built_from_the_spec_and_installs() {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(dir.join("root")).unwrap();
-    let program = copy(&dir, &["--strip-all"]);
-    let build = |out: &str| {
+    let build = |version: &str, out: &str| {
+        let program = copy(&dir, version, &["--strip-all"]);
         let out = dir.join(out);
         let mut build = Command::new(source_tree().join("systemd/rpm/build"));
-        run(build.env("RPM_PAYLOAD", "w1.gzdio").arg(&program).arg(&out)).expect_ok("systemd/rpm/build");
+        build.env("RPM_PAYLOAD", "w1.gzdio").env("VERSION", version);
+        run(build.arg(&program).arg(&out)).expect_ok("systemd/rpm/build");
         std::fs::read_dir(&out).unwrap().next().expect("an rpm").unwrap().path()
     };
-    let (rpm, again) = (build("one"), build("two"));
+    let (rpm, again, newer) = (build(VERSIONS[0], "one"), build(VERSIONS[0], "two"), build(VERSIONS[1], "newer"));
     assert!(
         std::fs::read(&rpm).unwrap() == std::fs::read(&again).unwrap(),
         "the same program and source, other octets"
@@ -312,7 +327,52 @@ fn issue_13_an_rpm_is_built_from_the_spec_and_installs() {
     }
     let scripts = run(Command::new("rpm").args(["-qp", "--scripts"]).arg(&rpm)).stdout;
     assert!(!scripts.contains('%') && scripts.contains("systemd-sysusers gatepost.conf"), "{scripts}");
+    rpm_scripts(test, &rpm, &newer);
     std::fs::remove_dir_all(dir).unwrap();
+}
+
+/// By Debian's rpm, on a host with systemd: what rpm's own scripts do there, they do on others.
+fn rpm_scripts(test: &str, rpm: &Path, newer: &Path) {
+    let Some(host) = machine(test) else { return };
+    // What systemd has for rpm, and Fedora's rule for units: Debian's leaves them out.
+    let helper = r#"#!/bin/sh
+command=$1; shift
+case $command in
+  install-system-units) systemctl --no-reload preset "$@" ;;
+  remove-system-units) systemctl --no-reload disable --now "$@" ;;
+esac
+"#;
+    host.host.write_with("/usr/lib/systemd/systemd-update-helper", helper, 0o755);
+    host.shell("mkdir -p /etc/systemd/system-preset; echo 'disable *' >/etc/systemd/system-preset/99-default.preset")
+        .expect_ok("presets");
+    let debian = "rpm --force-debian --nodeps";
+    let installed = host.shell(&format!("{debian} -i {}", rpm.display())).expect_ok("rpm -i");
+    assert!(!installed.said().contains("scriptlet failed"), "{}", installed.said());
+    host.shell("getent passwd gatepost-session && getent group gatepost-admin && test -d /var/spool/gatepost/content")
+        .expect_ok("accounts and the spool");
+    assert_eq!(host.property("gatepost.service", "ActiveState"), "inactive");
+    let made = host.shell("gatepost init").expect_ok("init");
+    for step in init::steps(&made.stdout) {
+        let typed = host.shell(step);
+        assert!(typed.ok() || step == "gatepost check" && typed.status.code() == Some(2), "{step}: {}", typed.said());
+    }
+    let main = host.property("gatepost.service", "MainPID");
+    let address = format!("{HERE}:25");
+    let mut stays = Client::over(host.host.connect(&address));
+    stays.hello("road.test");
+    let upgraded = host.shell(&format!("{debian} -U {}", newer.display())).expect_ok("rpm -U");
+    assert!(!upgraded.said().contains("scriptlet failed"), "{}", upgraded.said());
+    holds("the new version to run", SOON, || {
+        host.shell("gatepost status").said().contains(&format!("program  {}, the one that lies there;", VERSIONS[1]))
+    });
+    assert_eq!(host.property("gatepost.service", "MainPID"), main);
+    stays.deliver("a@road.test", &format!("postmaster@{DOMAIN}"), "Subject: across\r\n\r\nx\r\n");
+    drop(stays);
+    deliver(&host, &address, &format!("postmaster@{DOMAIN}"), "after");
+    let removed = host.shell("rpm --force-debian -e gatepost").expect_ok("rpm -e");
+    assert!(!removed.said().contains("scriptlet failed"), "{}", removed.said());
+    holds("it to have ended", SOON, || !host.host.listens(&address));
+    assert!(!host.shell("test -e /usr/sbin/gatepost || systemctl is-enabled gatepost.service").ok());
 }
 
 /// The profile in force would be the kernel's to try; that it is one is seen by its parser.

@@ -1,11 +1,12 @@
 //! P14: what the log says a client heard is what the client heard.
 
-use crate::gate::{Gate, config, rogue, starttls, starttls6};
+use crate::gate::{CONFIG, GATEPOST, Gate, config, rogue, starttls, starttls6};
 use gatepost_testkit::client::{Client, Reply};
-use gatepost_testkit::host;
+use gatepost_testkit::host::{self, AWAY};
 use gatepost_testkit::rogue::{Deed, Speaks, Stage};
+use gatepost_testkit::run::{run, signal};
 use gatepost_testkit::wait::{SOON, holds};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const MAIL: &str = "MAIL FROM:<a@road.test>";
 const RCPT: &str = "RCPT TO:<alice@ok.test>";
@@ -120,6 +121,79 @@ fn issue_13_a_client_that_goes_away_at_once_is_told_as_gone() {
         holds("the session's end", SOON, || ends().len() >= n);
     }
     assert!(ends().iter().all(|end| end == "ClientGone"), "{:?}", ends());
+    gate.stop();
+}
+
+/// Everything that an operator asks about one message is in its one line: who, to whom, by what, both replies, the queue id, where the
+/// time went.
+#[test]
+fn issue_13_the_line_of_a_message_has_all_that_is_known_of_it() {
+    let name = "issue_13_the_line_of_a_message_has_all_that_is_known_of_it";
+    let Some(host) = host::for_test(name, &["openssl"]) else { return };
+    let (mta, backend) = rogue(&host, Speaks::Smtp);
+    mta.misbehave(Stage::End, Deed::Answer("250 2.6.0 Ok: queued as 4BFX9\r\n"));
+    let gate = Gate::start(&host, &config(&backend, "[log]\nformat = \"json\""));
+    let mut client = gate.client();
+    client.hello("road.test");
+    client.starttls("mx.ok.test");
+    client.ask("EHLO road.test", 250);
+    client.ask("MAIL FROM:<a@road.test>", 250);
+    client.ask("RCPT TO:<alice@ok.test>", 250);
+    client.ask("DATA", 354);
+    // The client is waited for, as long as it likes.
+    std::thread::sleep(std::time::Duration::from_millis(60));
+    client.write(b"Message-ID: <1@road.test>\r\n\r\nx\r\n.\r\n");
+    client.expect(250);
+    let told = || events(&gate.process.said()).into_iter().find(|event| event["event"] == "recipient");
+    holds("it to be told", SOON, || told().is_some());
+    let event = told().unwrap();
+    for (field, value) in [
+        ("transaction", "1"),
+        ("helo", "\"road.test\""),
+        ("from", "\"a@road.test\""),
+        ("to", "\"alice@ok.test\""),
+        ("size", "32"),
+        ("message_id", "\"<1@road.test>\""),
+        ("reply", "250"),
+        ("enhanced", "\"2.6.0\""),
+        ("heard", "\"Ok\""),
+        ("reason", "\"Ok\""),
+        ("backend", "250"),
+        ("said", "\"Ok: queued as 4BFX9\""),
+    ] {
+        assert_eq!(event[field].to_string(), value, "{field}: {event}");
+    }
+    assert!(event["client"].as_str().unwrap().starts_with(AWAY), "{event}");
+    assert!(event["tls"].as_str().unwrap().starts_with("TLSv1."), "{event}");
+    assert_eq!(event["session"].as_str().unwrap().len(), 10, "{event}");
+    let time = |field: &str| event[field].as_u64().unwrap();
+    assert!(time("client_ms") >= 60 && time("took_ms") >= time("client_ms") + time("backend_ms"), "{event}");
+    drop(client);
+    gate.stop();
+}
+
+/// A reload, and a role that ends, are events as well.
+#[test]
+fn issue_13_reloads_and_ends_of_roles_are_events() {
+    let Some(host) = host::for_test("issue_13_reloads_and_ends_of_roles_are_events", &["openssl"]) else { return };
+    let (_mta, backend) = rogue(&host, Speaks::Smtp);
+    let right = config(&backend, "[log]\nformat = \"json\"");
+    let gate = Gate::start(&host, &right);
+    let told = |expected: Value| {
+        let is = |event: &Value| expected.as_object().unwrap().iter().all(|(field, value)| event[field] == *value);
+        holds(&format!("{expected} to be told"), SOON, || events(&gate.process.said()).iter().any(is));
+    };
+    let reload = || run(host.command(GATEPOST).arg("reload"));
+    reload().expect_ok("reload");
+    told(json!({"event": "reloaded", "level": "info", "who": "launcher", "what": "Configuration"}));
+    host.write(CONFIG, "hostname = 7\n");
+    assert!(!reload().ok());
+    told(json!({"event": "not-reloaded", "level": "error", "what": "Configuration"}));
+    let not = events(&gate.process.said()).into_iter().find(|event| event["event"] == "not-reloaded").unwrap();
+    assert!(not["why"].as_str().unwrap().contains("gatepost.toml:1:"), "{not}");
+    assert!(signal(gate.roles()["gp-keyholder"], "KILL"));
+    told(json!({"event": "role-ended", "level": "warn", "role": "keyholder", "how": "it was killed by signal 9"}));
+    told(json!({"event": "role-serves", "role": "keyholder"}));
     gate.stop();
 }
 

@@ -119,7 +119,7 @@ fn issue_13_a_program_that_cannot_serve_is_refused_and_the_old_one_goes_on() {
         assert_eq!(runs(&gate), "first.");
         // It serves, but somebody should look.
         let status = ask("status");
-        assert!(status.status.code() == Some(2) && status.stderr.contains(reason), "{}", status.said());
+        assert!(status.status.code() == Some(2) && status.stdout.contains(reason), "{}", status.said());
     }
     // And so is one that serves, but not with this configuration.
     install(&host, "second");

@@ -10,6 +10,7 @@ use crate::several::Answers;
 use crate::shared::Shared;
 use crate::spool::ContentFile;
 use crate::submitted::header_of;
+use crate::telling::Waited;
 use crate::transaction::Transaction;
 use crate::verdict;
 use gatepost_policy::share::Origin;
@@ -19,7 +20,7 @@ use gatepost_smtp::submission::{Header, Stamp};
 use gatepost_wire::session::Answer;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Instant, UNIX_EPOCH};
 
 /// Seconds since 1970.
 fn now() -> u64 {
@@ -35,7 +36,7 @@ impl Session {
         } else {
             self.deliver(transaction, length).await?
         };
-        self.backend = self.backend.saturating_add(asked.elapsed());
+        self.waited.backend = self.waited.backend.saturating_add(asked.elapsed());
         let Answers { results, each, all: outcome } = &answers;
         self.protocol.committed(outcome.verdict.code < 400);
         for outcome in results.iter().filter(|_| *each) {
@@ -53,7 +54,7 @@ impl Session {
         if taken || self.shared.may_log(self.open.counted()) {
             self.telling(transaction, length).all(&answers).await;
         }
-        (self.begun, self.backend, self.message_id) = (None, Duration::ZERO, None);
+        (self.begun, self.waited, self.message_id) = (None, Waited::default(), None);
         if transaction.filed {
             empty(&mut self.file);
         }

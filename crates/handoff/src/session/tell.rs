@@ -3,7 +3,7 @@
 use super::{Session, SessionError};
 use crate::outcome::Outcome;
 use crate::protocol::Refusal;
-use crate::telling::Telling;
+use crate::telling::{Telling, Waited};
 use crate::transaction::{Recipient, Transaction};
 use gatepost_smtp::envelope::{CloseReason, Verdict};
 use gatepost_wire::event;
@@ -46,7 +46,7 @@ impl Session {
         let took = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
         let name = self.names.known().cloned();
         let (login, message_id) = (self.login.clone(), self.message_id.clone());
-        Telling { open: self.open, name, login, transaction, message_id, size, took, backend: self.backend }
+        Telling { open: self.open, name, login, transaction, message_id, size, took, waited: self.waited }
     }
 
     /// A transaction that ended without a commit: the session refused it, or the client took it back or went away.
@@ -57,16 +57,16 @@ impl Session {
             let outcome = refused.unwrap_or_else(Outcome::abandoned);
             self.telling(transaction, 0).now(&outcome);
         }
-        (self.begun, self.backend) = (None, Duration::ZERO);
+        (self.begun, self.waited) = (None, Waited::default());
     }
 
     /// One that was refused is told at once: it is no part of the transaction.
     pub(super) fn tell_refused_recipient(&mut self, recipient: &Recipient, outcome: &Outcome) {
         let took = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
-        let (open, login, backend) = (self.open, self.login.clone(), self.backend);
+        let (open, login, waited) = (self.open, self.login.clone(), self.waited);
         if let Some(transaction) = self.protocol.transaction() {
             let name = self.names.known().cloned();
-            let telling = Telling { open, name, login, transaction, message_id: None, size: 0, took, backend };
+            let telling = Telling { open, name, login, transaction, message_id: None, size: 0, took, waited };
             telling.recipient(recipient, false, (outcome, outcome), |event| gatepost_log::tell(*event));
         }
     }

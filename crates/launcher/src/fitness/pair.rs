@@ -1,6 +1,7 @@
 //! Certificates and their keys: do they belong together, for whom and until when, and which old senders can use them.
 
 use super::{Fitness, Level};
+use crate::pairs::hours_left;
 use crate::plan::{PairSource, Plan, client_pair};
 use gatepost_config::TlsVersion;
 use gatepost_sys::process;
@@ -10,10 +11,6 @@ use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-
-/// A certificate that ends within so many seconds is told of: what renews it, be it one that lasts for days only, should
-/// have done so.
-const SOON: u64 = 24 * 3600;
 
 impl Fitness {
     pub(super) fn look_at_pairs(&mut self, plan: &Plan) {
@@ -123,12 +120,13 @@ fn about(pair: &Pair, now: u64) -> String {
 /// What is wrong with a certificate that belongs to its key. It encrypts all the same, and most senders do not look: no
 /// reason not to start.
 fn complaints(pair: &Pair, for_all: Option<&str>, now: u64) -> Vec<String> {
-    let left = pair.validity.not_after.saturating_sub(now);
     let term = match pair.validity.at(now) {
         Term::NotYet => Some("is not valid yet: senders that verify will not use it; is the clock right?".to_owned()),
         Term::Expired => Some("has expired: renew it, senders that verify will not use it".to_owned()),
-        Term::Current if left <= SOON => Some(format!("expires in {} hours: renew it", left / 3600)),
-        Term::Current => None,
+        Term::Current => hours_left(pair.validity, pair.is_self_signed(), now).map(|hours| match hours {
+            ..48 => format!("expires in {hours} hours: renew it"),
+            _ => format!("expires in {} days: renew it", hours / 24),
+        }),
     };
     // A pair of its own names must have them all; the first without any must have ours.
     let wanted = pair.chain.names.iter().map(String::as_str);

@@ -119,7 +119,7 @@ fn p8_no_session_outlives_its_nursery() {
         room.roles().iter().any(|(role, pid)| role == "gp-nursery" && *pid != nursery)
     });
     // Nor does one outlive gatepost, whatever it does when it is told to drain.
-    room.wait_said("serves again role=\"nursery\"");
+    room.wait_said("role-serves role=nursery");
     room.wait_whole();
     let _staying = room.stay("stay");
     room.close();

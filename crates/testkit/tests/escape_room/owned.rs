@@ -91,7 +91,7 @@ pub(crate) fn no_attempt_succeeds(test: &str) {
         wait::holds("the honest one after it", wait::SOON, || {
             let said = room.said();
             let last = |word: &str| said.rfind(&format!("{word} role=\"{role}\""));
-            last("serves again") > last("is started anew")
+            last("role-serves") > last("role-ended")
         });
         room.wait_whole();
         room.honest();
@@ -102,7 +102,7 @@ pub(crate) fn no_attempt_succeeds(test: &str) {
 /// Replaces the role by one that is owned: what it says of its attempt, or the signal that ended it.
 fn owned(room: &Room, role: &str, order: &str) -> String {
     let ends = |said: &str| {
-        let end = format!("a role ended and is started anew role=\"{role}\" how=\"");
+        let end = format!("role-ended role={role} how=\"");
         let ends: Vec<String> =
             said.lines().filter_map(|line| line.split_once(&end)?.1.split('"').next().map(str::to_owned)).collect();
         ends

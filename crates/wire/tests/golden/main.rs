@@ -20,7 +20,7 @@ use gatepost_wire::auth::{Answered, Asked, Begin, Claim, LoggedIn, Noted, Respon
 use gatepost_wire::codec::{MESSAGE_MAX, read_all};
 use gatepost_wire::control::{Order, Report, Role, Whom};
 use gatepost_wire::dial::{Dial, Dialed};
-use gatepost_wire::event::{Crashed, Penalised, Penalty, Stress, Turned, TurnedAway};
+use gatepost_wire::event::{Crashed, NotReloaded, Penalised, Penalty, Renewed, RoleEnded, Stress, Turned, TurnedAway};
 use gatepost_wire::gauge::Gauges;
 use gatepost_wire::link::{
     self, Ended, HandoffOrder, Left, NurseryOrder, Open, OpenAuth, OpenKey, SessionId, Start, Weights,
@@ -460,6 +460,10 @@ fn everybody_and_the_observer() {
     golden(&Tell::Event { lost: 0, event: crashed.into() }, "02 00000000 09 0201000000000000 04 c0000201 1900 0b");
     let stress = Stress { begins: true, sessions: 7, slots: 8 };
     golden(&Tell::Event { lost: 0, event: stress.into() }, "02 00000000 0a 01 07000000 08000000");
+    let ended = RoleEnded { role: Role::Listener, how: b"x", delay_ms: 258 };
+    golden(&Tell::Event { lost: 0, event: ended.into() }, "02 00000000 11 00 0100 78 02010000");
+    let refused = NotReloaded { what: Renewed::Certificates, why: b"y" };
+    golden(&Tell::Event { lost: 0, event: refused.into() }, "02 00000000 10 01 0100 79");
 }
 
 #[test]
