@@ -294,10 +294,7 @@ impl Launcher {
             if let Err(e) = generation.hear() {
                 tracing::error!("{e}; it was ended and is started anew");
             }
-            generation.processes.renew_rules(Instant::now());
-            generation.processes.renew_networks(Instant::now());
-            generation.processes.renew_tables(Instant::now());
-            generation.processes.renew_syslog(Instant::now());
+            generation.processes.renew(Instant::now());
             generation.tick(Instant::now());
         }
         if self.generations.last().is_some_and(Generation::is_broken) {

@@ -1,13 +1,16 @@
 //! What a generation's decisions are done with: real processes, their channels, the listening sockets.
 
+mod files;
+mod generation;
+
 use crate::error::LauncherError;
 use crate::fitness::Fitness;
-use crate::generation::{Event, Generation, Processes, Proof, Seen};
+use crate::generation::{Event, Processes, Seen};
 use crate::plan::Plan;
 use crate::sockets::Socket;
 use crate::spool::InUse;
 use crate::views::ViewSocket;
-use crate::{look, renew, roles, rules, setup, slices, syslog};
+use crate::{look, renew, rules, setup, slices, syslog};
 use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_config::Relax;
 use gatepost_jail::{CONTROL_FD, SETUP_FD, profile};
@@ -17,10 +20,10 @@ use gatepost_sys::seq::Seq;
 use gatepost_sys::{fds, wait};
 use gatepost_wire::control::{Order, Role};
 use gatepost_wire::resume;
-use gatepost_wire::slice::{Ground, Slice};
+use gatepost_wire::slice::Ground;
 use gatepost_wire::{LauncherToRole, RoleToLauncher};
 use std::ffi::CString;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::rc::Rc;
@@ -31,10 +34,6 @@ type RoleEnd = End<LauncherToRole, RoleToLauncher>;
 /// RLIMIT_DATA of a role until it enters its jail, octets, at least: what is relocated when a program starts counts until it is made
 /// read-only, and a build for debugging has nearly 1 MiB of it.
 const START_DATA: u64 = 4 << 20;
-/// Longest wait for processes that are killed, and for an observer to write what was said last.
-const LAST_LINES: Duration = Duration::from_secs(3);
-/// Longest wait for a listener to say whose sessions are cut off.
-const NAMES: Duration = Duration::from_secs(1);
 /// Longest wait for a role to take an order.
 const ORDER_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -231,106 +230,6 @@ impl Children {
         }
     }
 
-    /// Gives the listener the rules. It must have some before the `first` client, and where they can't be read, such that take
-    /// nobody; later, those that it has stay in force.
-    fn give_rules(&self, pid: ProcessId, first: bool) {
-        let Some(path) = self.rules_file() else { return };
-        let memory = rules::memory(path).or_else(|e| {
-            tracing::error!(
-                "{}: {e}; {}",
-                path.display(),
-                if first { "no client is taken" } else { "the old rules stay in force" }
-            );
-            if first { process::memory().and_then(process::seal) } else { Err(e) }
-        });
-        if let Ok(memory) = memory {
-            self.tell(pid, Order::Rules, &[memory.as_fd()]);
-        }
-    }
-
-    /// Looks now and then whether there is another file of rules, and gives it to the listener.
-    pub(crate) fn renew_rules(&mut self, now: Instant) {
-        let Some(path) = self.rules_file().map(Path::to_owned) else { return };
-        if self.rules.has_changed(&path, now) {
-            for child in self.children.iter().filter(|child| child.role == Role::Listener) {
-                self.give_rules(child.pid, false);
-            }
-        }
-    }
-
-    /// Tells the listener what is different for some networks.
-    fn give_networks(&self, pid: ProcessId) {
-        let Some(plan) = self.plan() else { return };
-        match sealed(&plan.config.networks_slice()) {
-            Ok(memory) => self.tell(pid, Order::Networks, &[memory.as_fd()]),
-            Err(why) => tracing::error!("the listener keeps the networks that it has: {why}"),
-        }
-    }
-
-    /// Looks now and then whether there is another file of networks, and tells the listener what is in it.
-    pub(crate) fn renew_networks(&mut self, now: Instant) {
-        let Given::Plan(given) = &mut self.given else { return };
-        let config = &mut given.0.config;
-        let mut others = false;
-        for (place, watch) in self.networks.iter_mut().enumerate() {
-            let path = config.network_files().nth(place).map(|file| file.path.clone());
-            if path.is_some_and(|path| watch.has_changed(&path, now)) {
-                others |= config.renew_networks(place).unwrap_or_else(|faults| {
-                    tracing::error!("{faults}; the networks that were in the file before stay in force");
-                    false
-                });
-            }
-        }
-        for child in self.children.iter().filter(|child| others && child.role == Role::Listener) {
-            self.give_networks(child.pid);
-        }
-    }
-
-    /// Looks now and then whether there is another file of a table, or of accounts, and tells handoff what is in it.
-    pub(crate) fn renew_tables(&mut self, now: Instant) {
-        let Given::Plan(given) = &mut self.given else { return };
-        let mut others =
-            self.accounts.as_mut().is_some_and(|watch| watch.has_changed(Path::new(slices::ACCOUNTS), now));
-        let config = &mut given.0.config;
-        for (place, watch) in self.tables.iter_mut().enumerate() {
-            let path = config.table_files().nth(place).map(Path::to_owned);
-            if path.is_some_and(|path| watch.has_changed(&path, now)) {
-                others |= config.renew_table(place).unwrap_or_else(|faults| {
-                    tracing::error!("{faults}; what was in the file before stays in force");
-                    false
-                });
-            }
-        }
-        let slice = if others { slices::tables(&given.0) } else { return };
-        match sealed(&slice) {
-            Ok(memory) => {
-                for child in self.children.iter().filter(|child| child.role == Role::Handoff) {
-                    self.tell(child.pid, Order::Tables, &[memory.as_fd()]);
-                }
-            }
-            Err(why) => tracing::error!("handoff keeps the tables that it has: {why}"),
-        }
-    }
-
-    /// Looks now and then whether somebody else listens on syslog's socket, and gives the observer one that is connected there.
-    pub(crate) fn renew_syslog(&mut self, now: Instant) {
-        let Some(observer) = self.observer() else { return };
-        if let Some(socket) = self.syslog.as_mut().and_then(|syslog| syslog.another(now)) {
-            self.tell(observer, Order::Syslog, &[socket.as_fd()]);
-        }
-    }
-
-    /// When to look at the rules, the networks, the tables, the accounts and syslog's socket again.
-    pub(crate) fn looks_due(&self) -> Option<Instant> {
-        let rules = self.rules_file().map(|_| &self.rules);
-        let files = rules.into_iter().chain(&self.networks).chain(&self.tables).chain(&self.accounts);
-        files.map(rules::Watch::next_due).chain(self.syslog.as_ref().map(syslog::Watch::next_due)).min()
-    }
-
-    fn rules_file(&self) -> Option<&Path> {
-        self.plan()?.config.admission.rules.as_deref()
-    }
-
     fn spawn(
         &self,
         role: Role,
@@ -366,16 +265,6 @@ impl Children {
         }
     }
 
-    /// Tells the resolver what the system's files say of names now.
-    pub(crate) fn renew_names(&self) {
-        let Some(resolver) = self.children.iter().find(|child| child.role == Role::Resolver) else { return };
-        let Some((plan, fitness)) = self.given.plan() else { return };
-        match setup::slice(Role::Resolver, plan, fitness) {
-            Ok(memory) => self.tell(resolver.pid, Order::Names, &[memory.as_fd()]),
-            Err(why) => tracing::error!("the resolver keeps the name servers that it has: {why}"),
-        }
-    }
-
     /// Has a role do what an admin wishes, who hears of it by this connection. False: it is not there.
     pub(crate) fn wish(&self, order: Order, admin: BorrowedFd<'_>) -> bool {
         let roles: &[Role] = match order {
@@ -404,13 +293,6 @@ fn namespaces(role: Role, plan: &Plan, fitness: &Fitness) -> Namespaces {
         return Namespaces::default();
     }
     Namespaces { user: fitness.ground == Ground::User, ..profile::of(role).namespaces }
-}
-
-/// A value for a role, in sealed memory.
-fn sealed(value: &impl Slice) -> Result<OwnedFd, String> {
-    let octets = slices::octets(value)?;
-    let made = process::memory().and_then(|mut memory| memory.write_all(&octets).map(|()| memory));
-    made.and_then(process::seal).map_err(|e| e.to_string())
 }
 
 /// Both ends of a channel to an observer: neither end ever waits for the other (P14).
@@ -514,97 +396,5 @@ impl Processes for Children {
 
     fn close_sockets(&mut self) {
         self.sockets.clear();
-    }
-}
-
-impl Generation<Children> {
-    /// Starts every role that the plan needs and waits until all are ready to serve, the backend's proof as `proof` says. The
-    /// listener does not have its sockets yet. `meanwhile` is done now and then; true: the start is given up.
-    ///
-    /// # Errors
-    /// The first role that fails, or that it was given up; everything that was started is ended again.
-    pub(crate) fn begin(
-        processes: Children,
-        proof: Proof,
-        meanwhile: &mut dyn FnMut() -> bool,
-    ) -> Result<Self, LauncherError> {
-        let needed = processes.plan().into_iter().flat_map(roles::needed).map(|row| row.role).collect();
-        let mut generation = Self::new(processes, needed, proof);
-        let begun = generation.begin_all(meanwhile);
-        if begun.is_err() {
-            generation.end_now();
-        }
-        begun.map(|()| generation)
-    }
-
-    fn begin_all(&mut self, meanwhile: &mut dyn FnMut() -> bool) -> Result<(), LauncherError> {
-        while !self.advance(Instant::now())? {
-            if meanwhile() {
-                return Err(LauncherError::Stopped);
-            }
-            let fds: Vec<BorrowedFd<'_>> = self.processes.descriptors().collect();
-            wait::readable(&fds, Some(Duration::from_millis(50))).map_err(|e| LauncherError::System("wait", e))?;
-            self.hear()?;
-        }
-        Ok(())
-    }
-
-    /// What the next program in this process has to know of it.
-    pub(crate) fn leave(&self) -> resume::Generation {
-        let processes = &self.processes;
-        resume::Generation {
-            course: self.course(),
-            names: self.has_names(),
-            drain: u32::try_from(processes.drain_time().as_secs()).unwrap_or(u32::MAX),
-            lock: processes.in_use.as_ref().and_then(|in_use| in_use.lock.as_ref()).map(renew::number),
-            sockets: processes.sockets.iter().map(Socket::leave).collect(),
-            children: self.known(|processes, pid| processes.control(pid).map(|(_, end)| renew::number(end))),
-        }
-    }
-
-    /// Takes clients. The spool is ours from here on.
-    pub(crate) fn open(&mut self, in_use: InUse) {
-        self.processes.in_use = Some(in_use);
-        self.serve();
-    }
-
-    /// Hears what has happened to the processes.
-    ///
-    /// # Errors
-    /// The first of [`Generation::take`].
-    pub(crate) fn hear(&mut self) -> Result<(), LauncherError> {
-        let (events, now) = (self.processes.events(), Instant::now());
-        let taken: Vec<_> = events.into_iter().map(|(pid, event)| self.take(pid, event, now)).collect();
-        taken.into_iter().collect()
-    }
-
-    /// Ends every process now, as [`Generation::end_now`], after the log was told whose sessions are cut off.
-    pub(crate) fn cut(&mut self) {
-        self.name_who_is_cut();
-        let deadline = Instant::now() + NAMES;
-        while self.has_listener() && Instant::now() < deadline {
-            let _ = self.hear();
-            let _ = wait::readable(&[], Some(Duration::from_millis(5)));
-        }
-        self.end_now();
-    }
-
-    /// Ends every process now and reaps it; the observer when it has written what the others said last.
-    pub(crate) fn end_now(&mut self) {
-        self.kill_all();
-        self.reap_within(LAST_LINES);
-        if let Some(observer) = self.processes.observer() {
-            self.processes.kill(observer);
-            self.reap_within(LAST_LINES);
-        }
-    }
-
-    fn reap_within(&mut self, limit: Duration) {
-        let deadline = Instant::now() + limit;
-        while !self.is_over() && Instant::now() < deadline {
-            let _ = self.hear();
-            self.tick(Instant::now());
-            let _ = wait::readable(&[], Some(Duration::from_millis(5)));
-        }
     }
 }
