@@ -235,7 +235,7 @@ impl Launcher {
                     // What is draining is not to begin anew.
                     Notice::Reload if drain_until.is_some() => {}
                     Notice::Reload => drop(self.reload(reload, &[])),
-                    // The second time, or at the deadline, without more ado.
+                    // A second one cuts everything off.
                     Notice::Terminate if drain_until.is_some() => drain_until = Some(Instant::now()),
                     Notice::Terminate => drain_until = Some(self.drain()),
                 }

@@ -1,7 +1,7 @@
 //! The role that holds the log. Every other role, and the launcher, has a channel to it and writes lines there; it writes them
-//! to its descriptor 2, which nobody else has.
+//! to its descriptor 2, which nobody else has, or to a socket of syslog's that the launcher has connected.
 //!
-//! May do: read those channels, write that descriptor. Holds: the log. Believes: nothing; a line is text of the role that its
+//! May do: read those channels, write that descriptor and that socket, answer who reads the counters. Holds: the log. Believes: nothing; a line is text of the role that its
 //! channel was made for, whatever it says. It asks nobody anything, and nobody waits for it (P14): when the log cannot be
 //! written, lines are kept up to a bound and then counted.
 #![forbid(unsafe_code)]

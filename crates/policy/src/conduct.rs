@@ -33,7 +33,7 @@ pub const CRASH_DECAY: u64 = 600_000;
 /// Milliseconds in which one unit drains out of a bucket of offences.
 const OFFENCE_DECAY: u64 = 10_000;
 
-/// How a session can end that is no crime once. With room for 30, a dictionary of names, tried a hundred a session, is slowed down with
+/// How a session can end that has consequences only when it happens often. With room for 30, a dictionary of names, tried a hundred a session, is slowed down with
 /// the eleventh session; a sender whose handshakes fail and who then comes back in clear is left alone up to six a minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Offence {

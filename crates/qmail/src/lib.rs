@@ -1,4 +1,4 @@
-//! What qmail's users know by heart, octet-exact and without a descriptor or a clock: the SMTP dialect of qmail-smtpd, its
+//! What qmail's users rely on, octet-exact and without a descriptor or a clock: the SMTP dialect of qmail-smtpd, its
 //! control files and environment, the interface of qmail-queue and of the programs beside it, QMQP.
 //!
 //! | file | what |

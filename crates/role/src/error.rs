@@ -13,7 +13,7 @@ use std::io;
 pub enum RoleError {
     /// It could not be confined.
     Jail(JailError),
-    /// The launcher is gone: see the first page of this crate.
+    /// The launcher is gone: see the top of this crate's `lib.rs`.
     LauncherGone,
     /// What came from the launcher is no order, or it takes no report.
     Launcher(ChannelError),

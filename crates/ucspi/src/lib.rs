@@ -1,4 +1,4 @@
-//! What tcpserver's users know by heart, octet-exact and without a descriptor or a clock: rules, environment, log lines, options.
+//! What tcpserver's users rely on, octet-exact and without a descriptor or a clock: rules, environment, log lines, options.
 //!
 //! | file | what |
 //! |---|---|

@@ -346,7 +346,7 @@ events! {
     }
     /// A client did something that its address has to bear for.
     8 => Warning Penalised = "penalty" {
-        /// The session that was the last straw.
+        /// The session after which it has to.
         session: SessionId,
         /// The client's address and port.
         client: SocketAddr,
