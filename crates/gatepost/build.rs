@@ -5,7 +5,7 @@ fn main() {
     println!("cargo::rerun-if-changed=no-unwind.ld");
     // Of the daemon's program alone: it needs more address space, which those that are started under `softlimit` may not have. Text,
     // read-only data and data each begin at a huge page of their own, so that all but the last can be moved to such pages
-    // (`gatepost_sys::huge`). The pages that are only written once after the start stay small ones.
+    // (`gatepost_sys::huge`). What is relocated ends with a small page, not with a huge one.
     for option in ["max-page-size=0x200000", "common-page-size=4096", "separate-loadable-segments"] {
         println!("cargo::rustc-link-arg-bin=gatepost=-Wl,-z,{option}");
     }
