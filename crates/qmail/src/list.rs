@@ -4,7 +4,7 @@
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 
-use memchr::memchr;
+use gatepost_smtp::find;
 
 use crate::control::{Home, Warning, trimmed};
 
@@ -99,7 +99,7 @@ pub fn scan(octets: &mut dyn Read, visit: &mut dyn FnMut(usize, Entry<'_>) -> Co
         };
         let filled = held.saturating_add(read);
         let mut rest = buffer.get(..filled).unwrap_or_default();
-        while let Some(end) = memchr(b'\n', rest) {
+        while let Some(end) = find::first(b'\n', rest) {
             let (line, behind) = rest.split_at_checked(end).unwrap_or((rest, &[]));
             if lines.end(line, visit).is_break() {
                 return Ok(());

@@ -12,7 +12,7 @@ pub(crate) const ADDRESS_MAX: usize = 899;
 /// bracket, the address is left alone. Octets count modulo 256, as in every qmail: `[383.0.0.1]` is 127.0.0.1, which can
 /// only make one of our own addresses out of a foreign spelling, never the reverse.
 pub fn replace(address: &mut Vec<u8>, local_host: &[u8], local: &[Ipv4Addr]) {
-    let Some(at) = memchr::memrchr(b'@', address) else { return };
+    let Some(at) = gatepost_smtp::find::last(b'@', address) else { return };
     let start = at.saturating_add(1);
     let Some(ip) = address.get(start..).and_then(bracketed) else { return };
     if ip.is_unspecified() || local.contains(&ip) {

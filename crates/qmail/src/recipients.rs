@@ -36,7 +36,7 @@ impl ValidRcptTo {
     /// Those of the list and of the database; NotFound when one has gone since the connection began.
     pub fn knows(&self, home: &dyn Home, recipient: &[u8]) -> io::Result<bool> {
         let whole = recipient.to_ascii_lowercase();
-        let host = memchr::memrchr(b'@', &whole).and_then(|at| whole.get(at..));
+        let host = gatepost_smtp::find::last(b'@', &whole).and_then(|at| whole.get(at..));
         let keys = [Some(whole.as_slice()), host].into_iter().flatten();
         let mut keys: Vec<_> = keys
             .flat_map(|key| [(key.to_vec(), true), ([b"-", key].concat(), false)])

@@ -24,7 +24,7 @@ pub enum Reading {
 /// # Errors
 /// Those of the list.
 pub fn judge(list: &List, reading: Reading, home: &dyn Home, sender: &[u8]) -> io::Result<Option<Reply>> {
-    let host = memchr::memrchr(b'@', sender).and_then(|at| sender.get(at..));
+    let host = gatepost_smtp::find::last(b'@', sender).and_then(|at| sender.get(at..));
     let subject = Subject::new(sender);
     let mut verdict = None;
     list.each(home, &mut |entry| {

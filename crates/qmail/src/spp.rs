@@ -167,7 +167,7 @@ impl Word {
             b'H' => Self::Header(header(text)?),
             b'C' => Self::Address(clean(text, VALUE_MAX)),
             b'S' => {
-                let equals = memchr::memchr(b'=', text)?;
+                let equals = gatepost_smtp::find::first(b'=', text)?;
                 let (name, value) = text.split_at_checked(equals)?;
                 Self::Set(variable(name)?, clean(value.get(1..)?, VALUE_MAX))
             }

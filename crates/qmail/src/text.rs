@@ -24,7 +24,7 @@ pub fn shown(text: &[u8], max: usize) -> String {
 /// What follows the last `@`, or `None` without any.
 #[must_use]
 pub fn domain(address: &[u8]) -> Option<&[u8]> {
-    memchr::memrchr(b'@', address).and_then(|at| address.get(at.saturating_add(1)..))
+    gatepost_smtp::find::last(b'@', address).and_then(|at| address.get(at.saturating_add(1)..))
 }
 
 /// Decimal digits at the very start, as qmail's `scan_ulong` and 32 bits of storage make them: value modulo 2^32, how many

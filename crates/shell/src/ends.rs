@@ -68,9 +68,9 @@ impl Ends {
         self.blocks
     }
 
-    /// Ends our half of a connection; without effect on what is no socket.
-    pub(crate) fn finish(&self) {
-        let _ = net::finish(self.output());
+    /// Ends our half of a connection. False: there is none, because the client is gone or is written to by a pipe.
+    pub(crate) fn finish(&self) -> bool {
+        net::finish(self.output()).is_ok()
     }
 
     fn writer(&self) -> &File {

@@ -187,6 +187,15 @@ fn a_last_reply_arrives_though_its_client_still_sends() {
     closing.join().unwrap();
 }
 
+#[test]
+fn issue_11_a_client_at_the_other_end_of_a_pipe_is_not_waited_for() {
+    let ((input, _client), (_heard, output)) = (io::pipe().unwrap(), io::pipe().unwrap());
+    let mut shell = Shell::new(Ends::new(input.into(), output.into()), times(), Counting::default(), None);
+    shell.send(&mut b"421\r\n".as_slice()).unwrap();
+    shell.close(true);
+    assert_eq!(shell.clock_mut().reads, 0);
+}
+
 /// Signs with a key in this process.
 #[derive(Debug)]
 struct Own(Keys);

@@ -22,6 +22,7 @@ pub mod client;
 pub mod data;
 mod enumeration;
 pub mod envelope;
+pub mod find;
 pub mod header;
 pub mod keyword;
 pub mod lines;

@@ -1,7 +1,7 @@
 //! Lines of bounded length from a stream that arrives in pieces. A line that arrives in one piece is not copied.
 
+use crate::find;
 use crate::split;
-use memchr::memchr;
 
 /// What a line may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub struct Lines {
 impl Lines {
     /// Takes up to one line from `input`: octets taken, and what was found.
     pub fn next<'i>(&mut self, input: &'i [u8], rules: &Rules) -> (usize, Found<'i>) {
-        let end = memchr(b'\n', input);
+        let end = find::first(b'\n', input);
         let (piece, _) = split(input, end.map_or(input.len(), |at| at.saturating_add(1)));
         let length = self.skipped.max(self.held.len()).saturating_add(piece.len());
         let too_long = self.skipped > 0 || length > rules.longest;

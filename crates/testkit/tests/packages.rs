@@ -30,7 +30,7 @@ const LAYERS: &[&[Row]] = &[
         ("channel", "wire sys", "tokio zeroize"),
         ("program", "sys ucspi", ""),
         ("rules", "ucspi", ""),
-        ("qmail", "smtp ucspi policy", "memchr zeroize"),
+        ("qmail", "smtp ucspi policy", "zeroize"),
     ],
     &[
         ("config", "smtp policy wire", "toml"),

@@ -8,6 +8,7 @@ use gatepost_testkit::run::run;
 use gatepost_testkit::wait::{SOON, holds};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::time::Duration;
 
 const TOO_LARGE: &str = "552 sorry, that message size exceeds my databytes limit (#5.3.4)";
 const LOOPING: &str = "554 too many hops, this message is looping (#5.4.6)";
@@ -446,5 +447,22 @@ fn issue_14_the_small_program_is_the_same() {
         session.ends(0);
         assert_eq!(home.only().envelope, b"Fa@b\0Tc@d\0\0", "{name}");
         assert!(home.log().contains(" messages=1 end=quit "), "{name}: {}", home.log());
+    }
+}
+
+/// What a session may take to end after its last reply.
+const SOON_ENOUGH: Duration = Duration::from_millis(1500);
+
+#[test]
+fn issue_11_a_silent_client_has_its_place_for_timeoutsmtpd_and_no_longer() {
+    for begun in ["", "NOOP"] {
+        let (_home, mut client, mut session) = session("silent", &[("timeoutsmtpd", "1\n")], &[]);
+        if !begun.is_empty() {
+            told(&mut client, begun, "250 ok");
+        }
+        // Until the connection's end, which it does not answer by its own.
+        assert_eq!(client.rest(), "451 timeout (#4.4.2)\r\n");
+        let status = session.wait_within(SOON_ENOUGH).expect("the end soon after the reply");
+        assert_eq!(status.code(), Some(1));
     }
 }

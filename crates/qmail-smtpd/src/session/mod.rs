@@ -145,7 +145,8 @@ fn serve(_: JailedSession, start: Start, without: &[u8]) -> u8 {
     let early = waits && shell.speaks_within(terms.greet_delay) && terms.drop_early;
     let closed = talk(&mut shell, &mut qmail, &prelude, early);
     if let Ok(reason) = closed {
-        shell.close(reason != CloseReason::Quit);
+        // Who was silent for all of timeoutsmtpd is not in the midst of sending, and qmail-smtpd's place is free at once.
+        shell.close(!matches!(reason, CloseReason::Quit | CloseReason::Timeout));
     }
     let (Ok(reason) | Err(reason)) = closed;
     qmail.parent.bye(reason);

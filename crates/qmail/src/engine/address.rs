@@ -1,6 +1,6 @@
 //! Addresses, as qmail-smtpd finds them in the whole argument of MAIL and RCPT, and the one parameter that is believed.
 
-use memchr::memchr;
+use gatepost_smtp::find;
 
 use super::verbs::skip_spaces;
 use crate::split;
@@ -15,11 +15,11 @@ pub(super) struct TooLong;
 /// Puts the address that `argument` holds into `address`: source route off, quotes and backslashes undone. Nothing else
 /// is an error, and no address at all is the empty one.
 pub(super) fn parse(argument: &[u8], address: &mut Vec<u8>) -> Result<(), TooLong> {
-    let (text, terminator) = match memchr(b'<', argument) {
+    let (text, terminator) = match find::first(b'<', argument) {
         Some(at) => (behind(argument, at), b'>'),
-        None => (memchr(b':', argument).map_or(&[][..], |at| skip_spaces(behind(argument, at))), b' '),
+        None => (find::first(b':', argument).map_or(&[][..], |at| skip_spaces(behind(argument, at))), b' '),
     };
-    let text = match (text.first(), memchr(b':', text)) {
+    let text = match (text.first(), find::first(b':', text)) {
         (Some(b'@'), Some(at)) => behind(text, at),
         (Some(b'@'), None) => &[],
         _ => text,
@@ -43,7 +43,7 @@ pub(super) fn parse(argument: &[u8], address: &mut Vec<u8>) -> Result<(), TooLon
 
 /// The SIZE= among the parameters of MAIL, RFC 1870 §6: what it begins with in digits. The largest counts.
 pub(super) fn declared_size(argument: &[u8]) -> Option<u64> {
-    let parameters = behind(argument, memchr(b'>', argument)?);
+    let parameters = behind(argument, find::first(b'>', argument)?);
     let sizes = parameters.split(|octet| *octet == b' ').filter_map(|word| {
         let (key, value) = word.split_at_checked(5)?;
         key.eq_ignore_ascii_case(b"SIZE=").then_some(value)

@@ -68,7 +68,7 @@ impl Engine {
         if self.auth_waits_for_tls() {
             return self.refuse(replies::AUTH_NEEDS_TLS);
         }
-        let (word, rest) = split(argument, memchr::memchr(b' ', argument).unwrap_or(argument.len()));
+        let (word, rest) = split(argument, gatepost_smtp::find::first(b' ', argument).unwrap_or(argument.len()));
         let named = MECHANISMS.iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(word));
         let Some((_, mechanism)) = named.filter(|(_, mechanism)| self.offers(*mechanism)) else {
             return self.refuse(replies::AUTH_UNIMPLEMENTED);

@@ -3,7 +3,7 @@
 //! Only CRLF.CRLF ends it, whatever is done about a bare LF: where a reader takes LF.LF or LF.CRLF for the end as well, a
 //! second message can hide behind it (CVE-2023-51764 and its kin; fixcrio in front of qmail-smtpd is such a reader).
 
-use memchr::memchr2;
+use gatepost_smtp::find;
 
 use crate::split;
 
@@ -109,7 +109,7 @@ impl Scanner {
     /// Content up to the end of the line, of which the first `sure` octets are beyond question.
     fn run<'i>(&mut self, text: &'i [u8], sure: usize) -> (usize, Piece<'i>) {
         self.state = State::Line;
-        let Some(found) = memchr2(b'\r', b'\n', split(text, sure).1) else {
+        let Some(found) = find::first_of(b'\r', b'\n', split(text, sure).1) else {
             return (text.len(), Piece::Content(text));
         };
         let hit = found.saturating_add(sure);

@@ -1,6 +1,6 @@
 //! Hops: how many hosts and mailboxes a message has been through already, by its header.
 
-use memchr::memchr;
+use gatepost_smtp::find;
 
 use crate::split;
 
@@ -34,7 +34,7 @@ impl Hops {
         let mut rest = content;
         while self.in_header {
             if self.may_be == [false; 2] {
-                let Some(end) = memchr(b'\n', rest) else { return };
+                let Some(end) = find::first(b'\n', rest) else { return };
                 rest = split(rest, end).1;
             }
             let Some((&octet, behind)) = rest.split_first() else { return };

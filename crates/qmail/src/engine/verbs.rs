@@ -1,6 +1,6 @@
 //! The verbs, and how a line is one of them.
 
-use memchr::memchr;
+use gatepost_smtp::find;
 
 use crate::split;
 
@@ -39,8 +39,8 @@ const VERBS: &[(&[u8], Verb)] = &[
 
 /// Reads a line, its end cut off. A NUL ends it, only a space ends the verb, spaces before the argument mean nothing.
 pub(super) fn parse(line: &[u8]) -> (Option<Verb>, &[u8]) {
-    let (line, _) = split(line, memchr(0, line).unwrap_or(line.len()));
-    let (word, rest) = split(line, memchr(b' ', line).unwrap_or(line.len()));
+    let (line, _) = split(line, find::first(0, line).unwrap_or(line.len()));
+    let (word, rest) = split(line, find::first(b' ', line).unwrap_or(line.len()));
     let verb = VERBS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, verb)| *verb);
     (verb, skip_spaces(rest))
 }
