@@ -37,6 +37,11 @@ impl<T> Desk<T> {
         Some(self.waiting.remove(place))
     }
 
+    /// Those of whom that is so are not waited for any more.
+    pub(crate) fn forget(&mut self, left: impl Fn(&T) -> bool) {
+        self.waiting.retain(|(_, attempt)| !left(attempt));
+    }
+
     /// One has taken so many milliseconds.
     pub(crate) fn took(&mut self, origin: Origin, milliseconds: u64, now: u64) {
         self.turns.spend(origin, milliseconds.saturating_add(1), now);
@@ -64,5 +69,17 @@ mod tests {
         desk.took(origin, 100, 100);
         assert_eq!(desk.wants(owner, 7777, 100), None);
         assert_eq!(desk.next(100), Some((owner, 7777)));
+    }
+
+    #[test]
+    fn issue_15_who_is_gone_takes_no_place() {
+        let origin = |n: u32| Origin::of(IpAddr::V4(Ipv4Addr::from_bits((10 << 24) | (n << 8))));
+        let mut desk = Desk::default();
+        for n in 0..10 {
+            assert_eq!(desk.wants(origin(n), n, 0), None);
+        }
+        desk.forget(|n| *n != 7);
+        assert_eq!(desk.next(0), Some((origin(7), 7)));
+        assert_eq!(desk.next(0), None);
     }
 }

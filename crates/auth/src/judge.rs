@@ -1,15 +1,18 @@
 //! One attempt, from the question to its answer, whatever the source of logins is.
 
+use crate::checker::Checker;
 use crate::desk::Desk;
 use crate::dovecot::{self, Dovecot, Outcome};
 use crate::passwd::{Passwd, is_login};
 use crate::scram::{self, Binding};
+use crate::seats;
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_policy::guesses::Guesses;
 use gatepost_policy::share::Origin;
 use gatepost_smtp::envelope::{Login, Mechanism};
 use gatepost_smtp::mechanism::Mechanisms;
 use gatepost_wire::auth::{BINDING_LENGTH, Begin, Claim, LOGIN_MAX, LoggedIn, Noted};
+use gatepost_wire::check::Found as Checked;
 use gatepost_wire::event;
 use gatepost_wire::link::{OpenAuth, SessionId};
 use gatepost_wire::{AuthToHandoff, Direction, HandoffToAuth};
@@ -113,6 +116,7 @@ enum Found {
 pub(crate) enum Source {
     Passwd(Passwd),
     Dovecot(Dovecot),
+    Checker(Checker),
 }
 
 /// An attempt that waits, and where it is answered.
@@ -161,6 +165,7 @@ impl Judge {
         match &self.source {
             Source::Passwd(passwd) => passwd.offer(),
             Source::Dovecot(dovecot) => dovecot.offer().await,
+            Source::Checker(_) => Mechanisms::PASSWORD,
         }
     }
 
@@ -191,15 +196,27 @@ impl Judge {
         }
     }
 
-    /// Judges a name and its password. A refusal is late; a failure of ours is no yes.
-    pub(crate) async fn claim(&self, open: OpenAuth, attempt: Attempt) -> Login {
+    /// Judges a name and its password. A refusal is late; a failure of ours is no yes. None: its session was `gone` before its turn, and
+    /// nothing was computed for it.
+    pub(crate) async fn claim(
+        &self,
+        open: OpenAuth,
+        attempt: Attempt,
+        gone: impl Future<Output = ()>,
+    ) -> Option<Login> {
         let (mechanism, attempt) = (attempt.mechanism, Arc::new(attempt));
         let found = match &self.source {
-            Source::Passwd(passwd) => match self.check(Origin::of(open.client.ip()), &attempt).await {
+            Source::Passwd(passwd) => match self.check(Origin::of(open.client.ip()), &attempt, gone).await? {
                 Some(true) => Found::Accepted(attempt.user.clone()),
                 // The name of one that is not known is not told: it may be a password in the wrong place.
                 Some(false) => Found::Refused(Some(attempt.user.clone()).filter(|user| passwd.knows(user))),
                 None => Found::Unknown,
+            },
+            Source::Checker(checker) => match checker.ask(open.client, &attempt.user, &attempt.pass).await {
+                Checked::Right => Found::Accepted(attempt.user.clone()),
+                // As above; whom it knows is known to the program alone.
+                Checked::Wrong => Found::Refused(None),
+                Checked::Unknown => Found::Unknown,
             },
             Source::Dovecot(dovecot) => {
                 let Attempt { mechanism, user, pass } = &*attempt;
@@ -216,7 +233,7 @@ impl Judge {
                 }
             }
         };
-        self.conclude(open, mechanism, Some(&attempt.user), found).await
+        Some(self.conclude(open, mechanism, Some(&attempt.user), found).await)
     }
 
     /// Begins a dialogue.
@@ -234,6 +251,8 @@ impl Judge {
                 let outcome = dovecot.begin(mechanism, open.client, Some(&opening.response), &[]).await;
                 self.turn(open, mechanism, outcome).await
             }
+            // It has no dialogue, and offers none.
+            Source::Checker(_) => Turn::Judged(self.conclude(open, mechanism, None, Found::Unknown).await),
         }
     }
 
@@ -310,13 +329,21 @@ impl Judge {
         result
     }
 
-    /// Whether the password is right. None: it could not be checked, or not in time.
-    async fn check(&self, origin: Origin, attempt: &Arc<Attempt>) -> Option<bool> {
+    /// Whether the password is right; or that it could not be checked, or not in time. None: the session was gone before.
+    async fn check(
+        &self,
+        origin: Origin,
+        attempt: &Arc<Attempt>,
+        gone: impl Future<Output = ()>,
+    ) -> Option<Option<bool>> {
         let (answer, coming) = oneshot::channel();
         // Who has no turn is answered by the end of its channel.
         drop(lock(&self.desk).wants(origin, Waiting { attempt: Arc::clone(attempt), answer }, self.now()));
         self.arrived.notify_one();
-        timeout(PATIENCE, coming).await.ok()?.ok()?
+        let answered = seats::unless(gone, timeout(PATIENCE, coming)).await;
+        // Whoever does not wait any more is not computed for, and takes nobody's place.
+        lock(&self.desk).forget(|waiting| waiting.answer.is_closed());
+        Some(answered?.ok().and_then(Result::ok).flatten())
     }
 
     /// Has handoff take note of the login, without which a yes is of no use.

@@ -5,8 +5,8 @@
 //! network and no descriptor but its channels; hashes come with its slice, connections to Dovecot from the dialer.
 //!
 //! Checking a password is hard to compute by design: one is checked at a time, on one processor, in bounded memory, and who is
-//! next is decided by network (P13). A refusal is late, an acceptance never. Where Dovecot is asked, so many attempts are under way at
-//! once, and one that waits for its client gives way.
+//! next is decided by network (P13). A refusal is late, an acceptance never. Where Dovecot or a checkpassword program is asked, so many
+//! attempts are under way at once, and one that waits for its client gives way.
 //!
 //! | file | what |
 //! |---|---|
@@ -16,11 +16,13 @@
 //! | `desk.rs` | whose password is next |
 //! | `dovecot/dialogue.rs` | Dovecot's auth protocol, without its connection |
 //! | `dovecot/mod.rs` | asking Dovecot |
+//! | `checker.rs` | asking the checkpassword program |
 //! | `seats.rs` | who may ask it at once |
 //! | `judge.rs` | one attempt, from the question to its answer |
 //! | `serve.rs` | the role: orders, links, sessions |
 #![forbid(unsafe_code)]
 
+mod checker;
 mod desk;
 pub mod dovecot;
 pub mod hash;
@@ -30,6 +32,7 @@ pub mod scram;
 mod seats;
 mod serve;
 
+use checker::{Checker, CheckerLink};
 use dovecot::Dovecot;
 use gatepost_jail::Unjailed;
 use gatepost_role::{DialerLink, RoleError};
@@ -59,18 +62,19 @@ pub fn run(unjailed: Unjailed) -> Result<(), RoleError> {
     let random = File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut secret));
     random.map_err(RoleError::system("read /dev/urandom"))?;
     let entered = unjailed.enter(Role::Auth)?;
-    let dialer = Arc::<DialerLink>::default();
+    let (dialer, checker) = (Arc::<DialerLink>::default(), Arc::<CheckerLink>::default());
     let (source, faults) = match source {
         LoginSource::Passwd(lines) => {
             let (passwd, faults) = Passwd::parse(&Zeroizing::new(lines));
             (Source::Passwd(passwd), faults)
         }
         LoginSource::Dovecot => (Source::Dovecot(Dovecot::new(Arc::clone(&dialer))), Vec::new()),
+        LoginSource::Checker => (Source::Checker(Checker::new(Arc::clone(&checker))), Vec::new()),
     };
     let runtime = gatepost_role::runtime()?;
     let jailed = entered.seal()?;
     for fault in faults {
         tracing::error!("passwd {fault}");
     }
-    runtime.block_on(serve::serve(jailed.control, dialer, Judge::new(source, secret)))
+    runtime.block_on(serve::serve(jailed.control, dialer, checker, Judge::new(source, secret)))
 }

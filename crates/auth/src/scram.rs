@@ -324,6 +324,33 @@ mod tests {
         }
     }
 
+    /// The proof is right each time, made by who knows the password: what refuses is that the octets themselves are compared.
+    #[test]
+    fn issue_15_a_binding_of_another_connection_is_refused() {
+        let (ours, others) = ([7; 32], [8; 32]);
+        let first = b"p=tls-exporter,,n=user,r=abc";
+        let said = |data: &[u8]| STANDARD.encode([b"p=tls-exporter,,", data].concat());
+        let unsaid = STANDARD.encode(b"n,,");
+        for (bound, good) in [
+            (said(&ours), true),
+            (said(&others), false),
+            (said(&ours[1..]), false),
+            (said(b""), false),
+            (unsaid, false),
+            (String::new(), false),
+        ] {
+            let binding = Binding::Chosen(&ours);
+            let (server, challenge) = Opening::parse(first, binding).unwrap().answer(keys(), &[7; 32], binding);
+            let without = format!("c={bound},r={}", server.nonce);
+            let mut salted = [0; 32];
+            pbkdf2::pbkdf2_hmac::<Sha256>(b"pencil", &server.keys.salt, 4096, &mut salted);
+            let signature = hmac(&server.keys.stored, format!("n=user,r=abc,{challenge},{without}").as_bytes());
+            let proof: Vec<u8> = hmac(&salted, b"Client Key").iter().zip(signature).map(|(a, b)| a ^ b).collect();
+            let last = format!("{without},p={}", STANDARD.encode(proof));
+            assert_eq!(server.finish(last.as_bytes()).is_ok(), good, "{bound}");
+        }
+    }
+
     #[test]
     fn issue_15_only_a_first_message_is_one() {
         let long = format!("n,,n=user,r={}", "a".repeat(NONCE_MAX + 1));

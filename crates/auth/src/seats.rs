@@ -123,15 +123,20 @@ impl Table {
 impl Seat {
     /// Runs `work` until it is done, or until the seat is needed for somebody else: then None, and it must be given back.
     pub(crate) async fn unless_told<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let (mut work, mut told) = (pin!(work), pin!(self.told.notified()));
-        poll_fn(|cx| {
-            if told.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(None);
-            }
-            work.as_mut().poll(cx).map(Some)
-        })
-        .await
+        unless(self.told.notified(), work).await
     }
+}
+
+/// Runs `work` until it is done, or until `end`: then None.
+pub(crate) async fn unless<T>(end: impl Future<Output = ()>, work: impl Future<Output = T>) -> Option<T> {
+    let (mut work, mut end) = (pin!(work), pin!(end));
+    poll_fn(|cx| {
+        if end.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        work.as_mut().poll(cx).map(Some)
+    })
+    .await
 }
 
 impl Drop for Seat {
@@ -187,6 +192,25 @@ mod tests {
             drop(left);
             let table = seats.lock();
             assert_eq!((table.held.len(), table.waiting.len(), table.shares.used()), (0, 0, 0));
+        });
+    }
+    #[test]
+    fn p13_a_seat_that_was_granted_to_who_has_left_comes_back() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let seats = Arc::new(Seats::new(1));
+            let soon = Duration::from_secs(10);
+            for _ in 0..3 {
+                let held = timeout(soon, seats.take(at(1))).await.expect("none came back").unwrap();
+                let mut waiting = Box::pin(seats.take(at(2)));
+                assert!(timeout(Duration::ZERO, &mut waiting).await.is_err());
+                // Told to give way, it does; whoever gets the seat does not look any more.
+                assert!(held.unless_told(pending::<()>()).await.is_none());
+                drop(held);
+                assert_eq!(seats.lock().shares.used(), 1);
+                drop(waiting);
+                assert_eq!(seats.lock().shares.used(), 0);
+            }
         });
     }
 }

@@ -1,5 +1,6 @@
 //! The role: orders from the launcher, sessions from the listener, one task for each session.
 
+use crate::checker::CheckerLink;
 use crate::judge::{Attempt, Exchange, Judge, Opening, Turn};
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_jail::ControlEnd;
@@ -30,7 +31,7 @@ const RESPONSE_WAIT: Duration = Duration::from_secs(60);
 enum Event {
     /// A new session, or the end of a link.
     Opened(ListenerLink, Result<(OpenAuth, OwnedFd), ChannelError>),
-    /// Handoff or the dialer is gone, or is linked anew.
+    /// Handoff, the dialer or the checker is gone, or is linked anew.
     Unlinked,
     /// A session is over.
     Ended,
@@ -40,6 +41,7 @@ struct Service {
     control: AsyncControl,
     judge: Arc<Judge>,
     dialer: Arc<DialerLink>,
+    checker: Arc<CheckerLink>,
     events: JoinSet<Event>,
     sessions: usize,
 }
@@ -48,11 +50,16 @@ struct Service {
 ///
 /// # Errors
 /// [`RoleError`].
-pub(crate) async fn serve(control: ControlEnd, dialer: Arc<DialerLink>, judge: Judge) -> Result<(), RoleError> {
+pub(crate) async fn serve(
+    control: ControlEnd,
+    dialer: Arc<DialerLink>,
+    checker: Arc<CheckerLink>,
+    judge: Judge,
+) -> Result<(), RoleError> {
     let control = AsyncControl::new(Role::Auth, control)?;
     let judge = Arc::new(judge);
     let checking = tokio::spawn(Arc::clone(&judge).check_all());
-    let mut service = Service { control, judge, dialer, events: JoinSet::new(), sessions: 0 };
+    let mut service = Service { control, judge, dialer, checker, events: JoinSet::new(), sessions: 0 };
     while !(service.control.phase() == Phase::Draining && service.sessions == 0) {
         let event = async {
             match service.events.join_next().await {
@@ -85,6 +92,13 @@ impl Service {
             }
             Step::Link(Role::Dialer, fd) => {
                 let answers = self.dialer.link(fd).map_err(watching)?;
+                self.events.spawn(async move {
+                    answers.await;
+                    Event::Unlinked
+                });
+            }
+            Step::Link(Role::Checker, fd) => {
+                let answers = self.checker.link(fd).map_err(watching)?;
                 self.events.spawn(async move {
                     answers.await;
                     Event::Unlinked
@@ -164,7 +178,10 @@ async fn answer(judge: Arc<Judge>, open: OpenAuth, end: SessionEnd) -> Result<()
                 if !offered.has(attempt.mechanism) || !Mechanisms::PASSWORD.has(attempt.mechanism) {
                     return Err(format!("{} was not offered", attempt.mechanism.name()));
                 }
-                Turn::Judged(judge.claim(open, attempt).await)
+                match judge.claim(open, attempt, gone(&end)).await {
+                    Some(login) => Turn::Judged(login),
+                    None => return Ok(()),
+                }
             }
             Question::Begin(opening) => {
                 drop(going);
@@ -208,6 +225,14 @@ async fn ask(
         return (asked, Some(going));
     }
     (hear(end, inbox).await, None)
+}
+
+/// Waits until a session that has asked is gone, or asks again before its answer, after which it is owed none.
+async fn gone(end: &SessionEnd) {
+    let mut inbox = Inbox::of::<SessionToAuth>();
+    // What was readable before may have been read since.
+    while end.readable().await.is_ok() && end.try_fill(&mut inbox).is_ok_and(|filled| !filled) {}
+    inbox.wipe();
 }
 
 async fn hear(end: &SessionEnd, inbox: &mut Inbox) -> Result<Question, ChannelError> {

@@ -80,7 +80,16 @@ impl Config {
     pub fn logins_at(&self) -> Option<&Connect> {
         match self.logins()? {
             AuthSource::Dovecot(connect) => Some(connect),
-            AuthSource::Passwd(_) => None,
+            AuthSource::Passwd(_) | AuthSource::Checkpassword(_) => None,
+        }
+    }
+
+    /// The program that is asked about logins.
+    #[must_use]
+    pub fn login_program(&self) -> Option<&Checkpassword> {
+        match self.logins()? {
+            AuthSource::Checkpassword(program) => Some(program),
+            AuthSource::Passwd(_) | AuthSource::Dovecot(_) => None,
         }
     }
 }
@@ -299,14 +308,14 @@ pub struct Queue {
     /// Where it runs: the qmail home; absolute.
     pub home: PathBuf,
     /// Its real user: by it qmail-queue knows that mail comes from the network.
-    pub user: QueueUser,
+    pub user: ProgramUser,
     /// Its effective user, whose the queue is.
-    pub owner: QueueUser,
+    pub owner: ProgramUser,
 }
 
-/// A user of the queue program's.
+/// By whom a program is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum QueueUser {
+pub enum ProgramUser {
     /// The role's own, as the others have theirs: the default where users are numbers.
     Own,
     /// This account.
@@ -376,6 +385,17 @@ pub enum AuthSource {
     Passwd(PathBuf),
     /// Dovecot's auth socket for clients.
     Dovecot(Connect),
+    /// A program that knows them.
+    Checkpassword(Checkpassword),
+}
+
+/// A program with checkpassword's interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpassword {
+    /// Its path, absolute, and its arguments.
+    pub command: Vec<String>,
+    /// By whom it is run.
+    pub user: ProgramUser,
 }
 
 /// `[names]`.

@@ -22,8 +22,8 @@ mod tables;
 mod value;
 
 pub use facts::{
-    Admission, AuthSource, Backend, BackendTls, Config, ForNetworks, Jail, Limits, List, Listen, Log, Names, Pair,
-    Queue, QueueUser, RULES_MAX, Rates, Relax, Relay, Route, Submission, Tls, TlsVersion, Users,
+    Admission, AuthSource, Backend, BackendTls, Checkpassword, Config, ForNetworks, Jail, Limits, List, Listen, Log,
+    Names, Pair, ProgramUser, Queue, RULES_MAX, Rates, Relax, Relay, Route, Submission, Tls, TlsVersion, Users,
 };
 pub use fault::{Fault, Faults};
 pub use gatepost_wire::slice::{About, Connect, Dialect, EarlyTalk, Identity, TlsMode};

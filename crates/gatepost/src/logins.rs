@@ -48,6 +48,8 @@ fn look_at_source(source: &AuthSource) -> (Vec<Row>, Mechanisms) {
             (vec![(level, "logins by Dovecot".to_owned(), found)], offered)
         }
         AuthSource::Dovecot(Connect::Tcp(_)) => (Vec::new(), Mechanisms::default()),
+        // What can be seen of it has a row with what a start is built on.
+        AuthSource::Checkpassword(_) => (Vec::new(), Mechanisms::PASSWORD),
     }
 }
 
@@ -62,6 +64,7 @@ fn offer(tls: TlsMode, source: &AuthSource, offered: Mechanisms) -> (Level, Stri
         AuthSource::Passwd(file) => format!("passwd:{}", file.display()),
         AuthSource::Dovecot(Connect::Unix(path)) => format!("dovecot:{}", path.display()),
         AuthSource::Dovecot(Connect::Tcp(address)) => format!("dovecot:{address}"),
+        AuthSource::Checkpassword(program) => format!("checkpassword:{}", program.command.join(" ")),
     };
     let names: Vec<&str> = Mechanism::ALL.into_iter().filter(|one| offered.has(*one)).map(Mechanism::name).collect();
     match names.as_slice() {

@@ -18,6 +18,7 @@ fn life(role: Role) -> fn(Unjailed) -> Result<(), RoleError> {
         Role::Resolver => gatepost_resolver::run,
         Role::Receiver => gatepost_receiver::run,
         Role::Queue => gatepost_queue::run,
+        Role::Checker => gatepost_checker::run,
         Role::Observer => gatepost_observer::run,
     }
 }

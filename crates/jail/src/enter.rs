@@ -85,7 +85,7 @@ impl Unjailed {
     }
 }
 
-/// The one role without a jail, by design: it runs the queue program, which needs the system and would inherit the jail.
+/// A role without a jail, by design: the queue role or the checker, which run a program that needs the system and would inherit the jail.
 /// It has given up, and proved, what such a role can give up: root and every way back to it, every capability, every
 /// descriptor that is not planned, set-id bits for itself and all that it runs.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ pub struct Outside {
 }
 
 impl Unjailed {
-    /// Gives up what the queue role can, proves it, and asks the launcher to check it from outside. Only when root started it. `real`
+    /// Gives up what such a role can, proves it, and asks the launcher to check it from outside. Only when root started it. `real`
     /// is its real user; the effective one and the group are those of its setup.
     ///
     /// # Errors
@@ -108,7 +108,7 @@ impl Unjailed {
             step("set resource limits", limits::set(limit, value))?;
         }
         step("empty the bounding and ambient sets", confine::drop_bounding())?;
-        step("become the queue's users", confine::become_users(real, setup.uid, setup.gid, &[]))?;
+        step("become the program's users", confine::become_users(real, setup.uid, setup.gid, &[]))?;
         step("give up all capabilities", confine::drop_permitted())?;
         step("set no_new_privs", process::set_no_new_privs())?;
         step("become undumpable", process::set_undumpable())?;

@@ -182,6 +182,19 @@ pub const PROFILES: [Profile; Role::ALL.len()] = [
         huge_pages: false,
         calls: &[],
     },
+    Profile {
+        role: Role::Checker,
+        account: "check",
+        number: 10,
+        // As for the queue role: what it runs asks the system's accounts, a directory server, a database.
+        namespaces: NONE,
+        data: u64::MAX,
+        open_files: (64, 0),
+        file_size: FileSize::Message,
+        forks: true,
+        huge_pages: false,
+        calls: &[],
+    },
 ];
 
 /// The system calls of a session without a launcher, see [`crate::Alone`].

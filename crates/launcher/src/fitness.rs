@@ -14,7 +14,7 @@ pub(crate) use pair::{apart, load_authorities, load_pair};
 
 use crate::plan::Plan;
 use crate::roles;
-use gatepost_config::{Queue, QueueUser, Relax, Users};
+use gatepost_config::{ProgramUser, Queue, Relax, Users};
 use gatepost_jail::profile::{self, Profile};
 use gatepost_sys::{huge, process};
 use gatepost_wire::control::Role;
@@ -229,8 +229,9 @@ impl Fitness {
         }
         let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
         for role in roles::needed(plan).map(|row| row.role) {
-            let found = match &plan.config.backend.queue {
-                Some(queue) if role == Role::Queue => self.queue_ids(plan, queue, &passwd),
+            let found = match (role, &plan.config.backend.queue, plan.config.login_program()) {
+                (Role::Queue, Some(queue), _) => self.queue_ids(plan, queue, &passwd),
+                (Role::Checker, _, Some(program)) => user_ids(role, &program.user, "[submission]", plan, &passwd),
                 _ => own_ids(profile::of(role), &plan.config.users, &passwd),
             };
             let root = Err("is root; every role needs an ordinary user of its own".to_owned());
@@ -251,12 +252,7 @@ impl Fitness {
 
     /// The owner's user and the caller's group, as qmail-queue has them behind qmail-smtpd; the caller's user is noted.
     fn queue_ids(&mut self, plan: &Plan, queue: &Queue, passwd: &str) -> Result<(u32, u32), String> {
-        let ids = |user: &QueueUser| match user {
-            QueueUser::Own => own_ids(profile::of(Role::Queue), &plan.config.users, passwd),
-            QueueUser::Id(id) => Ok((*id, *id)),
-            QueueUser::Account(name) => account_line(passwd, name)
-                .ok_or_else(|| format!("there is no account {name} in /etc/passwd; name another in [backend]")),
-        };
+        let ids = |user| user_ids(Role::Queue, user, "[backend]", plan, passwd);
         let ((real, gid), (owner, _)) = (ids(&queue.user)?, ids(&queue.owner)?);
         if real == 0 {
             return Ok((0, 0));
@@ -287,6 +283,16 @@ impl Fitness {
             Err(e) => Err(format!("cannot look at it: {e}")),
         };
         self.note(format!("queue program {}", queue.program.display()), program);
+    }
+}
+
+/// User and group of a program's role, as the configuration has them in that section.
+fn user_ids(role: Role, user: &ProgramUser, section: &str, plan: &Plan, passwd: &str) -> Result<(u32, u32), String> {
+    match user {
+        ProgramUser::Own => own_ids(profile::of(role), &plan.config.users, passwd),
+        ProgramUser::Id(id) => Ok((*id, *id)),
+        ProgramUser::Account(name) => account_line(passwd, name)
+            .ok_or_else(|| format!("there is no account {name} in /etc/passwd; name another in {section}")),
     }
 }
 

@@ -63,6 +63,7 @@ const ROLES: [Row; Role::ALL.len()] = [
     Row { role: Role::Observer, stage: Stage::Log, needed: always, slice: slices::observer, reach: nothing },
     Row { role: Role::Receiver, stage: Stage::Backends, needed: |plan| plan.receiver.is_some(), slice: slices::receiver, reach: receiver },
     Row { role: Role::Queue, stage: Stage::Backends, needed: |plan| plan.config.backend.queue.is_some(), slice: slices::queue, reach: nothing },
+    Row { role: Role::Checker, stage: Stage::Backends, needed: |plan| plan.config.login_program().is_some(), slice: slices::checker, reach: nothing },
     Row { role: Role::Dialer, stage: Stage::Backends, needed: |plan| plan.config.places().next().is_some() || plan.config.logins_at().is_some(), slice: slices::dialer, reach: dialer },
     Row { role: Role::Resolver, stage: Stage::Backends, needed: always, slice: slices::resolver, reach: resolver },
     Row { role: Role::Keyholder, stage: Stage::Services, needed: Plan::needs_keyholder, slice: slices::keyholder, reach: nothing },

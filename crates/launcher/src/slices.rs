@@ -5,10 +5,11 @@ use crate::plan::{PairSource, Plan, client_pair};
 use crate::{names, roles};
 use gatepost_config::{Admission, AuthSource, Backend, Log, Relax, TlsMode, TlsVersion};
 use gatepost_smtp::envelope::Service;
+use gatepost_wire::control::Role;
 use gatepost_wire::slice::{
-    AuthSlice, BackendSlice, BackendTls, Chain, Connect, Dialect, DialerSlice, HandoffSlice, HeloLists, Identity,
-    KeyholderSlice, ListenerSlice, LogForm, LoginSource, NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice,
-    RouteSlice, Screen, Slice,
+    AuthSlice, BackendSlice, BackendTls, Chain, CheckerSlice, Connect, Dialect, DialerSlice, HandoffSlice, HeloLists,
+    Identity, KeyholderSlice, ListenerSlice, LogForm, LoginSource, NurserySlice, ObserverSlice, QueueSlice,
+    ReceiverSlice, RouteSlice, Screen, Slice,
 };
 use gatepost_wire::tables::TablesSlice;
 use std::path::Path;
@@ -136,9 +137,15 @@ pub(crate) fn auth(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
     let source = match plan.config.logins() {
         Some(AuthSource::Passwd(path)) => LoginSource::Passwd(passwd::read(path)?),
         Some(AuthSource::Dovecot(_)) => LoginSource::Dovecot,
+        Some(AuthSource::Checkpassword(_)) => LoginSource::Checker,
         None => LoginSource::Passwd(Vec::new()),
     };
     octets(&AuthSlice { source })
+}
+
+pub(crate) fn checker(plan: &Plan, fitness: &Fitness) -> Result<Vec<u8>, String> {
+    let command = plan.config.login_program().map(|program| program.command.clone()).unwrap_or_default();
+    octets(&CheckerSlice { command, uid: fitness.ids_of(Role::Checker).0 })
 }
 
 pub(crate) fn handoff(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {

@@ -47,13 +47,15 @@ const LAYERS: &[&[Row]] = &[
     // One package a role. No role imports a role: they are in one layer.
     &[
         ("auth", "smtp wire channel sys jail log role policy", "argon2 base64 bcrypt hmac pbkdf2 sha-crypt sha2 subtle tokio tracing yescrypt zeroize"),
+        // A role without a jail: what it runs, it runs by `program`.
+        ("checker", "wire channel sys jail role program", "tracing zeroize"),
         ("dialer", "wire channel sys jail role", ""),
         ("handoff", "smtp wire channel sys jail log role tls shell policy qmail", "sha2 tokio tokio-rustls tracing"),
         ("keyholder", "wire channel sys jail role policy tls", "tracing"),
         ("launcher", "smtp wire channel sys jail role tls config log", "sd-notify tracing"),
         ("listener", "smtp ucspi rules wire channel sys jail role log policy", "tokio tracing"),
         ("observer", "wire channel sys jail role log", "prometheus-client"),
-        // The one role without a jail: what it runs, it runs by `program`.
+        // Likewise.
         ("queue", "smtp wire channel sys jail role qmail program", "tracing"),
         ("receiver", "smtp wire sys jail role", "tracing"),
         ("resolver", "smtp wire channel jail role log policy", "domain tokio tracing"),
@@ -70,7 +72,7 @@ const LAYERS: &[&[Row]] = &[
         ("tcpserver", "smtp wire channel sys jail config resolver ucspi rules", "tokio sd-notify"),
     ],
     &[
-        ("gatepost", "smtp wire sys jail role log config manual launcher listener session keyholder auth handoff dialer resolver queue receiver observer inetd qmail-smtpd tcpserver sendmail program rules", "clap rcgen tracing zeroize"),
+        ("gatepost", "smtp wire sys jail role log config manual launcher listener session keyholder auth checker handoff dialer resolver queue receiver observer inetd qmail-smtpd tcpserver sendmail program rules", "clap rcgen tracing zeroize"),
     ],
     // Tests and measurements: nothing that is installed imports these.
     &[

@@ -15,6 +15,8 @@ enumeration! {
         Receiver,
         /// Runs the queue program: only where that is the backend.
         Queue,
+        /// Runs the checkpassword program: only where that knows the logins.
+        Checker,
         /// Connects to the backends: only where there is one to connect to.
         Dialer,
         /// Asks name servers.
@@ -73,6 +75,7 @@ impl Role {
             Role::Resolver => "resolver",
             Role::Receiver => "receiver",
             Role::Queue => "queue",
+            Role::Checker => "checker",
             Role::Observer => "observer",
         }
     }

@@ -27,6 +27,8 @@
 //! | [`AuthToSession`] | auth → session | [`auth::Answered`] | – |
 //! | [`AuthToHandoff`] | auth → handoff | [`auth::LoggedIn`] | – |
 //! | [`HandoffToAuth`] | handoff → auth | [`auth::Noted`] | – |
+//! | [`AuthToChecker`] | auth → checker | [`check::Check`] | – |
+//! | [`CheckerToAuth`] | checker → auth | [`check::Checked`] | – |
 //! | [`ListenerToResolver`] | listener → resolver | [`names::AskList`] | – |
 //! | [`ResolverToListener`] | resolver → listener | [`names::Listed`] | – |
 //! | [`SessionToKeyholder`] | session → keyholder | [`sign::Sign`] | – |
@@ -39,6 +41,7 @@
 #![forbid(unsafe_code)]
 
 pub mod auth;
+pub mod check;
 pub mod codec;
 pub mod control;
 mod declare;
@@ -112,6 +115,10 @@ directions! {
     HandoffToQueue => queue::Submit<'a>;
     /// Queue role to handoff.
     QueueToHandoff => queue::Done;
+    /// Auth to the checker.
+    AuthToChecker => check::Check<'a>;
+    /// Checker to auth.
+    CheckerToAuth => check::Checked;
     /// Handoff or auth to dialer.
     ToDialer => dial::Dial;
     /// Dialer to handoff or auth.

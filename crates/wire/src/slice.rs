@@ -139,6 +139,8 @@ tagged! {
         0 => Passwd(lines: Vec<u8>),
         /// Dovecot's auth socket, by the dialer.
         1 => Dovecot,
+        /// A checkpassword program, by the checker.
+        2 => Checker,
     }
 }
 
@@ -482,6 +484,15 @@ fields! {
         pub at_once: u32,
     }
 
+    /// For the checker. Its user and its group are those of its [`Setup`].
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct CheckerSlice {
+        /// The program's absolute path, and its arguments.
+        pub command: Vec<String>,
+        /// Its user.
+        pub uid: u32,
+    }
+
     /// A directory of the host that a role sees in its root.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Directory {
@@ -541,6 +552,7 @@ impl std::fmt::Debug for LoginSource {
         match self {
             Self::Passwd(lines) => write!(f, "Passwd({} octets)", lines.len()),
             Self::Dovecot => f.write_str("Dovecot"),
+            Self::Checker => f.write_str("Checker"),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::USER_IDS;
 use super::listen::{Listener, TLS_MODES, takes};
 use super::tls::pair;
 use crate::Connect;
-use crate::facts::{Backend, BackendTls, Listen, Queue, QueueUser, REPLY_TIMEOUT, Route, SYSTEM_CA};
+use crate::facts::{Backend, BackendTls, Listen, ProgramUser, Queue, REPLY_TIMEOUT, Route, SYSTEM_CA};
 use crate::fault::{Page, Wrong};
 use crate::keys::Kind::{Duration, Number, OneOrList, Other, Text, Truth, Word};
 use crate::keys::Unset::{Is, Required, Said};
@@ -43,8 +43,10 @@ pub(super) const TABLE: Table = Table {
         "certificate" = Text("an absolute path"), Said("none"), since "0.1", as "\"/etc/gatepost/tls/client.pem\"";
         /// The private key of that.
         "key" = Text("an absolute path"), Said("none"), since "0.1", as "\"/etc/gatepost/tls/client-key.pem\"";
-        /// At each start it has to prove that it refuses to relay for a stranger. False only for a backend that takes everything
-        /// by design, such as a test sink; logged at each start.
+        /// At each start it has to prove that it refuses to relay for a stranger. Where it is told logins (`[submission]` with
+        /// `identity = "xclient"`), it is asked as well whether it relays for who has logged in; if not, that is logged, and mail of
+        /// logins for other domains will be refused by it. False only for a backend that takes everything by design, such as a test
+        /// sink; logged at each start.
         "relay_proof" = Truth, Said("true, where the backend can be asked"), since "0.1", as "false";
         /// The longest wait for its answer to the end of content.
         // A client gives up after ten minutes (RFC 5321 §4.5.3.2.6) and sends again what was taken.
@@ -182,22 +184,23 @@ fn queue_program(page: &mut Page<'_>, section: &Section<'_>, numbered: bool) -> 
         )),
     });
     let mut user = |key, account: &str| {
-        let given = section.get(page, key, queue_user).map(Spanned::into_inner);
-        given.unwrap_or_else(|| if numbered { QueueUser::Own } else { QueueUser::Account(account.to_owned()) })
+        let given = section.get(page, key, program_user).map(Spanned::into_inner);
+        given.unwrap_or_else(|| if numbered { ProgramUser::Own } else { ProgramUser::Account(account.to_owned()) })
     };
     let (user, owner) = (user("queue_user", "qmaild"), user("queue_as", "qmailq"));
     Queue { program: program.map_or_else(|| home.join("bin/qmail-queue"), Spanned::into_inner), home, user, owner }
 }
 
-fn queue_user(value: &DeValue<'_>) -> Result<QueueUser, Wrong> {
+/// An account, or a user id.
+pub(super) fn program_user(value: &DeValue<'_>) -> Result<ProgramUser, Wrong> {
     let DeValue::Integer(_) = value else {
         let name = section::text(value)?;
         let right = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
         let wrong = || Wrong::new(format!("\"{}\" is no account", name.escape_debug()), "write an account's name");
-        return if right && !name.is_empty() { Ok(QueueUser::Account(name.to_owned())) } else { Err(wrong()) };
+        return if right && !name.is_empty() { Ok(ProgramUser::Account(name.to_owned())) } else { Err(wrong()) };
     };
     let id = section::within(section::integer(value)?, USER_IDS, |id| id.to_string())?;
-    u32::try_from(id).map(QueueUser::Id).map_err(|_| Wrong::new("too much", "write a user id"))
+    u32::try_from(id).map(ProgramUser::Id).map_err(|_| Wrong::new("too much", "write a user id"))
 }
 
 /// Whether the backend is to prove that it does not relay: where it can be asked, unless told otherwise.

@@ -1,10 +1,10 @@
 //! `[submission]`: logins, and what they may send.
 
 use super::listen::Listener;
-use super::{Read, tables};
-use crate::facts::{AuthSource, Submission};
+use super::{Read, backend, tables};
+use crate::facts::{AuthSource, Checkpassword, ProgramUser, Submission};
 use crate::fault::{Page, Wrong};
-use crate::keys::Kind::{List, Text, Truth};
+use crate::keys::Kind::{List, Other, Text, Truth};
 use crate::keys::Unset::{Is, Said};
 use crate::keys::{Table, keys};
 use crate::section::{self, Section, plain};
@@ -25,8 +25,14 @@ pub(super) const TABLE: Table = Table {
         /// and SCRAM-SHA-256 and SCRAM-SHA-256-PLUS once each line is of that kind. Only root may read the file; it is read at a
         /// start and at each reload. Or `dovecot:` and Dovecot's auth socket for clients, a `unix_listener` of its `service auth`,
         /// which the account `gatepost-dial` must be able to open. Clients are offered PLAIN, LOGIN, SCRAM-SHA-256, OAUTHBEARER and
-        /// XOAUTH2 as far as its `auth_mechanisms` have them, and a login is whom Dovecot takes the client for.
+        /// XOAUTH2 as far as its `auth_mechanisms` have them, and a login is whom Dovecot takes the client for. SCRAM-SHA-256-PLUS
+        /// is not offered then: Dovecot 2.3 has no channel binding. Or `checkpassword:`
+        /// and a program with checkpassword's interface, with its arguments behind it: it reads the name, the password and an empty
+        /// timestamp on its descriptor 3. Its exit status is 0 for yes, 1 for no; else, or after 12 seconds, clients hear 454. Clients
+        /// are offered PLAIN and LOGIN. 16 run at once. It is run outside any jail, never as root, and set-id bits have no effect.
         "auth" = Text("a kind of source and its place"), Said("needed with a listener for submission"), since "0.1", as "\"passwd:/etc/gatepost/passwd\"";
+        /// Only for `checkpassword:`: by whom the program is run; what it looks passwords up in must be readable for that user.
+        "auth_user" = Other("the name of an account, or a user id"), Said("an account of its own, `gatepost-check`"), since "0.1", as "\"vpopmail\"";
         /// Who may send as whom: a login, and the addresses that it may have as its reverse-path. `@example.org` stands for all of a
         /// domain, `@.example.org` for all domains below it, `%@example.org` for the login itself at that domain, `/PATTERN/` for
         /// what matches as a whole, without regard to case. `/PATTERN/` in the place of the login stands for all logins that match
@@ -79,7 +85,16 @@ pub(super) fn facts(
         true => plain(section.list(page, "trusted_users", account)),
         false => vec!["root".to_owned()],
     };
-    let auth = auth.map(Spanned::into_inner).filter(|_| submits.is_some());
+    let mut auth = auth.map(Spanned::into_inner).filter(|_| submits.is_some());
+    if let Some(user) = section.get(page, "auth_user", backend::program_user) {
+        match &mut auth {
+            Some(AuthSource::Checkpassword(program)) => program.user = user.into_inner(),
+            _ => {
+                let wrong = Wrong::new("only a checkpassword program has that", "take it out");
+                section.fault(page, "auth_user", &user, wrong);
+            }
+        }
+    }
     let mut truth = |key| section.get(page, key, section::truth).is_some_and(|truth| *truth.get_ref());
     let (check_from, hide_client) = (truth("check_from"), truth("hide_client"));
     let any = auth.is_some() || socket.is_some();
@@ -98,6 +113,11 @@ fn source(text: &str) -> Result<AuthSource, Wrong> {
     match text.split_once(':') {
         Some(("passwd", path)) => value::path(path).map(AuthSource::Passwd),
         Some(("dovecot", path)) => value::connect(&format!("unix:{path}")).map(AuthSource::Dovecot),
+        Some(("checkpassword", command)) => {
+            let command: Vec<String> = command.split_ascii_whitespace().map(str::to_owned).collect();
+            value::path(command.first().map(String::as_str).unwrap_or_default())?;
+            Ok(AuthSource::Checkpassword(Checkpassword { command, user: ProgramUser::Own }))
+        }
         _ if text.starts_with('/') => {
             Err(Wrong::new("the kind of source is missing", format!("write \"passwd:{text}\"")))
         }

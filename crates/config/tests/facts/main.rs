@@ -6,7 +6,7 @@ mod files;
 
 use gatepost_config::{
     About, Config, Connect, Dialect, EarlyTalk, ForNetworks, Identity, Jail, Limits, List, Log, NETWORKS_MAX, Names,
-    Pair, Profile, Queue, QueueUser, Rates, Relax, TlsMode, TlsVersion, Users,
+    Pair, Profile, ProgramUser, Queue, Rates, Relax, TlsMode, TlsVersion, Users,
 };
 use gatepost_smtp::data::BareLf;
 use gatepost_smtp::envelope::Service;
@@ -349,7 +349,7 @@ fn config_a_queue_program_has_the_users_of_qmail_unless_users_are_numbers() {
         let text = format!("{head}\n{before}[backend]\nprofile = \"qmail-queue\"\n{backend}\n");
         parse(&text).backend.queue.unwrap()
     };
-    let account = |name: &str| QueueUser::Account(name.to_owned());
+    let account = |name: &str| ProgramUser::Account(name.to_owned());
     let usual = Queue {
         program: "/var/qmail/bin/qmail-queue".into(),
         home: "/var/qmail".into(),
@@ -357,10 +357,10 @@ fn config_a_queue_program_has_the_users_of_qmail_unless_users_are_numbers() {
         owner: account("qmailq"),
     };
     assert_eq!(queue("", ""), usual);
-    assert_eq!(queue("users = 61000", ""), Queue { user: QueueUser::Own, owner: QueueUser::Own, ..usual.clone() });
+    assert_eq!(queue("users = 61000", ""), Queue { user: ProgramUser::Own, owner: ProgramUser::Own, ..usual.clone() });
     let given = "connect = \"/opt/scan\"\nhome = \"/opt/qmail\"\nqueue_user = 7791\nqueue_as = \"q\"";
     let owner = account("q");
-    let expected = Queue { program: "/opt/scan".into(), home: "/opt/qmail".into(), user: QueueUser::Id(7791), owner };
+    let expected = Queue { program: "/opt/scan".into(), home: "/opt/qmail".into(), user: ProgramUser::Id(7791), owner };
     assert_eq!(queue("users = 61000", given), expected);
 }
 

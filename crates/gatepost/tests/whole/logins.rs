@@ -5,11 +5,12 @@ use gatepost_testkit::client::Client;
 use gatepost_testkit::host::{self, HERE, Host};
 use gatepost_testkit::mta::{Logins, Sink};
 use gatepost_testkit::run::run;
-use gatepost_testkit::scram::{Scram, coded, decoded};
+use gatepost_testkit::scram::{Scram, coded, decoded, token};
 use gatepost_testkit::wait::{SOON, holds};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A configuration with a listener for submission, and logins from there.
 fn submission(source: &str) -> String {
@@ -263,5 +264,146 @@ fn issue_15_a_hostile_dovecot_says_no_yes() {
     client.ask("MAIL FROM:<joe@ok.test>", 250);
     client.ask("QUIT", 221);
     assert!(!gate.process.said().contains("token"), "{}", gate.process.said());
+    gate.stop();
+}
+
+/// No one but who has the key can make tokens; Dovecot checks them by itself.
+#[test]
+fn issue_15_tokens_of_a_real_dovecot() {
+    const KEY: &str = "a key that Dovecot shares with who makes tokens";
+    let name = "issue_15_tokens_of_a_real_dovecot";
+    let Some(host) = host::for_test(name, &["dovecot", "openssl", "smtp-sink"]) else { return };
+    let _sink = Sink::start(&host);
+    let dovecot = Logins::by_tokens(&host, KEY);
+    prepare(&host);
+    let gate = Gate::start(&host, &submission(&format!("dovecot:{}", Logins::SOCKET)));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let bearer = |token: &str| coded(&format!("n,a=joe@ok.test,\u{1}auth=Bearer {token}\u{1}\u{1}"));
+    let good = token(KEY, "joe@ok.test", now + 600);
+    let (mut bears, names) = client(&host);
+    assert_eq!(names, ["OAUTHBEARER", "XOAUTH2"]);
+    bears.ask(&format!("AUTH OAUTHBEARER {}", bearer(&good)), 235);
+    bears.ask("MAIL FROM:<joe@ok.test>", 250);
+    bears.ask("QUIT", 221);
+    let (mut older, _) = client(&host);
+    older.ask("AUTH XOAUTH2", 334);
+    older.ask(&coded(&format!("user=joe@ok.test\u{1}auth=Bearer {good}\u{1}\u{1}")), 235);
+    older.ask("QUIT", 221);
+    // Forged, over, and another's: the client hears why, and no yes. Dovecot answers an address that fails later each time.
+    let lies = [
+        token("another key", "joe@ok.test", now + 600),
+        token(KEY, "joe@ok.test", now - 600),
+        token(KEY, "ann@ok.test", now + 600),
+    ];
+    std::thread::scope(|scope| {
+        for (from, lie) in (2..).zip(&lies) {
+            let (host, bearer) = (&host, &bearer);
+            scope.spawn(move || {
+                let at = starttls().replace(":25", ":587");
+                let mut liar = Client::over(host.connect_from(&format!("127.1.0.{from}"), &at).unwrap());
+                liar.set_patience(Duration::from_secs(60));
+                liar.hello("road.test");
+                liar.starttls(HOSTNAME);
+                liar.ask("EHLO road.test", 250);
+                let said = liar.ask(&format!("AUTH OAUTHBEARER {}", bearer(lie)), 334);
+                assert!(decoded(&said.lines[0]).contains("invalid_token"), "{said}");
+                liar.ask(&coded("\u{1}"), 535);
+                liar.ask("MAIL FROM:<joe@ok.test>", 530);
+                liar.ask("QUIT", 221);
+            });
+        }
+    });
+    // The signature says enough: it is of no use to who reads a log.
+    let secret = good.rsplit('.').next().unwrap();
+    assert!(!gate.process.said().contains(secret) && !dovecot.log().contains(secret));
+    gate.stop();
+}
+
+/// Nobody checks passwords there, so it serves nobody: not even as on port 25.
+#[test]
+fn issue_15_inetd_refuses_a_configuration_for_submission() {
+    let name = "issue_15_inetd_refuses_a_configuration_for_submission";
+    let Some(host) = host::for_test(name, &["openssl"]) else { return };
+    prepare(&host);
+    host.write_with("/etc/gatepost/passwd", "", 0o600);
+    host.write(CONFIG, &submission("passwd:/etc/gatepost/passwd"));
+    let serve = ["tcpserver", "-HRl0", HERE, "587", GATEPOST, "inetd"];
+    let mut server = host.start("tcpserver", host.command(GATEPOST).args(serve));
+    let at = starttls().replace(":25", ":587");
+    holds("tcpserver to listen", SOON, || host.listens(&at));
+    let mut client = Client::over(host.connect(&at));
+    assert_eq!(client.reply().code, 421);
+    assert_eq!(client.next_reply().map(|reply| reply.map(|reply| reply.code)), Ok(None));
+    server.wait_said("for which gatepost serve is needed", SOON);
+}
+
+/// DJB's interface: name, password and timestamp on descriptor 3; its arguments are what is run for who is let in.
+const CHECKPASSWORD: &str = r#"#!/bin/sh
+{ read -r user; read -r pass; } <<EOF
+$(tr '\0' '\n' <&3)
+EOF
+case "$pass" in
+"secret word") [ "$user" = joe@ok.test ] && [ "$(id -u)" = "$UID_EXPECTED" ] && exec "$@" ;;
+hangs) sleep 601 ;;
+dies) kill -9 $$ ;;
+later) exit 111 ;;
+misused) exit 2 ;;
+strange) exit 77 ;;
+esac
+exit 1
+"#;
+
+#[test]
+fn issue_15_logins_of_a_checkpassword_program() {
+    let name = "issue_15_logins_of_a_checkpassword_program";
+    let Some(host) = host::for_test(name, &["openssl", "smtp-sink"]) else { return };
+    let _sink = Sink::start(&host);
+    prepare(&host);
+    // No account but this one's may say yes.
+    let program = CHECKPASSWORD.replace("$UID_EXPECTED", "7777");
+    host.write_with("/etc/gatepost/checkpassword", &program, 0o755);
+    let source = "checkpassword:/etc/gatepost/checkpassword /bin/true";
+    let text = submission(source).replace("[submission]\n", "[submission]\nauth_user = 7777\n");
+    let mut gate = Gate::start(&host, &text);
+    let checked = run(host.command(GATEPOST).args(["check", "--config", CONFIG]));
+    for row in ["run with uid 7777, gid 7777; outside any jail", "clients are offered LOGIN PLAIN by checkpassword:"] {
+        assert!(checked.stdout.contains(row), "{}", checked.said());
+    }
+    let (mut honest, names) = client(&host);
+    assert_eq!(names, ["PLAIN", "LOGIN"]);
+    honest.ask(&plain("joe@ok.test", "secret word"), 235);
+    honest.ask("MAIL FROM:<joe@ok.test>", 250);
+    honest.ask("QUIT", 221);
+    // Neither yes nor no is 454, and no mail.
+    let rows =
+        [("wrong", 535), ("", 535), ("dies", 454), ("later", 454), ("misused", 454), ("strange", 454), ("hangs", 454)];
+    std::thread::scope(|scope| {
+        for (password, code) in rows {
+            let host = &host;
+            scope.spawn(move || {
+                let (mut client, _) = client(host);
+                client.set_patience(Duration::from_secs(60));
+                client.ask(&plain("joe@ok.test", password), code);
+                client.ask("MAIL FROM:<joe@ok.test>", 530);
+                client.ask("QUIT", 221);
+            });
+        }
+    });
+    gate.process.wait_said("does not end in time, and is killed", SOON);
+    assert!(!gate.process.said().contains("secret word"));
+    let audit = gate.audit(&[]).expect_ok("audit").stdout;
+    assert!(audit.contains("The checker is unconfined by design"), "{audit}");
+
+    // Whoever runs the program dies in the middle.
+    let (mut client, _) = client(&host);
+    client.write(format!("{}\r\n", plain("joe@ok.test", "hangs")).as_bytes());
+    let checker = gate.roles()["gp-checker"];
+    holds("the program to be run", SOON, || host.shell("pgrep -f 'sleep 601'").status.success());
+    host.shell(&format!("kill -9 {checker}")).expect_ok("end it");
+    client.expect(454);
+    holds("it is started anew", SOON, || {
+        client.try_ask(&plain("joe@ok.test", "secret word")).is_ok_and(|said| said.code == 235)
+    });
+    client.ask("QUIT", 221);
     gate.stop();
 }

@@ -316,6 +316,11 @@ pub(crate) const EXPECT: [(RoleName, Expect<'static>); Role::ALL.len() + 6] = [
         Expect { open_files: Bound::AtMost(SOME), file_size: LARGEST_MESSAGE, ..UNCONFINED },
     ),
     (
+        RoleName::Role(Role::Checker),
+        // It runs the checkpassword program: likewise.
+        Expect { open_files: Bound::AtMost(SOME), file_size: LARGEST_MESSAGE, ..UNCONFINED },
+    ),
+    (
         RoleName::Alone,
         Expect {
             data: Bound::AtMost(MIB),

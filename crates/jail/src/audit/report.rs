@@ -81,6 +81,12 @@ fn notes(rows: &[Row], text: &mut String) {
              filter, no root of its own and no namespaces; it has users of its own, no capability, no_new_privs and limits.\n",
         );
     }
+    if rows.iter().any(|row| row.facts.role == Some(RoleName::Role(Role::Checker))) {
+        text.push_str(
+            "\nThe checker is unconfined by design: it runs the checkpassword program, which needs the system. It has no system call\n\
+             filter, no root of its own and no namespaces; it has a user of its own, no capability, no_new_privs and limits.\n",
+        );
+    }
     if rows.iter().any(|row| row.facts.role == Some(RoleName::Runner)) {
         text.push_str(
             "\nTcpserver executes programs that need the system, so it has no jail: it is what -u and -g, or --user, leave of it. Its\n\
@@ -167,7 +173,8 @@ fn verdict(row: &Row) -> String {
 
 /// It has no jail by design: it runs programs that need the system.
 fn is_open(row: &Row) -> bool {
-    matches!(row.facts.role, Some(RoleName::Role(Role::Queue) | RoleName::BesideQueue | RoleName::Runner))
+    let role = row.facts.role;
+    matches!(role, Some(RoleName::Role(Role::Queue | Role::Checker) | RoleName::BesideQueue | RoleName::Runner))
 }
 
 /// The audit as one JSON array, an object a process. What the reader may not see is null, as is "no limit".

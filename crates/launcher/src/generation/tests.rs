@@ -14,7 +14,7 @@ fn issue_8_a_stage_is_started_when_the_one_before_is_ready() {
     let mut scene = Scene::new(&Role::ALL, Proof::Later);
     let stages: [&[&str]; 4] = [
         &["observer"],
-        &["receiver", "queue", "dialer", "resolver"],
+        &["receiver", "queue", "checker", "dialer", "resolver"],
         &["keyholder", "auth", "handoff"],
         &["nursery", "listener"],
     ];
@@ -53,6 +53,7 @@ fn only_roles_that_are_needed_are_started() {
 fn issue_8_a_role_that_served_is_started_at_once_and_linked_with_its_peers() {
     for (role, done) in [
         ("queue", &["go queue2", "link queue2 handoff", "link queue2 observer", "look queue2"][..]),
+        ("checker", &["go checker2", "link checker2 auth", "link checker2 observer", "look checker2"]),
         ("receiver", &["go receiver2", "link receiver2 observer", "look receiver2"]),
         (
             "keyholder",
@@ -68,6 +69,7 @@ fn issue_8_a_role_that_served_is_started_at_once_and_linked_with_its_peers() {
             "auth",
             &[
                 "go auth2",
+                "link auth2 checker",
                 "link auth2 dialer",
                 "link auth2 handoff",
                 "link auth2 listener",

@@ -2,6 +2,7 @@
 
 use crate::host::Host;
 use crate::run::Process;
+use crate::scram::coded;
 use crate::wait;
 use std::os::unix::net::UnixStream;
 
@@ -23,6 +24,26 @@ impl<'h> Logins<'h> {
     /// When Dovecot does not come up.
     #[must_use]
     pub fn start(host: &'h Host, users: &str, mechanisms: &str) -> Logins<'h> {
+        host.write("/etc/dovecot/logins", users);
+        Self::with(host, mechanisms, "driver = passwd-file\n  args = /etc/dovecot/logins")
+    }
+
+    /// The same for OAuth: it believes [`crate::scram::token`] with this key, and asks no server.
+    ///
+    /// # Panics
+    /// When Dovecot does not come up.
+    #[must_use]
+    pub fn by_tokens(host: &'h Host, key: &str) -> Logins<'h> {
+        let local = "introspection_mode = local\nusername_attribute = sub\n\
+                     local_validation_key_dict = fs:posix:prefix=/etc/dovecot/keys/\n";
+        host.write("/etc/dovecot/oauth2.conf", local);
+        host.write("/etc/dovecot/keys/shared/default/HS256/default", &coded(key));
+        host.write("/etc/dovecot/keys/default/HS256/default", &coded(key));
+        let passdb = "driver = oauth2\n  mechanisms = oauthbearer xoauth2\n  args = /etc/dovecot/oauth2.conf";
+        Self::with(host, "oauthbearer xoauth2", passdb)
+    }
+
+    fn with(host: &'h Host, mechanisms: &str, passdb: &str) -> Logins<'h> {
         let config = format!(
             "protocols = none
 base_dir = /run/dovecot-auth
@@ -32,8 +53,7 @@ auth_verbose = yes
 auth_failure_delay = 1 secs
 auth_mechanisms = {mechanisms}
 passdb {{
-  driver = passwd-file
-  args = /etc/dovecot/logins
+  {passdb}
 }}
 userdb {{
   driver = static
@@ -49,7 +69,6 @@ service auth {{
             Self::SOCKET
         );
         host.write("/etc/dovecot/auth.conf", &config);
-        host.write("/etc/dovecot/logins", users);
         host.directory("/run/logins", 0, 0o755);
         Logins { host, process: Self::run(host) }
     }

@@ -17,6 +17,7 @@ use gatepost_smtp::replies;
 use gatepost_smtp::server::{BareLf, Leniency};
 use gatepost_smtp::text::Text;
 use gatepost_wire::auth::{Answered, Asked, Begin, Claim, LoggedIn, Noted, Response};
+use gatepost_wire::check::{Check, Checked, Found};
 use gatepost_wire::codec::{MESSAGE_MAX, read_all};
 use gatepost_wire::control::{Order, Report, Role, Whom};
 use gatepost_wire::dial::{Dial, Dialed};
@@ -36,10 +37,10 @@ use gatepost_wire::resume::{self, Course, Phase};
 use gatepost_wire::session::{Answer, Ask, CONTENT_MAX, Mail, PATH_MAX, Rcpt, Refused};
 use gatepost_wire::sign::{SIGNATURE_MAX, Sign, Signature, TO_SIGN_MAX};
 use gatepost_wire::slice::{
-    About, Access, AuthSlice, BackendSlice, BackendTls, Chain, CodeRange, Connect, Dialect, Directory, EarlyTalk,
-    Ground, HandoffSlice, HeloLists, HostsEntry, Identity, KeyholderSlice, ListRule, ListZone, ListenerSlice, LogForm,
-    LoginSource, NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice, ResolverSlice, RouteSlice, Screen, Setup,
-    TlsMode,
+    About, Access, AuthSlice, BackendSlice, BackendTls, Chain, CheckerSlice, CodeRange, Connect, Dialect, Directory,
+    EarlyTalk, Ground, HandoffSlice, HeloLists, HostsEntry, Identity, KeyholderSlice, ListRule, ListZone,
+    ListenerSlice, LogForm, LoginSource, NurserySlice, ObserverSlice, QueueSlice, ReceiverSlice, ResolverSlice,
+    RouteSlice, Screen, Setup, TlsMode,
 };
 use gatepost_wire::tables::{TableSlice, TablesSlice};
 use gatepost_wire::terms::{NetworksSlice, Terms, TermsFor};
@@ -112,7 +113,7 @@ fn codes_are_places_in_a_list() {
     codes(&Abandoned::ALL, "Loop TooLarge");
     codes(&Then::ALL, "Go Refused Close Leave");
     codes(&Class::ALL, "Accepted Temporary Permanent");
-    codes(&Role::ALL, "Observer Receiver Queue Dialer Resolver Keyholder Auth Handoff Nursery Listener");
+    codes(&Role::ALL, "Observer Receiver Queue Checker Dialer Resolver Keyholder Auth Handoff Nursery Listener");
     codes(&TlsMode::ALL, "Off StartTls Implicit");
     codes(&Dialect::ALL, "Smtp Lmtp Qmqp Queue");
     codes(&Identity::ALL, "None Xclient ProxyV2");
@@ -318,10 +319,17 @@ fn issue_15_auth_and_those_who_ask_it() {
     golden(&Answered::Judged(Login::Refused), "02 01");
     golden(&LoggedIn { id, login: b"joe" }, "0201000000000000 0300 6a6f65");
     golden(&Noted { id, noted: true }, "0201000000000000 01");
+    golden(
+        &Check { number: 7, client: "192.0.2.9:4713".parse().unwrap(), user: b"u", pass: b"p" },
+        "07000000 04c00002096912 0100 75 0100 70",
+    );
+    golden(&Checked { number: 7, found: Found::Wrong }, "07000000 01");
+    codes(&Found::ALL, "Right Wrong Unknown");
     codes(&Login::ALL, "Accepted Refused Unknown");
     codes(&Service::ALL, "Relay Submission Local");
     golden(&AuthSlice { source: LoginSource::Passwd(b"a".to_vec()) }, "00 01000000 61");
     golden(&AuthSlice { source: LoginSource::Dovecot }, "01");
+    golden(&AuthSlice { source: LoginSource::Checker }, "02");
 }
 
 #[test]

@@ -157,6 +157,10 @@ fn slices() {
         "02000000 2f71 01000000 2f 07000000 08000000",
     );
     golden(
+        &CheckerSlice { command: vec![text("/c"), text("a")], uid: 7 },
+        "02000000 02000000 2f63 01000000 61 07000000",
+    );
+    golden(
         &Setup {
             ground: Ground::User,
             namespaces: true,

@@ -18,9 +18,12 @@ fn issue_8_a_drain_goes_backwards_and_starts_nothing_anew() {
     scene.ends(&["keyholder", "auth"]);
     assert_eq!(scene.done(), [""; 0]);
     scene.ends(&["handoff"]);
-    assert_eq!(sorted(scene.done()), ["drain dialer", "drain queue", "drain receiver", "drain resolver"]);
+    assert_eq!(
+        sorted(scene.done()),
+        ["drain checker", "drain dialer", "drain queue", "drain receiver", "drain resolver"]
+    );
     assert!(!scene.generation.is_over());
-    scene.ends(&["queue", "receiver", "dialer", "resolver"]);
+    scene.ends(&["queue", "checker", "receiver", "dialer", "resolver"]);
     assert_eq!(scene.done(), ["drain observer"], "it hears the others to their end");
     scene.ends(&["observer"]);
     assert!(scene.generation.is_over());
@@ -43,7 +46,7 @@ fn issue_13_sessions_of_a_generation_that_is_replaced_are_not_told_to_end() {
     assert_eq!(sorted(scene.done()), ["drain auth", "drain handoff", "drain keyholder"]);
     scene.ends(&["handoff", "keyholder", "auth"]);
     scene.done();
-    scene.ends(&["queue", "receiver", "dialer", "resolver", "observer"]);
+    scene.ends(&["queue", "checker", "receiver", "dialer", "resolver", "observer"]);
     assert!(scene.generation.is_over() && !scene.generation.is_retiring());
     // Told to drain meanwhile it does.
     let mut scene = Scene::serving();

@@ -32,7 +32,7 @@ struct Jail {
 
 fn jails() -> Vec<Jail> {
     let mut all = Vec::new();
-    // The one role without a filter runs what needs the system.
+    // The roles without a filter run what needs the system.
     for profile in PROFILES.iter().filter(|profile| !profile.calls.is_empty()) {
         let filter = profile.filter().expect("a filter");
         if profile.forks {

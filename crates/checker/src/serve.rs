@@ -1,0 +1,149 @@
+//! Orders from the launcher, questions from auth, a process for each. Blocking: one loop over descriptors.
+
+use crate::run::{Command, Question};
+use gatepost_channel::{ChannelError, End, Inbox};
+use gatepost_jail::Outside;
+use gatepost_role::{Control, Phase, RoleError, Step};
+use gatepost_sys::process::{self, Fork, ProcessId};
+use gatepost_sys::signal::{self, Signals};
+use gatepost_sys::wipe;
+use gatepost_wire::check::{AT_ONCE, Checked, Found, PATIENCE};
+use gatepost_wire::control::Role;
+use gatepost_wire::slice::CheckerSlice;
+use gatepost_wire::{AuthToChecker, CheckerToAuth};
+use std::os::fd::{AsFd, BorrowedFd};
+
+type AuthLink = End<CheckerToAuth, AuthToChecker>;
+
+/// A question under way.
+struct Worker {
+    pid: ProcessId,
+    number: u32,
+    /// Of which link it came by: numbers of another link are another's.
+    link: u64,
+}
+
+struct Checker {
+    control: Control,
+    command: Command,
+    /// The newest link with auth, and its number, counted from 1.
+    link: Option<AuthLink>,
+    links: u64,
+    workers: Vec<Worker>,
+}
+
+/// Serves until drained.
+pub(crate) fn serve(outside: Outside, slice: &CheckerSlice) -> Result<(), RoleError> {
+    let system = RoleError::system;
+    let command = Command::new(slice, PATIENCE)?;
+    // An auth that is gone is told nothing; that must not end us.
+    signal::ignore_broken_pipe().map_err(system("ignore SIGPIPE"))?;
+    let signals = Signals::children().map_err(system("receive signals"))?;
+    let control = Control::new(Role::Checker, outside.control);
+    let mut checker = Checker { control, command, link: None, links: 0, workers: Vec::new() };
+    let mut inbox = Inbox::of::<AuthToChecker>();
+    while !(checker.control.phase() == Phase::Draining && checker.workers.is_empty()) {
+        let mut fds: Vec<BorrowedFd<'_>> = vec![checker.control.as_fd(), signals.as_fd()];
+        fds.extend(checker.link.as_ref().map(AsFd::as_fd));
+        let ready = gatepost_sys::wait::readable(&fds, None).map_err(system("wait"))?;
+        if ready.get(1) == Some(&true) {
+            while let Ok(Some(_)) = signals.next() {}
+            checker.reap();
+        }
+        // The launcher's word first: a link that it has replaced is not read any more.
+        if ready.first() == Some(&true) {
+            checker.order()?;
+        } else if ready.get(2) == Some(&true) {
+            let question = checker.hear(&mut inbox)?;
+            inbox.wipe();
+            if let Some(question) = question {
+                checker.begin(&question);
+                drop(question);
+                wipe::stack();
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Checker {
+    /// Follows one order.
+    fn order(&mut self) -> Result<(), RoleError> {
+        match self.control.order()? {
+            Step::Link(_, fd) => {
+                self.links = self.links.wrapping_add(1);
+                self.link = Some(AuthLink::from_fd(fd));
+            }
+            Step::Begin => self.control.ready()?,
+            Step::Drain | Step::Special(_) | Step::Noted => {}
+        }
+        Ok(())
+    }
+
+    /// Hears one question of auth's. After one that breaks the rules nothing it says can be believed, and only the launcher can link
+    /// us anew: so that ends us.
+    fn hear(&mut self, inbox: &mut Inbox) -> Result<Option<Question>, RoleError> {
+        let Some(link) = &self.link else { return Ok(None) };
+        match link.recv(inbox) {
+            Ok(check) => match Question::of(&check) {
+                Some(question) => Ok(Some(question)),
+                None => Err(RoleError::Peer(Role::Auth, "a NUL in a name or password".to_owned())),
+            },
+            Err(ChannelError::Closed) => {
+                self.link = None;
+                Ok(None)
+            }
+            Err(e) => Err(RoleError::Peer(Role::Auth, e.to_string())),
+        }
+    }
+
+    /// Starts a process for a question. It answers by itself.
+    fn begin(&mut self, question: &Question) {
+        let number = question.number;
+        if self.workers.len() >= AT_ONCE {
+            return self.tell(Checked { number, found: Found::Unknown });
+        }
+        let parent = ProcessId::try_from(std::process::id());
+        match process::fork() {
+            Ok(Fork::Parent(pid)) => self.workers.push(Worker { pid, number, link: self.links }),
+            Ok(Fork::Child) => {
+                let alive = process::die_with_parent().is_ok() && parent == Ok(process::parent());
+                let told = alive && {
+                    let found = self.command.run(question);
+                    self.link.as_ref().is_some_and(|link| link.tell(&Checked { number, found }).is_ok())
+                };
+                process::exit(u8::from(!told));
+            }
+            Err(e) => {
+                tracing::error!("no process for a checkpassword program: {e}");
+                self.tell(Checked { number, found: Found::Unknown });
+            }
+        }
+    }
+
+    /// Reaps who has ended; answers for who could not.
+    fn reap(&mut self) {
+        let mut silent = Vec::new();
+        let links = self.links;
+        self.workers.retain(|worker| match process::reap_one(worker.pid) {
+            None => true,
+            Some(process::End::Exit(0)) => false,
+            Some(end) => {
+                tracing::error!("who waited for the checkpassword program ended: {end:?}");
+                silent.extend((worker.link == links).then_some(worker.number));
+                false
+            }
+        });
+        for number in silent {
+            self.tell(Checked { number, found: Found::Unknown });
+        }
+    }
+
+    fn tell(&self, checked: Checked) {
+        if let Some(link) = &self.link
+            && let Err(e) = link.tell(&checked)
+        {
+            tracing::error!("auth: {e}");
+        }
+    }
+}
