@@ -17,7 +17,7 @@ use gatepost_smtp::replies;
 use gatepost_smtp::server::{BareLf, Leniency};
 use gatepost_smtp::text::Text;
 use gatepost_wire::auth::{Answered, Asked, Begin, Claim, LoggedIn, Noted, Response};
-use gatepost_wire::check::{Check, Checked, Found};
+use gatepost_wire::check::{self, Check, Checked};
 use gatepost_wire::codec::{MESSAGE_MAX, read_all};
 use gatepost_wire::control::{Order, Report, Role, Whom};
 use gatepost_wire::dial::{Dial, Dialed};
@@ -323,8 +323,8 @@ fn issue_15_auth_and_those_who_ask_it() {
         &Check { number: 7, client: "192.0.2.9:4713".parse().unwrap(), user: b"u", pass: b"p" },
         "07000000 04c00002096912 0100 75 0100 70",
     );
-    golden(&Checked { number: 7, found: Found::Wrong }, "07000000 01");
-    codes(&Found::ALL, "Right Wrong Unknown");
+    golden(&Checked { number: 7, found: check::Found::Wrong }, "07000000 01");
+    codes(&check::Found::ALL, "Right Wrong Unknown");
     codes(&Login::ALL, "Accepted Refused Unknown");
     codes(&Service::ALL, "Relay Submission Local");
     golden(&AuthSlice { source: LoginSource::Passwd(b"a".to_vec()) }, "00 01000000 61");
