@@ -296,8 +296,7 @@ fn garbage(prisoner: &mut Prisoner) -> Outcome {
 /// A wait for room after which a channel is taken to be full.
 const FULL: Duration = Duration::from_millis(50);
 
-/// The same ask again and again, each in a frame of its own, its answers read or not. How many could be sent, and the last
-/// answer.
+/// The same ask again and again, each in a frame of its own, its answers read or not: the last answer.
 fn flood(prisoner: &mut Prisoner, count: &str, ask: &Ask<'_>, hearing: bool) -> Outcome {
     begin(prisoner);
     let count: usize = count.parse().expect("a number");
@@ -310,12 +309,11 @@ fn flood(prisoner: &mut Prisoner, count: &str, ask: &Ask<'_>, hearing: bool) -> 
         // No permitted call makes a descriptor non-blocking.
         channel.set_timeout(FULL).expect("our own channel");
     }
-    for sent in 0..count {
+    for _ in 0..count {
         match tell(channel, &[*ask], &[]) {
             Ok(()) if hearing => last = hear(channel),
             Ok(()) => {}
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock && matches!(ask, Ask::Reset) => std::hint::spin_loop(),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Outcome::Says(sent.to_string()),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => std::hint::spin_loop(),
             Err(e) if is_gone(&e) => return Outcome::Dropped,
             Err(e) => return Outcome::Refused(e),
         }
@@ -456,6 +454,7 @@ fn flood_of_descriptors(prisoner: &mut Prisoner, count: &str) -> Outcome {
             Ok(()) => sent += 1,
             // As many as we may have open are under way: the receiver is behind.
             Err(e) if is_crowded(&e) => std::hint::spin_loop(),
+            Err(e) if is_gone(&e) => return Outcome::Dropped,
             Err(e) => return Outcome::Refused(e),
         }
     }
