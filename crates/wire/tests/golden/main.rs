@@ -372,7 +372,7 @@ fn launcher_and_roles() {
     messages(
         Order::TAGS,
         &[
-            (Order::Peer(Role::Handoff), "01 07"),
+            (Order::Peer(Role::Handoff), "01 08"),
             (Order::Socket(2), "02 02"),
             (Order::Go, "03"),
             (Order::Drain, "04"),
@@ -469,7 +469,7 @@ fn everybody_and_the_observer() {
     let stress = Stress { begins: true, sessions: 7, slots: 8 };
     golden(&Tell::Event { lost: 0, event: stress.into() }, "02 00000000 0a 01 07000000 08000000");
     let ended = RoleEnded { role: Role::Listener, how: b"x", delay_ms: 258 };
-    golden(&Tell::Event { lost: 0, event: ended.into() }, "02 00000000 11 00 0100 78 02010000");
+    golden(&Tell::Event { lost: 0, event: ended.into() }, "02 00000000 11 0a 0100 78 02010000");
     let refused = NotReloaded { what: Renewed::Certificates, why: b"y" };
     golden(&Tell::Event { lost: 0, event: refused.into() }, "02 00000000 10 01 0100 79");
 }
