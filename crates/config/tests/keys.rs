@@ -6,8 +6,8 @@ use gatepost_config::{Config, Faults};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// The least that is sound, in two ways to the backend that have keys of their own, and one of each section that may repeat.
-const BASES: [&str; 4] = [
+/// The least that is sound, in ways to the backend and to logins that have keys of their own, and one of each section that may repeat.
+const BASES: [&str; 5] = [
     r#"hostname = "mx.example.org"
 [[listen]]
 [relay]
@@ -56,6 +56,20 @@ profile = "qmail-queue"
 service = "submission"
 [submission]
 auth = "passwd:/passwd"
+[tls]
+certificate = "/cert.pem"
+key = "/key.pem"
+[relay]
+domains = ["example.org"]
+[backend]
+profile = "postfix"
+connect = "tcp:192.0.2.1:10025"
+"#,
+    r#"hostname = "mx.example.org"
+[[listen]]
+service = "submission"
+[submission]
+auth = "checkpassword:/checkpassword /bin/true"
 [tls]
 certificate = "/cert.pem"
 key = "/key.pem"

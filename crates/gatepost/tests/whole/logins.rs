@@ -376,7 +376,7 @@ fn issue_15_logins_of_a_checkpassword_program() {
     honest.ask("QUIT", 221);
     // Neither yes nor no is 454, and no mail.
     let rows =
-        [("wrong", 535), ("", 535), ("dies", 454), ("later", 454), ("misused", 454), ("strange", 454), ("hangs", 454)];
+        [("wrong", 535), ("", 501), ("dies", 454), ("later", 454), ("misused", 454), ("strange", 454), ("hangs", 454)];
     std::thread::scope(|scope| {
         for (password, code) in rows {
             let host = &host;

@@ -84,7 +84,7 @@ fn the_readme_installs_a_service_that_is_ready_when_it_says_so() {
     assert_eq!(host.property("gatepost.service", "ActiveState"), "active");
     host.host.write(CONFIG, &config());
     host.shell("systemctl reload gatepost").expect_ok("reload");
-    let reloads = host.journal("gatepost.service").lines().filter(|line| line.ends_with(" reloaded")).count();
+    let reloads = host.journal("gatepost.service").lines().filter(|line| line.contains("launcher: reloaded ")).count();
     assert_eq!(reloads, 1, "{}", host.journal("gatepost.service"));
     run(&mut swaks(&host.host, "alice@ok.test", "after the reload")).expect_ok("swaks");
 

@@ -24,11 +24,13 @@ const ELSEWHERE: &[(&str, &str)] = &[
 ];
 
 /// Lines whose calls are made before strace can look, when the listener gets its sockets (it may not be started under strace:
-/// the launcher lets no role serve that is traced), when all slots are taken, for another backend than these, or for programs of this
-/// machine, which come by a socket that the room has not; by a word of the line's reason.
+/// the launcher lets no role serve that is traced), when all slots are taken, when a role reads so slowly that its channel is full, for
+/// another backend than these, or for programs of this machine, which come by a socket that the room has not; by a word of the line's
+/// reason.
 const UNSEEN: &[(&str, &str, &str)] = &[
     ("ACCEPT", "setsockopt", "TCP_NODELAY"),
     ("ACCEPT", "getsockopt", "SO_PEERCRED"),
+    ("EPOLL", "fcntl", "is full"),
     ("BACKEND", "setsockopt", "keyholder"),
     ("FORK", "kill", "leave its slot"),
 ];
