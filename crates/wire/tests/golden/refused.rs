@@ -112,7 +112,7 @@ fn issue_12_a_text_that_is_not_clean_is_not_read() {
 #[test]
 fn values_outside_their_set_are_refused() {
     assert_eq!(read_all::<bool>(&[2]), Err(WireError::Value("value")));
-    assert_eq!(read_all::<Role>(&[10]), Err(WireError::Value("value")));
+    assert_eq!(read_all::<Role>(&[11]), Err(WireError::Value("value")));
     assert_eq!(read_all::<String>(&[1, 0, 0, 0, 0xff]), Err(WireError::Value("value")));
     assert_eq!(read_all::<Ask<'_>>(&[7, 255]), Err(WireError::Value("reason")));
     assert_eq!(read_all::<Open>(&[0, 0, 0, 0, 0, 0, 0, 0, 5]), Err(WireError::Value("client")));
