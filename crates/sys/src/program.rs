@@ -34,7 +34,7 @@ pub struct Program<'a> {
     pub fds: &'a [(RawFd, BorrowedFd<'a>)],
     /// Its limits.
     pub limits: &'a Inherited,
-    /// In a process group of its own, so that it can be ended together with all that it starts.
+    /// In a process group of its own, so that it can be ended together with all that it starts. It dies with whoever has started it.
     pub own_group: bool,
 }
 
@@ -175,6 +175,8 @@ fn lift(fd: BorrowedFd<'_>, above: RawFd) -> io::Result<OwnedFd> {
 fn prepare(program: &Program<'_>, above: RawFd, refuse: &OwnedFd) -> io::Result<()> {
     if program.own_group {
         nix::unistd::setpgid(nix::unistd::Pid::from_raw(0), nix::unistd::Pid::from_raw(0))?;
+        // Whoever would end it in time may be killed: it would go on, and keep descriptor 2 open.
+        crate::process::die_with_parent()?;
     }
     let lifted: Vec<(RawFd, OwnedFd)> =
         program.fds.iter().map(|(target, fd)| Ok((*target, lift(*fd, above)?))).collect::<io::Result<_>>()?;

@@ -9,6 +9,7 @@ use gatepost_testkit::scram::{Scram, coded, decoded, token};
 use gatepost_testkit::wait::{SOON, holds};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -344,7 +345,7 @@ $(tr '\0' '\n' <&3)
 EOF
 case "$pass" in
 "secret word") [ "$user" = joe@ok.test ] && [ "$(id -u)" = "$UID_EXPECTED" ] && exec "$@" ;;
-hangs) sleep 601 ;;
+hangs) exec sleep 601 ;;
 dies) kill -9 $$ ;;
 later) exit 111 ;;
 misused) exit 2 ;;
@@ -398,8 +399,8 @@ fn issue_15_logins_of_a_checkpassword_program() {
     let (mut client, _) = client(&host);
     client.write(format!("{}\r\n", plain("joe@ok.test", "hangs")).as_bytes());
     let checker = gate.roles()["gp-checker"];
-    holds("the program to be run", SOON, || host.shell("pgrep -f 'sleep 601'").status.success());
-    host.shell(&format!("kill -9 {checker}")).expect_ok("end it");
+    holds("the program to be run", SOON, || host.shell("pgrep -x sleep").status.success());
+    run(Command::new("kill").args(["-KILL", &checker.to_string()])).expect_ok("end it");
     client.expect(454);
     holds("it is started anew", SOON, || {
         client.try_ask(&plain("joe@ok.test", "secret word")).is_ok_and(|said| said.code == 235)
