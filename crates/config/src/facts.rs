@@ -32,7 +32,7 @@ pub struct Config {
     pub relay: Relay,
     /// `[backend]`.
     pub backend: Backend,
-    /// `[[route]]`: recipients whose mail goes elsewhere. [`ROUTES_MAX`] at most.
+    /// `[[route]]`: recipients whose mail goes elsewhere. `ROUTES_MAX` at most.
     pub routes: Vec<Route>,
     /// `[senders]`, `[recipients]` and `[helo]`.
     pub tables: Tables,

@@ -1,7 +1,7 @@
 //! Wrong passwords: how late their answer comes, by where they came from and by whose they were meant to be.
 //!
 //! Only a refusal is late: who knows the password waits for nobody's guesses, so nobody can lock out an owner (P13). What a guesser can
-//! try is bounded by the sessions that he may have at once, each of which waits. Memory is bounded by [`REMEMBERED_MAX`]. Times are
+//! try is bounded by the sessions that he may have at once, each of which waits. Memory is bounded by `REMEMBERED_MAX`. Times are
 //! milliseconds of any clock that does not go back.
 
 use crate::bounded::forget_half;

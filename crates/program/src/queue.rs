@@ -135,7 +135,7 @@ impl QueueProgram {
     /// Ends the message, gives it the envelope and, last and alone, the octet that makes the envelope complete; then waits.
     ///
     /// `records` are `F` and the reverse-path, `T` and a forward-path, as often as needed, each with its one
-    /// [`ENVELOPE_RECORD_END`] at its end. A record that has another shape is a mistake of ours, and nothing is queued.
+    /// `ENVELOPE_RECORD_END` at its end. A record that has another shape is a mistake of ours, and nothing is queued.
     pub fn commit<R: AsRef<[u8]>>(mut self, records: impl IntoIterator<Item = R>) -> Finished {
         // The real program reads all of the message before it looks at the envelope.
         self.message = None;

@@ -20,7 +20,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// For `length` octets of content with LF line ends. `None` when an address is longer than [`ADDRESS_MAX`] or holds a
+    /// For `length` octets of content with LF line ends. `None` when an address is longer than `ADDRESS_MAX` or holds a
     /// NUL, for which the server would refuse the message as a whole, or when the sum is beyond 64 bits.
     #[must_use]
     pub fn new<'a>(length: u64, sender: &'a [u8], recipients: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {

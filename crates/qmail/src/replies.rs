@@ -23,7 +23,7 @@ impl Reply {
     }
 
     /// A line that another program says as a whole: three digits from 2 to 5 in front, a space or a hyphen for more to
-    /// follow, text. Cleaned and cut like [`quoting`](Self::quoting). `None` when it has no such code.
+    /// follow, text. Cleaned and cut like `quoting`. `None` when it has no such code.
     #[must_use]
     pub fn said(line: &[u8]) -> Option<Self> {
         let (code, rest) = line.split_at_checked(3)?;

@@ -271,7 +271,7 @@ pub struct Run<'s> {
     phase: Phase,
     /// Lines that plugins have the client told besides, in order, before the reply.
     pub printed: Vec<Reply>,
-    /// What a plugin made of the sender or the recipient, of at most [`crate::literal::ADDRESS_MAX`] octets.
+    /// What a plugin made of the sender or the recipient, of at most `crate::literal::ADDRESS_MAX` octets.
     pub address: Option<Vec<u8>>,
 }
 

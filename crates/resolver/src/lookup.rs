@@ -107,7 +107,7 @@ impl Resolver {
         self.doubt.notified().await;
     }
 
-    /// The names of a client, the confirmed one being the first that leads back to `ip`. Takes [`TIME_MAX`] at most.
+    /// The names of a client, the confirmed one being the first that leads back to `ip`. Takes `TIME_MAX` at most.
     pub async fn client(&self, ip: IpAddr) -> ClientNames {
         self.client_of(&self.source(), ip, &mut FOR_EVER.clone()).await
     }
@@ -145,7 +145,7 @@ impl Resolver {
         }
     }
 
-    /// What `ip` is said to be called, unconfirmed: whoever has the address can say anything here. Takes [`TIME_MAX`] at most.
+    /// What `ip` is said to be called, unconfirmed: whoever has the address can say anything here. Takes `TIME_MAX` at most.
     pub async fn reverse(&self, ip: IpAddr) -> Found<HostName> {
         let source = self.source();
         if let Some(name) = source.hosts.name(ip) {
@@ -159,7 +159,7 @@ impl Resolver {
         }
     }
 
-    /// The addresses of a host, IPv4 before IPv6, at least one when known. Takes [`TIME_MAX`] at most.
+    /// The addresses of a host, IPv4 before IPv6, at least one when known. Takes `TIME_MAX` at most.
     pub async fn addresses(&self, host: &HostName) -> Found<Vec<IpAddr>> {
         let source = self.source();
         let until = Instant::now() + TIME_MAX;

@@ -69,7 +69,7 @@ impl Seq {
         Ok(shutdown(self.fd.as_raw_fd(), Shutdown::Write)?)
     }
 
-    /// Sends one frame with at most [`FDS_MAX`] descriptors beside it.
+    /// Sends one frame with at most `FDS_MAX` descriptors beside it.
     ///
     /// # Errors
     /// EPIPE when the other end is gone (never SIGPIPE), WouldBlock when full, EMSGSIZE when the frame is too large.

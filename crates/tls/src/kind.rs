@@ -46,7 +46,7 @@ pub(crate) const SCHEMES: &[Scheme] = &[
 ];
 
 impl Scheme {
-    /// The scheme with that code point, if it is one of [`SCHEMES`].
+    /// The scheme with that code point, if it is one of `SCHEMES`.
     #[must_use]
     pub fn of(code: u16) -> Option<Scheme> {
         SCHEMES.iter().copied().find(|scheme| scheme.code == code)

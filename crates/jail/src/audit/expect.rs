@@ -418,7 +418,7 @@ fn options(cmdline: &[String]) -> Option<Options> {
     }
 }
 
-/// [`EXPECT`], adjusted to the configuration that is in force.
+/// `EXPECT`, adjusted to the configuration that is in force.
 #[derive(Debug, Clone)]
 pub struct Expectations<'a>([(RoleName, Expect<'a>); Role::ALL.len() + 6]);
 

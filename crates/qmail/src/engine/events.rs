@@ -19,7 +19,7 @@ pub enum Event<'a> {
     },
     /// MAIL: the transaction before it is dropped, an answer is due.
     Mail {
-        /// [`super::ADDRESS_MAX`] octets at most, quotes undone; any octet but NUL and LF. Empty: the null sender.
+        /// `ADDRESS_MAX` octets at most, quotes undone; any octet but NUL and LF. Empty: the null sender.
         address: &'a [u8],
         /// All that came behind the verb.
         argument: &'a [u8],

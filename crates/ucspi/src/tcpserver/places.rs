@@ -1,5 +1,5 @@
 //! How many connections one address or network has, and how often it has come. Exact: never one more than allowed, and none refused
-//! while there are fewer. Memory is bounded by the number of connections and by [`REMEMBERED`].
+//! while there are fewer. Memory is bounded by the number of connections and by `REMEMBERED`.
 
 use super::long::{Limits, Rate};
 use std::collections::{BTreeMap, BTreeSet};
