@@ -85,6 +85,8 @@ pub(crate) fn log_relaxed(plan: &Plan, fitness: &Fitness) {
             plan.config.backends().any(|backend| !backend.relay_proof) && plan.receiver.is_none(),
             "relay_proof: a backend is not tested for open relaying",
         ),
+        (plan.config.backend.queue.is_some(), "queue: it runs the queue program, so it has no jail"),
+        (plan.config.login_program().is_some(), "checker: it runs the checkpassword program, so it has no jail"),
         (fitness.ground == Ground::User, "not started by root: all roles run under one uid, in user namespaces"),
     ];
     for (_, what) in relaxed.iter().filter(|(is, _)| *is) {

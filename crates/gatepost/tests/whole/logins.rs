@@ -392,6 +392,7 @@ fn issue_15_logins_of_a_checkpassword_program() {
     });
     gate.process.wait_said("does not end in time, and is killed", SOON);
     assert!(!gate.process.said().contains("secret word"));
+    assert!(gate.process.said().contains("relaxed: checker"), "{}", gate.process.said());
     let audit = gate.audit(&[]).expect_ok("audit").stdout;
     assert!(audit.contains("The checker is unconfined by design"), "{audit}");
 

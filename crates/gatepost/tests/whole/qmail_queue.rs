@@ -210,6 +210,7 @@ fn p7_the_audit_says_which_role_has_no_jail() {
     client.hello("road.test");
     client.deliver("sender@road.test", "alice@ok.test", "Subject: s\r\n\r\nx\r\n");
     assert_eq!(home.complete().len(), 1);
+    assert!(gate.process.said().contains("relaxed: queue"), "{}", gate.process.said());
     let audit = gate.audit(&[]).expect_ok("audit").stdout;
     assert!(audit.contains("open by design") && audit.contains("unconfined by design"), "{audit}");
     let status = facts::status(gate.roles()["gp-queue"]);
