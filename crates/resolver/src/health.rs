@@ -84,11 +84,17 @@ impl Health {
         self.state == State::Well
     }
 
+    /// What it says counts, and it lists what every list does.
+    pub(crate) fn is_proved(&self) -> bool {
+        self.is_well() && self.told.is_none()
+    }
+
     /// Whether what it says counts, and why not.
     pub(crate) fn describe(&self) -> String {
         match (self.state, self.told) {
             (State::Unproved, _) => "has not been asked yet, and is left out until it was".to_owned(),
-            (State::Well, _) => "counts".to_owned(),
+            (State::Well, Some((why, _))) => format!("counts: {why:?}"),
+            (State::Well, None) => "counts".to_owned(),
             (State::Out, Some((why, _))) => format!("left out: {why:?}"),
             (State::Out, None) => "left out".to_owned(),
         }
@@ -123,16 +129,18 @@ impl Health {
                 let before = std::mem::replace(&mut self.state, State::Well);
                 self.failures = 0;
                 self.next = now.saturating_add(PROOFS.0);
-                match (before, always) {
-                    (_, Heard::Unlisted) => self.tell(ListTrouble::ListsNothing, 0, now),
-                    (State::Out, _) => {
-                        self.told = None;
-                        Some(News::Well)
-                    }
-                    _ => None,
+                if *always == Heard::Unlisted {
+                    return self.tell(ListTrouble::ListsNothing, 0, now);
                 }
+                self.told = None;
+                (before == State::Out).then_some(News::Well)
             }
         }
+    }
+
+    /// Its first proof has no end yet. It goes on, and what comes of it counts.
+    pub(crate) fn overdue(&mut self, now: u64) -> Option<News> {
+        if self.state == State::Unproved { self.leave_out(ListTrouble::Silent, 0, now) } else { None }
     }
 
     fn leave_out(&mut self, why: ListTrouble, code: u8, now: u64) -> Option<News> {
@@ -167,7 +175,20 @@ mod tests {
         assert!(!health.is_well() && health.is_due(0), "it is proved before it counts");
         assert_eq!(health.proved(&Heard::Unlisted, &heard(&codes(&[LISTED])), 0), None);
         assert!(health.is_well() && !health.is_due(PROOFS.0 - 1) && health.is_due(PROOFS.0));
+        assert!(health.is_proved());
         health
+    }
+
+    #[test]
+    fn issue_12_a_list_without_an_answer_in_time_is_told_and_may_still_answer() {
+        let mut health = Health::new();
+        assert_eq!(health.overdue(3_000), Some(News::Trouble(ListTrouble::Silent, 0)));
+        assert!(!health.is_well() && !health.is_due(3_000 + PROOFS.1 - 1));
+        assert_eq!(health.proved(&Heard::Unlisted, &heard(&codes(&[LISTED])), 4_000), Some(News::Well));
+        assert!(health.is_proved());
+        // One that is proved owes nothing.
+        assert_eq!(health.overdue(5_000), None);
+        assert!(health.is_well());
     }
 
     #[test]
@@ -230,8 +251,10 @@ mod tests {
         let mut health = Health::new();
         let nothing = Some(News::Trouble(ListTrouble::ListsNothing, 0));
         assert_eq!(health.proved(&Heard::Unlisted, &Heard::Unlisted, 0), nothing);
-        assert!(health.is_well());
+        assert!(health.is_well() && !health.is_proved());
         assert_eq!(health.proved(&Heard::Unlisted, &Heard::Unlisted, TOLD - 1), None);
         assert_eq!(health.proved(&Heard::Unlisted, &Heard::Unlisted, TOLD), nothing);
+        assert_eq!(health.proved(&Heard::Unlisted, &listed, 2 * TOLD), None);
+        assert!(health.is_proved());
     }
 }

@@ -8,8 +8,9 @@ use gatepost_wire::event;
 use gatepost_wire::names::{AskHelo, AskList, Listed, Listing};
 use gatepost_wire::slice::{About, ListZone};
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+use tokio::task::JoinSet;
 
 /// What no list lists, and what each does (RFC 5782 §5): addresses, names.
 const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2)];
@@ -54,6 +55,7 @@ impl List {
         if matches!(heard, Heard::Trouble(..)) && resolver.is_silent() { None } else { Some(heard) }
     }
 
+    /// Asks about what no list lists, and about what each does.
     async fn prove(&self, resolver: &Resolver, now: impl Fn() -> u64) {
         let question = |which: usize| match self.about {
             About::Address => self.of_address((*ADDRESSES.get(which)?).into(), Kind::A),
@@ -94,18 +96,31 @@ impl Lists {
         self.lists.iter().map(|list| format!("list     {}: {}\n", list.zone, list.health().describe())).collect()
     }
 
-    /// What each of them says counts.
-    pub(crate) fn are_well(&self) -> bool {
-        self.lists.iter().all(|list| list.health().is_well())
+    /// What each of them says counts, and each lists what every list does.
+    pub(crate) fn are_proved(&self) -> bool {
+        self.lists.iter().all(|list| list.health().is_proved())
     }
 
-    /// Asks those of which it is time about what no list lists, and what each does.
-    pub(crate) async fn prove(&self, resolver: &Resolver) {
-        for list in &self.lists {
-            let due = list.health().is_due(self.now());
-            if due {
-                list.prove(resolver, || self.now()).await;
-            }
+    /// Proves those of which it is time, all at once: one that does not answer must not keep the others from being proved.
+    pub(crate) async fn prove(self: Arc<Self>, resolver: Arc<Resolver>) {
+        let mut proofs = JoinSet::new();
+        for place in 0..self.lists.len() {
+            let (lists, resolver) = (Arc::clone(&self), Arc::clone(&resolver));
+            proofs.spawn(async move {
+                let due = lists.lists.get(place).filter(|list| list.health().is_due(lists.now()));
+                if let Some(list) = due {
+                    list.prove(&resolver, || lists.now()).await;
+                }
+            });
+        }
+        proofs.join_all().await;
+    }
+
+    /// Tells of those whose first proof has no end yet. Not while no name server answers, which is no list's fault.
+    pub(crate) fn overdue(&self, resolver: &Resolver) {
+        for list in self.lists.iter().filter(|_| !resolver.is_silent()) {
+            let news = list.health().overdue(self.now());
+            list.tell(news);
         }
     }
 

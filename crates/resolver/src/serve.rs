@@ -176,8 +176,11 @@ impl Service {
                 let (resolver, lists) = (Arc::clone(&self.resolver), Arc::clone(&self.lists));
                 self.events.spawn(async move {
                     let probed = resolver.probe().await;
-                    // What is not proved by then is left out until it is.
-                    let _ = timeout(PROOF, lists.prove(&resolver)).await;
+                    // What is not proved by then is left out until it is. The proofs go on.
+                    let proofs = tokio::spawn(Arc::clone(&lists).prove(Arc::clone(&resolver)));
+                    if timeout(PROOF, proofs).await.is_err() {
+                        lists.overdue(&resolver);
+                    }
                     Event::Probed(probed)
                 });
                 self.tend();
@@ -256,7 +259,7 @@ impl Service {
         let (resolver, lists) = (Arc::clone(&self.resolver), Arc::clone(&self.lists));
         self.events.spawn(async move {
             sleep(TEND).await;
-            lists.prove(&resolver).await;
+            lists.prove(resolver).await;
             Event::Tended
         });
     }
@@ -294,7 +297,7 @@ impl Service {
             _ => {}
         }
         self.works = works;
-        if self.control.phase() == Phase::Starting && !self.lists.are_well() {
+        if self.control.phase() == Phase::Starting && !self.lists.are_proved() {
             self.control.report(Report::NoLists).await?;
         }
         self.control.ready().await?;

@@ -14,8 +14,8 @@ use gatepost_wire::slice::{About, HostsEntry, ListZone};
 use std::net::{IpAddr, UdpSocket};
 use std::sync::Arc;
 
-fn asking(server: &NameServer) -> Resolver {
-    Resolver::new(vec![server.address], Vec::new())
+fn asking(server: &NameServer) -> Arc<Resolver> {
+    Arc::new(Resolver::new(vec![server.address], Vec::new()))
 }
 
 fn run<T>(what: impl Future<Output = T>) -> T {
@@ -322,6 +322,10 @@ fn serving(zones: Vec<Vec<(String, Said)>>) -> NameServer {
     NameServer::new(&zones)
 }
 
+fn lists_of(zones: &[ListZone]) -> Arc<Lists> {
+    Arc::new(Lists::new(zones))
+}
+
 async fn listed(lists: &Lists, resolver: &Resolver, list: u8, client: &str, text: bool) -> (Listing, String) {
     let listed = lists.ask(resolver, AskList { number: 7, list, client: client.parse().unwrap(), text }).await;
     assert_eq!(listed.number, 7);
@@ -356,11 +360,11 @@ fn issue_12_a_list_is_asked_about_the_address_or_the_confirmed_name() {
     ]);
     let resolver = asking(&server);
     let lists = [("bl.test", About::Address), ("names.test", About::Name), ("names.test", About::Helo)];
-    let lists = Lists::new(&lists.map(|(list, about)| zone(list, about)));
+    let lists = lists_of(&lists.map(|(list, about)| zone(list, about)));
     run(async {
         assert_eq!(listed(&lists, &resolver, 0, IP, false).await.0, Listing::LeftOut, "not proved yet");
-        lists.prove(&resolver).await;
-        assert!(lists.are_well());
+        Arc::clone(&lists).prove(Arc::clone(&resolver)).await;
+        assert!(lists.are_proved());
         let both = codes(&["127.0.0.4", "127.0.0.9"]);
         assert_eq!(listed(&lists, &resolver, 0, IP, false).await, (both.clone(), String::new()));
         assert_eq!(
@@ -385,7 +389,7 @@ fn issue_12_a_list_is_asked_about_the_address_or_the_confirmed_name() {
         assert_eq!(listed(&lists, &resolver, 2, IP, false).await.0, Listing::LeftOut);
         // One that there is not.
         assert_eq!(listed(&lists, &resolver, 3, IP, false).await.0, Listing::LeftOut);
-        assert!(lists.are_well());
+        assert!(lists.are_proved());
     });
     // Within its TTL a list is asked once.
     assert_eq!(server.asked().iter().filter(|asked| *asked == "7.2.0.192.bl.test a").count(), 1);
@@ -405,12 +409,12 @@ fn issue_12_a_list_that_cannot_be_believed_is_left_out() {
         ("it lists the world", vec![vec![point(1, "127.0.0.2"), point(2, "127.0.0.2")], of("127.0.0.2")], false),
     ] {
         let server = serving(zones);
-        let (resolver, lists) = (asking(&server), Lists::new(&[zone("bl.test", About::Address)]));
+        let (resolver, lists) = (asking(&server), lists_of(&[zone("bl.test", About::Address)]));
         run(async {
-            lists.prove(&resolver).await;
-            assert_eq!(lists.are_well(), proved, "{what}");
+            Arc::clone(&lists).prove(Arc::clone(&resolver)).await;
+            assert_eq!(lists.are_proved(), proved, "{what}");
             assert_eq!(listed(&lists, &resolver, 0, IP, true).await.0, Listing::LeftOut, "{what}");
-            assert!(!lists.are_well(), "{what}");
+            assert!(!lists.are_proved(), "{what}");
         });
     }
 }
@@ -420,25 +424,45 @@ fn issue_12_a_list_that_dies_is_left_out_after_five_failures() {
     let dead: Vec<String> = (1..=6).map(|n| format!("{n}.2.0.192.bl.test A")).collect();
     let dead: Vec<(&str, Said)> = dead.iter().map(|what| (what.as_str(), nothing(Rcode::SERVFAIL, None))).collect();
     let server = serving(vec![list("bl.test", &dead)]);
-    let (resolver, lists) = (asking(&server), Lists::new(&[zone("bl.test", About::Address)]));
+    let (resolver, lists) = (asking(&server), lists_of(&[zone("bl.test", About::Address)]));
     run(async {
-        lists.prove(&resolver).await;
+        Arc::clone(&lists).prove(Arc::clone(&resolver)).await;
         for n in 1..=6 {
-            assert_eq!(lists.are_well(), n <= 5, "before the {n}th");
+            assert_eq!(lists.are_proved(), n <= 5, "before the {n}th");
             assert_eq!(listed(&lists, &resolver, 0, &format!("192.0.2.{n}"), false).await.0, Listing::LeftOut);
         }
     });
     // The sixth is not even asked about.
     assert!(!server.asked().iter().any(|asked| asked == "6.2.0.192.bl.test a"));
     // As long as no name server answers at all it is nobody's fault.
-    let lists = Lists::new(&[zone("bl.test", About::Address)]);
+    let lists = lists_of(&[zone("bl.test", About::Address)]);
     let gone = Resolver::new(vec!["127.0.0.1:9".parse().unwrap()], Vec::new());
     run(async {
-        lists.prove(&resolver).await;
+        Arc::clone(&lists).prove(Arc::clone(&resolver)).await;
         let _ = gone.probe().await;
         for n in 1..=20 {
             assert_eq!(listed(&lists, &gone, 0, &format!("192.0.2.{n}"), false).await.0, Listing::LeftOut);
         }
-        assert!(lists.are_well());
+        assert!(lists.are_proved());
+    });
+}
+
+#[test]
+fn issue_12_a_silent_list_keeps_no_other_from_being_proved() {
+    let silent = Said { silent: true, ..Said::default() };
+    let points = ["1.0.0.127.dead.test A", "2.0.0.127.dead.test A"].map(|point| (point.to_owned(), silent.clone()));
+    let server = serving(vec![points.to_vec(), list("bl.test", &[])]);
+    let resolver = asking(&server);
+    let lists = lists_of(&["dead.test", "bl.test"].map(|list| zone(list, About::Address)));
+    run(async {
+        let proofs = tokio::spawn(Arc::clone(&lists).prove(Arc::clone(&resolver)));
+        while listed(&lists, &resolver, 1, IP, false).await.0 != Listing::Unlisted {
+            assert!(!proofs.is_finished(), "it waited for the silent list");
+            tokio::task::yield_now().await;
+        }
+        assert!(!proofs.is_finished() && !lists.are_proved());
+        lists.overdue(&resolver);
+        assert!(lists.describe().contains("dead.test: left out: Silent"), "{}", lists.describe());
+        assert!(lists.describe().contains("bl.test: counts\n"), "{}", lists.describe());
     });
 }

@@ -48,7 +48,7 @@ pub struct Said {
     pub silent: bool,
     /// FORMERR to whoever speaks EDNS.
     pub old: bool,
-    /// First an answer with another id, then one to another question.
+    /// First an answer with another id, then one to another question: both say that there is nothing.
     pub lies: bool,
 }
 
@@ -132,7 +132,7 @@ impl NameServer {
                     continue;
                 }
                 if said.lies {
-                    let mut other = said.message(query, false);
+                    let mut other = nothing(Rcode::NXDOMAIN, Some(60)).message(query, false);
                     other[0] ^= 0x55;
                     udp.send_to(&other, from).unwrap();
                     let mut other = MessageBuilder::new_vec();
@@ -140,7 +140,9 @@ impl NameServer {
                     let mut other = other.question();
                     other.push((Name::<Octets>::root(), Rtype::A)).unwrap();
                     let mut other = other.finish();
+                    // An answer (QR) of a server that recurses (RA).
                     other[2] |= 0x80;
+                    other[3] |= 0x80;
                     udp.send_to(&other, from).unwrap();
                     udp.send_to(b"\0", from).unwrap();
                 }

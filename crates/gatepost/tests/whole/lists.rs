@@ -47,6 +47,9 @@ fn name_server(host: &Host) -> NameServer {
         let owner = format!("{point}.refuses.test");
         zone.push((format!("{owner} A"), said(&[&format!("{owner} 60 A 127.255.255.254")])));
     }
+    for point in ["1.0.0.127", "2.0.0.127"] {
+        zone.push((format!("{point}.silent.test A"), Said { silent: true, ..Said::default() }));
+    }
     for b in 1..=6 {
         zone.push((format!("{b}.1.9.127.dies.test A"), Said { silent: true, ..Said::default() }));
     }
@@ -128,14 +131,27 @@ fn issue_12_who_is_listed_hears_it_and_a_list_that_fails_refuses_nobody() {
     );
     assert!(listed[1].contains("\"course\":\"Deferred\"") && listed[1].contains("\"score\":3"), "{}", listed[1]);
     gate.stop();
-    // What check says of them.
-    for (lists, word, found) in [
-        (LISTS.to_owned(), "ok", "each lists 127.0.0.2, and not 127.0.0.1"),
-        (format!("{LISTS}{REFUSES}"), "LOOK", "list-left-out"),
+    // What check says of them. A list that does not answer at all stands first, and keeps no other from being proved.
+    let list = |zone: &str| format!("[[admission.list]]\nzone = \"{zone}\"\nweight = 1\n");
+    let lists = |zone: &str| LISTS.replacen("[[admission.list]]", &format!("{}[[admission.list]]", list(zone)), 1);
+    for (lists, word, found, left_out) in [
+        (LISTS.to_owned(), "ok", "each lists 127.0.0.2, and not 127.0.0.1", vec![]),
+        (format!("{LISTS}{REFUSES}"), "LOOK", "list-left-out", vec![("refuses.test", "Refusing")]),
+        (lists("silent.test"), "LOOK", "list-left-out", vec![("silent.test", "Silent")]),
+        (lists("unknown.test"), "LOOK", "list-left-out", vec![("unknown.test", "ListsNothing")]),
     ] {
         let checked = check(&host, &config(&backend, &lists));
         let row = checked.stdout.lines().find(|line| line.contains("DNS lists"));
         assert!(row.is_some_and(|row| row.starts_with(word) && row.contains(found)), "{}", checked.said());
+        let told: Vec<String> = checked
+            .said()
+            .lines()
+            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+            .filter(|line| line["event"] == "list-left-out")
+            .map(|line| format!("{} {}", line["list"].as_str().unwrap(), line["why"].as_str().unwrap()))
+            .collect();
+        let left_out: Vec<String> = left_out.iter().map(|(list, why)| format!("{list} {why}")).collect();
+        assert_eq!(told, left_out, "{}", checked.said());
     }
 }
 
