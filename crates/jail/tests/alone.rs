@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const MIB: usize = 1 << 20;
 /// RLIMIT_DATA in these tests: a fork of the test's process brings all its threads' stacks along.
-const DATA: usize = 256 * MIB;
+const DATA: usize = 1024 * MIB;
 const NOBODY: u32 = 65_534;
 const LIFE: Duration = Duration::from_secs(600);
 /// Statuses by which an attempt tells how it went.

@@ -3,7 +3,7 @@
 //! between two of them. The source tree and the build's output stay visible.
 
 use crate::name_server::{self, NameServer, Rcode};
-use crate::run::{Ended, Process, only_child, run};
+use crate::run::{Ended, Process, only_child, run, write_program};
 use crate::wait;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -146,7 +146,11 @@ impl Host {
     pub fn write_with(&self, inside: &str, text: &str, mode: u32) {
         let path = self.path(inside);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, text).unwrap_or_else(|e| panic!("{inside}: {e}"));
+        if mode & 0o111 == 0 {
+            fs::write(&path, text).unwrap_or_else(|e| panic!("{inside}: {e}"));
+        } else {
+            write_program(&path, text.as_bytes());
+        }
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     }
 

@@ -2,7 +2,8 @@
 
 use crate::wait;
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -77,6 +78,18 @@ pub fn run_within(command: &mut Command, within: Duration) -> Ended {
     }
 }
 
+/// Writes a program file, mode 755. Another process does it: a descriptor of this one would be in whatever other threads start
+/// meanwhile, for a moment, and nobody can execute a file that is open for writing.
+///
+/// # Panics
+/// When it cannot be written.
+pub fn write_program(path: &Path, octets: &[u8]) {
+    let write = "cat >\"$0\" && chmod 755 \"$0\"";
+    let mut shell = Command::new("sh").args(["-c", write]).arg(path).stdin(Stdio::piped()).spawn().expect("sh");
+    shell.stdin.take().expect("a pipe was asked for").write_all(octets).unwrap();
+    assert!(shell.wait().unwrap().success(), "{}", path.display());
+}
+
 /// What comes out of a pipe, read on a thread of its own.
 struct Drain {
     octets: Arc<Mutex<Vec<u8>>>,
@@ -127,12 +140,12 @@ pub fn only_child(pid: u32) -> Option<u32> {
 pub struct Process {
     child: Child,
     pid: u32,
-    log: std::path::PathBuf,
+    log: PathBuf,
 }
 
 impl Process {
     /// Wraps a started process, `carrier`, whose only child is the program itself.
-    pub(crate) fn carried_by(mut carrier: Child, log: std::path::PathBuf) -> Self {
+    pub(crate) fn carried_by(mut carrier: Child, log: PathBuf) -> Self {
         let pid = wait::until("the program to start", wait::SOON, || {
             // A program that has ended already is reported by its status, not by its pid.
             only_child(carrier.id()).or_else(|| carrier.try_wait().unwrap().map(|_| 0))

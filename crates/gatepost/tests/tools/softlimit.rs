@@ -1,6 +1,7 @@
 //! B57 to B65: options, limits, errors.
 
 use crate::beside::pair;
+use gatepost_testkit::run::write_program;
 
 #[test]
 fn issue_11_softlimit_sets_what_the_original_sets() {
@@ -57,9 +58,8 @@ fn issue_11_softlimit_sets_what_the_original_sets() {
         &["./script"],
     ] {
         let [theirs, ours] = [&theirs, &ours].map(|program| {
-            program.put("script", "echo a script without an interpreter is nobody's program\n");
-            let script = program.directory.join("script");
-            std::fs::set_permissions(script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            let script = b"echo a script without an interpreter is nobody's program\n";
+            write_program(&program.directory.join("script"), script);
             program.run_with(&[("A", "kept")], line)
         });
         assert_eq!(ours, theirs, "{line:?}");

@@ -5,7 +5,7 @@ use crate::init;
 use crate::stock_postfix::{self, DOMAIN, mailbox};
 use gatepost_testkit::client::Client;
 use gatepost_testkit::host::{self, AWAY, AWAY6, HERE, HERE6, has, source_tree};
-use gatepost_testkit::run::run;
+use gatepost_testkit::run::{run, write_program};
 use gatepost_testkit::systemd::SystemdHost;
 use gatepost_testkit::wait::{SOON, holds};
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ fn copy(dir: &Path, version: &str, options: &[&str]) -> PathBuf {
     let at = place(&format!("gatepost's version is {}\0", VERSIONS[0])).expect("the mark of the version");
     let at = at + "gatepost's version is ".len();
     octets[at..at + version.len()].copy_from_slice(version.as_bytes());
-    std::fs::write(&program, octets).unwrap();
+    write_program(&program, &octets);
     program
 }
 

@@ -9,6 +9,7 @@ use gatepost_testkit::{facts, wait};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Lines that this machine, this C library or this traffic has no use for.
 const ELSEWHERE: &[(&str, &str)] = &[
@@ -126,7 +127,9 @@ fn uses(call: &Call, seen: &Seen) -> bool {
 /// Lets `traffic` pass while strace watches, and reads what it saw.
 pub(crate) fn watch(mut room: Room, traffic: fn(&mut Room)) -> Vec<Seen> {
     let roles: BTreeMap<u32, String> = room.roles().into_iter().skip(1).map(|(name, pid)| (pid, name)).collect();
-    let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("strace-{}", std::process::id()));
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let log = format!("strace-{}.{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(log);
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq", "-e", "raw=all", "-o"]).arg(&log);
     for pid in roles.keys() {
