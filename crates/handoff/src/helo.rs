@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-/// The longest that a recipient waits for all lists, and who is refused for the text of one.
+/// The longest that a recipient waits for all lists, and who is refused or put off for the text of one.
 const WAIT: Duration = Duration::from_secs(3);
 
 /// The lists.
@@ -62,15 +62,12 @@ impl Lists {
     async fn text(&self, resolver: &Resolver, client: IpAddr, name: &HostName, verdict: Verdict) -> Text {
         let heaviest = verdict.heaviest.and_then(|list| Some((list, &self.judge.rules().get(list)?.zone)));
         let Some((list, zone)) = heaviest else { return Text::none() };
-        if verdict.course != Course::Refused {
-            let line = format!("{name}, your HELO name, is listed by {zone}, try again later");
-            return Text::of([line.as_bytes()], false);
-        }
         let until = Instant::now() + WAIT;
         let asked = timeout_at(until, resolver.ask_helo(self.number(list), client, name, true)).await;
         let said = listed(asked.ok().flatten(), until).await.filter(|listed| listed.listing != Listing::LeftOut);
         let said = said.map(|listed| listed.text).filter(|text| !text.is_empty());
-        let line = format!("{name}, your HELO name, is listed by {zone}: ");
+        let later = if verdict.course == Course::Refused { "" } else { ", try again later" };
+        let line = format!("{name}, your HELO name, is listed by {zone}{later}: ");
         Text::of([[line.as_bytes(), said.as_deref().unwrap_or(b"ask there")].concat().as_slice()], false)
     }
 }

@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-/// The longest that a client waits for all lists, and who is refused for the text of one.
+/// The longest that a client waits for all lists, and who is sent away for the text of one.
 const WAIT: Duration = Duration::from_secs(3);
 /// Octets of a reply (RFC 5321 §4.5.3.1.5), less CRLF.
 const REPLY_MAX: usize = 510;
@@ -87,17 +87,16 @@ impl Lists {
     /// What a client hears that is sent away: which list lists it, and what that says of it.
     pub(crate) async fn reply(&self, hostname: &str, client: IpAddr, verdict: Verdict) -> String {
         let zone = self.zone(verdict);
-        if verdict.course != Course::Refused {
-            return format!(
-                "421 4.7.1 {hostname} cannot serve {client} now: it is listed by {zone}, try again later\r\n"
-            );
-        }
         let text = match verdict.heaviest {
             Some(list) => self.text(list, client).await,
             None => String::new(),
         };
         let why = if text.is_empty() { "ask there".to_owned() } else { text };
-        let mut line = format!("554 5.7.1 {hostname} refuses {client}: it is listed by {zone}: {why}");
+        let what = match verdict.course {
+            Course::Refused => format!("554 5.7.1 {hostname} refuses {client}"),
+            _ => format!("421 4.7.1 {hostname} cannot serve {client} now, try again later"),
+        };
+        let mut line = format!("{what}: it is listed by {zone}: {why}");
         line.truncate(REPLY_MAX);
         line + "\r\n"
     }

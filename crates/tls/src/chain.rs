@@ -16,6 +16,10 @@ const WEAK: [&[u8]; 4] = [
     &[0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x03],
     &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01],
 ];
+/// The extension that says what for a key is (RFC 5280 §4.2.1.12), and those of its purposes that a server may have: serverAuth,
+/// anyExtendedKeyUsage.
+const PURPOSES: &[u8] = &[0x55, 0x1d, 0x25];
+const OF_SERVERS: [&[u8]; 2] = [&[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01], &[0x55, 0x1d, 0x25, 0x00]];
 /// rsaEncryption.
 const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 
@@ -30,6 +34,8 @@ pub enum Weakness {
     Order(usize),
     /// The certificate at this place, not the leaf, has expired.
     Expired(usize),
+    /// The leaf's extended key usage is not that of a server.
+    Purpose,
 }
 
 impl fmt::Display for Weakness {
@@ -47,6 +53,7 @@ impl fmt::Display for Weakness {
                  its issuer"
             )?,
             Self::Expired(place) => write!(f, "certificate {place} of its chain has expired")?,
+            Self::Purpose => f.write_str("is not for servers (its extended key usage lacks serverAuth)")?,
         }
         f.write_str(": senders that verify will not use it")
     }
@@ -67,6 +74,9 @@ impl Pair {
             }
             if let Some(bits) = rsa_bits(parsed.subject_public_key_info().as_ref()).filter(|bits| *bits < RSA_MIN) {
                 found.push(Weakness::Bits(place, bits));
+            }
+            if place == 1 && !is_for_servers(der) {
+                found.push(Weakness::Purpose);
             }
             if place > 1 && validity(&certificate).is_ok_and(|validity| validity.not_after < now) {
                 found.push(Weakness::Expired(place));
@@ -112,8 +122,34 @@ fn within(der: &[u8], wanted: u8) -> Option<(&[u8], &[u8])> {
 
 const INTEGER: u8 = 0x02;
 const BITS: u8 = 0x03;
+const OCTETS: u8 = 0x04;
 const OID: u8 = 0x06;
 const SEQUENCE: u8 = 0x30;
+const EXTENSIONS: u8 = 0xa3;
+
+/// The elements that follow each other in `der`: tag and content. Ends where there is none.
+fn elements(mut der: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    std::iter::from_fn(move || {
+        let (tag, content, rest) = element(der)?;
+        der = rest;
+        Some((tag, content))
+    })
+}
+
+/// RFC 5280 §4.1: false where it says what it is for, and not for servers.
+fn is_for_servers(certificate: &[u8]) -> bool {
+    let purposes = || {
+        let (whole, _) = within(certificate, SEQUENCE)?;
+        let (signed, _) = within(whole, SEQUENCE)?;
+        let (_, extensions) = elements(signed).find(|(tag, _)| *tag == EXTENSIONS)?;
+        let (extensions, _) = within(extensions, SEQUENCE)?;
+        let of_purposes = |extension: &&[u8]| within(extension, OID).is_some_and(|(oid, _)| oid == PURPOSES);
+        let extension = elements(extensions).map(|(_, extension)| extension).find(of_purposes)?;
+        let (_, value) = elements(extension).find(|(tag, _)| *tag == OCTETS)?;
+        Some(within(value, SEQUENCE)?.0)
+    };
+    purposes().is_none_or(|purposes| elements(purposes).any(|(_, oid)| OF_SERVERS.contains(&oid)))
+}
 
 /// RFC 5280 §4.1: what is signed, then the algorithm of the signature.
 fn is_weakly_signed(certificate: &[u8]) -> bool {
@@ -149,7 +185,7 @@ mod tests {
     fn issue_12_lengths_that_lie_are_no_element() {
         for der in [&b""[..], b"\x30", b"\x30\x01", b"\x30\x81", b"\x30\x82\xff", b"\x30\x89\0\0\0\0\0\0\0\0\0"] {
             assert_eq!(element(der), None, "{der:?}");
-            assert!(!is_weakly_signed(der) && rsa_bits(der).is_none());
+            assert!(!is_weakly_signed(der) && rsa_bits(der).is_none() && is_for_servers(der));
         }
         assert_eq!(element(b"\x02\x01\x07rest"), Some((2, &b"\x07"[..], &b"rest"[..])));
         assert_eq!(element(b"\x02\x81\x01\x07"), Some((2, &b"\x07"[..], &b""[..])));

@@ -41,6 +41,8 @@ fn name_server(host: &Host) -> NameServer {
     let text = "1.1.3.127.bl.test";
     zone.push((format!("{text} TXT"), said(&[&format!("{text} 60 TXT https://bl.test/?127.3.1.1")])));
     zone.push(entry("grey.test", (3, 2), "127.0.0.9"));
+    let text = "2.1.3.127.grey.test";
+    zone.push((format!("{text} TXT"), said(&[&format!("{text} 60 TXT https://grey.test/")])));
     zone.push(entry("grey.test", (3, 6), "127.0.0.10"));
     zone.push(entry("wl.test", (3, 4), "127.0.10.1"));
     for point in ["1.0.0.127", "2.0.0.127", "5.1.3.127"] {
@@ -87,7 +89,10 @@ fn issue_12_who_is_listed_hears_it_and_a_list_that_fails_refuses_nobody() {
     let gate = Gate::start(&host, &config(&backend, &format!("{LISTS}{REFUSES}{DIES}")));
     for (from, heard) in [
         ("127.3.1.1", "554 5.7.1 mx.ok.test refuses 127.3.1.1: it is listed by bl.test: https://bl.test/?127.3.1.1"),
-        ("127.3.1.2", "421 4.7.1 mx.ok.test cannot serve 127.3.1.2 now: it is listed by grey.test, try again later"),
+        (
+            "127.3.1.2",
+            "421 4.7.1 mx.ok.test cannot serve 127.3.1.2 now, try again later: it is listed by grey.test: https://grey.test/",
+        ),
         ("127.3.1.3", "220 "),
         // Another list speaks for it.
         ("127.3.1.4", "220 "),
@@ -183,7 +188,7 @@ fn issue_12_what_a_client_calls_itself_is_weighed_with_what_lists_said_before() 
     let config = config(&backend, HELO);
     let gate = Gate::start(&host, &config);
     let refused = "554 5.7.1 bad.dyn.test, your HELO name, is listed by helo.test: https://helo.test/?bad.dyn.test";
-    let later = "450 4.7.1 grey.dyn.test, your HELO name, is listed by grey.helo.test, try again later";
+    let later = "450 4.7.1 grey.dyn.test, your HELO name, is listed by grey.helo.test, try again later: ask there";
     let alice = "alice@ok.test";
     for (from, helo, to, heard) in [
         ("127.3.1.1", "bad.dyn.test", alice, refused),

@@ -6,6 +6,7 @@ mod admin;
 mod backend_tls;
 mod backends;
 mod certificates;
+mod chains;
 mod check;
 mod confinement;
 mod delivery;
