@@ -32,8 +32,8 @@ pub fn given() -> io::Result<bool> {
 }
 
 /// Moves the program's text and its read-only data to huge pages, what is relocated at its start included, each segment wholly or
-/// not at all. The process must have one thread. Not counted by RLIMIT_DATA, since nothing of it is ever writable. Octets of huge
-/// pages.
+/// not at all: one stays when something else lies beside it by now, as the kernel chooses addresses. The process must have one
+/// thread. Not counted by RLIMIT_DATA, since nothing of it is ever writable. Octets of huge pages.
 ///
 /// # Errors
 /// Unsupported: the system gives none, or the program was not linked with segments so far apart. Else the step that failed. In
@@ -47,7 +47,16 @@ pub fn settle() -> io::Result<usize> {
         return Err(io::ErrorKind::Unsupported.into());
     }
     let memory = std::fs::OpenOptions::new().write(true).open("/proc/self/mem")?;
-    segments.iter().try_fold(0, |all, segment| Ok(all + segment.settle(&memory)?))
+    let mut all = 0;
+    let mut stays = None;
+    for segment in segments {
+        match segment.settle(&memory) {
+            Ok(octets) => all += octets,
+            Err(e) if matches!(e.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::AddrInUse) => stays = Some(e),
+            Err(e) => return Err(e),
+        }
+    }
+    stays.filter(|_| all == 0).map_or(Ok(all), Err)
 }
 
 /// A part of the program that is not written to any more.
