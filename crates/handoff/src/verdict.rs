@@ -37,6 +37,7 @@ pub(crate) const NO_SPACE: Verdict = verdict(452, (4, 3, 1), Reason::NoSpace);
 /// More in a time than `[rates]` allow.
 pub(crate) const MESSAGE_RATE: Verdict = verdict(450, (4, 7, 1), Reason::MessageRate);
 pub(crate) const RECIPIENT_RATE: Verdict = verdict(450, (4, 7, 1), Reason::RecipientRate);
+pub(crate) const LOGIN_RATE: Verdict = verdict(450, (4, 7, 1), Reason::LoginRate);
 pub(crate) const REFUSAL_RATE: Verdict = verdict(450, (4, 7, 1), Reason::RefusalRate);
 pub(crate) const TOO_LARGE: Verdict = verdict(552, (5, 3, 4), Reason::TooLarge);
 pub(crate) const LOOP: Verdict = verdict(554, (5, 4, 6), Reason::LoopDetected);

@@ -16,6 +16,7 @@ use crate::bounded::forget_half;
 use crate::share::{Network, Origin};
 use gatepost_wire::rate::Rate;
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Addresses, and networks, remembered at once.
 pub const ADDRESSES_MAX: usize = 8192;
@@ -34,41 +35,41 @@ struct Bucket {
 
 /// The buckets of one level. Their contents are counted in parts of a token: `speed` of them come back in a millisecond.
 #[derive(Debug)]
-struct Level {
+struct Level<Of> {
     /// Parts a millisecond.
     speed: u64,
     /// Parts of a whole bucket.
     whole: u64,
-    buckets: BTreeMap<Network, Bucket>,
+    buckets: BTreeMap<Of, Bucket>,
 }
 
-impl Level {
+impl<Of: Ord + Copy> Level<Of> {
     fn new(rate: Rate, factor: u64) -> Self {
         let speed = u64::from(rate.count.max(1)).saturating_mul(factor);
         Self { speed, whole: speed.saturating_mul(period(rate)), buckets: BTreeMap::new() }
     }
 
     /// Parts that are used.
-    fn used(&self, network: Network, now: u64) -> u64 {
-        let unused = self.buckets.get(&network).map_or(0, |bucket| bucket.unused);
+    fn used(&self, whose: Of, now: u64) -> u64 {
+        let unused = self.buckets.get(&whose).map_or(0, |bucket| bucket.unused);
         unused.saturating_sub(now.saturating_mul(self.speed))
     }
 
-    fn at(&self, network: Network) -> Option<u64> {
-        self.buckets.get(&network).map(|bucket| bucket.at)
+    fn at(&self, whose: Of) -> Option<u64> {
+        self.buckets.get(&whose).map(|bucket| bucket.at)
     }
 
-    fn take(&mut self, network: Network, parts: u64, now: u64) {
-        let used = self.used(network, now).saturating_add(parts);
-        self.bucket(network, now).unused = now.saturating_mul(self.speed).saturating_add(used);
+    fn take(&mut self, whose: Of, parts: u64, now: u64) {
+        let used = self.used(whose, now).saturating_add(parts);
+        self.bucket(whose, now).unused = now.saturating_mul(self.speed).saturating_add(used);
     }
 
-    fn bucket(&mut self, network: Network, now: u64) -> &mut Bucket {
-        if self.buckets.len() >= ADDRESSES_MAX && !self.buckets.contains_key(&network) {
+    fn bucket(&mut self, whose: Of, now: u64) -> &mut Bucket {
+        if self.buckets.len() >= ADDRESSES_MAX && !self.buckets.contains_key(&whose) {
             let back = now.saturating_mul(self.speed);
             forget_half(&mut self.buckets, |bucket| bucket.unused.saturating_sub(back));
         }
-        self.buckets.entry(network).or_default()
+        self.buckets.entry(whose).or_default()
     }
 }
 
@@ -85,8 +86,8 @@ pub struct Used(Option<Measured>);
 struct Measured {
     /// Parts of a token, and milliseconds in which a bucket fills.
     token: u64,
-    addresses: Level,
-    sites: Level,
+    addresses: Level<Network>,
+    sites: Level<Network>,
 }
 
 impl Used {
@@ -130,6 +131,38 @@ impl Used {
     pub fn remembered(&self) -> [usize; 2] {
         self.0.as_ref().map_or([0; 2], |measured| [measured.addresses.buckets.len(), measured.sites.buckets.len()])
     }
+}
+
+/// What each login has used of one rate, from whatever addresses. A login is known by a hash, so that its length costs no memory.
+/// Two with the same hash share a bucket; nobody logs in by a name of his own choice.
+#[derive(Debug)]
+pub struct UsedByLogin(Option<(u64, Level<u64>)>);
+
+impl UsedByLogin {
+    /// Nothing, of that rate; none: nothing is measured, and everything may happen.
+    #[must_use]
+    pub fn new(rate: Option<Rate>) -> Self {
+        Self(rate.map(|rate| (period(rate), Level::new(rate, 1))))
+    }
+
+    /// Whether it may happen once more for a login.
+    #[must_use]
+    pub fn may(&self, login: &str, now: u64) -> bool {
+        self.0.as_ref().is_none_or(|(token, level)| level.used(key(login), now).saturating_add(*token) <= level.whole)
+    }
+
+    /// It has happened once more.
+    pub fn count(&mut self, login: &str, now: u64) {
+        if let Some((token, level)) = &mut self.0 {
+            level.take(key(login), *token, now);
+        }
+    }
+}
+
+fn key(login: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    login.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Measured {

@@ -8,7 +8,7 @@
 //! | habits of honest senders | `issue_12_a_monitor_*`, `issue_12_hundreds_of_hosts_*`, `p13_a_newcomer_among_*` |
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // Functions shared by tests, too.
 
-use gatepost_policy::rate::{ADDRESSES_MAX, SITE, Used};
+use gatepost_policy::rate::{ADDRESSES_MAX, SITE, Used, UsedByLogin};
 use gatepost_policy::share::Origin;
 use gatepost_wire::rate::Rate;
 use proptest::prelude::*;
@@ -215,4 +215,19 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn issue_15_the_rate_of_a_login_is_exact_and_comes_back_evenly() {
+    let mut used = UsedByLogin::new(rate(3, 60));
+    let mut taken = |login: &str, times: u32, now: u64| {
+        (0..times).filter(|_| used.may(login, now).then(|| used.count(login, now)).is_some()).count()
+    };
+    assert_eq!(taken("joe", 10, 0), 3);
+    assert_eq!(taken("ann", 1, 0), 1, "another login");
+    assert_eq!(taken("joe", 10, MINUTE / 3 - 1), 0);
+    assert_eq!(taken("joe", 10, MINUTE / 3), 1);
+    assert_eq!(taken("joe", 10, 10 * MINUTE), 3, "a bucket holds no more than the rate");
+    let mut free = UsedByLogin::new(None);
+    assert!((0..1000).all(|_| free.may("joe", 0).then(|| free.count("joe", 0)).is_some()));
 }

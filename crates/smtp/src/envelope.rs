@@ -81,6 +81,8 @@ documented! {
         NotYourFrom,
         /// DNS lists list what the client said in HELO or EHLO.
         HeloListed,
+        /// Too many recipients of one login in a time.
+        LoginRate,
     }
 
     /// Why a session is closed.

@@ -156,6 +156,7 @@ impl Reason {
             Reason::MessageRate => "Too many messages from your network in a short time, try again later",
             Reason::RecipientRate => "Too many recipients from your network in a short time, try again later",
             Reason::RefusalRate => "Too many refused recipients from your network, try again later",
+            Reason::LoginRate => "Too many recipients of your login in a short time, try again later",
             Reason::NotYourAddress => "Sender address is not one of yours",
             Reason::NotYourFrom => "From or Sender of the message is not one of your addresses",
         }

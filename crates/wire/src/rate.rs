@@ -12,7 +12,7 @@ fields! {
         pub seconds: u32,
     }
 
-    /// What handoff measures of the clients of one address. None: as much as they like.
+    /// What handoff measures of the clients of one address, and of one login. None: as much as they like.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct MailRates {
         /// Messages for which the backend is asked.
@@ -21,6 +21,8 @@ fields! {
         pub recipients: Option<Rate>,
         /// Recipients that were refused for good.
         pub refused_recipients: Option<Rate>,
+        /// Recipients of one login, from whatever addresses.
+        pub login_recipients: Option<Rate>,
     }
 }
 

@@ -29,6 +29,9 @@ pub(super) const TABLE: Table = Table {
         /// Recipients that are refused for good. Beyond, all recipients hear `450 4.7.1`. Forgiven with each message that is taken
         /// from the address, so that a list with some dead subscribers is not held up.
         "refused_recipients" = Text("`\"none\"` or a rate"), Is("\"none\""), since "0.1", as "\"100/h\"";
+        /// Recipients of one login of a submission listener, or of one user of this machine, from whatever addresses, `exempt` ones
+        /// too: bounds what a stolen account or a broken script sends. Beyond, they hear `450 4.7.1`.
+        "login_recipients" = Text("`\"none\"` or a rate"), Is("\"none\""), since "0.1", as "\"500/h\"";
     },
 };
 
@@ -41,6 +44,7 @@ pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>) -> Rates {
             messages: rate("messages"),
             recipients: rate("recipients"),
             refused_recipients: rate("refused_recipients"),
+            login_recipients: rate("login_recipients"),
         },
     }
 }

@@ -141,6 +141,7 @@ connections = "none"
 messages = "none"
 recipients = "none"
 refused_recipients = "none"
+login_recipients = "none"
 
 [names]
 servers = []
@@ -259,6 +260,7 @@ ask = "name"
 connections = "120/m"
 messages = "1000000/s"
 refused_recipients = "7/h"
+login_recipients = "500/h"
 [log]
 format = "json"
 level = "warning"
@@ -304,7 +306,12 @@ relax = ["distinct-users", "namespaces", "namespaces"]
     let plain = [exempt(&["192.0.2.0/24", "2001:db8::1/128"], true), exempt(&["0.0.0.0/0"], false)];
     assert_eq!(config.networks[..2], plain);
     let rate = |count, seconds| Some(Rate { count, seconds });
-    let mail = MailRates { messages: rate(1_000_000, 1), recipients: None, refused_recipients: rate(7, 3600) };
+    let mail = MailRates {
+        messages: rate(1_000_000, 1),
+        recipients: None,
+        refused_recipients: rate(7, 3600),
+        login_recipients: rate(500, 3600),
+    };
     assert_eq!(config.rates, Rates { connections: rate(120, 60), mail });
     assert_eq!(config.limits.data, 524_288);
     assert_eq!(config.limits.message_size, 1 << 30);

@@ -76,12 +76,10 @@ impl Session {
 
     /// Why the backend is not asked about one more recipient of this client's now.
     pub(super) fn too_often(&mut self) -> Option<Verdict> {
-        if self.open.exempt {
-            return None;
-        }
-        let origin = self.origin();
+        let origin = (!self.open.exempt).then(|| self.origin());
+        let login = self.login.as_deref();
         let transaction = self.protocol.transaction()?;
-        let refusal = self.shared.rates(|rates, now| rates.ask(origin, !transaction.measured, now));
+        let refusal = self.shared.rates(|rates, now| rates.ask(origin, login, !transaction.measured, now));
         transaction.measured |= refusal.is_none();
         refusal
     }

@@ -32,7 +32,7 @@ async fn deliver(session: &mut Session) {
 #[test]
 fn issue_12_messages_and_recipients_have_a_rate_by_address_and_network() {
     let scene = Scene::new().with(|slice| {
-        slice.rates = MailRates { messages: rate(2), recipients: rate(3), refused_recipients: None };
+        slice.rates = MailRates { messages: rate(2), recipients: rate(3), ..MailRates::default() };
     });
     let _mta = scene.mta();
     play(async {

@@ -3,6 +3,8 @@
 use super::*;
 use gatepost_smtp::envelope::Reason;
 use gatepost_wire::auth::{LoggedIn, Noted};
+use gatepost_wire::link::SessionId;
+use gatepost_wire::rate::Rate;
 use gatepost_wire::tables::TableSlice;
 use gatepost_wire::{AuthToHandoff, HandoffToAuth};
 
@@ -21,7 +23,11 @@ fn scene(extensions: &[&str], change: impl FnOnce(&mut HandoffSlice)) -> (Scene,
 
 /// A session for submission, whose client auth says is joe.
 async fn joe(shared: &Arc<Shared>) -> Session {
-    let open = Open { service: Service::Submission, ..open() };
+    joe_from(shared, open()).await
+}
+
+async fn joe_from(shared: &Arc<Shared>, open: Open) -> Session {
+    let open = Open { service: Service::Submission, ..open };
     let session = Session::begin_as(shared, open).await;
     let (ours, theirs) = End::<AuthToHandoff, HandoffToAuth>::pair().unwrap();
     let link = shared.logins.link(theirs.as_fd().try_clone_to_owned().unwrap()).unwrap();
@@ -124,4 +130,33 @@ fn issue_15_date_and_message_id_are_added_where_they_are_missing() {
             assert!(got.starts_with("Received: from client.test ([192.0.2.9])") && !got.contains("\nDate:"), "{got}");
         });
     }
+}
+
+#[test]
+fn issue_15_a_login_has_a_rate_of_its_own_wherever_it_comes_from() {
+    let (scene, _mta) = scene(&LOGIN_TOO, |slice| {
+        slice.rates.login_recipients = Some(Rate { count: 4, seconds: 86_400 });
+    });
+    play(async {
+        let shared = scene.shared();
+        let mut answers = Vec::new();
+        for (n, exempt) in [(1, false), (2, false), (3, true)] {
+            let client = format!("192.0.{n}.1:4713").parse().unwrap();
+            let mut session = joe_from(&shared, Open { client, exempt, id: SessionId(n), ..open() }).await;
+            for to_whom in ["a@ok.test", "b@ok.test"] {
+                let verdict = match to_whom {
+                    "a@ok.test" => mail(&mut session, b"joe@ok.test", to_whom).await,
+                    _ => session.ask(&[to(to_whom)]).await,
+                };
+                answers.push((verdict.code, verdict.reason));
+            }
+            session.bye().await;
+        }
+        let (taken, late) = ((250, Reason::Ok), (450, Reason::LoginRate));
+        assert_eq!(answers, [taken, taken, taken, taken, late, late]);
+        // Nobody else's mail pays for it.
+        let mut stranger = Session::begin(&shared).await;
+        assert_eq!(stranger.mail_and("user@ok.test").await.code, 250);
+        stranger.bye().await;
+    });
 }

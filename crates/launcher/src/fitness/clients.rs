@@ -36,7 +36,7 @@ impl Fitness {
 
     /// `[rates]`.
     pub(super) fn look_at_rates(&mut self, plan: &Plan) {
-        let MailRates { messages, recipients, refused_recipients } = plan.config.rates.mail;
+        let MailRates { messages, recipients, refused_recipients, login_recipients } = plan.config.rates.mail;
         let all = [
             ("connections", plan.config.rates.connections),
             ("messages", messages),
@@ -50,6 +50,9 @@ impl Fitness {
             false => format!("{} of one address, and four times as much of its /24 or /48", rates.join(", ")),
         };
         self.add("rates", Level::Good, text);
+        if let Some(rate) = login_recipients {
+            self.add("rate of a login", Level::Good, format!("{} recipients, from whatever addresses", per(rate)));
+        }
     }
 }
 

@@ -103,7 +103,7 @@ fn codes_are_places_in_a_list() {
         &Reason::ALL,
         "Ok RelayDenied SenderRefused RecipientRefused TooManyRecipients ContentRefused TooLarge LoopDetected BadContent \
          BackendDown BackendTimeout BackendLost Mixed IdentityRefused ClientRefused NoSpace Draining Internal Session Abandoned \
-         Reclaimed OtherBackend HeloRefused MessageRate RecipientRate RefusalRate NotYourAddress NotYourFrom HeloListed",
+         Reclaimed OtherBackend HeloRefused MessageRate RecipientRate RefusalRate NotYourAddress NotYourFrom HeloListed LoginRate",
     );
     codes(
         &CloseReason::ALL,

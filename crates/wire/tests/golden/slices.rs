@@ -126,7 +126,7 @@ fn slices() {
             recipients: 2,
             hops: 3,
             names_wait: 2000,
-            rates: MailRates { messages: Some(Rate { count: 4, seconds: 60 }), recipients: None, refused_recipients: None },
+            rates: MailRates { messages: Some(Rate { count: 4, seconds: 60 }), recipients: None, refused_recipients: None, login_recipients: None },
             helo_lists: HeloLists { first: 3, rules: Vec::new(), defer_at: 4, refuse_at: 5 },
             spool: text("/c"),
         },
