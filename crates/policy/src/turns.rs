@@ -23,8 +23,14 @@ struct Used {
 
 impl Used {
     fn now(self, now: u64) -> u64 {
+        self.halved(now).amount
+    }
+
+    /// What is left, and when it was last halved: what is used in between does not put that off.
+    fn halved(self, now: u64) -> Self {
         let halves = now.saturating_sub(self.at) / HALF_LIFE;
-        u32::try_from(halves).ok().and_then(|halves| self.amount.checked_shr(halves)).unwrap_or(0)
+        let amount = u32::try_from(halves).ok().and_then(|halves| self.amount.checked_shr(halves)).unwrap_or(0);
+        Self { amount, at: self.at.saturating_add(halves.saturating_mul(HALF_LIFE)) }
     }
 }
 
@@ -56,8 +62,9 @@ impl Turns {
     /// A client at `origin` has used `amount`, in any unit, at `now`.
     pub fn spend(&mut self, origin: Origin, amount: u64, now: u64) {
         for network in origin.path() {
-            let before = self.used.get(&network).map_or(0, |used| used.now(now));
-            self.used.insert(network, Used { amount: before.saturating_add(amount), at: now });
+            let used = self.used.entry(network).or_insert(Used { amount: 0, at: now });
+            *used = used.halved(now);
+            used.amount = used.amount.saturating_add(amount);
         }
         if self.used.len() > NETWORKS_MAX {
             // What is used up is nothing to remember.
@@ -114,6 +121,19 @@ mod tests {
         turns.spend(origin("10.1.0.1"), 400, HALF_LIFE);
         assert_eq!(turns.next(both(), HALF_LIFE), Some("first"), "512 against 700");
         assert_eq!(turns.next(both(), 100 * HALF_LIFE), Some("first"), "both nothing");
+    }
+
+    #[test]
+    fn p13_who_uses_it_all_the_time_is_forgotten_as_well() {
+        let mut turns = Turns::new();
+        for step in 0..7200 {
+            turns.spend(origin("10.0.0.1"), 100, step * HALF_LIFE / 2);
+        }
+        // An hour of it counts no more than the last seconds.
+        let now = 3600 * HALF_LIFE;
+        turns.spend(origin("10.1.0.1"), 1000, now);
+        let both = [("all the time", origin("10.0.0.1")), ("at once", origin("10.1.0.1"))];
+        assert_eq!(turns.next(both, now), Some("all the time"));
     }
 
     #[test]
