@@ -31,6 +31,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Longest wait for handoff to take note of a login.
 const NOTE: Duration = Duration::from_secs(5);
 
+/// Longest wait until who has the right password has been told, before the next password is checked.
+const TOLD: Duration = Duration::from_millis(100);
+/// After a check there is none for this part of the time that it took: checks never take more than 8/9 of one processor.
+const REST: u32 = 8;
+
 type HandoffLink = AsyncEnd<AuthToHandoff, HandoffToAuth>;
 
 /// What a client claims.
@@ -123,6 +128,8 @@ pub(crate) enum Source {
 struct Waiting {
     attempt: Arc<Attempt>,
     answer: oneshot::Sender<Option<bool>>,
+    /// Ends when its session has been told.
+    told: oneshot::Receiver<()>,
 }
 
 /// The link with handoff, and who waits for it to take note of a login.
@@ -178,7 +185,7 @@ impl Judge {
                 None => self.arrived.notified().await,
                 // Whoever has asked is gone.
                 Some((_, waiting)) if waiting.answer.is_closed() => {}
-                Some((origin, Waiting { attempt, answer })) => {
+                Some((origin, Waiting { attempt, answer, told })) => {
                     let begun = Instant::now();
                     let accepted = passwd.accepts(&attempt.user, &attempt.pass);
                     // What computes hashes copies the password to wherever it works.
@@ -187,10 +194,15 @@ impl Judge {
                     if accepted.is_none() {
                         tracing::error!("a password could not be checked: no memory was left");
                     }
+                    let took = begun.elapsed();
                     let _ = answer.send(accepted);
-                    lock(&self.desk).took(origin, milliseconds(begun.elapsed()), self.now());
-                    // Orders and questions have their turn between two.
-                    tokio::task::yield_now().await;
+                    lock(&self.desk).took(origin, milliseconds(took), self.now());
+                    if accepted == Some(true) {
+                        // It would wait for the next one's check otherwise: handoff has to answer before it is let in.
+                        let _ = timeout(TOLD, told).await;
+                    }
+                    // Others have the processor, and orders and questions their turn, with what follows from them.
+                    sleep(took / REST).await;
                 }
             }
         }
@@ -205,8 +217,10 @@ impl Judge {
         gone: impl Future<Output = ()>,
     ) -> Option<Login> {
         let (mechanism, attempt) = (attempt.mechanism, Arc::new(attempt));
+        // Kept until the session can be told.
+        let (_telling, told) = oneshot::channel();
         let found = match &self.source {
-            Source::Passwd(passwd) => match self.check(Origin::of(open.client.ip()), &attempt, gone).await? {
+            Source::Passwd(passwd) => match self.check(Origin::of(open.client.ip()), &attempt, told, gone).await? {
                 Some(true) => Found::Accepted(attempt.user.clone()),
                 // The name of one that is not known is not told: it may be a password in the wrong place.
                 Some(false) => Found::Refused(Some(attempt.user.clone()).filter(|user| passwd.knows(user))),
@@ -334,11 +348,12 @@ impl Judge {
         &self,
         origin: Origin,
         attempt: &Arc<Attempt>,
+        told: oneshot::Receiver<()>,
         gone: impl Future<Output = ()>,
     ) -> Option<Option<bool>> {
         let (answer, coming) = oneshot::channel();
         // Who has no turn is answered by the end of its channel.
-        drop(lock(&self.desk).wants(origin, Waiting { attempt: Arc::clone(attempt), answer }, self.now()));
+        drop(lock(&self.desk).wants(origin, Waiting { attempt: Arc::clone(attempt), answer, told }, self.now()));
         self.arrived.notify_one();
         let answered = seats::unless(gone, timeout(PATIENCE, coming)).await;
         // Whoever does not wait any more is not computed for, and takes nobody's place.
@@ -402,4 +417,44 @@ fn milliseconds(time: Duration) -> u64 {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gatepost_channel::End;
+    use std::future::pending;
+
+    #[test]
+    fn p13_who_knows_the_password_is_let_in_before_the_next_one_is_checked() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            // "secret".
+            let (passwd, faults) = Passwd::parse(b"joe:$2b$06$abcdefghijklmnopqrstuuxLa0AkDDSrQ9VwNnETzOsObiucpMYgC\n");
+            assert_eq!(faults, []);
+            let judge = Arc::new(Judge::new(Source::Passwd(passwd), [7; 32]));
+            let (ours, handoff) = End::<AuthToHandoff, HandoffToAuth>::pair().unwrap();
+            tokio::spawn(judge.link(ours.into_seq().into_fd()).unwrap());
+            let noting = std::thread::spawn(move || {
+                let mut inbox = Inbox::of::<AuthToHandoff>();
+                let LoggedIn { id, .. } = handoff.recv(&mut inbox).unwrap();
+                handoff.tell(&Noted { id, noted: true }).unwrap();
+            });
+            let claim = |id, client: &str, pass| {
+                let open = OpenAuth { id: SessionId(id), client: client.parse().unwrap() };
+                let attempt = Attempt::of(&Claim { mechanism: Mechanism::Plain, user: b"joe", pass });
+                let judge = Arc::clone(&judge);
+                tokio::spawn(async move { judge.claim(open, attempt, pending()).await })
+            };
+            let owner = claim(1, "192.0.2.1:9", b"secret");
+            let guess = claim(2, "198.51.100.1:9", b"guessed");
+            tokio::task::yield_now().await;
+            let checking = tokio::spawn(Arc::clone(&judge).check_all());
+            assert_eq!(owner.await.unwrap(), Some(Login::Accepted));
+            assert!(lock(&judge.desk).next(judge.now()).is_some(), "the guess waits still");
+            guess.abort();
+            checking.abort();
+            noting.join().unwrap();
+        });
+    }
 }
