@@ -2,13 +2,19 @@
 
 use gatepost_program::{End, Ended, Inherited, Surroundings, check_password};
 use gatepost_role::RoleError;
+use gatepost_sys::fds;
 use gatepost_wire::check::{Check, Found};
 use gatepost_wire::slice::CheckerSlice;
 use std::ffi::{CStr, CString};
-use std::io;
+use std::io::{self, PipeReader, Read as _};
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 use zeroize::Zeroizing;
+
+/// Octets and lines that are told of what one program says on its descriptor 2.
+const SAID_MAX: usize = 2048;
+const LINES_MAX: usize = 8;
 
 /// A question, out of its frame.
 pub(crate) struct Question {
@@ -47,19 +53,44 @@ impl Command {
         Ok(Self { args, limits, patience })
     }
 
-    /// Runs the program and waits for what it says.
+    /// Runs the program and waits for its end.
     pub(crate) fn run(&self, question: &Question) -> Found {
         let args: Vec<&CStr> = self.args.iter().map(CString::as_c_str).collect();
         let env = environment(question.client);
-        let around = Surroundings { env: &env, directory: c"/", limits: &self.limits, stderr: None };
-        let ended = check_password(&args, &around, &question.secret, self.patience);
+        let ran = self.run_with(&args, &env, &question.secret);
+        let (ended, said) = match ran {
+            Ok((ended, said)) => (Ok(ended), said),
+            Err(e) => (Err(e), String::new()),
+        };
         let (found, why) = judge(&ended);
+        let program = self.args.first().map(|path| path.to_string_lossy()).unwrap_or_default();
+        for line in said.lines().filter(|line| !line.trim().is_empty()).take(LINES_MAX) {
+            tracing::warn!("checkpassword program {program} says: {line}");
+        }
         if let Some(why) = why {
-            let program = self.args.first().map(|path| path.to_string_lossy()).unwrap_or_default();
             tracing::error!("checkpassword program {program}: {why}; its client hears 454");
         }
         found
     }
+
+    /// How it ended, and what it said on its descriptor 2. That is not ours: what the program leaves behind may live for long, and
+    /// whoever has our descriptor 2 keeps the observer from its end.
+    fn run_with(&self, args: &[&CStr], env: &[CString], secret: &[u8]) -> io::Result<(Ended, String)> {
+        let (heard, stderr) = io::pipe()?;
+        // What finds it full is lost, and nobody waits.
+        fds::set_nonblocking(heard.as_fd(), true)?;
+        fds::set_nonblocking(stderr.as_fd(), true)?;
+        let around = Surroundings { env, directory: c"/", limits: &self.limits, stderr: Some(stderr.as_fd()) };
+        let ended = check_password(args, &around, secret, self.patience)?;
+        Ok((ended, text_of(heard)))
+    }
+}
+
+/// What is in the pipe, as far as it is told.
+fn text_of(mut pipe: PipeReader) -> String {
+    let mut text = [0; SAID_MAX];
+    let length = pipe.read(&mut text).unwrap_or_default();
+    String::from_utf8_lossy(text.get(..length).unwrap_or_default()).into_owned()
 }
 
 /// By checkpassword's interface: only exit status 0 is a yes. With a sentence where it says neither yes nor no.
@@ -146,5 +177,22 @@ mod tests {
         }
         let command = CheckerSlice { command: vec!["/nonexistent/checkpassword".to_owned()], uid: 0 };
         assert_eq!(Command::new(&command, Duration::from_secs(10)).unwrap().run(&question), Found::Unknown);
+    }
+
+    #[test]
+    fn issue_15_what_a_checkpassword_program_leaves_behind_has_no_descriptor_of_ours() {
+        let ours = std::fs::read_link("/proc/self/fd/2").unwrap();
+        // It says more than is told, and more than a pipe takes, and is waited for by nobody who reads.
+        let script = format!(
+            "echo 'no such user' >&2; head -c 200000 /dev/zero >&2 2>/dev/null; sleep 600 & \
+             for n in 0 1 2; do [ $(readlink /proc/$!/fd/$n) != '{}' ] || exit 1; done; kill $!",
+            ours.display()
+        );
+        let command = ["/bin/sh", "-c", &script].map(str::to_owned).to_vec();
+        let command = Command::new(&CheckerSlice { command, uid: 0 }, Duration::from_secs(10)).unwrap();
+        assert_eq!(command.run(&asked(b"joe", b"x y").unwrap()), Found::Right);
+        let args: Vec<&CStr> = command.args.iter().map(CString::as_c_str).collect();
+        let (_, said) = command.run_with(&args, &[], b"").unwrap();
+        assert_eq!((said.lines().next(), said.len()), (Some("no such user"), SAID_MAX));
     }
 }

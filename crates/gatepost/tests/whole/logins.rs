@@ -350,6 +350,7 @@ dies) kill -9 $$ ;;
 later) exit 111 ;;
 misused) exit 2 ;;
 strange) exit 77 ;;
+leaves) echo "nobody I know" >&2; setsid sleep 602 & exit 1 ;;
 esac
 exit 1
 "#;
@@ -376,8 +377,16 @@ fn issue_15_logins_of_a_checkpassword_program() {
     honest.ask("MAIL FROM:<joe@ok.test>", 250);
     honest.ask("QUIT", 221);
     // Neither yes nor no is 454, and no mail.
-    let rows =
-        [("wrong", 535), ("", 501), ("dies", 454), ("later", 454), ("misused", 454), ("strange", 454), ("hangs", 454)];
+    let rows = [
+        ("wrong", 535),
+        ("", 501),
+        ("dies", 454),
+        ("later", 454),
+        ("misused", 454),
+        ("strange", 454),
+        ("hangs", 454),
+        ("leaves", 535),
+    ];
     std::thread::scope(|scope| {
         for (password, code) in rows {
             let host = &host;
@@ -407,5 +416,8 @@ fn issue_15_logins_of_a_checkpassword_program() {
         client.try_ask(&plain("joe@ok.test", "secret word")).is_ok_and(|said| said.code == 235)
     });
     client.ask("QUIT", 221);
+    // What a program has left behind in a session of its own is no reason to wait, with more time to drain than is waited for here.
+    assert!(host.shell("pgrep -f 'sleep 602'").status.success());
+    assert!(gate.process.said().contains("says: nobody I know"));
     gate.stop();
 }
