@@ -74,6 +74,11 @@ fn issue_9_an_owned_handoff_or_dialer_gets_what_its_jail_says() {
 }
 
 #[test]
+fn issue_15_neither_auth_nor_the_checker_has_a_yes_that_no_program_said() {
+    owned::no_yes_but_the_programs("issue_15_neither_auth_nor_the_checker_has_a_yes_that_no_program_said");
+}
+
+#[test]
 fn p5_the_key_is_in_the_keyholder_and_nowhere_else() {
     let Some(mut room) = Room::open("p5_the_key_is_in_the_keyholder_and_nowhere_else") else { return };
     room.honest();

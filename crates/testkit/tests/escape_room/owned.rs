@@ -75,13 +75,84 @@ const ROWS: &[Row] = &[
     ("handoff", "make a thread", "", KILLED),
 ];
 
+/// Says yes to one password, and to nobody in time to another.
+const CHECKPASSWORD: &str = r#"#!/bin/sh
+said=$(tr '\0' '|' <&3)
+case "$said" in
+"joe@ok.test|secret||") exit 0 ;;
+*"|slow||") sleep 2 ;;
+esac
+exit 1
+"#;
+
+/// Programs run at once, and what is beyond.
+const SIXTEEN_AND_ONE: &str = "Unknown, Wrong, Wrong, Wrong, Wrong, Wrong, Wrong, Wrong, Wrong, Wrong, Wrong, Wrong, Wrong, Wrong, Wrong, Wrong, Wrong";
+
+/// What an owned auth hears of the checker, which is started anew after it has been told what it must not.
+#[rustfmt::skip] // One line an attempt.
+const CHECKING_ROWS: &[Row] = &[
+    ("auth", "ask", "", Expect::Says("Right")),
+    ("auth", "guess", "", Expect::Says("Wrong")),
+    ("auth", "ask twice by one number", "", Expect::Says("Wrong, Wrong")),
+    ("auth", "ask with an empty password", "", Expect::Says("Wrong")),
+    ("auth", "ask about an option", "", Expect::Says("Wrong")),
+    ("auth", "ask with a NUL in the name", "", Expect::Says("dropped")),
+    ("auth", "ask with a NUL in the password", "", Expect::Says("dropped")),
+    ("auth", "ask more than may be asked at once", "", Expect::Says(SIXTEEN_AND_ONE)),
+    ("auth", "answer the checker", "", Expect::Says("dropped")),
+    ("auth", "tell the checker garbage", "", Expect::Says("dropped")),
+    ("auth", "tell the checker a frame that is too long", "", Expect::Says("dropped")),
+    ("auth", "tell the checker an empty frame", "", Expect::Says("dropped")),
+    ("auth", "tell the checker another version", "", Expect::Says("dropped")),
+    ("auth", "give the checker a descriptor", "", Expect::Says("dropped")),
+];
+
+/// What an owned checker says, once a session has ordered that login, and what that session hears.
+#[rustfmt::skip] // One line an attempt.
+const LYING_ROWS: &[(&str, &str, &str)] = &[
+    // Whether a password is right is its to say, and nothing else.
+    ("answer another's question", "guess", "Unknown"),
+    ("answer twice", "guess", "Refused"),
+    ("answer before it is asked", "guess", "Refused"),
+    ("answer nothing", "log in", "Unknown"),
+    ("answer garbage", "log in", "Unknown"),
+    ("answer an empty frame", "log in", "Unknown"),
+    ("answer by a question", "log in", "Unknown"),
+    ("answer with a descriptor", "log in", "Unknown"),
+];
+
 pub(crate) fn no_attempt_succeeds(test: &str) {
     let Some(mut room) = Room::open(test) else { return };
     let name = SocketAddr::from_abstract_name("escape").unwrap();
     let _abstract = room.inside(|| UnixListener::bind_addr(&name).unwrap());
-    for (role, attempt, argument, expect) in ROWS {
+    rows(&mut room, ROWS);
+    room.close();
+}
+
+pub(crate) fn no_yes_but_the_programs(test: &str) {
+    let Some(mut room) = Room::open_with(test, Some(CHECKPASSWORD)) else { return };
+    assert_eq!(room.order_to_submit("log in").said, "Accepted");
+    rows(&mut room, CHECKING_ROWS);
+    for (attempt, login, heard) in LYING_ROWS {
+        let before = room.said().len();
+        replace(&room, "checker", attempt);
+        let serves =
+            |room: &Room, number: usize| room.said()[before..].matches("role-serves role=checker").count() >= number;
+        wait::holds("the owned checker to serve", wait::SOON, || serves(&room, 1));
+        assert_eq!(room.order_to_submit(login).said, *heard, "checker, {attempt}");
+        println!("checker, {attempt}: {heard}");
+        wait::holds("the honest one after it", wait::SOON, || serves(&room, 2));
+        room.wait_whole();
+        room.honest();
+        assert_eq!(room.order_to_submit("log in").said, "Accepted", "after {attempt}");
+    }
+    room.close();
+}
+
+fn rows(room: &mut Room, rows: &[Row]) {
+    for (role, attempt, argument, expect) in rows {
         let order = if argument.is_empty() { (*attempt).to_owned() } else { format!("{attempt}: {argument}") };
-        let came = owned(&room, role, &order);
+        let came = owned(room, role, &order);
         match expect {
             Expect::Killed(_) => assert_eq!(came, SIGSYS, "{role}, {order}"),
             Expect::Says(words) => assert_eq!(came, *words, "{role}, {order}"),
@@ -96,7 +167,6 @@ pub(crate) fn no_attempt_succeeds(test: &str) {
         room.wait_whole();
         room.honest();
     }
-    room.close();
 }
 
 /// Replaces the role by one that is owned: what it says of its attempt, or the signal that ended it.
@@ -108,9 +178,7 @@ fn owned(room: &Room, role: &str, order: &str) -> String {
         ends
     };
     let before = room.said();
-    room.leave(&format!("{DIRECTORY}/order"), &format!("{role}: {order}"));
-    let pid = room.roles().into_iter().find(|(name, _)| *name == format!("gp-{role}")).expect("the role").1;
-    assert!(signal(pid, "KILL"));
+    replace(room, role, order);
     wait::until(&format!("the end of the owned {role}"), wait::SOON, || {
         let said = room.said();
         // The first end is the honest one's.
@@ -122,4 +190,11 @@ fn owned(room: &Room, role: &str, order: &str) -> String {
         let words = said[before.len()..].split_once(&word)?.1.split_once(';')?.0;
         Some(words.to_owned())
     })
+}
+
+/// Ends the role: the next process of it has that order.
+fn replace(room: &Room, role: &str, order: &str) {
+    room.leave(&format!("{DIRECTORY}/order"), &format!("{role}: {order}"));
+    let pid = room.roles().into_iter().find(|(name, _)| *name == format!("gp-{role}")).expect("the role").1;
+    assert!(signal(pid, "KILL"));
 }

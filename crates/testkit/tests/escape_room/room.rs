@@ -47,6 +47,8 @@ pub(crate) struct Room {
     backend: Mta,
     clients: u32,
     key: rcgen::KeyPair,
+    /// Logins are known to a program.
+    checker: bool,
     /// Descriptors of each role before the first attempt.
     descriptors: BTreeMap<String, usize>,
 }
@@ -54,7 +56,12 @@ pub(crate) struct Room {
 impl Room {
     /// Opens one, and lets an honest message pass through it.
     pub(crate) fn open(test: &str) -> Option<Room> {
-        let mut room = Room::furnish(test, &[], BACKEND)?;
+        Room::open_with(test, None)
+    }
+
+    /// As [`Room::open`], with a checkpassword program of this text.
+    pub(crate) fn open_with(test: &str, checkpassword: Option<&str>) -> Option<Room> {
+        let mut room = Room::furnish_with(test, &[], BACKEND, checkpassword)?;
         room.honest();
         room.wait_whole();
         room.descriptors = room.count_descriptors();
@@ -63,6 +70,10 @@ impl Room {
 
     /// Starts one in front of `backend`: the address of the one that writes everything down, or `receiver`.
     pub(crate) fn furnish(test: &str, needs: &[&str], backend: &str) -> Option<Room> {
+        Room::furnish_with(test, needs, backend, None)
+    }
+
+    fn furnish_with(test: &str, needs: &[&str], backend: &str, checkpassword: Option<&str>) -> Option<Room> {
         let host = host::for_test(test, needs)?;
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate =
@@ -71,6 +82,9 @@ impl Room {
         host.write(&format!("{DIRECTORY}/cert.pem"), &certificate.pem());
         host.write_with(&format!("{DIRECTORY}/key.pem"), &key.serialize_pem(), 0o600);
         host.write_with(&format!("{DIRECTORY}/passwd"), PASSWD, 0o600);
+        if let Some(program) = checkpassword {
+            host.write_with(&format!("{DIRECTORY}/checkpassword"), program, 0o755);
+        }
         for directory in ["Maildir", "Maildir/tmp", "Maildir/new", "Maildir/cur", "lmtp"] {
             host.directory(&format!("{DIRECTORY}/{directory}"), RECEIVER, 0o755);
         }
@@ -83,7 +97,16 @@ impl Room {
         let backend = Mta::tcp(host.listen(listening), Speaks::Smtp);
         let mut gatepost = host.start("escape-room", &mut command);
         gatepost.wait_said("ready", wait::SOON);
-        Some(Room { host, _names: names, gatepost, backend, clients: 0, key, descriptors: BTreeMap::new() })
+        Some(Room {
+            host,
+            _names: names,
+            gatepost,
+            backend,
+            clients: 0,
+            key,
+            checker: checkpassword.is_some(),
+            descriptors: BTreeMap::new(),
+        })
     }
 
     /// Processes of gatepost by name, the launcher first.
@@ -101,6 +124,8 @@ impl Room {
         wait::holds("one process of each role, and no session", wait::SOON, || {
             let mut names: Vec<String> = self.roles().into_iter().skip(1).map(|(name, _)| name).collect();
             names.sort();
+            // It is where there is a program to run.
+            names.retain(|name| !(self.checker && name == "gp-checker"));
             names
                 == [
                     "gp-auth",
@@ -185,6 +210,11 @@ impl Room {
     /// Gives an owned session an order, and hears what came of it.
     pub(crate) fn order(&mut self, order: &str) -> Answer {
         self.order_while(HOSTILE, order, |_| ())
+    }
+
+    /// As [`Room::order`], where mail is submitted.
+    pub(crate) fn order_to_submit(&mut self, order: &str) -> Answer {
+        self.order_while(SUBMISSION, order, |_| ())
     }
 
     fn order_while(&mut self, to: &str, order: &str, meanwhile: impl FnOnce(&mut Room)) -> Answer {

@@ -3,7 +3,7 @@
 //!
 //! `serve DIRECTORY BACKEND HONEST HOSTILE SUBMISSION` runs it, with `cert.pem`, `key.pem`, `passwd` and `spool` in the directory.
 //! Who connects to HONEST gets an ordinary session, who connects to HOSTILE an owned one, see [`hostile`], and so does who connects
-//! to SUBMISSION, where mail is taken from whoever has logged in; a role for which there is an order is owned too, see [`owned`].
+//! to SUBMISSION, where mail is taken from whoever has logged in, by a `checkpassword` in the directory in place of `passwd`; a role for which there is an order is owned too, see [`owned`].
 //! BACKEND is an address, or `receiver` for the embedded one with `Maildir` and `lmtp` in the directory. `calls` holds the system
 //! call lists against the kernel, see [`calls`].
 #![forbid(unsafe_code)]
@@ -11,6 +11,7 @@
 
 mod auth;
 mod calls;
+mod checking;
 mod handoff;
 mod hostile;
 mod keyholder;
@@ -18,8 +19,8 @@ mod owned;
 mod system;
 
 use gatepost_config::{
-    Admission, AuthSource, Backend, Config, Connect, EarlyTalk, Identity, Jail, Limits, Listen, Names, Pair, Profile,
-    Relay, Submission, Tls, Users,
+    Admission, AuthSource, Backend, Checkpassword, Config, Connect, EarlyTalk, Identity, Jail, Limits, Listen, Names,
+    Pair, Profile, ProgramUser, Relay, Submission, Tls, Users,
 };
 use gatepost_jail::Unjailed;
 use gatepost_launcher::plan::{Plan, Receiver};
@@ -82,6 +83,7 @@ fn honest(role: Role, unjailed: Unjailed) -> Result<(), RoleError> {
         Role::Handoff => gatepost_handoff::run(unjailed),
         Role::Dialer => gatepost_dialer::run(unjailed),
         Role::Auth => gatepost_auth::run(unjailed),
+        Role::Checker => gatepost_checker::run(unjailed),
         Role::Resolver => gatepost_resolver::run(unjailed),
         Role::Receiver => gatepost_receiver::run(unjailed),
         Role::Observer => gatepost_observer::run(unjailed),
@@ -123,7 +125,7 @@ fn serve(directory: &Path, backend: &str, [honest, hostile, submission]: [&str; 
         },
         log: gatepost_config::Log::default(),
         submission: Some(Submission {
-            auth: Some(AuthSource::Passwd(directory.join("passwd"))),
+            auth: Some(logins(directory)),
             socket: None,
             trusted_users: Vec::new(),
             check_from: false,
@@ -140,6 +142,16 @@ fn serve(directory: &Path, backend: &str, [honest, hostile, submission]: [&str; 
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => fail(&why),
     }
+}
+
+/// The program, where there is one.
+fn logins(directory: &Path) -> AuthSource {
+    let program = directory.join("checkpassword");
+    if program.exists() {
+        let command = vec![program.display().to_string()];
+        return AuthSource::Checkpassword(Checkpassword { command, user: ProgramUser::Own });
+    }
+    AuthSource::Passwd(directory.join("passwd"))
 }
 
 fn smtp(address: SocketAddr) -> Backend {

@@ -1,14 +1,15 @@
 //! An owned role: jailed as the real one is, it makes one attempt, says in the log what came of it, and ends.
 
 use crate::hostile::Outcome;
-use crate::{handoff, system};
-use gatepost_jail::Unjailed;
+use crate::{checking, handoff, system};
+use gatepost_jail::{ControlEnd, Unjailed};
 use gatepost_role::{Control, RoleError, Step};
 use gatepost_sys::seq::Seq;
 use gatepost_sys::{escape, net};
 use gatepost_wire::auth::{LoggedIn, Noted};
 use gatepost_wire::control::Role;
 use gatepost_wire::link::SessionId;
+use gatepost_wire::slice::CheckerSlice;
 use gatepost_wire::{Frame, Messages};
 use std::fs::{self, File};
 use std::io;
@@ -18,8 +19,19 @@ use std::os::fd::{AsFd, OwnedFd};
 /// Here the test leaves `ROLE: ATTEMPT: ARGUMENT` for the next process of that role.
 const ORDER: &str = "/var/lib/escape-room/order";
 
-/// An attempt: its name, and what it does with its argument.
-type Attempt = (&'static str, fn(&str, &[OwnedFd]) -> Outcome);
+/// An attempt: its name, and what it does with its argument and its links.
+pub(crate) type Attempt = (&'static str, fn(&str, &Links) -> Outcome);
+
+/// The links of an owned role.
+pub(crate) struct Links(Vec<(Role, OwnedFd)>);
+
+impl Links {
+    /// The first one with that role.
+    pub(crate) fn with(&self, role: Role) -> Seq {
+        let link = self.0.iter().find(|(peer, _)| *peer == role).map(|(_, link)| link);
+        Seq::from_fd(link.expect("a link").try_clone().expect("one more"))
+    }
+}
 
 const ATTEMPTS: &[Attempt] = &[
     ("open a file", |path, _| File::open(path).map(drop).into()),
@@ -44,9 +56,9 @@ const ATTEMPTS: &[Attempt] = &[
     ("tell handoff to open a session", |_, links| told(links, Frame::of(&handoff::another()).unwrap().bytes())),
 ];
 
-/// What the one at the other end of the first link answers to a frame.
-fn told(links: &[OwnedFd], frame: &[u8]) -> Outcome {
-    let link = Seq::from_fd(links.first().expect("a link").try_clone().expect("one more"));
+/// What handoff answers to a frame.
+fn told(links: &Links, frame: &[u8]) -> Outcome {
+    let link = links.with(Role::Handoff);
     let mut buffer = [0; 256];
     match link.send(frame, &[]).and_then(|()| link.recv_with(&mut buffer)) {
         Ok((0, _)) => Outcome::Dropped,
@@ -75,22 +87,34 @@ pub(crate) fn order(role: Role) -> Option<String> {
 
 /// Enters the role's jail, is let serve, and does what it was told.
 pub(crate) fn life(role: Role, unjailed: Unjailed, order: &str) -> Result<(), RoleError> {
-    let jailed = unjailed.enter(role)?.seal()?;
     // The launcher has looked at it then, and is content.
-    let mut control = Control::new(role, jailed.control);
-    let mut links = Vec::new();
+    let mut control = Control::new(role, confined(role, unjailed)?);
+    let mut links = Links(Vec::new());
     loop {
         match control.order()? {
             Step::Begin => break,
-            Step::Link(Role::Handoff, link) => links.push(link),
+            Step::Link(peer, link) => links.0.push((peer, link)),
             _ => {}
         }
     }
+    if role == Role::Checker {
+        // It is asked something only when it serves.
+        control.ready()?;
+    }
     let (name, argument) = order.split_once(": ").unwrap_or((order, ""));
-    let outcome = match ATTEMPTS.iter().find(|(known, _)| *known == name) {
+    let outcome = match ATTEMPTS.iter().chain(checking::ATTEMPTS).find(|(known, _)| *known == name) {
         Some((_, attempt)) => attempt(argument, &links),
         None => Outcome::Says("no such attempt".to_owned()),
     };
     tracing::error!("owned, {order}: {outcome};");
     Ok(())
+}
+
+/// As the real one is confined.
+fn confined(role: Role, unjailed: Unjailed) -> Result<ControlEnd, RoleError> {
+    if role == Role::Checker {
+        let CheckerSlice { uid, .. } = unjailed.slice()?;
+        return Ok(unjailed.stay_outside(uid)?.control);
+    }
+    Ok(unjailed.enter(role)?.seal()?.control)
 }
