@@ -117,7 +117,7 @@ fn group(name: &str, wanted: impl Fn(&str, &str) -> bool) -> Option<PathBuf> {
 }
 
 /// utime, stime, cutime and cstime of a process: fields 14 to 17, counted from behind the name, which may hold spaces.
-fn ticks(pid: u32) -> Option<u32> {
+pub(crate) fn ticks(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(") ")?;
     let times = fields.split(' ').skip(11).take(4);

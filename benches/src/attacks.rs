@@ -21,7 +21,7 @@ const CONNECTIONS: u16 = 10;
 /// The median beside the attacks, relative to the idle one: at most.
 const AIM: f64 = 2.0;
 /// The server's name.
-const NAME: &str = "mx.bench.test";
+pub(crate) const NAME: &str = "mx.bench.test";
 
 /// Milliseconds that each of [`GOOD`] messages took, and how many had to come again.
 pub(crate) fn good(host: &Host, round: u16) -> io::Result<(Vec<f64>, usize)> {

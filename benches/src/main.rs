@@ -4,6 +4,7 @@
 mod account;
 mod attacks;
 mod edge;
+mod guesses;
 mod load;
 mod machine;
 mod rate;
@@ -54,6 +55,7 @@ fn run() -> io::Result<()> {
         ("--attacks", attacks::run),
         ("--edge", edge::run),
         ("--waiting", waiting::run),
+        ("--guesses", guesses::run),
     ] {
         if std::env::args().skip(1).eq([word]) {
             let gatepost = binary()?;
@@ -110,7 +112,7 @@ struct Wanted {
 
 /// All servers and works, or those named after `--only` and `--work`, each of which may come several times.
 fn wanted() -> io::Result<Wanted> {
-    const USAGE: &str = "usage: gatepost-benches [--only gatepost|postfix|nginx|bare]... [--work WORD]... | --tcpserver | --rate | --attacks | --edge | --waiting\n\
+    const USAGE: &str = "usage: gatepost-benches [--only gatepost|postfix|nginx|bare]... [--work WORD]... | --tcpserver | --rate | --attacks | --edge | --waiting | --guesses\n\
         a WORD is a part of the name of a work, as the table has it";
     let usage = || io::Error::other(USAGE);
     let (mut kinds, mut works) = (Vec::new(), Vec::new());
