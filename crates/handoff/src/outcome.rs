@@ -1,6 +1,6 @@
 //! The answer to an ask, and what the log says of it.
 
-use crate::backend::{DeliveryError, Failure};
+use crate::backend::{DeliveryError, Failure, Wait};
 use crate::content::ContentError;
 use crate::verdict::{self, Stage};
 use gatepost_policy::ledger::Fate;
@@ -75,7 +75,12 @@ impl From<ContentError> for Outcome {
 
 impl From<&Failure> for Outcome {
     fn from(failure: &Failure) -> Self {
-        let said = if let Failure::Client(reply) = failure { verdict::text(reply, false) } else { Text::none() };
+        let said = match failure {
+            // Before the envelope it says 421 to us: it does not know yet for whom we come.
+            Failure::Closing(Wait::Greeting, _) => Text::none(),
+            Failure::Client(reply) | Failure::Closing(_, reply) => verdict::text(reply, false),
+            _ => Text::none(),
+        };
         Self { failure: Some(failure.to_string()), said, ..verdict::of_failure(failure).into() }
     }
 }
@@ -123,7 +128,7 @@ impl Outcome {
             }
             DeliveryError::Before(failure) => failure.into(),
             DeliveryError::After(failure) => {
-                if !matches!(failure, Failure::Closing(_)) {
+                if !matches!(failure, Failure::Closing(..)) {
                     tracing::warn!("session={session} possible duplicate: {failure}");
                 }
                 failure.into()

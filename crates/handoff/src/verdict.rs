@@ -122,9 +122,9 @@ pub(crate) fn of_reply(stage: Stage, reply: &Reply) -> Verdict {
     verdict(code, enhanced(reply, u8::try_from(class).unwrap_or(4), subject), reason)
 }
 
-/// The text of a backend's refusal. Not one about our use of the protocol, nor a farewell: the verdict has our own words then.
+/// The text of a backend's refusal. Not one about our use of the protocol: the verdict has our own words then.
 pub(crate) fn text(reply: &Reply, utf8: bool) -> Text {
-    let theirs = matches!(reply.code, 400..=599) && reply.code != 421 && !OURS.contains(&reply.code);
+    let theirs = matches!(reply.code, 400..=599) && !OURS.contains(&reply.code);
     if theirs { reply.text(utf8) } else { Text::none() }
 }
 
@@ -153,7 +153,7 @@ pub(crate) fn of_failure(failure: &Failure) -> Verdict {
         | Failure::Unasked(_)
         | Failure::Garbage(_)
         | Failure::Unexpected(_) => verdict(451, (4, 3, 0), Reason::BackendDown),
-        Failure::Closing(_) | Failure::Busy => verdict(451, (4, 3, 2), Reason::BackendDown),
+        Failure::Closing(..) | Failure::Busy => verdict(451, (4, 3, 2), Reason::BackendDown),
         Failure::Timeout(Wait::Connect | Wait::Greeting) => verdict(451, (4, 4, 1), Reason::BackendTimeout),
         Failure::Timeout(_) => verdict(451, (4, 4, 2), Reason::BackendTimeout),
         Failure::Lost(_) => verdict(451, (4, 4, 2), Reason::BackendLost),

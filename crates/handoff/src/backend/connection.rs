@@ -382,15 +382,15 @@ impl Connection {
             };
         }
         match self.stream.write(octets, wait).await {
-            Err(Failure::Lost(Some(e))) => Err(self.closing_reply(e).await),
+            Err(Failure::Lost(Some(e))) => Err(self.closing_reply(e, wait).await),
             done => done,
         }
     }
 
     /// A backend that closes often says why, and that can still be read.
-    async fn closing_reply(&mut self, broken: std::io::Error) -> Failure {
+    async fn closing_reply(&mut self, broken: std::io::Error, wait: Wait) -> Failure {
         match self.reply(Wait::Envelope).await {
-            Err(Failure::Closing(reply)) => Failure::Closing(reply),
+            Err(Failure::Closing(_, reply)) => Failure::Closing(wait, reply),
             _ => Failure::Lost(Some(broken)),
         }
     }
@@ -404,7 +404,7 @@ impl Connection {
                 let (used, reply) = self.reader.push(unread).map_err(|_| Failure::Garbage("not a reply"))?;
                 self.unread.start = self.unread.start.saturating_add(used);
                 match reply {
-                    Some(reply) if reply.code == 421 => return Err(Failure::Closing(reply)),
+                    Some(reply) if reply.code == 421 => return Err(Failure::Closing(wait, reply)),
                     Some(reply) => return Ok(reply),
                     None => {}
                 }

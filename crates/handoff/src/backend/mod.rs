@@ -118,8 +118,8 @@ pub(crate) enum Failure {
     Busy,
     /// It closed the connection, or the connection broke.
     Lost(Option<io::Error>),
-    /// It said 421, which announces that it closes.
-    Closing(Reply),
+    /// It said 421, which announces that it closes, when it was waited for that.
+    Closing(Wait, Reply),
     /// It said something before it was asked.
     Unasked(Reply),
     /// What it said is no reply.
@@ -152,7 +152,7 @@ impl Failure {
 
     /// A new connection may succeed: one that was used before may have been idle for too long.
     pub(crate) fn may_succeed_anew(&self) -> bool {
-        matches!(self, Self::Lost(_) | Self::Closing(_) | Self::Unasked(_))
+        matches!(self, Self::Lost(_) | Self::Closing(..) | Self::Unasked(_))
     }
 }
 
@@ -178,7 +178,7 @@ impl fmt::Display for Failure {
             Self::Unproved => f.write_str("the backend is being asked whether it relays for strangers"),
             Self::Lost(None) => f.write_str("the backend closed the connection"),
             Self::Lost(Some(e)) => write!(f, "the connection to the backend broke: {e}"),
-            Self::Closing(r) => reply(f, "closes with", r),
+            Self::Closing(_, r) => reply(f, "closes with", r),
             Self::Unasked(r) => reply(f, "says unasked", r),
             Self::Garbage(what) => write!(f, "the backend does not keep to the protocol: {what}"),
             Self::Unexpected(r) => reply(f, "answers out of place:", r),

@@ -7,7 +7,7 @@ use gatepost_testkit::rogue::{Deed, Stage};
 #[test]
 fn issue_12_the_text_of_a_refusal_reaches_the_client_and_nothing_else_does() {
     use Deed::Answer as Says;
-    use Stage::{Data, End, HelloAgain, Mail, Rcpt, Xclient};
+    use Stage::{Data, End, Greeting, Hello, HelloAgain, Mail, Rcpt, Xclient};
     let listed = "listed\nsee https://bl.test/?ip=192.0.2.9";
     for (stage, says, code, text) in [
         (Rcpt, "550-5.7.1 listed\r\n550 5.7.1 see https://bl.test/?ip=192.0.2.9\r\n", 550, listed),
@@ -20,9 +20,15 @@ fn issue_12_the_text_of_a_refusal_reaches_the_client_and_nothing_else_does() {
         (HelloAgain, "550 5.7.1 bad helo\r\n", 550, "bad helo"),
         (Data, "552 5.2.2 quota of 1 GB\r\n", 552, "quota of 1 GB"),
         (End, "552 5.2.2 quota of 1 GB\r\n", 552, "quota of 1 GB"),
+        // A farewell closes the backend's connection and not the client's.
+        (Mail, "421 4.7.0 too much from you, see https://mx.test/\r\n", 451, "too much from you, see https://mx.test/"),
+        (Rcpt, "421-4.3.2 closing\r\n421 4.3.2 for a\x1bn hour\r\n", 451, "closing\nfor a?n hour"),
+        (Data, "421 4.3.2 closing\r\n", 451, "closing"),
+        (End, "421 4.3.2 closing\r\n", 451, "closing"),
         // About us, and not about the mail.
+        (Greeting, "421 4.7.0 too many connections from 127.0.0.1\r\n", 451, ""),
+        (Hello, "421 4.3.2 closing\r\n", 451, ""),
         (Rcpt, "503 5.5.1 need MAIL\r\n", 451, ""),
-        (Rcpt, "421 4.3.2 Postfix is going down\r\n", 451, ""),
         (Xclient, "550 5.7.0 gatepost is not authorized\r\n", 451, ""),
         (End, "250 2.0.0 queued as 4711\r\n", 250, ""),
     ] {
