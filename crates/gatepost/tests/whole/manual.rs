@@ -7,7 +7,7 @@ use gatepost_testkit::run::run;
 use gatepost_wire::event::Event;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 fn help(topic: &str) -> String {
     let ended = run(Command::new(GATEPOST).args(["help", topic]));
@@ -111,19 +111,53 @@ fn issue_13_each_page_is_whole_and_names_pages_that_there_are() {
     }
 }
 
+/// A zsh on a terminal of its own is typed `$2` and TAB, and shows what its line is then.
+const ZSH: &str = r#"
+    zmodload zsh/zpty
+    zpty shell zsh -f
+    zpty -w shell "fpath=(${1:h} \$fpath); autoload -Uz compinit; compinit -u -D
+        show() { print -r -- \"<\$BUFFER>\" }; zle -N show; bindkey '^X' show; print is' 'ready"
+    zpty -r shell shown '*is ready*'
+    zpty -w -n shell "$2"$'\t\x18'
+    zpty -r shell shown '*<*>*'
+    print -r -- "${${shown##*<}%%>*}"
+"#;
+
+const BASH: &str = r#"
+    . "$1"
+    COMP_WORDS=($2) COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+    _gatepost gatepost "${COMP_WORDS[-1]}" "${COMP_WORDS[-2]}"
+    echo "${COMPREPLY[*]}"
+"#;
+
+const FISH: &str = r"
+    source $argv[1]
+    complete -C $argv[2] | string replace -r '\t.*' ''
+";
+
 #[test]
-fn issue_13_bash_reads_its_completions() {
+fn issue_13_each_shell_completes_by_its_file() {
+    let test = "issue_13_each_shell_completes_by_its_file";
+    if !has(test, &["bash", "zsh", "fish"]) {
+        return;
+    }
     let (dir, _) = written("completions");
-    let script = dir.join("bash-completion/completions/gatepost");
-    let line = format!(
-        ". {}; COMP_WORDS=(gatepost ser); COMP_CWORD=1; _gatepost gatepost ser gatepost; echo \"${{COMPREPLY[*]}}\"",
-        script.display()
-    );
-    let completed = run(Command::new("bash").args(["-c", &line]));
-    assert_eq!(completed.stdout.trim(), "serve", "{}", completed.said());
-    for path in ["zsh/vendor-completions/_gatepost", "fish/vendor_completions.d/gatepost.fish"] {
-        let script = std::fs::read_to_string(dir.join(path)).unwrap();
-        assert!(script.contains("serve") && script.contains("audit"), "{path}");
+    for (shell, options, file, [command, option]) in [
+        ("bash", ["-c", BASH, "bash"], "bash-completion/completions/gatepost", ["check", "--config"]),
+        (
+            "zsh",
+            ["-fc", ZSH, "zsh"],
+            "zsh/vendor-completions/_gatepost",
+            ["gatepost check ", "gatepost serve --config="],
+        ),
+        ("fish", ["--no-config", "-c", FISH], "fish/vendor_completions.d/gatepost.fish", ["check", "--config"]),
+    ] {
+        for (typed, completed) in [("gatepost ch", command), ("gatepost serve --conf", option)] {
+            let mut command = Command::new("timeout");
+            command.args(["20", shell]).args(options).arg(dir.join(file)).arg(typed);
+            let ran = run(command.env("TERM", "dumb").env("HOME", &dir).stdin(Stdio::null()));
+            assert_eq!(ran.stdout.trim_end_matches('\n'), completed, "{shell}, {typed}: {}", ran.said());
+        }
     }
     std::fs::remove_dir_all(dir).unwrap();
 }
