@@ -269,15 +269,25 @@ mod tests {
             ("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ", BadHash::Broken),
             ("$argon2id$v=19$m=1048576,t=2,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAA", BadHash::Dear),
             ("$argon2id$v=19$m=65536,t=20,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAA", BadHash::Dear),
+            ("$argon2id$v=19$m=65536,t=5,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAA", BadHash::Dear),
+            ("$argon2id$v=19$m=65537,t=1,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAA", BadHash::Dear),
             ("$2b$10$short", BadHash::Broken),
+            ("$2b$15$KIXnTzaB1vUxMmVkBzBYP.uC2fKjR3rTvVtG1kq6qkD8e5c5nKx3a", BadHash::Dear),
             ("$2b$31$KIXnTzaB1vUxMmVkBzBYP.uC2fKjR3rTvVtG1kq6qkD8e5c5nKx3a", BadHash::Dear),
             ("$6$salt$short", BadHash::Broken),
+            ("$6$rounds=500001$salt$short", BadHash::Dear),
             ("$6$rounds=999999999$salt$short", BadHash::Dear),
             ("$y$j9T$salt$short", BadHash::Broken),
             ("$y$jzz$abcdefgh$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", BadHash::Broken),
             ("$y$jFT$abcdefgh$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", BadHash::Dear),
         ] {
             assert_eq!(Hash::parse(text).err(), Some(fault), "{text}");
+        }
+        for dearest in [
+            "$argon2id$v=19$m=65536,t=4,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAA",
+            "$2b$14$KIXnTzaB1vUxMmVkBzBYP.uC2fKjR3rTvVtG1kq6qkD8e5c5nKx3a",
+        ] {
+            assert!(Hash::parse(dearest).is_ok(), "{dearest}");
         }
     }
 }
