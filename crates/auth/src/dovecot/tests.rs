@@ -44,7 +44,7 @@ async fn plain(dovecot: &Dovecot) -> Outcome {
 }
 
 /// Greets, and gives each request and response to `answer`, with its number.
-fn greet(far: UnixStream, answer: fn(&mut UnixStream, &str, &str)) {
+fn greet(far: UnixStream, mut answer: impl FnMut(&mut UnixStream, &str, &str)) {
     let mut out = far.try_clone().unwrap();
     out.write_all(b"VERSION\t1\t2\nMECH\tPLAIN\nMECH\tLOGIN\nMECH\tSCRAM-SHA-256\nDONE\n").unwrap();
     for line in BufReader::new(far).lines().map_while(Result::ok) {
@@ -84,11 +84,14 @@ fn issue_15_a_dovecot_that_hangs_or_dies_is_no_yes() {
 #[test]
 fn issue_15_login_is_spoken_with_a_dovecot_in_its_own_steps() {
     let manners: Manners = |far| {
+        let mut step = 0;
         greet(far, |out, id, line| {
-            let answer = match line.rsplit('\t').next() {
-                Some("am9l") => format!("CONT\t{id}\tUGFzc3dvcmQ6\n"),
-                Some("cHc=") => format!("OK\t{id}\tuser=joe\n"),
-                _ => format!("CONT\t{id}\tVXNlcm5hbWU6\n"),
+            step += 1;
+            let answer = match (step, line.rsplit('\t').next()) {
+                (1, _) => format!("CONT\t{id}\tVXNlcm5hbWU6\n"),
+                (2, Some("am9l")) => format!("CONT\t{id}\tUGFzc3dvcmQ6\n"),
+                (3, Some("cHc=")) => format!("OK\t{id}\tuser=joe\n"),
+                _ => format!("FAIL\t{id}\n"),
             };
             out.write_all(answer.as_bytes()).unwrap();
         });
