@@ -385,12 +385,21 @@ impl Session {
         if let Some(e) = why.filter(|e| e.kind() != io::ErrorKind::StorageFull) {
             tracing::error!("session={} content file: {e}", self.open.id);
         }
+        let filed = self.filed();
+        if let Some(transaction) = self.protocol.transaction().filter(|transaction| transaction.filed) {
+            transaction.count(filed);
+        }
         empty(&mut self.file);
         self.protocol.filed(false);
         let outcome = Outcome::from(verdict::NO_SPACE);
         self.answer(&outcome)?;
         self.content_refused = Some(outcome);
         Ok(())
+    }
+
+    /// Octets of content in the file.
+    fn filed(&self) -> u64 {
+        self.file.as_ref().and_then(|file| file.length().ok()).unwrap_or_default()
     }
 
     /// The client is waited for: what its transaction has may be taken back.

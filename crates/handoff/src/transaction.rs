@@ -43,6 +43,8 @@ pub(crate) struct Transaction {
     pub(crate) refused: u32,
     /// The backend has been asked about one of its recipients, or would have been.
     pub(crate) measured: bool,
+    /// Octets of content that came inline, or in a file that was emptied since.
+    came: u64,
     /// The rest of the content is in the session's file.
     pub(crate) filed: bool,
     /// There was no memory, or it was taken back: a part of the envelope or of the content is missing, so nothing of it must
@@ -84,6 +86,7 @@ impl Transaction {
             contents: Contents::default(),
             refused: 0,
             measured: false,
+            came: 0,
             filed: false,
             short,
             memory,
@@ -119,6 +122,7 @@ impl Transaction {
 
     /// Takes content. Without room for it the transaction goes on and is refused at its end.
     pub(crate) fn take(&mut self, octets: &[u8]) -> Result<(), Violation> {
+        self.count(u64::try_from(octets.len()).unwrap_or(u64::MAX));
         let inline = &mut self.contents.inline;
         let length = inline.len().saturating_add(octets.len());
         if length > INLINE_MAX as usize {
@@ -137,6 +141,16 @@ impl Transaction {
             inline.extend_from_slice(octets);
         }
         Ok(())
+    }
+
+    /// Counts content that came and is not kept.
+    pub(crate) fn count(&mut self, octets: u64) {
+        self.came = self.came.saturating_add(octets);
+    }
+
+    /// Octets of content that came, those in its file not counted.
+    pub(crate) fn came(&self) -> u64 {
+        self.came
     }
 
     /// The transaction waits for its client: see [`Part::park`].

@@ -272,10 +272,12 @@ impl Handoff {
 
     /// The transaction is over without a commit, if there is one.
     pub(crate) fn reset(&mut self) -> Result<(), HandoffError> {
+        // What has come of the content goes before it: the log says how much that was.
         self.content = Content::Inline(self.inline_max);
-        self.outbox.clear();
         let before = std::mem::replace(&mut self.state, State::Idle);
-        if before == State::Begun {
+        if before == State::Queued {
+            self.outbox.clear();
+        } else if before == State::Begun {
             self.push(&Ask::Reset)?;
             self.end.flush(&mut self.outbox)?;
         }
@@ -284,12 +286,16 @@ impl Handoff {
 
     /// The session is over. Whether handoff still hears it changes nothing.
     pub(crate) fn bye(&mut self, farewell: CloseReason, detail: Option<&str>) {
-        self.outbox.clear();
+        // As in `reset`, and in the same frame: content alone comes in full ones.
+        self.content = Content::Inline(self.inline_max);
+        if self.state != State::Begun {
+            self.outbox.clear();
+        }
         if let Some(detail) = detail {
             let detail = detail.as_bytes();
-            let _ = self.end.tell(&Ask::Detail(detail.get(..DETAIL_MAX).unwrap_or(detail)));
+            let _ = self.push(&Ask::Detail(detail.get(..DETAIL_MAX).unwrap_or(detail)));
         }
-        let _ = self.end.tell(&Ask::Bye(farewell));
+        let _ = self.push(&Ask::Bye(farewell)).and_then(|()| Ok(self.end.flush(&mut self.outbox)?));
         // A socket closed with something unread in it resets the other end, which might then not get this far.
         if !self.offered && wait::readable(&[self.end.as_fd()], Some(Duration::ZERO)).is_ok_and(|ready| ready == [true])
         {

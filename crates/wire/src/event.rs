@@ -245,7 +245,8 @@ events! {
         from: &'a [u8] as Octets<PATH_MAX>,
         /// The forward-path.
         to: &'a [u8] as Octets<PATH_MAX>,
-        /// Octets of content, as the client sent them, dots unstuffed; 0 when it did not come to its end.
+        /// Octets of content, as the client sent them, dots unstuffed. Of content that was refused or broken off: those that came
+        /// before, the last read not always counted.
         size: u64,
         /// Version and cipher suite.
         tls: Option<Tls>,

@@ -172,6 +172,50 @@ fn issue_13_the_line_of_a_message_has_all_that_is_known_of_it() {
     gate.stop();
 }
 
+/// Content that is refused or broken off on its way: the log says how much of it came.
+#[test]
+fn issue_13_content_that_does_not_come_to_its_end_has_its_size_in_the_log() {
+    const LIMIT: usize = 400 * 1024;
+    let name = "issue_13_content_that_does_not_come_to_its_end_has_its_size_in_the_log";
+    let Some(host) = host::for_test(name, &["openssl"]) else { return };
+    let (_mta, backend) = rogue(&host, Speaks::Smtp);
+    let more = "[limits]\noffences = 0\nmessage_size = \"400KiB\"\n[log]\nformat = \"json\"";
+    let gate = Gate::start(&host, &config(&backend, more));
+    // Octets that are sent, what is sent after them (nothing: the client goes away), and the reply that the log has.
+    for (what, sent, end, reply) in [
+        ("gone, little had come", 500, None, 0),
+        ("gone, content was inline", 40_000, None, 0),
+        ("gone, content was in a file", 300_000, None, 0),
+        ("a bare LF, content was inline", 60_000, Some("a\nb\r\n."), 550),
+        ("a bare LF, content was in a file", 300_000, Some("a\nb\r\n."), 550),
+        ("too large", 2 * LIMIT, Some("."), 552),
+    ] {
+        let before = gate.process.said().len();
+        let mut client = gate.client();
+        client.hello("road.test");
+        client.ask(MAIL, 250);
+        client.ask(RCPT, 250);
+        client.ask("DATA", 354);
+        client.write("0123456789abcdef0123456789abcdef0123456789abcdef\r\n".repeat(sent / 50).as_bytes());
+        if let Some(end) = end {
+            assert_eq!(client.try_ask(end).unwrap().code, reply, "{what}");
+        }
+        drop(client);
+        let told = || {
+            let told = events(gate.process.said().get(before..).unwrap_or_default());
+            told.into_iter().find(|event| event["event"] == "recipient")
+        };
+        holds(what, SOON, || told().is_some());
+        let event = told().unwrap();
+        let size = usize::try_from(event["size"].as_u64().unwrap()).unwrap();
+        let came = sent.min(LIMIT);
+        let lacks = if end.is_some() { came.min(64 * 1024) - 1 } else { 0 };
+        assert!((came - lacks..=came).contains(&size), "{what}: {event}");
+        assert_eq!(event["reply"], reply, "{what}: {event}");
+    }
+    gate.stop();
+}
+
 /// A reload, and a role that ends, are events as well.
 #[test]
 fn issue_13_reloads_and_ends_of_roles_are_events() {

@@ -55,7 +55,8 @@ impl Session {
         let refused = self.content_refused.take().or(ended_by);
         if !transaction.recipients().is_empty() && self.shared.may_log(self.open.counted()) {
             let outcome = refused.unwrap_or_else(Outcome::abandoned);
-            self.telling(transaction, 0).now(&outcome);
+            let filed = if transaction.filed { self.filed() } else { 0 };
+            self.telling(transaction, transaction.came().saturating_add(filed)).now(&outcome);
         }
         (self.begun, self.waited) = (None, Waited::default());
     }
