@@ -4,7 +4,7 @@
 use crate::recent_names::{Era, RecentNames};
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_role::Tickets;
-use gatepost_smtp::names::{ClientNames, HostName};
+use gatepost_smtp::names::{ClientNames, Found, HostName};
 use gatepost_wire::names::{Ask, AskHelo, Listed, LookUp, LookedUp, NamesNews};
 use gatepost_wire::{Direction, HandoffToResolver, ResolverToHandoff};
 use std::future::Future;
@@ -145,8 +145,8 @@ impl Names {
     pub(crate) const UNASKED: Self = Self { known: None, coming: None };
 
     /// The confirmed name, as far as was known when it was asked for last.
-    pub(crate) fn known(&self) -> Option<&HostName> {
-        self.known.as_ref()?.confirmed.known()
+    pub(crate) fn confirmed(&self) -> &Found<HostName> {
+        &self.known.as_ref().unwrap_or(&ClientNames::TEMPORARY).confirmed
     }
 
     /// The names. Until they come, they are temporarily unknown.

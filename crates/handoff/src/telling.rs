@@ -4,9 +4,9 @@ use crate::outcome::Outcome;
 use crate::several::Answers;
 use crate::transaction::{Recipient, Transaction};
 use gatepost_smtp::header;
-use gatepost_smtp::names::HostName;
+use gatepost_smtp::names::{Found, HostName};
 use gatepost_wire::auth::LOGIN_MAX;
-use gatepost_wire::event::{self, MESSAGE_ID_MAX, SAID_MAX};
+use gatepost_wire::event::{self, MESSAGE_ID_MAX, NoName, SAID_MAX};
 use gatepost_wire::link::Open;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub(crate) struct Waited {
 pub(crate) struct Telling<'a> {
     pub(crate) open: Open,
     /// The client's confirmed name.
-    pub(crate) name: Option<HostName>,
+    pub(crate) name: Found<HostName>,
     /// Who it has logged in as, or whose program it is.
     pub(crate) login: Option<Arc<str>>,
     pub(crate) transaction: &'a Transaction,
@@ -92,7 +92,8 @@ impl Telling<'_> {
             transaction: transaction.number,
             first,
             client: open.client,
-            name: self.name.as_ref().map(|name| name.as_str().as_bytes()),
+            name: self.name.known().map(|name| name.as_str().as_bytes()),
+            no_name: NoName::of(&self.name),
             login: self.login.as_deref().map(|login| cut(login.as_bytes(), LOGIN_MAX)),
             helo: &transaction.helo.name,
             from: transaction.reverse_path(),

@@ -4,7 +4,7 @@ use clap::{Arg, ArgAction, Command};
 use gatepost_config::keys::{Key, Kind, TABLES, Table, Unset};
 use gatepost_smtp::envelope::{CloseReason, Reason};
 use gatepost_ucspi::tcpserver;
-use gatepost_wire::event::{Course, Event, ListTrouble, Penalty, Renewed, Turned};
+use gatepost_wire::event::{Course, Event, ListTrouble, NoName, Penalty, Renewed, Turned};
 use gatepost_wire::observe::Level;
 
 /// What `{{word}}` stands for; None: nothing has that name.
@@ -20,6 +20,7 @@ pub(crate) fn table(word: &str, command: &Command) -> Option<String> {
         "penalties" => definitions(Penalty::ALL.iter().map(|penalty| (format!("{penalty:?}"), penalty.doc()))),
         "courses" => definitions(Course::ALL.iter().map(|course| (format!("{course:?}"), course.doc()))),
         "list-troubles" => definitions(ListTrouble::ALL.iter().map(|why| (format!("{why:?}"), why.doc()))),
+        "no-names" => definitions(NoName::ALL.iter().map(|why| (format!("{why:?}"), why.doc()))),
         "tcpserver-options" => definitions(tcpserver::help::options()),
         _ => return None,
     })

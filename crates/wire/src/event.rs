@@ -13,6 +13,7 @@ use crate::observe::{Level, TEXT_MAX};
 use crate::session::PATH_MAX;
 use gatepost_smtp::documented;
 use gatepost_smtp::envelope::{CloseReason, HELO_MAX, Login, Mechanism, Reason, Tls};
+use gatepost_smtp::names::Found;
 use gatepost_smtp::received;
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -71,6 +72,7 @@ shown! {
     Course: course => Datum::Word(Cow::Owned(format!("{course:?}")));
     ListTrouble: why => Datum::Word(Cow::Owned(format!("{why:?}")));
     Role: role => Datum::Word(Cow::Borrowed(role.name()));
+    NoName: why => Datum::Word(Cow::Owned(format!("{why:?}")));
     Renewed: what => Datum::Word(Cow::Owned(format!("{what:?}")));
     Turned: why => Datum::Word(Cow::Owned(format!("{why:?}")));
     Tls: tls => Datum::Word(Cow::Owned(format!("{}:{}", received::version_name(tls.version), received::suite_name(tls.suite))));
@@ -182,6 +184,28 @@ documented! {
 }
 
 documented! {
+    /// Why a client has no name.
+    pub enum NoName {
+        /// Its address has none that leads back to it, as those say who are responsible for that.
+        None,
+        /// Nobody could say, or not in time, or nobody was asked. It may have one.
+        Temporary,
+    }
+}
+
+impl NoName {
+    /// None: there is a name.
+    #[must_use]
+    pub fn of<T>(found: &Found<T>) -> Option<Self> {
+        match found {
+            Found::Known(_) => None,
+            Found::None => Some(Self::None),
+            Found::Temporary => Some(Self::Temporary),
+        }
+    }
+}
+
+documented! {
     /// What becomes of a client by what DNS lists say of it.
     pub enum Course {
         /// Lists speak for it: it does not wait for its greeting.
@@ -221,7 +245,7 @@ documented! {
     }
 }
 
-codes! { Course ListTrouble Penalty Renewed Turned }
+codes! { Course ListTrouble NoName Penalty Renewed Turned }
 
 events! {
     /// A transaction has ended: what became of it for one of its recipients. One event for each, also when the backend was not
@@ -237,6 +261,8 @@ events! {
         client: SocketAddr,
         /// The client's name, where its address has one that leads back to it.
         name: Option<&'a [u8]> as Maybe<Octets<NAME_MAX>>,
+        /// Why there is no name, where there is none.
+        no_name: Option<NoName>,
         /// Who its client has logged in as, or the account on this machine whose program it is. Absent where mail is relayed.
         login: Option<&'a [u8]> as Maybe<Octets<LOGIN_MAX>>,
         /// The argument of HELO or EHLO.
@@ -281,6 +307,8 @@ events! {
         client: SocketAddr,
         /// The client's name, where its address has one that leads back to it.
         name: Option<&'a [u8]> as Maybe<Octets<NAME_MAX>>,
+        /// Why there is no name, where there is none.
+        no_name: Option<NoName>,
         /// Transactions that were begun.
         transactions: u32,
         /// Messages that were taken.

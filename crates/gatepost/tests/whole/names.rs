@@ -162,13 +162,20 @@ fn issue_12_a_postfix_that_asks_for_names_defers_nobody_who_has_one() {
         let _ = client.try_ask("QUIT");
         reply.code
     };
+    let told = |what: &str| gate.process.said().lines().any(|line| line.contains(" session=") && line.contains(what));
     holds("the name to be known", SOON, || heard() == 250);
+    // About one address only so much is written at once: the next session may be told of.
+    holds("our log to have it", SOON, || heard() == 250 && told("name=\"client.road.test\""));
+    // Those of before were not known in time; from now on all are.
+    assert!(!told("no_name=None"), "{}", gate.process.said());
     // It logs by another process, which may be later than its reply.
     holds("Postfix to log it", SOON, || postfix.log().contains("client=client.road.test[192.0.2.9]"));
     // Without a name server it is not known whether there is one: come again.
     assert!(server.signal("KILL"));
     let _ = server.wait(SOON);
     holds("the name to be unknown for now", SOON, || heard() == 450);
+    holds("our log to say so", SOON, || heard() == 450 && told("no_name=Temporary"));
+    assert!(!told("no_name=None"), "{}", gate.process.said());
     // And who has none is refused in the class that Postfix has for that, once it is known.
     let without = "$TTL 1\n@ SOA ns.road.test. root.road.test. 1 60 60 60 1\n@ NS ns.road.test.\n";
     host.write("/etc/zones/reverse", without);
@@ -176,5 +183,6 @@ fn issue_12_a_postfix_that_asks_for_names_defers_nobody_who_has_one() {
     holds("that there is no name to be known", SOON, || {
         heard() == 450 && postfix.log().contains("cannot find your reverse hostname")
     });
+    holds("our log to say so", SOON, || heard() == 450 && told("no_name=None"));
     gate.stop();
 }

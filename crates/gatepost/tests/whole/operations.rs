@@ -16,7 +16,18 @@ fn examples() -> PathBuf {
 fn session(client: &str, end: CloseReason, detail: &'static str) -> Event<'static> {
     let client = client.parse().unwrap();
     let (name, detail) = (None, Some(detail.as_bytes()));
-    Session { session: SessionId(7), client, name, transactions: 1, messages: 0, end, detail, seconds: 1 }.into()
+    Session {
+        session: SessionId(7),
+        client,
+        name,
+        no_name: None,
+        transactions: 1,
+        messages: 0,
+        end,
+        detail,
+        seconds: 1,
+    }
+    .into()
 }
 
 fn login(client: &str, result: Login) -> Event<'static> {
@@ -31,6 +42,7 @@ fn recipient(client: &str, reason: Reason, helo: &'static str) -> Event<'static>
         first: true,
         client: client.parse().unwrap(),
         name: None,
+        no_name: None,
         login: None,
         helo: helo.as_bytes(),
         from: b"a@road.test",

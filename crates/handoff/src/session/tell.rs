@@ -6,7 +6,7 @@ use crate::protocol::Refusal;
 use crate::telling::{Telling, Waited};
 use crate::transaction::{Recipient, Transaction};
 use gatepost_smtp::envelope::{CloseReason, Verdict};
-use gatepost_wire::event;
+use gatepost_wire::event::{self, NoName};
 use gatepost_wire::link::Open;
 use std::time::Duration;
 
@@ -33,7 +33,8 @@ impl Session {
         gatepost_log::tell(event::Session {
             session,
             client,
-            name: self.names.known().map(|name| name.as_str().as_bytes()),
+            name: self.names.confirmed().known().map(|name| name.as_str().as_bytes()),
+            no_name: NoName::of(self.names.confirmed()),
             transactions: self.protocol.transactions(),
             messages: self.delivered,
             end,
@@ -44,7 +45,7 @@ impl Session {
 
     pub(super) fn telling<'a>(&self, transaction: &'a Transaction, size: u64) -> Telling<'a> {
         let took = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
-        let name = self.names.known().cloned();
+        let name = self.names.confirmed().clone();
         let (login, message_id) = (self.login.clone(), self.message_id.clone());
         Telling { open: self.open, name, login, transaction, message_id, size, took, waited: self.waited }
     }
@@ -66,7 +67,7 @@ impl Session {
         let took = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
         let (open, login, waited) = (self.open, self.login.clone(), self.waited);
         if let Some(transaction) = self.protocol.transaction() {
-            let name = self.names.known().cloned();
+            let name = self.names.confirmed().clone();
             let telling = Telling { open, name, login, transaction, message_id: None, size: 0, took, waited };
             telling.recipient(recipient, false, (outcome, outcome), |event| gatepost_log::tell(*event));
         }
