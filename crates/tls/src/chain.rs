@@ -16,12 +16,23 @@ const WEAK: [&[u8]; 4] = [
     &[0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x03],
     &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01],
 ];
-/// The extension that says what for a key is (RFC 5280 §4.2.1.12), and those of its purposes that a server may have: serverAuth,
-/// anyExtendedKeyUsage.
+/// The extension that says what for a key is (RFC 5280 §4.2.1.12), and those of its purposes that matter here: anyExtendedKeyUsage,
+/// serverAuth, clientAuth.
 const PURPOSES: &[u8] = &[0x55, 0x1d, 0x25];
-const OF_SERVERS: [&[u8]; 2] = [&[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01], &[0x55, 0x1d, 0x25, 0x00]];
+const ANY: &[u8] = &[0x55, 0x1d, 0x25, 0x00];
+const SERVER: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
+const CLIENT: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x02];
 /// rsaEncryption.
 const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+
+/// What a pair is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Senders connect to us.
+    Server,
+    /// We connect to a backend.
+    Client,
+}
 
 /// Why a sender that verifies would not use a chain. Places count from 1, the leaf's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +45,8 @@ pub enum Weakness {
     Order(usize),
     /// The certificate at this place, not the leaf, has expired.
     Expired(usize),
-    /// The leaf's extended key usage is not that of a server.
-    Purpose,
+    /// The leaf's extended key usage is not that of this side.
+    Purpose(Side),
 }
 
 impl fmt::Display for Weakness {
@@ -53,7 +64,14 @@ impl fmt::Display for Weakness {
                  its issuer"
             )?,
             Self::Expired(place) => write!(f, "certificate {place} of its chain has expired")?,
-            Self::Purpose => f.write_str("is not for servers (its extended key usage lacks serverAuth)")?,
+            Self::Purpose(Side::Server) => {
+                f.write_str("is not for servers (its extended key usage lacks serverAuth)")?
+            }
+            Self::Purpose(Side::Client) => {
+                return f.write_str(
+                    "is not for clients (its extended key usage lacks clientAuth): a backend that verifies will not take it",
+                );
+            }
         }
         f.write_str(": senders that verify will not use it")
     }
@@ -62,7 +80,7 @@ impl fmt::Display for Weakness {
 impl Pair {
     /// What is weak or wrong in its chain at `now`, seconds since 1970.
     #[must_use]
-    pub fn weaknesses(&self, now: u64) -> Vec<Weakness> {
+    pub fn weaknesses(&self, side: Side, now: u64) -> Vec<Weakness> {
         let mut found = Vec::new();
         let mut all = self.chain.certificates.iter().zip(1_usize..).peekable();
         while let Some((der, place)) = all.next() {
@@ -75,8 +93,8 @@ impl Pair {
             if let Some(bits) = rsa_bits(parsed.subject_public_key_info().as_ref()).filter(|bits| *bits < RSA_MIN) {
                 found.push(Weakness::Bits(place, bits));
             }
-            if place == 1 && !is_for_servers(der) {
-                found.push(Weakness::Purpose);
+            if place == 1 && !is_for(side, der) {
+                found.push(Weakness::Purpose(side));
             }
             if place > 1 && validity(&certificate).is_ok_and(|validity| validity.not_after < now) {
                 found.push(Weakness::Expired(place));
@@ -136,8 +154,12 @@ fn elements(mut der: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     })
 }
 
-/// RFC 5280 §4.1: false where it says what it is for, and not for servers.
-fn is_for_servers(certificate: &[u8]) -> bool {
+/// RFC 5280 §4.1: false where it says what it is for, and not for that side.
+fn is_for(side: Side, certificate: &[u8]) -> bool {
+    let wanted = match side {
+        Side::Server => SERVER,
+        Side::Client => CLIENT,
+    };
     let purposes = || {
         let (whole, _) = within(certificate, SEQUENCE)?;
         let (signed, _) = within(whole, SEQUENCE)?;
@@ -148,7 +170,7 @@ fn is_for_servers(certificate: &[u8]) -> bool {
         let (_, value) = elements(extension).find(|(tag, _)| *tag == OCTETS)?;
         Some(within(value, SEQUENCE)?.0)
     };
-    purposes().is_none_or(|purposes| elements(purposes).any(|(_, oid)| OF_SERVERS.contains(&oid)))
+    purposes().is_none_or(|purposes| elements(purposes).any(|(_, oid)| oid == wanted || oid == ANY))
 }
 
 /// RFC 5280 §4.1: what is signed, then the algorithm of the signature.
@@ -185,7 +207,7 @@ mod tests {
     fn issue_12_lengths_that_lie_are_no_element() {
         for der in [&b""[..], b"\x30", b"\x30\x01", b"\x30\x81", b"\x30\x82\xff", b"\x30\x89\0\0\0\0\0\0\0\0\0"] {
             assert_eq!(element(der), None, "{der:?}");
-            assert!(!is_weakly_signed(der) && rsa_bits(der).is_none() && is_for_servers(der));
+            assert!(!is_weakly_signed(der) && rsa_bits(der).is_none() && is_for(Side::Server, der));
         }
         assert_eq!(element(b"\x02\x01\x07rest"), Some((2, &b"\x07"[..], &b"rest"[..])));
         assert_eq!(element(b"\x02\x81\x01\x07"), Some((2, &b"\x07"[..], &b""[..])));

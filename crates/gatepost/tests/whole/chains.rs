@@ -6,7 +6,7 @@ use gatepost_testkit::host::{self, Host};
 use gatepost_testkit::rogue::Speaks;
 
 /// `make NAME ISSUER KEY-OPTIONS SIGNATURE DAYS EXTENSIONS`: NAME.pem and NAME.key, signed by ISSUER's key.
-const MAKE: &str = r#"set -e; mkdir -p /srv/chains; cd /srv/chains
+const MAKE: &str = r#"set -e; mkdir -p /etc/chains; cd /etc/chains
 make() {
   openssl genpkey $3 -out "$1.key"
   openssl req -new -key "$1.key" -subj "/CN=$1.test" -out "$1.csr"
@@ -55,7 +55,7 @@ const ROWS: &[Row] = &[
     row(&["plain", "between"], 0, &[ECDSA]),
     row(&["rsa", "between"], 0, &["ok|belongs to its key: RSA of 2048 bits, "]),
     row(&["ecdsa", "between", "root"], 0, &["ok|with 2 more of its chain"]),
-    row(&["ecdsa"], 0, &["ok|days left, alone in its file", "note|often called fullchain.pem"]),
+    row(&["ecdsa"], 2, &["ok|days left, alone in its file", "LOOK|append that one, be it a root of your own"]),
     row(&["clients", "between"], 2, &[ECDSA, "LOOK|is not for servers (its extended key usage lacks serverAuth)"]),
     row(&["old", "between"], 2, &[ECDSA, "LOOK|is signed with SHA-1 or MD5: senders that verify will not use it"]),
     row(
@@ -85,7 +85,7 @@ const ROWS: &[Row] = &[
 fn lay(host: &Host, row: &Row) {
     let files = row.certificates.iter().map(|name| format!("{name}.pem")).collect::<Vec<_>>().join(" ");
     let key = row.key;
-    host.shell(&format!("cd /srv/chains && cat {files} >{CERTIFICATE} && cat {key}.key >{KEY}")).expect_ok("cat");
+    host.shell(&format!("cd /etc/chains && cat {files} >{CERTIFICATE} && cat {key}.key >{KEY}")).expect_ok("cat");
 }
 
 #[test]
@@ -109,5 +109,36 @@ fn issue_12_check_tells_what_senders_that_verify_find_in_a_chain() {
             assert!(about.iter().any(|line| line.starts_with(word) && line.contains(text)), "{wanted}: {what}");
         }
         assert_eq!(about.len(), row.rows.len(), "{about:?}: {what}");
+    }
+}
+
+#[test]
+fn issue_12_check_looks_whether_our_certificate_for_a_backend_is_for_clients() {
+    let name = "issue_12_check_looks_whether_our_certificate_for_a_backend_is_for_clients";
+    let Some(host) = host::for_test(name, &["openssl"]) else { return };
+    prepare(&host);
+    host.shell(&MAKE.replace("NAME", HOSTNAME)).expect_ok("chains");
+    // Nobody is there: that is another row.
+    for (of, rows) in [
+        (&["clients", "between"][..], &[ECDSA][..]),
+        (&["both", "between"], &[ECDSA]),
+        (&["ecdsa", "between"], &[ECDSA, "LOOK|is not for clients (its extended key usage lacks clientAuth)"]),
+        (&["clients"], &["ok|days left, alone in its file", "note|a backend that verifies it needs"]),
+    ] {
+        let files = of.iter().map(|name| format!("{name}.pem")).collect::<Vec<_>>().join(" ");
+        host.shell(&format!("cd /etc/chains && cat {files} >own.pem && chmod 600 *.key")).expect_ok("cat");
+        let keys = format!(
+            "profile = \"smtp\"\nconnect = \"tcp:127.0.0.1:2525\"\ntls = \"starttls\"\nname = \"mx.ok.test\"\nca = \"/etc/chains/root.pem\"\n\
+             certificate = \"/etc/chains/own.pem\"\nkey = \"/etc/chains/{}.key\"",
+            of[0]
+        );
+        let checked = check(&host, &config(&keys, ""));
+        let about: Vec<&str> =
+            checked.stdout.lines().filter(|line| line.contains("certificate /etc/chains/own.pem")).collect();
+        assert_eq!(about.len(), rows.len(), "{of:?}: {}", checked.said());
+        for wanted in rows {
+            let (word, text) = wanted.split_once('|').unwrap();
+            assert!(about.iter().any(|line| line.starts_with(word) && line.contains(text)), "{wanted}: {about:?}");
+        }
     }
 }

@@ -215,8 +215,8 @@ const CASES: &[Case] = &[
             signed_pair(host);
             same(config)
         },
-        words: &["note", CERTIFICATE, "fullchain.pem"],
-        status: 0,
+        words: &["LOOK", CERTIFICATE, "fullchain.pem"],
+        status: 2,
     },
     Case {
         name: "a backend that is gatepost itself",

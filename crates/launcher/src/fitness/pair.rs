@@ -6,6 +6,7 @@ use crate::plan::{PairSource, Plan, client_pair};
 use gatepost_config::TlsVersion;
 use gatepost_sys::process;
 use gatepost_tls::KeyKind;
+use gatepost_tls::chain::Side;
 use gatepost_tls::pair::{Pair, Term};
 use std::fs::Metadata;
 use std::io;
@@ -21,7 +22,7 @@ impl Fitness {
         for (index, source) in plan.pairs().into_iter().enumerate() {
             // The first is for all who ask for no other, by our own name therefore.
             let for_all = if index == 0 { Some(plan.config.hostname.as_str()) } else { None };
-            kinds.extend(self.look_at_pair(source, for_all));
+            kinds.extend(self.look_at_pair(source, Side::Server, for_all));
         }
         if let Some(advice) = old_senders(&kinds, plan.config.tls.minimum == TlsVersion::V1_3) {
             self.add("TLS with old senders", Level::Note, advice);
@@ -38,7 +39,7 @@ impl Fitness {
             });
             self.note(format!("backend.ca {}", tls.ca.display()), found);
             if let Some(pair) = client_pair(backend) {
-                self.look_at_pair(pair, None);
+                self.look_at_pair(pair, Side::Client, None);
             }
         }
     }
@@ -61,7 +62,7 @@ impl Fitness {
     }
 
     /// The kind of its key, if it can be used.
-    fn look_at_pair(&mut self, source: PairSource<'_>, for_all: Option<&str>) -> Option<KeyKind> {
+    fn look_at_pair(&mut self, source: PairSource<'_>, side: Side, for_all: Option<&str>) -> Option<KeyKind> {
         let PairSource::Files(gatepost_config::Pair { certificate, key, .. }) = source else {
             self.add("certificate", Level::Good, "self-signed, made for this run");
             return None;
@@ -71,7 +72,7 @@ impl Fitness {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let seen = apart(|| {
             let (pair, _) = load_pair(source)?;
-            Ok([vec![kind_name(pair.kind).to_owned(), about(&pair, now)], complaints(&pair, for_all, now)]
+            Ok([vec![kind_name(pair.kind).to_owned(), about(&pair, now)], complaints(&pair, side, for_all, now)]
                 .concat()
                 .join("\n"))
         });
@@ -87,16 +88,19 @@ impl Fitness {
         let about = lines.next().unwrap_or_default();
         self.add(subject.clone(), Level::Good, format!("belongs to its key: {about}"));
         for complaint in lines {
-            let level = if complaint == LEAF_ALONE { Level::Note } else { Level::Look };
+            let level = if complaint == CLIENT_ALONE { Level::Note } else { Level::Look };
             self.add(subject.clone(), level, complaint);
         }
         kind.map(|(kind, _)| *kind)
     }
 }
 
-/// A small authority of one's own has no intermediate certificate; all public ones have.
-const LEAF_ALONE: &str = "is alone in its file, without the certificate that signed it: senders that verify may not find that \
-                          one; a public authority's file with the whole chain is often called fullchain.pem";
+/// Whether a root signed it cannot be seen. All public authorities have intermediate certificates, which senders don't.
+const LEAF_ALONE: &str = "is alone in its file: senders that verify (MTA-STS, DANE-TA) don't find the certificate that signed it; \
+                          append that one, be it a root of your own, or use the file with the whole chain, often called \
+                          fullchain.pem";
+/// A backend may well have the authority that signed ours.
+const CLIENT_ALONE: &str = "is alone in its file: a backend that verifies it needs the certificate that signed it";
 
 const KINDS: [(KeyKind, &str); 4] =
     [(KeyKind::P256, "ecdsa-256"), (KeyKind::P384, "ecdsa-384"), (KeyKind::Ed25519, "ed25519"), (KeyKind::Rsa, "rsa")];
@@ -119,7 +123,7 @@ fn about(pair: &Pair, now: u64) -> String {
 
 /// What is wrong with a certificate that belongs to its key. It encrypts all the same, and most senders do not look: no
 /// reason not to start.
-fn complaints(pair: &Pair, for_all: Option<&str>, now: u64) -> Vec<String> {
+fn complaints(pair: &Pair, side: Side, for_all: Option<&str>, now: u64) -> Vec<String> {
     let term = match pair.validity.at(now) {
         Term::NotYet => Some("is not valid yet: senders that verify will not use it; is the clock right?".to_owned()),
         Term::Expired => Some("has expired: renew it, senders that verify will not use it".to_owned()),
@@ -136,8 +140,12 @@ fn complaints(pair: &Pair, for_all: Option<&str>, now: u64) -> Vec<String> {
         let names = if names.is_empty() { "no DNS name".to_owned() } else { names.join(", ") };
         format!("is for {names}, not for {name}: senders that verify will not use it")
     });
-    let alone = pair.is_leaf_alone().then(|| LEAF_ALONE.to_owned());
-    let weak = pair.weaknesses(now).into_iter().map(|weakness| weakness.to_string());
+    let alone = match side {
+        Side::Server => LEAF_ALONE,
+        Side::Client => CLIENT_ALONE,
+    };
+    let alone = pair.is_leaf_alone().then(|| alone.to_owned());
+    let weak = pair.weaknesses(side, now).into_iter().map(|weakness| weakness.to_string());
     term.into_iter().chain(missing).chain(weak).chain(alone).map(|text| text.replace('\n', " ")).collect()
 }
 
