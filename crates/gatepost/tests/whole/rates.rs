@@ -204,3 +204,40 @@ fn p14_who_gets_no_session_is_told_with_the_reason_that_he_heard() {
     assert_eq!(events(&gate, "turned-away").len(), texts.len());
     gate.stop();
 }
+
+#[test]
+fn p14_who_speaks_too_early_is_told_with_what_he_said_and_heard() {
+    let name = "p14_who_speaks_too_early_is_told_with_what_he_said_and_heard";
+    let Some(host) = host::for_test(name, &["openssl"]) else { return };
+    let (_mta, backend) = rogue(&host, Speaks::Smtp);
+    for (word, code) in [("refuse", 554), ("log", 220)] {
+        let more = format!("[admission]\npause = \"1s\"\nearly_talk = \"{word}\"\n[log]\nformat = \"json\"\n");
+        let gate = Gate::start(&host, &config(&backend, &more));
+        for (from, line) in [
+            ("127.5.0.1", "EHLO early.test"),
+            ("127.6.0.1", "GET / HTTP/1.1"),
+            ("127.7.0.1", "a \"quote\" reply=250"),
+            // No listener of this one has `proxy_from`.
+            ("127.8.0.1", "PROXY TCP4 203.0.113.9 192.0.2.1 4713 25"),
+        ] {
+            let mut client = Client::over(host.connect_from(from, &starttls()).unwrap());
+            client.write(format!("{line}\r\n").as_bytes());
+            let reply = client.reply();
+            assert_eq!(reply.code, code, "{line}: {reply}");
+            if code == 554 {
+                assert_eq!(reply.lines, ["5.5.1 mx.ok.test takes no mail from who speaks before the greeting"]);
+                assert!(client.try_reply().is_err(), "{line}: closed");
+            }
+            let told = || {
+                let mut told = events(&gate, "early-talk").into_iter();
+                told.find(|event| event["client"].as_str().unwrap().starts_with(&format!("{from}:")))
+            };
+            holds(&format!("{line} to be told"), SOON, || told().is_some());
+            let event = told().unwrap();
+            assert_eq!(event["refused"], u64::from(code == 554), "{event}");
+            assert_eq!(event["line"].as_str().unwrap().trim_end(), line, "{event}");
+        }
+        assert!(gate.process.said().contains("a PROXY header, but proxy_from"));
+        gate.stop();
+    }
+}
