@@ -31,6 +31,13 @@ pub const NAME_SERVER: &str = "127.0.0.1:53";
 const INIT: &str = include_str!("host/host.sh");
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// What of the file tree a host has for itself (`host.sh`), and what a test may have laid over. The rest is the machine's.
+const OWN: [&str; 6] = ["/etc/", "/var/", "/run/", "/tmp/", "/dev/", "/usr/"];
+
+fn assert_own(inside: &str) {
+    assert!(OWN.iter().any(|own| inside.starts_with(own)), "{inside} is the machine's own");
+}
+
 /// Why there can be no throw-away host on this machine.
 #[derive(Debug)]
 pub struct Skip(pub String);
@@ -144,6 +151,7 @@ impl Host {
 
     /// As [`Host::write`] with a mode.
     pub fn write_with(&self, inside: &str, text: &str, mode: u32) {
+        assert_own(inside);
         let path = self.path(inside);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         if mode & 0o111 == 0 {
@@ -156,6 +164,7 @@ impl Host {
 
     /// Makes a directory with that owner (uid and gid alike) and mode.
     pub fn directory(&self, inside: &str, owner: u32, mode: u32) {
+        assert_own(inside);
         let path = self.path(inside);
         fs::create_dir_all(&path).unwrap();
         chown(&path, Some(owner), Some(owner)).unwrap();

@@ -97,14 +97,14 @@ fn issue_13_init_says_what_it_cannot_know_and_writes_nothing() {
     }
     assert!(!host.path("/etc/gatepost/gatepost.toml").exists() && !host.path("/etc/gatepost/tls/key.pem").exists());
     // A pair that is there is used, and a half of one is not written over.
-    host.directory("/srv/own/tls", 0, 0o755);
-    host.write("/srv/own/tls/key.pem", "a key\n");
+    host.directory("/var/own/tls", 0, 0o755);
+    host.write("/var/own/tls/key.pem", "a key\n");
     let half = init(
         &host,
-        &["--dir", "/srv/own", "--for", "qmail-queue", "--hostname", "mx.example.org", "--domain", "example.org"],
+        &["--dir", "/var/own", "--for", "qmail-queue", "--hostname", "mx.example.org", "--domain", "example.org"],
     );
     assert!(!half.ok() && half.stderr.contains("key.pem is there already"), "{}", half.said());
-    assert_eq!(host.read("/srv/own/tls/key.pem"), "a key\n");
+    assert_eq!(host.read("/var/own/tls/key.pem"), "a key\n");
 }
 
 /// How a message is seen at the MTA.
