@@ -123,13 +123,15 @@ impl Outcome {
             DeliveryError::Reclaimed => verdict::RECLAIMED.into(),
             DeliveryError::File(e) if e.kind() == ErrorKind::StorageFull => verdict::NO_SPACE.into(),
             DeliveryError::File(e) => {
-                tracing::error!("session={session} content file: {e}");
+                tracing::error!("session={session} content file: {e}; its message was refused with 451");
                 verdict::INTERNAL.into()
             }
             DeliveryError::Before(failure) => failure.into(),
             DeliveryError::After(failure) => {
                 if !matches!(failure, Failure::Closing(..)) {
-                    tracing::warn!("session={session} possible duplicate: {failure}");
+                    tracing::warn!(
+                        "session={session} possible duplicate: {failure}; its client sends again what the backend may have taken"
+                    );
                 }
                 failure.into()
             }

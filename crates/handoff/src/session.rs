@@ -328,7 +328,7 @@ impl Session {
         let announced = self.protocol.transaction().and_then(|transaction| transaction.announced());
         let looked = self.shared.spool.has_room(self.origin(), announced);
         let room = looked.unwrap_or_else(|e| {
-            tracing::error!("session={} spool: {e}", self.open.id);
+            tracing::error!("session={} spool: {e}; its client hears 452 and may come again", self.open.id);
             false
         });
         let outcome = Outcome::from(if room { verdict::MAIL_OK } else { verdict::NO_SPACE });
@@ -383,7 +383,7 @@ impl Session {
     /// Content has no room: the rest of it is discarded by the session, and refused at its end.
     fn no_space(&mut self, why: Option<io::Error>) -> Result<(), SessionError> {
         if let Some(e) = why.filter(|e| e.kind() != io::ErrorKind::StorageFull) {
-            tracing::error!("session={} content file: {e}", self.open.id);
+            tracing::error!("session={} content file: {e}; its message is refused with 452", self.open.id);
         }
         let filed = self.filed();
         if let Some(transaction) = self.protocol.transaction().filter(|transaction| transaction.filed) {

@@ -261,7 +261,7 @@ impl Children {
                 self.tell(observer, Order::Lines, &[theirs.as_fd()]);
                 gatepost_log::connect(ours);
             }
-            Err(e) => tracing::error!("no descriptors left for the log: {e}"),
+            Err(e) => tracing::error!("no descriptors left for the log: {e}; raise LimitNOFILE= of the unit"),
         }
     }
 
@@ -343,7 +343,11 @@ impl Processes for Children {
     fn link(&mut self, one: (Role, ProcessId), other: (Role, ProcessId)) {
         let pair = if [one.0, other.0].contains(&Role::Observer) { quiet_pair() } else { Seq::pair() };
         let Ok((a, b)) = pair else {
-            tracing::error!("no descriptors left to link {} and {}", one.0.name(), other.0.name());
+            tracing::error!(
+                "no descriptors left to link {} and {}; raise LimitNOFILE= of the unit",
+                one.0.name(),
+                other.0.name()
+            );
             return;
         };
         self.tell(one.1, Order::Peer(other.0), &[a.as_fd()]);

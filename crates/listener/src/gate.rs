@@ -300,7 +300,7 @@ impl Gate {
     /// Gives an admitted client its session.
     pub(crate) async fn begin(&self, visitor: Visitor, pass: Pass, pause: u16) {
         if let Err(mishap) = self.hand_out(pass, &visitor, pause).await {
-            tracing::warn!(client = %visitor.from, reason = %mishap, "no session for a connection");
+            tracing::warn!(client = %visitor.from, reason = %mishap, "no session for a connection; its client is told to come again (421)");
             self.turn_away(visitor, Turned::Failed);
         }
     }

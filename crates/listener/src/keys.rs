@@ -102,7 +102,7 @@ impl Gate {
         if let Err(e) = tell(&keyholder, &OpenKey { id, client: client.ip() }, &[unasked.as_fd()]).await
             && self.may_log(client.ip())
         {
-            tracing::warn!(session = %id, %client, error = %e, "no signature: the keyholder cannot be reached");
+            tracing::warn!(session = %id, %client, error = %e, "no signature: the keyholder cannot be reached; the handshake fails");
         }
     }
 }

@@ -11,7 +11,7 @@ use gatepost_wire::queue::{Done, End};
 use gatepost_wire::slice::QueueSlice;
 use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 
 /// Octets of content at a time: all that is held of it.
 const PIECE: usize = 64 * 1024;
@@ -55,7 +55,7 @@ impl Programs {
             Verdict::Exit(status) => (End::Exit(status), Ended::Exited(status)),
             Verdict::Crashed(signal) => (End::Signal(signal), Ended::Killed(signal.into())),
             Verdict::NotExecuted(e) => {
-                tracing::error!("cannot run {}: {e}", self.program.to_string_lossy());
+                tell_not_run(&self.program, &e);
                 (End::NotRun, Ended::NOT_EXECUTED)
             }
             Verdict::Late => (End::Late, Ended::Lost),
@@ -70,10 +70,12 @@ impl Programs {
     }
 }
 
+fn tell_not_run(program: &CStr, why: &io::Error) {
+    tracing::error!("cannot run {}: {why}; messages are refused with 451 until it can", program.to_string_lossy());
+}
+
 fn start(program: &CStr, around: &Surroundings<'_>) -> Option<QueueProgram> {
-    QueueProgram::start(program, around, Patience::default())
-        .inspect_err(|e| tracing::error!("cannot run {}: {e}", program.to_string_lossy()))
-        .ok()
+    QueueProgram::start(program, around, Patience::default()).inspect_err(|e| tell_not_run(program, e)).ok()
 }
 
 /// Gives all of the content. False: it could not be read back, so that the message must not be queued.

@@ -213,7 +213,9 @@ impl Nursery {
                 self.sessions.insert(pid, (id, number));
                 return None;
             }
-            Some(Err(e)) => tracing::warn!(session = %id, error = %e, "cannot fork a session"),
+            Some(Err(e)) => {
+                tracing::warn!(session = %id, error = %e, "cannot fork a session; its client is told to come again (421)")
+            }
             None => {}
         }
         birth.turn_away(&self.hostname);

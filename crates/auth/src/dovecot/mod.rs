@@ -203,7 +203,7 @@ fn outcome(exchange: Box<Exchange>, said: Said) -> Outcome {
 }
 
 fn unknown(why: &dyn fmt::Display) -> Outcome {
-    tracing::error!("Dovecot's auth socket {why}");
+    tracing::error!("Dovecot's auth socket {why}; the client hears 454 and may come again");
     Outcome::Unknown
 }
 
