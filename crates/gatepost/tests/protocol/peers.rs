@@ -75,9 +75,13 @@ fn client(host: &Host, patience: Duration) -> Option<Client> {
 /// What this peer makes of a row, as a line for the table of differences; none when it is what it should be.
 fn difference(host: &Host, row: &Row) -> Option<String> {
     let wanted = classes(row.replies.iter().map(|reply| reply.code), row.closes);
-    let heard =
-        client(host, Duration::from_secs(10)).and_then(|mut client| speak_to_stranger(&mut client, row, HOSTNAME).ok());
-    if heard.is_some_and(|heard| without_farewell(row, heard).classes() == wanted) {
+    // OpenSMTPD closes after some faults, and on a busy machine may have answered the next line before: three tries.
+    let agrees = |_| {
+        let client = client(host, Duration::from_secs(10));
+        let heard = client.and_then(|mut client| speak_to_stranger(&mut client, row, HOSTNAME).ok());
+        heard.is_some_and(|heard| without_farewell(row, heard).classes() == wanted)
+    };
+    if (0..3).any(agrees) {
         return None;
     }
     let heard = client(host, Duration::from_secs(1)).and_then(|mut client| overhear(&mut client, row, HOSTNAME));
