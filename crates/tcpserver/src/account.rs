@@ -3,7 +3,7 @@
 use crate::say::{Fatal, Say};
 use gatepost_sys::{process, vfork};
 use gatepost_ucspi::tcpserver::lines;
-use gatepost_ucspi::tcpserver::options::Account;
+use gatepost_ucspi::tcpserver::options::{Account, Id};
 
 /// Ids to take; None: as we are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,14 +25,14 @@ impl Ids {
             let (uid, gid) = find(&passwd, user).ok_or_else(|| Fatal::new(&[b"there is no user ", user]))?;
             return Ok(Self { uid: given(uid), gid: given(gid) });
         }
-        let (mut uid, mut gid) = (account.uid, account.gid);
-        if account.from_environment {
-            let id = |name: &str| {
-                let value = std::env::var(name).ok().and_then(|value| value.parse().ok());
-                value.ok_or_else(|| Fatal::new(&[b"-U, and no number in the variable ", name.as_bytes()]))
-            };
-            (uid, gid) = (id("UID")?, id("GID")?);
-        }
+        let number = |id: Id, variable: &str| match id {
+            Id::Number(number) => Ok(number),
+            Id::OfEnvironment => {
+                let value = std::env::var(variable).ok().and_then(|value| value.parse().ok());
+                value.ok_or_else(|| Fatal::new(&[b"-U, and no number in the variable ", variable.as_bytes()]))
+            }
+        };
+        let (uid, gid) = (number(account.uid, "UID")?, number(account.gid, "GID")?);
         if uid != 0 && gid == 0 && process::effective_ids().0 == 0 {
             say.warn(lines::note("-u without -g leaves programs root's groups; --user takes them away"));
         }

@@ -210,9 +210,19 @@ fn issue_11_b27_a_program_starts_with_nothing_but_its_connection() {
 #[test]
 fn issue_11_b23_b24_whom_programs_run_as() {
     let Some(host) = site("issue_11_b23_b24_whom_programs_run_as", &[]) else { return };
-    for options in ["-u 65534 -g 65534", "-g 65534", "-u 62000", "-u 0 -g 0", "-U"] {
+    for options in [
+        "-u 65534 -g 65534",
+        "-g 65534",
+        "-u 62000",
+        "-u 0 -g 0",
+        "-U",
+        // The last one counts.
+        "-U -u 62003 -g 62004",
+        "-U -u 62003",
+        "-u 62003 -g 62004 -U",
+    ] {
         // A shell may not let its own UID be set.
-        let env = if options == "-U" { "env UID=62001 GID=62002 " } else { "" };
+        let env = if options.contains("-U") { "env UID=62001 GID=62002 " } else { "" };
         let line =
             format!("-vRHl0 {options} 127.0.0.1 {PORT} sh -c 'grep -E \"^(Uid|Gid|Groups|Cap)\" /proc/$$/status'");
         same(options, |which| {

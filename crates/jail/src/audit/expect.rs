@@ -3,6 +3,7 @@
 use super::parse::{Ns, Resource};
 use super::role::RoleName;
 use crate::enter::SESSION_CPU_SECONDS;
+use gatepost_ucspi::tcpserver::options::Id;
 use gatepost_ucspi::tcpserver::{Options, Parsed};
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::Ground;
@@ -395,16 +396,20 @@ pub fn runner(cmdline: &[String]) -> Expect<'static> {
     };
     let Some(options) = options(cmdline) else { return as_started };
     let account = &options.account;
-    let by_name = account.user.is_some() || account.from_environment;
-    if account.uid == 0 && !by_name {
+    // Whom that is, only the program knows.
+    let wanted = |id| match id {
+        Id::Number(id) if account.user.is_none() => Wanted::This(id),
+        Id::Number(_) | Id::OfEnvironment => Wanted::NotRoot,
+    };
+    let stays = |id| account.user.is_none() && id == Id::default();
+    if stays(account.uid) {
         return as_started;
     }
-    let wanted = |id| if by_name { Wanted::NotRoot } else { Wanted::This(id) };
     if options.restrictions.root.is_some() || !options.restrictions.namespaces.is_empty() {
         // Root without anything else.
         return Expect { user: UserRule::Root, capabilities: FOR_PROGRAMS, ..as_started };
     }
-    let gid = if account.gid == 0 && !by_name { Wanted::Any } else { wanted(account.gid) };
+    let gid = if stays(account.gid) { Wanted::Any } else { wanted(account.gid) };
     Expect { user: given(wanted(account.uid), gid), capabilities: 0, undumpable: true, ..as_started }
 }
 

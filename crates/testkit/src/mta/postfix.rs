@@ -6,6 +6,7 @@ use crate::maildir::Maildir;
 use crate::run::run;
 use crate::wait;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 /// A running Postfix that takes mail on a unix socket and on loopback TCP, from a front end that says by XCLIENT who
 /// the client is, and delivers it to Maildirs.
@@ -217,8 +218,12 @@ maillog_file = {}\n",
     /// When there is none in time.
     #[must_use]
     pub fn logged(&self, word: &str, other: &str) -> String {
-        let found = wait::poll(wait::SOON, &mut || {
-            self.log().lines().find(|line| line.contains(word) && line.contains(other)).map(str::to_owned)
+        let mut look =
+            || self.log().lines().find(|line| line.contains(word) && line.contains(other)).map(str::to_owned);
+        // A message that is deferred while its queue is looked through (qmgr: "skipped, still being delivered") waits for longer.
+        let found = wait::poll(Duration::from_secs(5), &mut look).or_else(|| {
+            run(self.host.command("postqueue").args(["-c", Self::CONFIG, "-f"])).expect_ok("postqueue");
+            wait::poll(wait::SOON, &mut look)
         });
         found.unwrap_or_else(|| panic!("no line with {word:?} and {other:?} in the sender's log:\n{}", self.log()))
     }

@@ -44,15 +44,28 @@ pub struct Names {
     pub ident_timeout: u64,
 }
 
+/// An id of `-u` or `-g`, or of `-U`: the last of them on the command line counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Id {
+    /// This one; 0: as we are.
+    Number(u32),
+    /// What the environment's UID or GID says.
+    OfEnvironment,
+}
+
+impl Default for Id {
+    fn default() -> Self {
+        Self::Number(0)
+    }
+}
+
 /// `-u`, `-g`, `-U` and `--user`: whom programs run as.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Account {
-    /// 0: as we are.
-    pub uid: u32,
-    /// 0: as we are.
-    pub gid: u32,
-    /// Uid and gid are those of the environment's UID and GID.
-    pub from_environment: bool,
+    /// The uid.
+    pub uid: Id,
+    /// The gid.
+    pub gid: Id,
     /// A name or uid, with its own group and no other.
     pub user: Option<Vec<u8>>,
 }
@@ -196,7 +209,7 @@ impl Options {
     fn flag(&mut self, letter: u8) {
         match letter {
             b'1' => self.print_port = true,
-            b'U' => self.account.from_environment = true,
+            b'U' => (self.account.uid, self.account.gid) = (Id::OfEnvironment, Id::OfEnvironment),
             b'X' => self.missing_rules_allow = true,
             b'p' | b'P' => self.names.paranoid = letter == b'p',
             b'h' | b'H' => self.names.remote = letter == b'h',
@@ -228,17 +241,17 @@ impl Options {
             b'I' => self.interface = Some(value.to_vec()),
             b'C' => self.limits.per_address = Some(long::count("-C", value)?),
             // The original takes what isn't a number for 0, and a server that was to lose root keeps it.
-            b'g' => self.account.gid = long::id("-g", value)?,
-            _ => self.account.uid = long::id("-u", value)?,
+            b'g' => self.account.gid = Id::Number(long::id("-g", value)?),
+            _ => self.account.uid = Id::Number(long::id("-u", value)?),
         }
         Ok(())
     }
 
     fn contradictions(&self) -> Result<(), Fault> {
-        let Account { uid, gid, from_environment, user } = &self.account;
+        let Account { uid, gid, user } = &self.account;
         let complaint = if self.limits.both_families {
             "-4 and -6 contradict each other"
-        } else if user.is_some() && (*from_environment || *uid != 0 || *gid != 0) {
+        } else if user.is_some() && [*uid, *gid] != [Id::default(); 2] {
             "--user says whom programs run as, and so do -u, -g and -U: one of them only"
         } else if self.families == Families::V4 && self.interface.is_some() {
             "-I is for IPv6, and -4 contradicts it"
