@@ -112,8 +112,8 @@ impl AsRawFd for Epoll {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
     use crate::seq::Seq;
+    use std::time::Instant;
 
     #[test]
     fn reports_what_is_ready_and_nothing_removed() {
