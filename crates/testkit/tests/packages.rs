@@ -76,7 +76,7 @@ const LAYERS: &[&[Row]] = &[
     ],
     // Tests and measurements: nothing that is installed imports these.
     &[
-        ("testkit", "smtp wire sys jail role log config launcher listener session keyholder auth handoff dialer resolver receiver observer", "base64 domain hmac memchr pbkdf2 rcgen rustls sha2 tracing"),
+        ("testkit", "smtp wire sys jail role log config launcher listener session keyholder auth checker handoff dialer resolver receiver observer", "base64 domain hmac memchr pbkdf2 rcgen rustls sha2 tracing"),
     ],
     &[
         ("benches", "smtp sys testkit", "fips203 rustls"),
