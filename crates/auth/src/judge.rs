@@ -167,12 +167,20 @@ impl Judge {
         }
     }
 
-    /// By which mechanisms clients can log in.
-    pub(crate) async fn offer(&self) -> Mechanisms {
+    /// By which mechanisms every client can log in. None: it changes while we run.
+    pub(crate) fn offers_to_all(&self) -> Option<Mechanisms> {
         match &self.source {
-            Source::Passwd(passwd) => passwd.offer(),
-            Source::Dovecot(dovecot) => dovecot.offer().await,
-            Source::Checker(_) => Mechanisms::PASSWORD,
+            Source::Passwd(passwd) => Some(passwd.offer()),
+            Source::Dovecot(_) => None,
+            Source::Checker(_) => Some(Mechanisms::PASSWORD),
+        }
+    }
+
+    /// By which mechanisms a client that has come can log in.
+    pub(crate) async fn offer(&self) -> Mechanisms {
+        match (self.offers_to_all(), &self.source) {
+            (None, Source::Dovecot(dovecot)) => dovecot.offer().await,
+            (offered, _) => offered.unwrap_or_default(),
         }
     }
 
@@ -337,7 +345,7 @@ impl Judge {
             }
             Login::Unknown => {}
         }
-        let OpenAuth { id: session, client } = open;
+        let OpenAuth { id: session, client, .. } = open;
         let login = login.as_deref().filter(|login| login.len() <= LOGIN_MAX);
         gatepost_log::tell(event::LoginTried { session, client, login, mechanism, result });
         result
@@ -441,7 +449,7 @@ mod tests {
                 handoff.tell(&Noted { id, noted: true }).unwrap();
             });
             let claim = |id, client: &str, pass| {
-                let open = OpenAuth { id: SessionId(id), client: client.parse().unwrap() };
+                let open = OpenAuth { id: SessionId(id), client: client.parse().unwrap(), offered: false };
                 let attempt = Attempt::of(&Claim { mechanism: Mechanism::Plain, user: b"joe", pass });
                 let judge = Arc::clone(&judge);
                 tokio::spawn(async move { judge.claim(open, attempt, pending()).await })

@@ -7,10 +7,10 @@ use gatepost_jail::ControlEnd;
 use gatepost_role::{AsyncControl, DialerLink, Heard, Phase, RoleError, SHORT_FRAME, Step};
 use gatepost_smtp::envelope::Login;
 use gatepost_smtp::mechanism::Mechanisms;
-use gatepost_wire::auth::{Answered, Asked};
+use gatepost_wire::auth::{Answered, Asked, Offers};
 use gatepost_wire::control::Role;
 use gatepost_wire::link::OpenAuth;
-use gatepost_wire::{AuthToSession, ListenerToAuth, Nothing, SessionToAuth};
+use gatepost_wire::{AuthToListener, AuthToSession, ListenerToAuth, SessionToAuth};
 use std::future::pending;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-type ListenerLink = AsyncEnd<Nothing, ListenerToAuth>;
+type ListenerLink = AsyncEnd<AuthToListener, ListenerToAuth>;
 type SessionEnd = AsyncEnd<AuthToSession, SessionToAuth>;
 
 /// Messages of one session: more than the engine allows a client.
@@ -106,6 +106,8 @@ impl Service {
             }
             Step::Link(_, fd) => {
                 let link = ListenerLink::from_fd(fd).map_err(watching)?;
+                // A listener that is gone already asks for nothing.
+                let _ = link.tell(&Offers { mechanisms: self.judge.offers_to_all() }).await;
                 self.events.spawn(next(link));
             }
             Step::Begin => self.control.ready().await?,
@@ -155,7 +157,7 @@ enum Question {
 /// Answers a session until it is gone. It may be owned: whatever is wrong costs it the channel, and nobody else anything.
 async fn answer(judge: Arc<Judge>, open: OpenAuth, end: SessionEnd) -> Result<(), String> {
     let offered = judge.offer().await;
-    if end.tell(&Answered::Offer(offered)).await.is_err() {
+    if !open.offered && end.tell(&Answered::Offer(offered)).await.is_err() {
         return Ok(());
     }
     let mut inbox = Inbox::of::<SessionToAuth>();

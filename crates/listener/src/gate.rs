@@ -15,6 +15,8 @@ use gatepost_policy::flood::Flood;
 use gatepost_policy::networks::Networks;
 use gatepost_rules::access::{Access, Permit};
 use gatepost_smtp::envelope::{CloseReason, Service};
+use gatepost_smtp::mechanism::Mechanisms;
+use gatepost_wire::auth::Answered;
 use gatepost_wire::event::{Crashed, Penalised, Penalty, Turned};
 use gatepost_wire::link::{self, Ended, HandoffOrder, Left, NurseryOrder, Open, OpenAuth, OpenKey, SessionId};
 use gatepost_wire::link::{Start, StartDescriptors, Weights, close_reason, counted_user, has_delivered};
@@ -156,8 +158,14 @@ impl Gate {
         self.slots.handoff_gone(number);
     }
 
-    pub(crate) fn set_auth(&self, link: AuthLink) {
-        self.links.borrow_mut().set_auth(link);
+    /// Gives the number of the link.
+    pub(crate) fn set_auth(&self, link: Rc<AuthLink>) -> u64 {
+        self.links.borrow_mut().set_auth(link)
+    }
+
+    /// What every session is offered by the auth of that link, if that is the same for all.
+    pub(crate) fn set_offer(&self, number: u64, offer: Option<Mechanisms>) {
+        self.links.borrow_mut().set_offer(number, offer);
     }
 
     pub(crate) fn set_keyholder(&self, link: KeyholderLink) {
@@ -357,14 +365,18 @@ impl Gate {
         Ok(session_end)
     }
 
+    /// Auth's offer is there before the session asks for it, where it is known: auth may be checking somebody else's password by then.
     async fn auth_channel(
         &self,
         id: SessionId,
         client: SocketAddr,
     ) -> Result<End<SessionToAuth, AuthToSession>, Mishap> {
-        let auth = self.links.borrow().auth().ok_or(Mishap::Away)?;
-        let (session_end, auth_end) = End::pair()?;
-        tell(&auth, &OpenAuth { id, client }, &[auth_end.as_fd()]).await?;
+        let (auth, offer) = self.links.borrow().auth().ok_or(Mishap::Away)?;
+        let (session_end, auth_end) = End::<SessionToAuth, AuthToSession>::pair()?;
+        if let Some(mechanisms) = offer {
+            auth_end.tell(&Answered::Offer(mechanisms))?;
+        }
+        tell(&auth, &OpenAuth { id, client, offered: offer.is_some() }, &[auth_end.as_fd()]).await?;
         Ok(session_end)
     }
 

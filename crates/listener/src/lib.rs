@@ -44,12 +44,13 @@ use gatepost_jail::{ControlEnd, Unjailed};
 use gatepost_policy::networks::Networks;
 use gatepost_role::{AsyncControl, Heard, RoleError, SHORT_FRAME, Special, Step};
 use gatepost_sys::epoll::Epoll;
+use gatepost_wire::auth::Offers;
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::{ListenerSlice, Slice};
 use gatepost_wire::terms::NetworksSlice;
 use gatepost_wire::{
-    HandoffToListener, ListenerToAuth, ListenerToHandoff, ListenerToKeyholder, ListenerToNursery, ListenerToResolver,
-    Nothing, NurseryToListener, ResolverToListener,
+    AuthToListener, HandoffToListener, ListenerToAuth, ListenerToHandoff, ListenerToKeyholder, ListenerToNursery,
+    ListenerToResolver, Nothing, NurseryToListener, ResolverToListener,
 };
 use keys::Keys;
 use rules::Rules;
@@ -64,7 +65,7 @@ use tokio::task::{JoinError, LocalSet};
 type NurseryLink = AsyncEnd<ListenerToNursery, NurseryToListener>;
 type HandoffLink = AsyncEnd<ListenerToHandoff, HandoffToListener>;
 type KeyholderLink = AsyncEnd<ListenerToKeyholder, Nothing>;
-type AuthLink = AsyncEnd<ListenerToAuth, Nothing>;
+type AuthLink = AsyncEnd<ListenerToAuth, AuthToListener>;
 type ResolverLink = AsyncEnd<ListenerToResolver, ResolverToListener>;
 
 /// The listener's whole life: jail, orders, connections, drain.
@@ -159,7 +160,11 @@ fn link(gate: &Rc<Gate>, role: Role, fd: OwnedFd) -> Result<(), RoleError> {
             let number = gate.set_handoff(Rc::clone(&link));
             tokio::task::spawn_local(follow_handoff(Rc::clone(gate), number, link));
         }
-        Role::Auth => gate.set_auth(AuthLink::from_fd(fd).map_err(&runtime)?),
+        Role::Auth => {
+            let link = Rc::new(AuthLink::from_fd(fd).map_err(&runtime)?);
+            let number = gate.set_auth(Rc::clone(&link));
+            tokio::task::spawn_local(hear_auth(Rc::clone(gate), number, link));
+        }
         Role::Keyholder => gate.set_keyholder(KeyholderLink::from_fd(fd).map_err(&runtime)?),
         Role::Nursery => {
             let link = Rc::new(NurseryLink::from_fd(fd).map_err(&runtime)?);
@@ -187,6 +192,16 @@ async fn follow_nursery(gate: Rc<Gate>, nursery: roster::Nursery, link: Rc<Nurse
         }
     }
     gate.nursery_gone(nursery);
+}
+
+/// Hears what auth offers to all sessions, which is all that it ever says here.
+async fn hear_auth(gate: Rc<Gate>, number: u64, link: Rc<AuthLink>) {
+    match link.recv(&mut Inbox::new(SHORT_FRAME)).await {
+        Ok(Offers { mechanisms }) => gate.set_offer(number, mechanisms),
+        // The next session that wants to log in tells.
+        Err(ChannelError::Closed) => {}
+        Err(e) => tracing::error!(error = %e, "auth's offer was not heard: it tells each session itself"),
+    }
 }
 
 /// Hears what comes of telling sessions to leave, until handoff is gone.

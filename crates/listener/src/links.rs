@@ -3,6 +3,7 @@
 use crate::roster::Nursery;
 use crate::{AuthLink, HandoffLink, KeyholderLink, NurseryLink};
 use gatepost_channel::{AsyncEnd, ChannelError};
+use gatepost_smtp::mechanism::Mechanisms;
 use gatepost_sys::seq::is_crowded;
 use gatepost_wire::Direction;
 use std::collections::BTreeMap;
@@ -24,7 +25,9 @@ pub(crate) struct Links {
     nurseries: BTreeMap<Nursery, Rc<NurseryLink>>,
     handoff: Option<Numbered<HandoffLink>>,
     keyholder: Option<Rc<KeyholderLink>>,
-    auth: Option<Rc<AuthLink>>,
+    auth: Option<Numbered<AuthLink>>,
+    /// What that auth offers to every session, if that is known.
+    offer: Option<Mechanisms>,
 }
 
 impl Links {
@@ -76,12 +79,24 @@ impl Links {
         self.keyholder.clone()
     }
 
-    pub(crate) fn set_auth(&mut self, link: AuthLink) {
-        self.auth = Some(Rc::new(link));
+    /// Passwords are checked by this auth from now on. Gives the number of the link.
+    pub(crate) fn set_auth(&mut self, link: Rc<AuthLink>) -> u64 {
+        let number = self.number();
+        self.auth = Some((number, link));
+        self.offer = None;
+        number
     }
 
-    pub(crate) fn auth(&self) -> Option<Rc<AuthLink>> {
-        self.auth.clone()
+    /// What every session is offered by the auth of that link.
+    pub(crate) fn set_offer(&mut self, number: u64, offer: Option<Mechanisms>) {
+        if self.auth.as_ref().is_some_and(|(newest, _)| *newest == number) {
+            self.offer = offer;
+        }
+    }
+
+    /// Auth, and what it offers to every session.
+    pub(crate) fn auth(&self) -> Option<(Rc<AuthLink>, Option<Mechanisms>)> {
+        self.auth.as_ref().map(|(_, link)| (Rc::clone(link), self.offer))
     }
 
     fn number(&mut self) -> u64 {

@@ -2,7 +2,8 @@
 //! role, never from the session (P4).
 //!
 //! ```text
-//! auth ─► session   Offer, once, unasked
+//! auth ─► listener  Offers, once
+//! auth ─► session   Offer, once, unasked; if it is the same for all, the listener writes it, before auth has its end
 //! session ─► auth   Claim     auth ─► session   Judged
 //! session ─► auth   Begin     auth ─► session   Challenge or Judged
 //! session ─► auth   Response  auth ─► session   Challenge or Judged, …
@@ -87,6 +88,13 @@ fields! {
         pub user: &'a [u8] as Octets<CREDENTIAL_MAX>,
         /// Its password.
         pub pass: &'a [u8] as Octets<CREDENTIAL_MAX>,
+    }
+
+    /// Auth to listener, once: what every session is offered, so that none has to wait for a check that is under way.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Offers {
+        /// How a client can log in. None: that changes while auth runs, and auth tells each session.
+        pub mechanisms: Option<Mechanisms>,
     }
 
     /// Auth to handoff: the client of this session is who it says it is. Answered by [`Noted`]; the session hears of it after that.

@@ -23,6 +23,7 @@
 //! | [`HandoffToResolver`] | handoff → resolver | [`names::Ask`] | – |
 //! | [`ResolverToHandoff`] | resolver → handoff | [`names::NamesNews`] | – |
 //! | [`ListenerToAuth`] | listener → auth | [`link::OpenAuth`] | auth's end |
+//! | [`AuthToListener`] | auth → listener | [`auth::Offers`] | – |
 //! | [`SessionToAuth`] | session → auth | [`auth::Asked`] | – |
 //! | [`AuthToSession`] | auth → session | [`auth::Answered`] | – |
 //! | [`AuthToHandoff`] | auth → handoff | [`auth::LoggedIn`] | – |
@@ -129,6 +130,8 @@ directions! {
     ResolverToHandoff => names::NamesNews;
     /// Listener to auth.
     ListenerToAuth => link::OpenAuth;
+    /// Auth to listener.
+    AuthToListener => auth::Offers;
     /// Session to auth.
     SessionToAuth => auth::Asked<'a>;
     /// Auth to session.

@@ -251,6 +251,8 @@ fields! {
         pub id: SessionId,
         /// Its client.
         pub client: SocketAddr,
+        /// It has auth's offer already, from the listener.
+        pub offered: bool,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The listener between a launcher, a nursery, a keyholder and a handoff of the test's own.
 
+mod auth;
 mod front;
 mod keys;
 mod screen;

@@ -16,7 +16,7 @@ use gatepost_smtp::names::{ClientNames, Found, HostName};
 use gatepost_smtp::replies;
 use gatepost_smtp::server::{BareLf, Leniency};
 use gatepost_smtp::text::Text;
-use gatepost_wire::auth::{Answered, Asked, Begin, Claim, LoggedIn, Noted, Response};
+use gatepost_wire::auth::{Answered, Asked, Begin, Claim, LoggedIn, Noted, Offers, Response};
 use gatepost_wire::check::{self, Check, Checked};
 use gatepost_wire::codec::{MESSAGE_MAX, read_all};
 use gatepost_wire::control::{Order, Report, Role, Whom};
@@ -302,7 +302,7 @@ fn listener_and_those_who_serve() {
     );
     golden(&Left { id, told: true }, "0201000000000000 01");
     golden(&OpenKey { id, client: "192.0.2.9".parse().unwrap() }, "0201000000000000 04 c0000209");
-    golden(&OpenAuth { id, client }, "0201000000000000 04 c0000209 6912");
+    golden(&OpenAuth { id, client, offered: true }, "0201000000000000 04 c0000209 6912 01");
 }
 
 #[test]
@@ -314,6 +314,8 @@ fn issue_15_auth_and_those_who_ask_it() {
     golden(&Asked::Begin(begin), "01 03 01 0100 62 0100 6e");
     golden(&Asked::Begin(Begin { binding: None, ..begin }), "01 03 00 0100 6e");
     golden(&Asked::Response(Response { response: b"r" }), "02 0100 72");
+    golden(&Offers { mechanisms: Some(Mechanisms::PASSWORD) }, "01 03");
+    golden(&Offers { mechanisms: None }, "00");
     golden(&Answered::Offer(Mechanisms::PASSWORD.with(Mechanism::ScramSha256)), "00 0b");
     golden(&Answered::Challenge(b"c"), "01 0100 63");
     golden(&Answered::Judged(Login::Refused), "02 01");

@@ -34,7 +34,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     // What auth is told by others.
     ("tell auth of a login", |p, _| frame(p, Frame::of(&LOGGED_IN).unwrap().bytes())),
     ("open a session at auth", |p, _| {
-        let open = OpenAuth { id: SessionId(1), client: another().client };
+        let open = OpenAuth { id: SessionId(1), client: another().client, offered: false };
         frame(p, Frame::of(&open).unwrap().bytes())
     }),
     ("note a login at auth", |p, _| frame(p, Frame::of(&Noted { id: SessionId(1), noted: true }).unwrap().bytes())),
