@@ -10,6 +10,7 @@ use crate::load::{self, Door, WORKS, Way};
 use crate::server::{self, Kind, Server, Sink};
 use crate::table::{self, Row, median, number, verdict};
 use crate::{cost, machine};
+use gatepost_sys::limits::{self, Limit};
 use gatepost_sys::net;
 use gatepost_testkit::client::Client;
 use gatepost_testkit::host::Host;
@@ -35,6 +36,8 @@ const AIM: f64 = 0.35;
 /// Idle connections beside a session, and how much dearer the session may be with the most of them.
 const IDLE: [u32; 4] = [0, 200, 1000, 4000];
 const GROWTH: f64 = 1.15;
+/// Descriptors that handoff needs besides those for sessions.
+const RESERVED: u64 = 128;
 /// Sessions, and connections in memory, by each exchange of keys.
 const HANDSHAKES: u32 = 100;
 
@@ -238,17 +241,30 @@ fn keys(host: &Host, gatepost: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn growth(host: &Host, gatepost: &Path) -> io::Result<()> {
+/// Idle clients that so many slots have room for: with more than three quarters taken, sessions begin with little patience.
+fn room(slots: u32) -> u32 {
+    slots / 4 * 3 - 8
+}
+
+/// Slots for the most idle clients, or for as many as the hard limit of descriptors allows: handoff has four for each.
+fn slots() -> io::Result<u32> {
     let most = IDLE.iter().max().copied().unwrap_or_default();
-    // Twice as many, so that slots never become scarce.
-    let text = host.read(server::GATEPOST).replace("[limits]\n", &format!("[limits]\nsessions = {}\n", 2 * most));
+    let (_, hard) = limits::get(Limit::OpenFiles)?;
+    let allowed = u32::try_from(hard.saturating_sub(RESERVED) / 4).unwrap_or(u32::MAX);
+    Ok((2 * most).min(allowed))
+}
+
+fn growth(host: &Host, gatepost: &Path) -> io::Result<()> {
+    let sessions = slots()?;
+    let text = host.read(server::GATEPOST).replace("[limits]\n", &format!("[limits]\nsessions = {sessions}\n"));
     host.write(server::GATEPOST, &text);
     let server = Server::start(host, Kind::Gatepost, gatepost)?;
     let work = WORKS.iter().find(|work| work.way == Way::Sessions).ok_or_else(|| io::Error::other("no such work"))?;
     let mut clients = Vec::new();
     let mut least = None;
     let mut rows = Vec::new();
-    for idle in IDLE {
+    // Where there are no descriptors for so many: as many as there are.
+    for idle in IDLE.map(|idle| idle.min(room(sessions))) {
         let from = u32::try_from(clients.len()).unwrap_or(u32::MAX);
         let more = host.inside(|| {
             (from..idle)

@@ -89,6 +89,32 @@ mod tests {
         (0..length).map(|n| unsafe { place.add(n).read_volatile() }).collect()
     }
 
+    const SECRET: &[u8; 16] = b"a secret of ours";
+
+    /// Leaves the secret on the stack, below who calls it, and says where.
+    #[inline(never)]
+    fn leave_behind() -> *const u8 {
+        let mut deep = [0; 8 * 1024];
+        for (place, octet) in deep.iter_mut().zip(SECRET.iter().cycle()) {
+            *place = *octet;
+        }
+        std::hint::black_box(&deep).as_ptr()
+    }
+
+    #[test]
+    fn issue_15_what_a_call_leaves_on_the_stack_is_overwritten() {
+        let place = leave_behind();
+        // The middle: what is called in between overwrites only what is next to this frame.
+        let middle = place.wrapping_add(4 * 1024);
+        // SAFETY: on this thread's stack, which is mapped that deep, since it has been written.
+        let left = unsafe { middle.cast::<[u8; 16]>().read_volatile() };
+        assert_eq!(&left, SECRET, "without a wipe it is still there");
+        stack();
+        // SAFETY: as above.
+        let left = unsafe { middle.cast::<[u8; 16]>().read_volatile() };
+        assert_eq!(left, [0; 16]);
+    }
+
     #[test]
     fn issue_15_memory_that_is_given_back_is_overwritten() {
         freed();

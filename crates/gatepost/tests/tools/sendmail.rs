@@ -124,6 +124,11 @@ fn statuses(host: &Host, program: &str, runs: impl Fn(&str) -> bool) -> Vec<Opti
     said.lines().map(|line| line.parse().ok()).collect()
 }
 
+/// A status as it is shown; that of a program that was not run is a dash.
+fn number(status: Option<i32>) -> String {
+    status.map_or_else(|| "-".to_owned(), |status| status.to_string())
+}
+
 /// On a host where ours is a link `sendmail` in /run/bin, and a service that takes all.
 fn with_a_service(test: &str, needs: &[&str], work: impl FnOnce(&Host, &Mta)) {
     let Some(host) = for_test(test, needs) else { return };
@@ -148,6 +153,7 @@ fn issue_15_programs_see_the_statuses_of_postfixs_sendmail() {
         let postfix = statuses(host, "/usr/sbin/sendmail", |why| why != "-" && why != DAEMON);
         let mut wrong = String::new();
         for ((who, line, _, status, why), (own, postfix)) in LINES.iter().zip(own.into_iter().zip(postfix)) {
+            println!("{who}: sendmail {line}: {}, Postfix's {}; {why}", number(own), number(postfix));
             if own != Some(*status) {
                 let _ = writeln!(wrong, "{who}: sendmail {line}: {own:?} instead of {status}");
             }
@@ -240,6 +246,7 @@ fn issue_15_what_msmtp_takes_is_taken() {
         host.write("/etc/msmtprc", &format!("account default\nhost {HERE}\nport 2600\nfrom root@ok.test\ntls off\n"));
         let theirs = statuses(host, "msmtp", |why| why != "-" && why != GUESSES);
         for ((who, line, _, status, _), theirs) in LINES.iter().zip(theirs) {
+            println!("{who}: sendmail {line}: {status}, msmtp's {}", number(theirs));
             if theirs == Some(0) {
                 assert_eq!(*status, 0, "{who}: sendmail {line}");
             }
