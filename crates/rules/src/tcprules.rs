@@ -35,7 +35,9 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> u8 {
     let compiled = match compile(&source) {
         Ok(compiled) => compiled,
         Err(fault) => {
-            say(io::stderr(), &SAYS.fatal(&[b"unable to parse this line: ", &fault.text]));
+            // To the original a line that is said ends at a NUL.
+            let shown = fault.text.split(|octet| *octet == 0).next().unwrap_or_default();
+            say(io::stderr(), &SAYS.fatal(&[b"unable to parse this line: ", shown]));
             say(io::stderr(), &SAYS.line(&[format!("line {}: {}", fault.line, fault.why).as_bytes()]));
             return 100;
         }

@@ -81,6 +81,58 @@ fn issue_11_files_and_verdicts_are_those_of_the_originals() {
 }
 
 #[test]
+fn issue_11_a_nul_in_a_source_is_what_it_is_to_the_original() {
+    let Some(programs) = pair("issue_11_a_nul_in_a_source", "tcprules") else { return };
+    let compiled = |source: &str| {
+        programs.each_ref().map(|program| {
+            program.put("input", source);
+            program.put("rules.cdb", "as it was");
+            (program.run(&["rules.cdb", "rules.tmp"]), program.get("rules.cdb").unwrap())
+        })
+    };
+    for (source, status) in [
+        // The line that is said ends there.
+        ("1.2.3.4:allow\0\n", 100),
+        (":allow\n1.2.3.4:deny\0,X=\"a\"", 100),
+        ("1.2.3.4:deny,X=\"a\"\0\n", 100),
+        ("1.2.3.4:\0allow\n", 100),
+        ("1.2.3.4:al\0low\n", 100),
+        ("1.2.3.4:allow,X=\0ab\"\n", 100),
+        (":allow \0\n", 100),
+        (":allow\0 \t\n", 100),
+        ("bad\0tail:x\n", 100),
+        ("\0:x\n", 100),
+        ("::1\0:allow\n", 100),
+        // Of an address, a name, a value it is a part, and to values it may be the quote.
+        ("\0:allow\n1.2\0.3.4:allow\n1.2.3.4\0:deny\n", 0),
+        ("joe\0@1.2.3.4:deny\n=h\0.ex.com:deny\njoe@1-2\0:deny\n", 0),
+        ("1.2.3.4-5.\0:deny\n1\0.2.3-4.:deny\n", 0),
+        ("1.2.3.4:allow,X\0Y=\"a\0b\",\0=\"\",Z=\0ab\0\n", 0),
+        (":allow,X=\"1\0D\0\"\n1.2.3.4:allow,X=\"1\0+Y=2\"\n", 0),
+        // No rule.
+        ("\0\nno\0colon\n#c\0omment\n\0", 0),
+    ] {
+        let [(theirs, cdb), (ours, our_cdb)] = compiled(source);
+        assert_eq!(theirs.status, Some(status), "{source:?}");
+        assert_eq!(ours.clone().without(&OURS), theirs, "{source:?}");
+        assert!(our_cdb == cdb, "{source:?}: the files differ");
+        assert_eq!(ours.stderr.contains("\ntcprules: line "), status == 100, "{source:?}: {ours:?}");
+    }
+    // tcprules(1): the number that it ends is read in part by the original, and by ours not at all.
+    for source in ["1.2.3.4-5\0:deny\n", "1.2.3.4-5\0x:deny\n", "1.2.3.4\0-5:deny\n", "1.2.3.4-\0:deny\n"] {
+        let [(theirs, _), (ours, cdb)] = compiled(source);
+        let shown = source.split('\0').next().unwrap();
+        let expected = format!(
+            "tcprules: fatal: unable to parse this line: {shown}\n\
+             tcprules: line 1: on both sides of the hyphen there must be a number\n"
+        );
+        assert_eq!((theirs.status, theirs.stderr.as_str()), (Some(0), ""), "{source:?}");
+        assert_eq!((ours.status, ours.stderr), (Some(100), expected), "{source:?}");
+        assert_eq!(cdb, b"as it was", "{source:?}");
+    }
+}
+
+#[test]
 fn issue_11_networks_have_a_file_that_the_original_reads_without_them() {
     let name = "networks";
     let Some([theirs, check]) = pair(name, "tcprulescheck") else { return };
