@@ -53,6 +53,15 @@ pub fn status(pid: u32) -> BTreeMap<String, String> {
     text.lines().filter_map(|line| line.split_once(':')).map(|(k, v)| (k.to_owned(), v.trim().to_owned())).collect()
 }
 
+/// Processor time of a process until now, in hundredths of a second; 0 when it is gone.
+#[must_use]
+pub fn processor_time(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name, which may hold anything, ends at the last parenthesis; utime and stime are the 12th and 13th field behind it.
+    let fields = text.rsplit(')').next().unwrap_or_default().split_whitespace();
+    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
+}
+
 /// Code of a process by the kind of its pages: octets that lie on huge pages of its own, and mappings that are executable and
 /// writable.
 #[must_use]

@@ -1,6 +1,7 @@
 //! What the original can't: limits, times, inherited sockets, limits and a jail for programs.
 
 use crate::site::{PORT, Server, Which, connect_from, ends, environment, rest, site};
+use gatepost_testkit::facts;
 use gatepost_testkit::host::Host;
 use gatepost_testkit::run::run;
 use gatepost_testkit::unpacked;
@@ -123,6 +124,13 @@ fn issue_11_without_descriptors_connections_wait_and_nothing_spins() {
     server.wait_said("note: no connection is taken for a moment", 3);
     // Three attempts have two pauses between them.
     assert!(begun.elapsed() >= Duration::from_millis(400), "{:?}", begun.elapsed());
+    let used = || facts::tree(server.pid()).into_iter().map(facts::processor_time).sum::<u64>();
+    let (before, begun) = (used(), Instant::now());
+    server.wait_said("note: no connection is taken for a moment", 13);
+    // A few attempts a second cost next to nothing: less than a twentieth of a processor is used.
+    let (used, passed) = (used() - before, begun.elapsed());
+    println!("{used} hundredths of a second of processor time in {passed:?}");
+    assert!(u128::from(used) * 10 * 20 <= passed.as_millis(), "{used} hundredths of a second in {passed:?}");
     nobody(64);
     assert_eq!(rest(&mut client), "hi\n");
     server.signal("TERM");
