@@ -29,8 +29,10 @@ struct Count {
 }
 
 impl Count {
-    fn now(self, now: u64) -> u64 {
-        self.fill.saturating_sub(now.saturating_sub(self.at) / DECAY)
+    /// What is left, and when one was last forgotten: another wrong password does not put off the next.
+    fn now(self, now: u64) -> Self {
+        let forgotten = now.saturating_sub(self.at) / DECAY;
+        Self { fill: self.fill.saturating_sub(forgotten), at: self.at.saturating_add(forgotten.saturating_mul(DECAY)) }
     }
 }
 
@@ -60,10 +62,12 @@ impl Guesses {
 
 /// How many there are with this one.
 fn one_more<K: Ord>(counts: &mut BTreeMap<K, Count>, key: K, now: u64) -> u64 {
-    let fill = counts.get(&key).map_or(0, |count| count.now(now)).saturating_add(1);
-    counts.insert(key, Count { fill, at: now });
+    let before = counts.get(&key).map(|count| count.now(now)).filter(|count| count.fill > 0);
+    let Count { fill, at } = before.unwrap_or(Count { fill: 0, at: now });
+    let fill = fill.saturating_add(1);
+    counts.insert(key, Count { fill, at });
     if counts.len() > REMEMBERED_MAX {
-        forget_half(counts, |count| count.now(now));
+        forget_half(counts, |count| count.now(now).fill);
     }
     fill
 }
@@ -86,6 +90,14 @@ mod tests {
         guesses.right(at(1));
         assert!(guesses.wrong(at(1), Some(b"joe"), 0) <= 1000 + 6 * EACH);
         assert_eq!(guesses.wrong(at(1), Some(b"joe"), 60 * DECAY), 1000, "forgotten after an hour");
+    }
+
+    #[test]
+    fn issue_15_who_mistypes_all_the_time_is_forgiven_as_well() {
+        let mut guesses = Guesses::default();
+        // A client with an old password, which tries once in fifty-nine seconds.
+        let late = (0..50).map(|n| guesses.wrong(at(1), None, n * 59_000)).max();
+        assert_eq!(late, Some(2000));
     }
 
     #[test]
