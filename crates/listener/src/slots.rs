@@ -39,8 +39,17 @@ pub(crate) struct Slots {
     pub(crate) due: Notify,
     /// Clients that wait for a slot, by the id that they will have.
     queue: RefCell<BTreeMap<u64, oneshot::Sender<()>>>,
-    /// Sessions of which handoff has been asked whether they are told to leave, and by which link.
-    asked: RefCell<BTreeMap<u64, (u64, oneshot::Sender<bool>)>>,
+    /// Sessions of which handoff has been asked whether they are told to leave.
+    asked: RefCell<BTreeMap<u64, Asked>>,
+}
+
+/// A question about a session that handoff has not answered.
+#[derive(Debug)]
+struct Asked {
+    /// The link that it was asked by.
+    link: u64,
+    /// Who waits for the answer.
+    waiting: Vec<oneshot::Sender<bool>>,
 }
 
 impl Slots {
@@ -50,14 +59,25 @@ impl Slots {
 
     /// Handoff has told a session to leave, or has not.
     pub(crate) fn left(&self, Left { id, told }: Left) {
-        if let Some((_, asked)) = self.asked.borrow_mut().remove(&id.0) {
-            let _ = asked.send(told);
+        if let Some(Asked { waiting, .. }) = self.asked.borrow_mut().remove(&id.0) {
+            for one in waiting {
+                let _ = one.send(told);
+            }
         }
+    }
+
+    /// Somebody waits for the answer about a session. True: `link` has to be asked; else the answer to the question before is this one's
+    /// too.
+    fn ask(&self, id: SessionId, link: u64, who: oneshot::Sender<bool>) -> bool {
+        let mut asked = self.asked.borrow_mut();
+        let first = !asked.contains_key(&id.0);
+        asked.entry(id.0).or_insert(Asked { link, waiting: Vec::new() }).waiting.push(who);
+        first
     }
 
     /// A link with handoff is at its end: of what was asked along it nothing is delivered any more.
     pub(crate) fn handoff_gone(&self, number: u64) {
-        self.asked.borrow_mut().retain(|_, (of, _)| *of != number);
+        self.asked.borrow_mut().retain(|_, asked| asked.link != number);
     }
 
     /// No more slots are handed out.
@@ -137,10 +157,11 @@ impl Gate {
     async fn leaves(&self, id: SessionId) -> bool {
         let Some((number, handoff)) = self.links.borrow().handoff() else { return true };
         let (sender, told) = oneshot::channel();
-        self.slots.asked.borrow_mut().insert(id.0, (number, sender));
-        if tell(&handoff, &HandoffOrder::Leave(id), &[]).await.is_err() {
+        let first = self.slots.ask(id, number, sender);
+        if first && tell(&handoff, &HandoffOrder::Leave(id), &[]).await.is_err() {
             self.slots.handoff_gone(number);
         }
+        // Without an answer handoff is gone, and with it every delivery has ended.
         told.await.unwrap_or(true)
     }
 }

@@ -2,7 +2,9 @@
 
 use super::*;
 use gatepost_policy::conduct::SLOW_PAUSE;
+use gatepost_wire::control::Whom;
 use gatepost_wire::terms::Terms;
+use std::os::unix::net::UnixStream;
 
 /// Nothing is waited for in vain.
 const NO_WAIT: Waits = Waits { slot: PATIENCE, leave: Duration::from_millis(1), delivery: Duration::from_millis(1) };
@@ -67,6 +69,31 @@ fn p13_a_session_whose_message_is_being_delivered_stays_and_another_leaves() {
     assert_eq!(nursery.recv(&mut Inbox::new(64)).unwrap(), NurseryOrder::Kill(again));
     ended(&nursery, again, link::End::Signal(9));
     start(&nursery);
+}
+
+#[test]
+fn p1_a_session_about_which_two_ask_stays_when_its_message_is_being_delivered() {
+    let (house, nursery, handoff, _clients, ids) = full(NO_WAIT);
+    let (mut admin, theirs) = UnixStream::pair().unwrap();
+    admin.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut kick = |id| {
+        house.launcher.tell_with(&Order::Kick(Whom::Session(id)), &[theirs.as_fd()]).unwrap();
+        let expected = "1 session is told to end, unless its message is being delivered\n";
+        let mut said = vec![0; expected.len()];
+        admin.read_exact(&mut said).unwrap();
+        assert_eq!(String::from_utf8(said).unwrap(), expected);
+    };
+    kick(ids[0]);
+    kick(ids[0]);
+    assert_eq!(leave(&handoff), ids[0]);
+    handoff.tell(&Left { id: ids[0], told: false }).unwrap();
+    // Handoff is not asked twice, and the answer is that to both: another session is the first that is killed.
+    for again in [1, 0] {
+        kick(ids[again]);
+        assert_eq!(leave(&handoff), ids[again]);
+        handoff.tell(&Left { id: ids[again], told: true }).unwrap();
+        assert_eq!(nursery.recv(&mut Inbox::new(64)).unwrap(), NurseryOrder::Kill(ids[again]));
+    }
 }
 
 #[test]
