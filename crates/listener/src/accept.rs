@@ -121,26 +121,14 @@ async fn take_all(gate: Rc<Gate>, front: Rc<Front>, listening: Listening) {
     let mut wait = BACK_OFF.0;
     let mut taken = 0_u32;
     loop {
-        match listening.accept().await {
+        match taken_or_waited(listening.accept().await, &mut wait, socket.index).await {
             // Nobody is asked about a user of this machine, and his programs are not waited for.
-            Ok((client, Who::User(uid))) => gate.welcome_user(&socket, client, uid).await,
-            Ok((client, Who::Address(from))) => {
-                wait = BACK_OFF.0;
-                if front.expects(socket.index, from.ip()) {
-                    front.receive(&gate, socket, client, from);
-                } else {
-                    front.meet(&gate, socket, client, from).await;
-                }
+            Some((client, Who::User(uid))) => gate.welcome_user(&socket, client, uid).await,
+            Some((client, Who::Address(from))) if front.expects(socket.index, from.ip()) => {
+                front.receive(&gate, socket, client, from);
             }
-            // The client has given up in the queue, or its address is none of ours: its affair alone.
-            Err(e) if is_clients(&e) => {}
-            Err(e) => {
-                if wait == BACK_OFF.0 {
-                    tracing::warn!(error = %e, listener = socket.index, "cannot accept; trying again with back-off");
-                }
-                tokio::time::sleep(wait).await;
-                wait = wait.saturating_mul(2).min(BACK_OFF.1);
-            }
+            Some((client, Who::Address(from))) => front.meet(&gate, socket, client, from).await,
+            None => {}
         }
         taken = taken.saturating_add(1);
         if taken >= BATCH {
@@ -148,6 +136,26 @@ async fn take_all(gate: Rc<Gate>, front: Rc<Front>, listening: Listening) {
             tokio::task::yield_now().await;
         }
     }
+}
+
+/// What was accepted, after which the next failure is a first one. None: nothing was, and a failure of ours has had its `wait`.
+async fn taken_or_waited<T>(accepted: io::Result<T>, wait: &mut Duration, listener: u8) -> Option<T> {
+    match accepted {
+        Ok(accepted) => {
+            *wait = BACK_OFF.0;
+            return Some(accepted);
+        }
+        // The client has given up in the queue, or its address is none of ours: its affair alone.
+        Err(e) if is_clients(&e) => {}
+        Err(e) => {
+            if *wait == BACK_OFF.0 {
+                tracing::warn!(error = %e, listener, "cannot accept; trying again with back-off");
+            }
+            tokio::time::sleep(*wait).await;
+            *wait = wait.saturating_mul(2).min(BACK_OFF.1);
+        }
+    }
+    None
 }
 
 /// Whether a failed accept(2) says something about that connection only; see accept(2), "Error handling".
@@ -165,4 +173,29 @@ fn is_clients(e: &io::Error) -> bool {
             | AddrNotAvailable
             | TimedOut
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::ErrorKind;
+
+    #[test]
+    fn p13_whoever_is_accepted_ends_the_back_off() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let mut wait = BACK_OFF.0;
+            for (accepted, next) in [
+                (Err(ErrorKind::OutOfMemory), 2),
+                (Err(ErrorKind::OutOfMemory), 4),
+                // It says nothing of us.
+                (Err(ErrorKind::ConnectionAborted), 4),
+                (Ok(()), 1),
+                (Err(ErrorKind::OutOfMemory), 2),
+            ] {
+                let taken = taken_or_waited(accepted.map_err(io::Error::from), &mut wait, 0).await;
+                assert_eq!((taken, wait), (accepted.ok(), BACK_OFF.0 * next), "{accepted:?}");
+            }
+        });
+    }
 }
