@@ -10,6 +10,7 @@ use crate::screen::{Guest, Screen, Tests};
 use gatepost_policy::flood::{Flood, Line};
 use gatepost_policy::proxy::{Arrival, BadHeader, Header};
 use gatepost_policy::share::Origin;
+use gatepost_wire::event::Turned;
 use gatepost_wire::network::Network;
 use gatepost_wire::slice::ListenerSlice;
 use std::cell::RefCell;
@@ -98,8 +99,8 @@ impl Front {
 
     /// Reads the header of a connection, and goes on with the client that it names.
     pub(crate) fn receive(self: &Rc<Self>, gate: &Rc<Gate>, socket: Socket, client: OwnedFd, peer: SocketAddr) {
-        let (front, gate) = (Rc::clone(self), Rc::clone(gate));
-        self.seat(peer.ip(), async move { front.arrive(&gate, socket, client, peer).await });
+        let (front, of_all) = (Rc::clone(self), Rc::clone(gate));
+        self.seat(gate, peer, async move { front.arrive(&of_all, socket, client, peer).await });
     }
 
     /// Gives a client to the gate when it has passed the tests.
@@ -114,11 +115,11 @@ impl Front {
             }
             Tests::Wait => match Guest::new(gate, visitor) {
                 Ok(guest) => {
-                    let (front, gate) = (Rc::clone(self), Rc::clone(gate));
-                    self.seat(from.ip(), async move {
+                    let (front, of_all) = (Rc::clone(self), Rc::clone(gate));
+                    self.seat(gate, from, async move {
                         if let Some(visitor) = front.screen.hold(guest).await {
                             // In memory of its own: most only wait.
-                            Box::pin(gate.admit(visitor)).await;
+                            Box::pin(of_all.admit(visitor)).await;
                         }
                     });
                 }
@@ -127,15 +128,20 @@ impl Front {
         }
     }
 
-    /// Has `task` wait for something of a client's, unless there is no place for it.
-    fn seat(self: &Rc<Self>, client: IpAddr, task: impl Future<Output = ()> + 'static) {
-        let Some(id) = self.places.borrow_mut().take(Origin::of(client), self.now()) else { return };
+    /// Has `task` wait for something of a client's, unless there is no place for it. Whoever has none, or none any more, is told of.
+    fn seat(self: &Rc<Self>, gate: &Gate, client: SocketAddr, task: impl Future<Output = ()> + 'static) {
+        let (place, mut without) = self.places.borrow_mut().take(client, self.now());
+        without.extend(place.is_none().then_some(client));
+        for client in without {
+            gate.tell_turned(client, Turned::Waiting);
+        }
+        let Some(id) = place else { return };
         let seat = Seat { front: Rc::clone(self), id };
         let task = tokio::task::spawn_local(async move {
             task.await;
             drop(seat);
         });
-        self.places.borrow_mut().sits(id, task.abort_handle());
+        self.places.borrow_mut().sits(id, client, task.abort_handle());
     }
 
     /// Closes all that wait.

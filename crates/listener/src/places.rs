@@ -3,13 +3,14 @@
 
 use gatepost_policy::share::{Action, Answer, Origin, Patience, Shares};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use tokio::task::AbortHandle;
 
 /// Who waits.
 #[derive(Debug)]
 pub(crate) struct Places {
     shares: Shares<u64>,
-    tasks: BTreeMap<u64, AbortHandle>,
+    tasks: BTreeMap<u64, (SocketAddr, AbortHandle)>,
     last: u64,
 }
 
@@ -21,24 +22,26 @@ impl Places {
     }
 
     /// A place for a client, that of another if need be, which is closed then. None: its network has most of them, and none that
-    /// could be closed.
-    pub(crate) fn take(&mut self, origin: Origin, now: u64) -> Option<u64> {
+    /// could be closed. And who has lost a place.
+    pub(crate) fn take(&mut self, client: SocketAddr, now: u64) -> (Option<u64>, Vec<SocketAddr>) {
+        let origin = Origin::of(client.ip());
+        let mut closed = Vec::new();
         self.last = self.last.saturating_add(1);
         let id = self.last;
         let mut granted = self.shares.claim(id, origin, 1, Patience::Reclaim, now) == Answer::Granted;
         while let Some(action) = self.shares.poll() {
             match action {
-                Action::Reclaim(other) => self.end(other, now),
+                Action::Reclaim(other) => closed.extend(self.end(other, now)),
                 Action::Grant(waiting) => granted |= waiting == id,
                 Action::Refuse(_) => {}
             }
         }
-        granted.then_some(id)
+        (granted.then_some(id), closed)
     }
 
-    /// That task waits in the place.
-    pub(crate) fn sits(&mut self, id: u64, task: AbortHandle) {
-        self.tasks.insert(id, task);
+    /// That task waits in the place, for something of that client's.
+    pub(crate) fn sits(&mut self, id: u64, client: SocketAddr, task: AbortHandle) {
+        self.tasks.insert(id, (client, task));
     }
 
     /// The place is free again.
@@ -49,13 +52,13 @@ impl Places {
 
     /// Closes all that wait.
     pub(crate) fn close(&mut self) {
-        std::mem::take(&mut self.tasks).into_values().for_each(|task| task.abort());
+        std::mem::take(&mut self.tasks).into_values().for_each(|(_, task)| task.abort());
     }
 
-    fn end(&mut self, id: u64, now: u64) {
-        if let Some(task) = self.tasks.remove(&id) {
-            task.abort();
-        }
+    fn end(&mut self, id: u64, now: u64) -> Option<SocketAddr> {
         self.shares.release(id, now);
+        let (client, task) = self.tasks.remove(&id)?;
+        task.abort();
+        Some(client)
     }
 }

@@ -11,7 +11,7 @@ use gatepost_wire::slice::TlsMode;
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{IpAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -49,17 +49,22 @@ fn reply(why: Turned) -> Reply {
         Turned::Rate => replies::TOO_OFTEN,
         Turned::Penalty => replies::PENALTY,
         Turned::Rules => replies::DENIED,
-        Turned::Failed => replies::FAILED,
+        Turned::Failed | Turned::Waiting => replies::FAILED,
     }
 }
 
 impl Gate {
     /// There is no session for this client: it hears why, and so does the log.
     pub(crate) fn turn_away(&self, visitor: Visitor, why: Turned) {
-        self.refused.tally.borrow_mut().count(visitor.from, why);
+        self.tell_turned(visitor.from, why);
+        self.dismiss(visitor, reply(why));
+    }
+
+    /// As [`Gate::turn_away`], about a client that hears of it otherwise or not at all.
+    pub(crate) fn tell_turned(&self, client: SocketAddr, why: Turned) {
+        self.refused.tally.borrow_mut().count(client, why);
         self.refused.due.notify_one();
         self.tell_refused();
-        self.dismiss(visitor, reply(why));
     }
 
     /// This client hears that, and nothing is told.
@@ -144,6 +149,7 @@ mod tests {
             assert!(text.ends_with("\r\n") && text.len() < 200 && !text.contains("gatepost"), "{text}");
         }
         let texts: std::collections::BTreeSet<&str> = Turned::ALL.into_iter().map(|why| reply(why).text).collect();
-        assert_eq!(texts.len(), Turned::ALL.len());
+        // Whoever loses its place hears no more than that it is to come again.
+        assert_eq!(texts.len(), Turned::ALL.len() - 1);
     }
 }

@@ -172,6 +172,9 @@ documented! {
         Rate,
         /// The rules in `[admission]` deny it.
         Rules,
+        /// It had no place to wait in, or lost it to another: for its greeting, for DNS lists or, when it is a peer of `proxy_from`, for its
+        /// PROXY header.
+        Waiting,
     }
 
     /// What an address has to bear.

@@ -1,6 +1,9 @@
 //! Issue 12, point 6: PROXY headers.
 
 use super::*;
+use gatepost_wire::RoleToObserver;
+use gatepost_wire::event::{Event, Turned};
+use gatepost_wire::observe::Tell;
 use std::io::ErrorKind;
 
 /// A house whose first listener takes every peer on loopback for a load balancer.
@@ -127,4 +130,38 @@ fn p6_headers_that_do_not_come_hold_a_bounded_number_of_connections() {
     drop(nursery);
     assert_eq!(house.drain(), Ok(()));
     assert!(slow.iter_mut().all(is_closed));
+}
+
+#[test]
+fn p13_whoever_has_no_place_to_wait_in_is_told_of() {
+    // All that this process tells, of other tests as well.
+    let (ours, observer) = End::<RoleToObserver, Nothing>::pair().unwrap();
+    observer.seq().set_timeout(PATIENCE).unwrap();
+    gatepost_log::connect(ours.into_seq());
+    let told_of = |block: u8| {
+        let mut inbox = Inbox::of::<RoleToObserver>();
+        loop {
+            if let Tell::Event { event: Event::TurnedAway(away), .. } = observer.recv(&mut inbox).unwrap()
+                && away.client.ip() == Ipv4Addr::new(127, block, 0, 1)
+            {
+                return (away.why, away.count);
+            }
+        }
+    };
+    let waiting = Screen { waiting: 2, ..slice(10, 10).screen };
+    let proxied = ListenerSlice {
+        proxy_from: vec![vec!["127.0.0.0/8".parse().unwrap()]],
+        screen: waiting.clone(),
+        ..slice(10, 10)
+    };
+    let greeted_late = ListenerSlice { screen: Screen { pause: 60_000, ..waiting }, ..slice(10, 10) };
+    for (block, slice, heard) in [(77, proxied, ""), (78, greeted_late, "421 4.3.0 ")] {
+        let (house, nursery, _handoff, _keyholder) = House::open(slice);
+        let mut first = house.connect_from(block, 1);
+        let _others = [house.connect_from(block, 1), house.connect_from(block, 1)];
+        assert_eq!(told_of(block), (Turned::Waiting, 1));
+        assert_eq!(all_of(&mut first).get(..heard.len()), Some(heard));
+        drop(nursery);
+        assert_eq!(house.drain(), Ok(()));
+    }
 }
