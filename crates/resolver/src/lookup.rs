@@ -45,7 +45,43 @@ struct Source {
     /// No server answers: nothing is asked until one does, so that nobody waits for nothing.
     silent: AtomicBool,
     /// Questions that are being asked: who asks the same waits, and finds the answer in the cache.
-    under_way: Mutex<HashMap<Question, Arc<tokio::sync::Mutex<()>>>>,
+    under_way: Mutex<HashMap<Question, UnderWay>>,
+}
+
+/// A question that is being asked.
+#[derive(Debug, Default)]
+struct UnderWay {
+    /// Whose turn it is to ask.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    askers: usize,
+}
+
+/// One of those who ask a question. The last one takes it out of the map, also when its look-up is cut off.
+struct Asker<'a> {
+    source: &'a Source,
+    question: &'a Question,
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl<'a> Asker<'a> {
+    fn new(source: &'a Source, question: &'a Question) -> Self {
+        let mut under_way = held(&source.under_way);
+        let one = under_way.entry(question.clone()).or_default();
+        one.askers = one.askers.saturating_add(1);
+        Self { source, question, turn: Arc::clone(&one.turn) }
+    }
+}
+
+impl Drop for Asker<'_> {
+    fn drop(&mut self) {
+        let mut under_way = held(&self.source.under_way);
+        if let Some(one) = under_way.get_mut(self.question) {
+            one.askers = one.askers.saturating_sub(1);
+            if one.askers == 0 {
+                under_way.remove(self.question);
+            }
+        }
+    }
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -265,30 +301,22 @@ impl Resolver {
         if let Some(kept) = held(&source.cache).get(&question, self.now()) {
             return kept;
         }
-        let turn = Arc::clone(held(&source.under_way).entry(question.clone()).or_default());
-        let asked = {
-            let _turn = turn.lock().await;
-            let kept = held(&source.cache).get(&question, self.now());
-            match kept {
-                Some(kept) => kept,
-                None if source.silent.load(Ordering::Relaxed) => (Found::Temporary, self.now()),
-                None => {
-                    // Never closed.
-                    let _one_of_many = self.questions.acquire().await;
-                    let answer = source.servers.ask(&question).await;
-                    if answer.is_none() {
-                        self.doubt.notify_one();
-                    }
-                    held(&source.cache).put(question.clone(), answer.as_ref(), self.now())
+        let asker = Asker::new(source, &question);
+        let _turn = asker.turn.lock().await;
+        let kept = held(&source.cache).get(&question, self.now());
+        match kept {
+            Some(kept) => kept,
+            None if source.silent.load(Ordering::Relaxed) => (Found::Temporary, self.now()),
+            None => {
+                // Never closed.
+                let _one_of_many = self.questions.acquire().await;
+                let answer = source.servers.ask(&question).await;
+                if answer.is_none() {
+                    self.doubt.notify_one();
                 }
+                held(&source.cache).put(question.clone(), answer.as_ref(), self.now())
             }
-        };
-        let mut under_way = held(&source.under_way);
-        // The map's and ours.
-        if Arc::strong_count(&turn) <= 2 {
-            under_way.remove(&question);
         }
-        asked
     }
 
     fn now(&self) -> u64 {
@@ -298,4 +326,50 @@ impl Resolver {
 
 async fn within<T>(until: Instant, look_up: impl Future<Output = Found<T>>) -> Found<T> {
     timeout(until.saturating_duration_since(Instant::now()), look_up).await.unwrap_or(Found::Temporary)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use gatepost_testkit::name_server::{NameServer, Said, said};
+    use std::future::poll_fn;
+    use std::task::Poll;
+
+    fn under_way(resolver: &Resolver) -> usize {
+        held(&resolver.source().under_way).len()
+    }
+
+    #[test]
+    fn p6_a_look_up_that_is_cut_off_leaves_nothing_and_whoever_asks_the_same_goes_on() {
+        let silent = Said { silent: true, ..Said::default() };
+        let server = NameServer::new(&[
+            ("7.2.0.192.in-addr.arpa PTR", silent),
+            ("8.2.0.192.in-addr.arpa PTR", said(&["8.2.0.192.in-addr.arpa 60 PTR mx.a.test"])),
+        ]);
+        let resolver = Resolver::new(vec![server.address], Vec::new());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let reverse = |ip: &str| {
+                let ip = ip.parse().unwrap();
+                Box::pin(resolver.reverse(ip))
+            };
+            let until = Instant::now() + Duration::from_millis(50);
+            let (mut one, mut other) = (reverse("192.0.2.7"), reverse("192.0.2.7"));
+            for asker in [&mut one, &mut other] {
+                assert_eq!(within(until, asker).await, Found::Temporary);
+            }
+            drop((one, other));
+            assert_eq!(under_way(&resolver), 0, "after both are cut off");
+            let (mut first, mut second) = (reverse("192.0.2.8"), reverse("192.0.2.8"));
+            for asker in [&mut first, &mut second] {
+                let begun = poll_fn(|cx| Poll::Ready(asker.as_mut().poll(cx).is_pending())).await;
+                assert!(begun, "it has no answer yet");
+            }
+            assert_eq!(under_way(&resolver), 1);
+            drop(first);
+            assert_eq!(second.await, Found::Known(HostName::parse(b"mx.a.test").unwrap()));
+            assert_eq!(under_way(&resolver), 0, "after the answer");
+        });
+    }
 }
