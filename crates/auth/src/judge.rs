@@ -1,12 +1,12 @@
 //! One attempt, from the question to its answer, whatever the source of logins is.
 
 use crate::checker::Checker;
-use crate::desk::Desk;
 use crate::dovecot::{self, Dovecot, Outcome};
 use crate::passwd::{Passwd, is_login};
 use crate::scram::{self, Binding};
 use crate::seats;
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
+use gatepost_policy::desk::Desk;
 use gatepost_policy::guesses::Guesses;
 use gatepost_policy::share::Origin;
 use gatepost_smtp::envelope::{Login, Mechanism};
@@ -28,6 +28,8 @@ use zeroize::Zeroizing;
 
 /// Longest wait for a turn and for the check: a client waits for minutes, but its user does not.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Attempts that wait for their turn; of more, one of the network that has used most is answered "not known" at once.
+const WAITING_MAX: usize = 512;
 /// Longest wait for handoff to take note of a login.
 const NOTE: Duration = Duration::from_secs(5);
 
@@ -159,7 +161,7 @@ impl Judge {
             source,
             secret,
             nonces: AtomicU64::new(0),
-            desk: Mutex::default(),
+            desk: Mutex::new(Desk::new(WAITING_MAX, 1)),
             arrived: Notify::new(),
             guesses: Mutex::default(),
             handoff: Mutex::default(),
@@ -192,7 +194,7 @@ impl Judge {
             match next {
                 None => self.arrived.notified().await,
                 // Whoever has asked is gone.
-                Some((_, waiting)) if waiting.answer.is_closed() => {}
+                Some((origin, waiting)) if waiting.answer.is_closed() => lock(&self.desk).ended(origin, 0, self.now()),
                 Some((origin, Waiting { attempt, answer, told })) => {
                     let begun = Instant::now();
                     let accepted = passwd.accepts(&attempt.user, &attempt.pass);
@@ -204,7 +206,7 @@ impl Judge {
                     }
                     let took = begun.elapsed();
                     let _ = answer.send(accepted);
-                    lock(&self.desk).took(origin, milliseconds(took), self.now());
+                    lock(&self.desk).ended(origin, milliseconds(took), self.now());
                     if accepted == Some(true) {
                         // It would wait for the next one's check otherwise: handoff has to answer before it is let in.
                         let _ = timeout(TOLD, told).await;

@@ -13,7 +13,6 @@
 //! | `hash.rs` | one hash: its kind, its bounds, whether it is that of a password |
 //! | `passwd.rs` | the passwd file |
 //! | `scram.rs` | SCRAM-SHA-256 with the passwd file, without its channel |
-//! | `desk.rs` | whose password is next |
 //! | `dovecot/dialogue.rs` | Dovecot's auth protocol, without its connection |
 //! | `dovecot/mod.rs` | asking Dovecot |
 //! | `checker.rs` | asking the checkpassword program |
@@ -23,7 +22,6 @@
 #![forbid(unsafe_code)]
 
 mod checker;
-mod desk;
 pub mod dovecot;
 pub mod hash;
 mod judge;

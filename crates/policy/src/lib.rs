@@ -8,6 +8,7 @@
 pub mod admission;
 mod bounded;
 pub mod conduct;
+pub mod desk;
 pub mod flood;
 pub mod guesses;
 pub mod ledger;

@@ -20,7 +20,6 @@
 //! | `servers.rs` | which server is asked, for how long |
 //! | `transport.rs` | one query to one server |
 //! | `lists.rs`, `health.rs` | DNS lists: what they say, and whether that can be believed |
-//! | `desk.rs` | whose request is next |
 //! | `serve.rs` | the role: orders from the launcher, requests from handoff and listener |
 //!
 //! The role [`run`] may open sockets of UDP, and of TCP to the servers' ports, and listens on none. It has no file: name servers and
@@ -31,7 +30,6 @@
 
 pub mod answer;
 mod cache;
-mod desk;
 mod health;
 mod hosts;
 mod lists;

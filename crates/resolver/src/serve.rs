@@ -1,10 +1,12 @@
 //! The role: orders from the launcher, requests from handoff and listener, and whether name servers and DNS lists answer.
 
 use crate::Resolver;
-use crate::desk::Desk;
 use crate::lists::Lists;
+use crate::lookup::QUESTIONS_MAX;
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_jail::ControlEnd;
+use gatepost_policy::desk::Desk;
+use gatepost_policy::share::Origin;
 use gatepost_role::{AsyncControl, Heard, Phase, RoleError, SHORT_FRAME, Special, Step};
 use gatepost_smtp::names::ClientNames;
 use gatepost_wire::control::{Report, Role};
@@ -32,6 +34,12 @@ const PAUSE: Duration = Duration::from_secs(5);
 const PROOF: Duration = Duration::from_secs(3);
 /// Time between two looks at which lists are to be proved.
 const TEND: Duration = Duration::from_secs(30);
+
+/// Look-ups under way at once: one has one question under way at a time.
+const AT_ONCE: usize = QUESTIONS_MAX;
+/// Requests that wait; of more, one of the network that has used most is answered "temporary" at once: a client whose name servers don't
+/// answer takes ten seconds of a look-up (P13).
+const WAITING_MAX: usize = 1024;
 
 /// Octets of the largest slice: hosts are of one file, of a mebibyte.
 const SLICE_MAX: u64 = 4 * 1024 * 1024;
@@ -107,7 +115,7 @@ struct Service {
     resolver: Arc<Resolver>,
     lists: Arc<Lists>,
     slice: ResolverSlice,
-    desk: Desk<Request>,
+    desk: Desk<(IpAddr, Request)>,
     events: JoinSet<Event>,
     /// Who keeps answers for a while, and hears when they are good no more.
     handoffs: Vec<Weak<Link>>,
@@ -126,7 +134,7 @@ pub(crate) async fn serve(control: ControlEnd, slice: ResolverSlice) -> Result<(
         resolver: Arc::new(Resolver::new(slice.servers.clone(), slice.hosts.clone())),
         lists: Arc::new(Lists::new(&slice.lists)),
         slice,
-        desk: Desk::default(),
+        desk: Desk::new(WAITING_MAX, AT_ONCE),
         events: JoinSet::new(),
         handoffs: Vec::new(),
         works: true,
@@ -242,7 +250,7 @@ impl Service {
     }
 
     fn wants(&mut self, client: IpAddr, request: Request) {
-        if let Some(refused) = self.desk.wants(client, request, self.now()) {
+        if let Some((_, refused)) = self.desk.wants(Origin::of(client), (client, request), self.now()) {
             self.events.spawn(async move {
                 refused.refuse().await;
                 Event::Told
@@ -265,13 +273,13 @@ impl Service {
     }
 
     fn answered(&mut self, client: IpAddr, took: Duration) {
-        self.desk.ended(client, milliseconds(took), self.now());
+        self.desk.ended(Origin::of(client), milliseconds(took), self.now());
         self.begin();
     }
 
     /// Begins as many look-ups as there may be.
     fn begin(&mut self) {
-        while let Some((client, request)) = self.desk.next(self.now()) {
+        while let Some((_, (client, request))) = self.desk.next(self.now()) {
             let (resolver, lists) = (Arc::clone(&self.resolver), Arc::clone(&self.lists));
             self.events.spawn(async move {
                 let begun = Instant::now();
