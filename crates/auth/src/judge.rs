@@ -12,10 +12,9 @@ use gatepost_policy::share::Origin;
 use gatepost_smtp::envelope::{Login, Mechanism};
 use gatepost_smtp::mechanism::Mechanisms;
 use gatepost_wire::auth::{BINDING_LENGTH, Begin, Claim, LOGIN_MAX, LoggedIn, Noted};
-use gatepost_wire::check::Found as Checked;
 use gatepost_wire::event;
 use gatepost_wire::link::{OpenAuth, SessionId};
-use gatepost_wire::{AuthToHandoff, Direction, HandoffToAuth};
+use gatepost_wire::{AuthToHandoff, Direction, HandoffToAuth, check};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -37,8 +36,6 @@ const NOTE: Duration = Duration::from_secs(5);
 const TOLD: Duration = Duration::from_millis(100);
 /// After a check there is none for this part of the time that it took: checks never take more than 8/9 of one processor.
 const REST: u32 = 8;
-
-type HandoffLink = AsyncEnd<AuthToHandoff, HandoffToAuth>;
 
 /// What a client claims.
 pub(crate) struct Attempt {
@@ -134,11 +131,28 @@ struct Waiting {
     told: oneshot::Receiver<()>,
 }
 
-/// The link with handoff, and who waits for it to take note of a login.
-#[derive(Default)]
+/// A link with handoff, and who waits for it to take note of a login.
 struct Handoff {
-    link: Option<Arc<HandoffLink>>,
-    waiting: HashMap<u64, oneshot::Sender<bool>>,
+    end: AsyncEnd<AuthToHandoff, HandoffToAuth>,
+    waiting: Mutex<HashMap<u64, oneshot::Sender<bool>>>,
+}
+
+impl Handoff {
+    /// Reads what handoff says, until the link ends.
+    async fn receive(&self) {
+        let mut inbox = Inbox::new(HandoffToAuth::FRAME_MAX);
+        loop {
+            match self.end.recv(&mut inbox).await {
+                Ok(Noted { id, noted }) => {
+                    if let Some(waiting) = lock(&self.waiting).remove(&id.0) {
+                        let _ = waiting.send(noted);
+                    }
+                }
+                Err(ChannelError::Closed) => return,
+                Err(e) => return tracing::error!("handoff: {e}"),
+            }
+        }
+    }
 }
 
 /// What all sessions share.
@@ -150,7 +164,8 @@ pub(crate) struct Judge {
     desk: Mutex<Desk<Waiting>>,
     arrived: Notify,
     guesses: Mutex<Guesses>,
-    handoff: Mutex<Handoff>,
+    /// The newest link, until it ends.
+    handoff: Mutex<Option<Arc<Handoff>>>,
     begun: Instant,
 }
 
@@ -237,10 +252,10 @@ impl Judge {
                 None => Found::Unknown,
             },
             Source::Checker(checker) => match checker.ask(open.client, &attempt.user, &attempt.pass).await {
-                Checked::Right => Found::Accepted(attempt.user.clone()),
+                check::Found::Right => Found::Accepted(attempt.user.clone()),
                 // As above; whom it knows is known to the program alone.
-                Checked::Wrong => Found::Refused(None),
-                Checked::Unknown => Found::Unknown,
+                check::Found::Wrong => Found::Refused(None),
+                check::Found::Unknown => Found::Unknown,
             },
             Source::Dovecot(dovecot) => {
                 let Attempt { mechanism, user, pass } = &*attempt;
@@ -377,18 +392,19 @@ impl Judge {
             return Login::Unknown;
         }
         let (noted, coming) = oneshot::channel();
-        let link = {
-            let mut handoff = lock(&self.handoff);
-            handoff.waiting.insert(id.0, noted);
-            handoff.link.clone()
+        let handoff = {
+            let newest = lock(&self.handoff);
+            let Some(handoff) = &*newest else { return Login::Unknown };
+            // While the link is there: whoever waits when it ends hears so.
+            lock(&handoff.waiting).insert(id.0, noted);
+            Arc::clone(handoff)
         };
-        let Some(link) = link else { return Login::Unknown };
         let told = timeout(NOTE, async {
-            link.tell(&LoggedIn { id, login: user }).await.ok()?;
+            handoff.end.tell(&LoggedIn { id, login: user }).await.ok()?;
             coming.await.ok()
         });
         let noted = told.await.ok().flatten() == Some(true);
-        lock(&self.handoff).waiting.remove(&id.0);
+        lock(&handoff.waiting).remove(&id.0);
         if noted { Login::Accepted } else { Login::Unknown }
     }
 
@@ -397,22 +413,18 @@ impl Judge {
     /// # Errors
     /// The runtime takes no more descriptors.
     pub(crate) fn link(self: &Arc<Self>, fd: OwnedFd) -> io::Result<impl Future<Output = ()> + Send + 'static> {
-        let link = Arc::new(HandoffLink::from_fd(fd)?);
-        lock(&self.handoff).link = Some(Arc::clone(&link));
+        let handoff = Arc::new(Handoff { end: AsyncEnd::from_fd(fd)?, waiting: Mutex::default() });
+        *lock(&self.handoff) = Some(Arc::clone(&handoff));
         let judge = Arc::clone(self);
         Ok(async move {
-            let mut inbox = Inbox::new(HandoffToAuth::FRAME_MAX);
-            loop {
-                match link.recv(&mut inbox).await {
-                    Ok(Noted { id, noted }) => {
-                        if let Some(waiting) = lock(&judge.handoff).waiting.remove(&id.0) {
-                            let _ = waiting.send(noted);
-                        }
-                    }
-                    Err(ChannelError::Closed) => return,
-                    Err(e) => return tracing::error!("handoff: {e}"),
-                }
+            handoff.receive().await;
+            let mut newest = lock(&judge.handoff);
+            if newest.as_ref().is_some_and(|newest| Arc::ptr_eq(newest, &handoff)) {
+                *newest = None;
             }
+            drop(newest);
+            // Nobody takes note of these logins any more, and whoever waits hears so.
+            lock(&handoff.waiting).clear();
         })
     }
 
@@ -465,6 +477,44 @@ mod tests {
             guess.abort();
             checking.abort();
             noting.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn p13_a_login_that_nobody_takes_note_of_is_answered_at_once() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let judge = Arc::new(Judge::new(Source::Passwd(Passwd::parse(b"").0), [7; 32]));
+            let link = || {
+                let (ours, handoff) = End::<AuthToHandoff, HandoffToAuth>::pair().unwrap();
+                (tokio::spawn(judge.link(ours.into_seq().into_fd()).unwrap()), handoff)
+            };
+            let begun = Instant::now();
+            assert_eq!(judge.note(SessionId(1), b"joe").await, Login::Unknown, "without a link");
+            // The first link ends while somebody waits; the second one's affair is another.
+            let (first, handoff) = link();
+            let note = |id| {
+                let judge = Arc::clone(&judge);
+                tokio::spawn(async move { judge.note(SessionId(id), b"joe").await })
+            };
+            let mut inbox = Inbox::of::<AuthToHandoff>();
+            let lost = note(2);
+            tokio::task::yield_now().await;
+            assert_eq!(handoff.recv(&mut inbox).unwrap().id, SessionId(2));
+            let (second, newer) = link();
+            let kept = note(3);
+            tokio::task::yield_now().await;
+            assert_eq!(newer.recv(&mut inbox).unwrap().id, SessionId(3));
+            drop(handoff);
+            assert_eq!(lost.await.unwrap(), Login::Unknown);
+            first.await.unwrap();
+            newer.tell(&Noted { id: SessionId(3), noted: true }).unwrap();
+            assert_eq!(kept.await.unwrap(), Login::Accepted);
+            drop(newer);
+            second.await.unwrap();
+            assert_eq!(judge.note(SessionId(4), b"joe").await, Login::Unknown, "after the link");
+            assert!(begun.elapsed() < NOTE, "{:?}", begun.elapsed());
+            assert!(lock(&judge.handoff).is_none());
         });
     }
 }
