@@ -7,6 +7,7 @@ use crate::scram::{self, Binding};
 use crate::seats;
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_policy::desk::Desk;
+use gatepost_policy::flood::{Flood, Line};
 use gatepost_policy::guesses::Guesses;
 use gatepost_policy::share::Origin;
 use gatepost_smtp::envelope::{Login, Mechanism};
@@ -17,6 +18,7 @@ use gatepost_wire::link::{OpenAuth, SessionId};
 use gatepost_wire::{AuthToHandoff, Direction, HandoffToAuth, check};
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -166,6 +168,7 @@ pub(crate) struct Judge {
     guesses: Mutex<Guesses>,
     /// The newest link, until it ends.
     handoff: Mutex<Option<Arc<Handoff>>>,
+    flood: Mutex<Flood>,
     begun: Instant,
 }
 
@@ -180,6 +183,7 @@ impl Judge {
             arrived: Notify::new(),
             guesses: Mutex::default(),
             handoff: Mutex::default(),
+            flood: Mutex::default(),
             begun: Instant::now(),
         }
     }
@@ -267,6 +271,10 @@ impl Judge {
                 match outcome {
                     Outcome::Accepted(login) => Found::Accepted(login.into_bytes()),
                     Outcome::Refused => Found::Refused(None),
+                    Outcome::Failed(why) => {
+                        self.tell_failure(open.client, &why);
+                        Found::Unknown
+                    }
                     // It has been told all there is.
                     Outcome::Challenge(..) | Outcome::Unknown => Found::Unknown,
                 }
@@ -341,6 +349,10 @@ impl Judge {
             }
             Outcome::Accepted(login) => Found::Accepted(login.into_bytes()),
             Outcome::Refused => Found::Refused(None),
+            Outcome::Failed(why) => {
+                self.tell_failure(open.client, &why);
+                Found::Unknown
+            }
             Outcome::Unknown => Found::Unknown,
         };
         Turn::Judged(self.conclude(open, mechanism, None, found).await)
@@ -426,6 +438,20 @@ impl Judge {
             // Nobody takes note of these logins any more, and whoever waits hears so.
             lock(&handoff.waiting).clear();
         })
+    }
+
+    /// Whether one more line may be written about a client; and how many were not, before it.
+    pub(crate) fn may_log(&self, client: SocketAddr) -> Option<u32> {
+        match lock(&self.flood).line(Origin::of(client.ip()), self.now()) {
+            Line::Write(kept) => Some(kept),
+            Line::Keep => None,
+        }
+    }
+
+    fn tell_failure(&self, client: SocketAddr, why: &str) {
+        if let Some(kept) = self.may_log(client) {
+            tracing::error!(%client, kept, "Dovecot's auth socket {why}; the client hears 454 and may come again");
+        }
     }
 
     fn now(&self) -> u64 {
@@ -516,5 +542,14 @@ mod tests {
             assert!(begun.elapsed() < NOTE, "{:?}", begun.elapsed());
             assert!(lock(&judge.handoff).is_none());
         });
+    }
+
+    #[test]
+    fn p14_lines_about_one_client_are_counted_and_not_all_written() {
+        let judge = Judge::new(Source::Passwd(Passwd::parse(b"").0), [7; 32]);
+        let (guesser, owner) = ("192.0.2.9:4713".parse().unwrap(), "198.51.100.1:4713".parse().unwrap());
+        let written = (0..1000).filter(|_| judge.may_log(guesser).is_some()).count();
+        assert!((100..=110).contains(&written), "{written}");
+        assert_eq!(judge.may_log(owner), Some(0));
     }
 }

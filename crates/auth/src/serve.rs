@@ -130,8 +130,10 @@ impl Service {
                 self.sessions = self.sessions.saturating_add(1);
                 let judge = Arc::clone(&self.judge);
                 self.events.spawn(async move {
-                    if let Err(e) = answer(judge, open, end).await {
-                        tracing::warn!(session = %open.id, "its channel with auth is closed: {e}");
+                    if let Err(e) = answer(&judge, open, end).await
+                        && let Some(kept) = judge.may_log(open.client)
+                    {
+                        tracing::warn!(session = %open.id, kept, "its channel with auth is closed: {e}");
                     }
                     Event::Ended
                 });
@@ -155,7 +157,7 @@ enum Question {
 }
 
 /// Answers a session until it is gone. It may be owned: whatever is wrong costs it the channel, and nobody else anything.
-async fn answer(judge: Arc<Judge>, open: OpenAuth, end: SessionEnd) -> Result<(), String> {
+async fn answer(judge: &Judge, open: OpenAuth, end: SessionEnd) -> Result<(), String> {
     let offered = judge.offer().await;
     if !open.offered && end.tell(&Answered::Offer(offered)).await.is_err() {
         return Ok(());

@@ -14,12 +14,12 @@ use zeroize::Zeroizing;
 
 /// Octets and lines that are told of what one program says on its descriptor 2.
 const SAID_MAX: usize = 2048;
-const LINES_MAX: usize = 8;
+pub(crate) const LINES_MAX: usize = 8;
 
 /// A question, out of its frame.
 pub(crate) struct Question {
     pub(crate) number: u32,
-    client: SocketAddr,
+    pub(crate) client: SocketAddr,
     /// Name, password and an empty timestamp, each with its NUL.
     secret: Zeroizing<Vec<u8>>,
 }
@@ -30,6 +30,33 @@ impl Question {
         let Check { number, client, user, pass } = *check;
         let secret = Zeroizing::new([user, b"\0", pass, b"\0\0"].concat());
         (!user.contains(&0) && !pass.contains(&0)).then_some(Self { number, client, secret })
+    }
+}
+
+/// What a program came to, with lines for the log.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) found: Found,
+    /// What it said.
+    said: Vec<String>,
+    /// Why it is neither yes nor no.
+    failure: Option<String>,
+}
+
+impl Ran {
+    /// Lines that there are for the log: [`LINES_MAX`] and one at most.
+    pub(crate) fn lines(&self) -> u8 {
+        u8::try_from(self.said.len()).unwrap_or(u8::MAX).saturating_add(self.failure.is_some().into())
+    }
+
+    /// Writes them.
+    pub(crate) fn write(&self) {
+        for line in &self.said {
+            tracing::warn!("{line}");
+        }
+        if let Some(line) = &self.failure {
+            tracing::error!("{line}");
+        }
     }
 }
 
@@ -54,7 +81,7 @@ impl Command {
     }
 
     /// Runs the program and waits for its end.
-    pub(crate) fn run(&self, question: &Question) -> Found {
+    pub(crate) fn run(&self, question: &Question) -> Ran {
         let args: Vec<&CStr> = self.args.iter().map(CString::as_c_str).collect();
         let env = environment(question.client);
         let ran = self.run_with(&args, &env, &question.secret);
@@ -64,13 +91,12 @@ impl Command {
         };
         let (found, why) = judge(&ended);
         let program = self.args.first().map(|path| path.to_string_lossy()).unwrap_or_default();
-        for line in said.lines().filter(|line| !line.trim().is_empty()).take(LINES_MAX) {
-            tracing::warn!("checkpassword program {program} says: {line}");
+        let said = said.lines().filter(|line| !line.trim().is_empty()).take(LINES_MAX);
+        Ran {
+            found,
+            said: said.map(|line| format!("checkpassword program {program} says: {line}")).collect(),
+            failure: why.map(|why| format!("checkpassword program {program}: {why}; its client hears 454")),
         }
-        if let Some(why) = why {
-            tracing::error!("checkpassword program {program}: {why}; its client hears 454");
-        }
-        found
     }
 
     /// How it ended, and what it said on its descriptor 2. That is not ours: what the program leaves behind may live for long, and
@@ -161,22 +187,25 @@ mod tests {
     fn issue_15_a_checkpassword_program_hears_what_djb_s_hears() {
         let script = r#"s=$(tr '\0' '|' <&3); [ "$s" = "joe|x y||" ] && [ "$TCPREMOTEIP:$TCPREMOTEPORT:$PROTO" = 192.0.2.9:4713:TCP ]"#;
         let question = asked(b"joe", b"x y").unwrap();
-        for (script, milliseconds, expected) in [
-            (script, 10_000, Found::Right),
-            ("exit 1", 10_000, Found::Wrong),
-            ("exit 111", 10_000, Found::Unknown),
+        for (script, milliseconds, expected, lines) in [
+            (script, 10_000, Found::Right, 0),
+            ("exit 1", 10_000, Found::Wrong, 0),
+            ("echo no >&2; echo never >&2; exit 1", 10_000, Found::Wrong, 2),
+            ("exit 111", 10_000, Found::Unknown, 1),
+            ("yes no | head -100 >&2; exit 111", 10_000, Found::Unknown, LINES_MAX + 1),
             // It ends without having read what it was told.
-            ("exit 0", 10_000, Found::Right),
-            ("kill -9 $$", 10_000, Found::Unknown),
-            ("cat <&3; exec sleep 600", 300, Found::Unknown),
+            ("exit 0", 10_000, Found::Right, 0),
+            ("kill -9 $$", 10_000, Found::Unknown, 1),
+            ("cat <&3; exec sleep 600", 300, Found::Unknown, 1),
         ] {
             let command = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
             let patience = Duration::from_millis(milliseconds);
             let command = Command::new(&CheckerSlice { command, uid: 0 }, patience).unwrap();
-            assert_eq!(command.run(&question), expected, "{script}");
+            let ran = command.run(&question);
+            assert_eq!((ran.found, usize::from(ran.lines())), (expected, lines), "{script}");
         }
         let command = CheckerSlice { command: vec!["/nonexistent/checkpassword".to_owned()], uid: 0 };
-        assert_eq!(Command::new(&command, Duration::from_secs(10)).unwrap().run(&question), Found::Unknown);
+        assert_eq!(Command::new(&command, Duration::from_secs(10)).unwrap().run(&question).found, Found::Unknown);
     }
 
     #[test]
@@ -190,7 +219,7 @@ mod tests {
         );
         let command = ["/bin/sh", "-c", &script].map(str::to_owned).to_vec();
         let command = Command::new(&CheckerSlice { command, uid: 0 }, Duration::from_secs(10)).unwrap();
-        assert_eq!(command.run(&asked(b"joe", b"x y").unwrap()), Found::Right);
+        assert_eq!(command.run(&asked(b"joe", b"x y").unwrap()).found, Found::Right);
         let args: Vec<&CStr> = command.args.iter().map(CString::as_c_str).collect();
         let (_, said) = command.run_with(&args, &[], b"").unwrap();
         assert_eq!((said.lines().next(), said.len()), (Some("no such user"), SAID_MAX));

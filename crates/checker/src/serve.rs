@@ -1,8 +1,10 @@
 //! Orders from the launcher, questions from auth, a process for each. Blocking: one loop over descriptors.
 
-use crate::run::{Command, Question};
+use crate::run::{Command, LINES_MAX, Question};
 use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_jail::Outside;
+use gatepost_policy::flood::{Flood, Line};
+use gatepost_policy::share::Origin;
 use gatepost_role::{Control, Phase, RoleError, Step};
 use gatepost_sys::process::{self, Fork, ProcessId};
 use gatepost_sys::signal::{self, Signals};
@@ -11,16 +13,52 @@ use gatepost_wire::check::{AT_ONCE, Checked, Found, PATIENCE};
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::CheckerSlice;
 use gatepost_wire::{AuthToChecker, CheckerToAuth};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Instant;
 
 type AuthLink = End<CheckerToAuth, AuthToChecker>;
+
+/// The exit status of a worker that could not tell auth its answer. That of any other is the number of lines that it had for the log.
+const UNTOLD: u8 = 111;
 
 /// A question under way.
 struct Worker {
     pid: ProcessId,
     number: u32,
+    client: SocketAddr,
     /// Of which link it came by: numbers of another link are another's.
     link: u64,
+}
+
+/// How much clients may have written by what they cause (P14).
+struct Lines {
+    flood: Flood,
+    begun: Instant,
+}
+
+impl Lines {
+    fn new() -> Self {
+        Self { flood: Flood::new(), begun: Instant::now() }
+    }
+
+    /// Whether what an attempt of this client's leads to is written.
+    fn has_room(&self, client: SocketAddr) -> bool {
+        self.flood.has_room(Origin::of(client.ip()), self.now())
+    }
+
+    /// So many lines there were about an attempt, written or not.
+    fn count(&mut self, client: SocketAddr, lines: u8) {
+        for _ in 0..lines {
+            if let Line::Write(kept @ 1..) = self.flood.line(Origin::of(client.ip()), self.now()) {
+                tracing::warn!(%client, kept, "checkpassword program: lines about attempts of this client were not written");
+            }
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
 }
 
 struct Checker {
@@ -30,6 +68,7 @@ struct Checker {
     link: Option<AuthLink>,
     links: u64,
     workers: Vec<Worker>,
+    lines: Lines,
 }
 
 /// Serves until drained.
@@ -40,7 +79,7 @@ pub(crate) fn serve(outside: Outside, slice: &CheckerSlice) -> Result<(), RoleEr
     signal::ignore_broken_pipe().map_err(system("ignore SIGPIPE"))?;
     let signals = Signals::children().map_err(system("receive signals"))?;
     let control = Control::new(Role::Checker, outside.control);
-    let mut checker = Checker { control, command, link: None, links: 0, workers: Vec::new() };
+    let mut checker = Checker { control, command, link: None, links: 0, workers: Vec::new(), lines: Lines::new() };
     let mut inbox = Inbox::of::<AuthToChecker>();
     while !(checker.control.phase() == Phase::Draining && checker.workers.is_empty()) {
         let mut fds: Vec<BorrowedFd<'_>> = vec![checker.control.as_fd(), signals.as_fd()];
@@ -103,19 +142,27 @@ impl Checker {
         if self.workers.len() >= AT_ONCE {
             return self.tell(Checked { number, found: Found::Unknown });
         }
+        let client = question.client;
+        let written = self.lines.has_room(client);
         let parent = ProcessId::try_from(std::process::id());
         match process::fork() {
-            Ok(Fork::Parent(pid)) => self.workers.push(Worker { pid, number, link: self.links }),
+            Ok(Fork::Parent(pid)) => self.workers.push(Worker { pid, number, client, link: self.links }),
             Ok(Fork::Child) => {
                 let alive = process::die_with_parent().is_ok() && parent == Ok(process::parent());
-                let told = alive && {
-                    let found = self.command.run(question);
-                    self.link.as_ref().is_some_and(|link| link.tell(&Checked { number, found }).is_ok())
-                };
-                process::exit(u8::from(!told));
+                let told = alive.then(|| self.command.run(question)).filter(|ran| {
+                    if written {
+                        ran.write();
+                    }
+                    let checked = Checked { number, found: ran.found };
+                    self.link.as_ref().is_some_and(|link| link.tell(&checked).is_ok())
+                });
+                process::exit(told.map_or(UNTOLD, |ran| ran.lines()));
             }
             Err(e) => {
-                tracing::error!("no process for a checkpassword program: {e}");
+                if written {
+                    tracing::error!("no process for a checkpassword program: {e}");
+                }
+                self.lines.count(client, 1);
                 self.tell(Checked { number, found: Found::Unknown });
             }
         }
@@ -125,9 +172,13 @@ impl Checker {
     fn reap(&mut self) {
         let mut silent = Vec::new();
         let links = self.links;
+        let lines = &mut self.lines;
         self.workers.retain(|worker| match process::reap_one(worker.pid) {
             None => true,
-            Some(process::End::Exit(0)) => false,
+            Some(process::End::Exit(status)) if usize::from(status) <= LINES_MAX.saturating_add(1) => {
+                lines.count(worker.client, status);
+                false
+            }
             Some(end) => {
                 tracing::error!("who waited for the checkpassword program ended: {end:?}");
                 silent.extend((worker.link == links).then_some(worker.number));
@@ -145,5 +196,27 @@ impl Checker {
         {
             tracing::error!("auth: {e}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p14_attempts_of_one_client_do_not_fill_the_log() {
+        let mut lines = Lines::new();
+        let (guesser, owner) = ("192.0.2.9:4713".parse().unwrap(), "198.51.100.1:4713".parse().unwrap());
+        let written = (0..1000).filter(|_| {
+            let written = lines.has_room(guesser);
+            lines.count(guesser, 9);
+            written
+        });
+        let written = written.count();
+        assert!((12..=20).contains(&written), "{written} attempts with nine lines each");
+        assert!(lines.has_room(owner));
+        // Who causes none is written about whenever there is something.
+        (0..1000).for_each(|_| lines.count(owner, 0));
+        assert!(lines.has_room(owner));
     }
 }

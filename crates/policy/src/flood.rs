@@ -47,8 +47,7 @@ impl Flood {
     pub fn line(&mut self, origin: Origin, now: u64) -> Line {
         let path = origin.path();
         let [.., address] = path;
-        let full = (0..).zip(path).zip(BURST).any(|((level, network), burst)| self.fill(level, network, now) >= burst);
-        if full {
+        if !self.has_room(origin, now) {
             let kept = self.buckets.get(&address).map_or(0, |bucket| bucket.kept).saturating_add(1);
             self.fill_up(2, address, 0, kept, now);
             return Line::Keep;
@@ -61,6 +60,12 @@ impl Flood {
             forget_half(&mut self.buckets, |bucket| bucket.fill.into());
         }
         Line::Write(kept)
+    }
+
+    /// Whether one more line about a client at `origin` would be written.
+    #[must_use]
+    pub fn has_room(&self, origin: Origin, now: u64) -> bool {
+        (0..).zip(origin.path()).zip(BURST).all(|((level, network), burst)| self.fill(level, network, now) < burst)
     }
 
     /// Networks remembered.
@@ -110,6 +115,9 @@ mod tests {
     fn p14_a_flood_is_counted_and_not_written() {
         let mut flood = Flood::new();
         assert_eq!(written(&mut flood, (0..1000).map(|_| 1), 0), 100, "one address");
+        assert!(
+            !flood.has_room(origin(1), 0) && flood.has_room(origin(1), LINE) && flood.has_room(origin(0x0a00_0001), 0)
+        );
         assert_eq!(flood.line(origin(1), LINE), Line::Write(900), "and how many were not written is told");
         assert_eq!(flood.line(origin(1), LINE), Line::Keep);
         assert_eq!(flood.line(origin(1), 3 * LINE), Line::Write(1));

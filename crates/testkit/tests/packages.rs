@@ -48,7 +48,7 @@ const LAYERS: &[&[Row]] = &[
     &[
         ("auth", "smtp wire channel sys jail log role policy", "argon2 base64 bcrypt hmac pbkdf2 sha-crypt sha2 subtle tokio tracing yescrypt zeroize"),
         // A role without a jail: what it runs, it runs by `program`.
-        ("checker", "wire channel sys jail role program", "tracing zeroize"),
+        ("checker", "wire channel sys jail role program policy", "tracing zeroize"),
         ("dialer", "wire channel sys jail role", ""),
         ("handoff", "smtp wire channel sys jail log role tls shell policy qmail", "sha2 tokio tokio-rustls tracing"),
         ("keyholder", "wire channel sys jail role policy tls", "tracing"),

@@ -67,6 +67,8 @@ pub(crate) enum Outcome {
     Refused,
     /// Nobody knows.
     Unknown,
+    /// Nobody knows, because of Dovecot: what is to be said behind "Dovecot's auth socket".
+    Failed(String),
 }
 
 struct Connection {
@@ -150,7 +152,7 @@ impl Dovecot {
         };
         match seat.unless_told(talk).await {
             Some(Ok((connection, said))) => outcome(Box::new(Exchange { connection, seat }), said),
-            Some(Err(failure)) => unknown(&failure),
+            Some(Err(failure)) => Outcome::Failed(failure.to_string()),
             None => Outcome::Unknown,
         }
     }
@@ -181,7 +183,7 @@ impl Exchange {
     pub(crate) async fn respond(mut self: Box<Self>, response: &[u8]) -> Outcome {
         match self.seat.unless_told(self.connection.respond(response)).await {
             Some(Ok(said)) => outcome(self, said),
-            Some(Err(failure)) => unknown(&failure),
+            Some(Err(failure)) => Outcome::Failed(failure.to_string()),
             None => Outcome::Unknown,
         }
     }
@@ -197,14 +199,9 @@ fn outcome(exchange: Box<Exchange>, said: Said) -> Outcome {
         Said::Challenge(challenge) => Outcome::Challenge(challenge, exchange),
         Said::Accepted(login) => Outcome::Accepted(login),
         Said::Refused => Outcome::Refused,
-        Said::Unknown => unknown(&"has a temporary failure, see its log"),
-        Said::Greeting(_) => unknown(&Failure::Broken(Broken::Untimely)),
+        Said::Unknown => Outcome::Failed("has a temporary failure, see its log".to_owned()),
+        Said::Greeting(_) => Outcome::Failed(Failure::Broken(Broken::Untimely).to_string()),
     }
-}
-
-fn unknown(why: &dyn fmt::Display) -> Outcome {
-    tracing::error!("Dovecot's auth socket {why}; the client hears 454 and may come again");
-    Outcome::Unknown
 }
 
 impl Connection {
