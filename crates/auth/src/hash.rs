@@ -195,14 +195,14 @@ fn bcrypt(text: &str) -> Result<Kind, BadHash> {
 /// `$6$`, perhaps `rounds=N$`, salt, `$` and 86 characters.
 fn sha512_crypt(text: &str) -> Result<String, BadHash> {
     let mut parts = text.split('$').skip(2).peekable();
-    if let Some(rounds) = parts.next_if(|part| part.starts_with("rounds=")) {
-        let rounds: sha_crypt::Params = rounds.parse().map_err(|_| BadHash::Broken)?;
-        let most = sha_crypt::Params::new(ROUNDS_MAX).map_err(|_| BadHash::Dear)?;
-        if rounds.to_string().len() > most.to_string().len()
-            || (rounds.to_string().len() == most.to_string().len() && rounds.to_string() > most.to_string())
-        {
+    if let Some(rounds) = parts.peek().and_then(|part| part.strip_prefix("rounds=")) {
+        let rounds: u32 = rounds.parse().map_err(|_| BadHash::Broken)?;
+        if rounds > ROUNDS_MAX {
             return Err(BadHash::Dear);
         }
+        // Too few are none.
+        sha_crypt::Params::new(rounds).map_err(|_| BadHash::Broken)?;
+        parts.next();
     }
     let (salt, hash) = (parts.next().ok_or(BadHash::Broken)?, parts.next().ok_or(BadHash::Broken)?);
     let sound = !salt.is_empty() && salt.len() <= 16 && hash.len() == 86 && parts.next().is_none();
@@ -277,6 +277,10 @@ mod tests {
             ("$6$salt$short", BadHash::Broken),
             ("$6$rounds=500001$salt$short", BadHash::Dear),
             ("$6$rounds=999999999$salt$short", BadHash::Dear),
+            ("$6$rounds=1000000000$salt$short", BadHash::Dear),
+            ("$6$rounds=4294967296$salt$short", BadHash::Broken),
+            ("$6$rounds=999$salt$short", BadHash::Broken),
+            ("$6$rounds=1e5$salt$short", BadHash::Broken),
             ("$y$j9T$salt$short", BadHash::Broken),
             ("$y$jzz$abcdefgh$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", BadHash::Broken),
             ("$y$jFT$abcdefgh$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", BadHash::Dear),
@@ -286,6 +290,8 @@ mod tests {
         for dearest in [
             "$argon2id$v=19$m=65536,t=4,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAA",
             "$2b$14$KIXnTzaB1vUxMmVkBzBYP.uC2fKjR3rTvVtG1kq6qkD8e5c5nKx3a",
+            "$6$rounds=500000$b67V62LAFwVsLD71$E0UztPnBBvRIEgNlE0OrhCjlTgeiRTP1iO4RKJ0Bz55IeIKwRr8TMBmkKN/pPtmded0zEEk80jbSg7ej/2gKS.",
+            "$6$rounds=99999$b67V62LAFwVsLD71$E0UztPnBBvRIEgNlE0OrhCjlTgeiRTP1iO4RKJ0Bz55IeIKwRr8TMBmkKN/pPtmded0zEEk80jbSg7ej/2gKS.",
         ] {
             assert!(Hash::parse(dearest).is_ok(), "{dearest}");
         }
