@@ -1,4 +1,5 @@
-//! Who may submit mail: passwords are checked here, and known to no other process beyond the one that reads the client.
+//! Who may submit mail: passwords are checked here, and known to no other process beyond the one that reads the client; where Dovecot or
+//! a checkpassword program is asked, to those that check them there, too.
 //!
 //! A session asks along a channel of its own whether its client is who it says it is, and hears yes or no. Handoff is told the login by
 //! this role before the session hears of it, so that an owned session can't claim another's (P4). The role has an empty root, no

@@ -16,9 +16,10 @@
 //! | `places.rs` | how many wait, and who gives way |
 //! | `screen.rs` | clients that speak before the greeting, or are on DNS lists |
 //! | `lists.rs` | what DNS lists say, by the resolver |
-//! | `memory.rs` | memory that the launcher hands over |
+//! | `rules.rs` | the rules, in memory that the launcher hands over |
 //! | `turned.rs` | who gets no session: what he hears, and what is told |
 //! | `roster.rs` | sessions under way, by nursery |
+//! | `admin.rs` | what an admin wishes: sessions that end, an address that is forgiven; gauges |
 #![forbid(unsafe_code)]
 
 mod accept;

@@ -12,7 +12,6 @@
 //! | `list.rs` | control files that are lists, looked up where they lie |
 //! | `literal.rs` | `[d.d.d.d]` that means this host |
 //! | `log.rs` | one line a session |
-//! | `patterns.rs` | POSIX patterns of badhelo, badmailfrom and badrcptto |
 //! | `program.rs` | how a program that was started has ended |
 //! | `qmqp.rs` | QMQP, the client's side |
 //! | `queue.rs` | qmail-queue's envelope, exit statuses and custom texts |

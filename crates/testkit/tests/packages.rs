@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use serde_json::Value;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -173,6 +173,45 @@ fn every_file_that_the_map_names_is_there() {
     assert!(paths.len() > 50, "{} paths", paths.len());
     let missing: Vec<&&str> = paths.iter().filter(|path| !crates.join(path).exists()).collect();
     assert!(missing.is_empty(), "crates/README.md names what is not there: {missing:?}");
+}
+
+/// What the table at the head of a `lib.rs` names that begins with `head`, each without its ending and what is below it; empty where
+/// there is no such table.
+fn named(lib: &str, head: &str) -> BTreeSet<String> {
+    let rows = lib.lines().skip_while(|line| *line != head).skip(2).take_while(|line| line.starts_with("//! |"));
+    let firsts = rows.filter_map(|row| row.split('|').nth(1));
+    let quoted = firsts.flat_map(|first| first.split('`').skip(1).step_by(2));
+    quoted.filter_map(|path| path.split(['/', '.']).next()).map(str::to_owned).filter(|name| name != "lib").collect()
+}
+
+/// The modules of a crate that are not tests alone.
+fn modules(src: &Path) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(src).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let names = entries.map(|name| name.trim_end_matches(".rs").to_owned());
+    names
+        .filter(|name| !["lib", "bin", "main", "tests"].contains(&name.as_str()) && !name.ends_with("_tests"))
+        .collect()
+}
+
+#[test]
+fn every_table_of_files_names_those_that_there_are() {
+    let (mut tables, mut complaints) = (0, Vec::new());
+    for package in packages() {
+        let src = Path::new(package["manifest_path"].as_str().unwrap()).with_file_name("src");
+        let Ok(lib) = std::fs::read_to_string(src.join("lib.rs")) else { continue };
+        let (name, there) = (short(&package), modules(&src));
+        let files = named(&lib, "//! | file | what |");
+        // The most important ones alone.
+        let chosen = named(&lib, "//! | module | charter |");
+        tables += usize::from(!files.is_empty()) + usize::from(!chosen.is_empty());
+        complaints
+            .extend(files.union(&chosen).filter(|one| !there.contains(*one)).map(|one| format!("{name}: no {one}")));
+        if !files.is_empty() {
+            complaints.extend(there.difference(&files).map(|one| format!("{name}: {one} is not in the table")));
+        }
+    }
+    assert!(tables > 10, "{tables}");
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
 #[test]
