@@ -2,6 +2,7 @@
 
 use crate::site::{PORT, Server, Which, environment, rest, same, site};
 use gatepost_testkit::host::Host;
+use gatepost_testkit::run::signal;
 use gatepost_testkit::wait::{self, SOON};
 use std::io::Write;
 
@@ -175,6 +176,62 @@ fn issue_11_b19_b20_no_more_than_the_limit() {
         drop(client);
         server.said()
     });
+}
+
+/// Who comes while the listener does not look is taken in one go.
+#[test]
+fn issue_11_a_burst_is_no_more_than_the_limit_and_nobody_of_it_is_lost() {
+    let Some(host) = site("issue_11_a_burst_is_no_more_than_the_limit_and_nobody_of_it_is_lost", &[]) else { return };
+    rules(&host, ":allow\n");
+    for (options, limit) in [("", 2), ("-x rules.cdb", 2), ("-x rules.cdb", 9)] {
+        let line = format!("-vRHl0 -c {limit} {options} 127.0.0.1 {PORT} cat");
+        let mut server = Server::start(&host, Which::Ours, "", &line);
+        let listener = server.listener();
+        assert!(signal(listener, "STOP"));
+        let mut clients: Vec<_> = (0..6).map(|_| server.connect()).collect();
+        assert!(signal(listener, "CONT"));
+        for client in &mut clients {
+            client.write_all(b"x").unwrap();
+            client.shutdown(std::net::Shutdown::Write).unwrap();
+            assert_eq!(rest(client), "x", "{line}: {}", server.raw());
+        }
+        server.wait_said("tcpserver: end ", clients.len());
+        server.signal("TERM");
+        assert!(!server.raw().contains(&format!("status: {}/", limit + 1)), "{line}: {}", server.raw());
+    }
+}
+
+/// What a program sees of its socket: TCP_NODELAY, and how long its IP options are.
+const SOCKET: &str =
+    "import socket; s = socket.socket(fileno=0); print(s.getsockopt(6, 1), len(s.getsockopt(0, 4, 40)))";
+/// A client that has its route recorded, which is an IP option.
+const CLIENT: &str = "import socket; s = socket.socket(); s.setsockopt(0, 4, bytes([7, 7, 4, 0, 0, 0, 0, 0])); \
+                      s.connect((\"127.0.0.1\", 2525)); print(s.makefile().read(), end=\"\")";
+
+#[test]
+fn issue_11_backlog_nagle_and_ip_options() {
+    let Some(host) = site("issue_11_backlog_nagle_and_ip_options", &["python3", "ss"]) else { return };
+    for (options, backlog, seen) in [
+        ("", "20", "0 0\n"),
+        ("-d -b 7", "7", "0 0\n"),
+        ("-D -b 1", "1", "1 0\n"),
+        ("-Dd", "20", "0 0\n"),
+        ("-o", "20", "0 8\n"),
+        ("-oO", "20", "0 0\n"),
+    ] {
+        let heard = [Which::Original, Which::Ours].map(|which| {
+            let line = format!("-vRHl0 {options} 127.0.0.1 {PORT} python3 -c '{SOCKET}'");
+            let mut server = Server::start(&host, which, "", &line);
+            let listening = host.shell(&format!("ss -Hltn sport = :{PORT}")).expect_ok("ss").stdout;
+            let heard = host.shell(&format!("python3 -c '{CLIENT}'")).expect_ok("python3").stdout;
+            server.signal("TERM");
+            (listening.split_whitespace().nth(2).unwrap_or_default().to_owned(), heard)
+        });
+        let [theirs, ours] = heard;
+        assert_eq!((ours.0.as_str(), ours.1.as_str()), (backlog, seen), "{options}");
+        // tcpserver(1): on Linux the original does not get rid of IP options.
+        assert_eq!(theirs, (ours.0, ours.1.replace(" 0\n", " 8\n")), "{options}: the original");
+    }
 }
 
 #[test]

@@ -32,7 +32,7 @@ const SHORT: &[(&str, &str)] = &[
     ("-l NAME", "our name (TCPLOCALHOST), without a look-up"),
     ("-h -H  -p -P", "look the peer's name up or not; believe it only where its address is the peer's, or always"),
     ("-r -R  -t N", "ask the peer's host for the user (RFC 1413) or not; for N seconds (26)"),
-    ("-o -d", "leave IP options, leave Nagle's algorithm"),
+    ("-o -O  -d -D", "leave IP options or take them away (-O); leave Nagle's algorithm (-d) or turn it off"),
     ("-1", "print the port"),
     ("-4 -6 -I IF", "IPv4 alone; IPv6 with IPv4 in its mapped form; the interface of link-local addresses"),
     ("-C N", "as --per-address"),

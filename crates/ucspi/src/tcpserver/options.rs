@@ -151,7 +151,7 @@ impl Default for Options {
             account: Account::default(),
             names: Names { local: None, remote: true, paranoid: false, ident: true, ident_timeout: 26 },
             keep_ip_options: false,
-            delay: false,
+            delay: true,
             print_port: false,
             families: Families::Any,
             interface: None,
