@@ -205,6 +205,35 @@ fn files(name: &[u8], path: &[u8]) -> Vec<CString> {
 mod tests {
     use super::*;
 
+    /// The listener judges first, but it is the runner that starts programs.
+    #[test]
+    fn issue_11_the_runner_believes_no_listener_whom_the_rules_contradict() {
+        let directory = std::env::temp_dir().join(format!("gatepost-fate-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("cdb");
+        let whole = gatepost_ucspi::rules::source::compile(b"192.0.2.7:deny\n192.0.2.:allow,A=\"1\"\n").unwrap();
+        let whole = whole.file().unwrap();
+        let fate = |octets: &[u8], verdict, ip: [u8; 4]| {
+            std::fs::write(&path, octets).unwrap();
+            let mut rules = Rules::new(path.as_os_str().as_encoded_bytes().to_vec());
+            rules.look().unwrap();
+            let (local, remote) = (([192, 0, 2, 1], 25).into(), (ip, 1025).into());
+            let (family, local_host, remote_host) = (Family::V4, None, None);
+            let peer = Peer { family, local, remote, local_host, remote_host, info: None, interface: None };
+            match fate(verdict, &peer, Some(&rules)) {
+                Fate::Execute(variables) => format!("execute {}", variables.len()),
+                Fate::Deny => "deny".to_owned(),
+                Fate::Drop(why) => format!("drop: {}", words::of(&why)),
+            }
+        };
+        assert_eq!(fate(&whole, Verdict::Serve, [192, 0, 2, 8]), "execute 1");
+        assert_eq!(fate(&whole, Verdict::Serve, [198, 51, 100, 1]), "execute 0");
+        assert_eq!(fate(&whole, Verdict::Serve, [192, 0, 2, 7]), "deny");
+        assert_eq!(fate(&whole, Verdict::Deny, [192, 0, 2, 8]), "deny");
+        assert_eq!(fate(&whole[..2050], Verdict::Serve, [192, 0, 2, 8]), "drop: protocol error");
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+
     #[test]
     fn issue_11_a_program_is_looked_for_as_the_original_does() {
         let found = |name: &str, path: &str| -> Vec<String> {

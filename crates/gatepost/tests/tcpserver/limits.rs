@@ -139,7 +139,7 @@ fn issue_11_without_descriptors_connections_wait_and_nothing_spins() {
 #[test]
 fn issue_11_the_limits_patch() {
     let Some(host) = site("issue_11_the_limits_patch", &[]) else { return };
-    let rules = "127.0.0.9:allow,MAXCONNIP=\"2\"\n127.0.0.8:allow,MAXCONNIP=\"0\",DIEMSG=\"421 go\"\n";
+    let rules = "127.0.0.9:allow,MAXCONNIP=\"2\"\n127.0.0.8:allow,MAXCONNIP=\"9\",MAXCONNIP=\"0\",DIEMSG=\"421 go\"\n";
     host.write("/tmp/rules", rules);
     host.shell("cd /tmp && tcprules rules.cdb rules.tmp < rules").expect_ok("tcprules");
     let before = "export MAXCONNIP=1 DIEMSG='421 busy'";

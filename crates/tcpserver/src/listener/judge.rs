@@ -109,3 +109,43 @@ fn first(file: &File) -> io::Result<Vec<u8>> {
     octets.truncate(count);
     Ok(octets)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn issue_11_who_cannot_be_judged_is_not_served() {
+        let directory = std::env::temp_dir().join(format!("gatepost-judge-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let whole = gatepost_ucspi::rules::source::compile(b"192.0.2.7:deny\n").unwrap().file().unwrap();
+        let open = |name: &str, octets: &[u8]| {
+            let path = directory.join(name);
+            fs::write(&path, octets).unwrap();
+            Rules::File(gatepost_rules::Rules::open(&path).unwrap())
+        };
+        let protocol_error = words::number(&io::ErrorKind::InvalidData.into());
+        for (rules, missing_rules_allow, ip, expected) in [
+            (Rules::None, false, "192.0.2.7", Judged::Serve),
+            (open("a", &whole), false, "192.0.2.8", Judged::Serve),
+            (open("a", &whole), true, "192.0.2.7", Judged::Deny),
+            (Rules::Unreadable(NO_ENTRY), true, "192.0.2.7", Judged::Serve),
+            (Rules::Unreadable(NO_ENTRY), false, "192.0.2.7", Judged::Unreadable(NO_ENTRY)),
+            (Rules::Unreadable(13), true, "192.0.2.7", Judged::Unreadable(13)),
+            (open("b", b"junk"), true, "192.0.2.8", Judged::Unreadable(protocol_error)),
+        ] {
+            let judge = Judge {
+                rules: &rules,
+                missing_rules_allow,
+                variables: &Variables(Vec::new()),
+                load: None,
+                held: (1, 1),
+            };
+            let peer = Peer { ip: ip.as_bytes(), ..Peer::default() };
+            let socket = File::open("/dev/null").unwrap();
+            assert_eq!(judge.judge(&peer, &socket), expected, "{rules:?} {ip}");
+        }
+        fs::remove_dir_all(&directory).unwrap();
+    }
+}
