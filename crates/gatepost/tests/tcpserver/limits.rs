@@ -246,6 +246,28 @@ fn issue_11_limits_and_a_jail_for_programs_alone() {
     assert_eq!((code, said.contains("no system call is known by nosuch")), (Some(111), true), "{said}");
 }
 
+#[test]
+fn issue_11_groups_of_whoever_starts_the_server_stay_with_u_alone() {
+    let Some(host) = site("issue_11_groups_of_whoever_starts_the_server_stay_with_u_alone", &["setpriv"]) else {
+        return;
+    };
+    for (options, groups) in [
+        ("-u 62000 -g 62001", "62001\n"),
+        ("--user nobody", "65534\n"),
+        ("--chroot /usr -u 62000 -g 62001", "62001\n"),
+        ("-u 62000", "0 62009 62010\n"),
+    ] {
+        let before = format!(
+            "exec setpriv --groups 62009,62010 {} -1 -RHl0 {options} 127.0.0.1 {PORT} /bin/id -G \
+             >/tmp/Ours.port 2>/tmp/Ours.err\n",
+            Which::Ours.path()
+        );
+        let mut server = Server::start(&host, Which::Ours, &before, "");
+        assert_eq!(server.hear(""), groups, "{options}: {}", server.raw());
+        server.signal("TERM");
+    }
+}
+
 /// Beside Debian's build with IPv6, which can't be installed together with the other: variables and lines.
 #[test]
 fn issue_11_ipv6_as_the_ipv6_build() {
