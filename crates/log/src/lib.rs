@@ -13,7 +13,7 @@ mod privacy;
 mod text;
 
 pub use gatepost_wire::slice::LogForm as Form;
-pub use text::{Head, datagram, line, told};
+pub use text::{Head, datagram, json_string, line, told};
 
 use gatepost_channel::End;
 use gatepost_sys::fds;

@@ -1,6 +1,7 @@
 //! A line as text or JSON.
 
 use crate::privacy;
+use gatepost_smtp::text::is_printable;
 use gatepost_wire::event::{Datum, Event};
 use gatepost_wire::observe::Level;
 use gatepost_wire::slice::LogForm as Form;
@@ -23,8 +24,8 @@ pub struct Head<'a> {
 /// Octets that most lines of an event have room in.
 const LINE: usize = 512;
 
-/// One line of free text, its end included. Whatever it holds, it stays one line without control octets, and cannot pretend to be
-/// another's.
+/// One line of free text, its end included. Whatever it holds, it stays one line without control characters and such as reorder or hide
+/// what stands beside them, and cannot pretend to be another's.
 #[must_use]
 pub fn line(form: Form, head: &Head<'_>, text: &[u8]) -> Vec<u8> {
     match form {
@@ -116,28 +117,59 @@ fn padded(level: Level) -> &'static str {
 }
 
 fn finish(mut out: Vec<u8>, text: &[u8]) -> Vec<u8> {
-    // Most lines are clean.
-    let clean = text.iter().position(|octet| matches!(octet, ..0x20 | 0x7f)).unwrap_or(text.len());
-    let (clean, rest) = text.split_at_checked(clean).unwrap_or((text, &[]));
     out.reserve(text.len().saturating_add(1));
+    // Most lines are clean.
+    let clean = text.iter().position(|octet| !matches!(octet, 0x20..=0x7e)).unwrap_or(text.len());
+    let (clean, rest) = text.split_at_checked(clean).unwrap_or((text, &[]));
     out.extend_from_slice(clean);
-    for octet in rest {
-        match octet {
-            0x20..=0x7e | 0x80.. => out.push(*octet),
-            _ => out.extend(octet.escape_ascii()),
+    match std::str::from_utf8(rest) {
+        Ok(rest) => {
+            for character in rest.chars() {
+                if is_printable(character) {
+                    out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                } else if let Ok(octet) = u8::try_from(character)
+                    && octet.is_ascii()
+                {
+                    out.extend(octet.escape_ascii());
+                } else {
+                    out.extend(character.escape_unicode().map(|character| u8::try_from(character).unwrap_or(b'?')));
+                }
+            }
+        }
+        // What is no UTF-8 is shown as its octets: the journal would keep the line as binary data.
+        Err(_) => {
+            for octet in rest {
+                match octet {
+                    0x20..=0x7e => out.push(*octet),
+                    _ => out.extend(octet.escape_ascii()),
+                }
+            }
         }
     }
-    // What is no UTF-8 is shown as its octets: the journal would keep the line as binary data.
-    if std::str::from_utf8(&out).is_err() {
-        out = out
-            .into_iter()
-            .flat_map(|octet| match octet {
-                0x20..=0x7e => vec![octet],
-                _ => octet.escape_ascii().collect(),
-            })
-            .collect();
-    }
     out.push(b'\n');
+    out
+}
+
+/// A string of JSON, quotes included. Whatever a terminal would obey, or a reader not see, is escaped; whoever reads the JSON has it as
+/// it was.
+#[must_use]
+pub fn json_string(text: &str) -> String {
+    // A string has a form in JSON, whatever is in it.
+    let written = serde_json::to_string(text).unwrap_or_else(|_| "\"\"".to_owned());
+    if written.chars().all(is_printable) {
+        return written;
+    }
+    // JSON's own marks are printable: all that is not is within the quotes.
+    let mut out = String::with_capacity(written.len().saturating_mul(2));
+    for character in written.chars() {
+        if is_printable(character) {
+            out.push(character);
+        } else {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
     out
 }
 
@@ -172,8 +204,7 @@ impl Object {
 
     fn text(&mut self, name: &str, text: &str) {
         self.name(name);
-        // Writing a string to a vector cannot fail.
-        let _ = serde_json::to_writer(&mut self.0, text);
+        self.0.extend_from_slice(json_string(text).as_bytes());
     }
 
     fn datum(&mut self, name: &str, datum: &Datum<'_>) {
@@ -210,6 +241,7 @@ mod tests {
             (Form::Journal, Level::Info, 0, b"a\r\n\0\x1b[0m", "<6>handoff: a\\r\\n\\x00\\x1b[0m\n"),
             (Form::Text, Level::Info, 0, "z\u{fc}rich".as_bytes(), " INFO handoff: z\u{fc}rich\n"),
             (Form::Text, Level::Info, 0, b"\xff\xfe", " INFO handoff: \\xff\\xfe\n"),
+            (Form::Text, Level::Info, 0, b"\"\\\xff\n\xc2\x9b", " INFO handoff: \"\\\\xff\\n\\xc2\\x9b\n"),
             (Form::Text, Level::Info, 0, b"", " INFO handoff: \n"),
             (
                 Form::Json,
@@ -221,6 +253,21 @@ mod tests {
         ] {
             assert_eq!(String::from_utf8(line(form, &head(level, lost), text)).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn p11_nothing_in_a_line_moves_a_cursor_or_reorders_what_stands_beside_it() {
+        let heard = "RCPT TO:<\u{9b}2J\u{85}\u{7f}\u{202e}\u{2066}\u{200b}\u{e0041}z\u{fc}rich>";
+        for form in [Form::Text, Form::Journal] {
+            let text = String::from_utf8(line(form, &head(Level::Info, 0), heard.as_bytes())).unwrap();
+            let shown = "RCPT TO:<\\u{9b}2J\\u{85}\\x7f\\u{202e}\\u{2066}\\u{200b}\\u{e0041}z\u{fc}rich>\n";
+            assert!(text.ends_with(shown), "{text:?}");
+        }
+        let text = String::from_utf8(line(Form::Json, &head(Level::Info, 0), heard.as_bytes())).unwrap();
+        let shown = "<\\u009b2J\\u0085\\u007f\\u202e\\u2066\\u200b\\udb40\\udc41z\u{fc}rich>\"}\n";
+        assert!(text.ends_with(shown), "{text:?}");
+        let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(read["message"], heard, "and who reads the JSON has what was said");
     }
 
     #[test]

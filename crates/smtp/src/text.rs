@@ -13,7 +13,7 @@ pub const TEXT_MAX: usize = LINES_MAX * (LINE_MAX + 1);
 /// Characters that a line may have; UTF-8 only where SMTPUTF8 was used (RFC 6531 §3.7.4). No control, and nothing that reorders
 /// or hides what stands beside it on a terminal or in a log.
 #[must_use]
-pub(crate) fn is_printable(character: char) -> bool {
+pub fn is_printable(character: char) -> bool {
     let hides = matches!(
         character,
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{2060}'..='\u{206f}'
