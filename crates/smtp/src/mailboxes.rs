@@ -20,7 +20,7 @@ impl std::fmt::Display for BadList {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             BadList::Unbalanced => "a quote, comment or bracket without an end",
-            BadList::Words => "words that are no address; write commas between addresses, and names before <address>",
+            BadList::Words => "words that are no address; write commas between addresses, and names before <address>, in quotes where there is an @ in them",
             BadList::TooMany => "too many addresses",
         })
     }
@@ -84,6 +84,7 @@ fn address_of(member: &[Token<'_>]) -> Result<Option<Vec<u8>>, BadList> {
     let Some(open) = open else {
         return if member.is_empty() { Ok(None) } else { joined(member).map(Some) };
     };
+    let before = member.get(..open).unwrap_or_default();
     let inner = member.get(open.saturating_add(1)..).unwrap_or_default();
     let close = inner.iter().position(|token| *token == Token::Mark(b'>')).ok_or(BadList::Unbalanced)?;
     if inner.len() > close.saturating_add(1) {
@@ -92,7 +93,12 @@ fn address_of(member: &[Token<'_>]) -> Result<Option<Vec<u8>>, BadList> {
     let inner = inner.get(..close).unwrap_or_default();
     // RFC 5322 §4.4: `<@a,@b:user@c>`, of which only the last counts.
     let route = inner.iter().rposition(|token| *token == Token::Mark(b':'));
-    joined(route.map_or(inner, |at| inner.get(at.saturating_add(1)..).unwrap_or_default())).map(Some)
+    let address = joined(route.map_or(inner, |at| inner.get(at.saturating_add(1)..).unwrap_or_default()))?;
+    // A name is words, with dots between them in old ones (RFC 5322 §3.4 and §4.1). Another mark makes an address of it, and some would
+    // read that one: `a@b.test <c@d.test>`. Written twice, it is the same to everybody.
+    let is_name = |token: &Token<'_>| matches!(token, Token::Word(_) | Token::Mark(b'.'));
+    let twice = || joined(before).is_ok_and(|before| before.eq_ignore_ascii_case(&address));
+    if before.iter().all(is_name) || twice() { Ok(Some(address)) } else { Err(BadList::Words) }
 }
 
 /// The tokens of an address, without the white space and comments between them.
@@ -193,6 +199,9 @@ mod tests {
             (",, a@b.test ,", "a@b.test"),
             ("\r\n\ta@b.test,\r\n\tc@d.test", "a@b.test c@d.test"),
             ("<>", ""),
+            ("J. R. Doe <a@b.test>", "a@b.test"),
+            ("\"x@y.test\" (x@y.test) <a@b.test>", "a@b.test"),
+            ("a@b.test <a@b.test>, A @ B.test <a@b.test>", "a@b.test a@b.test"),
             ("", ""),
         ] {
             let found = of_list(list.as_bytes()).unwrap_or_else(|e| panic!("{list}: {e}"));
@@ -207,6 +216,12 @@ mod tests {
             ("john doe@b.test", BadList::Words),
             ("a@b.test c@d.test", BadList::Words),
             ("<a@b.test> c@d.test", BadList::Words),
+            ("c@d.test <a@b.test>", BadList::Words),
+            ("C c@d.test <a@b.test>", BadList::Words),
+            ("\"c\"@d.test <a@b.test>", BadList::Words),
+            ("@d.test <a@b.test>", BadList::Words),
+            ("x@y.test, c@(d)d.test <a@b.test>", BadList::Words),
+            ("a@b.test a@b.test <a@b.test>", BadList::Words),
             ("<a@b.test", BadList::Unbalanced),
             ("a@b.test>", BadList::Unbalanced),
             ("<<a@b.test>>", BadList::Unbalanced),

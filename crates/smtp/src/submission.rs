@@ -257,6 +257,9 @@ mod tests {
         for (content, expected) in [
             ("From: a@b.test\r\n\r\nFrom: c@d.test\r\n", Some("a@b.test")),
             ("from : A B <a@b.test>\r\n", Some("a@b.test")),
+            ("From: c@d.test <a@b.test>\r\n", None),
+            ("From: a@b.test <a@b.test>\r\n", Some("a@b.test")),
+            ("From: a@b.test\r\nSender: c@d.test <a@b.test>\r\n", None),
             ("To: c@d.test\r\nFROM:\r\n a@b.test\r\n (x@y.test)\r\n\r\n", Some("a@b.test")),
             ("From: a@b.test, C <c@d.test>\r\n\r\n", Some("a@b.test c@d.test")),
             ("From: Us: a@b.test, c@d.test;\r\n\r\n", Some("a@b.test c@d.test")),
