@@ -203,6 +203,11 @@ fn speak(mut stream: UnixStream, mut dialogue: Dialogue<'_>) -> Outcome {
                     let _ = stream.write_all(last);
                     return outcome;
                 }
+                // Nobody knows what it is the answer to. Nothing was handed over: that has no answer but the last.
+                Some(Next::Send(_)) if !rest.is_empty() => {
+                    let why = "the submission service sent a reply before it was asked";
+                    return failed(Status::TempFail, why.to_owned());
+                }
                 // The service may refuse and close before it has read all: its reply is there to be read.
                 Some(Next::Send(octets)) => drop(stream.write_all(&octets)),
             }
@@ -237,5 +242,46 @@ fn pass_on(stream: UnixStream) -> Result<Outcome, Outcome> {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(broken(e)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn submission() -> Submission<'static> {
+        Submission {
+            sender: b"joe@a.test".to_vec(),
+            recipients: vec![b"ann@b.test".to_vec()],
+            message: Some(Message::read(b"\nx\n", true)),
+            user: b"joe".to_vec(),
+            full_name: Vec::new(),
+            host: None,
+            seconds: 0,
+            unique: 1,
+            seven_bit: false,
+            notify: None,
+            ret: None,
+            envid: None,
+        }
+    }
+
+    /// How it ends with a service that says this at once, whatever it is told.
+    fn outcome(said: &str) -> Outcome {
+        let (ours, mut service) = UnixStream::pair().unwrap();
+        service.write_all(said.as_bytes()).unwrap();
+        service.shutdown(Shutdown::Write).unwrap();
+        speak(ours, Dialogue::new(submission()))
+    }
+
+    #[test]
+    fn a_reply_that_comes_before_its_command_is_none() {
+        let early = outcome("220 mx.test\r\n250 mx.test\r\n250 ok\r\n250 ok\r\n354 go\r\n250 taken\r\n");
+        assert_eq!(early.status, Status::TempFail, "{early:?}");
+        assert!(early.text.contains("before it was asked"), "{early:?}");
+        assert_eq!(outcome("220 mx.test\r\n25").text, early.text);
+        // What follows the last reply that counts is nobody's.
+        let refused = outcome("554 5.7.1 not you\r\n221 bye\r\n");
+        assert_eq!((refused.status, refused.text.as_str()), (Status::NoPerm, "554 5.7.1 not you"));
     }
 }
