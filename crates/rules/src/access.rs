@@ -2,6 +2,7 @@
 
 use gatepost_ucspi::cdb::{Cdb, ReadAt};
 use gatepost_ucspi::rules::{Peer, Rule, Variable, Verdict, find};
+use gatepost_ucspi::tcpserver::options::number;
 use std::io;
 use std::net::IpAddr;
 
@@ -41,13 +42,13 @@ impl Access {
     }
 }
 
-/// The last of several with one name counts. What is no number is 0 in qmail: no limit of its own.
+/// The last of several with one name counts. Of a number qmail reads the digits that it begins with; without any it is 0: no limit
+/// of its own.
 fn permit(variables: &[Variable]) -> Permit {
     let last = |name: &[u8]| variables.iter().rfind(|variable| variable.name == name).map(|found| &found.value);
-    let number = |value: &Vec<u8>| std::str::from_utf8(value).ok()?.parse().ok();
     Permit {
         relay: last(b"RELAYCLIENT").is_some(),
-        message_size: last(b"DATABYTES").and_then(number).unwrap_or_default(),
+        message_size: last(b"DATABYTES").map(|value| number(value)).unwrap_or_default(),
     }
 }
 
@@ -59,7 +60,9 @@ mod tests {
     #[test]
     fn issue_12_rules_say_who_may_connect_relay_and_send_how_much() {
         let source = "10.0.0.0/8:allow,RELAYCLIENT=\"\"\n192.0.2.:allow,DATABYTES=\"9\",DATABYTES=\"1000\"\n2001:db8:::deny\n\
-                      192.0.2.66:deny\n198.51.100.1:allow,DATABYTES=\"none\"\n=:deny\n";
+                      192.0.2.66:deny\n198.51.100.1:allow,DATABYTES=\"none\"\n=:deny\n\
+                      203.0.113.1:allow,DATABYTES=\"10000000x\"\n203.0.113.2:allow,DATABYTES=\"99999999999999999999\"\n\
+                      203.0.113.3:allow,DATABYTES=\"-5\"\n203.0.113.4:allow,DATABYTES=\"\"\n203.0.113.5:allow,DATABYTES=\"+5\"\n";
         let file = Cdb::new(compile(source.as_bytes()).unwrap().file().unwrap());
         let granted = |relay, message_size| Access::Granted(Permit { relay, message_size });
         for (ip, access) in [
@@ -68,6 +71,11 @@ mod tests {
             ("192.0.2.66", Access::Denied),
             ("198.51.100.1", granted(false, 0)),
             ("198.51.100.2", granted(false, 0)),
+            ("203.0.113.1", granted(false, 10_000_000)),
+            ("203.0.113.2", granted(false, u64::MAX)),
+            ("203.0.113.3", granted(false, 0)),
+            ("203.0.113.4", granted(false, 0)),
+            ("203.0.113.5", granted(false, 0)),
             ("2001:db8::1", Access::Denied),
             ("2001:db9::1", granted(false, 0)),
         ] {
