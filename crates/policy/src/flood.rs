@@ -56,9 +56,6 @@ impl Flood {
         for (level, network) in (0..).zip(path) {
             self.fill_up(level, network, 1, 0, now);
         }
-        if self.buckets.len() > NETWORKS_MAX {
-            forget_half(&mut self.buckets, |bucket| bucket.fill.into());
-        }
         Line::Write(kept)
     }
 
@@ -82,6 +79,9 @@ impl Flood {
     }
 
     fn fill_up(&mut self, level: u32, network: Network, lines: u32, kept: u32, now: u64) {
+        if self.buckets.len() >= NETWORKS_MAX && !self.buckets.contains_key(&network) {
+            forget_half(&mut self.buckets, |bucket| bucket.fill.into());
+        }
         let fill = self.fill(level, network, now).saturating_add(lines);
         // What has begun to drain goes on draining.
         let rest = self.buckets.get(&network).map_or(0, |bucket| since(bucket, now) % step(level));
@@ -143,6 +143,12 @@ mod tests {
         for n in 0..50_000_u32 {
             flood.line(origin(n << 8), u64::from(n));
             assert!(flood.remembered() <= NETWORKS_MAX);
+        }
+        // Nor do those grow without end of whom nothing is written: their block has no room.
+        let mut flood = Flood::new();
+        for n in 0..50_000_u32 {
+            flood.line(origin(n), 0);
+            assert!(flood.remembered() <= NETWORKS_MAX, "{n}");
         }
     }
 }
