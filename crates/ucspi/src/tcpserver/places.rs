@@ -137,12 +137,13 @@ fn subtract(counts: &mut BTreeMap<Part, u32>, part: Part) {
     }
 }
 
-/// How often who has come: for each the time at which it will be as if it never had (the generic cell rate algorithm).
+/// How often who has come: for each the time at which it will be as if it never had (the generic cell rate algorithm). Times are in
+/// parts of a millisecond, as many as the rate counts visits: so each visit takes a whole number of them, and no rate is rounded.
 #[derive(Debug)]
 struct Visits {
     rate: Option<Rate>,
-    clear_at: BTreeMap<Part, u64>,
-    order: BTreeSet<(u64, Part)>,
+    clear_at: BTreeMap<Part, u128>,
+    order: BTreeSet<(u128, Part)>,
 }
 
 impl Visits {
@@ -153,12 +154,14 @@ impl Visits {
     /// The rate, where one visit more is over it.
     fn too_many(&self, who: Part, now: u64) -> Option<Rate> {
         let rate = self.rate?;
-        let clear_at = self.clear_at.get(&who).copied().unwrap_or_default().max(now);
-        (clear_at.saturating_sub(now).saturating_add(step(rate)) > span(rate)).then_some(rate)
+        let now = parts(rate, now);
+        let used = self.clear_at.get(&who).copied().unwrap_or_default().saturating_sub(now);
+        (used.saturating_add(visit(rate)) > parts(rate, span(rate))).then_some(rate)
     }
 
     fn note(&mut self, who: Part, now: u64) {
         let Some(rate) = self.rate else { return };
+        let now = parts(rate, now);
         while let Some((at, part)) = self.order.first().copied()
             && (at <= now || self.order.len() >= REMEMBERED)
         {
@@ -169,17 +172,23 @@ impl Visits {
         if let Some(before) = before {
             self.order.remove(&(before, who));
         }
-        let clear_at = before.unwrap_or_default().max(now).saturating_add(step(rate));
+        let clear_at = before.unwrap_or_default().max(now).saturating_add(visit(rate));
         self.clear_at.insert(who, clear_at);
         self.order.insert((clear_at, who));
     }
 }
 
-/// Thousandths of a millisecond would make a rate exact that doesn't divide its time; rounded down, `count` always fits.
-fn step(rate: Rate) -> u64 {
-    span(rate) / u64::from(rate.count.max(1))
+/// Milliseconds in parts.
+fn parts(rate: Rate, milliseconds: u64) -> u128 {
+    u128::from(milliseconds).saturating_mul(rate.count.max(1).into())
 }
 
+/// Parts of one visit: `count` of them are a span.
+fn visit(rate: Rate) -> u128 {
+    span(rate).into()
+}
+
+/// Milliseconds.
 fn span(rate: Rate) -> u64 {
     u64::from(rate.seconds).saturating_mul(1000)
 }
@@ -232,6 +241,31 @@ mod tests {
         // What has been quiet is forgotten.
         assert_eq!(places.take(ip(3), 1_000_000), Ok(()));
         assert_eq!(places.address_visits.clear_at.len(), 1);
+    }
+
+    #[test]
+    fn rates_that_do_not_divide_their_time_are_exact() {
+        for (count, seconds) in [(600, 1), (1000, 1), (1001, 1), (5000, 1), (7, 1), (70_000, 60)] {
+            let rate = Rate { count, seconds };
+            let mut places = Places::new(Limits { address_rate: Some(rate), ..Limits::default() });
+            let mut come = |times: u32, now| (0..times).filter(|_| places.take(ip(1), now).is_ok()).count() as u32;
+            assert_eq!(come(2 * count, 1_000_000), count, "{count}/{seconds}s");
+            // And so many in each of the following spans.
+            for second in 1..=3 {
+                let now = 1_000_000 + second * u64::from(seconds) * 1000;
+                assert_eq!(come(2 * count, now), count, "{count}/{seconds}s, {second}");
+            }
+            let half = come(2 * count, 1_000_000 + u64::from(seconds) * 3500);
+            assert_eq!(half, count / 2, "{count}/{seconds}s, half a span later");
+        }
+        // However late it is.
+        let rate = Rate { count: u32::MAX, seconds: u32::MAX };
+        let mut places = Places::new(Limits { prefix_rate: Some(rate), ..Limits::default() });
+        assert_eq!(places.take(ip(1), u64::MAX), Ok(()));
+        let rate = Rate { count: 2, seconds: 1 };
+        let mut places = Places::new(Limits { prefix_rate: Some(rate), ..Limits::default() });
+        let times = [(); 3].map(|()| places.take(ip(1), u64::MAX).is_ok());
+        assert_eq!(times, [true, true, false]);
     }
 
     #[test]
