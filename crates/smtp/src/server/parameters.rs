@@ -7,8 +7,8 @@ use crate::replies::{self, Reply};
 use crate::{split, xtext};
 use std::borrow::Cow;
 
-/// Longest decimal number, digits: it always fits into a `u64`.
-const DIGITS_MAX: usize = 19;
+/// Longest decimal number, digits: RFC 1870 §3.
+const DIGITS_MAX: usize = 20;
 
 /// What this session accepts.
 #[derive(Debug, Clone, Copy)]
@@ -102,7 +102,8 @@ pub(super) fn rcpt(argument: &[u8], smtputf8: bool, terms: &Terms<'_>) -> Result
 /// Reads the argument of BDAT, RFC 3030 §2: octets, and whether it is the last chunk.
 pub(super) fn bdat(argument: &[u8]) -> Option<(u64, bool)> {
     let mut words = argument.split(|&octet| octet == b' ');
-    let size = number(words.next()?)?;
+    // Of one that did not fit nobody knows the end.
+    let size = number(words.next()?).filter(|size| *size < u64::MAX)?;
     let last = match words.next() {
         None => false,
         Some(word) if word.eq_ignore_ascii_case(b"LAST") => true,
@@ -236,13 +237,14 @@ impl Seen {
     }
 }
 
+/// A decimal number; one that does not fit is as large as can be.
 fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || digits.len() > DIGITS_MAX {
         return None;
     }
     digits.iter().try_fold(0u64, |sum, &digit| {
         let value = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
-        sum.checked_mul(10)?.checked_add(value)
+        Some(sum.saturating_mul(10).saturating_add(value))
     })
 }
 
