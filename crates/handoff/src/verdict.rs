@@ -150,6 +150,7 @@ pub(crate) fn of_failure(failure: &Failure) -> Verdict {
     match failure {
         Failure::Connect(_)
         | Failure::Unproved
+        | Failure::Undecided(_)
         | Failure::Unasked(_)
         | Failure::Garbage(_)
         | Failure::Unexpected(_) => verdict(451, (4, 3, 0), Reason::BackendDown),

@@ -43,7 +43,8 @@ pub(super) const TABLE: Table = Table {
         "certificate" = Text("an absolute path"), Said("none"), since "0.1", as "\"/etc/gatepost/tls/client.pem\"";
         /// The private key of that.
         "key" = Text("an absolute path"), Said("none"), since "0.1", as "\"/etc/gatepost/tls/client-key.pem\"";
-        /// At each start it has to prove that it refuses to relay for a stranger. Where it is told logins (`[submission]` with
+        /// At each start it has to prove that it refuses to relay for a stranger: by a 5yz, or by the `454 4.7.1` that Postfix says by
+        /// default. Until it does, as while it greylists strangers, clients are told to come again. Where it is told logins (`[submission]` with
         /// `identity = "xclient"`), it is asked as well whether it relays for who has logged in; if not, that is logged, and mail of
         /// logins for other domains will be refused by it. False only for a backend that takes everything by design, such as a test
         /// sink; logged at each start.

@@ -140,6 +140,8 @@ pub(crate) enum Failure {
     Deferred(String),
     /// It is being asked whether it relays, so it is not known yet.
     Unproved,
+    /// Asked whether it relays, it says neither yes nor no, but that it may later.
+    Undecided(Reply),
     /// It relays for a stranger: never to be used (P7).
     Relays(String),
 }
@@ -191,6 +193,7 @@ impl fmt::Display for Failure {
                 "the backend refuses our connections ({said}): let it take messages from us, in Postfix by qmqpd_authorized_clients"
             ),
             Self::Deferred(said) => write!(f, "the backend takes nothing now ({said})"),
+            Self::Undecided(r) => reply(f, "must refuse for good to relay for a stranger, and only says", r),
             Self::Relays(why) => f.write_str(why),
         }
     }

@@ -1,5 +1,8 @@
 //! The relay proof (P7): before it gets any mail, a backend has to refuse to relay for a stranger, on the same path that mail
 //! will take. Most backends see our connection as local, and local clients may relay.
+//!
+//! What counts as a refusal is what would be said again tomorrow, see [`is_refusal`]. A backend that says "later", because it greylists or
+//! a table of its own is down, may relay then: it has not proved anything and is asked again.
 
 use super::connection::Connection;
 use super::list::Backend;
@@ -27,6 +30,8 @@ const NO_LOGINS: &str = "permit_sasl_authenticated is missing in smtpd_relay_res
                          reject_unauth_destination, or smtpd_sasl_auth_enable=yes is";
 /// Never resolves (RFC 6761 §6.4).
 const FOREIGN: &str = "gatepost-relay-test.invalid";
+/// What the stranger says to HELO: its address, since to a name that does not resolve Postfix may say 450 4.7.1, as greylisting does.
+const HELO: &str = "[192.0.2.1]";
 
 /// What the backend lists to a client, without asking more of it.
 pub(super) async fn learn(backend: &Backend, facts: &Facts) -> Result<Option<Extensions>, Failure> {
@@ -44,15 +49,25 @@ pub(super) async fn learn(backend: &Backend, facts: &Facts) -> Result<Option<Ext
 pub(super) async fn prove(backend: &Backend, facts: &Facts) -> Result<Option<Extensions>, Failure> {
     let mut connection = match connect(backend, facts, None).await? {
         Ok(connection) => connection,
-        Err(refusal) => {
-            tracing::info!("backend {backend}: answers {} to a stranger's connection", refusal.code);
+        Err(reply) if is_refusal(&reply) => {
+            tracing::info!("backend {backend}: answers {} to a stranger's connection", reply.code);
             return Ok(None);
         }
+        Err(reply) => return Err(Failure::Undecided(reply)),
     };
+    // One that says "later" to this may take the next, which is worse to know.
+    let mut undecided = None;
     for target in targets() {
-        if attempt(&mut connection, &target).await? {
-            return Err(Failure::Relays(advice(backend, facts, &target)));
+        match attempt(&mut connection, &target).await {
+            Ok(false) => {}
+            Ok(true) => return Err(Failure::Relays(advice(backend, facts, &target))),
+            Err(Failure::Undecided(reply)) => undecided = undecided.or(Some(reply)),
+            Err(failure) => return Err(failure),
         }
+    }
+    if let Some(reply) = undecided {
+        connection.quit();
+        return Err(Failure::Undecided(reply));
     }
     let extensions = connection.extensions;
     connection.quit();
@@ -93,7 +108,7 @@ async fn relays_for_logins(backend: &Backend, facts: &Facts) -> Result<bool, Fai
 
 /// Connects for a stranger, or for one who has logged in. The inner error: the backend was told who it is and refused it.
 async fn connect(backend: &Backend, facts: &Facts, login: Option<&str>) -> Result<Result<Connection, Reply>, Failure> {
-    let helo = Helo { name: FOREIGN.into(), esmtp: true };
+    let helo = Helo { name: HELO.into(), esmtp: true };
     let client = Client {
         address: STRANGER,
         counted: STRANGER.ip(),
@@ -111,28 +126,43 @@ async fn connect(backend: &Backend, facts: &Facts, login: Option<&str>) -> Resul
 
 /// True when the backend would relay to `target`. Tried with the null sender and with an ordinary one, so that a refusal of
 /// the sender is not taken for a refusal to relay.
+///
+/// # Errors
+/// [`Failure::Undecided`] when it takes it from neither and says to one of them that it may later.
 async fn attempt(connection: &mut Connection, target: &str) -> Result<bool, Failure> {
+    let mut undecided = None;
     for sender in [String::new(), format!("relay-test@{FOREIGN}")] {
         let mail = connection.ask(format!("MAIL FROM:<{sender}>\r\n").as_bytes(), Wait::Envelope).await?;
-        if !refused(mail)? {
-            let rcpt = connection.ask(format!("RCPT TO:<{target}>\r\n").as_bytes(), Wait::Envelope).await?;
-            if !refused(rcpt)? {
+        let mut reply = mail;
+        if reply.is_positive() {
+            reply = connection.ask(format!("RCPT TO:<{target}>\r\n").as_bytes(), Wait::Envelope).await?;
+            if reply.is_positive() {
                 return Ok(true);
             }
+        }
+        match reply.code {
+            400..=599 if is_refusal(&reply) => {}
+            400..=599 => undecided = undecided.or(Some(reply)),
+            _ => return Err(Failure::Unexpected(reply)),
         }
         let rset = connection.ask(b"RSET\r\n", Wait::Envelope).await?;
         if !rset.is_positive() {
             return Err(Failure::Unexpected(rset));
         }
     }
-    Ok(false)
+    undecided.map_or(Ok(false), |reply| Err(Failure::Undecided(reply)))
 }
 
-fn refused(reply: Reply) -> Result<bool, Failure> {
-    match reply.code {
-        200..=299 => Ok(false),
-        400..=599 => Ok(true),
-        _ => Err(Failure::Unexpected(reply)),
+/// Whether it is a refusal that waiting does not change: any 5yz, and what Postfix says as a 4yz for ever.
+fn is_refusal(reply: &Reply) -> bool {
+    match (reply.code, reply.enhanced) {
+        (500..=599, _) => true,
+        // "Relay access denied" by defer_unauth_destination, which Postfix has by default, or under soft_bounce. Greylisting says
+        // 450 or 451, be it with 4.7.1.
+        (454, Some((4, 7, 1))) => true,
+        // Domains of a recipient and of a sender that do not resolve, and a client without a name: never will these have one.
+        (450, Some((4, 1, 2 | 8) | (4, 7, 25))) => true,
+        _ => false,
     }
 }
 

@@ -16,7 +16,16 @@ fn proving() -> Scene {
 
 #[test]
 fn p7_a_backend_that_refuses_strangers_passes() {
-    let refusals = ["554 5.7.1 Relay access denied\r\n", "450 4.7.1 later\r\n", "550 5.1.1 unknown\r\n"];
+    let refusals = [
+        "554 5.7.1 Relay access denied\r\n",
+        "550 5.1.1 unknown\r\n",
+        "550 no code\r\n",
+        // What Postfix says by default, or where its replies are toned down.
+        "454 4.7.1 Relay access denied\r\n",
+        "450 4.1.2 Recipient address rejected: Domain not found\r\n",
+        "450 4.1.8 Sender address rejected: Domain not found\r\n",
+        "450 4.7.25 Client host rejected: cannot find your hostname\r\n",
+    ];
     for refusal in refusals {
         let scene = proving();
         let mta = scene.mta();
@@ -24,6 +33,7 @@ fn p7_a_backend_that_refuses_strangers_passes() {
         prove(&scene).unwrap();
         let lines = mta.lines();
         assert!(lines.iter().any(|line| line.ends_with(" ADDR=192.0.2.1")), "{lines:?}");
+        assert!(lines.contains(&"EHLO [192.0.2.1]".to_owned()), "a name would be refused for itself: {lines:?}");
         assert!(lines.contains(&"MAIL FROM:<>".to_owned()));
         assert!(lines.contains(&"RCPT TO:<relay-test@gatepost-relay-test.invalid>".to_owned()));
         assert!(lines.contains(&"RCPT TO:<relay-test@[192.0.2.3]>".to_owned()));
@@ -33,6 +43,82 @@ fn p7_a_backend_that_refuses_strangers_passes() {
     let mta = scene.mta();
     mta.misbehave(Stage::Xclient, Deed::Answer("554 5.7.1 strangers are not let in\r\n"));
     prove(&scene).unwrap();
+}
+
+/// It greylists, or a table of its own is down: what it says tomorrow is not known.
+#[test]
+fn p7_a_backend_that_says_later_has_not_proved_and_is_asked_again() {
+    let later = [
+        "450 4.2.0 Greylisted\r\n",
+        "450 4.7.1 Greylisted\r\n",
+        "451 4.7.1 Try again later\r\n",
+        "451 4.3.0 Temporary lookup failure\r\n",
+        "452 4.3.1 no room\r\n",
+        "454 4.3.0 no table\r\n",
+        "450 no code\r\n",
+    ];
+    for later in later {
+        for stage in [Stage::Xclient, Stage::HelloAgain, Stage::Mail, Stage::Rcpt] {
+            let scene = proving();
+            let mta = scene.mta();
+            play(async {
+                let routes = &scene.shared().routes;
+                mta.misbehave(stage, Deed::Answer(later));
+                let said = routes.prove().await;
+                let Err(failure @ Failure::Undecided(_)) = said else { panic!("{stage:?} {later:?}: {said:?}") };
+                assert!(!failure.is_final() && failure.to_string().contains(later.trim_end()), "{failure}");
+                mta.behave();
+                mta.misbehave(Stage::Rcpt, Deed::Answer("250 2.1.5 Ok\r\n"));
+                assert!(matches!(routes.prove().await, Err(Failure::Relays(_))), "{stage:?} {later:?}");
+                mta.misbehave(Stage::Rcpt, Deed::Answer("454 4.7.1 Relay access denied\r\n"));
+                routes.prove().await.unwrap();
+            });
+        }
+    }
+}
+
+#[test]
+fn p7_after_a_proxy_header_later_is_no_proof_either() {
+    for (greeting, proves) in
+        [("450 4.7.1 later\r\n", false), ("451 4.3.0 later\r\n", false), ("554 5.7.1 no\r\n", true)]
+    {
+        let scene = proving().with(|slice| slice.backend.identity = Identity::ProxyV2);
+        let mta = scene.mta();
+        mta.misbehave(Stage::Greeting, Deed::Answer(greeting));
+        let said = prove(&scene);
+        assert!(
+            if proves { said.is_ok() } else { matches!(said, Err(Failure::Undecided(_))) },
+            "{greeting:?}: {said:?}"
+        );
+    }
+}
+
+/// Later for the first recipient, yes for the next.
+#[test]
+fn p7_a_later_does_not_hide_that_it_relays() {
+    let script = vec![
+        Line::Say("220 mx.test ESMTP\r\n"),
+        Line::Hear("EHLO"),
+        Line::Say("250 mx.test\r\n"),
+        Line::Hear("MAIL FROM:<>\r\n"),
+        Line::Say("450 4.2.0 Greylisted\r\n"),
+        Line::Hear("RSET"),
+        Line::Say("250 Ok\r\n"),
+        Line::Hear("MAIL FROM:<relay-test@"),
+        Line::Say("250 Ok\r\n"),
+        Line::Hear("RCPT TO:<relay-test@gatepost-relay-test.invalid>"),
+        Line::Say("450 4.2.0 Greylisted\r\n"),
+        Line::Hear("RSET"),
+        Line::Say("250 Ok\r\n"),
+        Line::Hear("MAIL FROM:<>\r\n"),
+        Line::Say("250 Ok\r\n"),
+        Line::Hear("RCPT TO:<relay-test@"),
+        Line::Say("250 Ok\r\n"),
+    ];
+    let scene = proving().with(|slice| slice.backend.identity = Identity::None);
+    let backend = backend(&scene.socket(), vec![script]);
+    assert!(matches!(prove(&scene), Err(Failure::Relays(_))));
+    backend.join().unwrap();
 }
 
 #[test]
@@ -128,7 +214,7 @@ fn p7_a_backend_that_was_down_at_start_proves_before_its_first_mail() {
 /// The proof for who has logged in as `login`, where every RCPT is answered so.
 fn dialogue(xclient: &'static str, rcpt: &'static str) -> Vec<Line> {
     let list = "250-mx.test\r\n250 XCLIENT ADDR LOGIN\r\n";
-    let hello = ["EHLO mx.ok.test", "EHLO gatepost-relay-test.invalid"];
+    let hello = ["EHLO mx.ok.test", "EHLO [192.0.2.1]"];
     let mut script = vec![Line::Say("220 mx.test ESMTP\r\n"), Line::Hear(hello[0]), Line::Say(list)];
     script.extend([Line::Hear(xclient), Line::Say("220 mx.test ESMTP\r\n"), Line::Hear(hello[1]), Line::Say(list)]);
     let envelope = [("MAIL FROM:<", "250 Ok\r\n"), ("RCPT TO:<relay-test@", rcpt), ("RSET", "250 Ok\r\n")];
