@@ -1,4 +1,4 @@
-//! Session and keyholder: at most two signatures, each over octets that are recognised as part of a TLS handshake (P5).
+//! Session or handoff, and keyholder: at most two signatures for a session, each over octets that are recognised as part of a TLS handshake (P5).
 
 use crate::codec::Octets;
 use crate::declare::{fields, foreign};
