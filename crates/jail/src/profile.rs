@@ -50,152 +50,199 @@ pub enum FileSize {
     Unlimited,
 }
 
-/// All profiles. The session's is the nursery's less [`FORK`], see [`crate::SessionSeal`].
-pub const PROFILES: [Profile; Role::ALL.len()] = [
-    Profile {
-        role: Role::Observer,
-        account: "log",
-        number: 7,
-        namespaces: OWN_AND_NO_NET,
-        data: 16 * MIB,
-        open_files: (64, 0),
-        file_size: FileSize::Unlimited,
-        forks: false,
-        huge_pages: false,
-        calls: &[BASE, WAIT, EPOLL, VIEW],
-    },
-    Profile {
-        role: Role::Listener,
-        account: "listen",
-        number: 0,
-        // Listening sockets come from the launcher, so it needs no network of its own either.
-        namespaces: OWN_AND_NO_NET,
-        // For as many connections as may wait for the greeting, at 8 KiB each, see the launcher's slice.
-        data: 128 * MIB,
-        // Of each session it may hold the keyholder's end of a channel.
-        open_files: (1024, 1),
-        file_size: FileSize::Nothing,
-        forks: false,
-        huge_pages: false,
-        calls: &[BASE, RELINK, EPOLL, ACCEPT],
-    },
-    Profile {
-        role: Role::Nursery,
-        account: "session",
-        number: 1,
-        namespaces: OWN_AND_NO_NET,
-        data: MIB,
-        open_files: (32, 0),
-        file_size: FileSize::Message,
-        forks: true,
-        huge_pages: true,
-        calls: &[BASE, WAIT, TALK, FORK],
-    },
-    Profile {
-        role: Role::Keyholder,
-        account: "key",
-        number: 2,
-        namespaces: OWN_AND_NO_NET,
-        data: 16 * MIB,
-        open_files: (64, 1),
-        file_size: FileSize::Nothing,
-        forks: false,
-        huge_pages: true,
-        calls: &[BASE, RELINK, WAIT, EPOLL],
-    },
-    Profile {
-        role: Role::Auth,
-        account: "auth",
-        number: 9,
-        namespaces: OWN_AND_NO_NET,
-        // One password is hashed at a time, in at most half of it.
-        data: 160 * MIB,
-        // As many connections with Dovecot as it has seats, and as many under way from the dialer.
-        open_files: (192, 1),
-        file_size: FileSize::Nothing,
-        forks: false,
-        huge_pages: false,
-        calls: &[BASE, RELINK, EPOLL, LOGINS],
-    },
-    Profile {
-        role: Role::Handoff,
-        account: "handoff",
-        number: 4,
-        // Its connections are the dialer's work.
-        namespaces: OWN_AND_NO_NET,
-        data: 256 * MIB,
-        open_files: (128, 4),
-        file_size: FileSize::Message,
-        forks: false,
-        huge_pages: true,
-        calls: &[BASE, RELINK, EPOLL, BACKEND, SPOOL],
-    },
-    Profile {
-        role: Role::Dialer,
-        account: "dial",
-        number: 8,
-        // On the host's network.
-        namespaces: OWN,
-        data: 16 * MIB,
-        open_files: (64, 1),
-        file_size: FileSize::Nothing,
-        forks: false,
-        huge_pages: false,
-        calls: &[BASE, RELINK, EPOLL, DIAL],
-    },
-    Profile {
-        role: Role::Resolver,
-        account: "dns",
-        number: 3,
-        // On the host's network, as the dialer: name servers are anywhere.
-        namespaces: OWN,
-        data: 16 * MIB,
-        // A socket for each question under way.
-        open_files: (512, 0),
-        file_size: FileSize::Nothing,
-        forks: false,
-        huge_pages: false,
-        calls: &[BASE, RELINK, EPOLL, ASK],
-    },
-    Profile {
-        role: Role::Receiver,
-        account: "receiver",
-        number: 5,
-        namespaces: OWN_AND_NO_NET,
-        data: 64 * MIB,
-        open_files: (64, 2),
-        file_size: FileSize::Message,
-        forks: false,
-        huge_pages: false,
-        calls: &[BASE, RELINK, WAIT, EPOLL, SPOOL, MAILDIR],
-    },
-    Profile {
-        role: Role::Queue,
-        account: "queue",
-        number: 6,
-        // What it runs needs the system as it is, and would inherit all of these: see `Unjailed::stay_outside`.
-        namespaces: NONE,
-        data: u64::MAX,
-        open_files: (64, 2),
-        file_size: FileSize::Message,
-        forks: true,
-        huge_pages: false,
-        calls: &[],
-    },
-    Profile {
-        role: Role::Checker,
-        account: "check",
-        number: 10,
-        // As for the queue role: what it runs asks the system's accounts, a directory server, a database.
-        namespaces: NONE,
-        data: u64::MAX,
-        open_files: (64, 0),
-        file_size: FileSize::Message,
-        forks: true,
-        huge_pages: false,
-        calls: &[],
-    },
-];
+/// The profile of `role`. The session's is the nursery's less [`FORK`], see [`crate::SessionSeal`].
+#[must_use]
+pub const fn of(role: Role) -> &'static Profile {
+    match role {
+        Role::Observer => {
+            const {
+                &Profile {
+                    role: Role::Observer,
+                    account: "log",
+                    number: 7,
+                    namespaces: OWN_AND_NO_NET,
+                    data: 16 * MIB,
+                    open_files: (64, 0),
+                    file_size: FileSize::Unlimited,
+                    forks: false,
+                    huge_pages: false,
+                    calls: &[BASE, WAIT, EPOLL, VIEW],
+                }
+            }
+        }
+        Role::Listener => {
+            const {
+                &Profile {
+                    role: Role::Listener,
+                    account: "listen",
+                    number: 0,
+                    // Listening sockets come from the launcher, so it needs no network of its own either.
+                    namespaces: OWN_AND_NO_NET,
+                    // For as many connections as may wait for the greeting, at 8 KiB each, see the launcher's slice.
+                    data: 128 * MIB,
+                    // Of each session it may hold the keyholder's end of a channel.
+                    open_files: (1024, 1),
+                    file_size: FileSize::Nothing,
+                    forks: false,
+                    huge_pages: false,
+                    calls: &[BASE, RELINK, EPOLL, ACCEPT],
+                }
+            }
+        }
+        Role::Nursery => {
+            const {
+                &Profile {
+                    role: Role::Nursery,
+                    account: "session",
+                    number: 1,
+                    namespaces: OWN_AND_NO_NET,
+                    data: MIB,
+                    open_files: (32, 0),
+                    file_size: FileSize::Message,
+                    forks: true,
+                    huge_pages: true,
+                    calls: &[BASE, WAIT, TALK, FORK],
+                }
+            }
+        }
+        Role::Keyholder => {
+            const {
+                &Profile {
+                    role: Role::Keyholder,
+                    account: "key",
+                    number: 2,
+                    namespaces: OWN_AND_NO_NET,
+                    data: 16 * MIB,
+                    open_files: (64, 1),
+                    file_size: FileSize::Nothing,
+                    forks: false,
+                    huge_pages: true,
+                    calls: &[BASE, RELINK, WAIT, EPOLL],
+                }
+            }
+        }
+        Role::Auth => {
+            const {
+                &Profile {
+                    role: Role::Auth,
+                    account: "auth",
+                    number: 9,
+                    namespaces: OWN_AND_NO_NET,
+                    // One password is hashed at a time, in at most half of it.
+                    data: 160 * MIB,
+                    // As many connections with Dovecot as it has seats, and as many under way from the dialer.
+                    open_files: (192, 1),
+                    file_size: FileSize::Nothing,
+                    forks: false,
+                    huge_pages: false,
+                    calls: &[BASE, RELINK, EPOLL, LOGINS],
+                }
+            }
+        }
+        Role::Handoff => {
+            const {
+                &Profile {
+                    role: Role::Handoff,
+                    account: "handoff",
+                    number: 4,
+                    // Its connections are the dialer's work.
+                    namespaces: OWN_AND_NO_NET,
+                    data: 256 * MIB,
+                    open_files: (128, 4),
+                    file_size: FileSize::Message,
+                    forks: false,
+                    huge_pages: true,
+                    calls: &[BASE, RELINK, EPOLL, BACKEND, SPOOL],
+                }
+            }
+        }
+        Role::Dialer => {
+            const {
+                &Profile {
+                    role: Role::Dialer,
+                    account: "dial",
+                    number: 8,
+                    // On the host's network.
+                    namespaces: OWN,
+                    data: 16 * MIB,
+                    open_files: (64, 1),
+                    file_size: FileSize::Nothing,
+                    forks: false,
+                    huge_pages: false,
+                    calls: &[BASE, RELINK, EPOLL, DIAL],
+                }
+            }
+        }
+        Role::Resolver => {
+            const {
+                &Profile {
+                    role: Role::Resolver,
+                    account: "dns",
+                    number: 3,
+                    // On the host's network, as the dialer: name servers are anywhere.
+                    namespaces: OWN,
+                    data: 16 * MIB,
+                    // A socket for each question under way.
+                    open_files: (512, 0),
+                    file_size: FileSize::Nothing,
+                    forks: false,
+                    huge_pages: false,
+                    calls: &[BASE, RELINK, EPOLL, ASK],
+                }
+            }
+        }
+        Role::Receiver => {
+            const {
+                &Profile {
+                    role: Role::Receiver,
+                    account: "receiver",
+                    number: 5,
+                    namespaces: OWN_AND_NO_NET,
+                    data: 64 * MIB,
+                    open_files: (64, 2),
+                    file_size: FileSize::Message,
+                    forks: false,
+                    huge_pages: false,
+                    calls: &[BASE, RELINK, WAIT, EPOLL, SPOOL, MAILDIR],
+                }
+            }
+        }
+        Role::Queue => {
+            const {
+                &Profile {
+                    role: Role::Queue,
+                    account: "queue",
+                    number: 6,
+                    // What it runs needs the system as it is, and would inherit all of these: see `Unjailed::stay_outside`.
+                    namespaces: NONE,
+                    data: u64::MAX,
+                    open_files: (64, 2),
+                    file_size: FileSize::Message,
+                    forks: true,
+                    huge_pages: false,
+                    calls: &[],
+                }
+            }
+        }
+        Role::Checker => {
+            const {
+                &Profile {
+                    role: Role::Checker,
+                    account: "check",
+                    number: 10,
+                    // As for the queue role: what it runs asks the system's accounts, a directory server, a database.
+                    namespaces: NONE,
+                    data: u64::MAX,
+                    open_files: (64, 0),
+                    file_size: FileSize::Message,
+                    forks: true,
+                    huge_pages: false,
+                    calls: &[],
+                }
+            }
+        }
+    }
+}
 
 /// The system calls of a session without a launcher, see [`crate::Alone`].
 pub const ALONE_CALLS: &[&[Call]] = &[BASE, WAIT, TALK];
@@ -209,12 +256,9 @@ pub(crate) const ALONE_LISTENER_CALLS: &[&[Call]] = &[BASE, EPOLL, ADMIT];
 /// The same where names are looked up.
 pub(crate) const ALONE_NAMES_CALLS: &[&[Call]] = &[BASE, EPOLL, ADMIT, ASK];
 
-/// The profile of `role`.
-#[must_use]
-pub fn of(role: Role) -> &'static Profile {
-    // There is an entry for each role, which a test checks, so the first one is never used in place of another.
-    let [first, ..] = &PROFILES;
-    PROFILES.iter().find(|profile| profile.role == role).unwrap_or(first)
+/// All profiles.
+pub fn all() -> impl Iterator<Item = &'static Profile> {
+    Role::ALL.into_iter().map(of)
 }
 
 impl Profile {
@@ -247,9 +291,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_role_has_one_profile_and_a_filter() {
+    fn every_role_has_its_own_profile_and_a_filter() {
         for role in Role::ALL {
-            assert_eq!(PROFILES.iter().filter(|p| p.role == role).count(), 1, "{role:?}");
             assert_eq!(of(role).role, role);
             assert!(of(role).filter().is_ok());
         }
@@ -263,14 +306,14 @@ mod tests {
 
     #[test]
     fn every_call_has_a_reason() {
-        for call in PROFILES.iter().flat_map(Profile::all_calls) {
+        for call in all().flat_map(Profile::all_calls) {
             assert!(!call.reason.is_empty(), "{}", call.name);
         }
     }
 
     #[test]
     fn p3_no_network_facing_role_can_execute_a_program() {
-        for profile in &PROFILES {
+        for profile in all() {
             assert!(profile.all_calls().all(|c| !c.name.starts_with("execve")), "{:?}", profile.role);
         }
     }

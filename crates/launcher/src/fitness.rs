@@ -51,8 +51,8 @@ pub struct Finding {
 pub struct Fitness {
     /// Started by root, or not.
     pub ground: Ground,
-    /// User and group of each role.
-    pub ids: BTreeMap<&'static str, (u32, u32)>,
+    /// User and group of each role that is needed and has them, where root gives them.
+    pub ids: BTreeMap<Role, (u32, u32)>,
     /// Real user of the queue role.
     pub queue_user: u32,
     /// Supplementary groups that handoff needs to reach its backend.
@@ -146,11 +146,14 @@ impl Fitness {
         self.findings.iter().filter(|f| f.level == level).map(|f| format!("{}: {}", f.subject, f.text)).collect()
     }
 
-    /// User and group of `role`.
+    /// User and group of `role`. None: this start has none for it, which is a fault where the role is needed. Root's own never stand
+    /// in for them.
     #[must_use]
-    pub(crate) fn ids_of(&self, role: Role) -> (u32, u32) {
-        let own = gatepost_sys::process::effective_ids();
-        self.ids.get(role.name()).copied().unwrap_or(own)
+    pub(crate) fn ids_of(&self, role: Role) -> Option<(u32, u32)> {
+        match self.ground {
+            Ground::Root => self.ids.get(&role).copied(),
+            Ground::User => Some(process::effective_ids()),
+        }
     }
 
     fn note(&mut self, subject: impl Into<String>, result: Result<String, String>) {
@@ -197,7 +200,7 @@ impl Fitness {
         }
     }
 
-    /// Without them it serves as well, only each session costs more.
+    /// Whether somebody takes the lines.
     fn look_at_syslog(&mut self, plan: &Plan) {
         if !plan.config.log.syslog {
             return;
@@ -214,6 +217,7 @@ impl Fitness {
         self.add(format!("log {}", gatepost_log::SYSLOG), level, text);
     }
 
+    /// Without them it serves as well, only each session costs more.
     fn look_at_huge_pages(&mut self) {
         if !huge::given().is_ok_and(|given| given) {
             let text = "the system gives none, so each session costs about a tenth more processor time; \
@@ -236,7 +240,7 @@ impl Fitness {
             };
             let root = Err("is root; every role needs an ordinary user of its own".to_owned());
             match found.and_then(|ids| if ids.0 == 0 || ids.1 == 0 { root } else { Ok(ids) }) {
-                Ok(ids) => drop(self.ids.insert(role.name(), ids)),
+                Ok(ids) => drop(self.ids.insert(role, ids)),
                 Err(fault) => self.note(format!("user of the {}", role.name()), Err(fault)),
             }
         }
@@ -276,10 +280,14 @@ impl Fitness {
         let program = match std::fs::metadata(&queue.program) {
             Ok(seen) if !seen.is_file() => Err("is not a file".to_owned()),
             Ok(seen) if seen.mode() & 0o111 == 0 => Err("cannot be executed by anybody".to_owned()),
-            Ok(_) => {
-                let (owner, gid) = self.ids_of(Role::Queue);
-                Ok(format!("run with real uid {}, effective uid {owner}, gid {gid}; outside any jail", self.queue_user))
-            }
+            Ok(_) => match self.ids_of(Role::Queue) {
+                Some((owner, gid)) => {
+                    let real = self.queue_user;
+                    Ok(format!("run with real uid {real}, effective uid {owner}, gid {gid}; outside any jail"))
+                }
+                // That it has no user is found already.
+                None => return,
+            },
             Err(e) => Err(format!("cannot look at it: {e}")),
         };
         self.note(format!("queue program {}", queue.program.display()), program);

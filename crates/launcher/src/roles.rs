@@ -58,31 +58,27 @@ fn nothing(_: &Plan, _: &Fitness) -> Reach {
     Reach::default()
 }
 
-#[rustfmt::skip] // One line a role.
-const ROLES: [Row; Role::ALL.len()] = [
-    Row { role: Role::Observer, stage: Stage::Log, needed: always, slice: slices::observer, reach: nothing },
-    Row { role: Role::Receiver, stage: Stage::Backends, needed: |plan| plan.receiver.is_some(), slice: slices::receiver, reach: receiver },
-    Row { role: Role::Queue, stage: Stage::Backends, needed: |plan| plan.config.backend.queue.is_some(), slice: slices::queue, reach: nothing },
-    Row { role: Role::Checker, stage: Stage::Backends, needed: |plan| plan.config.login_program().is_some(), slice: slices::checker, reach: nothing },
-    Row { role: Role::Dialer, stage: Stage::Backends, needed: |plan| plan.config.places().next().is_some() || plan.config.logins_at().is_some(), slice: slices::dialer, reach: dialer },
-    Row { role: Role::Resolver, stage: Stage::Backends, needed: always, slice: slices::resolver, reach: resolver },
-    Row { role: Role::Keyholder, stage: Stage::Services, needed: Plan::needs_keyholder, slice: slices::keyholder, reach: nothing },
-    Row { role: Role::Auth, stage: Stage::Services, needed: |plan| plan.config.logins().is_some(), slice: slices::auth, reach: nothing },
-    Row { role: Role::Handoff, stage: Stage::Services, needed: always, slice: slices::handoff, reach: handoff },
-    Row { role: Role::Nursery, stage: Stage::Sessions, needed: always, slice: slices::nursery, reach: nothing },
-    Row { role: Role::Listener, stage: Stage::Sessions, needed: always, slice: slices::listener, reach: nothing },
-];
-
 /// The row of `role`.
-pub(crate) fn of(role: Role) -> &'static Row {
-    // One row for each role, which a test holds; the first one stands in for the impossible.
-    let [first, ..] = &ROLES;
-    ROLES.iter().find(|row| row.role == role).unwrap_or(first)
+#[rustfmt::skip] // One line a role.
+pub(crate) const fn of(role: Role) -> &'static Row {
+    match role {
+        Role::Observer => const { &Row { role: Role::Observer, stage: Stage::Log, needed: always, slice: slices::observer, reach: nothing } },
+        Role::Receiver => const { &Row { role: Role::Receiver, stage: Stage::Backends, needed: |plan| plan.receiver.is_some(), slice: slices::receiver, reach: receiver } },
+        Role::Queue => const { &Row { role: Role::Queue, stage: Stage::Backends, needed: |plan| plan.config.backend.queue.is_some(), slice: slices::queue, reach: nothing } },
+        Role::Checker => const { &Row { role: Role::Checker, stage: Stage::Backends, needed: |plan| plan.config.login_program().is_some(), slice: slices::checker, reach: nothing } },
+        Role::Dialer => const { &Row { role: Role::Dialer, stage: Stage::Backends, needed: |plan| plan.config.places().next().is_some() || plan.config.logins_at().is_some(), slice: slices::dialer, reach: dialer } },
+        Role::Resolver => const { &Row { role: Role::Resolver, stage: Stage::Backends, needed: always, slice: slices::resolver, reach: resolver } },
+        Role::Keyholder => const { &Row { role: Role::Keyholder, stage: Stage::Services, needed: Plan::needs_keyholder, slice: slices::keyholder, reach: nothing } },
+        Role::Auth => const { &Row { role: Role::Auth, stage: Stage::Services, needed: |plan| plan.config.logins().is_some(), slice: slices::auth, reach: nothing } },
+        Role::Handoff => const { &Row { role: Role::Handoff, stage: Stage::Services, needed: always, slice: slices::handoff, reach: handoff } },
+        Role::Nursery => const { &Row { role: Role::Nursery, stage: Stage::Sessions, needed: always, slice: slices::nursery, reach: nothing } },
+        Role::Listener => const { &Row { role: Role::Listener, stage: Stage::Sessions, needed: always, slice: slices::listener, reach: nothing } },
+    }
 }
 
 /// The rows of the roles that this plan needs.
 pub(crate) fn needed(plan: &Plan) -> impl Iterator<Item = &'static Row> {
-    ROLES.iter().filter(|row| (row.needed)(plan))
+    Role::ALL.into_iter().map(of).filter(|row| (row.needed)(plan))
 }
 
 fn directory(outside: &Path, inside: impl Into<String>, access: Access) -> Directory {

@@ -61,7 +61,7 @@ pub(crate) fn open_files(role: Role, plan: &Plan) -> u64 {
 /// As [`memory`].
 pub(crate) fn of(role: Role, plan: &Plan, fitness: &Fitness) -> Result<Setup, String> {
     let (row, profile) = (roles::of(role), profile::of(role));
-    let (uid, gid) = fitness.ids_of(role);
+    let (uid, gid) = fitness.ids_of(role).ok_or_else(|| nobody(role))?;
     let reach = (row.reach)(plan, fitness);
     Ok(Setup {
         ground: fitness.ground,
@@ -81,6 +81,11 @@ pub(crate) fn of(role: Role, plan: &Plan, fitness: &Fitness) -> Result<Setup, St
     })
 }
 
+/// What is wrong where `role` is to run and has no user.
+pub(crate) fn nobody(role: Role) -> String {
+    format!("no user and group are known for the {}", role.name())
+}
+
 fn file_size(profile: &Profile, plan: &Plan) -> u64 {
     match profile.file_size {
         FileSize::Nothing => 0,
@@ -95,4 +100,29 @@ fn anchor(plan: &Plan, reaches_nothing: bool) -> PathBuf {
     let empty = spool::empty(plan);
     let chrooted = plan.relaxes(Relax::Namespaces) && reaches_nothing;
     if chrooted && (!plan.rehearsal || empty.is_dir()) { empty } else { plan.config.spool.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gatepost_config::Config;
+    use gatepost_wire::slice::Ground;
+    use std::path::Path;
+
+    #[test]
+    fn p2_no_role_is_root_where_its_user_is_not_known() {
+        let text = "hostname = \"mx.ok.test\"\n[relay]\ndomains = [\"ok.test\"]\n[[listen]]\naddress = \"[::]:25\"\ntls = \"off\"\n\
+                    [backend]\nprofile = \"smtp\"\nconnect = \"tcp:127.0.0.1:26\"\n";
+        let plan = Plan::from(Config::parse(text, Path::new("test.toml")).unwrap());
+        let mut fitness = Fitness { ground: Ground::Root, ..Fitness::unseen() };
+        for role in Role::ALL {
+            assert_eq!(of(role, &plan, &fitness).unwrap_err(), nobody(role));
+            if role != Role::Checker {
+                fitness.ids.insert(role, (61_001, 61_002));
+                let setup = of(role, &plan, &fitness).unwrap();
+                assert_eq!((setup.uid, setup.gid), (61_001, 61_002));
+            }
+        }
+        assert_eq!((roles::of(Role::Checker).slice)(&plan, &fitness), Err(nobody(Role::Checker)));
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::fitness::{Fitness, load_authorities, load_pair, passwd};
 use crate::plan::{PairSource, Plan, client_pair};
-use crate::{names, roles};
+use crate::{names, roles, setup};
 use gatepost_config::{Admission, AuthSource, Backend, Log, Relax, TlsMode, TlsVersion};
 use gatepost_smtp::envelope::Service;
 use gatepost_wire::control::Role;
@@ -145,7 +145,8 @@ pub(crate) fn auth(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
 
 pub(crate) fn checker(plan: &Plan, fitness: &Fitness) -> Result<Vec<u8>, String> {
     let command = plan.config.login_program().map(|program| program.command.clone()).unwrap_or_default();
-    octets(&CheckerSlice { command, uid: fitness.ids_of(Role::Checker).0 })
+    let (uid, _) = fitness.ids_of(Role::Checker).ok_or_else(|| setup::nobody(Role::Checker))?;
+    octets(&CheckerSlice { command, uid })
 }
 
 pub(crate) fn handoff(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {

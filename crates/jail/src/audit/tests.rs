@@ -1,5 +1,5 @@
 use super::*;
-use crate::profile::{FileSize, PROFILES};
+use crate::profile::{self, FileSize};
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::Ground;
 
@@ -401,7 +401,7 @@ fn the_configured_limit_is_expected() {
 #[test]
 fn p7_expectations_agree_with_the_profiles() {
     let all = Expectations::default();
-    for profile in &PROFILES {
+    for profile in profile::all() {
         let expect = all.of(profile.role.into());
         let name = profile.role.name();
         assert_eq!(expect.own.contains(&Ns::Net), profile.namespaces.net, "{name}");

@@ -53,7 +53,8 @@ impl Fitness {
             return self.note("checkpassword program", Err(why.into()));
         }
         let Some(path) = program.command.first() else { return };
-        let (uid, gid) = self.ids_of(Role::Checker);
+        // That it has no user is found already.
+        let Some((uid, gid)) = self.ids_of(Role::Checker) else { return };
         let found = match std::fs::metadata(path) {
             Ok(seen) if !seen.is_file() => Err("is not a file".to_owned()),
             Ok(seen) if !may_execute(&seen, uid, gid) => Err(format!("cannot be executed by uid {uid}, gid {gid}")),

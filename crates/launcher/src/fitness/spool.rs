@@ -52,7 +52,8 @@ impl Fitness {
     }
 
     fn look_at_content(&mut self, content: &Path) {
-        let (uid, gid) = self.ids_of(Role::Handoff);
+        // That it has no user is found already.
+        let Some((uid, gid)) = self.ids_of(Role::Handoff) else { return };
         let (level, text) = match std::fs::symlink_metadata(content) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => (Level::Good, format!("made at the start, for uid {uid}")),
             Err(e) => (Level::Fault, format!("cannot look at it: {e}")),

@@ -2,7 +2,7 @@
 //! number that a system call can have, under each role's own filter, in a process made for it.
 
 use gatepost_jail::calls::{Call, FORK};
-use gatepost_jail::profile::{ALONE_CALLS, PROFILES};
+use gatepost_jail::profile::{self, ALONE_CALLS};
 use gatepost_sys::escape::{self, SIGSYS};
 use gatepost_sys::filter::{Filter, When};
 use gatepost_sys::process::End;
@@ -33,7 +33,7 @@ struct Jail {
 fn jails() -> Vec<Jail> {
     let mut all = Vec::new();
     // The roles without a filter run what needs the system.
-    for profile in PROFILES.iter().filter(|profile| !profile.calls.is_empty()) {
+    for profile in profile::all().filter(|profile| !profile.calls.is_empty()) {
         let filter = profile.filter().expect("a filter");
         if profile.forks {
             let seal = Filter::withdraw(FORK.iter().map(|call| call.name)).expect("a filter");
