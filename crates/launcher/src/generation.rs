@@ -20,9 +20,13 @@ pub(crate) const PING_EVERY: Duration = Duration::from_secs(5);
 /// Longest wait for the answer. A role that hangs is ended then, as if it had died. Longer than a busy disk or machine makes a role wait.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
 /// First delay before a role that never got ready is started again; doubled each time.
-const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 /// Longest such delay.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// Nurseries that have been replaced and are left to their sessions. The sessions of those before are told to leave, as in a drain.
+const RETIRED: usize = 8;
+/// Of so many the first is ended with its sessions: crashes on purpose must not fill the machine with processes.
+const RETIRED_MAX: usize = 2 * RETIRED;
 
 /// What a generation does to processes. None of it waits for a role, and what fails shows in events.
 pub(crate) trait Processes {
@@ -92,8 +96,8 @@ struct Child {
     pinged: Option<Instant>,
     /// It has not answered for too long, and was ended.
     hung: bool,
-    /// A nursery that has been replaced, and ends when its last session does.
-    retired: bool,
+    /// When this nursery was replaced: it ends when its last session does.
+    retired: Option<Instant>,
 }
 
 impl Child {
@@ -186,7 +190,7 @@ impl<P: Processes> Generation<P> {
             since: now,
             pinged: child.asked.then_some(now),
             hung: false,
-            retired: child.retired,
+            retired: child.retired.then_some(now),
         });
         let children: Vec<Child> = children.collect();
         let mut needed: Vec<Role> = children.iter().map(|child| child.role).collect();
@@ -233,7 +237,7 @@ impl<P: Processes> Generation<P> {
             phase: child.phase,
             control: control(&self.processes, child.pid),
             asked: child.is_asked(),
-            retired: child.retired,
+            retired: child.retired.is_some(),
         });
         known.collect()
     }
@@ -423,7 +427,7 @@ impl<P: Processes> Generation<P> {
             since: now,
             pinged: None,
             hung: false,
-            retired: false,
+            retired: None,
         });
         Ok(())
     }
@@ -442,7 +446,7 @@ impl<P: Processes> Generation<P> {
             }
         }
         for peer in gatepost_role::peers(role) {
-            let up = |child: &&Child| child.role == peer && child.phase != Phase::Started && !child.retired;
+            let up = |child: &&Child| child.role == peer && child.phase != Phase::Started && child.retired.is_none();
             if let Some(up) = self.children.iter().find(up) {
                 self.processes.link((role, pid), (peer, up.pid));
             }
@@ -478,20 +482,39 @@ impl<P: Processes> Generation<P> {
     }
 
     /// A session crashed: an attacker may know its memory layout now, and all sessions of that nursery have the same. It
-    /// goes on until a new one is there.
+    /// goes on until a new one is there, which is at once however many crash: it would fork more of them in any pause.
     fn replace_nursery(&mut self, pid: ProcessId, now: Instant) {
-        let Some(at) = self.children.iter().position(|child| child.pid == pid && !child.retired) else { return };
+        let old = self.children.iter_mut().find(|child| child.pid == pid && child.retired.is_none());
+        let Some(old) = old else { return };
+        old.retired = Some(now);
         tracing::warn!("a session ended by a signal: the nursery is replaced by a freshly executed one");
-        match self.start(Role::Nursery, now) {
-            Ok(()) => self.children.iter_mut().skip(at).take(1).for_each(|old| old.retired = true),
-            Err(e) => tracing::error!("the nursery stays as it is: {e}"),
+        if let Err(e) = self.start(Role::Nursery, now) {
+            self.fail(Role::Nursery);
+            let delay = self.restart(Role::Nursery, now);
+            tracing::error!(?delay, "the nursery stays as it is until another is tried: {e}");
+        }
+        self.bound_retired();
+    }
+
+    /// Sees to it that there are not too many nurseries that have been replaced.
+    fn bound_retired(&mut self) {
+        let retired = self.children.iter().filter_map(|child| Some((child.retired?, child.pid)));
+        let mut retired: Vec<(Instant, ProcessId)> = retired.collect();
+        retired.sort_unstable_by(|one, other| other.cmp(one));
+        for (place, (_, pid)) in retired.into_iter().enumerate().skip(RETIRED) {
+            if place < RETIRED_MAX {
+                self.processes.order(pid, Order::Drain);
+            } else {
+                tracing::warn!("{RETIRED_MAX} nurseries have been replaced and have sessions: the first is ended");
+                self.processes.kill(pid);
+            }
         }
     }
 
     fn ended(&mut self, pid: ProcessId, end: End, now: Instant) -> Result<(), LauncherError> {
         let Some(at) = self.children.iter().position(|child| child.pid == pid) else { return Ok(()) };
         let Child { role, phase, retired, .. } = self.children.swap_remove(at);
-        if self.draining || retired {
+        if self.draining || retired.is_some() {
             return Ok(());
         }
         if !self.serving {
@@ -531,7 +554,7 @@ impl<P: Processes> Generation<P> {
         let failures = self.failures.iter().find(|(failed, _)| *failed == role).map_or(0, |(_, count)| *count);
         let delay = match failures {
             0 => Duration::ZERO,
-            n => BACKOFF_FIRST.saturating_mul(1 << n.min(16)).min(BACKOFF_MAX),
+            n => BACKOFF_FIRST.saturating_mul(1 << n.saturating_sub(1).min(16)).min(BACKOFF_MAX),
         };
         self.restarts.push(Restart { role, due: now + delay });
         delay

@@ -197,14 +197,43 @@ fn p8_a_crash_replaces_the_nursery_and_its_sessions_go_on() {
     assert_eq!(scene.done(), [""; 0]);
     scene.ends(&["nursery"]);
     assert_eq!(sorted(scene.done()), ["drain auth", "drain handoff", "drain keyholder"]);
-    // One that cannot be replaced stays.
+    // One that cannot be replaced stays, until it can.
     let mut scene = Scene::serving();
     scene.generation.processes.broken = Some(Role::Nursery);
     scene.reports("nursery", Report::SessionCrashed);
-    scene.generation.processes.broken = None;
     scene.reports("nursery", Report::SessionCrashed);
-    scene.ends(&["nursery"]);
+    scene.passes(BACKOFF_FIRST);
+    assert_eq!(scene.done(), [""; 0]);
+    scene.generation.processes.broken = None;
+    scene.passes(2 * BACKOFF_FIRST);
     assert_eq!(scene.done(), ["start nursery2"]);
+    scene.ends(&["nursery"]);
+    assert_eq!(scene.done(), [""; 0]);
+}
+
+#[test]
+fn p8_crashes_on_purpose_do_not_gather_nurseries() {
+    let mut scene = Scene::serving();
+    let name = |number: usize| if number == 1 { "nursery".to_owned() } else { format!("nursery{number}") };
+    for number in 1..=RETIRED_MAX + 3 {
+        scene.passes(Duration::from_millis(1));
+        scene.reports(&name(number), Report::SessionCrashed);
+        let mut due = vec![format!("start {}", name(number + 1))];
+        // `number` have been replaced, whose sessions all go on. The newest are left alone.
+        due.extend((1..=number.saturating_sub(RETIRED_MAX)).map(|old| format!("kill {}", name(old))));
+        let leaving = number.saturating_sub(RETIRED_MAX) + 1..=number.saturating_sub(RETIRED);
+        due.extend(leaving.map(|old| format!("drain {}", name(old))));
+        assert_eq!(sorted(scene.done()), sorted(due), "{number}");
+        let next = name(number + 1);
+        scene.reports(&next, Report::Jailed);
+        scene.reports(&next, Report::Ready);
+        scene.done();
+    }
+    // Those that end make room.
+    let ended: Vec<String> = (1..=RETIRED_MAX).map(name).collect();
+    scene.ends(&ended.iter().map(String::as_str).collect::<Vec<_>>());
+    scene.reports(&name(RETIRED_MAX + 4), Report::SessionCrashed);
+    assert_eq!(scene.done(), [format!("start {}", name(RETIRED_MAX + 5))]);
 }
 
 #[test]
