@@ -1,10 +1,10 @@
 //! A checkpassword program as the source of logins: the checker runs it, outside this jail.
 
-use crate::passwd::is_login;
 use crate::seats::Seats;
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_policy::share::Origin;
 use gatepost_role::Tickets;
+use gatepost_wire::auth::is_login;
 use gatepost_wire::check::{AT_ONCE, Check, Checked, Found, PATIENCE};
 use gatepost_wire::{AuthToChecker, CheckerToAuth, Direction as _};
 use std::io;

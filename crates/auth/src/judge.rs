@@ -2,7 +2,7 @@
 
 use crate::checker::Checker;
 use crate::dovecot::{self, Dovecot, Outcome};
-use crate::passwd::{Passwd, is_login};
+use crate::passwd::Passwd;
 use crate::scram::{self, Binding};
 use crate::seats;
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
@@ -12,7 +12,7 @@ use gatepost_policy::guesses::Guesses;
 use gatepost_policy::share::Origin;
 use gatepost_smtp::envelope::{Login, Mechanism};
 use gatepost_smtp::mechanism::Mechanisms;
-use gatepost_wire::auth::{BINDING_LENGTH, Begin, Claim, LOGIN_MAX, LoggedIn, Noted};
+use gatepost_wire::auth::{BINDING_LENGTH, Begin, Claim, LOGIN_MAX, LoggedIn, Noted, is_login};
 use gatepost_wire::event;
 use gatepost_wire::link::{OpenAuth, SessionId};
 use gatepost_wire::{AuthToHandoff, Direction, HandoffToAuth, check};

@@ -5,7 +5,7 @@ use crate::hash::{BadHash, Hash};
 use crate::scram::{self, Keys};
 use gatepost_smtp::envelope::Mechanism;
 use gatepost_smtp::mechanism::Mechanisms;
-use gatepost_wire::auth::LOGIN_MAX;
+use gatepost_wire::auth::{LOGIN_MAX, is_login};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
@@ -143,14 +143,6 @@ fn entry(line: &[u8]) -> Result<(&str, Hash), Why> {
         None => Hash::parse(hash.trim()),
     };
     Ok((login, hash.map_err(Why::Hash)?))
-}
-
-/// Whether a login can be one: it goes into logs, into a table of words, and to the backend.
-#[must_use]
-pub fn is_login(login: &str) -> bool {
-    !login.is_empty()
-        && login.len() <= LOGIN_MAX
-        && !login.chars().any(|c| c.is_whitespace() || c.is_control() || c == ':')
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! `gatepost passwd LOGIN`: a line of the passwd file, on standard output.
 
 use gatepost_auth::hash::Hash;
-use gatepost_auth::passwd::{Passwd, is_login};
+use gatepost_auth::passwd::Passwd;
 use gatepost_auth::scram::Keys;
 use gatepost_launcher::fitness::Level;
 use gatepost_smtp::mechanism::Mechanisms;
 use gatepost_smtp::sasl::CREDENTIAL_MAX;
 use gatepost_sys::terminal::Hidden;
+use gatepost_wire::auth::is_login;
 use std::fs::File;
 use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! Who the clients of sessions for submission are, from the auth role: a session can say nothing about it (P4).
 
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
-use gatepost_wire::auth::{LoggedIn, Noted};
+use gatepost_wire::auth::{LoggedIn, Noted, is_login};
 use gatepost_wire::link::SessionId;
 use gatepost_wire::{AuthToHandoff, Direction, HandoffToAuth};
 use std::collections::HashMap;
@@ -67,11 +67,6 @@ impl Logins {
     }
 }
 
-/// It can stand in a log and in an XCLIENT command.
-fn is_login(login: &str) -> bool {
-    !login.is_empty() && !login.chars().any(char::is_control)
-}
-
 impl Pending {
     /// Who the client is, once it has logged in.
     pub(crate) fn login(&self) -> Option<Arc<str>> {
@@ -94,7 +89,10 @@ mod tests {
         let logins = Arc::<Logins>::default();
         let (one, other) = (logins.enter(SessionId(1)), logins.enter(SessionId(2)));
         let said = |id, login: &'static str| logins.note(LoggedIn { id: SessionId(id), login: login.as_bytes() });
-        assert!(!said(1, "") && !said(1, "a\nb") && !said(3, "joe"));
+        for none in ["", "a\nb", "a b", "a\u{a0}b", "joe:x", "\u{85}"] {
+            assert!(!said(1, none), "{none:?}");
+        }
+        assert!(!said(3, "joe"));
         assert!(said(1, "joe"));
         assert!(!said(1, "ann"), "one login a session");
         assert_eq!((one.login().as_deref(), other.login()), (Some("joe"), None));

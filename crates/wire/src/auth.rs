@@ -20,6 +20,15 @@ use gatepost_smtp::sasl::{CHALLENGE_MAX, CREDENTIAL_MAX, RESPONSE_MAX};
 /// Longest login that is taken, octets: it fits into one XCLIENT command, whatever it holds.
 pub const LOGIN_MAX: usize = 128;
 
+/// Whether a login can be one: it goes into logs, into a table of words, and to the backend. Auth takes no other, and handoff does not
+/// believe that.
+#[must_use]
+pub fn is_login(login: &str) -> bool {
+    !login.is_empty()
+        && login.len() <= LOGIN_MAX
+        && !login.chars().any(|c| c.is_whitespace() || c.is_control() || c == ':')
+}
+
 /// Octets of what both ends of a TLS connection can derive from it, and nobody else: tls-exporter, RFC 9266.
 pub const BINDING_LENGTH: usize = 32;
 
@@ -102,7 +111,7 @@ fields! {
     pub struct LoggedIn<'a> {
         /// Which session.
         pub id: SessionId,
-        /// Who its client is: 1 to [`LOGIN_MAX`] octets of UTF-8 without controls.
+        /// Who its client is: UTF-8, and see [`is_login`].
         pub login: &'a [u8] as Octets<LOGIN_MAX>,
     }
 

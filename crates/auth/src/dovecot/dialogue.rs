@@ -3,12 +3,12 @@
 //! What Dovecot says is believed in one point only: an answer to the request that is under way, with its number, which is
 //! another one in each dialogue. Whatever else comes ends the dialogue, and an end is never a yes.
 
-use crate::passwd::is_login;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use gatepost_smtp::envelope::Mechanism;
 use gatepost_smtp::mechanism::Mechanisms;
 use gatepost_smtp::sasl::CHALLENGE_MAX;
+use gatepost_wire::auth::is_login;
 use std::fmt;
 use std::fmt::Write as _;
 use std::net::SocketAddr;

@@ -2,7 +2,8 @@
 #![no_main]
 
 use gatepost_auth::hash::Hash;
-use gatepost_auth::passwd::{Passwd, is_login};
+use gatepost_auth::passwd::Passwd;
+use gatepost_wire::auth::is_login;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
