@@ -20,10 +20,16 @@
 //! | `logins` | who clients of submission are, from auth |
 //! | `names`, `recent_names` | what clients are called, from the resolver |
 //! | `content` | header duties and framing; pure |
+//! | `several` | several recipients, and the one answer that a client hears |
+//! | `rates` | how much clients and logins may send in a time |
+//! | `helo` | DNS lists that are asked about HELO names |
 //! | `submitted` | what the header of a message lacks, and whose it says it is |
 //! | `seats` | sessions that must leave |
 //! | `spool`, `disk` | content files, and how much of the disk they may have |
 //! | `shared` | what all sessions share |
+//! | `deadline` | waiting, with an end to it |
+//! | `stages` | how many sessions are how far, for who looks on |
+//! | `telling` | what the log is told of a transaction |
 //! | `turns` | who is served next, where nobody waits for an answer |
 #![forbid(unsafe_code)]
 
