@@ -2,6 +2,7 @@
 
 use crate::backend::{DeliveryError, Failure, Wait};
 use crate::content::ContentError;
+use crate::shared::Shared;
 use crate::verdict::{self, Stage};
 use gatepost_policy::ledger::Fate;
 use gatepost_qmail::qmqp;
@@ -10,7 +11,7 @@ use gatepost_smtp::envelope::{Class, Reason, Verdict};
 use gatepost_smtp::replies::Reply;
 use gatepost_smtp::text::Text;
 use gatepost_wire::event::SAID_MAX;
-use gatepost_wire::link::SessionId;
+use gatepost_wire::link::Open;
 use gatepost_wire::queue::Done;
 use std::io::ErrorKind;
 
@@ -117,18 +118,21 @@ impl Outcome {
     }
 
     /// The backend gave no answer, or was not asked. What the operator has to know is logged at once.
-    pub(crate) fn of_error(error: &DeliveryError, session: SessionId) -> Self {
+    pub(crate) fn of_error(error: &DeliveryError, shared: &Shared, open: &Open) -> Self {
+        let session = open.id;
         match error {
             DeliveryError::Unsent(e) | DeliveryError::Broken(e) => (*e).into(),
             DeliveryError::Reclaimed => verdict::RECLAIMED.into(),
             DeliveryError::File(e) if e.kind() == ErrorKind::StorageFull => verdict::NO_SPACE.into(),
             DeliveryError::File(e) => {
-                tracing::error!("session={session} content file: {e}; its message was refused with 451");
+                if shared.may_log(open.counted()) {
+                    tracing::error!("session={session} content file: {e}; its message was refused with 451");
+                }
                 verdict::INTERNAL.into()
             }
             DeliveryError::Before(failure) => failure.into(),
             DeliveryError::After(failure) => {
-                if !matches!(failure, Failure::Closing(..)) {
+                if !matches!(failure, Failure::Closing(..)) && shared.may_log(open.counted()) {
                     tracing::warn!(
                         "session={session} possible duplicate: {failure}; its client sends again what the backend may have taken"
                     );

@@ -73,12 +73,7 @@ struct Session {
     connected: Place,
     /// The session's one content file, emptied between transactions.
     file: Option<ContentFile>,
-    /// The verdict on the running transaction's content, where it was given before its end.
-    content_refused: Option<Outcome>,
-    /// When the running transaction began.
-    begun: Option<Instant>,
-    /// How long the client and the backend have been waited for in it.
-    waited: Waited,
+    running: Running,
     /// Messages that were taken.
     delivered: u32,
     born: Instant,
@@ -91,8 +86,25 @@ struct Session {
     pending: Option<Pending>,
     /// Who it has logged in as.
     login: Option<Arc<str>>,
-    /// The Message-ID that the running transaction's content was given.
+}
+
+/// What the log is told of the running transaction beside its envelope. Taken as a whole at each end of one, so that nothing of it is
+/// told of the next.
+#[derive(Debug, Default)]
+struct Running {
+    /// The verdict on its content, where that was given before its end.
+    content_refused: Option<Outcome>,
+    begun: Option<Instant>,
+    /// How long the client and the backend have been waited for.
+    waited: Waited,
+    /// The Message-ID that its content was given.
     message_id: Option<Vec<u8>>,
+}
+
+impl Running {
+    fn took(&self) -> Duration {
+        self.begun.map_or(Duration::ZERO, |begun| begun.elapsed())
+    }
 }
 
 /// Serves one session until it ends or breaks the rules; why it ends, if it said so.
@@ -115,9 +127,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) -> O
         connection: None,
         connected: Place::Backend,
         file: None,
-        content_refused: None,
-        begun: None,
-        waited: Waited::default(),
+        running: Running::default(),
         delivered: 0,
         born: Instant::now(),
         names,
@@ -125,7 +135,6 @@ pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) -> O
         stage,
         pending,
         login,
-        message_id: None,
     };
     let ended = session.run().await;
     session.give_back();
@@ -156,8 +165,9 @@ impl Session {
             self.stage.set(if self.protocol.transaction().is_some() { Stage::Transaction } else { Stage::Idle });
             let waits = Instant::now();
             let step = self.step().await;
-            if self.begun.is_some() {
-                self.waited.client = self.waited.client.saturating_add(waits.elapsed());
+            if self.running.begun.is_some() {
+                let waited = &mut self.running.waited;
+                waited.client = waited.client.saturating_add(waits.elapsed());
             }
             let step = step?;
             if let Some(dropped) = self.protocol.take_dropped() {
@@ -167,7 +177,7 @@ impl Session {
                 }
             }
             if self.protocol.transaction().is_some() {
-                self.begun.get_or_insert_with(Instant::now);
+                self.running.begun.get_or_insert_with(Instant::now);
             }
             match step {
                 // Whoever sends much that is not answered has one frame a turn, as other networks have.
@@ -289,7 +299,8 @@ impl Session {
             let origin = self.origin();
             self.shared.rates(|rates, now| rates.refused(origin, now));
         }
-        self.waited.backend = self.waited.backend.saturating_add(asked.elapsed());
+        let waited = &mut self.running.waited;
+        waited.backend = waited.backend.saturating_add(asked.elapsed());
         self.answer(&outcome)?;
         if outcome.verdict.code >= 400 && self.shared.may_log(self.open.counted()) {
             self.tell_refused_recipient(&recipient, &outcome);
@@ -320,7 +331,7 @@ impl Session {
         let Destination { route, connections, texts, .. } = self.shared.routes.at(self.connected);
         let asking = Asking { connection: &mut self.connection, client, transaction, connections };
         let asked = route.recipient(asking, recipient).await;
-        asked.unwrap_or_else(|e| Outcome::of_error(&e, self.open.id)).with_texts(*texts)
+        asked.unwrap_or_else(|e| Outcome::of_error(&e, &self.shared, &self.open)).with_texts(*texts)
     }
 
     /// Whether the message that MAIL has announced has room on the disk.
@@ -328,7 +339,9 @@ impl Session {
         let announced = self.protocol.transaction().and_then(|transaction| transaction.announced());
         let looked = self.shared.spool.has_room(self.origin(), announced);
         let room = looked.unwrap_or_else(|e| {
-            tracing::error!("session={} spool: {e}; its client hears 452 and may come again", self.open.id);
+            if self.shared.may_log(self.open.counted()) {
+                tracing::error!("session={} spool: {e}; its client hears 452 and may come again", self.open.id);
+            }
             false
         });
         let outcome = Outcome::from(if room { verdict::MAIL_OK } else { verdict::NO_SPACE });
@@ -382,7 +395,8 @@ impl Session {
 
     /// Content has no room: the rest of it is discarded by the session, and refused at its end.
     fn no_space(&mut self, why: Option<io::Error>) -> Result<(), SessionError> {
-        if let Some(e) = why.filter(|e| e.kind() != io::ErrorKind::StorageFull) {
+        let told = why.filter(|e| e.kind() != io::ErrorKind::StorageFull && self.shared.may_log(self.open.counted()));
+        if let Some(e) = told {
             tracing::error!("session={} content file: {e}; its message is refused with 452", self.open.id);
         }
         let filed = self.filed();
@@ -393,7 +407,7 @@ impl Session {
         self.protocol.filed(false);
         let outcome = Outcome::from(verdict::NO_SPACE);
         self.answer(&outcome)?;
-        self.content_refused = Some(outcome);
+        self.running.content_refused = Some(outcome);
         Ok(())
     }
 

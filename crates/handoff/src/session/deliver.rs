@@ -10,7 +10,6 @@ use crate::several::Answers;
 use crate::shared::Shared;
 use crate::spool::ContentFile;
 use crate::submitted::header_of;
-use crate::telling::Waited;
 use crate::transaction::Transaction;
 use crate::verdict;
 use gatepost_policy::share::Origin;
@@ -36,7 +35,8 @@ impl Session {
         } else {
             self.deliver(transaction, length).await?
         };
-        self.waited.backend = self.waited.backend.saturating_add(asked.elapsed());
+        let waited = &mut self.running.waited;
+        waited.backend = waited.backend.saturating_add(asked.elapsed());
         let Answers { results, each, all: outcome } = &answers;
         self.protocol.committed(outcome.verdict.code < 400);
         for outcome in results.iter().filter(|_| *each) {
@@ -51,10 +51,10 @@ impl Session {
             self.shared.rates(|rates, now| rates.taken(origin, now));
         }
         self.delivered = self.delivered.saturating_add(u32::from(taken));
+        let running = std::mem::take(&mut self.running);
         if taken || self.shared.may_log(self.open.counted()) {
-            self.telling(transaction, length).all(&answers).await;
+            self.telling(running, transaction, length).all(&answers).await;
         }
-        (self.begun, self.waited, self.message_id) = (None, Waited::default(), None);
         if transaction.filed {
             empty(&mut self.file);
         }
@@ -88,7 +88,9 @@ impl Session {
                     }
                     self.complete(transaction, &header, &mut front);
                 }
-                Err(e) => return Ok(Answers::one(Outcome::of_error(&DeliveryError::File(e), self.open.id))),
+                Err(e) => {
+                    return Ok(Answers::one(Outcome::of_error(&DeliveryError::File(e), &self.shared, &self.open)));
+                }
             }
         }
         // Every path from here on puts the file back: a session that kept its descriptor must not get a second file.
@@ -107,7 +109,7 @@ impl Session {
         };
         let done = if shared.routes.at(place).route.answers_each() {
             let done = self.deliver_each(transaction, &mut message).await;
-            done.unwrap_or_else(|e| Answers::one(Outcome::of_error(&DeliveryError::File(e), self.open.id)))
+            done.unwrap_or_else(|e| Answers::one(Outcome::of_error(&DeliveryError::File(e), &self.shared, &self.open)))
         } else {
             let outcome = self.hand_over(transaction, &mut message).await.pop();
             Answers::one(outcome.unwrap_or(verdict::INTERNAL.into()))
@@ -123,7 +125,7 @@ impl Session {
         let unique = format!("{}.{}", self.open.id, transaction.number);
         let stamp = Stamp { seconds: now(), unique: &unique, host: self.shared.hostname.as_bytes() };
         stamp.complete(header.has_date(), header.has_message_id(), out);
-        self.message_id = (!header.has_message_id()).then(|| stamp.message_id());
+        self.running.message_id = (!header.has_message_id()).then(|| stamp.message_id());
     }
 
     /// Delivers to all who do not have it yet, and makes one answer of the backend's answers.
@@ -143,7 +145,7 @@ impl Session {
         let asking = Asking { connection: &mut self.connection, client, transaction, connections };
         let answers = message.have.iter().filter(|has| !**has).count().max(1);
         let outcomes = route.deliver(asking, message, spool).await.unwrap_or_else(|e| {
-            let outcome = Outcome::of_error(&e, self.open.id);
+            let outcome = Outcome::of_error(&e, &self.shared, &self.open);
             (0..answers).map(|_| outcome.clone()).collect()
         });
         outcomes.into_iter().map(|outcome| outcome.with_texts(*texts)).collect()

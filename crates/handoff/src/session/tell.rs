@@ -1,14 +1,13 @@
 //! What the log is told of a session and its transactions.
 
-use super::{Session, SessionError};
+use super::{Running, Session, SessionError};
 use crate::outcome::Outcome;
 use crate::protocol::Refusal;
-use crate::telling::{Telling, Waited};
+use crate::telling::Telling;
 use crate::transaction::{Recipient, Transaction};
 use gatepost_smtp::envelope::{CloseReason, Verdict};
 use gatepost_wire::event::{self, NoName};
 use gatepost_wire::link::Open;
-use std::time::Duration;
 
 impl Session {
     pub(super) fn tell_end(&self, ended: Result<CloseReason, SessionError>) {
@@ -43,29 +42,28 @@ impl Session {
         });
     }
 
-    pub(super) fn telling<'a>(&self, transaction: &'a Transaction, size: u64) -> Telling<'a> {
-        let took = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
-        let name = self.names.confirmed().clone();
-        let (login, message_id) = (self.login.clone(), self.message_id.clone());
-        Telling { open: self.open, name, login, transaction, message_id, size, took, waited: self.waited }
+    pub(super) fn telling<'a>(&self, running: Running, transaction: &'a Transaction, size: u64) -> Telling<'a> {
+        let (took, name, login) = (running.took(), self.names.confirmed().clone(), self.login.clone());
+        let Running { waited, message_id, .. } = running;
+        Telling { open: self.open, name, login, transaction, message_id, size, took, waited }
     }
 
     /// A transaction that ended without a commit: the session refused it, or the client took it back or went away.
     pub(super) fn tell_dropped(&mut self, transaction: &Transaction) {
         let ended_by = self.protocol.take_ended_by().map(Outcome::of_session);
-        let refused = self.content_refused.take().or(ended_by);
+        let mut running = std::mem::take(&mut self.running);
+        let refused = running.content_refused.take().or(ended_by);
         if !transaction.recipients().is_empty() && self.shared.may_log(self.open.counted()) {
             let outcome = refused.unwrap_or_else(Outcome::abandoned);
             let filed = if transaction.filed { self.filed() } else { 0 };
-            self.telling(transaction, transaction.came().saturating_add(filed)).now(&outcome);
+            self.telling(running, transaction, transaction.came().saturating_add(filed)).now(&outcome);
         }
-        (self.begun, self.waited) = (None, Waited::default());
     }
 
     /// One that was refused is told at once: it is no part of the transaction.
     pub(super) fn tell_refused_recipient(&mut self, recipient: &Recipient, outcome: &Outcome) {
-        let took = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
-        let (open, login, waited) = (self.open, self.login.clone(), self.waited);
+        let (took, waited) = (self.running.took(), self.running.waited);
+        let (open, login) = (self.open, self.login.clone());
         if let Some(transaction) = self.protocol.transaction() {
             let name = self.names.confirmed().clone();
             let telling = Telling { open, name, login, transaction, message_id: None, size: 0, took, waited };

@@ -1,8 +1,15 @@
 //! P1 against a backend that fails: at every stage, in every way, the client hears the truth in time.
 
 use super::*;
+use crate::backend::{DeliveryError, Failure};
+use crate::outcome::Outcome;
 use gatepost_smtp::envelope::Reason;
 use gatepost_testkit::rogue::{Deed, Stage};
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicUsize;
+use tracing::span::{self, Attributes, Record};
+use tracing::{Event, Metadata, Subscriber};
 
 /// When the client hears of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -233,4 +240,49 @@ fn a_kept_connection_has_as_much_time_to_answer_as_a_new_one() {
         assert_eq!(session.send(LETTER).await.code, 250);
     });
     assert_eq!(mta.count(), 1);
+}
+
+/// Counts lines.
+struct Lines(AtomicUsize);
+
+impl Subscriber for Lines {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, _: &Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[test]
+fn p13_failures_that_a_client_causes_are_not_all_in_the_log() {
+    const MANY: usize = 5000;
+    let scene = Scene::new();
+    let shared = scene.shared();
+    let errors: [fn() -> DeliveryError; 2] =
+        [|| DeliveryError::File(ErrorKind::PermissionDenied.into()), || DeliveryError::After(Failure::Lost(None))];
+    for (host, error) in (1..).zip(errors) {
+        let client = SocketAddr::from(([198, 51, 100, host], 4713));
+        let lines = Arc::new(Lines(AtomicUsize::new(0)));
+        tracing::subscriber::with_default(Arc::clone(&lines), || {
+            for _ in 0..MANY {
+                Outcome::of_error(&error(), &shared, &Open { client, ..open() });
+            }
+        });
+        let lines = lines.0.load(Ordering::Relaxed);
+        assert!((1..MANY / 2).contains(&lines), "{lines}");
+    }
 }
