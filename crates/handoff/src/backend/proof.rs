@@ -30,6 +30,8 @@ const NO_LOGINS: &str = "permit_sasl_authenticated is missing in smtpd_relay_res
                          reject_unauth_destination, or smtpd_sasl_auth_enable=yes is";
 /// Never resolves (RFC 6761 §6.4).
 const FOREIGN: &str = "gatepost-relay-test.invalid";
+/// What Postfix says to a client without a name.
+const NAMELESS: &str = "Client host rejected: cannot find your ";
 /// What the stranger says to HELO: its address, since to a name that does not resolve Postfix may say 450 4.7.1, as greylisting does.
 const HELO: &str = "[192.0.2.1]";
 
@@ -162,6 +164,8 @@ fn is_refusal(reply: &Reply) -> bool {
         (454, Some((4, 7, 1))) => true,
         // Domains of a recipient and of a sender that do not resolve, and a client without a name: never will these have one.
         (450, Some((4, 1, 2 | 8) | (4, 7, 25))) => true,
+        // The same of the client under the code of greylisting: the words alone tell.
+        (450, Some((4, 7, 1))) => reply.lines.iter().any(|line| line.contains(NAMELESS)),
         _ => false,
     }
 }

@@ -25,6 +25,7 @@ fn p7_a_backend_that_refuses_strangers_passes() {
         "450 4.1.2 Recipient address rejected: Domain not found\r\n",
         "450 4.1.8 Sender address rejected: Domain not found\r\n",
         "450 4.7.25 Client host rejected: cannot find your hostname\r\n",
+        "450 4.7.1 Client host rejected: cannot find your reverse hostname, [192.0.2.1]\r\n",
     ];
     for refusal in refusals {
         let scene = proving();
