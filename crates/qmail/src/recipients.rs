@@ -93,9 +93,9 @@ pub fn max_rcpt(taken: u32, limit: u32) -> Option<Reply> {
 /// tarpitcount and tarpitdelay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tarpit {
-    /// RCPTs of a message that are answered at once; 0 turns it off.
+    /// Recipients of a message that are granted at once; 0 turns it off.
     pub count: u32,
-    /// Seconds that each later one waits.
+    /// Seconds that each past those waits.
     pub delay: u32,
 }
 
@@ -106,10 +106,10 @@ impl Default for Tarpit {
 }
 
 impl Tarpit {
-    /// Seconds to wait before the answer to the `nth` RCPT, counted from 1.
+    /// Seconds to wait before one more recipient is granted to a message that already has `taken`.
     #[must_use]
-    pub fn wait(self, nth: u32) -> u32 {
-        if self.count != 0 && nth > self.count { self.delay } else { 0 }
+    pub fn wait(self, taken: u32) -> u32 {
+        if self.count != 0 && taken >= self.count { self.delay } else { 0 }
     }
 }
 
@@ -200,7 +200,7 @@ mod tests {
             assert_eq!(max_rcpt(taken, limit).is_some(), refused, "{taken} of {limit}");
         }
         let tarpit = Tarpit { count: 2, delay: 7 };
-        assert_eq!([1, 2, 3].map(|nth| tarpit.wait(nth)), [0, 0, 7]);
+        assert_eq!([0, 1, 2].map(|taken| tarpit.wait(taken)), [0, 0, 7]);
         assert_eq!(Tarpit::default().wait(999), 0);
     }
 }

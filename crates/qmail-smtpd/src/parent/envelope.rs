@@ -88,7 +88,6 @@ impl Parent {
         if self.transaction.is_none() {
             return Err(Offence::Untimely);
         }
-        self.rcpts = self.rcpts.saturating_add(1);
         let mut recipient = address.to_vec();
         if let Err(refusal) = self.localise(&mut recipient) {
             return Ok(refusal);
@@ -128,7 +127,7 @@ impl Parent {
         }
         self.known_here(&recipient)?;
         self.checked(&sender, &recipient)?;
-        let wait = self.controls.tarpit.wait(self.rcpts);
+        let wait = self.controls.tarpit.wait(accepted);
         std::thread::sleep(Duration::from_secs(u64::from(wait)));
         Ok((recipient, passed.printed))
     }

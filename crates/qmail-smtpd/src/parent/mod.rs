@@ -159,8 +159,6 @@ pub(crate) struct Parent {
     challenge: Vec<u8>,
     transaction: Option<Transaction>,
     unknown: gatepost_qmail::recipients::Unknown,
-    /// RCPTs in this session, granted or not.
-    rcpts: u32,
     close_reason: Option<CloseReason>,
     allowance: Allowance,
     /// The environment before AUTH: TLS forgets who the client was in clear.
@@ -194,7 +192,6 @@ impl Parent {
             challenge: Vec::new(),
             transaction: None,
             unknown: gatepost_qmail::recipients::Unknown::default(),
-            rcpts: 0,
             close_reason: None,
             allowance: Allowance::default(),
             before_auth: None,

@@ -172,3 +172,20 @@ fn p11_what_a_program_is_asked_about_is_what_is_queued() {
         assert_eq!(owned.says(Ask::Rcpt(b"user@b.example.com")), "-");
     }
 }
+
+#[test]
+fn the_tarpit_counts_what_a_message_has_been_granted() {
+    let mut owned = Owned::new(&[("TARPITCOUNT", "2"), ("TARPITDELAY", "1")], "");
+    let mut slow = |ask, said: &str| {
+        let begin = std::time::Instant::now();
+        assert_eq!(owned.says(ask), said);
+        begin.elapsed() >= Duration::from_secs(1)
+    };
+    let (mail, rcpt) = (Ask::Mail(b"a@b"), Ask::Rcpt(b"c@d.example.com"));
+    assert!(!slow(mail, "-"));
+    // A recipient that is refused is none.
+    assert!(!slow(Ask::Rcpt(b"c@foreign.example"), "553") && !slow(Ask::Rcpt(b"c@foreign.example"), "553"));
+    assert!(!slow(rcpt, "-") && !slow(rcpt, "-"), "two at once");
+    assert!(slow(rcpt, "-") && !slow(Ask::Rcpt(b"c@foreign.example"), "553"), "each past the count waits");
+    assert!(!slow(mail, "-") && !slow(rcpt, "-") && !slow(rcpt, "-"), "and the next message begins at 0");
+}
