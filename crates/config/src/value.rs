@@ -241,19 +241,22 @@ pub(crate) fn path(text: &str) -> Result<PathBuf, Wrong> {
     Ok(path.to_owned())
 }
 
+/// The path of a unix socket.
+pub(crate) fn socket_path(text: &str) -> Result<PathBuf, Wrong> {
+    let path = path(text)?;
+    if text.len() > SOCKET_PATH_MAX {
+        return Err(Wrong::new(
+            format!("the path has {} octets, a socket's has at most {SOCKET_PATH_MAX}", text.len()),
+            "let it lie in a directory with a shorter one",
+        ));
+    }
+    Ok(path)
+}
+
 /// `unix:/path` or `tcp:address:port`.
 pub(crate) fn connect(text: &str) -> Result<Connect, Wrong> {
     match text.split_once(':') {
-        Some(("unix", name)) => {
-            let path = path(name)?;
-            if name.len() > SOCKET_PATH_MAX {
-                return Err(Wrong::new(
-                    format!("the path has {} octets, a socket's has at most {SOCKET_PATH_MAX}", name.len()),
-                    "let the backend listen on a shorter one",
-                ));
-            }
-            Ok(Connect::Unix(path))
-        }
+        Some(("unix", name)) => socket_path(name).map(Connect::Unix),
         Some(("tcp", address)) => tcp(address).map(Connect::Tcp),
         _ => {
             let advice = if text.starts_with('/') {

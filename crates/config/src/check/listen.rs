@@ -103,7 +103,8 @@ fn is_local(section: &Section<'_>) -> bool {
 fn local_socket(page: &mut Page<'_>, sections: &[Section<'_>]) -> Option<PathBuf> {
     let mut path = None;
     for section in sections {
-        let address = section.text(page, "address", |text| value::path(text.strip_prefix(LOCAL).unwrap_or(text)));
+        let address =
+            section.text(page, "address", |text| value::socket_path(text.strip_prefix(LOCAL).unwrap_or(text)));
         let service = section.word(page, "service", &SERVICES);
         if service.as_ref().is_none_or(|service| *service.get_ref() != Service::Submission) {
             section.lack(

@@ -25,9 +25,16 @@ const SOCKETS_MAX: usize = 16;
 
 pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>) -> Vec<Connect> {
     let section = root.one(page, "metrics");
-    let mut listen = plain(section.one_or_list(page, "listen", place));
-    listen.truncate(SOCKETS_MAX);
-    listen
+    let mut listen = section.one_or_list(page, "listen", place);
+    if let Some(first) = listen.get(SOCKETS_MAX) {
+        let wrong = Wrong::new(
+            format!("there are {} sockets, and room for {SOCKETS_MAX}", listen.len()),
+            "take out those that nobody reads",
+        );
+        section.fault(page, "listen", first, wrong);
+        listen.truncate(SOCKETS_MAX);
+    }
+    plain(listen)
 }
 
 /// Anybody who reaches the socket may read: so a path, with its permissions, or this machine alone.

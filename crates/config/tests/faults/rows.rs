@@ -337,6 +337,15 @@ pub(crate) const ROWS: &[Row] = &[
         "write \"tcp:127.0.0.1:9125\"",
     ),
     (
+        "[backend]\n",
+        "[metrics]\nlisten = [\"unix:/1\", \"unix:/2\", \"unix:/3\", \"unix:/4\", \"unix:/5\", \"unix:/6\", \"unix:/7\", \"unix:/8\",\n\
+         \"unix:/9\", \"unix:/10\", \"unix:/11\", \"unix:/12\", \"unix:/13\", \"unix:/14\", \"unix:/15\", \"unix:/16\",\n\
+         \"unix:/more\"]\n[backend]\n",
+        "\"unix:/more\"",
+        "metrics.listen: there are 17 sockets, and room for 16",
+        "take out",
+    ),
+    (
         "connect = \"unix:/var/spool/postfix/public/gatepost\"",
         "connect = []",
         "[backend]",
