@@ -63,7 +63,7 @@ impl Config {
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path)?;
+    let file = gatepost_sys::fds::open_file(path)?;
     file.take(FILE_MAX.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > FILE_MAX {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "more than 64 MiB"));

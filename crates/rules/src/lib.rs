@@ -9,6 +9,7 @@ pub mod tcprulescheck;
 pub use gatepost_ucspi::rules::{Peer, Rule, Verdict};
 
 use crate::access::Access;
+use gatepost_sys::fds;
 use gatepost_ucspi::cdb::{Cdb, ReadAt};
 use gatepost_ucspi::rules::find;
 use std::fs::{File, Metadata};
@@ -40,9 +41,7 @@ impl Rules {
     /// # Errors
     /// The file's; `InvalidInput` for an empty file and for what is neither file nor directory, as the original has it.
     pub fn open(path: &Path) -> io::Result<Self> {
-        // Before it is opened: the open(2) of a FIFO waits for a writer.
-        is_database(&path.metadata()?)?;
-        Self::over(File::open(path)?)
+        Self::over(fds::open_file(path)?)
     }
 
     /// Over a file that somebody else has opened.
@@ -151,7 +150,9 @@ mod tests {
         fs::rename(&tmp, &cdb).unwrap();
         assert_eq!(before.judge(&peer).unwrap(), Verdict::Deny);
         assert_eq!(Rules::open(&cdb).unwrap().judge(&peer).unwrap(), Verdict::Allow(Vec::new()));
+        assert!(std::process::Command::new("mkfifo").arg(dir.join("fifo")).status().unwrap().success());
         for (what, kind) in [
+            ("fifo", ErrorKind::InvalidInput),
             ("", ErrorKind::IsADirectory),
             ("none", ErrorKind::NotFound),
             ("/dev/null", ErrorKind::InvalidInput),

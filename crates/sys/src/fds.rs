@@ -101,6 +101,25 @@ pub fn is_journal(fd: impl AsFd) -> bool {
     nix::sys::stat::fstat(fd).is_ok_and(|stat| named == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
+/// Opens a file to read it; whatever else the name stands for is an error, and nothing is waited for. It is not the name that is looked
+/// at before, which could stand for a FIFO by then: the open(2) of one waits for a writer, without O_NONBLOCK. With a file the flag
+/// changes nothing.
+///
+/// # Errors
+/// The system's; `IsADirectory`; `InvalidInput` for what is neither file nor directory.
+pub fn open_file(path: &Path) -> io::Result<std::fs::File> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = std::fs::File::options().read(true).custom_flags(flags).open(path)?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_dir() {
+        Err(io::ErrorKind::IsADirectory.into())
+    } else if !kind.is_file() {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "no regular file"))
+    } else {
+        Ok(file)
+    }
+}
+
 /// Opens what `fd` writes to once more, non-blocking and appending: what is done with the one concerns the other no more.
 ///
 /// # Errors
@@ -273,5 +292,22 @@ mod tests {
         let (a, b) = std::os::unix::net::UnixStream::pair().unwrap();
         assert!(same_file(&a, a.try_clone().unwrap()));
         assert!(!same_file(&a, &b));
+    }
+
+    #[test]
+    fn only_a_file_is_opened_and_nothing_is_waited_for() {
+        use io::ErrorKind::{InvalidInput, IsADirectory, NotFound};
+        let directory = std::env::temp_dir().join(format!("gatepost-open-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("file"), "x").unwrap();
+        std::os::unix::fs::symlink("file", directory.join("link")).unwrap();
+        nix::unistd::mkfifo(&directory.join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let names = ["file", "link", "", "none", "/dev/null", "fifo"].map(|name| directory.join(name));
+        std::thread::spawn(move || tell.send(names.map(|name| open_file(&name).map(drop).map_err(|e| e.kind()))));
+        let opened = told.recv_timeout(std::time::Duration::from_secs(5));
+        std::fs::remove_dir_all(&directory).unwrap();
+        let wrong = [IsADirectory, NotFound, InvalidInput, InvalidInput].map(Err);
+        assert_eq!(opened.unwrap().to_vec(), [&[Ok(()), Ok(())], wrong.as_slice()].concat());
     }
 }

@@ -1,6 +1,7 @@
 //! The rules' file, opened anew for each connection, as far as anybody can tell: a file that has not changed is not opened twice.
 
 use gatepost_rules::Rules as Open;
+use gatepost_sys::fds;
 use gatepost_ucspi::rules::{Peer, Verdict};
 use std::ffi::OsString;
 use std::fs::{File, Metadata};
@@ -57,9 +58,7 @@ impl Rules {
             return Ok(Seen::Same);
         }
         self.open = None;
-        // Which says what is no file of rules, before it is opened: the opening of a FIFO would wait.
-        drop(Open::open(&self.path)?);
-        let file = File::open(&self.path)?;
+        let file = fds::open_file(&self.path)?;
         self.open = Some((identity(&file.metadata()?), file.try_clone()?, Open::over(file)?));
         Ok(Seen::New)
     }

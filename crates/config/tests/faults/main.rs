@@ -103,6 +103,40 @@ fn config_faults_are_shown_where_they_are_with_what_to_write() {
 }
 
 #[test]
+fn config_no_path_of_a_socket_is_longer_than_a_socket_has() {
+    let path = |octets: usize| format!("/{}", "s".repeat(octets - 1));
+    let backend = |octets| SOUND.replace("/var/spool/postfix/public/gatepost", &path(octets));
+    let local = |octets: usize| {
+        SOUND.replace(
+            "[tls]\n",
+            &format!("[[listen]]\naddress = \"unix:{}\"\nservice = \"submission\"\n[tls]\n", path(octets)),
+        )
+    };
+    for text in [&backend as &dyn Fn(usize) -> String, &local] {
+        assert!(Config::parse(&text(107), Path::new("gatepost.toml")).is_ok());
+        let faults = faults(&text(108));
+        assert_eq!(faults.iter().count(), 1, "{faults}");
+        let fault = faults.iter().next().unwrap();
+        assert!(fault.what().contains("the path has 108 octets, a socket's has at most 107"), "{fault}");
+    }
+}
+
+#[test]
+fn config_what_is_no_file_is_not_waited_for() {
+    let fifo = std::env::temp_dir().join(format!("gatepost-config-{}", std::process::id()));
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let (tell, told) = std::sync::mpsc::channel();
+    let path = fifo.clone();
+    std::thread::spawn(move || tell.send(Config::load(&path).unwrap_err().to_string()));
+    let said = told.recv_timeout(std::time::Duration::from_secs(5));
+    std::fs::remove_file(&fifo).unwrap();
+    let said = said.expect("it is not waited for who writes to a FIFO");
+    assert!(said.contains("cannot be read: no regular file"), "{said}");
+    let directory = Config::load(&std::env::temp_dir()).unwrap_err().to_string();
+    assert!(directory.contains("name the file, not its directory"), "{directory}");
+}
+
+#[test]
 fn config_a_queue_program_is_named_by_its_path() {
     let text = |connect: &str, more: &str| {
         SOUND
