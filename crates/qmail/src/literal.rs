@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use crate::text::digits;
 
-/// Octets that an address may have after the replacement; beyond that the answer is 555.
+/// Longest address, octets: as it was said, and after the replacement. Beyond that the answer is 555.
 pub(crate) const ADDRESS_MAX: usize = 899;
 
 /// Replaces the literal after the last `@` if it is one of `local` or 0.0.0.0. Otherwise, and with anything behind the

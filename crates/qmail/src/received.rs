@@ -1,5 +1,7 @@
 //! The Received field as qmail-smtpd writes it, with LF line ends: log tools and filters match it.
 
+use gatepost_smtp::received::Moment;
+
 /// Octets of each name that are shown. qmail shows all of it; a HELO of megabytes helps nobody.
 const NAME_MAX: usize = 1002;
 
@@ -63,28 +65,9 @@ fn word(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 /// GMT with a literal `-0000`, the day without a nought in front. The year 9999 is the last.
-///
-/// The calendar is the one of crate `smtp`, which this crate does without: its form of a date is another, and a whole
-/// engine would hang on fifteen lines.
 fn date(seconds: u64) -> String {
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let seconds = seconds.min(253_402_300_799);
-    let (year, month, day) = civil(seconds / 86_400);
-    let month = usize::try_from(month).ok().and_then(|month| MONTHS.get(month)).copied().unwrap_or_default();
-    let clock = seconds % 86_400;
-    format!("{day} {month} {year} {:02}:{:02}:{:02} -0000", clock / 3600, clock / 60 % 60, clock % 60)
-}
-
-/// Year, month from 0 and day from 1 of a day counted from 1970-01-01.
-fn civil(days: u64) -> (u64, u64, u64) {
-    // Years begin on 1 March here, so that the odd day comes last; 719468 days lie between 0000-03-01 and 1970-01-01.
-    let days = days.saturating_add(719_468);
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    (era * 400 + year_of_era + u64::from(shifted >= 10), (shifted + 2) % 12, day)
+    let Moment { year, month, day, hour, minute, second, .. } = Moment::of(seconds);
+    format!("{day} {month} {year} {hour:02}:{minute:02}:{second:02} -0000")
 }
 
 #[cfg(test)]

@@ -228,29 +228,57 @@ pub fn suite_name(suite: u16) -> String {
     }
 }
 
+/// A second in UTC, as fields of headers show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// Its day of the week, three letters.
+    pub weekday: &'static str,
+    /// From 1970 to 9999.
+    pub year: u64,
+    /// Three letters.
+    pub month: &'static str,
+    /// From 1.
+    pub day: u64,
+    /// From 0 to 23.
+    pub hour: u64,
+    /// From 0 to 59.
+    pub minute: u64,
+    /// From 0 to 59.
+    pub second: u64,
+}
+
+impl Moment {
+    /// So many seconds after the beginning of 1970. Times after the year 9999 are its last second.
+    #[must_use]
+    pub fn of(seconds: u64) -> Self {
+        const LAST: u64 = 253_402_300_799;
+        const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+        const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        let seconds = seconds.min(LAST);
+        let (days, clock) = (seconds / 86_400, seconds % 86_400);
+        let (year, month, day) = civil(days);
+        let name = |names: &[&'static str], at: u64| {
+            usize::try_from(at).ok().and_then(|at| names.get(at)).copied().unwrap_or_default()
+        };
+        Self {
+            weekday: name(&DAYS, days % 7),
+            year,
+            month: name(&MONTHS, month - 1),
+            day,
+            hour: clock / 3600,
+            minute: clock / 60 % 60,
+            second: clock % 60,
+        }
+    }
+}
+
 /// RFC 5322 §3.3 in UTC. Times after the year 9999 are shown as its last second.
 #[must_use]
 pub fn date(seconds: u64) -> String {
-    const LAST: u64 = 253_402_300_799;
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let seconds = seconds.min(LAST);
-    let (days, clock) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil(days);
-    let name = |names: &[&'static str], at: u64| {
-        usize::try_from(at).ok().and_then(|at| names.get(at)).copied().unwrap_or_default()
-    };
+    let Moment { weekday, year, month, day, hour, minute, second } = Moment::of(seconds);
     let mut text = String::with_capacity(32);
     // A String takes whatever is written.
-    let _ = write!(
-        text,
-        "{}, {day:02} {} {year:04} {:02}:{:02}:{:02} +0000",
-        name(&DAYS, days % 7),
-        name(&MONTHS, month - 1),
-        clock / 3600,
-        clock / 60 % 60,
-        clock % 60
-    );
+    let _ = write!(text, "{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} +0000");
     text
 }
 

@@ -3,10 +3,8 @@
 use gatepost_smtp::find;
 
 use super::verbs::skip_spaces;
+use crate::literal::ADDRESS_MAX;
 use crate::split;
-
-/// Longest address, octets.
-pub(crate) const ADDRESS_MAX: usize = 899;
 
 /// An address is longer than [`ADDRESS_MAX`].
 #[derive(Debug, PartialEq, Eq)]
