@@ -7,8 +7,8 @@ use gatepost_config::{Backend, Profile};
 use gatepost_launcher::LauncherError;
 use gatepost_launcher::fitness::{Fitness, Level};
 use gatepost_launcher::plan::Plan;
+use gatepost_log::json_string;
 use gatepost_wire::slice::{Dialect, Identity};
-use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -90,25 +90,16 @@ impl Table {
     /// RFC 8259.
     fn to_json(&self) -> String {
         let row = |(level, what, found): &(Level, String, String)| {
-            format!("{{\"level\":\"{}\",\"what\":{},\"found\":{}}}", word(*level), quoted(what), quoted(found))
+            format!(
+                "{{\"level\":\"{}\",\"what\":{},\"found\":{}}}",
+                word(*level),
+                json_string(what),
+                json_string(found)
+            )
         };
         let rows: Vec<String> = self.rows.iter().map(row).collect();
         format!("{{\"worst\":\"{}\",\"rows\":[{}]}}", word(self.worst), rows.join(","))
     }
-}
-
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => out.extend(['\\', character]),
-            // Writing to memory cannot fail.
-            '\0'..=' ' if character != ' ' => drop(write!(out, "\\u{:04x}", u32::from(character))),
-            _ => out.push(character),
-        }
-    }
-    out.push('"');
-    out
 }
 
 /// What can be known before serving, of which what only a start can tell is told by a start without clients. Changes

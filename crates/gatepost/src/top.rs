@@ -3,6 +3,7 @@
 //! Rates and times are of the last interval: two looks, one subtracted from the other. Plain ANSI, nothing else is asked of the terminal.
 
 use gatepost_launcher::admin::{self, Request};
+use gatepost_log::json_string;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -215,15 +216,17 @@ impl Span<'_> {
         let roles = self.now.roles.iter().map(|role| {
             let RoleRow { name, pid, memory, .. } = role;
             format!(
-                "{{\"role\":{name:?},\"pid\":{pid},\"memory_kib\":{memory},\"cpu_percent\":{:.1}}}",
+                "{{\"role\":{},\"pid\":{pid},\"memory_kib\":{memory},\"cpu_percent\":{:.1}}}",
+                json_string(name),
                 self.load(role)
             )
         });
         let refused = self.refused().into_iter();
-        let refused =
-            refused.map(|(what, why, count)| format!("{{\"what\":{what:?},\"why\":{why:?},\"count\":{count}}}"));
+        let refused = refused.map(|(what, why, count)| {
+            format!("{{\"what\":{},\"why\":{},\"count\":{count}}}", json_string(what), json_string(&why))
+        });
         let worst = self.now.worst.iter();
-        let worst = worst.map(|(address, count)| format!("{{\"address\":{address:?},\"count\":{count}}}"));
+        let worst = worst.map(|(address, count)| format!("{{\"address\":{},\"count\":{count}}}", json_string(address)));
         let list = |items: Vec<String>| format!("[{}]", items.join(","));
         format!(
             "{{{},\"roles\":{},\"refused\":{},\"worst\":{}}}\n",
@@ -323,6 +326,20 @@ mod tests {
         ] {
             assert!(json.contains(words), "{words}\n{json}");
         }
+    }
+
+    #[test]
+    fn json_is_json_whatever_words_it_gets() {
+        let odd = "worst \u{1b}[2J\u{7f}\u{9b}\u{301}' 17\n# EOF\nrole \u{1b}\u{200b}x 7\n";
+        let look =
+            Look::read(&format!("{odd}gatepost_recipients_total{{reply=\"\u{1b}\",reason=\"\u{9b}\"}} 4\n"), |_| {
+                (0, 0)
+            });
+        let json = Span { before: &look, now: &look, seconds: 1.0 }.json();
+        let read: serde_json::Value = serde_json::from_str(&json).unwrap_or_else(|e| panic!("{e}: {json}"));
+        assert_eq!(read["worst"][0]["address"], "\u{1b}[2J\u{7f}\u{9b}\u{301}'", "{json}");
+        assert_eq!(read["roles"][0]["role"], "\u{1b}\u{200b}x", "{json}");
+        assert!(json.trim_end().chars().all(|c| !c.is_control()), "{json:?}");
     }
 
     #[test]
