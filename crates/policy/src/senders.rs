@@ -10,8 +10,10 @@
 //! | `%@example.org` | the login itself at that domain |
 //! | `/PATTERN/` | what matches as a whole: see [`crate::patterns`] |
 //!
-//! In the place of a login `/PATTERN/` stands for all logins that match as a whole. Logins are compared octet by octet, addresses without
-//! regard to case: whoever has `joe@` is not kept from writing `Joe@`, and no host tells two people by that.
+//! In the place of a login `/PATTERN/` stands for all logins that match as a whole. Patterns disregard case wherever they stand: `/joe/`
+//! gives the login `JOE` its addresses, too. A login that is written out, or is a key, is compared octet by octet: where the logins
+//! of two people differ by case alone, write both out. Addresses are compared without regard to case: whoever has `joe@` is not kept from writing
+//! `Joe@`, and no host tells two people by that.
 
 use crate::patterns::{Pattern, Subject};
 use crate::tables::{EntryFault, Form, PATTERNS_MAX, check_entry, pattern};
@@ -205,6 +207,7 @@ mod tests {
             ("list-dev", "list-dev@lists.test", true),
             ("list-dev", "list-ops@lists.test", false),
             ("my-list-dev", "my-list-dev@lists.test", false),
+            ("List-Dev", "list-dev@lists.test", true),
             ("adm", "adm@ok.test", true),
             ("adm", "%@ok.test", false),
             ("adm", "joe@ok.test", false),

@@ -36,7 +36,7 @@ pub(super) const TABLE: Table = Table {
         /// Who may send as whom: a login, and the addresses that it may have as its reverse-path. `@example.org` stands for all of a
         /// domain, `@.example.org` for all domains below it, `%@example.org` for the login itself at that domain, `/PATTERN/` for
         /// what matches as a whole, without regard to case. `/PATTERN/` in the place of the login stands for all logins that match
-        /// as a whole. A login of which nothing is said may use the address that it is itself. 100 patterns at most.
+        /// as a whole, also without regard to case; a login that is written out counts as it is written. A login of which nothing is said may use the address that it is itself. 100 patterns at most.
         "senders" = List("a login and its addresses"), Is("[]"), since "0.1", as "[\"joe joe@example.org @joe.example.org\", \"/[a-z]+/ %@example.org\"]";
         /// A file with more of them, one a line; `#` begins a comment. In force within two seconds of being replaced; while there
         /// is a mistake in it, what it had before is. 4 MiB at most.

@@ -5,8 +5,8 @@ use super::data::BareLf;
 /// How one session serves.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// Text of 220, 221 and of the 250 to HELO. May hold any octet but LF, which is taken out: a CR from a DOS-edited file
-    /// stays, as with qmail-smtpd.
+    /// Text of 220, 221 and of the 250 to HELO. Any octets; LF is taken out. What [`crate::controls`] read from a file has no control
+    /// octet at all: the CR of one that was edited under DOS is not said.
     pub greeting: Vec<u8>,
     /// Offer STARTTLS.
     pub starttls: bool,
