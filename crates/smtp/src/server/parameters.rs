@@ -31,44 +31,44 @@ pub(super) fn mail(argument: &[u8], terms: &Terms<'_>) -> Result<Mail, Reply> {
     let mut mail = MailParameters::NONE;
     let mut seen = Seen::default();
     for (keyword, value) in parameters(rest, terms)? {
-        match Keyword::find(keyword).filter(|keyword| keyword.is_offered(terms)) {
-            Some(Keyword::Size) => {
-                seen.once(Keyword::Size)?;
+        match Parameter::find(keyword).filter(|parameter| parameter.is_offered(terms)) {
+            Some(Parameter::Size) => {
+                seen.once(Parameter::Size)?;
                 let size = number(value.unwrap_or_default()).ok_or(replies::BAD_PARAMETER)?;
                 if size > terms.size_max {
                     return Err(replies::TOO_LARGE);
                 }
                 mail.size = Some(size);
             }
-            Some(Keyword::Body) => {
-                seen.once(Keyword::Body)?;
+            Some(Parameter::Body) => {
+                seen.once(Parameter::Body)?;
                 mail.body = body(value.unwrap_or_default(), terms)?;
             }
-            Some(flag @ (Keyword::SmtpUtf8 | Keyword::Prdr)) => {
+            Some(flag @ (Parameter::SmtpUtf8 | Parameter::Prdr)) => {
                 seen.once(flag)?;
                 if value.is_some() {
                     return Err(replies::BAD_PARAMETER);
                 }
-                let said = if flag == Keyword::Prdr { &mut mail.prdr } else { &mut mail.smtputf8 };
+                let said = if flag == Parameter::Prdr { &mut mail.prdr } else { &mut mail.smtputf8 };
                 *said = true;
             }
-            Some(Keyword::Ret) => {
-                seen.once(Keyword::Ret)?;
+            Some(Parameter::Ret) => {
+                seen.once(Parameter::Ret)?;
                 mail.ret = Some(ret(value.unwrap_or_default())?);
             }
-            Some(Keyword::Envid) => {
-                seen.once(Keyword::Envid)?;
+            Some(Parameter::Envid) => {
+                seen.once(Parameter::Envid)?;
                 mail.envid = or_none(envid(value.unwrap_or_default(), terms), terms)?;
             }
             // RFC 4954 §5: who is trusted with it says so by a login; whom the client names is not believed.
-            Some(Keyword::Auth) => {
-                seen.once(Keyword::Auth)?;
+            Some(Parameter::Auth) => {
+                seen.once(Parameter::Auth)?;
                 let value = value.unwrap_or_default();
                 if value != b"<>" && xtext::decode(value).is_none() {
                     return Err(replies::BAD_PARAMETER);
                 }
             }
-            Some(Keyword::Notify | Keyword::Orcpt) | None => return Err(replies::UNKNOWN_PARAMETER),
+            Some(Parameter::Notify | Parameter::Orcpt) | None => return Err(replies::UNKNOWN_PARAMETER),
         }
     }
     let rules = Rules { smtputf8: mail.smtputf8, ..terms.rules };
@@ -83,13 +83,13 @@ pub(super) fn rcpt(argument: &[u8], smtputf8: bool, terms: &Terms<'_>) -> Result
     let mut rcpt = RcptParameters::NONE;
     let mut seen = Seen::default();
     for (keyword, value) in parameters(rest, terms)? {
-        match Keyword::find(keyword).filter(|keyword| keyword.is_offered(terms)) {
-            Some(Keyword::Notify) => {
-                seen.once(Keyword::Notify)?;
+        match Parameter::find(keyword).filter(|parameter| parameter.is_offered(terms)) {
+            Some(Parameter::Notify) => {
+                seen.once(Parameter::Notify)?;
                 rcpt.notify = Some(notify_set(value.unwrap_or_default())?);
             }
-            Some(Keyword::Orcpt) => {
-                seen.once(Keyword::Orcpt)?;
+            Some(Parameter::Orcpt) => {
+                seen.once(Parameter::Orcpt)?;
                 rcpt.orcpt = or_none(original_recipient(value.unwrap_or_default(), smtputf8, terms), terms)?;
             }
             _ => return Err(replies::UNKNOWN_PARAMETER),
@@ -147,10 +147,11 @@ fn path<'l>(argument: &'l [u8], word: &[u8], bad: Reply, terms: &Terms<'_>) -> R
     if rest.first().is_none_or(is_blank) { Ok((path, rest)) } else { Err(bad) }
 }
 
-type Parameter<'l> = (&'l [u8], Option<&'l [u8]>);
+/// A keyword and a value as they were written.
+type Written<'l> = (&'l [u8], Option<&'l [u8]>);
 
 /// Splits parameters, RFC 5321 §4.1.2.
-fn parameters<'l>(rest: &'l [u8], terms: &Terms<'_>) -> Result<impl Iterator<Item = Parameter<'l>>, Reply> {
+fn parameters<'l>(rest: &'l [u8], terms: &Terms<'_>) -> Result<impl Iterator<Item = Written<'l>>, Reply> {
     let rest = rest.get(1..).unwrap_or_default();
     let words = move || rest.split(is_blank).filter(|word| !word.is_empty());
     if !terms.esmtp && !terms.leniency.parameters_after_helo && words().next().is_some() {
@@ -173,7 +174,8 @@ fn is_parameter(word: &[u8], terms: &Terms<'_>) -> bool {
     let mut parts = word.splitn(2, |&octet| octet == b'=');
     let keyword = parts.next().unwrap_or_default();
     let begins = keyword.first().is_some_and(u8::is_ascii_alphanumeric);
-    let any_value = terms.leniency.odd_xtext && matches!(Keyword::find(keyword), Some(Keyword::Envid | Keyword::Orcpt));
+    let any_value =
+        terms.leniency.odd_xtext && matches!(Parameter::find(keyword), Some(Parameter::Envid | Parameter::Orcpt));
     begins
         && keyword.iter().all(|&octet| octet.is_ascii_alphanumeric() || octet == b'-')
         && parts.next().is_none_or(|value| {
@@ -181,8 +183,9 @@ fn is_parameter(word: &[u8], terms: &Terms<'_>) -> bool {
         })
 }
 
+/// What MAIL or RCPT may have behind the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Keyword {
+enum Parameter {
     Size,
     Body,
     SmtpUtf8,
@@ -194,41 +197,41 @@ enum Keyword {
     Auth,
 }
 
-impl Keyword {
-    const TABLE: [(&'static [u8], Keyword); 9] = [
-        (b"SIZE", Keyword::Size),
-        (b"BODY", Keyword::Body),
-        (b"SMTPUTF8", Keyword::SmtpUtf8),
-        (b"RET", Keyword::Ret),
-        (b"ENVID", Keyword::Envid),
-        (b"NOTIFY", Keyword::Notify),
-        (b"ORCPT", Keyword::Orcpt),
-        (b"PRDR", Keyword::Prdr),
-        (b"AUTH", Keyword::Auth),
+impl Parameter {
+    const TABLE: [(&'static [u8], Parameter); 9] = [
+        (b"SIZE", Parameter::Size),
+        (b"BODY", Parameter::Body),
+        (b"SMTPUTF8", Parameter::SmtpUtf8),
+        (b"RET", Parameter::Ret),
+        (b"ENVID", Parameter::Envid),
+        (b"NOTIFY", Parameter::Notify),
+        (b"ORCPT", Parameter::Orcpt),
+        (b"PRDR", Parameter::Prdr),
+        (b"AUTH", Parameter::Auth),
     ];
 
     fn find(word: &[u8]) -> Option<Self> {
-        Self::TABLE.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|&(_, keyword)| keyword)
+        Self::TABLE.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|&(_, parameter)| parameter)
     }
 
     fn is_offered(self, terms: &Terms<'_>) -> bool {
         match self {
-            Keyword::Size | Keyword::Body => true,
-            Keyword::SmtpUtf8 => terms.smtputf8,
-            Keyword::Prdr => terms.prdr,
-            Keyword::Auth => terms.auth,
-            Keyword::Ret | Keyword::Envid | Keyword::Notify | Keyword::Orcpt => terms.dsn,
+            Parameter::Size | Parameter::Body => true,
+            Parameter::SmtpUtf8 => terms.smtputf8,
+            Parameter::Prdr => terms.prdr,
+            Parameter::Auth => terms.auth,
+            Parameter::Ret | Parameter::Envid | Parameter::Notify | Parameter::Orcpt => terms.dsn,
         }
     }
 }
 
-/// The keywords so far: none may be given twice.
+/// The parameters so far: none may be given twice.
 #[derive(Default)]
 struct Seen(u16);
 
 impl Seen {
-    fn once(&mut self, keyword: Keyword) -> Result<(), Reply> {
-        let bit = 1u16 << keyword as u8;
+    fn once(&mut self, parameter: Parameter) -> Result<(), Reply> {
+        let bit = 1u16 << parameter as u8;
         if self.0 & bit != 0 {
             return Err(replies::BAD_PARAMETER);
         }
