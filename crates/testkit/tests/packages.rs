@@ -29,13 +29,13 @@ const LAYERS: &[&[Row]] = &[
     &[
         ("channel", "wire sys", "tokio zeroize"),
         ("program", "sys ucspi", ""),
-        ("rules", "ucspi", ""),
+        ("rules", "sys ucspi", ""),
         ("qmail", "smtp ucspi policy", "zeroize"),
     ],
     &[
-        ("config", "smtp policy wire", "toml"),
+        ("config", "smtp sys policy wire", "toml"),
         ("jail", "ucspi wire channel sys", "tracing"),
-        ("log", "wire channel sys", "serde_json tracing tracing-subscriber"),
+        ("log", "smtp wire channel sys", "serde_json tracing tracing-subscriber"),
         ("tls", "wire", "ml-kem rustls rustls-pki-types rustls-webpki zeroize"),
     ],
     &[
