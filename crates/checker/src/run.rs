@@ -128,6 +128,7 @@ fn judge(ended: &io::Result<Ended>) -> (Found, Option<String>) {
         Ok(Ended::Ran(End::Exit(111))) => "it has a temporary failure (exit status 111)".to_owned(),
         Ok(Ended::Ran(End::Exit(status))) => format!("it ends with status {status}, which has no meaning"),
         Ok(Ended::Ran(End::Signal(signal))) => format!("it is ended by signal {signal}"),
+        Ok(Ended::Ran(End::Unknown)) => "it has ended, and how is not known".to_owned(),
         Ok(Ended::TimedOut) => "it does not end in time, and is killed".to_owned(),
         Ok(Ended::NotExecuted(e)) => format!("cannot be run: {e}"),
         Err(e) => format!("there is no process for it: {e}"),

@@ -142,6 +142,8 @@ struct AuditArgs {
 /// Does what the command line says. Exit status: 0 well, 1 not, 2 the command line itself is wrong; but for `check`, where
 /// 2 has a meaning, that is 1 too.
 pub(crate) fn run() -> ExitCode {
+    // Roles, a session and a rehearsal are children of ours.
+    let _ = gatepost_sys::signal::heed_children();
     let command = match Cli::try_parse() {
         Ok(cli) => cli.command,
         Err(e) => {

@@ -25,6 +25,8 @@ fn life(role: Role) -> fn(Unjailed) -> Result<(), RoleError> {
 
 /// Runs the role with that name to its end.
 pub(crate) fn run(name: Option<OsString>) -> ExitCode {
+    // Sessions and programs are children of roles.
+    let _ = gatepost_sys::signal::heed_children();
     match name.as_deref().and_then(OsStr::to_str) {
         // Its descriptor 2 is the log itself.
         Some(name) if name == Role::Observer.name() => gatepost_log::begin(Role::Observer.name()),

@@ -573,6 +573,7 @@ pub(crate) fn how(end: End) -> String {
             "it was killed by SIGSYS: it panicked, or made a system call that its profile does not list".into()
         }
         End::Signal(signal) => format!("it was killed by signal {signal}"),
+        End::Unknown => "it has ended, and how is not known".to_owned(),
     }
 }
 

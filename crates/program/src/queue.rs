@@ -64,6 +64,8 @@ pub enum Verdict {
     Exit(u8),
     /// It was killed by this signal.
     Crashed(u8),
+    /// It has ended, and how is not known. The client must be told to come again.
+    Lost,
     /// It was never run: no such file, not executable, no such working directory.
     NotExecuted(io::Error),
     /// It was not heard of in time and is left to itself. Whether it has the message is not known: the client must be
@@ -194,6 +196,7 @@ impl QueueProgram {
             Some(Outcome::Ran(End::Exit(0))) => Verdict::Exit(READ_ERROR),
             Some(Outcome::Ran(End::Exit(status))) => Verdict::Exit(status),
             Some(Outcome::Ran(End::Signal(signal))) => Verdict::Crashed(signal),
+            Some(Outcome::Ran(End::Unknown)) => Verdict::Lost,
             Some(Outcome::NotExecuted(e)) => Verdict::NotExecuted(e),
             None => Verdict::Late,
         };

@@ -36,6 +36,7 @@ fn word(finished: &Finished) -> String {
         Verdict::Exit(status) => format!("exit {status}"),
         Verdict::Crashed(signal) => format!("crashed {signal}"),
         Verdict::NotExecuted(e) => format!("not executed {:?}", e.kind()),
+        Verdict::Lost => "lost".to_owned(),
         Verdict::Late => "late".to_owned(),
     }
 }

@@ -16,8 +16,8 @@ use gatepost_qmail::switches::Switches;
 use gatepost_shell::{Client, Ends, last_reply};
 use gatepost_smtp::envelope::{CloseReason, Then};
 use gatepost_sys::limits::{self, Limit};
-use gatepost_sys::net;
 use gatepost_sys::process::{self, Fork, ProcessId, Signal};
+use gatepost_sys::{net, signal};
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -40,6 +40,8 @@ const EXIT_TIME: Duration = Duration::from_secs(5);
 
 /// Serves the one connection on descriptors 0 and 1 as qmail-smtpd would; gives its exit status: 0 after QUIT, else 1.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
+    // What a recipient check and the queue program answer is their exit status, which must be told.
+    let _ = signal::heed_children();
     let arguments: Vec<Vec<u8>> = arguments.map(OsStringExt::into_vec).collect();
     if let [only] = arguments.as_slice()
         && let Some(text) = help::asked(only)

@@ -54,6 +54,7 @@ impl Programs {
             Verdict::Accepted => (End::Exit(0), Ended::Exited(0)),
             Verdict::Exit(status) => (End::Exit(status), Ended::Exited(status)),
             Verdict::Crashed(signal) => (End::Signal(signal), Ended::Killed(signal.into())),
+            Verdict::Lost => (End::Unknown, Ended::Lost),
             Verdict::NotExecuted(e) => {
                 tell_not_run(&self.program, &e);
                 (End::NotRun, Ended::NOT_EXECUTED)

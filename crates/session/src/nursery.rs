@@ -259,6 +259,7 @@ impl Nursery {
                 end if end.is_timer() => link::End::Exit(link::exit_status(CloseReason::Timeout, false)),
                 process::End::Exit(status) => link::End::Exit(status),
                 process::End::Signal(signal) => link::End::Signal(signal),
+                process::End::Unknown => INTERNAL,
             };
             self.tell(number, id, how);
             if how.is_crash() && !self.crash_reported && !self.retired {

@@ -17,6 +17,8 @@ pub enum End {
     Exit(u8),
     /// By this signal.
     Signal(u8),
+    /// waitpid(2) does not tell: it is no child of ours any more. Never a success, and never a program's own answer.
+    Unknown,
 }
 
 impl End {
@@ -107,7 +109,7 @@ pub fn reap_one(pid: ProcessId) -> Option<End> {
             Ok(WaitStatus::Exited(_, code)) => Some(End::Exit(status(code))),
             Ok(WaitStatus::Signaled(_, signal, _)) => Some(End::Signal(status(signal as i32))),
             Err(nix::errno::Errno::EINTR) => continue,
-            Err(_) => Some(End::Exit(u8::MAX)),
+            Err(_) => Some(End::Unknown),
             Ok(_) => None,
         };
     }
@@ -123,7 +125,7 @@ pub fn await_end(pid: ProcessId) -> End {
                 return End::Signal(u8::try_from(signal as i32).unwrap_or(u8::MAX));
             }
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-            Err(_) => return End::Exit(u8::MAX),
+            Err(_) => return End::Unknown,
         }
     }
 }

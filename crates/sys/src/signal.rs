@@ -94,8 +94,7 @@ impl ServerSignals {
     /// # Errors
     /// No descriptors left.
     pub fn new() -> io::Result<Self> {
-        // SAFETY: installs a default disposition, no function of ours.
-        unsafe { nix::sys::signal::signal(Signal::SIGCHLD, nix::sys::signal::SigHandler::SigDfl) }?;
+        heed_children()?;
         let all = [
             Signal::SIGTERM,
             Signal::SIGHUP,
@@ -203,6 +202,17 @@ pub fn ignore_broken_pipe() -> io::Result<()> {
 pub(crate) fn heed_broken_pipe() -> io::Result<()> {
     // SAFETY: installs a default disposition, no function of ours.
     unsafe { nix::sys::signal::signal(Signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl) }?;
+    Ok(())
+}
+
+/// Takes the default action back for SIGCHLD. Who has started us may have ignored it, which is passed on by exec: the kernel then
+/// tells of no child how it has ended, and sends nothing when it has.
+///
+/// # Errors
+/// None in practice.
+pub fn heed_children() -> io::Result<()> {
+    // SAFETY: installs a default disposition, no function of ours.
+    unsafe { nix::sys::signal::signal(Signal::SIGCHLD, nix::sys::signal::SigHandler::SigDfl) }?;
     Ok(())
 }
 

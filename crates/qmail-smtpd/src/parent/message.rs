@@ -96,6 +96,7 @@ impl Parent {
             Verdict::Accepted => queue::verdict(Ended::Exited(0), true, text, now(), pid),
             Verdict::Exit(status) => queue::verdict(Ended::Exited(status), true, text, now(), pid),
             Verdict::Crashed(signal) => queue::verdict(Ended::Killed(signal.into()), true, text, now(), pid),
+            Verdict::Lost => queue::verdict(Ended::Lost, true, text, now(), pid),
             Verdict::NotExecuted(e) => {
                 let program = shown(self.environment.queue_program(), 200);
                 self.record.warn(&format_args!("queue program {program}: {e}"));

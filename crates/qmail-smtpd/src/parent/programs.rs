@@ -132,6 +132,7 @@ fn ended(done: io::Result<Done>) -> Ended {
     match done {
         Ok(Done::Ran(End::Exit(status))) => Ended::Exited(status),
         Ok(Done::Ran(End::Signal(signal))) => Ended::Killed(signal.into()),
+        Ok(Done::Ran(End::Unknown)) => Ended::Lost,
         Ok(Done::NotExecuted(_)) => Ended::NOT_EXECUTED,
         // Killed by us.
         Ok(Done::TimedOut) => Ended::Killed(9),

@@ -433,6 +433,7 @@ fn reap() -> Farewell {
             Some((_, process::End::Exit(status))) => {
                 return Farewell { reason: close_reason(status).unwrap(), delivered: has_delivered(status) };
             }
+            Some((_, process::End::Unknown)) => panic!("no child of ours"),
             Some((_, process::End::Signal(signal))) => panic!("killed by signal {signal}"),
             None => std::thread::yield_now(),
         }

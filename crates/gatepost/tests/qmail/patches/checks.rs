@@ -66,6 +66,23 @@ fn rcptcheck_is_not_asked_about_those_who_may_relay_and_must_be_there_for_others
     session.ends(1);
 }
 
+/// As the superserver of somebody may have it; exec passes it on.
+const IGNORED: &str = "exec env --ignore-signal=CHLD \"$0\" qmail-smtpd \"$@\"";
+
+#[test]
+fn a_check_that_refuses_is_obeyed_where_sigchld_is_ignored() {
+    let home = Home::new("checks/rcptcheck-ignored");
+    let check = home.program("bin/check", CHECK);
+    let (mut client, mut session) = home.serve(home.wrapped(IGNORED).env("RCPTCHECK", check));
+    greeted(&mut client);
+    told(&mut client, "MAIL FROM:<a@b>", "250 ok");
+    told(&mut client, "RCPT TO:<no@d>", "553 sorry, no mailbox here by that name. (#5.1.1)");
+    client.deliver("a@b", "c@d", "queued\r\n");
+    client.ask("QUIT", 221);
+    session.ends(0);
+    assert!(home.only().is_complete());
+}
+
 #[test]
 fn badrcptto_denies_by_patterns() {
     let list = "# comments are none\n^spam@\n@bad\\.example$\n!@\n";
