@@ -27,6 +27,7 @@ use crate::keys::{Table, keys};
 use crate::section::{self, Section};
 use crate::syntax;
 use crate::value;
+use gatepost_wire::control::Role;
 use gatepost_wire::network::Network;
 use std::io;
 use std::ops::RangeInclusive;
@@ -82,7 +83,7 @@ const USER_IDS: RangeInclusive<u64> = 1..=0xffff_fff0;
 /// 65534 is "nobody" by custom and 65535 "no id" where ids have 16 bits: not for a role.
 const NOBODY: RangeInclusive<u64> = 65_534..=65_535;
 /// Ids that numbered users take.
-const ROLES: u64 = 10;
+const ROLES: u64 = Role::ALL.len() as u64;
 
 /// Reads a file that the configuration names; none: such files are not read.
 pub(crate) type Read = Option<fn(&Path) -> io::Result<Vec<u8>>>;

@@ -45,6 +45,8 @@ pub(crate) const ROWS: &[Row] = &[
     ("\"gatepost\"", "0", "0", "users: 0 is too little", "write 1 or more"),
     ("\"gatepost\"", "\"61000\"", "\"61000\"", "read as a name", "write 61000 without quotes"),
     ("\"gatepost\"", "65530", "65530", "include that of nobody", "write 65536 or more"),
+    // As many as there are roles: the last would be nobody.
+    ("\"gatepost\"", "65524", "65524", "the 11 ids from 65524 on include that of nobody", "write 65536 or more"),
     ("\"gatepost\"", "4294967290", "4294967290", "is too much", "write 4294967280 or less"),
     ("\"gatepost\"", "-5", "-5", "out of range", "positive"),
     ("\"gatepost\"", "\"Gate Post\"", "\"Gate Post\"", "cannot begin the name of an account", "lower-case"),
