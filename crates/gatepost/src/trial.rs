@@ -15,6 +15,8 @@ use std::process::ExitCode;
 
 /// Where the numeric ids of `try` begin, when root runs it: no account is prepared for it.
 const FIRST_ID: u32 = 61_000;
+/// S_IWOTH, inode(7).
+const OTHERS_WRITE: u32 = 0o002;
 /// What the Maildir's owner may be told about by name.
 const HOSTNAME: &str = "localhost";
 
@@ -70,9 +72,13 @@ fn is_private(args: &TryArgs) -> bool {
 fn plan(args: &TryArgs) -> Result<Plan, String> {
     let dir = std::path::absolute(&args.dir).map_err(|e| format!("{}: {e}", args.dir.display()))?;
     let spool = dir.join("spool");
+    // Before anything is made, and afterwards: until then it may be another's to make.
+    let own = process::effective_ids().0;
+    is_for_us(&dir, &dir, &[own])?;
     make(&dir, 0o755)?;
+    is_for_us(&dir, &dir, &[own])?;
+    is_for_us(&dir, &spool, &[own])?;
     make(&spool, 0o755)?;
-    is_ours(&dir, &spool)?;
     let (backend, receiver) = match &args.smtp {
         Some(text) => (smtp_backend(text, !is_private(args))?, None),
         None => {
@@ -113,28 +119,50 @@ fn make(path: &Path, mode: u32) -> Result<(), String> {
     }
 }
 
-/// What an earlier run of another user has made is his: not to be taken from him, nor of use to us.
-fn is_ours(dir: &Path, spool: &Path) -> Result<(), String> {
-    let owner = std::fs::symlink_metadata(spool).map_err(|e| format!("{}: {e}", spool.display()))?.uid();
-    if owner == process::effective_ids().0 {
-        return Ok(());
+/// What is at `path`, `dir` or below it, must be nothing, or a directory of one of `owners`. What an earlier run of another user has
+/// made is his: not to be taken from him, nor of use to us. And who may write where root makes directories and gives them away
+/// decides which those are: a link that he has left there leads anywhere.
+fn is_for_us(dir: &Path, path: &Path, owners: &[u32]) -> Result<(), String> {
+    let seen = match std::fs::symlink_metadata(path) {
+        Ok(seen) => seen,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(format!("{}: {e}", path.display())),
+    };
+    let owner = seen.uid();
+    if !owners.contains(&owner) {
+        let name = if owner == 0 { "root".to_owned() } else { format!("uid {owner}") };
+        return Err(format!(
+            "{0} was made by an earlier run of {name}, or by hand: choose another directory (--dir ...), or remove this one with the \
+             mail in it (as {name}: rm -r {0})",
+            dir.display()
+        ));
     }
-    let name = if owner == 0 { "root".to_owned() } else { format!("uid {owner}") };
-    Err(format!(
-        "{0} was made by an earlier run of {name}: choose another directory (--dir ...), or remove this one with the mail in it \
-         (as {name}: rm -r {0})",
-        dir.display()
-    ))
+    if !seen.is_dir() {
+        return Err(format!(
+            "{} is not a directory, though it may lead to one: name the directory itself, or another (--dir ...)",
+            path.display()
+        ));
+    }
+    if seen.mode() & OTHERS_WRITE != 0 {
+        return Err(format!(
+            "{0}: others may write there: choose another directory (--dir ...), or forbid it (chmod o-w {0})",
+            path.display()
+        ));
+    }
+    Ok(())
 }
 
 /// The sink is ours and trusts us by design, so there is nothing to prove about it.
 fn maildir_backend(dir: &Path) -> Result<(Backend, Receiver), String> {
     let maildir = dir.join("Maildir");
     let socket_dir = dir.join("lmtp");
+    let own = process::effective_ids().0;
+    let id = FIRST_ID.saturating_add(gatepost_jail::profile::of(gatepost_wire::control::Role::Receiver).number);
+    let owners = if own == 0 { vec![own, id] } else { vec![own] };
     for path in [&maildir, &maildir.join("tmp"), &maildir.join("new"), &maildir.join("cur"), &socket_dir] {
+        is_for_us(dir, path, &owners)?;
         make(path, 0o755)?;
-        if process::effective_ids().0 == 0 {
-            let id = FIRST_ID.saturating_add(gatepost_jail::profile::of(gatepost_wire::control::Role::Receiver).number);
+        if own == 0 {
             std::os::unix::fs::lchown(path, Some(id), Some(id)).map_err(|e| format!("{}: {e}", path.display()))?;
         }
     }

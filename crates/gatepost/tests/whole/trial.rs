@@ -144,6 +144,34 @@ fn issue_10_a_second_run_of_try_as_another_user_is_told_the_path_and_what_to_do(
 }
 
 #[test]
+fn p2_try_makes_nothing_below_what_another_user_has_prepared() {
+    let name = "p2_try_makes_nothing_below_what_another_user_has_prepared";
+    let Some(host) = host::for_test(name, &[]) else { return };
+    host.directory("/tmp/victim", 0, 0o700);
+    let evil = |line: &str| {
+        host.shell("rm -rf /tmp/work; mkdir /tmp/work").expect_ok("a working directory");
+        host.shell(&format!("cd /tmp/work; {line}")).expect_ok(line);
+        let ended = run(host.command("timeout").args(["10", GATEPOST, "try", "--dir", "/tmp/work/dir"]));
+        let made = host.shell("ls -ldn /tmp/victim; ls -A /tmp/victim").expect_ok("ls").stdout;
+        (ended, made)
+    };
+    let before = evil("mkdir -m 777 dir").1;
+    for (line, words) in [
+        ("mkdir dir; ln -s /tmp/victim dir/Maildir; chown -h 65534 dir dir/Maildir", "another directory"),
+        ("mkdir dir; ln -s /tmp/victim dir/lmtp; chown -h 65534 dir dir/lmtp", "another directory"),
+        ("mkdir dir; ln -s /tmp/victim dir/Maildir", "is not a directory"),
+        ("mkdir dir; mkdir dir/Maildir; chown 65534 dir/Maildir", "another directory"),
+        ("ln -s /tmp/victim dir", "is not a directory"),
+        ("mkdir -m 777 dir", "others may write"),
+    ] {
+        let (ended, made) = evil(line);
+        assert_eq!(ended.status.code(), Some(1), "{line}: {}", ended.said());
+        assert!(ended.stderr.contains(words) && ended.stderr.contains("--dir"), "{line}: {}", ended.said());
+        assert_eq!(made, before, "{line}");
+    }
+}
+
+#[test]
 fn issue_10_try_says_how_to_write_an_address() {
     let Some(host) = host::for_test("issue_10_try_says_how_to_write_an_address", &[]) else { return };
     for (wrong, right) in [("2525", "127.0.0.1:2525"), (":26", "127.0.0.1:26"), ("localhost:25", "127.0.0.1:25")] {
