@@ -215,7 +215,7 @@ mod tests {
         let whole = whole.file().unwrap();
         let fate = |octets: &[u8], verdict, ip: [u8; 4]| {
             std::fs::write(&path, octets).unwrap();
-            let mut rules = Rules::new(path.as_os_str().as_encoded_bytes().to_vec());
+            let mut rules = Rules::new(path.as_os_str().as_encoded_bytes().to_vec(), false);
             rules.look().unwrap();
             let (local, remote) = (([192, 0, 2, 1], 25).into(), (ip, 1025).into());
             let (family, local_host, remote_host) = (Family::V4, None, None);

@@ -13,6 +13,9 @@ use std::path::PathBuf;
 /// What tells a file from one that has taken its place, and from itself after a change.
 type Identity = (u64, u64, u64, (i64, i64), (i64, i64));
 
+/// ENOENT of Linux (asm-generic/errno-base.h).
+const NO_ENTRY: i32 = 2;
+
 fn identity(seen: &Metadata) -> Identity {
     (seen.dev(), seen.ino(), seen.size(), (seen.mtime(), seen.mtime_nsec()), (seen.ctime(), seen.ctime_nsec()))
 }
@@ -21,7 +24,10 @@ fn identity(seen: &Metadata) -> Identity {
 #[derive(Debug)]
 pub(crate) struct Rules {
     path: PathBuf,
-    open: Option<(Identity, File, Open)>,
+    /// Where there is no file, everybody comes in.
+    missing_allow: bool,
+    /// What was there when the name was last looked at; no identity: it is to be opened again.
+    open: Option<(Option<Identity>, File, Open)>,
 }
 
 /// What a look at the name has found.
@@ -34,8 +40,8 @@ pub(crate) enum Seen {
 }
 
 impl Rules {
-    pub(crate) fn new(path: Vec<u8>) -> Self {
-        Self { path: OsString::from_vec(path).into(), open: None }
+    pub(crate) fn new(path: Vec<u8>, missing_allow: bool) -> Self {
+        Self { path: OsString::from_vec(path).into(), missing_allow, open: None }
     }
 
     /// Its name, as it was given.
@@ -43,9 +49,12 @@ impl Rules {
         self.path.as_os_str().as_bytes()
     }
 
-    /// Forgets the file: it is new when it is looked at again.
+    /// Forgets which file it was: it is new when it is looked at again. Until then it stays open, since connections that were judged by
+    /// it may still be on their way here.
     pub(crate) fn forget(&mut self) {
-        self.open = None;
+        if let Some((known, ..)) = &mut self.open {
+            *known = None;
+        }
     }
 
     /// Looks at the name, and opens what is there now.
@@ -54,12 +63,12 @@ impl Rules {
     /// There is nothing, or nothing that can be read; the empty file is an invalid argument, as the original finds.
     pub(crate) fn look(&mut self) -> io::Result<Seen> {
         let seen = std::fs::metadata(&self.path).inspect_err(|_| self.open = None)?;
-        if self.open.as_ref().is_some_and(|(known, ..)| *known == identity(&seen)) {
+        if self.open.as_ref().is_some_and(|(known, ..)| *known == Some(identity(&seen))) {
             return Ok(Seen::Same);
         }
         self.open = None;
         let file = fds::open_file(&self.path)?;
-        self.open = Some((identity(&file.metadata()?), file.try_clone()?, Open::over(file)?));
+        self.open = Some((Some(identity(&file.metadata()?)), file.try_clone()?, Open::over(file)?));
         Ok(Seen::New)
     }
 
@@ -68,26 +77,55 @@ impl Rules {
         self.open.as_ref().map(|(_, file, _)| file).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// What the file that was last looked at says of this peer; where there is none, nothing.
+    /// What the file that was last looked at says of this peer.
     ///
     /// # Errors
-    /// It can't be read.
+    /// It can't be read, or there is none and there must be: without its variables a program would serve what the rules forbid.
     pub(crate) fn judge(&self, peer: &Peer<'_>) -> io::Result<Verdict> {
-        self.open.as_ref().map_or(Ok(Verdict::NoRule), |(.., rules)| rules.judge(peer))
+        match &self.open {
+            Some((.., rules)) => rules.judge(peer),
+            None if self.missing_allow => Ok(Verdict::NoRule),
+            None => Err(io::Error::from_raw_os_error(NO_ENTRY)),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gatepost_ucspi::rules::source::compile;
     use std::fs;
+
+    #[test]
+    fn issue_11_what_the_listener_has_judged_before_hup_has_its_variables() {
+        let directory = std::env::temp_dir().join(format!("gatepost-judged-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("cdb");
+        let compiled = compile(b":allow,RBLSMTPD=\"no\"\n").ok().unwrap();
+        fs::write(&path, compiled.file().unwrap()).unwrap();
+        let mut rules = Rules::new(path.clone().into_os_string().into_vec(), false);
+        let has_rule = |rules: &Rules| {
+            let judged = rules.judge(&Peer { ip: b"192.0.2.7", host: None, info: None });
+            judged.map(|verdict| matches!(verdict, Verdict::Allow(variables) if variables.len() == 1)).ok()
+        };
+        assert_eq!(has_rule(&rules), None, "there was no look");
+        rules.look().unwrap();
+        assert_eq!(has_rule(&rules), Some(true));
+        rules.forget();
+        assert_eq!(has_rule(&rules), Some(true));
+        assert_eq!(rules.look().unwrap(), Seen::New);
+        fs::remove_file(&path).unwrap();
+        rules.look().unwrap_err();
+        assert_eq!(has_rule(&rules), None, "nothing is there to be judged by");
+        fs::remove_dir_all(&directory).unwrap();
+    }
 
     #[test]
     fn issue_11_a_file_that_has_changed_is_seen_at_once() {
         let directory = std::env::temp_dir().join(format!("gatepost-rules-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         let (path, next) = (directory.join("cdb"), directory.join("tmp"));
-        let mut rules = Rules::new(path.clone().into_os_string().into_vec());
+        let mut rules = Rules::new(path.clone().into_os_string().into_vec(), false);
         assert_eq!(rules.look().unwrap_err().kind(), io::ErrorKind::NotFound);
         fs::write(&path, [0; 2048]).unwrap();
         assert_eq!((rules.look().unwrap(), rules.look().unwrap()), (Seen::New, Seen::Same));

@@ -81,7 +81,8 @@ fn serve(options: Options, say: Say) -> Result<u8, Fatal> {
     let seconds = |time: Option<u64>| time.map(Duration::from_secs);
     let times = Times { session: seconds(options.limits.session_time), drain: seconds(options.limits.drain) };
     let listener = Some(listener);
-    Ok(Runner { say, listener, channel, signals, programs, rules: options.rules.map(Rules::new), times }.run())
+    let rules = options.rules.map(|path| Rules::new(path, options.missing_rules_allow));
+    Ok(Runner { say, listener, channel, signals, programs, rules, times }.run())
 }
 
 /// Our environment, as programs get it.
