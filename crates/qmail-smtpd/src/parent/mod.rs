@@ -255,7 +255,8 @@ impl Parent {
             Ask::Jail { entered, text } => {
                 if !entered {
                     self.record.warn(&format_args!("session not begun: {}", String::from_utf8_lossy(text)));
-                    return Ok(false);
+                    // It tells the client so and ends. A process without a jail is asked nothing and gets nothing.
+                    return Ok(true);
                 }
                 self.record.without(text);
                 Say { lines: Vec::new(), then: if self.prepare_tls() { Then::Go } else { Then::Refused } }

@@ -100,6 +100,23 @@ const fn login(mechanism: Mechanism, user: &'static [u8], password: &'static [u8
 }
 
 #[test]
+fn p3_a_session_that_did_not_enter_its_jail_is_heard_no_further() {
+    let (ours, theirs) = End::pair().unwrap();
+    let mut parent = parent(&[], "");
+    theirs.tell(&Ask::Jail { entered: false, text: b"jail: not proved" }).unwrap();
+    theirs.tell(&Ask::Helo(b"road.test")).unwrap();
+    theirs.seq().set_nonblocking(true).unwrap();
+    let (_client, end) = UnixStream::pair().unwrap();
+    parent.silence = Duration::from_millis(50);
+    let answered = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(200));
+        theirs.recv(&mut Inbox::default()).is_ok()
+    });
+    let served = parent.serve(&ours, end.as_fd());
+    assert!(served.is_ok() && !answered.join().unwrap(), "{served:?}");
+}
+
+#[test]
 fn p3_an_owned_session_does_not_outlive_its_client() {
     let mut owned = Owned::new(&[], "");
     owned.parent.silence = Duration::from_millis(1);
