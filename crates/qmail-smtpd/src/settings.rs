@@ -94,7 +94,7 @@ fn limits(switches: &Switches) -> engine::Limits {
 fn superserver(environment: &Environment) -> Option<Superserver> {
     let fd = |name| -> Option<OwnedFd> {
         let number = std::str::from_utf8(environment.get(name)?).ok()?.parse().ok().filter(|number| *number > 2)?;
-        fds::inherited(number).ok()
+        fds::claim(number).ok()
     };
     Some(Superserver { control: fd("SSLCTLFD")?, inside: Ends::new(fd("SSLREADFD")?, fd("SSLWRITEFD")?) })
 }
@@ -103,6 +103,29 @@ fn superserver(environment: &Environment) -> Option<Superserver> {
 mod tests {
     use super::*;
     use crate::parent::tests::parent;
+
+    #[test]
+    fn p2_the_numbers_of_a_superserver_are_each_of_a_descriptor_of_its_own_and_none_of_ours() {
+        let pipe = |given: bool| {
+            let ends: [OwnedFd; 2] = std::io::pipe().map(|(a, b)| [a.into(), b.into()]).unwrap();
+            ends.map(|fd| {
+                // What a program is started with does not close on exec, or it would not be there.
+                fds::set_cloexec(&fd, !given).unwrap();
+                std::os::fd::IntoRawFd::into_raw_fd(fd).to_string()
+            })
+        };
+        // Forgotten, since with a number that counts twice each would be closed twice.
+        let taken = |numbers: [&String; 3]| {
+            let names = ["SSLCTLFD", "SSLREADFD", "SSLWRITEFD"];
+            superserver(&names.into_iter().zip(numbers.map(String::as_str)).collect()).map(std::mem::forget).is_some()
+        };
+        let ([a, b], [c, d], [e, _], [ours, _]) = (pipe(true), pipe(true), pipe(true), pipe(false));
+        assert!(!taken([&a, &b, &b]), "one for both ways");
+        assert!(!taken([&c, &d, &ours]), "one that this process has opened");
+        let ([a, b], [c, _]) = (pipe(true), pipe(true));
+        assert!(taken([&a, &b, &c]));
+        assert!(!taken([&e, &a, &b]), "taken already");
+    }
 
     #[test]
     fn issue_10_disabletls_and_its_kin_offer_no_starttls() {

@@ -81,8 +81,26 @@ pub fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
     if unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: open, as just checked; the numbers of inherited descriptors are planned, and each is claimed once.
+    // SAFETY: open, as just checked; such numbers are planned by this program, and each is taken once. Others are for `claim`.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Takes ownership of a descriptor that this process was started with, by a number that somebody else has chosen. It closes on exec from
+/// then on.
+///
+/// # Errors
+/// EBADF when it is not open, or closes on exec: exec has left none of those, so it was opened here or has been taken already.
+pub fn claim(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_GETFD reads a flag and needs no pointer.
+    match unsafe { libc::fcntl(fd, libc::F_GETFD) } {
+        -1 => return Err(io::Error::last_os_error()),
+        flags if flags & libc::FD_CLOEXEC != 0 => return Err(io::Error::from_raw_os_error(libc::EBADF)),
+        _ => {}
+    }
+    // SAFETY: open, and not opened by this program, all of whose descriptors close on exec; nor claimed before, as the next line sees to.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    set_cloexec(&fd, true)?;
+    Ok(fd)
 }
 
 /// Octets that can still be written to the file system that `file` is on, those for root alone not counted: fstatfs(2).
