@@ -206,7 +206,7 @@ pub fn execute_here(args: &[CString], env: &[CString]) -> io::Error {
     if let Err(e) = crate::signal::heed_broken_pipe() {
         return e;
     }
-    execute_first(&candidates(name, env), args.iter().map(CString::as_c_str), env)
+    execute_first(&candidates(name, env), pathexec_goes_on, args.iter().map(CString::as_c_str), env)
 }
 
 fn execute(program: &Program<'_>) -> io::Error {
@@ -214,10 +214,26 @@ fn execute(program: &Program<'_>) -> io::Error {
         Lookup::Path => vec![program.file.to_owned()],
         Lookup::Search => candidates(program.file, program.env),
     };
-    execute_first(&files, program.args.iter().copied(), program.env)
+    execute_first(&files, execvp_goes_on, program.args.iter().copied(), program.env)
 }
 
-fn execute_first<'a>(files: &[CString], args: impl Iterator<Item = &'a CStr>, env: &[CString]) -> io::Error {
+/// Whether the search for a program in the directories of PATH goes on after this error, as it does in qmail, ucspi-tcp and daemontools
+/// (pathexec_run.c): another directory may have one that can be executed. If none has, an error other than ENOENT is reported.
+pub(crate) const fn pathexec_goes_on(errno: i32) -> bool {
+    matches!(errno, libc::ENOENT | libc::EACCES | libc::EPERM | libc::EISDIR)
+}
+
+/// The same for what has its program executed by execvp(3): glibc's posix/execvpe.c.
+const fn execvp_goes_on(errno: i32) -> bool {
+    matches!(errno, libc::ENOENT | libc::EACCES | libc::ESTALE | libc::ENOTDIR | libc::ENODEV | libc::ETIMEDOUT)
+}
+
+fn execute_first<'a>(
+    files: &[CString],
+    goes_on: fn(i32) -> bool,
+    args: impl Iterator<Item = &'a CStr>,
+    env: &[CString],
+) -> io::Error {
     let list = |strings: &mut dyn Iterator<Item = *const libc::c_char>| -> Vec<*const libc::c_char> {
         strings.chain([std::ptr::null()]).collect()
     };
@@ -230,8 +246,7 @@ fn execute_first<'a>(files: &[CString], args: impl Iterator<Item = &'a CStr>, en
         let e = io::Error::last_os_error();
         match e.raw_os_error() {
             Some(libc::ENOENT) => {}
-            // Another directory may have one that can be executed; if none has, this error is reported.
-            Some(libc::EACCES | libc::EISDIR | libc::ENOTDIR) => failed = e,
+            Some(number) if goes_on(number) => failed = e,
             _ => return e,
         }
     }

@@ -3,6 +3,7 @@
 //! thread's own variables, which are ours, so they make their few system calls themselves.
 
 use crate::process::ProcessId;
+use crate::program::pathexec_goes_on;
 use crate::vfork::{Stack, Strings};
 use std::cell::{Cell, UnsafeCell};
 use std::ffi::{CString, c_int, c_void};
@@ -187,7 +188,7 @@ extern "C" fn enter(slot: *mut c_void) -> c_int {
 }
 
 impl Task {
-    /// Executes the program, or gives errno(3). Must not call anything but what is in this file, nor panic.
+    /// Executes the program, or gives errno(3). Must not call anything but what is in this file and [`pathexec_goes_on`], nor panic.
     fn execute(&self) -> c_int {
         self.say();
         for number in [0, 1] {
@@ -212,8 +213,7 @@ impl Task {
         for file in &self.program.files {
             match errno(call(libc::SYS_execve, [file.as_ptr() as usize, args, env, 0])) {
                 libc::ENOENT => {}
-                // Another directory may have one that can be executed; if none has, this error is reported.
-                e @ (libc::EACCES | libc::EPERM | libc::EISDIR) => failed = e,
+                e if pathexec_goes_on(e) => failed = e,
                 e => return e,
             }
         }

@@ -4,6 +4,7 @@
 use crate::filter::Filter;
 use crate::limits::Limit;
 use crate::process::ProcessId;
+use crate::program::pathexec_goes_on;
 use nix::sched::CloneFlags;
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, mprotect, munmap};
 use nix::unistd::{Gid, Pid, Uid};
@@ -203,8 +204,7 @@ impl Image<'_> {
             let e = io::Error::last_os_error();
             match e.raw_os_error() {
                 Some(libc::ENOENT) => {}
-                // Another directory may have one that can be executed; if none has, this error is reported.
-                Some(libc::EACCES | libc::EPERM | libc::EISDIR) => failed = e,
+                Some(number) if pathexec_goes_on(number) => failed = e,
                 _ => return e,
             }
         }
