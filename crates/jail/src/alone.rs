@@ -153,7 +153,7 @@ impl Alone<'_> {
         process::refuse_exec_gain();
         step("ask to be killed with the parent", process::die_with_parent())?;
         if process::parent() != self.parent {
-            return Err(JailError::NotLaunched);
+            return Err(JailError::ParentGone);
         }
         restrict_by_landlock(landlock::restrict, &[], kind.connect_ports, self.landlock, &mut unmet)?;
         if kind.ends {
@@ -193,7 +193,8 @@ fn leave(is_root: bool, unmet: &mut Vec<Unmet>) {
     const TREE: &str = "an empty root directory";
     if !is_root && let Err(e) = confine::leave_all_users() {
         unmet.push(Unmet { what: "a user namespace", why: e.to_string() });
-        unmet.push(Unmet { what: TREE, why: "not started as root, and without a user namespace".to_owned() });
+        let why = "not started as root, and without a user namespace".to_owned();
+        unmet.push(Unmet { what: TREE, why });
     } else if let Err(e) = leave_the_file_tree(EMPTY) {
         unmet.push(Unmet { what: TREE, why: e.to_string() });
     }

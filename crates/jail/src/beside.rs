@@ -127,7 +127,14 @@ impl Beside {
         first_false(&[
             ("all user and group ids are handoff's own", own),
             ("there is no way back to root", !confine::can_regain_root()),
-            ("the capability sets are empty", !is_root || confine::has_no_capability()),
+            (
+                "the capability sets are empty",
+                match is_root {
+                    true => confine::has_no_capability(),
+                    // The bounding set can't be emptied then, and bounds nothing that no_new_privs does not forbid.
+                    false => confine::holds_no_capability(),
+                },
+            ),
             ("no capability can be taken back", !confine::can_regain_capability()),
             ("no_new_privs is set, and the process cannot be traced", process::no_new_privs() && !process::dumpable()),
             ("root directory and mounts cannot be changed", !confine::can_change_root()),

@@ -1,11 +1,11 @@
 //! Entering a jail, step by step, each step checked; then [`crate::prove`] checks all of it again.
 
 use crate::profile::{self, Profile};
-use crate::prove;
 use crate::{ControlEnd, JailError};
+use crate::{alone, prove};
 use gatepost_sys::confine::{self, Bind};
 use gatepost_sys::filter::Filter;
-use gatepost_sys::landlock::{self, Enforced, Trial, Use};
+use gatepost_sys::landlock::{self, Use};
 use gatepost_sys::limits::{self, Limit};
 use gatepost_sys::{fds, huge, process, signal, wait};
 use gatepost_wire::control::{Report, Role};
@@ -68,6 +68,7 @@ impl Unjailed {
         }
         set_limits(setup)?;
         leave_the_file_tree(setup)?;
+        prove::root(setup)?;
         step("empty the bounding and ambient sets", confine::drop_bounding())?;
         if setup.ground == Ground::Root {
             let user = confine::become_user(setup.uid, setup.gid, &setup.groups);
@@ -115,7 +116,7 @@ impl Unjailed {
         step("ask to die with the parent", process::die_with_parent())?;
         check_parent(&self.control)?;
         prove::outside(setup, real)?;
-        self.control.tell(&Report::Jailed).map_err(|_| JailError::NotLaunched)?;
+        self.control.tell(&Report::Jailed).map_err(|_| JailError::ParentGone)?;
         Ok(Outside { control: self.control })
     }
 }
@@ -155,22 +156,16 @@ fn leave_the_file_tree(setup: &Setup) -> Result<(), JailError> {
 fn check_parent(control: &ControlEnd) -> Result<(), JailError> {
     match wait::readable(&[control.as_fd()], Some(Duration::ZERO)) {
         Ok(ready) if !ready.contains(&true) => Ok(()),
-        _ => Err(JailError::NotLaunched),
+        _ => Err(JailError::ParentGone),
     }
 }
 
-/// Landlock, complete and proved; or what the kernel has of it, where the configuration relaxes it.
+/// Where the configuration relaxes landlock nobody is told what is missing: the launcher has said so.
 fn restrict_by_landlock(setup: &Setup) -> Result<(), JailError> {
     let inside = setup.directories.iter().map(|d| (Path::new("/").join(&d.inside), purpose(d.access)));
     // Where the configuration relaxes namespaces the root is the spool, and holds no more than that has.
     let present: Vec<_> = inside.filter(|(path, _)| path.is_dir()).collect();
-    let trial = step("make a socket to try landlock with", Trial::prepare())?;
-    let enforced = step("restrict files and network by landlock", landlock::restrict(&present, &setup.connect_ports))?;
-    match enforced {
-        Enforced::Fully => prove::landlock(&trial, &setup.connect_ports),
-        Enforced::Partly | Enforced::Not if setup.landlock => Err(JailError::Landlock(enforced)),
-        Enforced::Partly | Enforced::Not => Ok(()),
-    }
+    alone::restrict_by_landlock(landlock::restrict, &present, &setup.connect_ports, setup.landlock, &mut Vec::new())
 }
 
 fn purpose(access: Access) -> Use {
@@ -201,7 +196,7 @@ impl Entered {
             false => None,
         };
         self.profile.filter().and_then(|filter| filter.apply()).map_err(sealing)?;
-        self.control.tell(&Report::Jailed).map_err(|_| JailError::NotLaunched)?;
+        self.control.tell(&Report::Jailed).map_err(|_| JailError::ParentGone)?;
         Ok(Jailed { control: self.control, session })
     }
 }

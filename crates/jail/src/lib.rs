@@ -35,8 +35,10 @@ pub type ControlEnd = End<RoleToLauncher, LauncherToRole>;
 /// Why a role is not confined as it must be. Never a peer's fault.
 #[derive(Debug)]
 pub enum JailError {
-    /// The process was not started by the launcher, or the launcher is gone.
+    /// The process was not started by the launcher.
     NotLaunched,
+    /// Who has started the process is gone: there is nobody to end with, nor to serve.
+    ParentGone,
     /// A step of entering the jail failed.
     Step {
         /// What was to be done.
@@ -57,6 +59,7 @@ impl fmt::Display for JailError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotLaunched => f.write_str("this is a role of gatepost and is started by it, not by hand"),
+            Self::ParentGone => f.write_str("jail: the process that has started this one has ended"),
             Self::Step { step, cause } => write!(f, "jail: cannot {step}: {cause}"),
             Self::NotProved { claim } => write!(f, "jail: not proved that {claim}"),
             Self::Landlock(enforced) => {

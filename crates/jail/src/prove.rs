@@ -23,7 +23,6 @@ const PROOFS: &[Proof] = &[
     Proof { claim: "no capability can be taken back", holds: |_, _| !confine::can_regain_capability() },
     Proof { claim: "no_new_privs is set", holds: |_, _| process::no_new_privs() },
     Proof { claim: "the process cannot be dumped or traced", holds: |_, _| !process::dumpable() },
-    Proof { claim: "the root holds nothing but the planned directories", holds: root_is_as_planned },
     Proof { claim: "nothing can be written to the root", holds: |_, _| std::fs::write("/proof", b"").is_err() },
     Proof { claim: "root directory and mounts cannot be changed", holds: |_, _| !confine::can_change_root() },
     Proof { claim: "resource limits are set and cannot be raised", holds: limits_hold },
@@ -40,6 +39,17 @@ pub(crate) fn all(profile: &Profile, setup: &Setup) -> Result<(), JailError> {
     match PROOFS.iter().find(|proof| !(proof.holds)(profile, setup)) {
         None => Ok(()),
         Some(failed) => Err(JailError::NotProved { claim: failed.claim }),
+    }
+}
+
+/// The new root, before landlock and the role's user, which may not look: what can't be looked at is not proved.
+///
+/// # Errors
+/// As [`all`].
+pub(crate) fn root(setup: &Setup) -> Result<(), JailError> {
+    match root_is_as_planned(setup) {
+        true => Ok(()),
+        false => Err(JailError::NotProved { claim: "the root holds nothing but the planned directories" }),
     }
 }
 
@@ -102,13 +112,12 @@ fn root_is_out_of_reach(_: &Profile, setup: &Setup) -> bool {
     setup.ground == Ground::User || !confine::can_regain_root()
 }
 
-fn root_is_as_planned(_: &Profile, setup: &Setup) -> bool {
-    let Ok(entries) = std::fs::read_dir("/") else {
-        return true; // Landlock does not let us look, so there is nothing to see either.
+fn root_is_as_planned(setup: &Setup) -> bool {
+    let is_planned = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.is_ok_and(|entry| setup.directories.iter().any(|planned| entry.file_name() == planned.inside.as_str()))
     };
-    entries
-        .flatten()
-        .all(|entry| setup.directories.iter().any(|directory| entry.file_name() == directory.inside.as_str()))
+    // Without namespaces it is the spool, whose content is what it is.
+    !setup.namespaces || std::fs::read_dir("/").is_ok_and(|mut entries| entries.all(is_planned))
 }
 
 fn limits_hold(profile: &Profile, setup: &Setup) -> bool {
@@ -157,5 +166,41 @@ fn network_is_as_planned(profile: &Profile, setup: &Setup) -> bool {
     match UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.connect("127.0.0.1:9")) {
         Ok(()) => false,
         Err(e) => matches!(e.kind(), ErrorKind::NetworkUnreachable | ErrorKind::PermissionDenied),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In a process of its own, since most of it can't be undone.
+    fn seen(of: impl FnOnce() -> bool) -> Vec<u8> {
+        process::apart(|| vec![u8::from(of())]).unwrap()
+    }
+
+    #[test]
+    fn p6_a_root_that_cannot_be_looked_at_is_not_proved_to_be_empty() {
+        assert_eq!(process::effective_ids().0, 0, "needs root");
+        let setup = Setup {
+            ground: Ground::Root,
+            namespaces: true,
+            landlock: true,
+            data: 0,
+            open_files: 0,
+            processes: 0,
+            file_size: 0,
+            uid: 0,
+            gid: 0,
+            groups: Vec::new(),
+            anchor: "/".into(),
+            directories: Vec::new(),
+            connect_ports: Vec::new(),
+            slice: Vec::new(),
+        };
+        let holds = || root_is_as_planned(&setup);
+        assert_eq!(seen(holds), [0], "the root of this machine is not empty");
+        assert_eq!(seen(|| landlock::restrict(&[], &[]).is_err() || holds()), [0], "nor with landlock");
+        let empty = || confine::own_mounts().and_then(|()| confine::empty_root(std::path::Path::new("/dev"), &[]));
+        assert_eq!(seen(|| empty().is_ok() && holds()), [1], "an empty one is");
     }
 }
