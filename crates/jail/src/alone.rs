@@ -64,6 +64,8 @@ pub struct Unmet {
     pub what: &'static str,
     /// Why not.
     pub why: String,
+    /// So it is wherever root has not started it, or the kernel is an older one: nothing that is new to its admin.
+    pub usual: bool,
 }
 
 impl fmt::Display for Unmet {
@@ -145,7 +147,7 @@ impl Alone<'_> {
                 self.account.ok_or(io::ErrorKind::InvalidInput.into()).or_else(|e| step("find a user", Err(e)))?;
             step("become the user that owns nothing", confine::become_user(uid, gid, &[]))?;
         } else {
-            unmet.push(Unmet { what: "a user of its own", why: "not started as root".to_owned() });
+            unmet.push(Unmet { what: "a user of its own", why: "not started as root".to_owned(), usual: true });
         }
         step("give up all capabilities", confine::drop_permitted())?;
         step("set no_new_privs", process::set_no_new_privs())?;
@@ -192,11 +194,11 @@ impl Alone<'_> {
 fn leave(is_root: bool, unmet: &mut Vec<Unmet>) {
     const TREE: &str = "an empty root directory";
     if !is_root && let Err(e) = confine::leave_all_users() {
-        unmet.push(Unmet { what: "a user namespace", why: e.to_string() });
+        unmet.push(Unmet { what: "a user namespace", why: e.to_string(), usual: true });
         let why = "not started as root, and without a user namespace".to_owned();
-        unmet.push(Unmet { what: TREE, why });
+        unmet.push(Unmet { what: TREE, why, usual: true });
     } else if let Err(e) = leave_the_file_tree(EMPTY) {
-        unmet.push(Unmet { what: TREE, why: e.to_string() });
+        unmet.push(Unmet { what: TREE, why: e.to_string(), usual: !is_root });
     }
 }
 
@@ -228,7 +230,8 @@ pub(crate) fn restrict_by_landlock(
         Enforced::Partly => "this kernel's is older and has part of it",
         Enforced::Not => "this kernel has none, or it was not switched on at boot",
     };
-    unmet.push(Unmet { what: "all of landlock", why: why.to_owned() });
+    let usual = enforced == Enforced::Partly;
+    unmet.push(Unmet { what: "all of landlock", why: why.to_owned(), usual });
     Ok(())
 }
 

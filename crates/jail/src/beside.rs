@@ -61,7 +61,7 @@ impl Beside {
             let users = confine::become_users(self.session, *uid, *gid, groups);
             step("become handoff's user", users)?;
         } else {
-            unmet.push(Unmet { what: "users of their own", why: "not started as root".to_owned() });
+            unmet.push(Unmet { what: "users of their own", why: "not started as root".to_owned(), usual: true });
         }
         step("give up all capabilities", confine::drop_permitted())?;
         step("set no_new_privs", process::set_no_new_privs())?;
@@ -80,7 +80,7 @@ impl Beside {
     /// # Errors
     /// As [`Beside::enter`].
     pub fn stay_outside(&self, real: u32) -> Result<Vec<Unmet>, JailError> {
-        let lacking = |what, why: &str| Unmet { what, why: why.to_owned() };
+        let lacking = |what, why: &str| Unmet { what, why: why.to_owned(), usual: true };
         let mut unmet = vec![lacking("a jail", "it runs the queue program")];
         process::forget_environment();
         process::set_umask(0o077);

@@ -374,3 +374,22 @@ fn issue_11_the_listener_is_jailed_with_and_without_root() {
         "{said}"
     );
 }
+
+/// What any kernel gives to who starts as root, and a plain user never has, is missed aloud by the one and not by the other.
+#[test]
+fn p6_a_listener_that_root_starts_without_its_empty_root_says_so_without_v() {
+    let Some(host) = site("p6_a_listener_that_root_starts_without_its_empty_root_says_so_without_v", &[]) else {
+        return;
+    };
+    let mut usual = Server::start(&host, Which::Ours, "", &format!("-RHl0 127.0.0.1 {PORT} echo hi"));
+    assert_eq!((usual.hear("").as_str(), usual.raw().as_str()), ("hi\n", ""));
+    usual.signal("TERM");
+    let line = format!("exec {} -RHl0 127.0.0.1 {PORT} echo hi 2>/tmp/caps.err", Which::Ours.path());
+    let arguments = ["--bounding-set", "-sys_chroot,-sys_admin", "sh", "-c", &line];
+    let mut server = host.start("caps", host.command("setpriv").args(arguments));
+    assert_eq!(rest(&mut host.connect(&format!("127.0.0.1:{PORT}"))), "hi\n");
+    assert!(server.signal("TERM"));
+    assert_eq!(server.wait(SOON).code(), Some(0));
+    let said = host.read("/tmp/caps.err");
+    assert!(said.starts_with("tcpserver: note: the listener is without an empty root directory: "), "{said}");
+}

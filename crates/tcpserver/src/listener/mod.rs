@@ -135,8 +135,9 @@ fn enter(terms: &Terms, channel: &ListenerEnd) -> Result<(JailedListener, Runtim
     // Kept open by its number, which the library knows.
     std::mem::forget(random);
     for lack in unmet {
-        // With -v only: whoever has not asked for more than errors has no use for it.
-        terms.say.detail(lines::note(&format!("the listener is without {}: {}", lack.what, lack.why)));
+        let note = lines::note(&format!("the listener is without {}: {}", lack.what, lack.why));
+        // Without -v the original says nothing when it starts, and an old kernel or a start without root is no reason to.
+        if lack.usual { terms.say.detail(note) } else { terms.say.warn(note) }
     }
     let runtime = Builder::new_current_thread().enable_io().enable_time().build();
     let runtime = runtime.map_err(|cause| JailError::Step { step: "make a runtime", cause })?;
