@@ -1,20 +1,14 @@
 //! One question, one program: in a process of its own.
 
-use gatepost_program::{End, Ended, Inherited, Surroundings, check_password};
+use gatepost_program::{End, Ended, Inherited, Says, Surroundings, check_password};
 use gatepost_role::RoleError;
-use gatepost_sys::fds;
 use gatepost_wire::check::{Check, Found};
 use gatepost_wire::slice::CheckerSlice;
 use std::ffi::{CStr, CString};
-use std::io::{self, PipeReader, Read as _};
+use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd as _;
 use std::time::Duration;
 use zeroize::Zeroizing;
-
-/// Octets and lines that are told of what one program says on its descriptor 2.
-const SAID_MAX: usize = 2048;
-pub(crate) const LINES_MAX: usize = 8;
 
 /// A question, out of its frame.
 pub(crate) struct Question {
@@ -44,7 +38,7 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    /// Lines that there are for the log: [`LINES_MAX`] and one at most.
+    /// Lines that there are for the log: [`gatepost_program::LINES_MAX`] and one at most.
     pub(crate) fn lines(&self) -> u8 {
         u8::try_from(self.said.len()).unwrap_or(u8::MAX).saturating_add(self.failure.is_some().into())
     }
@@ -87,36 +81,24 @@ impl Command {
         let ran = self.run_with(&args, &env, &question.secret);
         let (ended, said) = match ran {
             Ok((ended, said)) => (Ok(ended), said),
-            Err(e) => (Err(e), String::new()),
+            Err(e) => (Err(e), Vec::new()),
         };
         let (found, why) = judge(&ended);
         let program = self.args.first().map(|path| path.to_string_lossy()).unwrap_or_default();
-        let said = said.lines().filter(|line| !line.trim().is_empty()).take(LINES_MAX);
         Ran {
             found,
-            said: said.map(|line| format!("checkpassword program {program} says: {line}")).collect(),
+            said: said.iter().map(|line| format!("checkpassword program {program} says: {line}")).collect(),
             failure: why.map(|why| format!("checkpassword program {program}: {why}; its client hears 454")),
         }
     }
 
-    /// How it ended, and what it said on its descriptor 2. That is not ours: what the program leaves behind may live for long, and
-    /// whoever has our descriptor 2 keeps the observer from its end.
-    fn run_with(&self, args: &[&CStr], env: &[CString], secret: &[u8]) -> io::Result<(Ended, String)> {
-        let (heard, stderr) = io::pipe()?;
-        // What finds it full is lost, and nobody waits.
-        fds::set_nonblocking(heard.as_fd(), true)?;
-        fds::set_nonblocking(stderr.as_fd(), true)?;
-        let around = Surroundings { env, directory: c"/", limits: &self.limits, stderr: Some(stderr.as_fd()) };
+    /// How it ended, and what it said on its descriptor 2.
+    fn run_with(&self, args: &[&CStr], env: &[CString], secret: &[u8]) -> io::Result<(Ended, Vec<String>)> {
+        let says = Says::new()?;
+        let around = Surroundings { env, directory: c"/", limits: &self.limits, stderr: Some(says.stderr()) };
         let ended = check_password(args, &around, secret, self.patience)?;
-        Ok((ended, text_of(heard)))
+        Ok((ended, says.lines()))
     }
-}
-
-/// What is in the pipe, as far as it is told.
-fn text_of(mut pipe: PipeReader) -> String {
-    let mut text = [0; SAID_MAX];
-    let length = pipe.read(&mut text).unwrap_or_default();
-    String::from_utf8_lossy(text.get(..length).unwrap_or_default()).into_owned()
 }
 
 /// By checkpassword's interface: only exit status 0 is a yes. With a sentence where it says neither yes nor no.
@@ -149,6 +131,7 @@ fn environment(client: SocketAddr) -> Vec<CString> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gatepost_program::LINES_MAX;
     use std::io::ErrorKind;
 
     fn asked(user: &[u8], pass: &[u8]) -> Option<Question> {
@@ -223,6 +206,6 @@ mod tests {
         assert_eq!(command.run(&asked(b"joe", b"x y").unwrap()).found, Found::Right);
         let args: Vec<&CStr> = command.args.iter().map(CString::as_c_str).collect();
         let (_, said) = command.run_with(&args, &[], b"").unwrap();
-        assert_eq!((said.lines().next(), said.len()), (Some("no such user"), SAID_MAX));
+        assert_eq!(said.first().map(String::as_str), Some("no such user"));
     }
 }

@@ -1,12 +1,13 @@
 //! Orders from the launcher, questions from auth, a process for each. Blocking: one loop over descriptors.
 
-use crate::run::{Command, LINES_MAX, Question};
+use crate::run::{Command, Question};
 use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_jail::Outside;
 use gatepost_policy::flood::{Flood, Line};
 use gatepost_policy::share::Origin;
-use gatepost_role::{Control, Phase, RoleError, Step};
-use gatepost_sys::process::{self, Fork, ProcessId};
+use gatepost_program::LINES_MAX;
+use gatepost_role::{Control, Phase, RoleError, Step, UNANSWERED, Workers};
+use gatepost_sys::process::End as Ended;
 use gatepost_sys::signal::{self, Signals};
 use gatepost_sys::wipe;
 use gatepost_wire::check::{AT_ONCE, Checked, Found, PATIENCE};
@@ -18,18 +19,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
 type AuthLink = End<CheckerToAuth, AuthToChecker>;
-
-/// The exit status of a worker that could not tell auth its answer. That of any other is the number of lines that it had for the log.
-const UNTOLD: u8 = 111;
-
-/// A question under way.
-struct Worker {
-    pid: ProcessId,
-    number: u32,
-    client: SocketAddr,
-    /// Of which link it came by: numbers of another link are another's.
-    link: u64,
-}
 
 /// How much clients may have written by what they cause (P14).
 struct Lines {
@@ -64,10 +53,10 @@ impl Lines {
 struct Checker {
     control: Control,
     command: Command,
-    /// The newest link with auth, and its number, counted from 1.
+    /// The newest link with auth.
     link: Option<AuthLink>,
-    links: u64,
-    workers: Vec<Worker>,
+    /// Number and client of each question under way. A worker's exit status is the number of lines that it had for the log.
+    workers: Workers<(u32, SocketAddr)>,
     lines: Lines,
 }
 
@@ -79,7 +68,7 @@ pub(crate) fn serve(outside: Outside, slice: &CheckerSlice) -> Result<(), RoleEr
     signal::ignore_broken_pipe().map_err(system("ignore SIGPIPE"))?;
     let signals = Signals::children().map_err(system("receive signals"))?;
     let control = Control::new(Role::Checker, outside.control);
-    let mut checker = Checker { control, command, link: None, links: 0, workers: Vec::new(), lines: Lines::new() };
+    let mut checker = Checker { control, command, link: None, workers: Workers::default(), lines: Lines::new() };
     let mut inbox = Inbox::of::<AuthToChecker>();
     while !(checker.control.phase() == Phase::Draining && checker.workers.is_empty()) {
         let mut fds: Vec<BorrowedFd<'_>> = vec![checker.control.as_fd(), signals.as_fd()];
@@ -110,7 +99,7 @@ impl Checker {
     fn order(&mut self) -> Result<(), RoleError> {
         match self.control.order()? {
             Step::Link(_, fd) => {
-                self.links = self.links.wrapping_add(1);
+                self.workers.relink();
                 self.link = Some(AuthLink::from_fd(fd));
             }
             Step::Begin => self.control.ready()?,
@@ -144,48 +133,38 @@ impl Checker {
         }
         let client = question.client;
         let written = self.lines.has_room(client);
-        let parent = ProcessId::try_from(std::process::id());
-        match process::fork() {
-            Ok(Fork::Parent(pid)) => self.workers.push(Worker { pid, number, client, link: self.links }),
-            Ok(Fork::Child) => {
-                let alive = process::die_with_parent().is_ok() && parent == Ok(process::parent());
-                let told = alive.then(|| self.command.run(question)).filter(|ran| {
-                    if written {
-                        ran.write();
-                    }
-                    let checked = Checked { number, found: ran.found };
-                    self.link.as_ref().is_some_and(|link| link.tell(&checked).is_ok())
-                });
-                process::exit(told.map_or(UNTOLD, |ran| ran.lines()));
+        let begun = self.workers.begin((number, client), || {
+            let ran = self.command.run(question);
+            if written {
+                ran.write();
             }
-            Err(e) => {
-                if written {
-                    tracing::error!("no process for a checkpassword program: {e}");
-                }
-                self.lines.count(client, 1);
-                self.tell(Checked { number, found: Found::Unknown });
+            let checked = Checked { number, found: ran.found };
+            let told = self.link.as_ref().is_some_and(|link| link.tell(&checked).is_ok());
+            if told { ran.lines() } else { UNANSWERED }
+        });
+        if let Err(e) = begun {
+            if written {
+                tracing::error!("no process for a checkpassword program: {e}");
             }
+            self.lines.count(client, 1);
+            self.tell(Checked { number, found: Found::Unknown });
         }
     }
 
     /// Reaps who has ended; answers for who could not.
     fn reap(&mut self) {
-        let mut silent = Vec::new();
-        let links = self.links;
         let lines = &mut self.lines;
-        self.workers.retain(|worker| match process::reap_one(worker.pid) {
-            None => true,
-            Some(process::End::Exit(status)) if usize::from(status) <= LINES_MAX.saturating_add(1) => {
-                lines.count(worker.client, status);
-                false
+        let silent = self.workers.reap(|(_, client), end| match end {
+            Ended::Exit(status) if usize::from(status) <= LINES_MAX.saturating_add(1) => {
+                lines.count(*client, status);
+                true
             }
-            Some(end) => {
+            end => {
                 tracing::error!("who waited for the checkpassword program ended: {end:?}");
-                silent.extend((worker.link == links).then_some(worker.number));
                 false
             }
         });
-        for number in silent {
+        for (number, _) in silent {
             self.tell(Checked { number, found: Found::Unknown });
         }
     }

@@ -17,6 +17,7 @@
 
 mod check;
 mod queue;
+mod says;
 pub mod softlimit;
 mod text;
 
@@ -24,6 +25,7 @@ pub use check::{Ended, Plugin, PluginCommand, check_password, run_check, run_plu
 pub use gatepost_sys::limits::Inherited;
 pub use gatepost_sys::process::End;
 pub use queue::{Finished, Patience, QueueProgram, Verdict};
+pub use says::{LINES_MAX, Says};
 
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;

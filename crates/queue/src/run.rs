@@ -1,7 +1,7 @@
 //! One message, one program: in a process of its own.
 
 use crate::desk::Job;
-use gatepost_program::{Inherited, Patience, QueueProgram, Surroundings, Verdict};
+use gatepost_program::{Inherited, Patience, QueueProgram, Says, Surroundings, Verdict};
 use gatepost_qmail::environment::Environment;
 use gatepost_qmail::program::Ended;
 use gatepost_qmail::queue::{self, CustomText};
@@ -35,10 +35,26 @@ impl Programs {
         Ok(Self { program: string(&slice.program)?, home: string(&slice.home)?, limits })
     }
 
-    /// Gives a message to the program and waits for what becomes of it.
+    /// Gives a message to the program and waits for what becomes of it. What it says on its descriptor 2 is for the log.
     pub(crate) fn run(&self, job: &Job, content: File) -> Done {
+        let says = match Says::new() {
+            Ok(says) => says,
+            Err(e) => {
+                tell_not_run(&self.program, &e);
+                return Done { ticket: job.ticket, class: Class::Temporary, end: End::NotRun, pid: 0 };
+            }
+        };
+        let done = self.run_with(job, content, &says);
+        for line in says.lines() {
+            tracing::warn!("queue program {} says: {line}", self.program.to_string_lossy());
+        }
+        done
+    }
+
+    fn run_with(&self, job: &Job, content: File, says: &Says) -> Done {
         let env = environment(job);
-        let around = Surroundings { env: &env, directory: &self.home, limits: &self.limits, stderr: None };
+        let stderr = Some(says.stderr());
+        let around = Surroundings { env: &env, directory: &self.home, limits: &self.limits, stderr };
         let started = start(&self.program, &around);
         let Some(mut program) = started else {
             return Done { ticket: job.ticket, class: Class::Temporary, end: End::NotRun, pid: 0 };
@@ -101,4 +117,39 @@ fn environment(job: &Job) -> Vec<CString> {
     environment.complete(Some(job.local), Some(job.client));
     let pairs = environment.iter().map(|(name, value)| [name, b"=", value].concat());
     pairs.filter_map(|pair| CString::new(pair).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desk::Desk;
+    use gatepost_wire::queue::Submit;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn what_a_queue_program_leaves_behind_has_no_descriptor_of_ours() {
+        let ours = std::fs::read_link("/proc/self/fd/2").unwrap();
+        let directory = std::env::temp_dir().join(format!("gatepost-queue-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("queue");
+        // It says more than a pipe takes, and waits for nobody who reads.
+        let script = format!(
+            "#!/bin/sh\ncat >/dev/null; cat <&1 >/dev/null\nhead -c 200000 /dev/zero >&2 2>/dev/null\nsleep 600 &\n\
+             for n in 0 1 2; do all=\"$all $(readlink /proc/$!/fd/$n)\"; done\nkill $!\n\
+             case $all in *'{}'*) exit 31; esac\n",
+            ours.display()
+        );
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let text = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+        let slice = QueueSlice { program: text(&path), home: text(&directory), at_once: 1, real_uid: 0 };
+        let (client, local) = ("192.0.2.9:4713".parse().unwrap(), "203.0.113.1:25".parse().unwrap());
+        let mut desk = Desk::default();
+        desk.hear(Submit::Begin { ticket: 7, client, local, sender: b"a@b" }).unwrap();
+        desk.hear(Submit::Recipient(b"c@d")).unwrap();
+        let job = desk.hear(Submit::Commit).unwrap().unwrap();
+        let done = Programs::new(&slice).unwrap().run(&job, File::open("/dev/null").unwrap());
+        assert_eq!((done.class, done.end), (Class::Accepted, End::Exit(0)));
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
 }

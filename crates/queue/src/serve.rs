@@ -4,9 +4,9 @@ use crate::desk::{Desk, Job};
 use crate::run::Programs;
 use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_jail::Outside;
-use gatepost_role::{Control, Phase, RoleError, Step};
+use gatepost_role::{Control, Phase, RoleError, Step, UNANSWERED, Workers};
 use gatepost_smtp::envelope::Class;
-use gatepost_sys::process::{self, Fork, ProcessId};
+use gatepost_sys::process::End as Ended;
 use gatepost_sys::signal::{self, Signals};
 use gatepost_wire::control::Role;
 use gatepost_wire::queue::Done;
@@ -16,23 +16,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 type HandoffLink = End<QueueToHandoff, HandoffToQueue>;
 
-/// A message under way.
-struct Worker {
-    pid: ProcessId,
-    ticket: u32,
-    /// Of which link it came by: tickets of another link are another's.
-    link: u64,
-}
-
 struct Queue {
     control: Control,
     programs: Programs,
     at_once: usize,
-    /// The newest link with handoff, and its number, counted from 1.
+    /// The newest link with handoff.
     link: Option<HandoffLink>,
-    links: u64,
     desk: Desk,
-    workers: Vec<Worker>,
+    /// The ticket of each message under way.
+    workers: Workers<u32>,
 }
 
 /// Serves until drained.
@@ -47,9 +39,8 @@ pub(crate) fn serve(outside: Outside, slice: &QueueSlice) -> Result<(), RoleErro
         programs,
         at_once: usize::try_from(slice.at_once).unwrap_or(usize::MAX),
         link: None,
-        links: 0,
         desk: Desk::default(),
-        workers: Vec::new(),
+        workers: Workers::default(),
     };
     let mut inbox = Inbox::default();
     while !(queue.control.phase() == Phase::Draining && queue.workers.is_empty()) {
@@ -75,7 +66,7 @@ impl Queue {
     fn order(&mut self) -> Result<(), RoleError> {
         match self.control.order()? {
             Step::Link(_, fd) => {
-                self.links = self.links.wrapping_add(1);
+                self.workers.relink();
                 self.link = Some(HandoffLink::from_fd(fd));
                 self.desk = Desk::default();
             }
@@ -113,37 +104,26 @@ impl Queue {
         if self.workers.len() >= self.at_once {
             return self.tell(refused(queue::End::NotRun));
         }
-        let parent = ProcessId::try_from(std::process::id());
-        match process::fork() {
-            Ok(Fork::Parent(pid)) => self.workers.push(Worker { pid, ticket: job.ticket, link: self.links }),
-            Ok(Fork::Child) => {
-                // Without us nobody would hear of it, and the program finds its envelope incomplete.
-                let alive = process::die_with_parent().is_ok() && parent == Ok(process::parent());
-                let told = alive && {
-                    let done = self.programs.run(job, content.into());
-                    self.link.as_ref().is_some_and(|link| link.tell(&done).is_ok())
-                };
-                process::exit(u8::from(!told));
-            }
-            Err(e) => {
-                tracing::error!("no process for a message: {e}");
-                self.tell(refused(queue::End::NotRun));
-            }
+        // It ends with us, and the program finds its envelope incomplete then.
+        let begun = self.workers.begin(job.ticket, || {
+            let done = self.programs.run(job, content.into());
+            let told = self.link.as_ref().is_some_and(|link| link.tell(&done).is_ok());
+            if told { 0 } else { UNANSWERED }
+        });
+        if let Err(e) = begun {
+            tracing::error!("no process for a message: {e}");
+            self.tell(refused(queue::End::NotRun));
         }
     }
 
     /// Reaps who has ended; answers for who could not.
     fn reap(&mut self) {
-        let mut silent = Vec::new();
-        let links = self.links;
-        self.workers.retain(|worker| match process::reap_one(worker.pid) {
-            None => true,
-            Some(process::End::Exit(0)) => false,
-            Some(end) => {
+        let silent = self.workers.reap(|_, end| {
+            let answered = end == Ended::Exit(0);
+            if !answered {
                 tracing::error!("who waited for the queue program ended: {end:?}");
-                silent.extend((worker.link == links).then_some(worker.ticket));
-                false
             }
+            answered
         });
         for ticket in silent {
             self.tell(Done { ticket, class: Class::Temporary, end: queue::End::Unknown, pid: 0 });

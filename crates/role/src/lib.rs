@@ -22,6 +22,7 @@ mod rest;
 mod runtime;
 #[cfg(feature = "tokio")]
 mod tickets;
+mod workers;
 
 pub use control::Control;
 #[cfg(feature = "tokio")]
@@ -36,6 +37,7 @@ pub use rest::Rest;
 pub use runtime::{AsyncControl, Heard, runtime};
 #[cfg(feature = "tokio")]
 pub use tickets::{LinkOver, Tickets};
+pub use workers::{UNANSWERED, Workers};
 
 use gatepost_jail::{JailError, Unjailed};
 use gatepost_wire::control::Role;
