@@ -6,7 +6,6 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, chdir, chroot, pivot_root, setgroups, setresgid, setresuid};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Becomes another user for good: supplementary groups, then group, then user.
@@ -121,6 +120,12 @@ impl Capability {
             Capability::SysResource => caps::Capability::CAP_SYS_RESOURCE,
         }
     }
+}
+
+/// Whether this process may use it now.
+#[must_use]
+pub fn holds(capability: Capability) -> bool {
+    caps::has_cap(None, CapSet::Effective, capability.cap()).unwrap_or_default()
 }
 
 /// Empties the ambient set and cuts the bounding set down to `keep`.
@@ -238,8 +243,8 @@ pub fn empty_root(anchor: &Path, binds: &[Bind<'_>]) -> io::Result<()> {
     // The old root is mounted over the new one and then unmounted: pivot_root(2), NOTES.
     pivot_root(".", ".")?;
     umount2(".", MntFlags::MNT_DETACH)?;
-    chdir("/")?;
-    Ok(chroot(".").and_then(|()| chdir("/"))?)
+    // pivot_root(2) has made it the root directory of this process too: chroot(2), and CAP_SYS_CHROOT, is not needed.
+    Ok(chdir("/")?)
 }
 
 /// Only changes the root directory: for systems where no mount namespace can be made.
@@ -277,8 +282,8 @@ pub fn can_change_root() -> bool {
 }
 
 fn open_path(path: &Path) -> io::Result<OwnedFd> {
-    let file = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(path);
-    Ok(file.map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?.into())
+    let opened = crate::as_owner::open_directory_path(path);
+    opened.map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))
 }
 
 /// Flags of the mount below `path` that a user namespace may not clear: mount_namespaces(7).

@@ -1,5 +1,6 @@
 //! Descriptors: flags, closing what was not planned, counting what is left.
 
+use crate::as_owner;
 use nix::fcntl::{FcntlArg, Flock, FlockArg, OFlag, fcntl};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -121,13 +122,13 @@ pub fn is_journal(fd: impl AsFd) -> bool {
 
 /// Opens a file to read it; whatever else the name stands for is an error, and nothing is waited for. It is not the name that is looked
 /// at before, which could stand for a FIFO by then: the open(2) of one waits for a writer, without O_NONBLOCK. With a file the flag
-/// changes nothing.
+/// changes nothing. Root reads what its owner may read: [`as_owner`].
 ///
 /// # Errors
 /// The system's; `IsADirectory`; `InvalidInput` for what is neither file nor directory.
 pub fn open_file(path: &Path) -> io::Result<std::fs::File> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = std::fs::File::options().read(true).custom_flags(flags).open(path)?;
+    let file = as_owner::reach(path, |path| std::fs::File::options().read(true).custom_flags(flags).open(path))?;
     let kind = file.metadata()?.file_type();
     if kind.is_dir() {
         Err(io::ErrorKind::IsADirectory.into())
@@ -266,10 +267,14 @@ impl AsFd for Lock {
 /// Takes a lock on a directory: a shared one, or with `alone` an exclusive one. None: another process holds one that excludes it.
 ///
 /// # Errors
-/// No such directory, no permission to read it, a file system without locks.
+/// No such directory, no permission to read it, not even its owner's, a file system without locks.
 pub fn lock_directory(path: &Path, alone: bool) -> io::Result<Option<Lock>> {
-    let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
-    let directory = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let open = |path: &Path, flags| std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let opened = open(path, libc::O_DIRECTORY | libc::O_NOFOLLOW);
+    let directory = match as_owner::is_refused(&opened) {
+        true => as_owner::find_and(path, false, |found| open(found, libc::O_DIRECTORY))?,
+        false => opened?,
+    };
     let how = if alone { FlockArg::LockExclusiveNonblock } else { FlockArg::LockSharedNonblock };
     match Flock::lock(directory, how) {
         Ok(directory) => Ok(Some(Lock { directory })),

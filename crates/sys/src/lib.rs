@@ -4,6 +4,7 @@
 //! It decides nothing: what a role may do is data in `gatepost-jail`.
 #![deny(unsafe_op_in_unsafe_fn)]
 
+pub mod as_owner;
 mod call_names;
 pub mod confine;
 pub mod epoll;

@@ -141,7 +141,7 @@ pub fn set_comm(name: &CStr) {
     let _ = nix::sys::prctl::set_name(name);
 }
 
-/// Sends a signal to a process that we started.
+/// Sends a signal to a process that we started. Root without CAP_KILL sends it as the user that the process belongs to.
 ///
 /// # Errors
 /// ESRCH when it is gone, EPERM when it is not ours to signal.
@@ -150,7 +150,22 @@ pub fn kill(pid: ProcessId, signal: Signal) -> io::Result<()> {
         Signal::Kill => nix::sys::signal::Signal::SIGKILL,
         Signal::Terminate => nix::sys::signal::Signal::SIGTERM,
     };
-    Ok(nix::sys::signal::kill(Pid::from_raw(pid), signal)?)
+    let send = || nix::sys::signal::kill(Pid::from_raw(pid), signal).map_err(io::Error::from);
+    match send() {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => match real_user(pid) {
+            // The kernel holds the sender's effective user against the real and the saved one of the other.
+            Some(uid) => crate::as_owner::with_user(uid, send),
+            None => Err(e),
+        },
+        sent => sent,
+    }
+}
+
+/// The real user of a process that has not been reaped.
+fn real_user(pid: ProcessId) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    ids.split_whitespace().next()?.parse().ok()
 }
 
 /// The signals that gatepost sends.
