@@ -6,6 +6,7 @@ use gatepost_auth::scram::Keys;
 use gatepost_launcher::fitness::Level;
 use gatepost_smtp::mechanism::Mechanisms;
 use gatepost_smtp::sasl::CREDENTIAL_MAX;
+use gatepost_sys::as_owner;
 use gatepost_sys::terminal::Hidden;
 use gatepost_wire::auth::is_login;
 use std::fs::File;
@@ -44,7 +45,7 @@ pub(crate) fn run(login: &str, scheme: Scheme) -> Result<(), String> {
 /// What there is to say of a passwd file, and by which mechanisms its logins can log in. One that can't be read has been told of
 /// already.
 pub(crate) fn look(file: &Path) -> (Vec<(Level, String)>, Mechanisms) {
-    let Ok(octets) = std::fs::read(file).map(Zeroizing::new) else { return (Vec::new(), Mechanisms::default()) };
+    let Ok(octets) = as_owner::read(file).map(Zeroizing::new) else { return (Vec::new(), Mechanisms::default()) };
     let (passwd, faults) = Passwd::parse(&octets);
     let mut rows: Vec<_> = faults.iter().map(|fault| (Level::Look, fault.to_string())).collect();
     match passwd.len() {

@@ -16,7 +16,8 @@ use crate::plan::Plan;
 use crate::roles;
 use gatepost_config::{ProgramUser, Queue, Relax, Users};
 use gatepost_jail::profile::{self, Profile};
-use gatepost_sys::{huge, process};
+use gatepost_sys::confine::{self, Capability};
+use gatepost_sys::{as_owner, huge, process};
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::Ground;
 use std::collections::BTreeMap;
@@ -83,6 +84,7 @@ impl Fitness {
         fitness.look_at_syslog(plan);
         fitness.look_at_relay_clients(plan);
         fitness.look_at_huge_pages();
+        fitness.look_at_root_directory(plan);
         fitness
     }
 
@@ -226,6 +228,15 @@ impl Fitness {
         }
     }
 
+    /// In a mount namespace roles need no chroot(2).
+    fn look_at_root_directory(&mut self, plan: &Plan) {
+        if self.ground == Ground::Root && plan.relaxes(Relax::Namespaces) && !confine::holds(Capability::SysChroot) {
+            let text = "without namespaces a role leaves the file tree by chroot(2), and CAP_SYS_CHROOT is missing: grant it; a unit's \
+                        drop-in does by CapabilityBoundingSet=CAP_SYS_CHROOT, a line that adds to those of the unit";
+            self.note("jail.relax = [\"namespaces\"]", Err(text.into()));
+        }
+    }
+
     fn look_at_users(&mut self, plan: &Plan) {
         if self.ground == Ground::User {
             self.note("users", Ok("not started by root: all roles share this user, each in a user namespace".into()));
@@ -271,13 +282,13 @@ impl Fitness {
             let why = "its users are others than ours: start gatepost as root, or hand over by profile = \"qmqp\"";
             return self.note("queue program", Err(why.into()));
         }
-        let home = match std::fs::metadata(&queue.home) {
+        let home = match as_owner::metadata(&queue.home) {
             Ok(seen) if seen.is_dir() => Ok("is there".to_owned()),
             Ok(_) => Err("is not a directory".to_owned()),
             Err(e) => Err(format!("cannot look at it: {e}; name the qmail home in [backend]: home = \"...\"")),
         };
         self.note(format!("home {}", queue.home.display()), home);
-        let program = match std::fs::metadata(&queue.program) {
+        let program = match as_owner::metadata(&queue.program) {
             Ok(seen) if !seen.is_file() => Err("is not a file".to_owned()),
             Ok(seen) if seen.mode() & 0o111 == 0 => Err("cannot be executed by anybody".to_owned()),
             Ok(_) => match self.ids_of(Role::Queue) {

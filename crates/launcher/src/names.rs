@@ -3,10 +3,11 @@
 
 use crate::plan::Plan;
 use gatepost_config::host_files::{self, HOSTS, RESOLV_CONF};
+use gatepost_sys::as_owner;
 use gatepost_wire::slice::{ListZone, ResolverSlice};
-use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Octets of each file that are read. More is no file for people.
@@ -38,7 +39,7 @@ pub(crate) fn ports(plan: &Plan) -> Vec<u16> {
 /// A file that can't be read says nothing, as to every other program.
 fn read(path: &str) -> Vec<u8> {
     let mut octets = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(FILE_MAX).read_to_end(&mut octets));
+    let read = as_owner::open(Path::new(path)).and_then(|file| file.take(FILE_MAX).read_to_end(&mut octets));
     if read.is_ok() { octets } else { Vec::new() }
 }
 
@@ -47,7 +48,7 @@ type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
 
 /// `None`: it isn't there. Links are followed: both files often are one.
 fn stamp(path: &str) -> Option<Stamp> {
-    let seen = fs::metadata(path).ok()?;
+    let seen = as_owner::metadata(Path::new(path)).ok()?;
     let (modified, changed) = ((seen.mtime(), seen.mtime_nsec()), (seen.ctime(), seen.ctime_nsec()));
     Some((seen.dev(), seen.ino(), seen.len(), modified, changed))
 }

@@ -4,6 +4,7 @@
 use crate::fitness::{apart, load_pair};
 use crate::plan::{PairSource, Plan};
 use crate::rules::{Stamp, stamp};
+use gatepost_sys::as_owner;
 use gatepost_tls::pair::Validity;
 use gatepost_wire::event::CertificateEnds;
 use std::path::PathBuf;
@@ -98,7 +99,7 @@ impl Watch {
 const SHOWN: usize = gatepost_wire::event::NAME_MAX;
 
 fn look(files: &[PathBuf]) -> Seen {
-    files.iter().map(|path| Some(stamp(&path.metadata().ok()?))).collect()
+    files.iter().map(|path| Some(stamp(&as_owner::metadata(path).ok()?))).collect()
 }
 
 /// Certificates that end soon, with the hours that are left.

@@ -14,17 +14,18 @@ use gatepost_wire::slice::Ground;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
-/// Capabilities that the launcher keeps, each for starting a role anew.
+/// Capabilities that the launcher keeps, each for starting a role anew. Those of the last lines are not in the bounding set of the unit:
+/// `gatepost_sys::as_owner` does without two of them, and namespaces without the third.
 pub const KEPT: &[Capability] = &[
     Capability::SetUid,         // a role becomes its user
     Capability::SetGid,         // and group
     Capability::SetPcap,        // and empties its bounding set
-    Capability::SysChroot,      // and leaves the file tree
     Capability::SysAdmin,       // in namespaces of its own
     Capability::SysPtrace,      // seen from outside through /proc
+    Capability::NetBindService, // a new address at reload
+    Capability::SysChroot,      // leaves the file tree, where namespaces are relaxed
     Capability::Kill,           // ended when stuck
     Capability::DacReadSearch,  // keys and backend directories, at restart and reload
-    Capability::NetBindService, // a new address at reload
 ];
 
 /// Our own program, and the log as its observers get it: opened anew, so that what one of them does to it does not concern us

@@ -2,8 +2,7 @@
 //! another file is moved to the name. They are an admin's, and are not looked at here.
 
 use gatepost_config::RULES_MAX;
-use gatepost_sys::process;
-use std::fs::File;
+use gatepost_sys::{as_owner, process};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
@@ -27,12 +26,12 @@ pub(crate) fn stamp(about: &std::fs::Metadata) -> Stamp {
 /// The file's; it is too large, empty or no file, or was written to meanwhile: half of it may be the old one.
 pub(crate) fn memory(path: &Path) -> io::Result<OwnedFd> {
     // Before it is opened: the open(2) of a FIFO waits for a writer.
-    let about = path.metadata()?;
+    let about = as_owner::metadata(path)?;
     let limit = u64::try_from(RULES_MAX).unwrap_or(u64::MAX);
     if !about.is_file() || about.len() == 0 || about.len() > limit {
         return Err(io::Error::new(ErrorKind::InvalidInput, format!("no file of 1 to {limit} octets")));
     }
-    let file = File::open(path)?;
+    let file = as_owner::open(path)?;
     let before = stamp(&file.metadata()?);
     let mut octets = Vec::new();
     (&file).take(limit).read_to_end(&mut octets)?;
@@ -79,5 +78,5 @@ impl Watch {
 }
 
 fn seen(path: Option<&Path>) -> Option<Stamp> {
-    Some(stamp(&path?.metadata().ok()?))
+    Some(stamp(&as_owner::metadata(path?).ok()?))
 }

@@ -14,7 +14,8 @@ pub(super) const TABLE: Table = Table {
     text: "Confinement that may be missing, where the kernel or a container does not have it.",
     keys: keys! {
         /// Steps of confinement that may fail: `namespaces` of the roles' own, `landlock`, `distinct-users`: an id for each
-        /// role. Each of them is logged at every start.
+        /// role. Each of them is logged at every start. Without namespaces roles leave the file tree by chroot(2), for which the
+        /// unit of systemd lacks a capability: a drop-in of it with `CapabilityBoundingSet=CAP_SYS_CHROOT` adds it.
         "relax" = List("\"namespaces\", \"landlock\", \"distinct-users\""), Is("[]"), since "0.1", as "[\"landlock\"]";
     },
 };

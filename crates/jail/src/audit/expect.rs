@@ -218,7 +218,7 @@ const CONFINED: Expect<'static> = Expect {
 
 /// The launcher's capabilities, by bit: what starting a role anew takes, `gatepost_launcher::KEPT`. dac_read_search, kill,
 /// setgid, setuid, setpcap, net_bind_service, sys_chroot, sys_ptrace (to look at roles from outside), sys_admin
-/// (namespaces, mounts).
+/// (namespaces, mounts). The unit gives no more than six of them.
 const LAUNCHER: u64 =
     (1 << 2) | (1 << 5) | (1 << 6) | (1 << 7) | (1 << 8) | (1 << 10) | (1 << 18) | (1 << 19) | (1 << 21);
 

@@ -4,9 +4,10 @@ use super::{Fitness, Level};
 use crate::error::LauncherError;
 use gatepost_config::Listen;
 use gatepost_jail::audit;
-use gatepost_sys::{net, process};
+use gatepost_sys::{as_owner, net, process};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 
 /// The state of a listening socket in /proc/net/tcp, which is `TCP_LISTEN` of the kernel.
 const LISTENING: &str = "0A";
@@ -75,9 +76,11 @@ fn meet(one: IpAddr, other: IpAddr) -> bool {
 }
 
 fn has_one_of(pid: u32, inodes: &[String]) -> bool {
-    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    let mut links = descriptors.filter_map(|entry| std::fs::read_link(entry.path()).ok());
-    links.any(|link| inodes.iter().any(|inode| link.as_os_str() == inode.as_str()))
+    let has = as_owner::reach(Path::new(&format!("/proc/{pid}/fd")), |directory| {
+        let mut links = std::fs::read_dir(directory)?.flatten().map(|entry| std::fs::read_link(entry.path()));
+        Ok(links.any(|link| link.is_ok_and(|link| inodes.iter().any(|inode| link.as_os_str() == inode.as_str()))))
+    });
+    has.unwrap_or_default()
 }
 
 /// What a process calls itself is its own choice: nothing that it could do to a terminal.

@@ -3,7 +3,7 @@
 use super::{Fitness, Level, apart};
 use crate::plan::Plan;
 use gatepost_config::{Connect, Listen, Relax};
-use gatepost_sys::{confine, net};
+use gatepost_sys::{as_owner, confine, net};
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::{Dialect, Ground, Identity};
 use std::io;
@@ -85,14 +85,14 @@ impl Fitness {
     /// Can the dialer's user reach the socket? If it takes a group to do so, that group is what it keeps, and no more.
     fn reach(&mut self, path: &Path) -> Result<String, String> {
         let directory = path.parent().ok_or("is not an absolute path")?;
-        let seen = std::fs::metadata(directory).map_err(|e| {
+        let seen = as_owner::metadata(directory).map_err(|e| {
             format!("cannot look at its directory {}: {e}; is its program installed and started?", directory.display())
         })?;
         let mut groups = Vec::new();
         if seen.mode() & 0o001 == 0 && seen.mode() & 0o010 != 0 && seen.gid() != 0 {
             groups.push(seen.gid());
         }
-        match std::fs::metadata(path) {
+        match as_owner::metadata(path) {
             Ok(socket) if !socket.file_type().is_socket() => return Err("is there but is not a socket".into()),
             Ok(socket) if socket.mode() & 0o002 == 0 && socket.mode() & 0o020 != 0 && socket.gid() != 0 => {
                 groups.push(socket.gid());
@@ -101,8 +101,11 @@ impl Fitness {
         }
         groups.dedup();
         self.enter(directory, &groups)?;
-        let missing =
-            if path.exists() { "" } else { "; the socket is not there now: is its service set up and started?" };
+        let missing = if as_owner::metadata(path).is_ok() {
+            ""
+        } else {
+            "; the socket is not there now: is its service set up and started?"
+        };
         let text = match groups.as_slice() {
             [] => format!("reachable without any group{missing}"),
             groups => format!("the dialer keeps group {groups:?} to reach it{missing}"),
@@ -116,7 +119,8 @@ impl Fitness {
         // That it has no user is found already.
         let Some((uid, gid)) = self.ids_of(Role::Dialer) else { return Ok(()) };
         apart(|| {
-            let entered = std::env::set_current_dir(directory).and_then(|()| match self.ground {
+            let entered = as_owner::reach(directory, |path| std::env::set_current_dir(path));
+            let entered = entered.and_then(|()| match self.ground {
                 Ground::Root => confine::become_user(uid, gid, groups),
                 Ground::User => Ok(()),
             });
@@ -133,7 +137,7 @@ impl Fitness {
 /// What is wrong with a directory that the dialer may not enter.
 fn closed(directory: &Path, uid: u32) -> String {
     let owner =
-        std::fs::metadata(directory).map_or_else(|_| "its owner".to_owned(), |seen| format!("uid {}", seen.uid()));
+        as_owner::metadata(directory).map_or_else(|_| "its owner".to_owned(), |seen| format!("uid {}", seen.uid()));
     let advice = if directory.ends_with("private") {
         "this is where Postfix keeps the sockets of its own programs. Write n in the third column of its line in master.cf, \
          which puts the socket into public/, and connect = \"unix:/var/spool/postfix/public/...\""

@@ -4,7 +4,7 @@ use super::{Fitness, Level};
 use crate::pairs::hours_left;
 use crate::plan::{PairSource, Plan, client_pair};
 use gatepost_config::TlsVersion;
-use gatepost_sys::process;
+use gatepost_sys::{as_owner, process};
 use gatepost_tls::KeyKind;
 use gatepost_tls::chain::Side;
 use gatepost_tls::pair::{Pair, Term};
@@ -185,7 +185,7 @@ fn old_senders(kinds: &[KeyKind], tls13_only: bool) -> Option<String> {
 }
 
 pub(super) fn secret_file(path: &Path) -> Result<(), String> {
-    let seen: Metadata = std::fs::metadata(path).map_err(|e| format!("cannot look at it: {e}"))?;
+    let seen: Metadata = as_owner::metadata(path).map_err(|e| format!("cannot look at it: {e}"))?;
     if seen.mode() & 0o007 != 0 {
         return Err(format!("may be read or changed by everybody; run: chmod 0600 {}", path.display()));
     }
@@ -199,7 +199,7 @@ pub(super) fn secret_file(path: &Path) -> Result<(), String> {
 pub(crate) fn load_authorities(path: &Path) -> Result<Vec<Vec<u8>>, String> {
     let advice =
         "write backend.ca = \"...\", a PEM file of the authorities that the backend's certificate may come from";
-    let pem = std::fs::read(path).map_err(|e| format!("cannot read {}: {e}; {advice}", path.display()))?;
+    let pem = as_owner::read(path).map_err(|e| format!("cannot read {}: {e}; {advice}", path.display()))?;
     gatepost_tls::client::roots(&pem).map_err(|e| format!("{}; {advice}", e.about(&path.to_string_lossy(), "")))
 }
 
@@ -212,7 +212,7 @@ pub(crate) fn load_pair(source: PairSource<'_>) -> Result<LoadedPair, String> {
     let (names, certificate, key, what) = match source {
         PairSource::Memory(trial) => (Vec::new(), trial.certificate.clone(), trial.key.clone(), String::new()),
         PairSource::Files(gatepost_config::Pair { names, certificate, key }) => {
-            let read = |path: &Path| std::fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()));
+            let read = |path: &Path| as_owner::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()));
             let what = format!(" (certificate {}, key {})", certificate.display(), key.display());
             (names.clone(), read(certificate)?, read(key)?, what)
         }

@@ -3,9 +3,10 @@
 use super::{Fitness, Level};
 use crate::plan::Plan;
 use gatepost_config::{AuthSource, Checkpassword};
+use gatepost_sys::as_owner;
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::Ground;
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -21,7 +22,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, String> {
     let failed =
         |e| format!("cannot read {}: {e}; write a line for each login, as gatepost passwd does", path.display());
     let mut octets = Vec::new();
-    File::open(path)
+    as_owner::open(path)
         .and_then(|file| file.take(PASSWD_MAX.saturating_add(1)).read_to_end(&mut octets))
         .map_err(failed)?;
     if u64::try_from(octets.len()).is_ok_and(|length| length > PASSWD_MAX) {
@@ -40,7 +41,7 @@ impl Fitness {
             None => return,
         };
         let seen = super::pair::secret_file(path)
-            .and_then(|()| File::open(path).map_err(|e| format!("cannot read it: {e}")))
+            .and_then(|()| as_owner::open(path).map_err(|e| format!("cannot read it: {e}")))
             .map(|_| "not readable by others".to_owned());
         let level = if seen.is_ok() { Level::Good } else { Level::Fault };
         let (Ok(text) | Err(text)) = seen;
@@ -55,7 +56,7 @@ impl Fitness {
         let Some(path) = program.command.first() else { return };
         // That it has no user is found already.
         let Some((uid, gid)) = self.ids_of(Role::Checker) else { return };
-        let found = match std::fs::metadata(path) {
+        let found = match as_owner::metadata(Path::new(path)) {
             Ok(seen) if !seen.is_file() => Err("is not a file".to_owned()),
             Ok(seen) if !may_execute(&seen, uid, gid) => Err(format!("cannot be executed by uid {uid}, gid {gid}")),
             // It could be anything to who answers for all logins.

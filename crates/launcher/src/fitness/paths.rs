@@ -3,7 +3,7 @@
 
 use super::{Fitness, Level};
 use crate::plan::Plan;
-use gatepost_sys::process;
+use gatepost_sys::{as_owner, process};
 use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -82,13 +82,13 @@ impl Fitness {
 /// What the file is, and what is wrong with it and the directories above: those of its name, and of what that leads to.
 pub(super) fn dangers(path: &Path) -> io::Result<(String, Vec<String>)> {
     let us = process::effective_ids().0;
-    let real = path.canonicalize()?;
-    let about = real.metadata()?;
+    let real = as_owner::canonicalize(path)?;
+    let about = as_owner::metadata(&real)?;
     let found = format!("uid {}, mode {:04o}; nobody else can change it", about.uid(), about.mode() & 0o7777);
     let parts: BTreeSet<&Path> = path.ancestors().chain(real.ancestors()).collect();
     let mut dangers = Vec::new();
     for part in parts {
-        let about = part.symlink_metadata()?;
+        let about = as_owner::symlink_metadata(part)?;
         if about.is_symlink() {
             // Its own permissions mean nothing: the directory that it is in decides.
             continue;

@@ -5,6 +5,7 @@ use super::paths::dangers;
 use super::{Fitness, Level, account_line};
 use crate::plan::Plan;
 use crate::slices::ACCOUNTS;
+use gatepost_sys::as_owner;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -25,7 +26,7 @@ impl Fitness {
 fn socket(path: &Path) -> (Level, String) {
     let directory = path.parent().unwrap_or(path);
     let at = directory.display();
-    match fs::metadata(directory) {
+    match as_owner::metadata(directory) {
         Ok(seen) if !seen.is_dir() => return (Level::Fault, format!("{at} is not a directory")),
         Ok(_) => {}
         Err(e) => {
@@ -36,10 +37,10 @@ fn socket(path: &Path) -> (Level, String) {
             return (Level::Look, text);
         }
     }
-    if fs::symlink_metadata(path).is_ok_and(|seen| !seen.file_type().is_socket()) {
+    if as_owner::symlink_metadata(path).is_ok_and(|seen| !seen.file_type().is_socket()) {
         return (Level::Fault, "is there but is not a socket: move it away".to_owned());
     }
-    let closed = directory.ancestors().find(|part| fs::metadata(part).is_ok_and(|seen| seen.mode() & 0o001 == 0));
+    let closed = directory.ancestors().find(|part| as_owner::metadata(part).is_ok_and(|seen| seen.mode() & 0o001 == 0));
     if let Some(part) = closed {
         let part = part.display();
         let text =
