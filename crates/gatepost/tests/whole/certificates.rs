@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The certificate that a handshake shows.
-fn shown(host: &Host) -> Vec<u8> {
+pub(crate) fn shown(host: &Host) -> Vec<u8> {
     let mut client = Client::over(host.connect(&starttls()));
     client.hello("road.test");
     client.starttls(HOSTNAME);

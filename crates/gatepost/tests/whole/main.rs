@@ -25,6 +25,7 @@ mod mistakes;
 mod names;
 mod networks;
 mod operations;
+mod own_rights;
 mod owned;
 mod package;
 mod proxy;
