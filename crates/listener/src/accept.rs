@@ -1,7 +1,7 @@
 //! The accept loop: many connections a wake-up, never a spin.
 
-use crate::front::Front;
-use crate::gate::Gate;
+use crate::connection::Listener;
+use crate::incoming::Incoming;
 use gatepost_sys::{fds, net, peer};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -45,7 +45,7 @@ enum Who {
 /// A listening socket of the configuration.
 #[derive(Debug)]
 struct Listening {
-    listener: AsyncFd<OwnedFd>,
+    fd: AsyncFd<OwnedFd>,
     socket: Socket,
     /// It is for programs of this machine.
     of_users: bool,
@@ -64,16 +64,16 @@ impl Listening {
             Some(net::local_addr(fd.as_fd())?).filter(|local| !local.ip().is_unspecified())
         };
         fds::set_nonblocking(fd.as_fd(), true)?;
-        let listener = gatepost_channel::watch(fd, Interest::READABLE)?;
-        Ok(Self { listener, socket: Socket { index, local }, of_users })
+        let fd = gatepost_channel::watch(fd, Interest::READABLE)?;
+        Ok(Self { fd, socket: Socket { index, local }, of_users })
     }
 
     async fn accept(&self) -> io::Result<(OwnedFd, Who)> {
-        self.listener
-            .async_io(Interest::READABLE, |listener| match self.of_users {
-                false => net::accept(listener.as_fd()).map(|(client, from)| (client, Who::Address(from))),
+        self.fd
+            .async_io(Interest::READABLE, |socket| match self.of_users {
+                false => net::accept(socket.as_fd()).map(|(client, from)| (client, Who::Address(from))),
                 true => {
-                    let client = net::accept_any(listener.as_fd())?;
+                    let client = net::accept_any(socket.as_fd())?;
                     let uid = peer::uid(client.as_fd())?;
                     Ok((client, Who::User(uid)))
                 }
@@ -85,15 +85,25 @@ impl Listening {
 /// The listening sockets, and a task for each that is open.
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
-    closed: Vec<(Rc<Gate>, Rc<Front>, Listening)>,
+    closed: Vec<(Rc<Listener>, Rc<Incoming>, Listening)>,
     tasks: Vec<JoinHandle<()>>,
     open: bool,
 }
 
 impl Sockets {
     /// Takes a socket; accepts from it now if already open, else at [`Sockets::open`].
-    pub(crate) fn add(&mut self, gate: &Rc<Gate>, front: &Rc<Front>, index: u8, fd: OwnedFd) -> io::Result<()> {
-        self.closed.push((Rc::clone(gate), Rc::clone(front), Listening::new(index, fd, gate.is_for_users(index))?));
+    pub(crate) fn add(
+        &mut self,
+        listener: &Rc<Listener>,
+        incoming: &Rc<Incoming>,
+        index: u8,
+        fd: OwnedFd,
+    ) -> io::Result<()> {
+        self.closed.push((
+            Rc::clone(listener),
+            Rc::clone(incoming),
+            Listening::new(index, fd, listener.is_for_users(index))?,
+        ));
         if self.open {
             self.open();
         }
@@ -104,7 +114,9 @@ impl Sockets {
     pub(crate) fn open(&mut self) {
         self.open = true;
         let closed = self.closed.drain(..);
-        self.tasks.extend(closed.map(|(gate, front, from)| tokio::task::spawn_local(take_all(gate, front, from))));
+        self.tasks.extend(
+            closed.map(|(listener, incoming, from)| tokio::task::spawn_local(take_all(listener, incoming, from))),
+        );
     }
 
     /// Closes them all. A connection that is just being handed out is closed too: its client has heard nothing yet.
@@ -116,18 +128,18 @@ impl Sockets {
     }
 }
 
-async fn take_all(gate: Rc<Gate>, front: Rc<Front>, listening: Listening) {
+async fn take_all(listener: Rc<Listener>, incoming: Rc<Incoming>, listening: Listening) {
     let socket = listening.socket;
     let mut wait = BACK_OFF.0;
     let mut taken = 0_u32;
     loop {
         match taken_or_waited(listening.accept().await, &mut wait, socket.index).await {
             // Nobody is asked about a user of this machine, and his programs are not waited for.
-            Some((client, Who::User(uid))) => gate.welcome_user(&socket, client, uid).await,
-            Some((client, Who::Address(from))) if front.expects(socket.index, from.ip()) => {
-                front.receive(&gate, socket, client, from);
+            Some((client, Who::User(uid))) => listener.admit_user(&socket, client, uid).await,
+            Some((client, Who::Address(from))) if incoming.expects(socket.index, from.ip()) => {
+                incoming.receive(&listener, socket, client, from);
             }
-            Some((client, Who::Address(from))) => front.meet(&gate, socket, client, from).await,
+            Some((client, Who::Address(from))) => incoming.test(&listener, socket, client, from).await,
             None => {}
         }
         taken = taken.saturating_add(1);

@@ -1,7 +1,7 @@
 //! What an admin wishes: sessions are told to end, an address's past is forgotten. The launcher has checked who asks, and gives us the
 //! connection to answer by.
 
-use crate::gate::Gate;
+use crate::connection::Listener;
 use gatepost_wire::control::{Order, Whom};
 use gatepost_wire::gauge::Gauges;
 use gatepost_wire::link::SessionId;
@@ -10,7 +10,7 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-impl Gate {
+impl Listener {
     /// Does it, and says in a line what comes of it. An admin who does not read is not waited for: the connection never blocks.
     pub(crate) fn obey(self: &Rc<Self>, order: Order, admin: OwnedFd) {
         let said = match order {
@@ -30,23 +30,23 @@ impl Gate {
 
     /// Tells sessions to end. How many there are.
     fn kick(self: &Rc<Self>, whom: Whom) -> usize {
-        let roster = self.roster.borrow();
-        let meant = roster.all().filter(|(id, client)| match whom {
+        let sessions = self.sessions.borrow();
+        let meant = sessions.all().filter(|(id, client)| match whom {
             Whom::Session(session) => *id == session,
             Whom::Address(address) => client.ip().to_canonical() == address.to_canonical(),
         });
         let ids: Vec<SessionId> = meant.map(|(id, _)| id).collect();
         let count = ids.len();
         for id in ids {
-            let gate = Rc::clone(self);
-            tokio::task::spawn_local(async move { gate.end_session(id).await });
+            let listener = Rc::clone(self);
+            tokio::task::spawn_local(async move { listener.end_session(id).await });
         }
         count
     }
 
     /// Tells the observer how much there is now.
     pub(crate) fn tell_gauges(&self) {
-        let (sessions, waiting) = self.roster.borrow().count();
+        let (sessions, waiting) = self.sessions.borrow().count();
         let admission = self.admission.borrow();
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         gatepost_log::gauge(Gauges::Listener {

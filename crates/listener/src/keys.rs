@@ -3,7 +3,7 @@
 //! Most sessions never ask for a signature. So the keyholder is not woken for each: it gets its end of a session's channel when there
 //! is something to be read from it (P5). What a session can make the listener do by this is to pass its channel on, once.
 
-use crate::gate::Gate;
+use crate::connection::Listener;
 use crate::links::tell;
 use gatepost_channel::End;
 use gatepost_sys::epoll::Epoll;
@@ -78,7 +78,7 @@ impl Keys {
     }
 }
 
-impl Gate {
+impl Listener {
     /// Gives the keyholder the channels of sessions that ask, for as long as the role lives. What it ends with ends the role: without
     /// signatures every client that wants TLS would be taken and fail, where a new listener can serve it.
     pub(crate) async fn pass_keys_on(self: Rc<Self>) -> io::Error {
@@ -92,7 +92,7 @@ impl Gate {
 
     /// A session that cannot be served finds its channel closed, and its handshake fails.
     async fn pass_key_on(&self, id: SessionId) {
-        let Some((unasked, client)) = self.roster.borrow_mut().take_key(id) else { return };
+        let Some((unasked, client)) = self.sessions.borrow_mut().take_key(id) else { return };
         // Most have ended. A frame of no octets is none that the keyholder would answer.
         if net::peek(unasked.as_fd(), &mut [0]).is_ok_and(|octets| octets == 0) {
             return;

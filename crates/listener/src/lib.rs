@@ -7,39 +7,38 @@
 //! | file | what |
 //! |---|---|
 //! | `lib.rs` | the life of the role: orders, links, draining |
-//! | `gate.rs` | one connection: admit, make channels, hand out |
+//! | `connection.rs` | one connection: admit, make channels, hand out |
 //! | `accept.rs` | the accept loop and its back-off |
 //! | `keys.rs` | channels to the keyholder that no session has spoken on |
-//! | `slots.rs` | slots that change hands |
+//! | `slots.rs` | slots that are given to others |
 //! | `links.rs` | the links with the other roles |
-//! | `front.rs` | connections without a session: PROXY headers, and who has to wait |
-//! | `places.rs` | how many wait, and who gives way |
+//! | `incoming.rs` | connections without a session: PROXY headers, and who has to wait |
+//! | `waiting.rs` | how many wait, and who is closed for others |
 //! | `screen.rs` | clients that speak before the greeting, or are on DNS lists |
 //! | `lists.rs` | what DNS lists say, by the resolver |
 //! | `rules.rs` | the rules, in memory that the launcher hands over |
 //! | `turned.rs` | who gets no session: what he hears, and what is told |
-//! | `roster.rs` | sessions under way, by nursery |
+//! | `sessions.rs` | the table of sessions under way, by nursery |
 //! | `admin.rs` | what an admin wishes: sessions that end, an address that is forgiven; gauges |
 #![forbid(unsafe_code)]
 
 mod accept;
 mod admin;
-mod front;
-mod gate;
+mod connection;
+mod incoming;
 mod keys;
 mod links;
 mod lists;
-mod places;
-mod roster;
 mod rules;
 mod screen;
+mod sessions;
 mod slots;
 #[cfg(test)]
 mod tests;
 mod turned;
+mod waiting;
 
-use front::Front;
-use gate::Gate;
+use connection::Listener;
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_jail::{ControlEnd, Unjailed};
 use gatepost_policy::networks::Networks;
@@ -53,6 +52,7 @@ use gatepost_wire::{
     AuthToListener, HandoffToListener, ListenerToAuth, ListenerToHandoff, ListenerToKeyholder, ListenerToNursery,
     ListenerToResolver, Nothing, NurseryToListener, ResolverToListener,
 };
+use incoming::Incoming;
 use keys::Keys;
 use rules::Rules;
 use screen::{First, first};
@@ -90,11 +90,11 @@ async fn serve(control: ControlEnd, slice: ListenerSlice, epoll: Epoll, waits: W
 
 async fn follow(control: ControlEnd, slice: ListenerSlice, keys: Keys, waits: Waits) -> Result<(), RoleError> {
     let mut control = AsyncControl::new(Role::Listener, control)?;
-    let front = Rc::new(Front::new(&slice));
-    let gate = Rc::new(Gate::new(slice, keys, waits));
-    let mut passing = tokio::task::spawn_local(Rc::clone(&gate).pass_keys_on());
-    tokio::task::spawn_local(Rc::clone(&gate).hand_on_slots());
-    tokio::task::spawn_local(Rc::clone(&gate).tell_of_refusals());
+    let incoming = Rc::new(Incoming::new(&slice));
+    let listener = Rc::new(Listener::new(slice, keys, waits));
+    let mut passing = tokio::task::spawn_local(Rc::clone(&listener).pass_keys_on());
+    tokio::task::spawn_local(Rc::clone(&listener).reassign_slots());
+    tokio::task::spawn_local(Rc::clone(&listener).tell_of_refusals());
     let mut sockets = accept::Sockets::default();
     loop {
         let step = match control.order_or(&mut passing).await? {
@@ -102,46 +102,46 @@ async fn follow(control: ControlEnd, slice: ListenerSlice, keys: Keys, waits: Wa
             Heard::Other(ended) => return Err(unwatched(ended)),
         };
         match step {
-            Step::Link(Role::Resolver, fd) => front.link(fd).map_err(RoleError::system("watch a link"))?,
-            Step::Link(role, fd) => link(&gate, role, fd)?,
+            Step::Link(Role::Resolver, fd) => incoming.link(fd).map_err(RoleError::system("watch a link"))?,
+            Step::Link(role, fd) => link(&listener, role, fd)?,
             Step::Special(Special::Socket(index, fd)) => {
-                sockets.add(&gate, &front, index, fd).map_err(RoleError::system("watch a listening socket"))?;
+                sockets.add(&listener, &incoming, index, fd).map_err(RoleError::system("watch a listening socket"))?;
             }
             Step::Begin => {
                 sockets.open();
                 control.ready().await?;
             }
             Step::Special(Special::Rules(memory)) => {
-                gate.set_rules(Rules::read(memory).map_err(RoleError::system("read the rules"))?);
+                listener.set_rules(Rules::read(memory).map_err(RoleError::system("read the rules"))?);
             }
             Step::Special(Special::Networks(memory)) => {
                 let octets = gatepost_role::octets(memory).map_err(RoleError::system("read the networks"))?;
                 let slice = NetworksSlice::from_bytes(&octets).map_err(RoleError::given("the networks"))?;
-                gate.set_networks(Networks::new(slice));
+                listener.set_networks(Networks::new(slice));
             }
             Step::Drain => break,
-            Step::Noted => gate.tell_gauges(),
-            Step::Special(Special::Admin(order, admin)) => gate.obey(order, admin),
+            Step::Noted => listener.tell_gauges(),
+            Step::Special(Special::Admin(order, admin)) => listener.obey(order, admin),
             Step::Special(_) => {}
         }
     }
     sockets.close();
-    gate.close();
-    front.close();
+    listener.close();
+    incoming.close();
     loop {
-        match control.order_or(first(gate.quiet(), pin!(&mut passing))).await? {
+        match control.order_or(first(listener.idle(), pin!(&mut passing))).await? {
             Heard::Other(First::One(())) => {
-                gate.tell_rest();
+                listener.tell_rest();
                 return Ok(());
             }
             Heard::Other(First::Other(ended)) => return Err(unwatched(ended)),
             Heard::Order(Step::Special(Special::Cut)) => {
-                gate.tell_rest();
-                gate.name_all();
+                listener.tell_rest();
+                listener.name_all();
                 return Ok(());
             }
-            Heard::Order(Step::Noted) => gate.tell_gauges(),
-            Heard::Order(Step::Special(Special::Admin(order, admin))) => gate.obey(order, admin),
+            Heard::Order(Step::Noted) => listener.tell_gauges(),
+            Heard::Order(Step::Special(Special::Admin(order, admin))) => listener.obey(order, admin),
             Heard::Order(_) => {}
         }
     }
@@ -153,24 +153,24 @@ fn unwatched(ended: Result<io::Error, JoinError>) -> RoleError {
 }
 
 /// Takes a fresh link into use.
-fn link(gate: &Rc<Gate>, role: Role, fd: OwnedFd) -> Result<(), RoleError> {
+fn link(listener: &Rc<Listener>, role: Role, fd: OwnedFd) -> Result<(), RoleError> {
     let runtime = RoleError::system("watch a link");
     match role {
         Role::Handoff => {
             let link = Rc::new(HandoffLink::from_fd(fd).map_err(&runtime)?);
-            let number = gate.set_handoff(Rc::clone(&link));
-            tokio::task::spawn_local(follow_handoff(Rc::clone(gate), number, link));
+            let number = listener.set_handoff(Rc::clone(&link));
+            tokio::task::spawn_local(follow_handoff(Rc::clone(listener), number, link));
         }
         Role::Auth => {
             let link = Rc::new(AuthLink::from_fd(fd).map_err(&runtime)?);
-            let number = gate.set_auth(Rc::clone(&link));
-            tokio::task::spawn_local(hear_auth(Rc::clone(gate), number, link));
+            let number = listener.set_auth(Rc::clone(&link));
+            tokio::task::spawn_local(hear_auth(Rc::clone(listener), number, link));
         }
-        Role::Keyholder => gate.set_keyholder(KeyholderLink::from_fd(fd).map_err(&runtime)?),
+        Role::Keyholder => listener.set_keyholder(KeyholderLink::from_fd(fd).map_err(&runtime)?),
         Role::Nursery => {
             let link = Rc::new(NurseryLink::from_fd(fd).map_err(&runtime)?);
-            let nursery = gate.set_nursery(Rc::clone(&link));
-            tokio::task::spawn_local(follow_nursery(Rc::clone(gate), nursery, link));
+            let nursery = listener.set_nursery(Rc::clone(&link));
+            tokio::task::spawn_local(follow_nursery(Rc::clone(listener), nursery, link));
         }
         // Not linked with the listener.
         _ => {}
@@ -180,11 +180,11 @@ fn link(gate: &Rc<Gate>, role: Role, fd: OwnedFd) -> Result<(), RoleError> {
 
 /// Hears what becomes of one nursery's sessions, until the nursery is gone. A nursery that has been replaced is heard
 /// to its end: its sessions still count.
-async fn follow_nursery(gate: Rc<Gate>, nursery: roster::Nursery, link: Rc<NurseryLink>) {
+async fn follow_nursery(listener: Rc<Listener>, nursery: sessions::Nursery, link: Rc<NurseryLink>) {
     let mut inbox = Inbox::new(SHORT_FRAME);
     loop {
         match link.recv(&mut inbox).await {
-            Ok(ended) => gate.ended(nursery, ended),
+            Ok(ended) => listener.ended(nursery, ended),
             Err(ChannelError::Closed) => break,
             Err(e) => {
                 tracing::error!(error = %e, "nursery link dropped");
@@ -192,13 +192,13 @@ async fn follow_nursery(gate: Rc<Gate>, nursery: roster::Nursery, link: Rc<Nurse
             }
         }
     }
-    gate.nursery_gone(nursery);
+    listener.nursery_gone(nursery);
 }
 
 /// Hears what auth offers to all sessions, which is all that it ever says here.
-async fn hear_auth(gate: Rc<Gate>, number: u64, link: Rc<AuthLink>) {
+async fn hear_auth(listener: Rc<Listener>, number: u64, link: Rc<AuthLink>) {
     match link.recv(&mut Inbox::new(SHORT_FRAME)).await {
-        Ok(Offers { mechanisms }) => gate.set_offer(number, mechanisms),
+        Ok(Offers { mechanisms }) => listener.set_offer(number, mechanisms),
         // The next session that wants to log in tells.
         Err(ChannelError::Closed) => {}
         Err(e) => tracing::error!(error = %e, "auth's offer was not heard: it tells each session itself"),
@@ -206,11 +206,11 @@ async fn hear_auth(gate: Rc<Gate>, number: u64, link: Rc<AuthLink>) {
 }
 
 /// Hears what comes of telling sessions to leave, until handoff is gone.
-async fn follow_handoff(gate: Rc<Gate>, number: u64, link: Rc<HandoffLink>) {
+async fn follow_handoff(listener: Rc<Listener>, number: u64, link: Rc<HandoffLink>) {
     let mut inbox = Inbox::new(SHORT_FRAME);
     loop {
         match link.recv(&mut inbox).await {
-            Ok(left) => gate.left(left),
+            Ok(left) => listener.left(left),
             Err(ChannelError::Closed) => break,
             Err(e) => {
                 tracing::error!(error = %e, "handoff link dropped");
@@ -218,5 +218,5 @@ async fn follow_handoff(gate: Rc<Gate>, number: u64, link: Rc<HandoffLink>) {
             }
         }
     }
-    gate.handoff_gone(number);
+    listener.handoff_gone(number);
 }

@@ -1,6 +1,6 @@
 //! The newest link with each role, and those with nurseries that have been replaced.
 
-use crate::roster::Nursery;
+use crate::sessions::Nursery;
 use crate::{AuthLink, HandoffLink, KeyholderLink, NurseryLink};
 use gatepost_channel::{AsyncEnd, ChannelError};
 use gatepost_smtp::mechanism::Mechanisms;

@@ -80,7 +80,7 @@ impl Lists {
 
     /// The zone that weighs most against a client.
     pub(crate) fn zone(&self, verdict: Verdict) -> &str {
-        let heaviest = verdict.heaviest.and_then(|place| self.judge.rules().get(place));
+        let heaviest = verdict.heaviest.and_then(|list| self.judge.rules().get(list));
         heaviest.map_or("", |rule| rule.zone.as_str())
     }
 

@@ -4,7 +4,7 @@
 //! TLS speaks first by design, and a load balancer's header has been read before. Nothing that a client says is taken away here: its
 //! session finds it.
 
-use crate::gate::{Gate, Visitor};
+use crate::connection::{Connection, Listener};
 use crate::lists::Lists;
 use gatepost_policy::flood::{Flood, Line};
 use gatepost_policy::lists::Verdict;
@@ -40,7 +40,7 @@ pub(crate) enum Tests {
     /// Not at all.
     None,
     /// By what has come already: it waits for nothing.
-    Glance,
+    Peek,
     /// While it waits.
     Wait,
 }
@@ -55,9 +55,9 @@ enum Spoken {
     Gone,
 }
 
-/// A visitor whose connection is watched.
+/// A connection that is watched.
 #[derive(Debug)]
-struct Watched(Visitor);
+struct Watched(Connection);
 
 impl AsRawFd for Watched {
     fn as_raw_fd(&self) -> RawFd {
@@ -65,26 +65,26 @@ impl AsRawFd for Watched {
     }
 }
 
-/// A client that waits. Dropped, because its place is needed or at a drain, it hears that it is to come again.
-pub(crate) struct Guest {
-    gate: Rc<Gate>,
+/// A client that waits for its greeting. Dropped, because others are to wait or at a drain, it hears that it is to come again.
+pub(crate) struct Ungreeted {
+    listener: Rc<Listener>,
     watched: Option<AsyncFd<Watched>>,
 }
 
-impl Guest {
+impl Ungreeted {
     /// # Errors
     /// The runtime takes no more descriptors: the client is closed.
-    pub(crate) fn new(gate: &Rc<Gate>, visitor: Visitor) -> io::Result<Self> {
-        let watched = gatepost_channel::watch(Watched(visitor), Interest::READABLE)?;
-        Ok(Self { gate: Rc::clone(gate), watched: Some(watched) })
+    pub(crate) fn new(listener: &Rc<Listener>, connection: Connection) -> io::Result<Self> {
+        let watched = gatepost_channel::watch(Watched(connection), Interest::READABLE)?;
+        Ok(Self { listener: Rc::clone(listener), watched: Some(watched) })
     }
 
-    fn visitor(&self) -> Option<&Visitor> {
+    fn connection(&self) -> Option<&Connection> {
         self.watched.as_ref().map(|watched| &watched.get_ref().0)
     }
 
     /// It waits no longer.
-    fn rises(mut self) -> Option<Visitor> {
+    fn into_connection(mut self) -> Option<Connection> {
         self.watched.take().map(|watched| watched.into_inner().0)
     }
 
@@ -101,10 +101,10 @@ impl Guest {
     }
 }
 
-impl Drop for Guest {
+impl Drop for Ungreeted {
     fn drop(&mut self) {
         if let Some(watched) = self.watched.take() {
-            self.gate.dismiss(watched.into_inner().0, replies::FAILED);
+            self.listener.dismiss(watched.into_inner().0, replies::FAILED);
         }
     }
 }
@@ -142,73 +142,73 @@ impl Screen {
     }
 
     /// Which tests there are for a client.
-    pub(crate) fn tests(&self, visitor: &Visitor) -> Tests {
-        let untested = self.slice.untested.iter().any(|network| network.contains(visitor.from.ip()));
-        if untested || visitor.terms.relay || visitor.terms.exempt {
+    pub(crate) fn tests(&self, connection: &Connection) -> Tests {
+        let untested = self.slice.untested.iter().any(|network| network.contains(connection.from.ip()));
+        if untested || connection.terms.relay || connection.terms.exempt {
             Tests::None
-        } else if visitor.service == Service::Relay && (self.slice.pause > 0 || !self.lists.is_empty()) {
+        } else if connection.service == Service::Relay && (self.slice.pause > 0 || !self.lists.is_empty()) {
             // Not who logs in: people at home are on lists of addresses from which no server sends.
             Tests::Wait
-        } else if self.hears(visitor) {
-            Tests::Glance
+        } else if self.hears(connection) {
+            Tests::Peek
         } else {
             Tests::None
         }
     }
 
     /// Whether it is looked for what the client says.
-    fn hears(&self, visitor: &Visitor) -> bool {
-        self.slice.early_talk != EarlyTalk::Off && visitor.tls != TlsMode::Implicit
+    fn hears(&self, connection: &Connection) -> bool {
+        self.slice.early_talk != EarlyTalk::Off && connection.tls != TlsMode::Implicit
     }
 
     /// The client, unless it has spoken already and is refused for it.
-    pub(crate) fn glance(&self, gate: &Gate, visitor: Visitor) -> Option<Visitor> {
-        if let Spoken::Something(octets, length) = spoken(visitor.client.as_fd())
-            && self.refuses(gate, &visitor, octets.get(..length).unwrap_or_default())
+    pub(crate) fn peek(&self, listener: &Listener, connection: Connection) -> Option<Connection> {
+        if let Spoken::Something(octets, length) = spoken(connection.client.as_fd())
+            && self.refuses(listener, &connection, octets.get(..length).unwrap_or_default())
         {
-            gate.dismiss(visitor, replies::EARLY_TALK);
+            listener.dismiss(connection, replies::EARLY_TALK);
             return None;
         }
-        Some(visitor)
+        Some(connection)
     }
 
     /// The client when it has waited for its greeting, unless it is sent away: because it has spoken, or for what lists say of it; or goes.
-    pub(crate) async fn hold(&self, guest: Guest) -> Option<Visitor> {
-        let (gate, visitor) = (Rc::clone(&guest.gate), guest.visitor()?);
-        let (client, hears) = (visitor.from.ip(), self.hears(visitor));
+    pub(crate) async fn test_waiting(&self, ungreeted: Ungreeted) -> Option<Connection> {
+        let (listener, connection) = (Rc::clone(&ungreeted.listener), ungreeted.connection()?);
+        let (client, hears) = (connection.from.ip(), self.hears(connection));
         let mut waits = pin!(self.wait(client));
         let early =
-            if hears { first(guest.speaks(), waits.as_mut()).await } else { First::Other(waits.as_mut().await) };
+            if hears { first(ungreeted.speaks(), waits.as_mut()).await } else { First::Other(waits.as_mut().await) };
         let verdict = match early {
             First::Other(verdict) => verdict,
             First::One(Spoken::Something(octets, length)) => {
                 let said = octets.get(..length).unwrap_or_default();
-                if guest.visitor().is_none_or(|visitor| self.refuses(&gate, visitor, said)) {
-                    gate.dismiss(guest.rises()?, replies::EARLY_TALK);
+                if ungreeted.connection().is_none_or(|connection| self.refuses(&listener, connection, said)) {
+                    listener.dismiss(ungreeted.into_connection()?, replies::EARLY_TALK);
                     return None;
                 }
                 waits.await
             }
             First::One(Spoken::Gone | Spoken::Nothing) => {
-                drop(guest.rises());
+                drop(ungreeted.into_connection());
                 return None;
             }
         };
         let weights = verdict.map(|verdict| verdict.weights).unwrap_or_default();
         if let Some(verdict) = verdict.filter(|verdict| verdict.score > 0) {
             let heard = match verdict.course {
-                Course::Deferred | Course::Refused => self.lists.reply(&gate.hostname, client, verdict).await,
+                Course::Deferred | Course::Refused => self.lists.reply(&listener.hostname, client, verdict).await,
                 Course::Favoured | Course::Usual | Course::Slowed => String::new(),
             };
-            self.tell_listed(&gate, guest.visitor()?, verdict, &heard);
+            self.tell_listed(&listener, ungreeted.connection()?, verdict, &heard);
             if !heard.is_empty() {
-                gate.dismiss_with(guest.rises()?, &heard);
+                listener.dismiss_with(ungreeted.into_connection()?, &heard);
                 return None;
             }
         }
-        let mut visitor = guest.rises()?;
-        visitor.listed = weights;
-        Some(visitor)
+        let mut connection = ungreeted.into_connection()?;
+        connection.listed = weights;
+        Some(connection)
     }
 
     /// Waits until a client may be greeted, or is to be sent away for what lists say of it.
@@ -225,9 +225,9 @@ impl Screen {
         verdict
     }
 
-    fn tell_listed(&self, gate: &Gate, visitor: &Visitor, verdict: Verdict, heard: &str) {
-        let client = visitor.from;
-        if let Line::Write(kept) = self.flood.borrow_mut().line(Origin::of(client.ip()), gate.now()) {
+    fn tell_listed(&self, listener: &Listener, connection: &Connection, verdict: Verdict, heard: &str) {
+        let client = connection.from;
+        if let Line::Write(kept) = self.flood.borrow_mut().line(Origin::of(client.ip()), listener.now()) {
             gatepost_log::tell(event::ListedClient {
                 client,
                 course: verdict.course,
@@ -240,15 +240,15 @@ impl Screen {
     }
 
     /// Tells that a client has spoken, and whether it is refused for it.
-    fn refuses(&self, gate: &Gate, visitor: &Visitor, said: &[u8]) -> bool {
+    fn refuses(&self, listener: &Listener, connection: &Connection, said: &[u8]) -> bool {
         let refused = self.slice.early_talk == EarlyTalk::Refuse;
-        let client = visitor.from;
-        let line = self.flood.borrow_mut().line(Origin::of(client.ip()), gate.now());
+        let client = connection.from;
+        let line = self.flood.borrow_mut().line(Origin::of(client.ip()), listener.now());
         if let Line::Write(kept) = line {
             if is_header(said) {
                 tracing::warn!(
                     "client={client}: a PROXY header, but proxy_from of its [[listen]] does not name it (listener={})",
-                    visitor.listener
+                    connection.listener
                 );
             }
             gatepost_log::tell(event::EarlyTalk { client, refused, line: said, count: kept.saturating_add(1) });

@@ -1,7 +1,7 @@
-//! Slots change hands (P13): a client that waits for one gets it when it is free, and a session that must end for somebody else
+//! Slots are given to others (P13): a client that waits for one gets it when it is free, and a session that must end for somebody else
 //! is told by handoff, and killed by its nursery if it does not end.
 
-use crate::gate::{Gate, Pass, Visitor};
+use crate::connection::{Connection, Listener, Slot};
 use crate::links::tell;
 use crate::turned::turned;
 use gatepost_policy::admission::Refusal;
@@ -80,15 +80,15 @@ impl Slots {
         self.asked.borrow_mut().retain(|_, asked| asked.link != number);
     }
 
-    /// No more slots are handed out.
+    /// No more slots are granted.
     pub(crate) fn close(&self) {
         self.queue.borrow_mut().clear();
     }
 }
 
-impl Gate {
+impl Listener {
     /// Carries out what the shares of slots demand, for as long as the role lives.
-    pub(crate) async fn hand_on_slots(self: Rc<Self>) {
+    pub(crate) async fn reassign_slots(self: Rc<Self>) {
         loop {
             self.slots.due.notified().await;
             loop {
@@ -110,20 +110,20 @@ impl Gate {
     }
 
     /// Lets a client wait for its slot, beside all others; if in vain, it hears `refusal`.
-    pub(crate) fn queue(self: &Rc<Self>, visitor: Visitor, pass: Pass, pause: u16, refusal: Refusal) {
+    pub(crate) fn queue(self: &Rc<Self>, connection: Connection, slot: Slot, pause: u16, refusal: Refusal) {
         let (sender, granted) = oneshot::channel();
-        self.slots.queue.borrow_mut().insert(pass.id().0, sender);
-        self.roster.borrow_mut().enter_queue();
-        let gate = Rc::clone(self);
+        self.slots.queue.borrow_mut().insert(slot.id().0, sender);
+        self.sessions.borrow_mut().begin_waiting();
+        let listener = Rc::clone(self);
         tokio::task::spawn_local(async move {
-            if let Ok(Ok(())) = tokio::time::timeout(gate.slots.waits.slot, granted).await {
-                gate.begin(visitor, pass, pause).await;
+            if let Ok(Ok(())) = tokio::time::timeout(listener.slots.waits.slot, granted).await {
+                listener.begin(connection, slot, pause).await;
             } else {
-                gate.slots.queue.borrow_mut().remove(&pass.id().0);
-                drop(pass);
-                gate.turn_away(visitor, turned(refusal));
+                listener.slots.queue.borrow_mut().remove(&slot.id().0);
+                drop(slot);
+                listener.turn_away(connection, turned(refusal));
             }
-            gate.roster.borrow_mut().leave_queue();
+            listener.sessions.borrow_mut().end_waiting();
         });
     }
 
@@ -145,7 +145,7 @@ impl Gate {
             return false;
         }
         tokio::time::sleep(self.slots.waits.leave).await;
-        let nursery = self.roster.borrow_mut().kill(id);
+        let nursery = self.sessions.borrow_mut().kill(id);
         if let Some(link) = nursery.and_then(|nursery| self.links.borrow().nursery_of(nursery)) {
             // An error means that the nursery is gone, and all its sessions.
             let _ = tell(&link, &NurseryOrder::Kill(id), &[]).await;

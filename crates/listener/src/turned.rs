@@ -1,6 +1,6 @@
 //! Who gets no session: what he hears, and what is told of him. An address has one line a minute for each reason, with a count.
 
-use crate::gate::{Gate, Visitor};
+use crate::connection::{Connection, Listener};
 use gatepost_policy::admission::Refusal;
 use gatepost_policy::flood::Line;
 use gatepost_policy::share::Origin;
@@ -53,14 +53,14 @@ fn reply(why: Turned) -> Reply {
     }
 }
 
-impl Gate {
+impl Listener {
     /// There is no session for this client: it hears why, and so does the log.
-    pub(crate) fn turn_away(&self, visitor: Visitor, why: Turned) {
-        self.tell_turned(visitor.from, why);
-        self.dismiss(visitor, reply(why));
+    pub(crate) fn turn_away(&self, connection: Connection, why: Turned) {
+        self.tell_turned(connection.from, why);
+        self.dismiss(connection, reply(why));
     }
 
-    /// As [`Gate::turn_away`], about a client that hears of it otherwise or not at all.
+    /// As [`Listener::turn_away`], about a client that hears of it otherwise or not at all.
     pub(crate) fn tell_turned(&self, client: SocketAddr, why: Turned) {
         self.refused.tally.borrow_mut().count(client, why);
         self.refused.due.notify_one();
@@ -68,13 +68,13 @@ impl Gate {
     }
 
     /// This client hears that, and nothing is told.
-    pub(crate) fn dismiss(&self, visitor: Visitor, reply: Reply) {
-        say_and_close(visitor.client, visitor.tls, &reply.instead_of_greeting(&self.hostname));
+    pub(crate) fn dismiss(&self, connection: Connection, reply: Reply) {
+        say_and_close(connection.client, connection.tls, &reply.instead_of_greeting(&self.hostname));
     }
 
     /// The same with a reply that is not always the same.
-    pub(crate) fn dismiss_with(&self, visitor: Visitor, line: &str) {
-        say_and_close(visitor.client, visitor.tls, line);
+    pub(crate) fn dismiss_with(&self, connection: Connection, line: &str) {
+        say_and_close(connection.client, connection.tls, line);
     }
 
     /// Tells once a minute what has happened since, for as long as the role lives.
@@ -149,7 +149,7 @@ mod tests {
             assert!(text.ends_with("\r\n") && text.len() < 200 && !text.contains("gatepost"), "{text}");
         }
         let texts: std::collections::BTreeSet<&str> = Turned::ALL.into_iter().map(|why| reply(why).text).collect();
-        // Whoever loses its place hears no more than that it is to come again.
+        // Whoever may wait no longer hears no more than that it is to come again.
         assert_eq!(texts.len(), Turned::ALL.len() - 1);
     }
 }

@@ -6,8 +6,8 @@ type SessionEnd = End<SessionToKeyholder, KeyholderToSession>;
 type KeyholderEnd = End<KeyholderToSession, SessionToKeyholder>;
 
 /// A session that may start TLS, and its end of the channel to the keyholder.
-fn may_ask(house: &House, nursery: &Nursery) -> (TcpStream, SessionId, SessionEnd) {
-    let client = house.connect(1);
+fn may_ask(fixture: &Fixture, nursery: &Nursery) -> (TcpStream, SessionId, SessionEnd) {
+    let client = fixture.connect(1);
     let (begun, mut fds) = start(nursery);
     (client, begun.id, SessionEnd::from_fd(fds.pop().unwrap()))
 }
@@ -21,10 +21,10 @@ const QUESTION: sign::Sign<'static> = sign::Sign { pair: 0, scheme: 0x0403, mess
 
 #[test]
 fn issue_14_the_keyholder_hears_of_a_session_when_it_asks_and_not_before() {
-    let (house, nursery, _handoff, keyholder) = House::open(slice(10, 10));
-    let (_client, silent, silent_end) = may_ask(&house, &nursery);
-    let (_client, gone, gone_end) = may_ask(&house, &nursery);
-    let (_client, asking, asking_end) = may_ask(&house, &nursery);
+    let (fixture, nursery, _handoff, keyholder) = Fixture::open(slice(10, 10));
+    let (_client, silent, silent_end) = may_ask(&fixture, &nursery);
+    let (_client, gone, gone_end) = may_ask(&fixture, &nursery);
+    let (_client, asking, asking_end) = may_ask(&fixture, &nursery);
     // One ends, and its end is closed first, as when its process ends.
     drop(gone_end);
     ended(&nursery, gone, link::End::Exit(0));
@@ -38,10 +38,10 @@ fn issue_14_the_keyholder_hears_of_a_session_when_it_asks_and_not_before() {
     drop(asking_end);
     assert!(matches!(keys.recv(&mut Inbox::new(64)), Err(ChannelError::Closed)));
     // The one that was silent may still ask, also of a keyholder that has come since.
-    let keyholder = settle(&house, &keyholder);
+    let keyholder = settle(&fixture, &keyholder);
     silent_end.tell(&QUESTION).unwrap();
     assert_eq!(announced(&keyholder).0.id, silent);
-    drop(house);
+    drop(fixture);
     assert!(matches!(keyholder.recv(&mut Inbox::new(64)), Err(ChannelError::Closed)), "nothing else was announced");
 }
 
@@ -60,19 +60,19 @@ fn issue_9_a_listener_that_does_not_see_who_asks_for_signatures_ends() {
 
 #[test]
 fn issue_14_a_session_that_is_over_leaves_no_channel_behind() {
-    let (house, nursery, _handoff, keyholder) = House::open(slice(10, 10));
-    let (_client, id, end) = may_ask(&house, &nursery);
+    let (fixture, nursery, _handoff, keyholder) = Fixture::open(slice(10, 10));
+    let (_client, id, end) = may_ask(&fixture, &nursery);
     end.seq().set_timeout(PATIENCE).unwrap();
     ended(&nursery, id, link::End::Exit(0));
     assert!(matches!(end.recv(&mut Inbox::new(64)), Err(ChannelError::Closed)));
     // Nor does a nursery that is gone.
-    let (_client, _, end) = may_ask(&house, &nursery);
+    let (_client, _, end) = may_ask(&fixture, &nursery);
     end.seq().set_timeout(PATIENCE).unwrap();
     drop(nursery);
     assert!(matches!(end.recv(&mut Inbox::new(64)), Err(ChannelError::Closed)));
     // And without a keyholder a question ends the channel.
-    let nursery = house.link(Role::Nursery);
-    let (_client, _, end) = may_ask(&house, &nursery);
+    let nursery = fixture.link(Role::Nursery);
+    let (_client, _, end) = may_ask(&fixture, &nursery);
     end.seq().set_timeout(PATIENCE).unwrap();
     drop(keyholder);
     end.tell(&QUESTION).unwrap();
@@ -81,10 +81,10 @@ fn issue_14_a_session_that_is_over_leaves_no_channel_behind() {
 
 #[test]
 fn p5_whatever_a_session_sends_its_channel_is_passed_on_once_and_the_keyholder_judges() {
-    let (house, nursery, _handoff, keyholder) = House::open(slice(20, 20));
+    let (fixture, nursery, _handoff, keyholder) = Fixture::open(slice(20, 20));
     let own = |end: &SessionEnd| end.as_fd().try_clone_to_owned().unwrap();
     for what in 0..4 {
-        let (_client, id, end) = may_ask(&house, &nursery);
+        let (_client, id, end) = may_ask(&fixture, &nursery);
         end.seq().set_timeout(PATIENCE).unwrap();
         match what {
             0 => end.seq().send(&[], &[]).unwrap(),
@@ -100,6 +100,6 @@ fn p5_whatever_a_session_sends_its_channel_is_passed_on_once_and_the_keyholder_j
         }
         ended(&nursery, id, link::End::Exit(0));
     }
-    drop(house);
+    drop(fixture);
     assert!(matches!(keyholder.recv(&mut Inbox::new(64)), Err(ChannelError::Closed)));
 }

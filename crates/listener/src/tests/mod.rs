@@ -1,7 +1,7 @@
 //! The listener between a launcher, a nursery, a keyholder and a handoff of the test's own.
 
 mod auth;
-mod front;
+mod incoming;
 mod keys;
 mod screen;
 mod slots;
@@ -58,13 +58,13 @@ fn slice(sessions: u32, per_address: u32) -> ListenerSlice {
 }
 
 /// A listener that runs in a thread, and all that it is linked to.
-struct House {
+struct Fixture {
     launcher: Launcher,
     listener: Option<JoinHandle<Result<(), String>>>,
     addresses: Vec<SocketAddr>,
 }
 
-impl House {
+impl Fixture {
     fn new(slice: ListenerSlice) -> Self {
         Self::with(slice, Waits::default())
     }
@@ -87,14 +87,14 @@ impl House {
     }
 
     fn open_with(slice: ListenerSlice, waits: Waits) -> (Self, Nursery, Handoff, Keyholder) {
-        let mut house = Self::with(slice, waits);
+        let mut fixture = Self::with(slice, waits);
         let (nursery, handoff, keyholder) =
-            (house.link(Role::Nursery), house.link(Role::Handoff), house.link(Role::Keyholder));
+            (fixture.link(Role::Nursery), fixture.link(Role::Handoff), fixture.link(Role::Keyholder));
         for index in 0..3 {
-            house.socket(index);
+            fixture.socket(index);
         }
-        house.go();
-        (house, nursery, handoff, keyholder)
+        fixture.go();
+        (fixture, nursery, handoff, keyholder)
     }
 
     fn link<Out: gatepost_wire::Direction, In: gatepost_wire::Direction>(&self, role: Role) -> End<Out, In> {
@@ -182,20 +182,20 @@ fn all_of(client: &mut TcpStream) -> String {
 }
 
 /// Waits until the listener has followed all orders: it follows one after the other, and a fresh link ends the one before.
-fn settle(house: &House, keyholder: &Keyholder) -> Keyholder {
-    let fresh = house.link(Role::Keyholder);
+fn settle(fixture: &Fixture, keyholder: &Keyholder) -> Keyholder {
+    let fresh = fixture.link(Role::Keyholder);
     assert!(matches!(keyholder.recv(&mut Inbox::new(64)), Err(ChannelError::Closed)));
     fresh
 }
 
 #[test]
 fn p4_handoff_learns_from_the_listener_who_the_client_is() {
-    let (house, nursery, handoff, keyholder) = House::open(slice(10, 10));
+    let (fixture, nursery, handoff, keyholder) = Fixture::open(slice(10, 10));
     for (socket, tls) in [(0, false), (1, true), (2, true)] {
-        let client = house.connect(socket);
+        let client = fixture.connect(socket);
         let (open, fds) = opened(&handoff);
         assert_eq!(open.client, client.local_addr().unwrap());
-        assert_eq!(open.local, house.addresses[socket]);
+        assert_eq!(open.local, fixture.addresses[socket]);
         assert_eq!(usize::from(open.listener), socket);
         let handoff_end = End::<HandoffToSession, SessionToHandoff>::from_fd(fds.into_iter().next().unwrap());
         let (begun, fds) = start(&nursery);
@@ -234,55 +234,55 @@ fn p4_handoff_learns_from_the_listener_who_the_client_is() {
         }
     }
     drop(nursery);
-    assert_eq!(house.drain(), Ok(()));
+    assert_eq!(fixture.drain(), Ok(()));
 }
 
 #[test]
 fn session_ids_differ_and_grow() {
-    let (house, nursery, _handoff, _keyholder) = House::open(slice(100, 100));
-    let clients: Vec<TcpStream> = (0..20).map(|_| house.connect(0)).collect();
+    let (fixture, nursery, _handoff, _keyholder) = Fixture::open(slice(100, 100));
+    let clients: Vec<TcpStream> = (0..20).map(|_| fixture.connect(0)).collect();
     let ids: Vec<u64> = clients.iter().map(|_| start(&nursery).0.id.0).collect();
     assert!(ids.windows(2).all(|pair| pair[0] < pair[1]), "{ids:?}");
     assert_eq!(SessionId(ids[0]).to_string().len(), 10);
 }
 
 #[test]
-fn p6_a_client_over_its_limit_hears_421_and_one_that_left_makes_room() {
-    let (house, nursery, _handoff, _keyholder) = House::open(slice(10, 1));
-    let _first = house.connect(0);
+fn p6_a_client_over_its_limit_hears_421_and_one_whose_session_has_ended_frees_its_slot() {
+    let (fixture, nursery, _handoff, _keyholder) = Fixture::open(slice(10, 1));
+    let _first = fixture.connect(0);
     let (begun, fds) = start(&nursery);
     drop(fds);
-    assert!(all_of(&mut house.connect(0)).starts_with("421 4.7.0 mx.example.org "));
+    assert!(all_of(&mut fixture.connect(0)).starts_with("421 4.7.0 mx.example.org "));
     // Whoever expects TLS records gets none of our words.
-    assert_eq!(all_of(&mut house.connect(2)), "");
+    assert_eq!(all_of(&mut fixture.connect(2)), "");
     ended(&nursery, begun.id, link::End::Exit(0));
-    let (_client, begun_again) = eventually_admitted(&house, &nursery, "421 4.7.0 ");
+    let (_client, begun_again) = eventually_admitted(&fixture, &nursery, "421 4.7.0 ");
     assert!(begun_again.id.0 > begun.id.0);
 }
 
 #[test]
 fn p8_a_crash_earns_its_client_a_penalty_and_a_kill_from_outside_does_not() {
     for (signal, penalty) in [(11, true), (31, true), (6, true), (9, false), (14, false), (15, false)] {
-        let (house, nursery, _handoff, keyholder) = House::open(slice(10, 1));
-        let _client = house.connect(0);
+        let (fixture, nursery, _handoff, keyholder) = Fixture::open(slice(10, 1));
+        let _client = fixture.connect(0);
         let id = start(&nursery).0.id;
         ended(&nursery, id, link::End::Signal(signal));
         // What a nursery says and a connection travel by different ways.
-        let keyholder = settle(&house, &keyholder);
-        let _keyholder = settle(&house, &keyholder);
+        let keyholder = settle(&fixture, &keyholder);
+        let _keyholder = settle(&fixture, &keyholder);
         if penalty {
-            let refusal = all_of(&mut house.connect(0));
+            let refusal = all_of(&mut fixture.connect(0));
             assert!(refusal.starts_with("421 4.7.0 mx.example.org not now"), "{refusal}");
         } else {
-            eventually_admitted(&house, &nursery, "421 4.7.0 ");
+            eventually_admitted(&fixture, &nursery, "421 4.7.0 ");
         }
     }
 }
 
 #[test]
 fn p6_sessions_that_begin_when_slots_are_scarce_are_told() {
-    let (house, nursery, _handoff, _keyholder) = House::open(slice(9, 9));
-    let _clients: Vec<TcpStream> = (0..8).map(|_| house.connect(0)).collect();
+    let (fixture, nursery, _handoff, _keyholder) = Fixture::open(slice(9, 9));
+    let _clients: Vec<TcpStream> = (0..8).map(|_| fixture.connect(0)).collect();
     let stress: Vec<bool> = (0..8).map(|_| start(&nursery).0.stress).collect();
     assert_eq!(stress, [false, false, false, false, false, false, false, true]);
 }
@@ -290,25 +290,25 @@ fn p6_sessions_that_begin_when_slots_are_scarce_are_told() {
 #[test]
 fn a_missing_role_is_a_421_and_not_silence() {
     for missing in [Role::Nursery, Role::Handoff, Role::Keyholder] {
-        let mut house = House::new(slice(10, 1));
+        let mut fixture = Fixture::new(slice(10, 1));
         let mut nursery = None;
         if missing != Role::Nursery {
-            nursery = Some(house.link::<NurseryToListener, ListenerToNursery>(Role::Nursery));
+            nursery = Some(fixture.link::<NurseryToListener, ListenerToNursery>(Role::Nursery));
         }
         let _handoff =
-            (missing != Role::Handoff).then(|| house.link::<HandoffToListener, ListenerToHandoff>(Role::Handoff));
+            (missing != Role::Handoff).then(|| fixture.link::<HandoffToListener, ListenerToHandoff>(Role::Handoff));
         let _keyholder =
-            (missing != Role::Keyholder).then(|| house.link::<Nothing, ListenerToKeyholder>(Role::Keyholder));
-        house.socket(0);
-        house.socket(1);
-        house.go();
+            (missing != Role::Keyholder).then(|| fixture.link::<Nothing, ListenerToKeyholder>(Role::Keyholder));
+        fixture.socket(0);
+        fixture.socket(1);
+        fixture.go();
         // The slot is free again each time, or the second would be refused for another reason.
         for _ in 0..3 {
-            assert!(all_of(&mut house.connect(1)).starts_with("421 4.3.0 mx.example.org "), "{missing:?}");
+            assert!(all_of(&mut fixture.connect(1)).starts_with("421 4.3.0 mx.example.org "), "{missing:?}");
         }
         // Without TLS no keyholder is needed.
         if let (Role::Keyholder, Some(nursery)) = (missing, nursery) {
-            let _client = house.connect(0);
+            let _client = fixture.connect(0);
             assert!(!start(&nursery).0.tls);
         }
     }
@@ -316,57 +316,57 @@ fn a_missing_role_is_a_421_and_not_silence() {
 
 #[test]
 fn issue_9_who_spoke_first_hears_all_the_same_why_he_is_turned_away() {
-    let mut house = House::new(slice(10, 1));
-    house.socket(0);
-    let mut client = house.connect(0);
+    let mut fixture = Fixture::new(slice(10, 1));
+    fixture.socket(0);
+    let mut client = fixture.connect(0);
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     // Accepted only now, with octets waiting; no nursery is there.
-    house.go();
+    fixture.go();
     assert!(all_of(&mut client).starts_with("421 4.3.0 "), "and an end of file, not a reset");
 }
 
 #[test]
-fn a_dead_nursery_takes_its_sessions_along() {
-    let (house, nursery, _handoff, _keyholder) = House::open(slice(10, 1));
-    let _client = house.connect(0);
+fn the_sessions_of_a_nursery_that_is_gone_are_over() {
+    let (fixture, nursery, _handoff, _keyholder) = Fixture::open(slice(10, 1));
+    let _client = fixture.connect(0);
     start(&nursery);
     drop(nursery);
     eventually(|| {
-        let said = all_of(&mut house.connect(0));
+        let said = all_of(&mut fixture.connect(0));
         said.starts_with("421 4.3.0 ").then_some(())
     });
-    let nursery = house.link(Role::Nursery);
-    eventually_admitted(&house, &nursery, "421 4.3.0 ");
+    let nursery = fixture.link(Role::Nursery);
+    eventually_admitted(&fixture, &nursery, "421 4.3.0 ");
 }
 
 #[test]
 fn a_replaced_nursery_gets_no_more_sessions_and_is_heard_to_its_end() {
-    let (house, old, _handoff, keyholder) = House::open(slice(10, 2));
-    let (_a, _b) = (house.connect(0), house.connect(0));
+    let (fixture, old, _handoff, keyholder) = Fixture::open(slice(10, 2));
+    let (_a, _b) = (fixture.connect(0), fixture.connect(0));
     let (first, second) = (start(&old).0.id, start(&old).0.id);
-    let new: Nursery = house.link(Role::Nursery);
+    let new: Nursery = fixture.link(Role::Nursery);
     // It hears that no more will come, and may still speak.
     assert_eq!(old.recv(&mut Inbox::new(64)).unwrap(), NurseryOrder::Retire);
     // Its sessions still count, and the new one cannot end them.
     ended(&new, first, link::End::Exit(0));
-    let _keyholder = settle(&house, &keyholder);
-    assert!(all_of(&mut house.connect(0)).starts_with("421 4.7.0 "));
+    let _keyholder = settle(&fixture, &keyholder);
+    assert!(all_of(&mut fixture.connect(0)).starts_with("421 4.7.0 "));
     ended(&old, first, link::End::Exit(0));
-    let (_c, third) = eventually_admitted(&house, &new, "421 4.7.0 ");
+    let (_c, third) = eventually_admitted(&fixture, &new, "421 4.7.0 ");
     // Nor can the old one end the new one's.
     ended(&old, third.id, link::End::Exit(0));
     ended(&old, second, link::End::Exit(0));
-    eventually_admitted(&house, &new, "421 4.7.0 ");
-    assert!(all_of(&mut house.connect(0)).starts_with("421 4.7.0 "));
+    eventually_admitted(&fixture, &new, "421 4.7.0 ");
+    assert!(all_of(&mut fixture.connect(0)).starts_with("421 4.7.0 "));
 }
 
 #[test]
 fn p6_a_nursery_that_is_behind_holds_accept_back_and_loses_nobody() {
     // More than the queue of a link holds; the backlog of the socket takes the rest.
     let many = queue_of_a_link() + 50;
-    let (house, nursery, handoff, _keyholder) = House::open(slice(10_000, 10_000));
+    let (fixture, nursery, handoff, _keyholder) = Fixture::open(slice(10_000, 10_000));
     let reader = std::thread::spawn(move || (0..many).map(|_| opened(&handoff).0.id).collect::<Vec<SessionId>>());
-    let address = house.addresses[0];
+    let address = fixture.addresses[0];
     let clients = std::thread::spawn(move || -> Vec<TcpStream> {
         (0..many).map(|_| TcpStream::connect(address).unwrap()).collect()
     });
@@ -379,50 +379,50 @@ fn p6_a_nursery_that_is_behind_holds_accept_back_and_loses_nobody() {
 }
 
 #[test]
-fn drain_closes_the_door_and_waits_for_those_inside() {
-    let (house, nursery, _handoff, _keyholder) = House::open(slice(10, 10));
-    let _client = house.connect(0);
+fn drain_accepts_nobody_and_waits_for_sessions_under_way() {
+    let (fixture, nursery, _handoff, _keyholder) = Fixture::open(slice(10, 10));
+    let _client = fixture.connect(0);
     let id = start(&nursery).0.id;
-    house.launcher.tell(&Order::Drain).unwrap();
-    eventually(|| TcpStream::connect(house.addresses[0]).is_err().then_some(()));
+    fixture.launcher.tell(&Order::Drain).unwrap();
+    eventually(|| TcpStream::connect(fixture.addresses[0]).is_err().then_some(()));
     // Connections that came in before the order was followed.
     let waiting = || gatepost_sys::wait::readable(&[nursery.as_fd()], Some(Duration::ZERO)).unwrap()[0];
     while waiting() {
         ended(&nursery, start(&nursery).0.id, link::End::Exit(5));
     }
-    assert!(!house.listener.as_ref().unwrap().is_finished());
+    assert!(!fixture.listener.as_ref().unwrap().is_finished());
     ended(&nursery, id, link::End::Exit(5));
-    assert_eq!(house.outcome(), Ok(()));
+    assert_eq!(fixture.outcome(), Ok(()));
 }
 
 #[test]
 fn issue_13_a_listener_that_is_told_to_cut_ends_with_sessions_under_way() {
-    let (house, nursery, _handoff, _keyholder) = House::open(slice(10, 10));
-    let _client = house.connect(0);
+    let (fixture, nursery, _handoff, _keyholder) = Fixture::open(slice(10, 10));
+    let _client = fixture.connect(0);
     start(&nursery);
-    house.launcher.tell(&Order::Drain).unwrap();
-    eventually(|| TcpStream::connect(house.addresses[0]).is_err().then_some(()));
-    assert!(!house.listener.as_ref().unwrap().is_finished());
-    house.launcher.tell(&Order::Cut).unwrap();
-    assert_eq!(house.outcome(), Ok(()));
+    fixture.launcher.tell(&Order::Drain).unwrap();
+    eventually(|| TcpStream::connect(fixture.addresses[0]).is_err().then_some(()));
+    assert!(!fixture.listener.as_ref().unwrap().is_finished());
+    fixture.launcher.tell(&Order::Cut).unwrap();
+    assert_eq!(fixture.outcome(), Ok(()));
 }
 
 #[test]
 fn orders_that_make_no_sense_end_the_role() {
     let odd = [Order::Peer(Role::Listener), Order::Peer(Role::Receiver), Order::Cut];
     for order in odd {
-        let house = House::new(slice(1, 1));
+        let fixture = Fixture::new(slice(1, 1));
         let (_ours, theirs) = End::<Nothing, Nothing>::pair().unwrap();
-        house.launcher.tell_with(&order, &[theirs.as_fd()]).unwrap();
-        assert!(house.outcome().is_err(), "{order:?}");
+        fixture.launcher.tell_with(&order, &[theirs.as_fd()]).unwrap();
+        assert!(fixture.outcome().is_err(), "{order:?}");
     }
     for order in [Order::Peer(Role::Nursery), Order::Socket(0)] {
-        let house = House::new(slice(1, 1));
-        house.launcher.tell(&order).unwrap();
-        assert!(house.outcome().is_err(), "{order:?} without a descriptor");
+        let fixture = Fixture::new(slice(1, 1));
+        fixture.launcher.tell(&order).unwrap();
+        assert!(fixture.outcome().is_err(), "{order:?} without a descriptor");
     }
-    let house = House::new(slice(1, 1));
-    let House { launcher, listener, .. } = house;
+    let fixture = Fixture::new(slice(1, 1));
+    let Fixture { launcher, listener, .. } = fixture;
     drop(launcher);
     assert!(listener.unwrap().join().unwrap().is_err());
 }
@@ -457,9 +457,9 @@ fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
 
 /// Connects until one connection gets a session; those before it hear `refusal`. What a nursery says and a connection
 /// travel by different ways, so the first may still be refused.
-fn eventually_admitted(house: &House, nursery: &Nursery, refusal: &str) -> (TcpStream, Start) {
+fn eventually_admitted(fixture: &Fixture, nursery: &Nursery, refusal: &str) -> (TcpStream, Start) {
     eventually(|| {
-        let mut client = house.connect(0);
+        let mut client = fixture.connect(0);
         let ready = gatepost_sys::wait::readable(&[nursery.as_fd(), client.as_fd()], Some(PATIENCE)).unwrap();
         if ready[0] {
             return Some((client, start(nursery).0));

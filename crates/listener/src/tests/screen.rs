@@ -10,8 +10,8 @@ fn screen(early_talk: EarlyTalk, pause: u32) -> Screen {
     Screen { early_talk, pause, ..slice(1, 1).screen }
 }
 
-fn screened(screen: Screen) -> (House, Nursery, Handoff, Keyholder) {
-    House::open(ListenerSlice { screen, ..slice(100, 100) })
+fn screened(screen: Screen) -> (Fixture, Nursery, Handoff, Keyholder) {
+    Fixture::open(ListenerSlice { screen, ..slice(100, 100) })
 }
 
 fn assert_refused(client: &mut TcpStream) {
@@ -41,8 +41,8 @@ fn issue_12_who_speaks_before_the_greeting_has_no_session() {
         (EarlyTalk::Off, HELLO, false),
     ] {
         // Who only logs waits to the end of the pause.
-        let (house, nursery, _handoff, _keyholder) = screened(screen(early_talk, if refused { HOUR } else { 50 }));
-        let mut client = house.connect(0);
+        let (fixture, nursery, _handoff, _keyholder) = screened(screen(early_talk, if refused { HOUR } else { 50 }));
+        let mut client = fixture.connect(0);
         client.write_all(said).unwrap();
         if refused {
             assert_refused(&mut client);
@@ -50,25 +50,26 @@ fn issue_12_who_speaks_before_the_greeting_has_no_session() {
             assert_served(&nursery, &client, said);
         }
         drop(nursery);
-        assert_eq!(house.drain(), Ok(()));
+        assert_eq!(fixture.drain(), Ok(()));
     }
 }
 
 #[test]
 fn issue_12_without_a_pause_only_what_has_come_already_is_early() {
-    let (mut house, early) = (House::new(ListenerSlice { screen: screen(EarlyTalk::Refuse, 0), ..slice(9, 9) }), HELLO);
+    let (mut fixture, early) =
+        (Fixture::new(ListenerSlice { screen: screen(EarlyTalk::Refuse, 0), ..slice(9, 9) }), HELLO);
     let (nursery, _handoff, _keyholder): (Nursery, Handoff, Keyholder) =
-        (house.link(Role::Nursery), house.link(Role::Handoff), house.link(Role::Keyholder));
+        (fixture.link(Role::Nursery), fixture.link(Role::Handoff), fixture.link(Role::Keyholder));
     for index in 0..3 {
-        house.socket(index);
+        fixture.socket(index);
     }
     // All of them are there before anybody is taken.
-    let mut talker = house.connect(0);
+    let mut talker = fixture.connect(0);
     talker.write_all(early).unwrap();
-    let silent = house.connect(1);
-    let mut implicit = house.connect(2);
+    let silent = fixture.connect(1);
+    let mut implicit = fixture.connect(2);
     implicit.write_all(b"\x16\x03\x01").unwrap();
-    house.go();
+    fixture.go();
     assert_refused(&mut talker);
     let mut served: Vec<SocketAddr> =
         (0..2).map(|_| TcpStream::from(start(&nursery).1.swap_remove(0)).peer_addr().unwrap()).collect();
@@ -79,19 +80,19 @@ fn issue_12_without_a_pause_only_what_has_come_already_is_early() {
 #[test]
 fn issue_12_who_is_silent_is_greeted_after_the_pause_and_who_may_relay_at_once() {
     for early_talk in [EarlyTalk::Refuse, EarlyTalk::Log, EarlyTalk::Off] {
-        let (house, nursery, _handoff, _keyholder) = screened(screen(early_talk, 50));
+        let (fixture, nursery, _handoff, _keyholder) = screened(screen(early_talk, 50));
         let begun = std::time::Instant::now();
-        let client = house.connect(0);
+        let client = fixture.connect(0);
         assert_served(&nursery, &client, b"");
         assert!(begun.elapsed() >= Duration::from_millis(50));
         // By TLS as well; only what it says is not looked at.
-        let mut client = house.connect(2);
+        let mut client = fixture.connect(2);
         client.write_all(b"\x16\x03\x01").unwrap();
         assert_served(&nursery, &client, b"\x16\x03\x01");
     }
     let untested = vec!["127.0.0.0/8".parse().unwrap()];
-    let (house, nursery, _handoff, _keyholder) = screened(Screen { untested, ..screen(EarlyTalk::Refuse, HOUR) });
-    let mut client = house.connect(0);
+    let (fixture, nursery, _handoff, _keyholder) = screened(Screen { untested, ..screen(EarlyTalk::Refuse, HOUR) });
+    let mut client = fixture.connect(0);
     client.write_all(HELLO).unwrap();
     assert_served(&nursery, &client, HELLO);
 }
@@ -100,29 +101,29 @@ fn issue_12_who_is_silent_is_greeted_after_the_pause_and_who_may_relay_at_once()
 fn issue_12_a_header_is_not_early_talk_and_what_follows_it_is() {
     let header = b"PROXY TCP4 192.0.2.9 198.51.100.1 4713 25\r\n";
     let proxy_from = vec![vec!["127.0.0.0/8".parse().unwrap()]];
-    let (house, nursery, handoff, _keyholder) =
-        House::open(ListenerSlice { proxy_from, screen: screen(EarlyTalk::Refuse, 50), ..slice(9, 9) });
-    let mut client = house.connect(0);
+    let (fixture, nursery, handoff, _keyholder) =
+        Fixture::open(ListenerSlice { proxy_from, screen: screen(EarlyTalk::Refuse, 50), ..slice(9, 9) });
+    let mut client = fixture.connect(0);
     client.write_all(header).unwrap();
     start(&nursery);
     assert_eq!(opened(&handoff).0.client.to_string(), "192.0.2.9:4713");
-    let mut client = house.connect(0);
+    let mut client = fixture.connect(0);
     client.write_all(&[&header[..], HELLO].concat()).unwrap();
     assert_refused(&mut client);
     // A check of the load balancer's own says what it likes.
-    let mut client = house.connect(0);
+    let mut client = fixture.connect(0);
     client.write_all(&[b"PROXY UNKNOWN\r\n", HELLO].concat()).unwrap();
     assert_served(&nursery, &client, HELLO);
 }
 
 #[test]
-fn p13_a_place_before_the_greeting_is_given_up_by_the_network_that_has_most() {
-    let (house, nursery, _handoff, _keyholder) = screened(screen(EarlyTalk::Refuse, HOUR));
-    let mut crowd: Vec<TcpStream> = (0..64).map(|_| house.connect_from(1, 1)).collect();
-    // Each newcomer of another network takes the place of the one of the crowd's that has waited longest.
-    let mut newcomers: Vec<TcpStream> = (2..12).map(|block| house.connect_from(block, 1)).collect();
-    let rest = crowd.split_off(newcomers.len());
-    assert!(crowd.iter_mut().all(|client| all_of(client).starts_with("421 4.3.0 ")));
+fn p13_of_those_that_wait_for_the_greeting_one_of_the_network_that_has_most_is_closed_for_another() {
+    let (fixture, nursery, _handoff, _keyholder) = screened(screen(EarlyTalk::Refuse, HOUR));
+    let mut waiting: Vec<TcpStream> = (0..64).map(|_| fixture.connect_from(1, 1)).collect();
+    // Each newcomer of another network may wait instead of the one of these that has waited longest.
+    let mut newcomers: Vec<TcpStream> = (2..12).map(|block| fixture.connect_from(block, 1)).collect();
+    let rest = waiting.split_off(newcomers.len());
+    assert!(waiting.iter_mut().all(|client| all_of(client).starts_with("421 4.3.0 ")));
     newcomers.extend(rest);
     for client in &mut newcomers {
         client.set_nonblocking(true).unwrap();
@@ -130,7 +131,7 @@ fn p13_a_place_before_the_greeting_is_given_up_by_the_network_that_has_most() {
         client.set_nonblocking(false).unwrap();
     }
     drop(nursery);
-    assert_eq!(house.drain(), Ok(()));
+    assert_eq!(fixture.drain(), Ok(()));
     // At a drain all hear that they are to come again.
     assert!(newcomers.iter_mut().all(|client| all_of(client).starts_with("421 4.3.0 ")));
 }

@@ -1,4 +1,4 @@
-//! Slots that change hands, and addresses that are slowed down (P13, issue 9).
+//! Slots that are given to others, and addresses that are slowed down (P13, issue 9).
 
 use super::*;
 use gatepost_policy::conduct::SLOW_PAUSE;
@@ -10,32 +10,32 @@ use std::os::unix::net::UnixStream;
 const NO_WAIT: Waits = Waits { slot: PATIENCE, leave: Duration::from_millis(1), delivery: Duration::from_millis(1) };
 
 /// All slots taken by clients of one address; who they are, the first come first.
-fn full(waits: Waits) -> (House, Nursery, Handoff, Vec<TcpStream>, Vec<SessionId>) {
-    let (house, nursery, handoff, _keyholder) = House::open_with(slice(4, 4), waits);
-    let clients: Vec<TcpStream> = (0..4).map(|_| house.connect_from(1, 1)).collect();
+fn full(waits: Waits) -> (Fixture, Nursery, Handoff, Vec<TcpStream>, Vec<SessionId>) {
+    let (fixture, nursery, handoff, _keyholder) = Fixture::open_with(slice(4, 4), waits);
+    let clients: Vec<TcpStream> = (0..4).map(|_| fixture.connect_from(1, 1)).collect();
     let ids = clients.iter().map(|_| start(&nursery).0.id).collect();
-    (house, nursery, handoff, clients, ids)
+    (fixture, nursery, handoff, clients, ids)
 }
 
 #[test]
 fn p13_a_newcomer_gets_the_slot_of_a_session_that_leaves() {
-    let (house, nursery, handoff, _clients, ids) = full(Waits { leave: PATIENCE, ..NO_WAIT });
-    let _newcomer = house.connect_from(2, 1);
+    let (fixture, nursery, handoff, _clients, ids) = full(Waits { leave: PATIENCE, ..NO_WAIT });
+    let _newcomer = fixture.connect_from(2, 1);
     assert_eq!(leave(&handoff), ids[0]);
     handoff.tell(&Left { id: ids[0], told: true }).unwrap();
     ended(&nursery, ids[0], link::End::Exit(link::exit_status(CloseReason::Reclaimed, false)));
     assert!(start(&nursery).0.id.0 > ids[3].0);
-    // Another of the crowd waits in vain: its network has most.
-    drop(house.connect_from(1, 9));
-    let _second = house.connect_from(3, 1);
+    // Another client of that address waits in vain: its network has most.
+    drop(fixture.connect_from(1, 9));
+    let _second = fixture.connect_from(3, 1);
     assert_eq!(leave(&handoff), ids[1]);
 }
 
 #[test]
 fn p13_a_session_that_does_not_leave_is_killed_and_that_is_no_crash() {
     for handoff_is_there in [true, false] {
-        let (house, nursery, handoff, _clients, ids) = full(NO_WAIT);
-        let _newcomer = house.connect_from(2, 1);
+        let (fixture, nursery, handoff, _clients, ids) = full(NO_WAIT);
+        let _newcomer = fixture.connect_from(2, 1);
         assert_eq!(leave(&handoff), ids[0]);
         if handoff_is_there {
             handoff.tell(&Left { id: ids[0], told: true }).unwrap();
@@ -49,7 +49,7 @@ fn p13_a_session_that_does_not_leave_is_killed_and_that_is_no_crash() {
             start(&nursery);
             // Its address has nothing to bear.
             ended(&nursery, ids[1], link::End::Exit(0));
-            let _again = house.connect_from(1, 1);
+            let _again = fixture.connect_from(1, 1);
             assert_eq!(start(&nursery).0.pause, 0);
         }
     }
@@ -57,8 +57,8 @@ fn p13_a_session_that_does_not_leave_is_killed_and_that_is_no_crash() {
 
 #[test]
 fn p13_a_session_whose_message_is_being_delivered_stays_and_another_leaves() {
-    let (house, nursery, handoff, _clients, ids) = full(NO_WAIT);
-    let _newcomer = house.connect_from(2, 1);
+    let (fixture, nursery, handoff, _clients, ids) = full(NO_WAIT);
+    let _newcomer = fixture.connect_from(2, 1);
     for id in &ids {
         assert_eq!(leave(&handoff), *id);
         handoff.tell(&Left { id: *id, told: false }).unwrap();
@@ -73,11 +73,11 @@ fn p13_a_session_whose_message_is_being_delivered_stays_and_another_leaves() {
 
 #[test]
 fn p1_a_session_about_which_two_ask_stays_when_its_message_is_being_delivered() {
-    let (house, nursery, handoff, _clients, ids) = full(NO_WAIT);
+    let (fixture, nursery, handoff, _clients, ids) = full(NO_WAIT);
     let (mut admin, theirs) = UnixStream::pair().unwrap();
     admin.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut kick = |id| {
-        house.launcher.tell_with(&Order::Kick(Whom::Session(id)), &[theirs.as_fd()]).unwrap();
+        fixture.launcher.tell_with(&Order::Kick(Whom::Session(id)), &[theirs.as_fd()]).unwrap();
         let expected = "1 session is told to end, unless its message is being delivered\n";
         let mut said = vec![0; expected.len()];
         admin.read_exact(&mut said).unwrap();
@@ -98,39 +98,39 @@ fn p1_a_session_about_which_two_ask_stays_when_its_message_is_being_delivered() 
 
 #[test]
 fn p13_a_client_waits_for_a_slot_no_longer_than_it_may() {
-    let (house, _nursery, _handoff, _clients, _ids) = full(Waits { slot: Duration::from_millis(1), ..NO_WAIT });
+    let (fixture, _nursery, _handoff, _clients, _ids) = full(Waits { slot: Duration::from_millis(1), ..NO_WAIT });
     // Its network has most, so that nobody leaves for it.
-    assert!(all_of(&mut house.connect_from(1, 9)).starts_with("421 4.3.2 mx.example.org "));
+    assert!(all_of(&mut fixture.connect_from(1, 9)).starts_with("421 4.3.2 mx.example.org "));
 }
 
 #[test]
 fn p13_whoever_waits_for_a_slot_when_gatepost_drains_is_told() {
-    let (house, nursery, handoff, _clients, ids) = full(NO_WAIT);
-    let mut waits = house.connect_from(2, 1);
+    let (fixture, nursery, handoff, _clients, ids) = full(NO_WAIT);
+    let mut waits = fixture.connect_from(2, 1);
     leave(&handoff);
-    house.launcher.tell(&Order::Drain).unwrap();
+    fixture.launcher.tell(&Order::Drain).unwrap();
     assert!(all_of(&mut waits).starts_with("421 4.3.2 mx.example.org "));
     for id in ids {
         ended(&nursery, id, link::End::Exit(5));
     }
-    assert_eq!(house.outcome(), Ok(()));
+    assert_eq!(fixture.outcome(), Ok(()));
 }
 
 /// What the exit statuses of eleven sessions of one client lead to for its twelfth.
 fn pause_after(exempt: bool, statuses: impl Fn(usize) -> u8) -> u16 {
-    let (house, nursery, _handoff, keyholder) = House::open(slice(20, 20));
+    let (fixture, nursery, _handoff, keyholder) = Fixture::open(slice(20, 20));
     let terms = Terms { exempt, ..Terms::default() };
-    house.networks(vec![TermsFor { networks: vec!["127.0.0.0/8".parse().unwrap()], terms }]);
-    let keyholder = settle(&house, &keyholder);
-    let clients: Vec<TcpStream> = (0..11).map(|_| house.connect(0)).collect();
+    fixture.networks(vec![TermsFor { networks: vec!["127.0.0.0/8".parse().unwrap()], terms }]);
+    let keyholder = settle(&fixture, &keyholder);
+    let clients: Vec<TcpStream> = (0..11).map(|_| fixture.connect(0)).collect();
     let ids: Vec<SessionId> = clients.iter().map(|_| start(&nursery).0.id).collect();
     for (n, id) in ids.into_iter().enumerate() {
         ended(&nursery, id, link::End::Exit(statuses(n)));
     }
     // What a nursery says and a connection travel by different ways: the listener turns to all that waits meanwhile.
-    let keyholder = settle(&house, &keyholder);
-    let _keyholder = settle(&house, &keyholder);
-    let _client = house.connect(0);
+    let keyholder = settle(&fixture, &keyholder);
+    let _keyholder = settle(&fixture, &keyholder);
+    let _client = fixture.connect(0);
     start(&nursery).0.pause
 }
 

@@ -4,9 +4,9 @@
 //! limits, lists, handoff, log and backend alike. Then a client may have to wait for its greeting.
 
 use crate::accept::Socket;
-use crate::gate::Gate;
-use crate::places::Places;
-use crate::screen::{Guest, Screen, Tests};
+use crate::connection::Listener;
+use crate::screen::{Screen, Tests, Ungreeted};
+use crate::waiting::Waiting;
 use gatepost_policy::flood::{Flood, Line};
 use gatepost_policy::proxy::{Arrival, BadHeader, Header};
 use gatepost_policy::share::Origin;
@@ -52,34 +52,34 @@ impl fmt::Display for Closed {
 
 /// Connections without a session.
 #[derive(Debug)]
-pub(crate) struct Front {
+pub(crate) struct Incoming {
     /// Peers that must send a header, by the index of the `[[listen]]`.
     proxies: Vec<Vec<Network>>,
     screen: Screen,
-    places: RefCell<Places>,
+    waiting: RefCell<Waiting>,
     flood: RefCell<Flood>,
     begun: Instant,
     wait: Duration,
 }
 
-/// A place that is taken.
-struct Seat {
-    front: Rc<Front>,
+/// The right to wait, given back when it is dropped.
+struct Claim {
+    incoming: Rc<Incoming>,
     id: u64,
 }
 
-impl Drop for Seat {
+impl Drop for Claim {
     fn drop(&mut self) {
-        self.front.places.borrow_mut().leave(self.id, self.front.now());
+        self.incoming.waiting.borrow_mut().release(self.id, self.incoming.now());
     }
 }
 
-impl Front {
+impl Incoming {
     pub(crate) fn new(slice: &ListenerSlice) -> Self {
         Self {
             proxies: slice.proxy_from.clone(),
             screen: Screen::new(slice.screen.clone()),
-            places: RefCell::new(Places::new(slice.screen.waiting)),
+            waiting: RefCell::new(Waiting::new(slice.screen.waiting)),
             flood: RefCell::default(),
             begun: Instant::now(),
             wait: HEADER_WAIT,
@@ -98,28 +98,34 @@ impl Front {
     }
 
     /// Reads the header of a connection, and goes on with the client that it names.
-    pub(crate) fn receive(self: &Rc<Self>, gate: &Rc<Gate>, socket: Socket, client: OwnedFd, peer: SocketAddr) {
-        let (front, of_all) = (Rc::clone(self), Rc::clone(gate));
-        self.seat(gate, peer, async move { front.arrive(&of_all, socket, client, peer).await });
+    pub(crate) fn receive(self: &Rc<Self>, listener: &Rc<Listener>, socket: Socket, client: OwnedFd, peer: SocketAddr) {
+        let (incoming, admitting) = (Rc::clone(self), Rc::clone(listener));
+        self.let_wait(listener, peer, async move { incoming.after_header(&admitting, socket, client, peer).await });
     }
 
-    /// Gives a client to the gate when it has passed the tests.
-    pub(crate) async fn meet(self: &Rc<Self>, gate: &Rc<Gate>, socket: Socket, client: OwnedFd, from: SocketAddr) {
-        let Some(visitor) = gate.know(&socket, client, from) else { return };
-        match self.screen.tests(&visitor) {
-            Tests::None => gate.admit(visitor).await,
-            Tests::Glance => {
-                if let Some(visitor) = self.screen.glance(gate, visitor) {
-                    gate.admit(visitor).await;
+    /// Admits a client when it has passed the tests.
+    pub(crate) async fn test(
+        self: &Rc<Self>,
+        listener: &Rc<Listener>,
+        socket: Socket,
+        client: OwnedFd,
+        from: SocketAddr,
+    ) {
+        let Some(connection) = listener.look_up(&socket, client, from) else { return };
+        match self.screen.tests(&connection) {
+            Tests::None => listener.admit(connection).await,
+            Tests::Peek => {
+                if let Some(connection) = self.screen.peek(listener, connection) {
+                    listener.admit(connection).await;
                 }
             }
-            Tests::Wait => match Guest::new(gate, visitor) {
-                Ok(guest) => {
-                    let (front, of_all) = (Rc::clone(self), Rc::clone(gate));
-                    self.seat(gate, from, async move {
-                        if let Some(visitor) = front.screen.hold(guest).await {
+            Tests::Wait => match Ungreeted::new(listener, connection) {
+                Ok(ungreeted) => {
+                    let (incoming, admitting) = (Rc::clone(self), Rc::clone(listener));
+                    self.let_wait(listener, from, async move {
+                        if let Some(connection) = incoming.screen.test_waiting(ungreeted).await {
                             // In memory of its own: most only wait.
-                            Box::pin(of_all.admit(visitor)).await;
+                            Box::pin(admitting.admit(connection)).await;
                         }
                     });
                 }
@@ -128,40 +134,40 @@ impl Front {
         }
     }
 
-    /// Has `task` wait for something of a client's, unless there is no place for it. Whoever has none, or none any more, is told of.
-    fn seat(self: &Rc<Self>, gate: &Gate, client: SocketAddr, task: impl Future<Output = ()> + 'static) {
-        let (place, mut without) = self.places.borrow_mut().take(client, self.now());
-        without.extend(place.is_none().then_some(client));
-        for client in without {
-            gate.tell_turned(client, Turned::Waiting);
+    /// Has `task` wait for something of a client's, unless too many wait. Of each client that may not wait, or not any longer, is told.
+    fn let_wait(self: &Rc<Self>, listener: &Listener, client: SocketAddr, task: impl Future<Output = ()> + 'static) {
+        let (claim, mut closed) = self.waiting.borrow_mut().claim(client, self.now());
+        closed.extend(claim.is_none().then_some(client));
+        for client in closed {
+            listener.tell_turned(client, Turned::Waiting);
         }
-        let Some(id) = place else { return };
-        let seat = Seat { front: Rc::clone(self), id };
+        let Some(id) = claim else { return };
+        let claim = Claim { incoming: Rc::clone(self), id };
         let task = tokio::task::spawn_local(async move {
             task.await;
-            drop(seat);
+            drop(claim);
         });
-        self.places.borrow_mut().sits(id, client, task.abort_handle());
+        self.waiting.borrow_mut().set_task(id, client, task.abort_handle());
     }
 
     /// Closes all that wait.
     pub(crate) fn close(&self) {
-        self.places.borrow_mut().close();
+        self.waiting.borrow_mut().close();
     }
 
-    async fn arrive(self: &Rc<Self>, gate: &Rc<Gate>, socket: Socket, client: OwnedFd, peer: SocketAddr) {
+    async fn after_header(self: &Rc<Self>, listener: &Rc<Listener>, socket: Socket, client: OwnedFd, peer: SocketAddr) {
         let read = tokio::time::timeout(self.wait, read(client)).await.unwrap_or(Err(Closed::Late));
         match read {
             // A check that connects and closes, and whoever was sent here by mistake and went away.
             Ok(None) => tracing::debug!(%peer, "closed without a PROXY header"),
             // A check of the load balancer's own, which may say what it likes, and when.
             Ok(Some((Arrival::Peer, client))) => {
-                if let Some(visitor) = gate.know(&socket, client, peer) {
-                    Box::pin(gate.admit(visitor)).await;
+                if let Some(connection) = listener.look_up(&socket, client, peer) {
+                    Box::pin(listener.admit(connection)).await;
                 }
             }
             Ok(Some((Arrival::Client { from, to }, client))) => {
-                Box::pin(self.meet(gate, Socket { local: Some(to), ..socket }, client, from)).await;
+                Box::pin(self.test(listener, Socket { local: Some(to), ..socket }, client, from)).await;
             }
             Err(closed) => {
                 let line = self.flood.borrow_mut().line(Origin::of(peer.ip()), self.now());

@@ -1,5 +1,5 @@
-//! Places of connections that wait without a session: so many at once, shared by network (P13). Beyond that the one that has waited
-//! longest gives way, in the network that has most of them.
+//! Connections that wait without a session: so many at once, shared by network (P13). Beyond that the one that has waited
+//! longest is closed, in the network that has most of them.
 
 use gatepost_policy::share::{Action, Answer, Origin, Patience, Shares};
 use std::collections::BTreeMap;
@@ -8,22 +8,22 @@ use tokio::task::AbortHandle;
 
 /// Who waits.
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(crate) struct Waiting {
     shares: Shares<u64>,
     tasks: BTreeMap<u64, (SocketAddr, AbortHandle)>,
     last: u64,
 }
 
-impl Places {
-    /// So many places.
-    pub(crate) fn new(places: u32) -> Self {
-        // Nobody waits for a place beyond the call that asks for it. Who waits longest is the one who can best come again.
-        Self { shares: Shares::new(places.into(), 1).of_what_is_spare(0), tasks: BTreeMap::new(), last: 0 }
+impl Waiting {
+    /// At most so many at once.
+    pub(crate) fn new(most: u32) -> Self {
+        // No claim waits beyond the call that makes it. Who waits longest is the one who can best come again.
+        Self { shares: Shares::new(most.into(), 1).of_what_is_spare(0), tasks: BTreeMap::new(), last: 0 }
     }
 
-    /// A place for a client, that of another if need be, which is closed then. None: its network has most of them, and none that
-    /// could be closed. And who has lost a place.
-    pub(crate) fn take(&mut self, client: SocketAddr, now: u64) -> (Option<u64>, Vec<SocketAddr>) {
+    /// Whether a client may wait, instead of another if need be, which is closed then. None: its network has most of them, and none that
+    /// could be closed. And who has been closed.
+    pub(crate) fn claim(&mut self, client: SocketAddr, now: u64) -> (Option<u64>, Vec<SocketAddr>) {
         let origin = Origin::of(client.ip());
         let mut closed = Vec::new();
         self.last = self.last.saturating_add(1);
@@ -39,13 +39,13 @@ impl Places {
         (granted.then_some(id), closed)
     }
 
-    /// That task waits in the place, for something of that client's.
-    pub(crate) fn sits(&mut self, id: u64, client: SocketAddr, task: AbortHandle) {
+    /// That task waits by the claim, for something of that client's.
+    pub(crate) fn set_task(&mut self, id: u64, client: SocketAddr, task: AbortHandle) {
         self.tasks.insert(id, (client, task));
     }
 
-    /// The place is free again.
-    pub(crate) fn leave(&mut self, id: u64, now: u64) {
+    /// It waits no longer.
+    pub(crate) fn release(&mut self, id: u64, now: u64) {
         self.tasks.remove(&id);
         self.shares.release(id, now);
     }

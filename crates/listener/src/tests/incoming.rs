@@ -6,10 +6,10 @@ use gatepost_wire::event::{Event, Turned};
 use gatepost_wire::observe::Tell;
 use std::io::ErrorKind;
 
-/// A house whose first listener takes every peer on loopback for a load balancer.
-fn proxied() -> (House, Nursery, Handoff, Keyholder) {
+/// A fixture whose first listener takes every peer on loopback for a load balancer.
+fn proxied() -> (Fixture, Nursery, Handoff, Keyholder) {
     let proxy_from = vec![vec!["127.0.0.0/8".parse().unwrap()]];
-    House::open(ListenerSlice { proxy_from, ..slice(10, 2) })
+    Fixture::open(ListenerSlice { proxy_from, ..slice(10, 2) })
 }
 
 const LINE: &str = "PROXY TCP4 192.0.2.9 198.51.100.1 4713 25\r\n";
@@ -28,7 +28,7 @@ fn is_closed(client: &mut TcpStream) -> bool {
 
 #[test]
 fn issue_12_the_client_is_the_one_that_the_header_names() {
-    let (house, nursery, handoff, _keyholder) = proxied();
+    let (fixture, nursery, handoff, _keyholder) = proxied();
     let named = Some(("192.0.2.9:4713", "198.51.100.1:25"));
     let six =
         "0d0a0d0a000d0a515549540a2121002420010db800000000000000000000000920010db800000000000000000000000112690019";
@@ -40,8 +40,8 @@ fn issue_12_the_client_is_the_one_that_the_header_names() {
         (binary("0d0a0d0a000d0a515549540a20000000"), None),
         (b"PROXY UNKNOWN\r\n".to_vec(), None),
     ] {
-        let mut client = house.connect(0);
-        let own = (client.local_addr().unwrap().to_string(), house.addresses[0].to_string());
+        let mut client = fixture.connect(0);
+        let own = (client.local_addr().unwrap().to_string(), fixture.addresses[0].to_string());
         // In pieces, and with octets of the client's behind it.
         for octet in &header[..20.min(header.len() - 1)] {
             client.write_all(&[*octet]).unwrap();
@@ -58,21 +58,21 @@ fn issue_12_the_client_is_the_one_that_the_header_names() {
         assert_eq!(&first, b"EHLO", "nothing of the client's is lost");
         ended(&nursery, begun.id, link::End::Exit(0));
     }
-    assert_eq!(house.drain(), Ok(()));
+    assert_eq!(fixture.drain(), Ok(()));
 }
 
 #[test]
 fn issue_12_limits_are_those_of_the_client_and_not_of_the_load_balancer() {
-    let (house, nursery, _handoff, _keyholder) = proxied();
+    let (fixture, nursery, _handoff, _keyholder) = proxied();
     let mut clients = Vec::new();
     for number in 0..6 {
-        let mut client = house.connect(0);
+        let mut client = fixture.connect(0);
         client.write_all(LINE.replace("192.0.2.9", &format!("192.0.{number}.9")).as_bytes()).unwrap();
         start(&nursery);
         clients.push(client);
     }
     for refused in [false, true] {
-        let mut client = house.connect(0);
+        let mut client = fixture.connect(0);
         client.write_all(LINE.replace("192.0.2.9", "192.0.0.9").as_bytes()).unwrap();
         if refused {
             assert!(all_of(&mut client).starts_with("421 "));
@@ -85,55 +85,55 @@ fn issue_12_limits_are_those_of_the_client_and_not_of_the_load_balancer() {
 
 #[test]
 fn issue_12_without_a_header_from_a_load_balancer_there_is_no_session() {
-    let (house, nursery, handoff, _keyholder) = proxied();
+    let (fixture, nursery, handoff, _keyholder) = proxied();
     for wrong in
         ["EHLO client.test\r\n", "PROXY TCP4 192.0.2.9 198.51.100.1 +4713 25\r\n", "\r\n\r\n\0\r\nQUIT\n\x22\x11\0\x0c"]
     {
-        let mut client = house.connect(0);
+        let mut client = fixture.connect(0);
         client.write_all(wrong.as_bytes()).unwrap();
         assert!(is_closed(&mut client), "{wrong:?}");
     }
     // Whoever ends within a header, or before it.
     for begun in ["", "PROXY TC"] {
-        let mut client = house.connect(0);
+        let mut client = fixture.connect(0);
         client.write_all(begun.as_bytes()).unwrap();
         client.shutdown(std::net::Shutdown::Write).unwrap();
         assert!(is_closed(&mut client), "{begun:?}");
     }
     // The first that begins after all of them: none of them had a session.
-    let mut client = house.connect(0);
+    let mut client = fixture.connect(0);
     client.write_all(LINE.as_bytes()).unwrap();
     let (open, _) = opened(&handoff);
     assert_eq!(open.client.to_string(), "192.0.2.9:4713");
     start(&nursery);
     // Of another listener nobody is asked for one.
-    let client = house.connect(1);
+    let client = fixture.connect(1);
     let (open, _) = opened(&handoff);
     assert_eq!(open.client, client.local_addr().unwrap());
 }
 
 #[test]
 fn p6_headers_that_do_not_come_hold_a_bounded_number_of_connections() {
-    let (house, nursery, _handoff, _keyholder) = proxied();
+    let (fixture, nursery, _handoff, _keyholder) = proxied();
     let mut slow: Vec<TcpStream> = Vec::new();
     for _ in 0..70 {
-        let mut client = house.connect(0);
+        let mut client = fixture.connect(0);
         client.write_all(b"PROXY TCP4 ").unwrap();
         slow.push(client);
     }
     // Those that have waited longest are closed for the others, and one that is in time is served.
     assert!(slow.drain(..6).all(|mut client| is_closed(&mut client)));
-    let mut client = house.connect(0);
+    let mut client = fixture.connect(0);
     client.write_all(LINE.as_bytes()).unwrap();
     start(&nursery);
     // A drain waits for none of them.
     drop(nursery);
-    assert_eq!(house.drain(), Ok(()));
+    assert_eq!(fixture.drain(), Ok(()));
     assert!(slow.iter_mut().all(is_closed));
 }
 
 #[test]
-fn p13_whoever_has_no_place_to_wait_in_is_told_of() {
+fn p13_whoever_may_not_wait_is_told_of() {
     // All that this process tells, of other tests as well.
     let (ours, observer) = End::<RoleToObserver, Nothing>::pair().unwrap();
     observer.seq().set_timeout(PATIENCE).unwrap();
@@ -156,12 +156,12 @@ fn p13_whoever_has_no_place_to_wait_in_is_told_of() {
     };
     let greeted_late = ListenerSlice { screen: Screen { pause: 60_000, ..waiting }, ..slice(10, 10) };
     for (block, slice, heard) in [(77, proxied, ""), (78, greeted_late, "421 4.3.0 ")] {
-        let (house, nursery, _handoff, _keyholder) = House::open(slice);
-        let mut first = house.connect_from(block, 1);
-        let _others = [house.connect_from(block, 1), house.connect_from(block, 1)];
+        let (fixture, nursery, _handoff, _keyholder) = Fixture::open(slice);
+        let mut first = fixture.connect_from(block, 1);
+        let _others = [fixture.connect_from(block, 1), fixture.connect_from(block, 1)];
         assert_eq!(told_of(block), (Turned::Waiting, 1));
         assert_eq!(all_of(&mut first).get(..heard.len()), Some(heard));
         drop(nursery);
-        assert_eq!(house.drain(), Ok(()));
+        assert_eq!(fixture.drain(), Ok(()));
     }
 }

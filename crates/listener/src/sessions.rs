@@ -13,7 +13,7 @@ pub(crate) struct Nursery(pub(crate) u64);
 
 /// One session under way.
 #[derive(Debug)]
-pub(crate) struct Inside {
+pub(crate) struct Session {
     /// Who forked it.
     pub(crate) nursery: Nursery,
     /// Its client.
@@ -26,89 +26,89 @@ pub(crate) struct Inside {
     pub(crate) key: Option<Unasked>,
 }
 
-/// Who is inside.
+/// The table of sessions.
 #[derive(Debug, Default)]
-pub(crate) struct Roster {
-    sessions: HashMap<SessionId, Inside>,
+pub(crate) struct Sessions {
+    table: HashMap<SessionId, Session>,
     /// Clients that wait for a slot.
-    queue: usize,
-    waiting: Option<Waker>,
+    waiting: usize,
+    waker: Option<Waker>,
 }
 
-impl Roster {
+impl Sessions {
     /// A session begins.
-    pub(crate) fn enter(&mut self, id: SessionId, inside: Inside) {
-        self.sessions.insert(id, inside);
+    pub(crate) fn insert(&mut self, id: SessionId, session: Session) {
+        self.table.insert(id, session);
     }
 
     /// A session is over. What it was, when `nursery` really had it: a nursery cannot end another's sessions, nor one
     /// session twice.
-    pub(crate) fn leave(&mut self, id: SessionId, nursery: Nursery) -> Option<Inside> {
-        if self.sessions.get(&id)?.nursery != nursery {
+    pub(crate) fn remove(&mut self, id: SessionId, nursery: Nursery) -> Option<Session> {
+        if self.table.get(&id)?.nursery != nursery {
             return None;
         }
-        let inside = self.sessions.remove(&id);
-        self.wake_if_quiet();
-        inside
+        let session = self.table.remove(&id);
+        self.wake_if_idle();
+        session
     }
 
     /// All sessions of a nursery are over.
-    pub(crate) fn leave_all(&mut self, nursery: Nursery) -> Vec<Inside> {
-        let gone = self.sessions.extract_if(|_, inside| inside.nursery == nursery).map(|(_, inside)| inside).collect();
-        self.wake_if_quiet();
+    pub(crate) fn remove_all(&mut self, nursery: Nursery) -> Vec<Session> {
+        let gone = self.table.extract_if(|_, session| session.nursery == nursery).map(|(_, session)| session).collect();
+        self.wake_if_idle();
         gone
     }
 
     /// The channel of a session that asks the keyholder, and its client. None: it has been taken, or the session is over.
     pub(crate) fn take_key(&mut self, id: SessionId) -> Option<(Unasked, SocketAddr)> {
-        let inside = self.sessions.get_mut(&id)?;
-        Some((inside.key.take()?, inside.client))
+        let session = self.table.get_mut(&id)?;
+        Some((session.key.take()?, session.client))
     }
 
     /// Each session with its client.
     pub(crate) fn all(&self) -> impl Iterator<Item = (SessionId, SocketAddr)> {
-        self.sessions.iter().map(|(id, inside)| (*id, inside.client))
+        self.table.iter().map(|(id, session)| (*id, session.client))
     }
 
     /// Sessions, and clients that wait for a slot.
     pub(crate) fn count(&self) -> (usize, usize) {
-        (self.sessions.len(), self.queue)
+        (self.table.len(), self.waiting)
     }
 
     /// A client waits for a slot.
-    pub(crate) fn enter_queue(&mut self) {
-        self.queue = self.queue.saturating_add(1);
+    pub(crate) fn begin_waiting(&mut self) {
+        self.waiting = self.waiting.saturating_add(1);
     }
 
     /// It does no longer.
-    pub(crate) fn leave_queue(&mut self) {
-        self.queue = self.queue.saturating_sub(1);
-        self.wake_if_quiet();
+    pub(crate) fn end_waiting(&mut self) {
+        self.waiting = self.waiting.saturating_sub(1);
+        self.wake_if_idle();
     }
 
     /// Who forked a session that is to be killed. None: it is over.
     pub(crate) fn kill(&mut self, id: SessionId) -> Option<Nursery> {
-        let inside = self.sessions.get_mut(&id)?;
-        inside.killed = true;
-        Some(inside.nursery)
+        let session = self.table.get_mut(&id)?;
+        session.killed = true;
+        Some(session.nursery)
     }
 
-    /// Ready when nobody is inside or waits.
-    pub(crate) fn poll_quiet(&mut self, waker: &Waker) -> Poll<()> {
-        if self.is_quiet() {
+    /// Ready when no session is under way and nobody waits for one.
+    pub(crate) fn poll_idle(&mut self, waker: &Waker) -> Poll<()> {
+        if self.is_idle() {
             return Poll::Ready(());
         }
-        self.waiting = Some(waker.clone());
+        self.waker = Some(waker.clone());
         Poll::Pending
     }
 
-    fn is_quiet(&self) -> bool {
-        self.sessions.is_empty() && self.queue == 0
+    fn is_idle(&self) -> bool {
+        self.table.is_empty() && self.waiting == 0
     }
 
-    fn wake_if_quiet(&mut self) {
-        if self.is_quiet()
-            && let Some(waker) = self.waiting.take()
+    fn wake_if_idle(&mut self) {
+        if self.is_idle()
+            && let Some(waker) = self.waker.take()
         {
             waker.wake();
         }

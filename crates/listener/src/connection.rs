@@ -3,8 +3,8 @@
 use crate::accept::Socket;
 use crate::keys::{Keys, SessionEnd, Unasked};
 use crate::links::{Links, tell};
-use crate::roster::{Inside, Nursery, Roster};
 use crate::rules::Rules;
+use crate::sessions::{Nursery, Session, Sessions};
 use crate::slots::{Slots, Waits};
 use crate::turned::{Refused, turned};
 use crate::{AuthLink, HandoffLink, KeyholderLink, NurseryLink};
@@ -36,9 +36,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// restarts as long as fewer than a thousand sessions a second begin on average.
 const EPOCH: Duration = Duration::from_secs(1_704_067_200);
 
-/// A client that has come, and how.
+/// A client's connection that has no session, and what is known of it.
 #[derive(Debug)]
-pub(crate) struct Visitor {
+pub(crate) struct Connection {
     pub(crate) client: OwnedFd,
     pub(crate) from: SocketAddr,
     /// Index of the `[[listen]]`.
@@ -56,26 +56,26 @@ pub(crate) struct Visitor {
 }
 
 /// Why an admitted connection gets no session after all.
-enum Mishap {
+enum StartError {
     /// A role that the session needs is not there at the moment.
     Away,
     /// A link broke, or no descriptors are left.
     Channel(ChannelError),
 }
 
-impl From<ChannelError> for Mishap {
+impl From<ChannelError> for StartError {
     fn from(e: ChannelError) -> Self {
         Self::Channel(e)
     }
 }
 
-impl From<io::Error> for Mishap {
+impl From<io::Error> for StartError {
     fn from(e: io::Error) -> Self {
         Self::Channel(e.into())
     }
 }
 
-impl fmt::Display for Mishap {
+impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Away => f.write_str("a role that it needs is away"),
@@ -84,13 +84,13 @@ impl fmt::Display for Mishap {
     }
 }
 
-/// Everything that connections share.
-pub(crate) struct Gate {
+/// The role: what all connections share.
+pub(crate) struct Listener {
     pub(crate) hostname: String,
     listeners: Vec<TlsMode>,
     services: Vec<Service>,
     pub(crate) admission: RefCell<Admission>,
-    pub(crate) roster: RefCell<Roster>,
+    pub(crate) sessions: RefCell<Sessions>,
     pub(crate) links: RefCell<Links>,
     pub(crate) slots: Slots,
     pub(crate) keys: Keys,
@@ -99,16 +99,16 @@ pub(crate) struct Gate {
     pub(crate) flood: RefCell<Flood>,
     pub(crate) refused: Refused,
     last_id: Cell<u64>,
-    born: Instant,
+    begun: Instant,
 }
 
-impl fmt::Debug for Gate {
+impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Gate({:?})", self.roster.borrow())
+        write!(f, "Listener({:?})", self.sessions.borrow())
     }
 }
 
-impl Gate {
+impl Listener {
     pub(crate) fn new(slice: ListenerSlice, keys: Keys, waits: Waits) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let first = u64::try_from(now.saturating_sub(EPOCH).as_millis()).unwrap_or_default();
@@ -121,7 +121,7 @@ impl Gate {
             listeners,
             services,
             admission: RefCell::new(Admission::new(limits)),
-            roster: RefCell::default(),
+            sessions: RefCell::default(),
             links: RefCell::default(),
             slots: Slots::new(waits),
             keys,
@@ -130,7 +130,7 @@ impl Gate {
             flood: RefCell::default(),
             refused: Refused::default(),
             last_id: Cell::new(first),
-            born: Instant::now(),
+            begun: Instant::now(),
         }
     }
 
@@ -186,7 +186,9 @@ impl Gate {
 
     /// A nursery says that a session is over.
     pub(crate) fn ended(&self, nursery: Nursery, Ended { id, how }: Ended) {
-        let Some(Inside { client, ticket, killed, .. }) = self.roster.borrow_mut().leave(id, nursery) else { return };
+        let Some(Session { client, ticket, killed, .. }) = self.sessions.borrow_mut().remove(id, nursery) else {
+            return;
+        };
         let ending = ending(how);
         match how {
             link::End::Signal(signal) if ending.crashed => {
@@ -213,8 +215,8 @@ impl Gate {
 
     /// A nursery is gone, and with it, as the first process of their namespace, all its sessions.
     pub(crate) fn nursery_gone(&self, nursery: Nursery) {
-        for inside in self.roster.borrow_mut().leave_all(nursery) {
-            self.release(inside.ticket);
+        for session in self.sessions.borrow_mut().remove_all(nursery) {
+            self.release(session.ticket);
         }
         self.links.borrow_mut().drop_nursery(nursery);
     }
@@ -226,18 +228,18 @@ impl Gate {
 
     /// Says whose sessions are under way: the time of the drain is over, and they are cut off.
     pub(crate) fn name_all(&self) {
-        for (id, client) in self.roster.borrow().all() {
+        for (id, client) in self.sessions.borrow().all() {
             tracing::warn!(session = %id, %client, "cut off: still under way at the end of limits.drain");
         }
     }
 
     /// Done when no session is under way.
-    pub(crate) async fn quiet(&self) {
-        poll_fn(|cx| self.roster.borrow_mut().poll_quiet(cx.waker())).await;
+    pub(crate) async fn idle(&self) {
+        poll_fn(|cx| self.sessions.borrow_mut().poll_idle(cx.waker())).await;
     }
 
     /// What is known of a fresh connection; none: the rules don't admit it, and it is turned away.
-    pub(crate) fn know(&self, socket: &Socket, client: OwnedFd, from: SocketAddr) -> Option<Visitor> {
+    pub(crate) fn look_up(&self, socket: &Socket, client: OwnedFd, from: SocketAddr) -> Option<Connection> {
         let tls = self.listeners.get(usize::from(socket.index)).copied().unwrap_or(TlsMode::Off);
         let service = self.services.get(usize::from(socket.index)).copied().unwrap_or_default();
         let local = socket.local(&client);
@@ -248,15 +250,15 @@ impl Gate {
             Access::Denied | Access::Unknown => terms,
         };
         let (listener, listed) = (socket.index, Weights::default());
-        let visitor = Visitor { client, from, listener, tls, service, user: None, local, terms, listed };
+        let connection = Connection { client, from, listener, tls, service, user: None, local, terms, listed };
         match access {
-            Access::Granted(_) => return Some(visitor),
-            Access::Denied => self.turn_away(visitor, Turned::Rules),
+            Access::Granted(_) => return Some(connection),
+            Access::Denied => self.turn_away(connection, Turned::Rules),
             Access::Unknown => {
                 if self.may_log(from.ip()) {
                     tracing::error!(client = %from, "the rules are damaged: no client is taken");
                 }
-                self.turn_away(visitor, Turned::Failed);
+                self.turn_away(connection, Turned::Failed);
             }
         }
         None
@@ -268,10 +270,10 @@ impl Gate {
     }
 
     /// Takes a program of a user's of this machine, about which no rule for networks says anything.
-    pub(crate) async fn welcome_user(self: &Rc<Self>, socket: &Socket, client: OwnedFd, uid: u32) {
+    pub(crate) async fn admit_user(self: &Rc<Self>, socket: &Socket, client: OwnedFd, uid: u32) {
         let from = SocketAddr::new(counted_user(uid), 0);
         let (listener, local, user, terms) = (socket.index, socket.local(&client), Some(uid), Terms::default());
-        let visitor = Visitor {
+        let connection = Connection {
             client,
             from,
             listener,
@@ -282,84 +284,84 @@ impl Gate {
             terms,
             listed: Weights::default(),
         };
-        self.admit(visitor).await;
+        self.admit(connection).await;
     }
 
     /// Gives a client a session, turns it away with the reason, or lets it wait for a slot.
-    pub(crate) async fn admit(self: &Rc<Self>, visitor: Visitor) {
-        let from = visitor.from;
+    pub(crate) async fn admit(self: &Rc<Self>, connection: Connection) {
+        let from = connection.from;
         let id = SessionId(self.last_id.get().saturating_add(1));
         self.last_id.set(id.0);
-        let admitted = self.admission.borrow_mut().admit(id.0, from.ip(), &visitor.terms, self.now());
+        let admitted = self.admission.borrow_mut().admit(id.0, from.ip(), &connection.terms, self.now());
         match admitted {
-            Err(refusal) => self.turn_away(visitor, turned(refusal)),
+            Err(refusal) => self.turn_away(connection, turned(refusal)),
             Ok(Admitted { ticket, waits, pause }) => {
-                let pass = Pass { gate: Rc::clone(self), client: from, id, place: Place::Ticket(ticket) };
+                let slot = Slot { listener: Rc::clone(self), client: from, id, holder: Holder::Listener(ticket) };
                 self.slots.due.notify_one();
                 self.tell_stress();
                 match waits {
-                    None => self.begin(visitor, pass, pause).await,
-                    Some(refusal) => self.queue(visitor, pass, pause, refusal),
+                    None => self.begin(connection, slot, pause).await,
+                    Some(refusal) => self.queue(connection, slot, pause, refusal),
                 }
             }
         }
     }
 
     /// Gives an admitted client its session.
-    pub(crate) async fn begin(&self, visitor: Visitor, pass: Pass, pause: u16) {
-        if let Err(mishap) = self.hand_out(pass, &visitor, pause).await {
-            tracing::warn!(client = %visitor.from, reason = %mishap, "no session for a connection; its client is told to come again (421)");
-            self.turn_away(visitor, Turned::Failed);
+    pub(crate) async fn begin(&self, connection: Connection, slot: Slot, pause: u16) {
+        if let Err(e) = self.hand_out(slot, &connection, pause).await {
+            tracing::warn!(client = %connection.from, reason = %e, "no session for a connection; its client is told to come again (421)");
+            self.turn_away(connection, Turned::Failed);
         }
     }
 
     /// Handoff first: when the session asks for its offer, the answer should be there already.
-    async fn hand_out(&self, mut pass: Pass, visitor: &Visitor, pause: u16) -> Result<(), Mishap> {
-        let (nursery, nursery_link) = self.links.borrow().nursery().ok_or(Mishap::Away)?;
-        let (_, handoff) = self.links.borrow().handoff().ok_or(Mishap::Away)?;
-        let (id, listener, service) = (pass.id, visitor.listener, visitor.service);
-        let local = *visitor.local.as_ref().map_err(|e| io::Error::from(e.kind()))?;
+    async fn hand_out(&self, mut slot: Slot, connection: &Connection, pause: u16) -> Result<(), StartError> {
+        let (nursery, nursery_link) = self.links.borrow().nursery().ok_or(StartError::Away)?;
+        let (_, handoff) = self.links.borrow().handoff().ok_or(StartError::Away)?;
+        let (id, listener, service) = (slot.id, connection.listener, connection.service);
+        let local = *connection.local.as_ref().map_err(|e| io::Error::from(e.kind()))?;
 
         let (session_end, handoff_end) = End::<SessionToHandoff, HandoffToSession>::pair()?;
-        let Terms { relay, exempt, message_size, hidden, .. } = visitor.terms;
-        let user = visitor.user;
-        let client = if user.is_some() { local } else { visitor.from };
-        let listed = visitor.listed;
+        let Terms { relay, exempt, message_size, hidden, .. } = connection.terms;
+        let user = connection.user;
+        let client = if user.is_some() { local } else { connection.from };
+        let listed = connection.listed;
         let open = Open { id, client, local, listener, relay, message_size, exempt, service, user, listed };
         let open = HandoffOrder::Open(open);
         tell(&handoff, &open, &[handoff_end.as_fd()]).await?;
         drop(handoff_end);
-        let (keyholder, unasked) = match visitor.tls {
+        let (keyholder, unasked) = match connection.tls {
             TlsMode::Off => (None, None),
-            TlsMode::Implicit => (Some(self.key_channel(id, visitor.from).await?), None),
+            TlsMode::Implicit => (Some(self.key_channel(id, connection.from).await?), None),
             // Most sessions never ask for a signature: the keyholder hears of this one when it does.
             TlsMode::StartTls => {
-                self.links.borrow().keyholder().ok_or(Mishap::Away)?;
+                self.links.borrow().keyholder().ok_or(StartError::Away)?;
                 let (session_end, unasked) = self.keys.channel(id)?;
                 (Some(session_end), Some(unasked))
             }
         };
         let auth = match service {
             Service::Relay | Service::Local => None,
-            Service::Submission => Some(self.auth_channel(id, visitor.from).await?),
+            Service::Submission => Some(self.auth_channel(id, connection.from).await?),
         };
         let stress = self.admission.borrow().is_stressed();
         let tls = keyholder.is_some();
         let start = NurseryOrder::Start(Start { id, listener, tls, stress, pause, hidden, service });
         let descriptors = StartDescriptors {
-            client: visitor.client.as_fd(),
+            client: connection.client.as_fd(),
             handoff: session_end.as_fd(),
             keyholder: keyholder.as_ref().map(AsFd::as_fd),
             auth: auth.as_ref().map(AsFd::as_fd),
         };
-        pass.enter(nursery, unasked);
+        slot.enter_table(nursery, unasked);
         tell(&nursery_link, &start, &descriptors.into_list()).await?;
-        pass.keep();
+        slot.give_to_session();
         Ok(())
     }
 
-    async fn key_channel(&self, id: SessionId, client: SocketAddr) -> Result<SessionEnd, Mishap> {
-        let keyholder = self.links.borrow().keyholder().ok_or(Mishap::Away)?;
+    async fn key_channel(&self, id: SessionId, client: SocketAddr) -> Result<SessionEnd, StartError> {
+        let keyholder = self.links.borrow().keyholder().ok_or(StartError::Away)?;
         let (session_end, keyholder_end) = End::pair()?;
         tell(&keyholder, &OpenKey { id, client: client.ip() }, &[keyholder_end.as_fd()]).await?;
         Ok(session_end)
@@ -370,8 +372,8 @@ impl Gate {
         &self,
         id: SessionId,
         client: SocketAddr,
-    ) -> Result<End<SessionToAuth, AuthToSession>, Mishap> {
-        let (auth, offer) = self.links.borrow().auth().ok_or(Mishap::Away)?;
+    ) -> Result<End<SessionToAuth, AuthToSession>, StartError> {
+        let (auth, offer) = self.links.borrow().auth().ok_or(StartError::Away)?;
         let (session_end, auth_end) = End::<SessionToAuth, AuthToSession>::pair()?;
         if let Some(mechanisms) = offer {
             auth_end.tell(&Answered::Offer(mechanisms))?;
@@ -388,59 +390,61 @@ impl Gate {
 
     /// Milliseconds of a clock that does not go back.
     pub(crate) fn now(&self) -> u64 {
-        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
-/// An admitted client's place. Dropped before [`Pass::keep`], for an error or a drain that cuts the hand-over short, it
+/// An admitted client's slot. Dropped before [`Slot::give_to_session`], for an error or a drain that cuts the hand-over short, it
 /// is free again.
-pub(crate) struct Pass {
-    gate: Rc<Gate>,
+pub(crate) struct Slot {
+    listener: Rc<Listener>,
     client: SocketAddr,
     id: SessionId,
-    place: Place,
+    holder: Holder,
 }
 
-/// Where the slot is.
-enum Place {
-    /// In our hand.
-    Ticket(Ticket),
-    /// In the roster.
-    Inside(Nursery),
-    /// With the session, until the nursery says that it has ended.
-    Kept,
+/// Who gives the slot back.
+enum Holder {
+    /// The [`Slot`] itself.
+    Listener(Ticket),
+    /// The table of sessions has the ticket, and the nursery has not been told yet.
+    Table(Nursery),
+    /// The session, which has it until the nursery says that it has ended.
+    Session,
 }
 
-impl Pass {
+impl Slot {
     /// The session that it is for.
     pub(crate) fn id(&self) -> SessionId {
         self.id
     }
 
     /// Before the nursery is told: its `Ended` may be here sooner than we run again.
-    fn enter(&mut self, nursery: Nursery, key: Option<Unasked>) {
-        let before = std::mem::replace(&mut self.place, Place::Inside(nursery));
-        if let Place::Ticket(ticket) = before {
-            let inside = Inside { nursery, client: self.client, ticket, killed: false, key };
-            self.gate.roster.borrow_mut().enter(self.id, inside);
+    fn enter_table(&mut self, nursery: Nursery, key: Option<Unasked>) {
+        let before = std::mem::replace(&mut self.holder, Holder::Table(nursery));
+        if let Holder::Listener(ticket) = before {
+            let session = Session { nursery, client: self.client, ticket, killed: false, key };
+            self.listener.sessions.borrow_mut().insert(self.id, session);
         }
     }
 
-    fn keep(mut self) {
-        self.place = Place::Kept;
+    fn give_to_session(mut self) {
+        self.holder = Holder::Session;
     }
 }
 
-impl Drop for Pass {
+impl Drop for Slot {
     fn drop(&mut self) {
-        let ticket = match std::mem::replace(&mut self.place, Place::Kept) {
-            Place::Kept => None,
-            Place::Ticket(ticket) => Some(ticket),
-            // None when it has left with its nursery already.
-            Place::Inside(nursery) => self.gate.roster.borrow_mut().leave(self.id, nursery).map(|inside| inside.ticket),
+        let ticket = match std::mem::replace(&mut self.holder, Holder::Session) {
+            Holder::Session => None,
+            Holder::Listener(ticket) => Some(ticket),
+            // None when the nursery has ended, and all its sessions with it.
+            Holder::Table(nursery) => {
+                self.listener.sessions.borrow_mut().remove(self.id, nursery).map(|session| session.ticket)
+            }
         };
         if let Some(ticket) = ticket {
-            self.gate.release(ticket);
+            self.listener.release(ticket);
         }
     }
 }
