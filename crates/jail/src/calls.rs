@@ -111,7 +111,8 @@ pub const TALK: &[Call] = &[
 /// Making sessions. Forbidden again in each session, first thing.
 pub const FORK: &[Call] = &[
     call("clone", Always, "a session per connection; RLIMIT_NPROC bounds them"),
-    call("wait4", Always, "reaping them"),
+    call("rt_sigtimedwait", Always, "which of them has ended"),
+    call("wait4", Always, "reaping it"),
     call("kill", Args(&[(1, 9)]), "SIGKILL: a session that does not leave its slot to somebody else"),
     call("dup2", Args(&[(1, 2)]), "a session has no log; the nursery's may be a new one"),
     call("dup3", Args(&[(1, 2)]), "the same where dup2(2) is not"),

@@ -11,7 +11,7 @@ use gatepost_jail::{JailError, JailedSession, Unjailed};
 use gatepost_role::{Control, Phase, Rest, RoleError, SHORT_FRAME, Step};
 use gatepost_smtp::envelope::CloseReason;
 use gatepost_sys::process::{self, Fork, ProcessId, Signal};
-use gatepost_sys::signal::Signals;
+use gatepost_sys::signal::{self, Deaths};
 use gatepost_sys::wait;
 use gatepost_wire::control::{Report, Role};
 use gatepost_wire::link::{self, Ended, NurseryOrder, SessionId};
@@ -24,6 +24,11 @@ use std::time::{Duration, Instant};
 
 /// How a session ends that could not begin.
 const INTERNAL: link::End = link::End::Exit(link::exit_status(CloseReason::Internal, false));
+
+/// Ends told at once after which some may not have been told: fewer than any system's RLIMIT_SIGPENDING.
+const MANY: usize = 64;
+/// Sessions after which all children are looked at in any case.
+const LOOK_AFTER: usize = 256;
 
 type ListenerEnd = End<NurseryToListener, ListenerToNursery>;
 
@@ -49,6 +54,7 @@ pub fn run_nursery_with(
     let (limit, hostname) = (slice.sessions, slice.hostname.clone());
     let shared = Shared::new(slice).map_err(RoleError::given("certificates"))?;
     warm::up(&shared);
+    signal::keep_handler_stack();
     let tools = Tools::new().map_err(RoleError::system("make a pipe and receive signals"))?;
     let jailed = entered.seal()?;
     let seal = jailed.session_seal().ok_or(JailError::NotLaunched)?;
@@ -59,14 +65,14 @@ pub fn run_nursery_with(
 
 /// What the nursery makes before its jail is complete.
 pub(crate) struct Tools {
-    deaths: Signals,
+    deaths: Deaths,
     /// Every session has the reading end. Closing ours tells them all to drain.
     drain: (PipeReader, PipeWriter),
 }
 
 impl Tools {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { deaths: Signals::children()?, drain: io::pipe()? })
+        Ok(Self { deaths: Deaths::new()?, drain: io::pipe()? })
     }
 }
 
@@ -80,12 +86,14 @@ struct Link {
 
 pub(crate) struct Nursery {
     control: Control,
-    deaths: Signals,
+    deaths: Deaths,
     drained: PipeReader,
     drain: Option<PipeWriter>,
     links: Vec<Link>,
     last_link: u32,
     sessions: BTreeMap<ProcessId, (SessionId, u32)>,
+    /// Sessions made since all children were looked at.
+    forked: usize,
     /// Sessions at once.
     limit: u32,
     /// Our name in the 421 of a client that gets no session.
@@ -110,6 +118,7 @@ impl Nursery {
             links: Vec::new(),
             last_link: 0,
             sessions: BTreeMap::new(),
+            forked: 0,
             limit,
             hostname,
             retired: false,
@@ -148,14 +157,21 @@ impl Nursery {
             if deaths {
                 self.reap()?;
             }
-            let leaving = self.retired || self.control.phase() == Phase::Draining;
-            if leaving {
+            if self.forked >= LOOK_AFTER {
+                self.reap_untold()?;
+            }
+            if self.leaving() {
                 self.rest.end();
             }
-            if leaving && self.sessions.is_empty() && !self.something_waits()? {
+            if self.leaving() && self.sessions.is_empty() && !self.something_waits()? {
                 return Ok(());
             }
         }
+    }
+
+    /// No more sessions are to come.
+    fn leaving(&self) -> bool {
+        self.retired || self.control.phase() == Phase::Draining
     }
 
     /// A session that was announced before the drain must still be turned away with a word.
@@ -211,6 +227,7 @@ impl Nursery {
             Some(Ok(Fork::Child)) => return Some(birth),
             Some(Ok(Fork::Parent(pid))) => {
                 self.sessions.insert(pid, (id, number));
+                self.forked = self.forked.saturating_add(1);
                 return None;
             }
             Some(Err(e)) => {
@@ -245,30 +262,52 @@ impl Nursery {
         process::exit(live(birth, drained))
     }
 
+    /// Reaps those whose ends are told.
     fn reap(&mut self) -> Result<(), RoleError> {
-        let mut reaped = 0_usize;
-        // One notice may stand for many deaths.
-        self.deaths.next().map_err(RoleError::system("reap a session"))?;
-        while !self.sessions.is_empty() {
-            let Some((pid, end)) = process::reap().map_err(RoleError::system("reap a session"))? else { break };
-            reaped = reaped.saturating_add(1);
-            // The first process of a namespace inherits orphans; none of them is a session.
-            let Some((id, number)) = self.sessions.remove(&pid) else { continue };
-            let how = match end {
-                // It was stuck, and nothing of it has crashed.
-                end if end.is_timer() => link::End::Exit(link::exit_status(CloseReason::Timeout, false)),
-                process::End::Exit(status) => link::End::Exit(status),
-                process::End::Signal(signal) => link::End::Signal(signal),
-                process::End::Unknown => INTERNAL,
-            };
-            self.tell(number, id, how);
-            if how.is_crash() && !self.crash_reported && !self.retired {
-                self.crash_reported = true;
-                self.control.report(Report::SessionCrashed)?;
+        let mut told = 0_usize;
+        while let Some(pid) = self.deaths.next().map_err(RoleError::system("hear of a session's end"))? {
+            told = told.saturating_add(1);
+            // None: it was reaped when all were looked at.
+            if self.sessions.contains_key(&pid)
+                && let Some(end) = process::reap_one(pid)
+            {
+                self.note_end(pid, end)?;
             }
         }
-        self.rest.heard(reaped, Instant::now());
+        if self.leaving() || told >= MANY {
+            self.reap_untold()?;
+        }
+        self.rest.heard(told, Instant::now());
         self.forget_silent_links();
+        Ok(())
+    }
+
+    /// Reaps all that have ended. The queue of signals has an end, and one that was full has told of fewer.
+    fn reap_untold(&mut self) -> Result<(), RoleError> {
+        self.forked = 0;
+        while !self.sessions.is_empty() {
+            let Some((pid, end)) = process::reap().map_err(RoleError::system("reap a session"))? else { break };
+            self.note_end(pid, end)?;
+        }
+        Ok(())
+    }
+
+    /// A session is over: its listener is told, and of a crash the launcher.
+    fn note_end(&mut self, pid: ProcessId, end: process::End) -> Result<(), RoleError> {
+        // The first process of a namespace inherits orphans; none of them is a session.
+        let Some((id, number)) = self.sessions.remove(&pid) else { return Ok(()) };
+        let how = match end {
+            // It was stuck, and nothing of it has crashed.
+            end if end.is_timer() => link::End::Exit(link::exit_status(CloseReason::Timeout, false)),
+            process::End::Exit(status) => link::End::Exit(status),
+            process::End::Signal(signal) => link::End::Signal(signal),
+            process::End::Unknown => INTERNAL,
+        };
+        self.tell(number, id, how);
+        if how.is_crash() && !self.crash_reported && !self.retired {
+            self.crash_reported = true;
+            self.control.report(Report::SessionCrashed)?;
+        }
         Ok(())
     }
 

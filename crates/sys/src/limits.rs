@@ -17,6 +17,7 @@ pub enum Limit {
     Stack,
     AddressSpace,
     Resident,
+    PendingSignals,
 }
 
 impl Limit {
@@ -32,6 +33,7 @@ impl Limit {
             Limit::Stack => Resource::STACK,
             Limit::AddressSpace => Resource::AS,
             Limit::Resident => Resource::RSS,
+            Limit::PendingSignals => Resource::SIGPENDING,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Processes: making them in namespaces of their own, forking, reaping, ending.
 
+use crate::signal::death;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::ffi::{CStr, CString, OsString};
@@ -52,7 +53,8 @@ pub fn fork() -> io::Result<Fork> {
     }
 }
 
-/// As [`fork`] for a process that forks many others: it must have one thread, and never have had another.
+/// As [`fork`] for a process that forks many others: it must have one thread, and never have had another. Of the new one's end it
+/// hears by [`Deaths`](crate::signal::Deaths).
 ///
 /// # Errors
 /// As [`fork`].
@@ -60,20 +62,20 @@ pub fn fork_alone() -> io::Result<Fork> {
     // Not the C library's: it prepares for threads that there are none of, in pages of which each child would then have its own.
     // SAFETY: without CLONE_VM and without a new stack this is a fork. The nursery alone calls it, which has one thread, so no lock can
     // be held by a thread that the child lacks; what the C library keeps of the thread's id is used for locks between threads only.
-    match unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) } {
+    match unsafe { libc::syscall(libc::SYS_clone, death(), 0, 0, 0, 0) } {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(Fork::Child),
         pid => Ok(Fork::Parent(ProcessId::try_from(pid).unwrap_or(ProcessId::MAX))),
     }
 }
 
-/// Reaps one dead child, if there is one.
+/// Reaps one dead child, if there is one. The kernel looks at all children for it, one after the other.
 ///
 /// # Errors
 /// None in practice; no children at all is `Ok(None)`.
 pub fn reap() -> io::Result<Option<(ProcessId, End)>> {
     loop {
-        match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
+        match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)) {
             Ok(WaitStatus::Exited(pid, status)) => {
                 return Ok(Some((pid.as_raw(), End::Exit(u8::try_from(status & 0xff).unwrap_or(u8::MAX)))));
             }
@@ -100,12 +102,12 @@ pub fn reap_raw() -> Option<(ProcessId, i32)> {
     }
 }
 
-/// Reaps one child of ours by its id, if it has ended. One that is no child of ours any more has ended too; how is not known.
+/// Reaps one child of ours by its id, if it has ended; no other child is looked at. One that is no child of ours any more has ended too; how is not known.
 #[must_use]
 pub fn reap_one(pid: ProcessId) -> Option<End> {
     let status = |code: i32| u8::try_from(code & 0xff).unwrap_or(u8::MAX);
     loop {
-        return match waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)) {
+        return match waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)) {
             Ok(WaitStatus::Exited(_, code)) => Some(End::Exit(status(code))),
             Ok(WaitStatus::Signaled(_, signal, _)) => Some(End::Signal(status(signal as i32))),
             Err(nix::errno::Errno::EINTR) => continue,

@@ -8,11 +8,13 @@ use gatepost_role::Control;
 use gatepost_shell::KeyholderEnd;
 use gatepost_smtp::envelope::{CloseReason, Service};
 use gatepost_smtp::keyword::Keywords;
+use gatepost_sys::limits::{self, Limit};
 use gatepost_sys::process::{self, Fork, Signal};
 use gatepost_sys::{fds, wait};
 use gatepost_wire::control::{Order, Report, Role};
 use gatepost_wire::link::{self, Ended, NurseryOrder, SessionId, Start};
 use gatepost_wire::{LauncherToRole, ListenerToNursery, NurseryToListener, RoleToLauncher};
+use std::collections::BTreeSet;
 use std::io::{PipeReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -57,11 +59,17 @@ struct Fixture {
 
 impl Fixture {
     fn new(limit: u32) -> Self {
+        Self::before(limit, || {})
+    }
+
+    /// As [`new`](Self::new), with something done first in the nursery's process.
+    fn before(limit: u32, first: fn()) -> Self {
         let base = fds::census(256).len();
         let (launcher, control) = End::<LauncherToRole, RoleToLauncher>::pair().unwrap();
         launcher.seq().set_timeout(PATIENCE).unwrap();
         if process::fork().unwrap() == Fork::Child {
             drop(launcher);
+            first();
             let tools = Tools::new().unwrap();
             let ended =
                 Nursery::new(Control::new(Role::Nursery, control), tools, limit, "mx.example.org".to_owned()).run(live);
@@ -224,6 +232,21 @@ fn issue_9_a_session_that_the_kernels_timer_ends_is_no_crash() {
         nursery.launcher.tell(&Order::Drain).unwrap();
         // Its channel ends without a report.
         assert_eq!(nursery.outcome(), CLEAN);
+    });
+}
+
+/// The queue of signals may be full: then no end is told by one.
+#[test]
+fn issue_14_an_end_that_no_signal_tells_is_found() {
+    alone("nursery::issue_14_an_end_that_no_signal_tells_is_found", || {
+        let nursery = Fixture::before(1000, || limits::set(Limit::PendingSignals, 0).unwrap());
+        let listener = nursery.listener();
+        for id in 1..=256 {
+            order(&mut start(&listener, id), 0);
+        }
+        // The last few may still be ending while all are looked at.
+        let told: BTreeSet<u64> = (0..200).map(|_| ended(&listener).0).collect();
+        assert_eq!(told.len(), 200);
     });
 }
 
