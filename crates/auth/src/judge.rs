@@ -6,7 +6,7 @@ use crate::passwd::Passwd;
 use crate::scram::{self, Binding};
 use crate::seats;
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
-use gatepost_policy::desk::Desk;
+use gatepost_policy::fair_queue::FairQueue;
 use gatepost_policy::flood::{Flood, Line};
 use gatepost_policy::guesses::Guesses;
 use gatepost_policy::share::Origin;
@@ -163,7 +163,7 @@ pub(crate) struct Judge {
     /// What nonces are made from, and how many there were.
     secret: [u8; 32],
     nonces: AtomicU64,
-    desk: Mutex<Desk<Waiting>>,
+    queue: Mutex<FairQueue<Waiting>>,
     arrived: Notify,
     guesses: Mutex<Guesses>,
     /// The newest link, until it ends.
@@ -179,7 +179,7 @@ impl Judge {
             source,
             secret,
             nonces: AtomicU64::new(0),
-            desk: Mutex::new(Desk::new(WAITING_MAX, 1)),
+            queue: Mutex::new(FairQueue::new(WAITING_MAX, 1)),
             arrived: Notify::new(),
             guesses: Mutex::default(),
             handoff: Mutex::default(),
@@ -209,11 +209,11 @@ impl Judge {
     pub(crate) async fn check_all(self: Arc<Self>) {
         let Source::Passwd(passwd) = &self.source else { return };
         loop {
-            let next = lock(&self.desk).next(self.now());
+            let next = lock(&self.queue).next(self.now());
             match next {
                 None => self.arrived.notified().await,
                 // Whoever has asked is gone.
-                Some((origin, waiting)) if waiting.answer.is_closed() => lock(&self.desk).ended(origin, 0, self.now()),
+                Some((origin, waiting)) if waiting.answer.is_closed() => lock(&self.queue).ended(origin, 0, self.now()),
                 Some((origin, Waiting { attempt, answer, told })) => {
                     let begun = Instant::now();
                     let accepted = passwd.accepts(&attempt.user, &attempt.pass);
@@ -225,7 +225,7 @@ impl Judge {
                     }
                     let took = begun.elapsed();
                     let _ = answer.send(accepted);
-                    lock(&self.desk).ended(origin, milliseconds(took), self.now());
+                    lock(&self.queue).ended(origin, milliseconds(took), self.now());
                     if accepted == Some(true) {
                         // It would wait for the next one's check otherwise: handoff has to answer before it is let in.
                         let _ = timeout(TOLD, told).await;
@@ -390,11 +390,11 @@ impl Judge {
     ) -> Option<Option<bool>> {
         let (answer, coming) = oneshot::channel();
         // Who has no turn is answered by the end of its channel.
-        drop(lock(&self.desk).wants(origin, Waiting { attempt: Arc::clone(attempt), answer, told }, self.now()));
+        drop(lock(&self.queue).push(origin, Waiting { attempt: Arc::clone(attempt), answer, told }, self.now()));
         self.arrived.notify_one();
         let answered = seats::unless(gone, timeout(PATIENCE, coming)).await;
         // Whoever does not wait any more is not computed for, and takes nobody's place.
-        lock(&self.desk).forget(|waiting| waiting.answer.is_closed());
+        lock(&self.queue).forget(|waiting| waiting.answer.is_closed());
         Some(answered?.ok().and_then(Result::ok).flatten())
     }
 
@@ -499,7 +499,7 @@ mod tests {
             tokio::task::yield_now().await;
             let checking = tokio::spawn(Arc::clone(&judge).check_all());
             assert_eq!(owner.await.unwrap(), Some(Login::Accepted));
-            assert!(lock(&judge.desk).next(judge.now()).is_some(), "the guess waits still");
+            assert!(lock(&judge.queue).next(judge.now()).is_some(), "the guess waits still");
             guess.abort();
             checking.abort();
             noting.join().unwrap();

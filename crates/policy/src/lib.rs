@@ -8,7 +8,7 @@
 pub mod admission;
 mod bounded;
 pub mod conduct;
-pub mod desk;
+pub mod fair_queue;
 pub mod flood;
 pub mod guesses;
 pub mod ledger;

@@ -5,7 +5,7 @@ use crate::lists::Lists;
 use crate::lookup::QUESTIONS_MAX;
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_jail::ControlEnd;
-use gatepost_policy::desk::Desk;
+use gatepost_policy::fair_queue::FairQueue;
 use gatepost_policy::share::Origin;
 use gatepost_role::{AsyncControl, Heard, Phase, RoleError, SHORT_FRAME, Special, Step};
 use gatepost_smtp::names::ClientNames;
@@ -115,7 +115,7 @@ struct Service {
     resolver: Arc<Resolver>,
     lists: Arc<Lists>,
     slice: ResolverSlice,
-    desk: Desk<(IpAddr, Request)>,
+    queue: FairQueue<(IpAddr, Request)>,
     events: JoinSet<Event>,
     /// Who keeps answers for a while, and hears when they are good no more.
     handoffs: Vec<Weak<Link>>,
@@ -134,7 +134,7 @@ pub(crate) async fn serve(control: ControlEnd, slice: ResolverSlice) -> Result<(
         resolver: Arc::new(Resolver::new(slice.servers.clone(), slice.hosts.clone())),
         lists: Arc::new(Lists::new(&slice.lists)),
         slice,
-        desk: Desk::new(WAITING_MAX, AT_ONCE),
+        queue: FairQueue::new(WAITING_MAX, AT_ONCE),
         events: JoinSet::new(),
         handoffs: Vec::new(),
         works: true,
@@ -250,7 +250,7 @@ impl Service {
     }
 
     fn wants(&mut self, client: IpAddr, request: Request) {
-        if let Some((_, refused)) = self.desk.wants(Origin::of(client), (client, request), self.now()) {
+        if let Some((_, refused)) = self.queue.push(Origin::of(client), (client, request), self.now()) {
             self.events.spawn(async move {
                 refused.refuse().await;
                 Event::Told
@@ -273,13 +273,13 @@ impl Service {
     }
 
     fn answered(&mut self, client: IpAddr, took: Duration) {
-        self.desk.ended(Origin::of(client), milliseconds(took), self.now());
+        self.queue.ended(Origin::of(client), milliseconds(took), self.now());
         self.begin();
     }
 
     /// Begins as many look-ups as there may be.
     fn begin(&mut self) {
-        while let Some((_, (client, request))) = self.desk.next(self.now()) {
+        while let Some((_, (client, request))) = self.queue.next(self.now()) {
             let (resolver, lists) = (Arc::clone(&self.resolver), Arc::clone(&self.lists));
             self.events.spawn(async move {
                 let begun = Instant::now();
