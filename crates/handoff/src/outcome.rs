@@ -4,7 +4,7 @@ use crate::backend::{DeliveryError, Failure, Wait};
 use crate::content::ContentError;
 use crate::shared::Shared;
 use crate::verdict::{self, Stage};
-use gatepost_policy::ledger::Fate;
+use gatepost_policy::partial_deliveries::DeliveryStatus;
 use gatepost_qmail::qmqp;
 use gatepost_smtp::client;
 use gatepost_smtp::envelope::{Class, Reason, Verdict};
@@ -88,11 +88,11 @@ impl From<&Failure> for Outcome {
 
 impl Outcome {
     /// What became of the message.
-    pub(crate) fn fate(&self) -> Fate {
+    pub(crate) fn status(&self) -> DeliveryStatus {
         match self.verdict.code {
-            ..400 => Fate::Delivered,
-            400..500 => Fate::Later,
-            _ => Fate::Never,
+            ..400 => DeliveryStatus::Delivered,
+            400..500 => DeliveryStatus::Deferred,
+            _ => DeliveryStatus::Refused,
         }
     }
 

@@ -1,11 +1,11 @@
 //! Several recipients in front of a backend that answers for each of them (LMTP), and a client that hears one answer: see
-//! [`gatepost_policy::ledger`], which decides. Here is what it is asked about.
+//! [`gatepost_policy::partial_deliveries`], which decides. Here is what it is asked about.
 
 use crate::backend::Message;
 use crate::outcome::Outcome;
 use crate::transaction::{Recipient, Transaction};
 use crate::verdict;
-use gatepost_policy::ledger::{Digest, Fate, Ledger, Source, shared};
+use gatepost_policy::partial_deliveries::{DeliveryStatus, Digest, PartialDeliveries, Source, shared};
 use gatepost_policy::share::Origin;
 use sha2::{Digest as _, Sha256};
 use std::io;
@@ -20,7 +20,7 @@ const PIECE: usize = 64 * 1024;
 /// Messages that clients are going to send again. Lost with the process: whoever has such a message then gets it twice.
 #[derive(Debug)]
 pub(crate) struct Awaited {
-    ledger: Mutex<Ledger>,
+    partial: Mutex<PartialDeliveries>,
     begun: Instant,
 }
 
@@ -44,11 +44,11 @@ impl Answers {
 
 impl Awaited {
     pub(crate) fn new() -> Self {
-        Self { ledger: Mutex::new(Ledger::new(TOTAL)), begun: Instant::now() }
+        Self { partial: Mutex::new(PartialDeliveries::new(TOTAL)), begun: Instant::now() }
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    fn partial(&self) -> MutexGuard<'_, PartialDeliveries> {
+        self.partial.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Seconds since the beginning.
@@ -60,22 +60,22 @@ impl Awaited {
     /// has another result than this transaction's first recipient.
     pub(crate) fn parts(&self, client: Origin, transaction: &Transaction, recipient: &Recipient) -> bool {
         let (Some(first), false) = (transaction.recipients().first(), transaction.hears_each()) else { return false };
-        let ledger = self.ledger();
-        if ledger.is_empty() {
+        let partial = self.partial();
+        if partial.is_empty() {
             return false;
         }
         let (source, now) = (transaction.source(client), self.now());
-        ledger.awaits(source, now) && !ledger.agree(source, &first.digest(), &recipient.digest(), now)
+        partial.awaits(source, now) && !partial.agree(source, &first.digest(), &recipient.digest(), now)
     }
 
     /// The recipient has a message that is awaited from this client and sender.
     pub(crate) fn has_one(&self, client: Origin, transaction: &Transaction, recipient: &Recipient) -> bool {
-        let ledger = self.ledger();
-        if ledger.is_empty() {
+        let partial = self.partial();
+        if partial.is_empty() {
             return false;
         }
         let (source, now) = (transaction.source(client), self.now());
-        ledger.awaits(source, now) && ledger.has_one(source, &recipient.digest(), now)
+        partial.awaits(source, now) && partial.has_one(source, &recipient.digest(), now)
     }
 
     /// Begins a delivery: finds out who has the message already.
@@ -91,11 +91,11 @@ impl Awaited {
         let source = transaction.source(client);
         let recipients: Vec<Digest> = transaction.recipients().iter().map(Recipient::digest).collect();
         let mut content = None;
-        if self.ledger().awaits(source, self.now()) {
+        if self.partial().awaits(source, self.now()) {
             content = Some(digest(message).await?);
         }
         let have = match &content {
-            Some(content) => self.ledger().have(source, content, &recipients, self.now()),
+            Some(content) => self.partial().have(source, content, &recipients, self.now()),
             None => vec![false; recipients.len()],
         };
         message.have = have;
@@ -130,9 +130,9 @@ impl Delivery<'_> {
                 },
             )
             .collect();
-        let fates: Vec<(Digest, Fate)> =
-            self.recipients.iter().copied().zip(results.iter().map(|result| result.fate())).collect();
-        let differ = shared(fates.iter().map(|(_, fate)| *fate)).is_none();
+        let statuses: Vec<(Digest, DeliveryStatus)> =
+            self.recipients.iter().copied().zip(results.iter().map(|result| result.status())).collect();
+        let differ = shared(statuses.iter().map(|(_, status)| *status)).is_none();
         let content = match self.content {
             None if differ && !self.each => Some(digest(message).await?),
             known => known,
@@ -140,21 +140,21 @@ impl Delivery<'_> {
         let Self { awaited, source, each, .. } = self;
         if let Some(content) = content {
             if each {
-                awaited.ledger().told(source, &content, &fates);
+                awaited.partial().told(source, &content, &statuses);
             } else {
-                awaited.ledger().one_answer(source, &content, &fates, awaited.now());
+                awaited.partial().one_answer(source, &content, &statuses, awaited.now());
             }
         }
         if !differ {
             return Ok(Answers::one(results.into_iter().next().unwrap_or(verdict::INTERNAL.into())));
         }
-        let count = |wanted| fates.iter().filter(|(_, fate)| *fate == wanted).count();
-        let (delivered, never) = (count(Fate::Delivered), count(Fate::Never));
+        let count = |wanted| statuses.iter().filter(|(_, status)| *status == wanted).count();
+        let (delivered, never) = (count(DeliveryStatus::Delivered), count(DeliveryStatus::Refused));
         let all = if each && delivered > 0 { verdict::DELIVERED } else { verdict::MIXED };
         let told = if each { "each is told" } else { "the message is awaited again" };
         let all = Outcome::of_several(
             all,
-            format!("{delivered} of {} recipients have it, {never} are refused for good: {told}", fates.len()),
+            format!("{delivered} of {} recipients have it, {never} are refused for good: {told}", statuses.len()),
         );
         Ok(Answers { results, each, all })
     }

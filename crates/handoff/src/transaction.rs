@@ -3,8 +3,8 @@
 use crate::pool::Part;
 use crate::protocol::{INLINE_MAX, Violation};
 use crate::several::digest_of;
-use gatepost_policy::ledger::{Digest, Source};
 use gatepost_policy::local_part;
+use gatepost_policy::partial_deliveries::{Digest, Source};
 use gatepost_policy::share::Origin;
 use gatepost_policy::tables::Address;
 use gatepost_smtp::address::{Domain, ForwardPath, Mailbox, ReversePath};

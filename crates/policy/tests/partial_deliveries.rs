@@ -2,7 +2,7 @@
 //! nobody gets it twice but where something was lost.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // Functions shared by tests, too.
 
-use gatepost_policy::ledger::{AGE_MAX, Digest, Fate, Ledger, Source};
+use gatepost_policy::partial_deliveries::{AGE_MAX, DeliveryStatus, Digest, PartialDeliveries, Source};
 use gatepost_policy::share::Origin;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +19,7 @@ fn source(network: u8, envelope: u8) -> Source {
     Source::new(Origin::of([192, 0, network, 9].into()), digest(envelope))
 }
 
-/// Choices; at its end the first one for ever, so that every story ends.
+/// Choices; at its end the first one for ever, so that every run ends.
 struct Tape<'t>(std::slice::Iter<'t, u8>);
 
 impl Tape<'_> {
@@ -39,9 +39,9 @@ struct Message {
     pending: BTreeSet<u8>,
 }
 
-/// A server that does with its ledger what handoff does, in front of mailboxes.
+/// A server that does with its partial deliveries what handoff does, in front of mailboxes.
 struct World<'t> {
-    ledger: Ledger,
+    partial: PartialDeliveries,
     tape: Tape<'t>,
     now: u64,
     /// Whether anything may be lost.
@@ -52,22 +52,22 @@ struct World<'t> {
     taken: BTreeMap<(Digest, u8), u32>,
     refused: BTreeMap<(Digest, u8), u32>,
     /// What each mailbox says, once its tape says nothing new.
-    mailboxes: BTreeMap<u8, Fate>,
+    mailboxes: BTreeMap<u8, DeliveryStatus>,
     transactions: u32,
 }
 
 impl World<'_> {
-    fn backend(&mut self, content: Digest, recipient: u8) -> Fate {
-        let fate = match self.tape.below(5) {
-            1 => Fate::Later,
-            2 => Fate::Never,
-            3 => Fate::Delivered,
+    fn backend(&mut self, content: Digest, recipient: u8) -> DeliveryStatus {
+        let status = match self.tape.below(5) {
+            1 => DeliveryStatus::Deferred,
+            2 => DeliveryStatus::Refused,
+            3 => DeliveryStatus::Delivered,
             _ => self.mailboxes[&recipient],
         };
-        if fate == Fate::Delivered {
+        if status == DeliveryStatus::Delivered {
             *self.copies.entry((content, recipient)).or_default() += 1;
         }
-        fate
+        status
     }
 
     /// One transaction to some of those that are pending; what remains pending is left in the message.
@@ -77,43 +77,43 @@ impl World<'_> {
         let mut recipients: Vec<u8> = Vec::new();
         for recipient in wanted {
             let first = recipients.first().map(|first| digest(*first));
-            if first.is_none_or(|first| self.ledger.agree(message.source, &first, &digest(*recipient), self.now)) {
+            if first.is_none_or(|first| self.partial.agree(message.source, &first, &digest(*recipient), self.now)) {
                 recipients.push(*recipient);
             }
         }
         let ids: Vec<Digest> = recipients.iter().map(|recipient| digest(*recipient)).collect();
-        let have = self.ledger.have(message.source, &message.content, &ids, self.now);
-        let mut fates = Vec::new();
+        let have = self.partial.have(message.source, &message.content, &ids, self.now);
+        let mut statuses = Vec::new();
         for (recipient, has) in recipients.iter().zip(have) {
             if self.losses && self.tape.one_in(40) {
-                // The process is killed: its ledger is gone, and the client hears nothing.
-                self.ledger = Ledger::new(MEMORY);
+                // The process is killed: its partial deliveries are gone, and the client hears nothing.
+                self.partial = PartialDeliveries::new(MEMORY);
                 return;
             }
-            let fate = if has { Fate::Delivered } else { self.backend(message.content, *recipient) };
-            fates.push((digest(*recipient), fate));
+            let status = if has { DeliveryStatus::Delivered } else { self.backend(message.content, *recipient) };
+            statuses.push((digest(*recipient), status));
         }
         let each = self.tape.one_in(8);
-        let told: Vec<Fate> = if each {
-            self.ledger.told(message.source, &message.content, &fates);
-            fates.iter().map(|(_, fate)| *fate).collect()
+        let told: Vec<DeliveryStatus> = if each {
+            self.partial.told(message.source, &message.content, &statuses);
+            statuses.iter().map(|(_, status)| *status).collect()
         } else {
-            let answer = self.ledger.one_answer(message.source, &message.content, &fates, self.now);
-            fates.iter().map(|_| answer.unwrap_or(Fate::Later)).collect()
+            let answer = self.partial.one_answer(message.source, &message.content, &statuses, self.now);
+            statuses.iter().map(|_| answer.unwrap_or(DeliveryStatus::Deferred)).collect()
         };
         if self.losses && self.tape.one_in(20) {
             return;
         }
-        for (recipient, fate) in recipients.iter().zip(told) {
-            let reports = match fate {
-                Fate::Later => continue,
-                Fate::Delivered => &mut self.taken,
-                Fate::Never => &mut self.refused,
+        for (recipient, status) in recipients.iter().zip(told) {
+            let reports = match status {
+                DeliveryStatus::Deferred => continue,
+                DeliveryStatus::Delivered => &mut self.taken,
+                DeliveryStatus::Refused => &mut self.refused,
             };
             *reports.entry((message.content, *recipient)).or_default() += 1;
             message.pending.remove(recipient);
         }
-        assert!(self.ledger.octets() <= MEMORY);
+        assert!(self.partial.octets() <= MEMORY);
     }
 
     /// What a client sends now: all that is pending in its order, or a part.
@@ -130,7 +130,7 @@ impl World<'_> {
 
 fn story<'t>(tape: &'t [u8], losses: bool, envelopes: &[(u8, u8, u8)]) -> World<'t> {
     let mut world = World {
-        ledger: Ledger::new(MEMORY),
+        partial: PartialDeliveries::new(MEMORY),
         tape: Tape(tape.iter()),
         now: 1000,
         losses,
@@ -141,8 +141,8 @@ fn story<'t>(tape: &'t [u8], losses: bool, envelopes: &[(u8, u8, u8)]) -> World<
         transactions: 0,
     };
     for recipient in 0..6 {
-        let fate = if world.tape.below(2) == 0 { Fate::Delivered } else { Fate::Never };
-        world.mailboxes.insert(recipient, fate);
+        let status = if world.tape.below(2) == 0 { DeliveryStatus::Delivered } else { DeliveryStatus::Refused };
+        world.mailboxes.insert(recipient, status);
     }
     let mut messages: Vec<Message> = envelopes
         .iter()
@@ -204,24 +204,24 @@ const A: u8 = 1;
 const B: u8 = 2;
 const C: u8 = 3;
 
-fn fates(fates: &[(u8, Fate)]) -> Vec<(Digest, Fate)> {
-    fates.iter().map(|(recipient, fate)| (digest(*recipient), *fate)).collect()
+fn statuses(statuses: &[(u8, DeliveryStatus)]) -> Vec<(Digest, DeliveryStatus)> {
+    statuses.iter().map(|(recipient, status)| (digest(*recipient), *status)).collect()
 }
 
 /// A has it, B is refused for good, C has to wait.
-fn awaited() -> Ledger {
-    let mut ledger = Ledger::new(MEMORY);
-    let all = fates(&[(A, Fate::Delivered), (B, Fate::Never), (C, Fate::Later)]);
-    assert_eq!(ledger.one_answer(source(1, 1), &digest(9), &all, 0), None);
-    ledger
+fn awaited() -> PartialDeliveries {
+    let mut partial = PartialDeliveries::new(MEMORY);
+    let all = statuses(&[(A, DeliveryStatus::Delivered), (B, DeliveryStatus::Refused), (C, DeliveryStatus::Deferred)]);
+    assert_eq!(partial.one_answer(source(1, 1), &digest(9), &all, 0), None);
+    partial
 }
 
 #[test]
 fn issue_12_only_the_same_message_is_skipped() {
-    let ledger = awaited();
+    let partial = awaited();
     let has = |source, content, recipients: &[u8], now| {
         let ids: Vec<Digest> = recipients.iter().map(|recipient| digest(*recipient)).collect();
-        ledger.have(source, &digest(content), &ids, now)
+        partial.have(source, &digest(content), &ids, now)
     };
     let same = source(1, 1);
     for (what, source, content, recipients, now, skipped) in [
@@ -247,51 +247,53 @@ fn issue_12_only_the_same_message_is_skipped() {
 
 #[test]
 fn issue_12_recipients_are_split_by_their_standing_while_a_message_is_awaited() {
-    let mut ledger = awaited();
-    let agree = |ledger: &Ledger, source, a, b, now| ledger.agree(source, &digest(a), &digest(b), now);
+    let mut partial = awaited();
+    let agree = |partial: &PartialDeliveries, source, a, b, now| partial.agree(source, &digest(a), &digest(b), now);
     for (a, b, together) in [(A, A, true), (A, B, false), (B, A, false), (A, C, false), (B, C, false), (C, 7, true)] {
-        assert_eq!(agree(&ledger, source(1, 1), a, b, 60), together, "{a} {b}");
-        assert!(agree(&ledger, source(1, 2), a, b, 60) && agree(&ledger, source(2, 1), a, b, 60));
-        assert!(agree(&ledger, source(1, 1), a, b, AGE_MAX + 1));
+        assert_eq!(agree(&partial, source(1, 1), a, b, 60), together, "{a} {b}");
+        assert!(agree(&partial, source(1, 2), a, b, 60) && agree(&partial, source(2, 1), a, b, 60));
+        assert!(agree(&partial, source(1, 1), a, b, AGE_MAX + 1));
     }
-    assert!(ledger.has_one(source(1, 1), &digest(A), 60) && !ledger.has_one(source(1, 1), &digest(B), 60));
+    assert!(partial.has_one(source(1, 1), &digest(A), 60) && !partial.has_one(source(1, 1), &digest(B), 60));
 
     // Who is told counts no more; the last one ends it.
-    let told = |ledger: &mut Ledger, recipient, fate| {
-        ledger.one_answer(source(1, 1), &digest(9), &fates(&[(recipient, fate)]), 120)
+    let told = |partial: &mut PartialDeliveries, recipient, status| {
+        partial.one_answer(source(1, 1), &digest(9), &statuses(&[(recipient, status)]), 120)
     };
-    assert_eq!(told(&mut ledger, A, Fate::Delivered), Some(Fate::Delivered));
-    assert_eq!(ledger.have(source(1, 1), &digest(9), &[digest(A)], 120), [false], "a message of its own by now");
-    assert!(agree(&ledger, source(1, 1), A, C, 120) && !agree(&ledger, source(1, 1), A, B, 120));
-    assert_eq!(told(&mut ledger, C, Fate::Later), Some(Fate::Later));
-    assert!(ledger.awaits(source(1, 1), 120));
-    assert_eq!(told(&mut ledger, B, Fate::Never), Some(Fate::Never));
-    assert!(!ledger.awaits(source(1, 1), 120) && ledger.octets() == 0);
+    assert_eq!(told(&mut partial, A, DeliveryStatus::Delivered), Some(DeliveryStatus::Delivered));
+    assert_eq!(partial.have(source(1, 1), &digest(9), &[digest(A)], 120), [false], "a message of its own by now");
+    assert!(agree(&partial, source(1, 1), A, C, 120) && !agree(&partial, source(1, 1), A, B, 120));
+    assert_eq!(told(&mut partial, C, DeliveryStatus::Deferred), Some(DeliveryStatus::Deferred));
+    assert!(partial.awaits(source(1, 1), 120));
+    assert_eq!(told(&mut partial, B, DeliveryStatus::Refused), Some(DeliveryStatus::Refused));
+    assert!(!partial.awaits(source(1, 1), 120) && partial.octets() == 0);
 }
 
 #[test]
-fn p13_the_ledger_is_bounded_and_a_network_that_fills_it_displaces_its_own() {
-    let mut ledger = awaited();
+fn p13_partial_deliveries_are_bounded_and_a_network_that_has_most_of_them_displaces_its_own() {
+    let mut partial = awaited();
     for number in 0..20_000_u64 {
         let mut content = [0; 32];
         content[..8].copy_from_slice(&number.to_le_bytes());
         let from = Source::new(Origin::of([203, 0, 113, 9].into()), content);
-        let mixed = fates(&[(A, Fate::Delivered), (B, Fate::Never)]);
-        assert_eq!(ledger.one_answer(from, &content, &mixed, number), None);
-        assert!(ledger.octets() <= MEMORY);
+        let mixed = statuses(&[(A, DeliveryStatus::Delivered), (B, DeliveryStatus::Refused)]);
+        assert_eq!(partial.one_answer(from, &content, &mixed, number), None);
+        assert!(partial.octets() <= MEMORY);
     }
-    assert!(ledger.awaits(source(1, 1), 0), "somebody else's is still there");
+    assert!(partial.awaits(source(1, 1), 0), "somebody else's is still there");
     // One source alone: each of its recipients is compared with each of its entries.
-    let mut ledger = Ledger::new(1 << 24);
+    let mut partial = PartialDeliveries::new(1 << 24);
     for number in 0..100 {
-        let mixed = fates(&[(A, Fate::Delivered), (B, Fate::Never)]);
-        assert_eq!(ledger.one_answer(source(1, 1), &digest(number), &mixed, u64::from(number)), None);
+        let mixed = statuses(&[(A, DeliveryStatus::Delivered), (B, DeliveryStatus::Refused)]);
+        assert_eq!(partial.one_answer(source(1, 1), &digest(number), &mixed, u64::from(number)), None);
     }
-    let kept = (0..100).filter(|number| ledger.have(source(1, 1), &digest(*number), &[digest(A)], 100) == [true]);
+    let kept = (0..100).filter(|number| partial.have(source(1, 1), &digest(*number), &[digest(A)], 100) == [true]);
     assert_eq!(kept.collect::<Vec<u8>>(), (36..100).collect::<Vec<u8>>());
     // A message to more than there is room for is not remembered at all.
-    let mut ledger = Ledger::new(1000);
-    let many: Vec<_> = (0..100).map(|n| (digest(n), if n == 0 { Fate::Never } else { Fate::Delivered })).collect();
-    assert_eq!(ledger.one_answer(source(1, 1), &digest(1), &many, 0), None);
-    assert_eq!((ledger.octets(), ledger.awaits(source(1, 1), 0)), (0, false));
+    let mut partial = PartialDeliveries::new(1000);
+    let many: Vec<_> = (0..100)
+        .map(|n| (digest(n), if n == 0 { DeliveryStatus::Refused } else { DeliveryStatus::Delivered }))
+        .collect();
+    assert_eq!(partial.one_answer(source(1, 1), &digest(1), &many, 0), None);
+    assert_eq!((partial.octets(), partial.awaits(source(1, 1), 0)), (0, false));
 }

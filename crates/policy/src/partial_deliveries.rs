@@ -1,7 +1,7 @@
 //! One answer for several recipients: who already has a message that the client is going to send again.
 //!
 //! An LMTP server answers for each recipient (RFC 2033 §4.2), an SMTP client hears one answer for all. Where the results differ the
-//! client is told to come again, and this ledger keeps what it needs for that.
+//! client is told to come again, and here is kept what is needed for that.
 //!
 //! | results of a transaction | the client hears | remembered |
 //! |---|---|---|
@@ -13,7 +13,7 @@
 //!
 //! | while an entry of this client network and envelope exists | |
 //! |---|---|
-//! | RCPT whose standing in it differs from that of the transaction's first | 452: it comes in a transaction of its own |
+//! | RCPT whose state in it differs from that of the transaction's first | 452: it comes in a transaction of its own |
 //! | RCPT for one who has it | 250, without asking the backend: it may be full by that very message |
 //! | content: the same, and each recipient was one of that message | not sent to who has it, who counts as delivered; sent to all others |
 //! | content: anything else | sent to all |
@@ -38,20 +38,20 @@ const ENTRY: usize = 192;
 
 /// What became of a message for one recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum DeliveryStatus {
     /// The backend has taken it.
     Delivered,
     /// Not now, or nobody knows.
-    Later,
+    Deferred,
     /// Refused for good.
-    Never,
+    Refused,
 }
 
-/// The fate that all share; `None`: they differ. Nobody at all: [`Fate::Later`].
-pub fn shared(fates: impl IntoIterator<Item = Fate>) -> Option<Fate> {
-    let mut fates = fates.into_iter();
-    let first = fates.next().unwrap_or(Fate::Later);
-    fates.all(|fate| fate == first).then_some(first)
+/// The status that all share; `None`: they differ. Nobody at all: [`DeliveryStatus::Deferred`].
+pub fn shared(statuses: impl IntoIterator<Item = DeliveryStatus>) -> Option<DeliveryStatus> {
+    let mut statuses = statuses.into_iter();
+    let first = statuses.next().unwrap_or(DeliveryStatus::Deferred);
+    statuses.all(|status| status == first).then_some(first)
 }
 
 /// Where a message is from: a network of clients (IPv4 /24, IPv6 /48), and all of the envelope but its recipients.
@@ -72,7 +72,7 @@ impl Source {
 
 /// A recipient of a message that is awaited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum RecipientState {
     /// Has it; the client does not know.
     Delivered,
     /// Refused for good; the client does not know.
@@ -86,48 +86,48 @@ struct Entry {
     /// Seconds, when it last changed.
     at: u64,
     /// All recipients that the message had, each once, in order.
-    recipients: Vec<(Digest, Standing)>,
+    recipients: Vec<(Digest, RecipientState)>,
 }
 
 impl Entry {
     fn octets(&self) -> usize {
-        ENTRY.saturating_add(self.recipients.len().saturating_mul(size_of::<(Digest, Standing)>()))
+        ENTRY.saturating_add(self.recipients.len().saturating_mul(size_of::<(Digest, RecipientState)>()))
     }
 
-    fn find(&self, recipient: &Digest) -> Option<Standing> {
+    fn find(&self, recipient: &Digest) -> Option<RecipientState> {
         let at = self.recipients.binary_search_by_key(recipient, |(known, _)| *known).ok()?;
-        self.recipients.get(at).map(|(_, standing)| *standing)
+        self.recipients.get(at).map(|(_, state)| *state)
     }
 
-    fn standing(&self, recipient: &Digest) -> Standing {
-        self.find(recipient).unwrap_or(Standing::Open)
+    fn state(&self, recipient: &Digest) -> RecipientState {
+        self.find(recipient).unwrap_or(RecipientState::Open)
     }
 
-    fn set(&mut self, recipient: &Digest, standing: Standing) {
+    fn set(&mut self, recipient: &Digest, state: RecipientState) {
         match self.recipients.binary_search_by_key(recipient, |(known, _)| *known) {
             Ok(at) => {
                 if let Some((_, known)) = self.recipients.get_mut(at) {
-                    *known = standing;
+                    *known = state;
                 }
             }
-            Err(at) => self.recipients.insert(at, (*recipient, standing)),
+            Err(at) => self.recipients.insert(at, (*recipient, state)),
         }
     }
 
     fn is_over(&self) -> bool {
-        self.recipients.iter().all(|(_, standing)| *standing == Standing::Open)
+        self.recipients.iter().all(|(_, state)| *state == RecipientState::Open)
     }
 }
 
 /// Messages that are awaited again, in bounded memory. When that is used up, the network that has most of it loses its oldest entry.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct PartialDeliveries {
     entries: BTreeMap<(Source, Digest), Entry>,
     octets: usize,
     octets_max: usize,
 }
 
-impl Ledger {
+impl PartialDeliveries {
     /// An empty one that takes `octets` at most.
     #[must_use]
     pub fn new(octets: usize) -> Self {
@@ -151,16 +151,16 @@ impl Ledger {
         self.of(source, now).next().is_some()
     }
 
-    /// Both recipients may be in one transaction: in each awaited message from there they have the same standing.
+    /// Both recipients may be in one transaction: in each awaited message from there they have the same state.
     #[must_use]
     pub fn agree(&self, source: Source, first: &Digest, other: &Digest, now: u64) -> bool {
-        self.of(source, now).all(|entry| entry.standing(first) == entry.standing(other))
+        self.of(source, now).all(|entry| entry.state(first) == entry.state(other))
     }
 
     /// The recipient has an awaited message from there: another one may be refused to it, but this one must not be.
     #[must_use]
     pub fn has_one(&self, source: Source, recipient: &Digest, now: u64) -> bool {
-        self.of(source, now).any(|entry| entry.standing(recipient) == Standing::Delivered)
+        self.of(source, now).any(|entry| entry.state(recipient) == RecipientState::Delivered)
     }
 
     /// For each recipient of a message, whether it has it already.
@@ -169,47 +169,53 @@ impl Ledger {
         let entry = self.entries.get(&(source, *content)).filter(|entry| is_fresh(entry, now));
         // With a recipient that the earlier message did not have it is another message, however much alike they are.
         let again = entry.filter(|entry| recipients.iter().all(|recipient| entry.find(recipient).is_some()));
-        let has = |recipient| again.is_some_and(|entry| entry.standing(recipient) == Standing::Delivered);
+        let has = |recipient| again.is_some_and(|entry| entry.state(recipient) == RecipientState::Delivered);
         recipients.iter().map(has).collect()
     }
 
-    /// The client is about to hear one answer to a message, the fate that is given back; `None`: they differ, so it must come again.
-    pub fn one_answer(&mut self, source: Source, content: &Digest, fates: &[(Digest, Fate)], now: u64) -> Option<Fate> {
-        let shared = shared(fates.iter().map(|(_, fate)| *fate));
+    /// The client is about to hear one answer to a message, the status that is given back; `None`: they differ, so it must come again.
+    pub fn one_answer(
+        &mut self,
+        source: Source,
+        content: &Digest,
+        statuses: &[(Digest, DeliveryStatus)],
+        now: u64,
+    ) -> Option<DeliveryStatus> {
+        let shared = shared(statuses.iter().map(|(_, status)| *status));
         match shared {
-            Some(Fate::Later) => {}
-            Some(Fate::Delivered | Fate::Never) => self.told(source, content, fates),
-            None => self.remember(source, content, fates, now),
+            Some(DeliveryStatus::Deferred) => {}
+            Some(DeliveryStatus::Delivered | DeliveryStatus::Refused) => self.told(source, content, statuses),
+            None => self.remember(source, content, statuses, now),
         }
         shared
     }
 
-    /// The client is about to hear these fates, or the one that they share.
-    pub fn told(&mut self, source: Source, content: &Digest, fates: &[(Digest, Fate)]) {
+    /// The client is about to hear these statuses, or the one that they share.
+    pub fn told(&mut self, source: Source, content: &Digest, statuses: &[(Digest, DeliveryStatus)]) {
         let key = (source, *content);
         let Some(mut entry) = self.remove(&key) else { return };
-        for (recipient, fate) in fates {
-            if *fate != Fate::Later && entry.find(recipient).is_some() {
-                entry.set(recipient, Standing::Open);
+        for (recipient, status) in statuses {
+            if *status != DeliveryStatus::Deferred && entry.find(recipient).is_some() {
+                entry.set(recipient, RecipientState::Open);
             }
         }
         self.insert(key, entry);
     }
 
-    fn remember(&mut self, source: Source, content: &Digest, fates: &[(Digest, Fate)], now: u64) {
+    fn remember(&mut self, source: Source, content: &Digest, statuses: &[(Digest, DeliveryStatus)], now: u64) {
         let key = (source, *content);
         let known = self.remove(&key).filter(|entry| is_fresh(entry, now));
-        let mut entry = known.unwrap_or(Entry { at: now, recipients: Vec::with_capacity(fates.len()) });
+        let mut entry = known.unwrap_or(Entry { at: now, recipients: Vec::with_capacity(statuses.len()) });
         entry.at = now;
-        for wanted in [Fate::Later, Fate::Never, Fate::Delivered] {
+        for wanted in [DeliveryStatus::Deferred, DeliveryStatus::Refused, DeliveryStatus::Delivered] {
             // Somebody who was named twice has it if one of both was delivered.
-            for (recipient, _) in fates.iter().filter(|(_, fate)| *fate == wanted) {
-                let standing = match wanted {
-                    Fate::Delivered => Standing::Delivered,
-                    Fate::Never => Standing::Refused,
-                    Fate::Later => Standing::Open,
+            for (recipient, _) in statuses.iter().filter(|(_, status)| *status == wanted) {
+                let state = match wanted {
+                    DeliveryStatus::Delivered => RecipientState::Delivered,
+                    DeliveryStatus::Refused => RecipientState::Refused,
+                    DeliveryStatus::Deferred => RecipientState::Open,
                 };
-                entry.set(recipient, standing);
+                entry.set(recipient, state);
             }
         }
         self.insert(key, entry);
@@ -244,7 +250,7 @@ impl Ledger {
         let oldest = self.entries.iter().filter(|(key, _)| of(key)).min_by_key(|(_, entry)| entry.at);
         match oldest.map(|(key, _)| *key) {
             Some(key) => drop(self.remove(&key)),
-            // Not reached: whoever asks has seen one. An empty ledger fits all the same.
+            // Not reached: whoever asks has seen one. An empty map fits all the same.
             None => {
                 self.entries.clear();
                 self.octets = 0;
