@@ -1,7 +1,7 @@
 //! How many may ask the source of logins at once, and whose turn it is (P13): a dialogue that waits for its client gives way to one of a
 //! network that holds less.
 
-use gatepost_policy::share::{Action, Answer, Origin, Patience, Shares};
+use gatepost_policy::share::{Action, Answer, Origin, Shares, WhenFull};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -58,7 +58,7 @@ impl Seats {
             let mut table = self.lock();
             table.last = table.last.saturating_add(1);
             let id = table.last;
-            let answer = table.shares.claim(id, origin, 1, Patience::Queue, self.now());
+            let answer = table.shares.claim(id, origin, 1, WhenFull::Queue, self.now());
             match answer {
                 Answer::Granted => {
                     let told = table.seat(id);

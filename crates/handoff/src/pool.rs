@@ -1,7 +1,7 @@
 //! Octets of something scarce over all sessions, in fair shares by network: see [`gatepost_policy::share`]. When there are none
 //! left for a light network, a transaction of the heaviest one loses what it has, and its client hears 452 4.3.1.
 
-use gatepost_policy::share::{Action, Answer, Origin, Patience, Shares};
+use gatepost_policy::share::{Action, Answer, Origin, Shares, WhenFull};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -78,7 +78,7 @@ impl<T> Pool<T> {
 
 impl<T> State<T> {
     fn claim(&mut self, claim: Claim, origin: Origin, octets: u64) -> bool {
-        let mut granted = match self.shares.claim(claim, origin, octets, Patience::Reclaim, 0) {
+        let mut granted = match self.shares.claim(claim, origin, octets, WhenFull::Reclaim, 0) {
             Answer::Refused => return false,
             Answer::Granted => true,
             Answer::Waiting => false,

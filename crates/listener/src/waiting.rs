@@ -1,7 +1,7 @@
 //! Connections that wait without a session: so many at once, shared by network (P13). Beyond that the one that has waited
 //! longest is closed, in the network that has most of them.
 
-use gatepost_policy::share::{Action, Answer, Origin, Patience, Shares};
+use gatepost_policy::share::{Action, Answer, Origin, Shares, WhenFull};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use tokio::task::AbortHandle;
@@ -28,7 +28,7 @@ impl Waiting {
         let mut closed = Vec::new();
         self.last = self.last.saturating_add(1);
         let id = self.last;
-        let mut granted = self.shares.claim(id, origin, 1, Patience::Reclaim, now) == Answer::Granted;
+        let mut granted = self.shares.claim(id, origin, 1, WhenFull::Reclaim, now) == Answer::Granted;
         while let Some(action) = self.shares.poll() {
             match action {
                 Action::Reclaim(other) => closed.extend(self.end(other, now)),

@@ -15,7 +15,7 @@
 
 use crate::conduct::{Conduct, Ending, SLOW_PAUSE, Sanction, Standing};
 use crate::rate::Used;
-use crate::share::{Action, Answer, Network, Origin, Patience, Shares};
+use crate::share::{Action, Answer, Network, Origin, Shares, WhenFull};
 use gatepost_wire::rate::Rate;
 use gatepost_wire::terms::Terms;
 use std::collections::{BTreeMap, VecDeque};
@@ -25,7 +25,7 @@ use std::net::IpAddr;
 /// Clients that wait for a slot, or for their address, at once. One more is turned away, or takes the place of one whose network has more.
 pub const WAITING_MAX: usize = 256;
 
-/// Beyond three of four slots taken, newcomers are served with little patience.
+/// Beyond three of four slots taken, newcomers are waited for only for a short time.
 const STRESS_SHARE: u32 = 4;
 
 /// How much is admitted.
@@ -155,7 +155,7 @@ impl Admission {
         let answer = if full {
             self.stand_in_line(id, origin, most, now)
         } else {
-            self.slots.claim(id, origin, 1, Patience::Queue, now)
+            self.slots.claim(id, origin, 1, WhenFull::Queue, now)
         };
         let refusal = if full { Refusal::Address } else { Refusal::Full };
         if answer == Answer::Refused {
@@ -229,7 +229,7 @@ impl Admission {
     fn stand_in_line(&mut self, id: u64, origin: Origin, most: u32, now: u64) -> Answer {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let waiting = self.addresses.get(&origin.address()).map_or(0, |address| address.line.len());
-        if waiting >= most || self.places.claim(id, origin, 1, Patience::Reclaim, now) == Answer::Refused {
+        if waiting >= most || self.places.claim(id, origin, 1, WhenFull::Reclaim, now) == Answer::Refused {
             return Answer::Refused;
         }
         // Who has to give up a place does so at once.
@@ -260,7 +260,7 @@ impl Admission {
         address.sessions = address.sessions.saturating_add(1);
         self.in_line.remove(&id);
         self.places.release(id, now);
-        match self.slots.claim(id, origin, 1, Patience::Queue, now) {
+        match self.slots.claim(id, origin, 1, WhenFull::Queue, now) {
             Answer::Granted => self.actions.push_back(Action::Grant(id)),
             Answer::Waiting => {}
             Answer::Refused => self.actions.push_back(Action::Refuse(id)),

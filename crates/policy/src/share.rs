@@ -47,7 +47,7 @@ pub enum Answer {
 
 /// What a claim may do when no unit is free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
+pub enum WhenFull {
     /// Wait only when units can be taken back for it at once.
     Reclaim,
     /// Wait in any case, for whatever becomes free.
@@ -145,7 +145,7 @@ impl<K: Ord + Copy> Shares<K> {
 
     /// Asks for `amount` units for a client at `origin`. `id` must not be in use; `now` is any clock that does not go
     /// back. What is granted counts as having moved at `now`, and is reclaimable until [`Shares::hold`] says otherwise.
-    pub fn claim(&mut self, id: K, origin: Origin, amount: u64, patience: Patience, now: u64) -> Answer {
+    pub fn claim(&mut self, id: K, origin: Origin, amount: u64, when_full: WhenFull, now: u64) -> Answer {
         self.now = self.now.max(now);
         if self.entries.contains_key(&id) || amount > self.capacity {
             return Answer::Refused;
@@ -160,7 +160,7 @@ impl<K: Ord + Copy> Shares<K> {
         self.arrivals = self.arrivals.saturating_add(1);
         self.enter(id, Entry::new(origin, amount, State::Waiting { arrival: self.arrivals }));
         let promised = self.rebalance();
-        if patience == Patience::Reclaim && !promised.contains(&id) {
+        if when_full == WhenFull::Reclaim && !promised.contains(&id) {
             self.leave(id);
             return Answer::Refused;
         }

@@ -5,7 +5,7 @@
 
 use gatepost_policy::admission::{Admission, Limits, Ticket};
 use gatepost_policy::conduct::{Ending, Offence};
-use gatepost_policy::share::{Action, Answer, Origin, Patience, Shares};
+use gatepost_policy::share::{Action, Answer, Origin, Shares, WhenFull};
 use gatepost_policy::turns::Turns;
 use gatepost_wire::terms::Terms;
 use std::collections::BTreeMap;
@@ -70,9 +70,9 @@ struct World {
 }
 
 impl World {
-    fn claim(&mut self, origin: Origin, patience: Patience) -> (u64, Answer) {
+    fn claim(&mut self, origin: Origin, when_full: WhenFull) -> (u64, Answer) {
         self.last += 1;
-        let answer = self.shares.claim(self.last, origin, 1, patience, self.now);
+        let answer = self.shares.claim(self.last, origin, 1, when_full, self.now);
         (self.last, answer)
     }
 
@@ -126,8 +126,8 @@ impl World {
             _ => {
                 let block = self.random.below(blocks);
                 let origin = client_in(block, &mut self.random);
-                let patience = if self.random.below(2) == 0 { Patience::Reclaim } else { Patience::Queue };
-                let (id, answer) = self.claim(origin, patience);
+                let when_full = if self.random.below(2) == 0 { WhenFull::Reclaim } else { WhenFull::Queue };
+                let (id, answer) = self.claim(origin, when_full);
                 if answer == Answer::Granted {
                     self.held.insert(id, 0);
                 }
@@ -167,11 +167,11 @@ fn p13_a_newcomer_gets_a_connection_within_the_time_of_one_ending() {
             world.tick();
             assert!(world.shares.used() <= capacity, "seed {seed}");
         }
-        // A client of a block that holds nothing. Its patience is that of the resource: where holdings can be busy it queues.
+        // A client of a block that holds nothing. What it does when all is taken is that of the resource: where holdings can be busy it queues.
         let newcomer = client_in(blocks + 1, &mut world.random);
-        let patience = if busy == 0 { Patience::Reclaim } else { Patience::Queue };
+        let when_full = if busy == 0 { WhenFull::Reclaim } else { WhenFull::Queue };
         world.granted.clear();
-        let (id, answer) = world.claim(newcomer, patience);
+        let (id, answer) = world.claim(newcomer, when_full);
         world.obey();
         let begun = world.now;
         let mut served = answer == Answer::Granted;
@@ -338,7 +338,7 @@ fn p13_a_newcomer_gets_memory_at_once() {
         let mut parts = Vec::new();
         for id in 0..total * 3 {
             let (origin, amount) = (client_in(random.below(blocks), &mut random), random.between(1, need));
-            if shares.claim(id, origin, amount, Patience::Reclaim, id) != Answer::Refused {
+            if shares.claim(id, origin, amount, WhenFull::Reclaim, id) != Answer::Refused {
                 parts.push(id);
             }
             while let Some(action) = shares.poll() {
@@ -354,7 +354,7 @@ fn p13_a_newcomer_gets_memory_at_once() {
         }
         taken += u64::from(shares.free() < need);
         let newcomer = client_in(blocks + 1, &mut random);
-        let mut granted = shares.claim(u64::MAX, newcomer, need, Patience::Reclaim, total * 3) == Answer::Granted;
+        let mut granted = shares.claim(u64::MAX, newcomer, need, WhenFull::Reclaim, total * 3) == Answer::Granted;
         while let Some(action) = shares.poll() {
             match action {
                 Action::Reclaim(id) => shares.release(id, total * 3),
@@ -385,7 +385,7 @@ fn p13_a_newcomer_gets_disk_at_once() {
             let before = shares.used();
             let left = disk.saturating_sub(others + before + floor);
             shares.resize(total.min(before + left));
-            let mut granted = shares.claim(id, origin, amount, Patience::Reclaim, id) == Answer::Granted;
+            let mut granted = shares.claim(id, origin, amount, WhenFull::Reclaim, id) == Answer::Granted;
             while let Some(action) = shares.poll() {
                 match action {
                     Action::Reclaim(id) => shares.release(id, 0),
@@ -461,7 +461,7 @@ fn p13_networks_that_all_want_more_end_up_with_equal_shares() {
         for turn in 0..capacity * 20 {
             let block = if turn < capacity { 0 } else { random.below(blocks) };
             last += 1;
-            let _ = shares.claim(last, client_in(block, &mut random), 1, Patience::Reclaim, turn);
+            let _ = shares.claim(last, client_in(block, &mut random), 1, WhenFull::Reclaim, turn);
             while let Some(action) = shares.poll() {
                 if let Action::Reclaim(id) = action {
                     shares.release(id, turn);
@@ -482,23 +482,23 @@ fn p13_units_are_taken_where_most_are_held_and_least_has_moved() {
     // The block 10.1/16 holds most; in it 10.1.2/24; in that 10.1.2.9.
     let holders = ["10.2.0.1", "10.2.0.2", "10.1.1.1", "10.1.2.1", "10.1.2.9", "10.1.2.9", "10.1.2.9"];
     for (id, holder) in (1..).zip(holders) {
-        assert_eq!(shares.claim(id, origin(holder), 1, Patience::Reclaim, id), Answer::Granted);
+        assert_eq!(shares.claim(id, origin(holder), 1, WhenFull::Reclaim, id), Answer::Granted);
     }
     shares.moved(5, 20);
     // The one of 10.1.2.9 that has moved least is number 6.
-    assert_eq!(shares.claim(10, origin("2001:db8::1"), 1, Patience::Reclaim, 21), Answer::Waiting);
+    assert_eq!(shares.claim(10, origin("2001:db8::1"), 1, WhenFull::Reclaim, 21), Answer::Waiting);
     assert_eq!((shares.poll(), shares.poll()), (Some(Action::Reclaim(6)), None));
     shares.release(6, 22);
     assert_eq!(shares.poll(), Some(Action::Grant(10)));
     // Whoever holds most takes nothing from others, nor from himself.
-    assert_eq!(shares.claim(11, origin("10.1.2.9"), 1, Patience::Reclaim, 23), Answer::Refused);
+    assert_eq!(shares.claim(11, origin("10.1.2.9"), 1, WhenFull::Reclaim, 23), Answer::Refused);
     // 10.2/16 with its third unit holds what 10.1/16 is left with; a fourth would be more.
-    assert_eq!(shares.claim(12, origin("10.2.0.3"), 1, Patience::Reclaim, 23), Answer::Waiting);
+    assert_eq!(shares.claim(12, origin("10.2.0.3"), 1, WhenFull::Reclaim, 23), Answer::Waiting);
     assert_eq!((shares.poll(), shares.poll()), (Some(Action::Reclaim(7)), None));
     shares.release(7, 23);
     assert_eq!(shares.poll(), Some(Action::Grant(12)));
-    assert_eq!(shares.claim(14, origin("10.2.0.3"), 1, Patience::Reclaim, 23), Answer::Refused);
-    assert_eq!(shares.claim(13, origin("10.2.0.3"), 1, Patience::Queue, 23), Answer::Waiting);
+    assert_eq!(shares.claim(14, origin("10.2.0.3"), 1, WhenFull::Reclaim, 23), Answer::Refused);
+    assert_eq!(shares.claim(13, origin("10.2.0.3"), 1, WhenFull::Queue, 23), Answer::Waiting);
     assert_eq!(shares.poll(), None);
     // One that waits is served when something ends by itself.
     shares.release(1, 24);
@@ -510,11 +510,11 @@ fn p13_what_may_not_be_taken_back_yet_is_taken_when_it_may() {
     let origin = |text: &str| Origin::of(text.parse().unwrap());
     let mut shares = Shares::new(2, 4);
     for id in [1, 2] {
-        assert_eq!(shares.claim(id, origin("10.0.0.1"), 1, Patience::Reclaim, 0), Answer::Granted);
+        assert_eq!(shares.claim(id, origin("10.0.0.1"), 1, WhenFull::Reclaim, 0), Answer::Granted);
         shares.hold(id, false);
     }
-    assert_eq!(shares.claim(3, origin("10.1.0.1"), 1, Patience::Reclaim, 1), Answer::Refused);
-    assert_eq!(shares.claim(4, origin("10.1.0.1"), 1, Patience::Queue, 1), Answer::Waiting);
+    assert_eq!(shares.claim(3, origin("10.1.0.1"), 1, WhenFull::Reclaim, 1), Answer::Refused);
+    assert_eq!(shares.claim(4, origin("10.1.0.1"), 1, WhenFull::Queue, 1), Answer::Waiting);
     assert_eq!(shares.poll(), None);
     shares.hold(2, true);
     assert_eq!(shares.poll(), Some(Action::Reclaim(2)));
@@ -531,12 +531,12 @@ fn p13_amounts_are_taken_back_whole_or_not_at_all() {
     let origin = |text: &str| Origin::of(text.parse().unwrap());
     let mut shares = Shares::new(100, 4);
     for id in 1..=10 {
-        assert_eq!(shares.claim(id, origin("10.0.0.1"), 10, Patience::Reclaim, id), Answer::Granted);
+        assert_eq!(shares.claim(id, origin("10.0.0.1"), 10, WhenFull::Reclaim, id), Answer::Granted);
     }
-    assert_eq!(shares.claim(20, origin("10.1.0.1"), 101, Patience::Queue, 11), Answer::Refused, "more than there is");
-    assert_eq!(shares.claim(21, origin("10.1.0.1"), 60, Patience::Reclaim, 11), Answer::Refused, "would hold more");
+    assert_eq!(shares.claim(20, origin("10.1.0.1"), 101, WhenFull::Queue, 11), Answer::Refused, "more than there is");
+    assert_eq!(shares.claim(21, origin("10.1.0.1"), 60, WhenFull::Reclaim, 11), Answer::Refused, "would hold more");
     assert_eq!(shares.poll(), None, "and nobody was told to end");
-    assert_eq!(shares.claim(22, origin("10.1.0.1"), 25, Patience::Reclaim, 12), Answer::Waiting);
+    assert_eq!(shares.claim(22, origin("10.1.0.1"), 25, WhenFull::Reclaim, 12), Answer::Waiting);
     let told: Vec<_> = std::iter::from_fn(|| shares.poll()).collect();
     assert_eq!(told, [1, 2, 3].map(Action::Reclaim));
     for id in [1, 2] {
@@ -552,14 +552,14 @@ fn p13_amounts_are_taken_back_whole_or_not_at_all() {
 fn p13_a_queue_full_of_one_network_has_room_for_another() {
     let origin = |text: &str| Origin::of(text.parse().unwrap());
     let mut shares = Shares::new(1, 2);
-    assert_eq!(shares.claim(1, origin("10.0.0.1"), 1, Patience::Queue, 0), Answer::Granted);
+    assert_eq!(shares.claim(1, origin("10.0.0.1"), 1, WhenFull::Queue, 0), Answer::Granted);
     shares.hold(1, false);
     for id in [2, 3] {
-        assert_eq!(shares.claim(id, origin("10.0.0.1"), 1, Patience::Queue, 0), Answer::Waiting);
+        assert_eq!(shares.claim(id, origin("10.0.0.1"), 1, WhenFull::Queue, 0), Answer::Waiting);
     }
-    assert_eq!(shares.claim(4, origin("10.0.0.2"), 1, Patience::Queue, 0), Answer::Waiting, "another address");
+    assert_eq!(shares.claim(4, origin("10.0.0.2"), 1, WhenFull::Queue, 0), Answer::Waiting, "another address");
     assert_eq!((shares.poll(), shares.poll()), (Some(Action::Refuse(3)), None), "the last of the fullest");
-    assert_eq!(shares.claim(5, origin("10.0.0.1"), 1, Patience::Queue, 0), Answer::Refused);
+    assert_eq!(shares.claim(5, origin("10.0.0.1"), 1, WhenFull::Queue, 0), Answer::Refused);
     shares.release(1, 1);
     assert_eq!(shares.poll(), Some(Action::Grant(2)), "the first come of equals");
 }
@@ -580,9 +580,9 @@ fn p13_what_is_spare_is_taken_back_between_equals_and_within_an_address() {
                 shares = shares.of_what_is_spare(10);
             }
             for (id, ip) in (1..).zip(held) {
-                assert_eq!(shares.claim(id, origin(ip), 1, Patience::Queue, id), Answer::Granted);
+                assert_eq!(shares.claim(id, origin(ip), 1, WhenFull::Queue, id), Answer::Granted);
             }
-            assert_eq!(shares.claim(9, origin(waits), 1, Patience::Queue, 9), Answer::Waiting);
+            assert_eq!(shares.claim(9, origin(waits), 1, WhenFull::Queue, 9), Answer::Waiting);
             assert_eq!(shares.poll(), None, "nothing is spare yet");
             shares.look(12);
             assert_eq!(shares.poll(), expected.filter(|_| spare).map(Action::Reclaim), "{held:?} {waits}");
@@ -591,9 +591,9 @@ fn p13_what_is_spare_is_taken_back_between_equals_and_within_an_address() {
     // One network has all but one in use: it does not get the one that a lighter network has parked.
     let mut shares = Shares::new(3, 1).of_what_is_spare(0);
     for (id, ip) in [(1, "10.0.0.1"), (2, "10.0.0.2"), (3, "10.1.0.1")] {
-        shares.claim(id, origin(ip), 1, Patience::Queue, id);
+        shares.claim(id, origin(ip), 1, WhenFull::Queue, id);
         shares.hold(id, id == 3);
     }
-    assert_eq!(shares.claim(9, origin("10.0.0.3"), 1, Patience::Queue, 9), Answer::Waiting);
+    assert_eq!(shares.claim(9, origin("10.0.0.3"), 1, WhenFull::Queue, 9), Answer::Waiting);
     assert_eq!(shares.poll(), None);
 }

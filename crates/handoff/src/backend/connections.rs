@@ -7,7 +7,7 @@
 
 use super::Failure;
 use crate::deadline::later;
-use gatepost_policy::share::{Action, Answer, Origin, Patience, Shares};
+use gatepost_policy::share::{Action, Answer, Origin, Shares, WhenFull};
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -107,7 +107,7 @@ impl Connections {
         state.last = state.last.wrapping_add(1);
         let id = state.last;
         state.claims.insert(id, claim.clone());
-        let answer = state.shares.claim(id, origin, 1, Patience::Queue, self.now());
+        let answer = state.shares.claim(id, origin, 1, WhenFull::Queue, self.now());
         if answer == Answer::Granted {
             claim.word.store(GRANTED, Ordering::Relaxed);
             state.shares.hold(id, false);
