@@ -9,7 +9,7 @@ use crate::slots::{Slots, Waits};
 use crate::turned::{Refused, turned};
 use crate::{AuthLink, HandoffLink, KeyholderLink, NurseryLink};
 use gatepost_channel::{ChannelError, End};
-use gatepost_policy::admission::{Admission, Admitted, Limits, Ticket};
+use gatepost_policy::admission::{Admission, Admitted, Limits, SlotClaim};
 use gatepost_policy::conduct::{Ending, Offence, SLOW, Sanction};
 use gatepost_policy::flood::Flood;
 use gatepost_policy::networks::Networks;
@@ -186,7 +186,7 @@ impl Listener {
 
     /// A nursery says that a session is over.
     pub(crate) fn ended(&self, nursery: Nursery, Ended { id, how }: Ended) {
-        let Some(Session { client, ticket, killed, .. }) = self.sessions.borrow_mut().remove(id, nursery) else {
+        let Some(Session { client, claim, killed, .. }) = self.sessions.borrow_mut().remove(id, nursery) else {
             return;
         };
         let ending = ending(how);
@@ -200,7 +200,7 @@ impl Listener {
             link::End::Signal(signal) => tracing::warn!(session = %id, %client, signal, "session killed from outside"),
             link::End::Exit(_) => {}
         }
-        let sanction = self.admission.borrow_mut().ended(ticket, ending, self.now());
+        let sanction = self.admission.borrow_mut().ended(claim, ending, self.now());
         self.slots.due.notify_one();
         self.tell_stress();
         if let Some(sanction) = sanction {
@@ -216,7 +216,7 @@ impl Listener {
     /// A nursery is gone, and with it, as the first process of their namespace, all its sessions.
     pub(crate) fn nursery_gone(&self, nursery: Nursery) {
         for session in self.sessions.borrow_mut().remove_all(nursery) {
-            self.release(session.ticket);
+            self.release(session.claim);
         }
         self.links.borrow_mut().drop_nursery(nursery);
     }
@@ -295,8 +295,8 @@ impl Listener {
         let admitted = self.admission.borrow_mut().admit(id.0, from.ip(), &connection.terms, self.now());
         match admitted {
             Err(refusal) => self.turn_away(connection, turned(refusal)),
-            Ok(Admitted { ticket, waits, pause }) => {
-                let slot = Slot { listener: Rc::clone(self), client: from, id, holder: Holder::Listener(ticket) };
+            Ok(Admitted { claim, waits, pause }) => {
+                let slot = Slot { listener: Rc::clone(self), client: from, id, holder: Holder::Listener(claim) };
                 self.slots.due.notify_one();
                 self.tell_stress();
                 match waits {
@@ -382,8 +382,8 @@ impl Listener {
         Ok(session_end)
     }
 
-    fn release(&self, ticket: Ticket) {
-        self.admission.borrow_mut().release(ticket, self.now());
+    fn release(&self, claim: SlotClaim) {
+        self.admission.borrow_mut().release(claim, self.now());
         self.tell_stress();
         self.slots.due.notify_one();
     }
@@ -406,8 +406,8 @@ pub(crate) struct Slot {
 /// Who gives the slot back.
 enum Holder {
     /// The [`Slot`] itself.
-    Listener(Ticket),
-    /// The table of sessions has the ticket, and the nursery has not been told yet.
+    Listener(SlotClaim),
+    /// The table of sessions has the claim, and the nursery has not been told yet.
     Table(Nursery),
     /// The session, which has it until the nursery says that it has ended.
     Session,
@@ -422,8 +422,8 @@ impl Slot {
     /// Before the nursery is told: its `Ended` may be here sooner than we run again.
     fn enter_table(&mut self, nursery: Nursery, key: Option<Unasked>) {
         let before = std::mem::replace(&mut self.holder, Holder::Table(nursery));
-        if let Holder::Listener(ticket) = before {
-            let session = Session { nursery, client: self.client, ticket, killed: false, key };
+        if let Holder::Listener(claim) = before {
+            let session = Session { nursery, client: self.client, claim, killed: false, key };
             self.listener.sessions.borrow_mut().insert(self.id, session);
         }
     }
@@ -435,16 +435,16 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let ticket = match std::mem::replace(&mut self.holder, Holder::Session) {
+        let claim = match std::mem::replace(&mut self.holder, Holder::Session) {
             Holder::Session => None,
-            Holder::Listener(ticket) => Some(ticket),
+            Holder::Listener(claim) => Some(claim),
             // None when the nursery has ended, and all its sessions with it.
             Holder::Table(nursery) => {
-                self.listener.sessions.borrow_mut().remove(self.id, nursery).map(|session| session.ticket)
+                self.listener.sessions.borrow_mut().remove(self.id, nursery).map(|session| session.claim)
             }
         };
-        if let Some(ticket) = ticket {
-            self.listener.release(ticket);
+        if let Some(claim) = claim {
+            self.listener.release(claim);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Sessions under way, and through which nursery.
 
 use crate::keys::Unasked;
-use gatepost_policy::admission::Ticket;
+use gatepost_policy::admission::SlotClaim;
 use gatepost_wire::link::SessionId;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ pub(crate) struct Session {
     /// Its client.
     pub(crate) client: SocketAddr,
     /// The slot it holds.
-    pub(crate) ticket: Ticket,
+    pub(crate) claim: SlotClaim,
     /// The nursery was told to end it.
     pub(crate) killed: bool,
     /// The keyholder's end of its channel, until it asks for something.

@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::net::IpAddr;
 
-/// Clients that wait for a slot, or for their address, at once. One more is turned away, or takes the place of one whose network has more.
+/// Clients that wait for a slot, or for their address, at once. One more is turned away, or one whose network has more is instead.
 pub const WAITING_MAX: usize = 256;
 
 /// Beyond three of four slots taken, newcomers are waited for only for a short time.
@@ -65,11 +65,11 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// A slot that is held or waited for. Give it back by [`Admission::ended`] or [`Admission::release`]: a ticket lost is a slot
-/// lost.
+/// A slot that is held or waited for. Give it back by [`Admission::ended`] or [`Admission::release`]: a claim that is not
+/// given back is a slot lost.
 #[derive(Debug, PartialEq, Eq)]
-#[must_use = "the slot stays taken until the ticket is given back"]
-pub struct Ticket {
+#[must_use = "the slot stays taken until the claim is given back"]
+pub struct SlotClaim {
     id: u64,
     origin: Origin,
     exempt: bool,
@@ -79,7 +79,7 @@ pub struct Ticket {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Admitted {
     /// Its slot.
-    pub ticket: Ticket,
+    pub claim: SlotClaim,
     /// The slot is not free yet: [`Action::Grant`] or [`Action::Refuse`] follows for its id. What it hears when it is
     /// refused, or has waited for too long.
     pub waits: Option<Refusal>,
@@ -93,10 +93,10 @@ pub struct Admitted {
 pub struct Admission {
     limits: Limits,
     slots: Shares<u64>,
-    /// The places of those that wait for their address.
-    places: Shares<u64>,
-    /// Those of them that have a ticket and are not counted among the sessions of their address.
-    in_line: BTreeMap<u64, Origin>,
+    /// Those that wait for their address, all together [`WAITING_MAX`] by fair shares.
+    queues: Shares<u64>,
+    /// Those of them that have a [`SlotClaim`] and are not counted among the sessions of their address.
+    queued: BTreeMap<u64, Origin>,
     addresses: BTreeMap<Network, Address>,
     conduct: Conduct,
     connections: Used,
@@ -111,7 +111,7 @@ struct Address {
     /// Those that have a slot or wait for one.
     sessions: u32,
     /// Those that wait until one of these ends, the first come first.
-    line: VecDeque<u64>,
+    queue: VecDeque<u64>,
 }
 
 impl Admission {
@@ -121,8 +121,8 @@ impl Admission {
         Self {
             slots: Shares::new(limits.sessions.into(), WAITING_MAX),
             // Nobody waits for a place to wait in beyond the call that asks for it.
-            places: Shares::new(u64::try_from(WAITING_MAX).unwrap_or(u64::MAX), 1),
-            in_line: BTreeMap::new(),
+            queues: Shares::new(u64::try_from(WAITING_MAX).unwrap_or(u64::MAX), 1),
+            queued: BTreeMap::new(),
             addresses: BTreeMap::new(),
             conduct: Conduct::new(limits.offences),
             connections: Used::new(limits.connections),
@@ -153,7 +153,7 @@ impl Admission {
         };
         let full = self.addresses.get(&origin.address()).is_some_and(|address| address.sessions >= most);
         let answer = if full {
-            self.stand_in_line(id, origin, most, now)
+            self.enqueue(id, origin, most, now)
         } else {
             self.slots.claim(id, origin, 1, WhenFull::Queue, now)
         };
@@ -170,7 +170,7 @@ impl Admission {
         }
         let waits = (answer == Answer::Waiting).then_some(refusal);
         let pause = if standing == Standing::Slow { SLOW_PAUSE } else { 0 };
-        Ok(Admitted { ticket: Ticket { id, origin, exempt }, waits, pause })
+        Ok(Admitted { claim: SlotClaim { id, origin, exempt }, waits, pause })
     }
 
     /// Slots in all.
@@ -209,57 +209,57 @@ impl Admission {
     }
 
     /// Gives back the slot of a session, or of a client that no longer waits for one.
-    pub fn release(&mut self, ticket: Ticket, now: u64) {
-        let Ticket { id, origin, .. } = ticket;
-        if self.in_line.remove(&id).is_some() {
-            self.give_up_place(id, origin, now);
+    pub fn release(&mut self, claim: SlotClaim, now: u64) {
+        let SlotClaim { id, origin, .. } = claim;
+        if self.queued.remove(&id).is_some() {
+            self.leave_queue(id, origin, now);
             return;
         }
         if let Some(address) = self.addresses.get_mut(&origin.address()) {
             address.sessions = address.sessions.saturating_sub(1);
-            if address.sessions == 0 && address.line.is_empty() {
+            if address.sessions == 0 && address.queue.is_empty() {
                 self.addresses.remove(&origin.address());
             }
         }
         self.slots.release(id, now);
-        self.next_in_line(origin, now);
+        self.dequeue(origin, now);
     }
 
     /// Waits until a session of its address, which may have `most`, ends.
-    fn stand_in_line(&mut self, id: u64, origin: Origin, most: u32, now: u64) -> Answer {
+    fn enqueue(&mut self, id: u64, origin: Origin, most: u32, now: u64) -> Answer {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let waiting = self.addresses.get(&origin.address()).map_or(0, |address| address.line.len());
-        if waiting >= most || self.places.claim(id, origin, 1, WhenFull::Reclaim, now) == Answer::Refused {
+        let waiting = self.addresses.get(&origin.address()).map_or(0, |address| address.queue.len());
+        if waiting >= most || self.queues.claim(id, origin, 1, WhenFull::Reclaim, now) == Answer::Refused {
             return Answer::Refused;
         }
-        // Who has to give up a place does so at once.
-        while let Some(action) = self.places.poll() {
+        // Who may wait no longer leaves at once.
+        while let Some(action) = self.queues.poll() {
             if let Action::Reclaim(heaviest) = action {
                 self.actions.push_back(Action::Refuse(heaviest));
-                if let Some(origin) = self.in_line.get(&heaviest).copied() {
-                    self.give_up_place(heaviest, origin, now);
+                if let Some(origin) = self.queued.get(&heaviest).copied() {
+                    self.leave_queue(heaviest, origin, now);
                 }
             }
         }
-        self.in_line.insert(id, origin);
-        self.addresses.entry(origin.address()).or_default().line.push_back(id);
+        self.queued.insert(id, origin);
+        self.addresses.entry(origin.address()).or_default().queue.push_back(id);
         Answer::Waiting
     }
 
-    fn give_up_place(&mut self, id: u64, origin: Origin, now: u64) {
+    fn leave_queue(&mut self, id: u64, origin: Origin, now: u64) {
         if let Some(address) = self.addresses.get_mut(&origin.address()) {
-            address.line.retain(|waits| *waits != id);
+            address.queue.retain(|waits| *waits != id);
         }
-        self.places.release(id, now);
+        self.queues.release(id, now);
     }
 
     /// A session of that address has ended: the first that waits for that may have a slot.
-    fn next_in_line(&mut self, origin: Origin, now: u64) {
+    fn dequeue(&mut self, origin: Origin, now: u64) {
         let Some(address) = self.addresses.get_mut(&origin.address()) else { return };
-        let Some(id) = address.line.pop_front() else { return };
+        let Some(id) = address.queue.pop_front() else { return };
         address.sessions = address.sessions.saturating_add(1);
-        self.in_line.remove(&id);
-        self.places.release(id, now);
+        self.queued.remove(&id);
+        self.queues.release(id, now);
         match self.slots.claim(id, origin, 1, WhenFull::Queue, now) {
             Answer::Granted => self.actions.push_back(Action::Grant(id)),
             Answer::Waiting => {}
@@ -268,9 +268,9 @@ impl Admission {
     }
 
     /// Gives back the slot of a session that ended so. What its address has to bear for that, if anything.
-    pub fn ended(&mut self, ticket: Ticket, ending: Ending, now: u64) -> Option<Sanction> {
-        let (origin, exempt) = (ticket.origin, ticket.exempt);
-        self.release(ticket, now);
+    pub fn ended(&mut self, claim: SlotClaim, ending: Ending, now: u64) -> Option<Sanction> {
+        let (origin, exempt) = (claim.origin, claim.exempt);
+        self.release(claim, now);
         if exempt { None } else { self.conduct.ended(origin, ending, now) }
     }
 
@@ -283,7 +283,7 @@ impl Admission {
     }
 
     /// Whether slots have become scarce since this was asked last, or no longer are: they are from three quarters on, and until
-    /// half of them are free again, so that a number that goes up and down is no news.
+    /// half of them are free again, so that a number that goes up and down is not told of.
     pub fn stress_has_changed(&mut self) -> Option<bool> {
         let begins = !self.stressed && self.is_stressed();
         let ends = self.stressed && self.sessions() <= u64::from(self.limits.sessions / 2);
@@ -306,7 +306,7 @@ impl Admission {
     /// Clients that wait for one, or for a session of their address to end.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        let places = usize::try_from(self.places.used()).unwrap_or(usize::MAX);
-        self.slots.waiting().saturating_add(places)
+        let queued = usize::try_from(self.queues.used()).unwrap_or(usize::MAX);
+        self.slots.waiting().saturating_add(queued)
     }
 }

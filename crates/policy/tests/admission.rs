@@ -1,7 +1,7 @@
 //! Who is admitted, who waits, who has to leave, and that counting never drifts. Fairness of slots is in `law.rs`.
 #![allow(clippy::unwrap_used)] // Functions shared by tests, too.
 
-use gatepost_policy::admission::{Admission, Admitted, Limits, Refusal, Ticket, WAITING_MAX};
+use gatepost_policy::admission::{Admission, Admitted, Limits, Refusal, SlotClaim, WAITING_MAX};
 use gatepost_policy::conduct::{Ending, Offence, REFUSED, SLOW_PAUSE, Sanction};
 use gatepost_policy::networks::Networks;
 use gatepost_policy::share::Action;
@@ -15,13 +15,13 @@ fn ip(text: &str) -> IpAddr {
 }
 
 /// Names its clients by counting them.
-struct Door {
+struct Clients {
     admission: Admission,
     last: u64,
     networks: Networks,
 }
 
-impl Door {
+impl Clients {
     fn new(sessions: u32, sessions_per_address: u32) -> Self {
         Self::exempting(sessions, sessions_per_address, &[])
     }
@@ -40,10 +40,10 @@ impl Door {
     }
 
     /// A slot that is free.
-    fn enter(&mut self, client: &str, now: u64) -> Ticket {
+    fn enter(&mut self, client: &str, now: u64) -> SlotClaim {
         let admitted = self.admit(ip(client), now).unwrap();
         assert!(admitted.waits.is_none(), "{client} waits");
-        admitted.ticket
+        admitted.claim
     }
 
     fn actions(&mut self) -> Vec<Action<u64>> {
@@ -60,101 +60,101 @@ fn one_address_gets_its_share_and_no_more() {
         ("2001:db8::1", "2001:db8::ffff:ffff:ffff:ffff", "2001:db8:0:1::1"),
         ("0.0.0.1", "::ffff:0.0.0.1", "::1"),
     ] {
-        let mut door = Door::new(100, 2);
-        let first = door.enter(holder, 0);
-        let second = door.enter(holder, 0);
+        let mut clients = Clients::new(100, 2);
+        let first = clients.enter(holder, 0);
+        let second = clients.enter(holder, 0);
         // As many wait for one of these to end, and no more.
-        let waiting: Vec<Ticket> = (0..2).map(|_| door.admit(ip(same), 0).unwrap().ticket).collect();
-        let first_in_line = door.last - 1;
-        assert_eq!(door.admit(ip(same), 0), Err(Refusal::Address), "{same}");
-        assert!(door.admit(ip(other), 0).unwrap().waits.is_none(), "{other}");
-        assert_eq!((door.actions(), door.admission.sessions(), door.admission.waiting()), (vec![], 3, 2));
-        door.admission.release(first, 0);
-        assert_eq!(door.actions(), [Action::Grant(first_in_line)], "{same} after a release");
-        assert_eq!((door.admission.sessions(), door.admission.waiting()), (3, 1));
-        for ticket in waiting.into_iter().chain([second]) {
-            door.admission.release(ticket, 0);
+        let waiting: Vec<SlotClaim> = (0..2).map(|_| clients.admit(ip(same), 0).unwrap().claim).collect();
+        let first_queued = clients.last - 1;
+        assert_eq!(clients.admit(ip(same), 0), Err(Refusal::Address), "{same}");
+        assert!(clients.admit(ip(other), 0).unwrap().waits.is_none(), "{other}");
+        assert_eq!((clients.actions(), clients.admission.sessions(), clients.admission.waiting()), (vec![], 3, 2));
+        clients.admission.release(first, 0);
+        assert_eq!(clients.actions(), [Action::Grant(first_queued)], "{same} after a release");
+        assert_eq!((clients.admission.sessions(), clients.admission.waiting()), (3, 1));
+        for claim in waiting.into_iter().chain([second]) {
+            clients.admission.release(claim, 0);
         }
-        assert_eq!((door.admission.sessions(), door.admission.waiting()), (1, 0));
-        assert!(door.admit(ip(same), 0).unwrap().waits.is_none());
+        assert_eq!((clients.admission.sessions(), clients.admission.waiting()), (1, 0));
+        assert!(clients.admit(ip(same), 0).unwrap().waits.is_none());
     }
 }
 
 #[test]
 fn p13_a_newcomer_waits_for_the_oldest_session_of_the_fullest_address() {
-    let mut door = Door::new(5, 5);
-    let mut held: Vec<Ticket> =
-        ["10.0.0.1", "10.0.0.1", "10.0.1.1", "10.0.0.1", "192.0.2.1"].map(|client| door.enter(client, 0)).into();
-    let newcomer = door.admit(ip("2001:db8::1"), 1).unwrap();
+    let mut clients = Clients::new(5, 5);
+    let mut held: Vec<SlotClaim> =
+        ["10.0.0.1", "10.0.0.1", "10.0.1.1", "10.0.0.1", "192.0.2.1"].map(|client| clients.enter(client, 0)).into();
+    let newcomer = clients.admit(ip("2001:db8::1"), 1).unwrap();
     assert!(newcomer.waits.is_some());
-    assert_eq!(door.actions(), [Action::Reclaim(1)]);
+    assert_eq!(clients.actions(), [Action::Reclaim(1)]);
     // It delivers a message, so that the next oldest has to leave instead.
-    door.admission.stays(1, 2);
-    assert_eq!(door.actions(), [Action::Reclaim(2)]);
-    door.admission.may_end(1);
-    assert_eq!(door.actions(), []);
-    assert_eq!(door.admission.ended(held.remove(1), Ending::default(), 3), None);
-    assert_eq!(door.actions(), [Action::Grant(6)]);
+    clients.admission.stays(1, 2);
+    assert_eq!(clients.actions(), [Action::Reclaim(2)]);
+    clients.admission.may_end(1);
+    assert_eq!(clients.actions(), []);
+    assert_eq!(clients.admission.ended(held.remove(1), Ending::default(), 3), None);
+    assert_eq!(clients.actions(), [Action::Grant(6)]);
     // Whoever has most waits for what becomes free, and for a while only.
-    let heavy = door.admit(ip("10.0.0.1"), 4).unwrap();
+    let heavy = clients.admit(ip("10.0.0.1"), 4).unwrap();
     assert!(heavy.waits.is_some());
-    assert_eq!((door.actions(), door.admission.waiting()), (vec![], 1));
-    door.admission.release(heavy.ticket, 5);
-    assert_eq!((door.admission.sessions(), door.admission.waiting()), (5, 0));
+    assert_eq!((clients.actions(), clients.admission.waiting()), (vec![], 1));
+    clients.admission.release(heavy.claim, 5);
+    assert_eq!((clients.admission.sessions(), clients.admission.waiting()), (5, 0));
 }
 
 #[test]
 fn p13_so_many_wait_and_no_more() {
-    let mut door = Door::new(1, 1000);
-    let _held = door.enter("10.0.0.1", 0);
+    let mut clients = Clients::new(1, 1000);
+    let _held = clients.enter("10.0.0.1", 0);
     for _ in 0..WAITING_MAX {
-        assert!(door.admit(ip("10.0.0.1"), 0).unwrap().waits.is_some());
+        assert!(clients.admit(ip("10.0.0.1"), 0).unwrap().waits.is_some());
     }
-    assert_eq!(door.admit(ip("10.0.0.1"), 0), Err(Refusal::Full));
-    assert!(door.admit(ip("192.0.2.1"), 0).unwrap().waits.is_some(), "in the place of one of the crowd");
-    assert_eq!((door.actions().len(), door.admission.waiting()), (1, WAITING_MAX));
+    assert_eq!(clients.admit(ip("10.0.0.1"), 0), Err(Refusal::Full));
+    assert!(clients.admit(ip("192.0.2.1"), 0).unwrap().waits.is_some(), "instead of one of the heavier network");
+    assert_eq!((clients.actions().len(), clients.admission.waiting()), (1, WAITING_MAX));
 }
 
 #[test]
 fn p13_places_to_wait_for_ones_address_are_shared_too() {
-    let mut door = Door::new(1000, 20);
-    let crowd = |n: u8| IpAddr::V4(Ipv4Addr::new(10, 0, 0, n));
-    let mut tickets = Vec::new();
+    let mut clients = Clients::new(1000, 20);
+    let heavy = |n: u8| IpAddr::V4(Ipv4Addr::new(10, 0, 0, n));
+    let mut claims = Vec::new();
     for n in 0..13 {
         for _ in 0..40 {
-            tickets.extend(door.admit(crowd(n), 0).map(|admitted| admitted.ticket));
+            claims.extend(clients.admit(heavy(n), 0).map(|admitted| admitted.claim));
         }
     }
-    assert_eq!(door.admission.waiting(), WAITING_MAX);
-    door.actions();
+    assert_eq!(clients.admission.waiting(), WAITING_MAX);
+    clients.actions();
     for _ in 0..20 {
-        assert!(door.admit(ip("192.0.2.1"), 0).unwrap().waits.is_none());
+        assert!(clients.admit(ip("192.0.2.1"), 0).unwrap().waits.is_none());
     }
-    assert!(door.admit(ip("192.0.2.1"), 0).unwrap().waits.is_some());
-    let actions = door.actions();
-    assert!(matches!(actions[..], [Action::Refuse(_)]), "one of the crowd gives way: {actions:?}");
-    for ticket in tickets {
-        door.admission.release(ticket, 0);
+    assert!(clients.admit(ip("192.0.2.1"), 0).unwrap().waits.is_some());
+    let actions = clients.actions();
+    assert!(matches!(actions[..], [Action::Refuse(_)]), "one of the heavier network is refused: {actions:?}");
+    for claim in claims {
+        clients.admission.release(claim, 0);
     }
-    assert_eq!((door.admission.sessions(), door.admission.waiting()), (20, 1));
+    assert_eq!((clients.admission.sessions(), clients.admission.waiting()), (20, 1));
 }
 
 #[test]
 fn p13_conduct_decides_who_is_slowed_down_and_who_turned_away() {
     let abuse = Ending { offence: Some(Offence::Abuse), ..Ending::default() };
     for exempt in [&[][..], &["192.0.2.0/24"]] {
-        let mut door = Door::exempting(100, 20, exempt);
-        let offend = |door: &mut Door| {
-            let ticket = door.enter("192.0.2.1", 0);
-            door.admission.ended(ticket, abuse, 0)
+        let mut clients = Clients::exempting(100, 20, exempt);
+        let offend = |clients: &mut Clients| {
+            let claim = clients.enter("192.0.2.1", 0);
+            clients.admission.ended(claim, abuse, 0)
         };
-        let sanctions: Vec<Sanction> = (0..22).filter_map(|_| offend(&mut door)).collect();
-        let next = door.admit(ip("192.0.2.1"), 1);
+        let sanctions: Vec<Sanction> = (0..22).filter_map(|_| offend(&mut clients)).collect();
+        let next = clients.admit(ip("192.0.2.1"), 1);
         if exempt.is_empty() {
             assert_eq!(sanctions, [Sanction::Slow, Sanction::Refused(REFUSED)]);
             assert_eq!(next, Err(Refusal::Penalty(REFUSED - 1)));
-            assert_eq!(door.admit(ip("192.0.2.1"), REFUSED).unwrap().pause, SLOW_PAUSE);
-            assert_eq!(door.admit(ip("192.0.2.2"), 1).unwrap().pause, 0, "a neighbour");
+            assert_eq!(clients.admit(ip("192.0.2.1"), REFUSED).unwrap().pause, SLOW_PAUSE);
+            assert_eq!(clients.admit(ip("192.0.2.2"), 1).unwrap().pause, 0, "a neighbour");
         } else {
             assert_eq!((sanctions, next.unwrap().pause), (vec![], 0));
         }
@@ -163,84 +163,84 @@ fn p13_conduct_decides_who_is_slowed_down_and_who_turned_away() {
 
 #[test]
 fn issue_12_connections_have_a_rate_but_for_those_who_are_exempt_and_those_who_get_none() {
-    let mut door = Door::exempting(2, 100, &["198.51.100.0/24"]);
-    door.admission = Admission::new(Limits {
+    let mut clients = Clients::exempting(2, 100, &["198.51.100.0/24"]);
+    clients.admission = Admission::new(Limits {
         sessions: 2,
         sessions_per_address: 100,
         offences: 30,
         connections: Some(Rate { count: 3, seconds: 60 }),
     });
     // Its own slots are all that there are: a third waits, and a fourth is one too many.
-    let tickets: Vec<Ticket> = (0..3).map(|_| door.admit(ip("192.0.2.1"), 0).unwrap().ticket).collect();
-    assert_eq!(door.admit(ip("192.0.2.1"), 0), Err(Refusal::Rate));
-    for ticket in tickets {
-        door.admission.release(ticket, 0);
+    let claims: Vec<SlotClaim> = (0..3).map(|_| clients.admit(ip("192.0.2.1"), 0).unwrap().claim).collect();
+    assert_eq!(clients.admit(ip("192.0.2.1"), 0), Err(Refusal::Rate));
+    for claim in claims {
+        clients.admission.release(claim, 0);
     }
-    assert_eq!(door.admit(ip("192.0.2.1"), 0), Err(Refusal::Rate));
-    let ticket = door.admit(ip("192.0.2.1"), 20_000).unwrap().ticket;
-    door.admission.release(ticket, 20_000);
+    assert_eq!(clients.admit(ip("192.0.2.1"), 0), Err(Refusal::Rate));
+    let claim = clients.admit(ip("192.0.2.1"), 20_000).unwrap().claim;
+    clients.admission.release(claim, 20_000);
     for _ in 0..100 {
-        let ticket = door.admit(ip("198.51.100.1"), 0).unwrap().ticket;
-        door.admission.release(ticket, 0);
+        let claim = clients.admit(ip("198.51.100.1"), 0).unwrap().claim;
+        clients.admission.release(claim, 0);
     }
 }
 
 #[test]
 fn issue_12_stress_is_told_once_and_once_when_it_is_over() {
-    let mut door = Door::new(8, 8);
-    let mut tickets = Vec::new();
+    let mut clients = Clients::new(8, 8);
+    let mut claims = Vec::new();
     let mut told = Vec::new();
     for step in [1, 1, 1, 1, 1, 1, 1, -1, 1, -1, 1, 1, -1, -1, -1, -1, -1, -1, -1, -1] {
         if step > 0 {
-            tickets.push(door.enter("10.0.0.1", 0));
+            claims.push(clients.enter("10.0.0.1", 0));
         } else {
-            door.admission.release(tickets.pop().unwrap(), 0);
+            clients.admission.release(claims.pop().unwrap(), 0);
         }
-        told.extend(door.admission.stress_has_changed().map(|begins| (begins, door.admission.slots())));
+        told.extend(clients.admission.stress_has_changed().map(|begins| (begins, clients.admission.slots())));
     }
     assert_eq!(told, [(true, (7, 8)), (false, (4, 8))]);
 }
 
 #[test]
 fn times_at_the_edge_do_not_overflow() {
-    let mut door = Door::new(10, 10);
+    let mut clients = Clients::new(10, 10);
     let crash = Ending { crashed: true, ..Ending::default() };
     for now in [u64::MAX, u64::MAX - 1, 0, u64::MAX] {
-        if let Ok(admitted) = door.admit(ip("192.0.2.1"), now) {
-            door.admission.ended(admitted.ticket, crash, now);
+        if let Ok(admitted) = clients.admit(ip("192.0.2.1"), now) {
+            clients.admission.ended(admitted.claim, crash, now);
         }
     }
-    assert_eq!(door.admission.sessions(), 0);
+    assert_eq!(clients.admission.sessions(), 0);
 }
 
 #[test]
 fn p6_newcomers_are_under_stress_beyond_three_quarters_of_the_slots() {
     for (slots, first) in [(1, None), (3, None), (4, Some(4)), (8, Some(7)), (10, Some(9)), (1000, Some(751))] {
-        let mut door = Door::new(slots, slots);
-        let mut tickets = Vec::new();
+        let mut clients = Clients::new(slots, slots);
+        let mut claims = Vec::new();
         let found = (1..=slots).find(|_| {
-            tickets.push(door.enter("10.0.0.1", 0));
-            door.admission.is_stressed()
+            claims.push(clients.enter("10.0.0.1", 0));
+            clients.admission.is_stressed()
         });
         assert_eq!(found, first, "{slots} slots");
-        for ticket in tickets {
-            door.admission.release(ticket, 0);
+        for claim in claims {
+            clients.admission.release(claim, 0);
         }
-        assert!(!door.admission.is_stressed());
+        assert!(!clients.admission.is_stressed());
     }
 }
 
 proptest! {
-    /// Against a plain count of the tickets held.
+    /// Against a plain count of the claims held.
     #[test]
     fn counts_never_drift(
         sessions in 1_u32..40,
         per_address in 1_u32..6,
         steps in proptest::collection::vec((0_u8..4, 0_u8..4, 0_u8..4, 0_u64..20_000), 0..300),
     ) {
-        let mut door = Door::new(sessions, per_address);
-        // Of each client that holds a slot or waits: its id, its address, its ticket.
-        let mut all: Vec<(u64, Ipv4Addr, Ticket)> = Vec::new();
+        let mut clients = Clients::new(sessions, per_address);
+        // Of each client that holds a slot or waits: its id, its address, its claim.
+        let mut all: Vec<(u64, Ipv4Addr, SlotClaim)> = Vec::new();
         let mut waiting: Vec<u64> = Vec::new();
         let mut now = 0;
         for (what, net, host, pause) in steps {
@@ -248,12 +248,12 @@ proptest! {
             let client = Ipv4Addr::new(10, net, 0, host);
             if what < 2 {
                 let mine = all.iter().filter(|(_, at, _)| *at == client).count();
-                match door.admit(IpAddr::V4(client), now) {
-                    Ok(Admitted { ticket, waits, .. }) => {
+                match clients.admit(IpAddr::V4(client), now) {
+                    Ok(Admitted { claim, waits, .. }) => {
                         prop_assert!(waits.is_some() || mine < 2 * per_address as usize);
-                        all.push((door.last, client, ticket));
+                        all.push((clients.last, client, claim));
                         if waits.is_some() {
-                            waiting.push(door.last);
+                            waiting.push(clients.last);
                         }
                     }
                     Err(Refusal::Address) => prop_assert_eq!(mine, 2 * per_address as usize),
@@ -262,33 +262,33 @@ proptest! {
                     Err(Refusal::Rate) => prop_assert!(false, "none is set"),
                 }
             } else if !all.is_empty() {
-                let (id, _, ticket) = all.swap_remove(usize::from(host) % all.len());
+                let (id, _, claim) = all.swap_remove(usize::from(host) % all.len());
                 waiting.retain(|waits| *waits != id);
-                door.admission.ended(ticket, Ending { crashed: what == 3 && net == 0, ..Ending::default() }, now);
+                clients.admission.ended(claim, Ending { crashed: what == 3 && net == 0, ..Ending::default() }, now);
             }
-            for action in door.actions() {
+            for action in clients.actions() {
                 match action {
                     Action::Grant(id) => waiting.retain(|waits| *waits != id),
                     Action::Reclaim(id) => {
                         let at = all.iter().position(|(held, ..)| *held == id).unwrap();
-                        door.admission.release(all.swap_remove(at).2, now);
+                        clients.admission.release(all.swap_remove(at).2, now);
                     }
                     Action::Refuse(_) => prop_assert!(false, "never so many"),
                 }
             }
             // What was given back has been granted meanwhile.
-            for action in door.actions() {
+            for action in clients.actions() {
                 if let Action::Grant(id) = action {
                     waiting.retain(|waits| *waits != id);
                 }
             }
-            prop_assert_eq!(door.admission.waiting(), waiting.len());
-            prop_assert_eq!(door.admission.sessions() as usize, all.len() - waiting.len());
-            prop_assert!(door.admission.sessions() <= sessions.into());
+            prop_assert_eq!(clients.admission.waiting(), waiting.len());
+            prop_assert_eq!(clients.admission.sessions() as usize, all.len() - waiting.len());
+            prop_assert!(clients.admission.sessions() <= sessions.into());
         }
-        for (_, _, ticket) in all {
-            door.admission.release(ticket, now);
+        for (_, _, claim) in all {
+            clients.admission.release(claim, now);
         }
-        prop_assert_eq!((door.admission.sessions(), door.admission.waiting()), (0, 0));
+        prop_assert_eq!((clients.admission.sessions(), clients.admission.waiting()), (0, 0));
     }
 }

@@ -3,7 +3,7 @@
 //! and t are is told in SECURITY.md.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // Functions shared by tests, too.
 
-use gatepost_policy::admission::{Admission, Limits, Ticket};
+use gatepost_policy::admission::{Admission, Limits, SlotClaim};
 use gatepost_policy::conduct::{Ending, Offence};
 use gatepost_policy::share::{Action, Answer, Origin, Shares, WhenFull};
 use gatepost_policy::turns::Turns;
@@ -185,7 +185,7 @@ fn p13_a_newcomer_gets_a_connection_within_the_time_of_one_ending() {
             }
             world.tick();
             served = world.granted.contains(&id);
-            assert!(!world.refused.contains(&id), "seed {seed}: lost its place");
+            assert!(!world.refused.contains(&id), "seed {seed}: is refused after all");
         }
         longest = longest.max(world.now - begun);
     }
@@ -193,7 +193,7 @@ fn p13_a_newcomer_gets_a_connection_within_the_time_of_one_ending() {
 }
 
 /// Slots: sessions of attackers, some of whose messages are being delivered, and the listener that ends those it is told to.
-struct Crowd {
+struct Attack {
     admission: Admission,
     random: Random,
     now: u64,
@@ -201,7 +201,7 @@ struct Crowd {
     latency: u64,
     /// Of 8 sessions that are to end, so many are delivering.
     delivering: u64,
-    tickets: BTreeMap<u64, Ticket>,
+    claims: BTreeMap<u64, SlotClaim>,
     /// Sessions that end at that time, and those that may be told to end again.
     ends: Vec<(u64, u64)>,
     again: Vec<(u64, u64)>,
@@ -212,14 +212,14 @@ struct Crowd {
 /// Ticks for which a delivery goes on.
 const DELIVERY: u64 = 5;
 
-impl Crowd {
+impl Attack {
     fn connect(&mut self, ip: IpAddr) -> Option<u64> {
         self.last += 1;
         let admitted = self.admission.admit(self.last, ip, &Terms::default(), self.now).ok()?;
         if admitted.waits.is_none() {
             self.granted.push(self.last);
         }
-        self.tickets.insert(self.last, admitted.ticket);
+        self.claims.insert(self.last, admitted.claim);
         self.obey();
         Some(self.last)
     }
@@ -227,8 +227,8 @@ impl Crowd {
     fn end(&mut self, id: u64) {
         let offence = (self.random.below(3) == 0).then_some(Offence::Abuse);
         let ending = Ending { delivered: self.random.below(9) == 0, offence, crashed: self.random.below(50) == 0 };
-        if let Some(ticket) = self.tickets.remove(&id) {
-            self.admission.ended(ticket, ending, self.now);
+        if let Some(claim) = self.claims.remove(&id) {
+            self.admission.ended(claim, ending, self.now);
         }
         self.obey();
     }
@@ -238,8 +238,8 @@ impl Crowd {
             match action {
                 Action::Grant(id) => self.granted.push(id),
                 Action::Refuse(id) => {
-                    if let Some(ticket) = self.tickets.remove(&id) {
-                        self.admission.release(ticket, self.now);
+                    if let Some(claim) = self.claims.remove(&id) {
+                        self.admission.release(claim, self.now);
                     }
                 }
                 Action::Reclaim(id) if self.random.below(8) < self.delivering => {
@@ -262,7 +262,7 @@ impl Crowd {
             self.obey();
         }
         for _ in 0..self.random.below(6) {
-            let any = self.tickets.keys().nth(usize::try_from(self.random.below(32)).unwrap()).copied();
+            let any = self.claims.keys().nth(usize::try_from(self.random.below(32)).unwrap()).copied();
             match (self.random.below(6), any) {
                 (0, Some(id)) if Some(id) != self.newcomer => self.end(id),
                 _ => {
@@ -289,37 +289,37 @@ fn p13_a_newcomer_gets_a_slot_within_the_time_of_one_ending() {
             offences: 30,
             connections: None,
         };
-        let mut crowd = Crowd {
+        let mut attack = Attack {
             admission: Admission::new(limits),
             random,
             now: 0,
             last: 0,
             latency,
             delivering,
-            tickets: BTreeMap::new(),
+            claims: BTreeMap::new(),
             ends: Vec::new(),
             again: Vec::new(),
             granted: Vec::new(),
             newcomer: None,
         };
         for _ in 0..sessions * 2 {
-            crowd.tick(blocks);
-            assert!(crowd.admission.sessions() <= sessions, "seed {seed}");
+            attack.tick(blocks);
+            assert!(attack.admission.sessions() <= sessions, "seed {seed}");
         }
-        let newcomer = address_in(blocks + 1, &mut crowd.random);
-        crowd.granted.clear();
-        let begun = crowd.now;
-        let id = crowd.connect(newcomer).unwrap_or_else(|| panic!("seed {seed}: turned away"));
-        crowd.newcomer = Some(id);
+        let newcomer = address_in(blocks + 1, &mut attack.random);
+        attack.granted.clear();
+        let begun = attack.now;
+        let id = attack.connect(newcomer).unwrap_or_else(|| panic!("seed {seed}: turned away"));
+        attack.newcomer = Some(id);
         // Where some are delivering, the law is that of those that are not; where all may be, of the end of a delivery.
         let most = if delivering == 0 { latency } else { latency + DELIVERY };
-        while !crowd.granted.contains(&id) {
-            assert!(crowd.now - begun <= most, "seed {seed}: waits for {} ticks", crowd.now - begun);
-            crowd.tick(blocks);
-            assert!(crowd.tickets.contains_key(&id), "seed {seed}: lost its place");
+        while !attack.granted.contains(&id) {
+            assert!(attack.now - begun <= most, "seed {seed}: waits for {} ticks", attack.now - begun);
+            attack.tick(blocks);
+            assert!(attack.claims.contains_key(&id), "seed {seed}: is refused after all");
         }
-        longest = longest.max(crowd.now - begun);
-        waited += u64::from(crowd.now > begun);
+        longest = longest.max(attack.now - begun);
+        waited += u64::from(attack.now > begun);
     }
     println!("slots: {waited} of {SCENARIOS} newcomers had to wait, the longest for {longest} ticks");
     assert!(waited > SCENARIOS / 4, "the slots were taken: {waited}");
