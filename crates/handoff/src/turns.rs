@@ -51,15 +51,15 @@ mod tests {
     #[test]
     fn issue_9_many_sessions_of_one_network_have_one_turn_together() {
         let turns = Turns { queues: vec![Turn::default(), Turn::default()], random: RandomState::new() };
-        let (crowd, other) = (turns.queues[0].clone(), turns.queues[1].clone());
+        let (busy, other) = (turns.queues[0].clone(), turns.queues[1].clone());
         let taken = Rc::new(Cell::new(0));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let tasks = tokio::task::LocalSet::new();
         for _ in 0..100 {
-            let (crowd, taken) = (crowd.clone(), taken.clone());
+            let (busy, taken) = (busy.clone(), taken.clone());
             tasks.spawn_local(async move {
                 loop {
-                    crowd.end().await;
+                    busy.end().await;
                     taken.set(taken.get() + 1);
                 }
             });

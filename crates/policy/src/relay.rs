@@ -1,7 +1,7 @@
 //! Relay: which domains mail is taken for, and from whom it is taken for any domain.
 
 use crate::local_part::{self, Danger};
-use crate::sorted::{Crowd, Sorted};
+use crate::sorted::{Sorted, TooLarge};
 use gatepost_wire::network::Network;
 use std::fmt;
 use std::net::IpAddr;
@@ -34,7 +34,7 @@ pub enum DomainFault {
     /// This octet has no place in a domain.
     Octet(u8),
     /// More entries than a table of 4 GiB can hold.
-    Crowd,
+    TooLarge,
 }
 
 impl fmt::Display for DomainFault {
@@ -50,7 +50,7 @@ impl fmt::Display for DomainFault {
             Self::Wildcard => f.write_str("a star stands for nothing here: a leading dot covers subdomains"),
             Self::Address => f.write_str("an address of a host where a domain is wanted"),
             Self::Octet(octet) => write!(f, "\"{}\" has no place in a domain", octet.escape_ascii()),
-            Self::Crowd => f.write_str("too many domains"),
+            Self::TooLarge => f.write_str("too many domains"),
         }
     }
 }
@@ -123,7 +123,7 @@ impl RelayTable {
         let mut table = Sorted::default();
         for entry in entries {
             check_entry(entry.as_ref())?;
-            table.push(entry.as_ref()).map_err(|Crowd| DomainFault::Crowd)?;
+            table.push(entry.as_ref()).map_err(|TooLarge| DomainFault::TooLarge)?;
         }
         Ok(Self(table.sorted()))
     }

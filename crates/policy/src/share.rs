@@ -28,7 +28,7 @@ use tree::Tree;
 pub enum Action<K> {
     /// The waiting claim has its units now.
     Grant(K),
-    /// The waiting claim has lost its place to a lighter network: refuse it.
+    /// The waiting claim waits no longer, because a lighter network does: refuse it.
     Refuse(K),
     /// End this holding and call [`Shares::release`]; its units are promised to somebody who waits.
     Reclaim(K),
@@ -81,7 +81,7 @@ impl Entry {
         Self { origin, amount, state, listed: (false, 0) }
     }
 
-    /// Its place among those that wait.
+    /// When it came, among those that wait.
     fn arrival(&self) -> u64 {
         if let State::Waiting { arrival } = self.state { arrival } else { u64::MAX }
     }
@@ -188,7 +188,7 @@ impl<K: Ord + Copy> Shares<K> {
     }
 
     /// The holding was told to end and does not: it is held on, and not taken back before [`Shares::hold`] says that it may
-    /// be. Another is told to end in its place.
+    /// be. Another is told to end instead.
     pub fn keep(&mut self, id: K, now: u64) {
         self.now = self.now.max(now);
         if !matches!(self.entries.get(&id), Some(Entry { state: State::Ending, .. })) {
@@ -301,7 +301,7 @@ impl<K: Ord + Copy> Shares<K> {
         }
     }
 
-    /// Hands free units to those that wait, the lightest network first.
+    /// Grants free units to those that wait, the lightest network first.
     fn grant(&mut self, now: u64) {
         while let Some((id, entry)) = self.next_waiting() {
             if entry.amount > self.free() {
@@ -319,14 +319,14 @@ impl<K: Ord + Copy> Shares<K> {
         let mut supply = self.ending.saturating_add(self.free());
         let mut promised = Promised::default();
         let waiting = self.waiting.ids().filter_map(|id| Some((id, *self.entries.get(&id)?)));
-        let mut line: BinaryHeap<_> = waiting.map(|(id, entry)| Reverse((self.place(&entry, &promised), id))).collect();
-        while let Some(Reverse((place, id))) = line.pop() {
+        let mut queue: BinaryHeap<_> = waiting.map(|(id, entry)| Reverse((self.rank(&entry, &promised), id))).collect();
+        while let Some(Reverse((rank, id))) = queue.pop() {
             let Some(entry) = self.entries.get(&id).copied() else { continue };
             let Entry { origin, amount, .. } = entry;
             // Promises to its neighbours have moved it back.
-            let later = self.place(&entry, &promised);
-            if later > place {
-                line.push(Reverse((later, id)));
+            let later = self.rank(&entry, &promised);
+            if later > rank {
+                queue.push(Reverse((later, id)));
                 continue;
             }
             let missing = amount.saturating_sub(supply);
@@ -341,11 +341,11 @@ impl<K: Ord + Copy> Shares<K> {
     fn next_waiting(&self) -> Option<(K, Entry)> {
         let nothing = Promised::default();
         let waiting = self.waiting.ids().filter_map(|id| Some((id, *self.entries.get(&id)?)));
-        waiting.min_by_key(|(_, entry)| self.place(entry, &nothing))
+        waiting.min_by_key(|(_, entry)| self.rank(entry, &nothing))
     }
 
-    /// A claim's place among those that wait: the lightest network first, of equals the first come.
-    fn place(&self, entry: &Entry, promised: &Promised<K>) -> ([u64; 3], u64) {
+    /// The order of those that wait: the lightest network first, of equals the first come.
+    fn rank(&self, entry: &Entry, promised: &Promised<K>) -> ([u64; 3], u64) {
         (entry.origin.path().map(|network| self.weight(network, promised)), entry.arrival())
     }
 
@@ -414,7 +414,7 @@ impl<K: Ord + Copy> Shares<K> {
         self.held.weight(network).saturating_add(promised.weights.get(&network).copied().unwrap_or_default())
     }
 
-    /// Makes room among those that wait: the claim of the network that holds and waits for most goes, the last come first, if
+    /// Removes one of those that wait: the claim of the network that holds and waits for most goes, the last come first, if
     /// this client's network is lighter. So `waiting_max` claims are room for a first claim of as many networks.
     fn displace(&mut self, origin: Origin, amount: u64) -> bool {
         let weight = |network| self.held.weight(network).saturating_add(self.waiting.weight(network));

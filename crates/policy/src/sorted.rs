@@ -16,13 +16,13 @@ struct Entry {
 
 /// More than 4 GiB in all, or 64 KiB in one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Crowd;
+pub(crate) struct TooLarge;
 
 impl Sorted {
     /// Takes one more.
-    pub(crate) fn push(&mut self, entry: &[u8]) -> Result<(), Crowd> {
-        let start = u32::try_from(self.text.len()).map_err(|_| Crowd)?;
-        let length = u16::try_from(entry.len()).map_err(|_| Crowd)?;
+    pub(crate) fn push(&mut self, entry: &[u8]) -> Result<(), TooLarge> {
+        let start = u32::try_from(self.text.len()).map_err(|_| TooLarge)?;
+        let length = u16::try_from(entry.len()).map_err(|_| TooLarge)?;
         self.text.extend(entry.iter().map(u8::to_ascii_lowercase));
         self.entries.push(Entry { start, length });
         Ok(())

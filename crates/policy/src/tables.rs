@@ -17,7 +17,7 @@ use crate::local_part;
 use crate::patterns::{Pattern, Subject};
 use crate::relay::{DOMAIN_MAX, DomainFault, check_domain, from_next_dot};
 use crate::senders::Senders;
-use crate::sorted::{Crowd, Sorted};
+use crate::sorted::{Sorted, TooLarge};
 use gatepost_ucspi::cdb::{Cdb, Lookup as _};
 use gatepost_wire::tables::{TableSlice, TablesSlice};
 use std::fmt;
@@ -55,7 +55,7 @@ pub enum EntryFault {
     /// More than [`PATTERNS_MAX`] patterns.
     Patterns,
     /// Too long, or too many.
-    Crowd,
+    TooLarge,
 }
 
 impl fmt::Display for EntryFault {
@@ -67,7 +67,7 @@ impl fmt::Display for EntryFault {
             Self::Octet => f.write_str("a blank or control character in a name"),
             Self::Pattern(fault) => write!(f, "the pattern is none: {fault}"),
             Self::Patterns => write!(f, "more than {PATTERNS_MAX} patterns in one table"),
-            Self::Crowd => f.write_str("too long or too many"),
+            Self::TooLarge => f.write_str("too long or too many"),
         }
     }
 }
@@ -85,7 +85,7 @@ pub(crate) fn pattern(entry: &[u8]) -> Option<&[u8]> {
 /// [`EntryFault`].
 pub fn check_entry(form: Form, entry: &[u8]) -> Result<(), EntryFault> {
     if entry.len() > ENTRY_MAX {
-        return Err(EntryFault::Crowd);
+        return Err(EntryFault::TooLarge);
     }
     if let Some(pattern) = pattern(entry) {
         return Pattern::new(pattern).map(drop).map_err(EntryFault::Pattern);
@@ -127,7 +127,7 @@ impl Table {
             match pattern(entry) {
                 Some(_) if patterns.len() >= PATTERNS_MAX => return Err(EntryFault::Patterns),
                 Some(pattern) => patterns.push(Pattern::new(pattern).map_err(EntryFault::Pattern)?),
-                None => plain.push(entry).map_err(|Crowd| EntryFault::Crowd)?,
+                None => plain.push(entry).map_err(|TooLarge| EntryFault::TooLarge)?,
             }
         }
         let cdb = if cdb.is_empty() { None } else { Some(Cdb::new(cdb)) };

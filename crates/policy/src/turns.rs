@@ -140,16 +140,16 @@ mod tests {
     fn p13_a_newcomer_waits_for_one_piece_of_work_whoever_attacks() {
         // A thousand addresses of 100 networks ask all the time; each piece of work is worth 3000.
         let mut turns = Turns::new();
-        let crowd: Vec<Origin> = (0..1000_u32)
+        let attackers: Vec<Origin> = (0..1000_u32)
             .map(|n| Origin::of(IpAddr::V4(Ipv4Addr::from_bits((10 << 24) | ((n % 100) << 16) | n))))
             .collect();
         for step in 0..600 {
             let now = step * 3;
-            let served = turns.next(crowd.iter().map(|origin| (*origin, *origin)), now).unwrap();
+            let served = turns.next(attackers.iter().map(|origin| (*origin, *origin)), now).unwrap();
             turns.spend(served, 3000, now);
             let newcomer = (origin("192.0.2.1"), origin("192.0.2.1"));
             if step > 100 {
-                let waiting = crowd.iter().map(|origin| (*origin, *origin)).chain([newcomer]);
+                let waiting = attackers.iter().map(|origin| (*origin, *origin)).chain([newcomer]);
                 assert_eq!(turns.next(waiting, now), Some(newcomer.0), "step {step}");
             }
         }
