@@ -6,7 +6,7 @@ use crate::names::Resolver;
 use crate::outcome::Outcome;
 use crate::shared::Shared;
 use crate::verdict;
-use gatepost_policy::lists::{Judge, Verdict};
+use gatepost_policy::lists::{ListDecision, Scoring};
 use gatepost_smtp::names::HostName;
 use gatepost_smtp::text::Text;
 use gatepost_wire::event::{self, Course};
@@ -24,18 +24,18 @@ const WAIT: Duration = Duration::from_secs(3);
 /// The lists.
 #[derive(Debug)]
 pub(crate) struct Lists {
-    judge: Judge,
+    scoring: Scoring,
     /// The resolver's number for the first.
     first: u8,
 }
 
 impl Lists {
     pub(crate) fn new(lists: &HeloLists) -> Self {
-        Self { judge: Judge::new(lists.rules.clone(), lists.defer_at, lists.refuse_at), first: lists.first }
+        Self { scoring: Scoring::new(lists.rules.clone(), lists.defer_at, lists.refuse_at), first: lists.first }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.judge.rules().is_empty()
+        self.scoring.rules().is_empty()
     }
 
     fn number(&self, list: usize) -> u8 {
@@ -43,10 +43,10 @@ impl Lists {
     }
 
     /// What comes of what they say of a name.
-    async fn verdict(&self, resolver: &Resolver, client: IpAddr, name: &HostName, before: Weights) -> Verdict {
+    async fn decide(&self, resolver: &Resolver, client: IpAddr, name: &HostName, before: Weights) -> ListDecision {
         let until = Instant::now() + WAIT;
-        let mut asked = Vec::with_capacity(self.judge.rules().len());
-        for list in 0..self.judge.rules().len() {
+        let mut asked = Vec::with_capacity(self.scoring.rules().len());
+        for list in 0..self.scoring.rules().len() {
             asked.push(
                 timeout_at(until, resolver.ask_helo(self.number(list), client, name, false)).await.ok().flatten(),
             );
@@ -55,18 +55,18 @@ impl Lists {
         for coming in asked {
             listings.push(listed(coming, until).await.map(|listed| listed.listing));
         }
-        self.judge.verdict(before, &listings)
+        self.scoring.decide(before, &listings)
     }
 
     /// What the client hears: which list lists the name, and what that says of it.
-    async fn text(&self, resolver: &Resolver, client: IpAddr, name: &HostName, verdict: Verdict) -> Text {
-        let heaviest = verdict.heaviest.and_then(|list| Some((list, &self.judge.rules().get(list)?.zone)));
+    async fn text(&self, resolver: &Resolver, client: IpAddr, name: &HostName, decision: ListDecision) -> Text {
+        let heaviest = decision.heaviest.and_then(|list| Some((list, &self.scoring.rules().get(list)?.zone)));
         let Some((list, zone)) = heaviest else { return Text::none() };
         let until = Instant::now() + WAIT;
         let asked = timeout_at(until, resolver.ask_helo(self.number(list), client, name, true)).await;
         let said = listed(asked.ok().flatten(), until).await.filter(|listed| listed.listing != Listing::LeftOut);
         let said = said.map(|listed| listed.text).filter(|text| !text.is_empty());
-        let later = if verdict.course == Course::Refused { "" } else { ", try again later" };
+        let later = if decision.course == Course::Refused { "" } else { ", try again later" };
         let line = format!("{name}, your HELO name, is listed by {zone}{later}: ");
         Text::of([[line.as_bytes(), said.as_deref().unwrap_or(b"ask there")].concat().as_slice()], false)
     }
@@ -99,20 +99,20 @@ impl OfHelo {
 
 async fn ask(shared: &Shared, open: &Open, name: &HostName) -> Option<Outcome> {
     let (lists, resolver, client) = (&shared.helo_lists, &shared.resolver, open.client.ip());
-    let verdict = lists.verdict(resolver, client, name, open.listed).await;
+    let decision = lists.decide(resolver, client, name, open.listed).await;
     // What others say alone has had its consequences.
-    let heaviest = verdict.heaviest.and_then(|list| lists.judge.rules().get(list))?;
-    let refusal = match verdict.course {
+    let heaviest = decision.heaviest.and_then(|list| lists.scoring.rules().get(list))?;
+    let refusal = match decision.course {
         Course::Refused => verdict::HELO_LISTED,
         Course::Deferred => verdict::HELO_LISTED_LATER,
         Course::Favoured | Course::Usual | Course::Slowed => return None,
     };
-    let outcome = Outcome::of_rule(refusal, lists.text(resolver, client, name, verdict).await);
+    let outcome = Outcome::of_rule(refusal, lists.text(resolver, client, name, decision).await);
     if shared.may_log(open.counted()) {
         gatepost_log::tell(event::ListedClient {
             client: open.client,
-            course: verdict.course,
-            score: verdict.score,
+            course: decision.course,
+            score: decision.score,
             list: heaviest.zone.as_str().as_bytes(),
             heard: outcome.heard().as_bytes(),
             count: 1,

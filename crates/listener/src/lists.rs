@@ -3,7 +3,7 @@
 
 use crate::ResolverLink;
 use gatepost_channel::{ChannelError, Inbox};
-use gatepost_policy::lists::{Judge, Verdict};
+use gatepost_policy::lists::{ListDecision, Scoring};
 use gatepost_smtp::text::printable;
 use gatepost_wire::event::Course;
 use gatepost_wire::link::Weights;
@@ -36,19 +36,19 @@ struct Link {
 /// The lists.
 #[derive(Debug)]
 pub(crate) struct Lists {
-    judge: Judge,
+    scoring: Scoring,
     link: RefCell<Option<Rc<Link>>>,
     last: Cell<u32>,
 }
 
 impl Lists {
     pub(crate) fn new(screen: &Screen) -> Self {
-        let judge = Judge::new(screen.lists.clone(), screen.defer_at, screen.refuse_at);
-        Self { judge, link: RefCell::default(), last: Cell::new(0) }
+        let scoring = Scoring::new(screen.lists.clone(), screen.defer_at, screen.refuse_at);
+        Self { scoring, link: RefCell::default(), last: Cell::new(0) }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.judge.rules().is_empty()
+        self.scoring.rules().is_empty()
     }
 
     /// Takes a new link with the resolver, which replaces the one before it.
@@ -60,10 +60,10 @@ impl Lists {
     }
 
     /// What becomes of a client by what the lists say of it within [`WAIT`].
-    pub(crate) async fn verdict(&self, client: IpAddr) -> Verdict {
+    pub(crate) async fn decide(&self, client: IpAddr) -> ListDecision {
         let until = Instant::now() + WAIT;
-        let mut coming = Vec::with_capacity(self.judge.rules().len());
-        for list in 0..self.judge.rules().len() {
+        let mut coming = Vec::with_capacity(self.scoring.rules().len());
+        for list in 0..self.scoring.rules().len() {
             coming.push(timeout_at(until, self.ask(list, client, false)).await.ok().flatten());
         }
         let mut listings = Vec::with_capacity(coming.len());
@@ -75,24 +75,24 @@ impl Lists {
             };
             listings.push(listed.map(|listed| listed.listing));
         }
-        self.judge.verdict(Weights::default(), &listings)
+        self.scoring.decide(Weights::default(), &listings)
     }
 
     /// The zone that weighs most against a client.
-    pub(crate) fn zone(&self, verdict: Verdict) -> &str {
-        let heaviest = verdict.heaviest.and_then(|list| self.judge.rules().get(list));
+    pub(crate) fn zone(&self, decision: ListDecision) -> &str {
+        let heaviest = decision.heaviest.and_then(|list| self.scoring.rules().get(list));
         heaviest.map_or("", |rule| rule.zone.as_str())
     }
 
     /// What a client hears that is sent away: which list lists it, and what that says of it.
-    pub(crate) async fn reply(&self, hostname: &str, client: IpAddr, verdict: Verdict) -> String {
-        let zone = self.zone(verdict);
-        let text = match verdict.heaviest {
+    pub(crate) async fn reply(&self, hostname: &str, client: IpAddr, decision: ListDecision) -> String {
+        let zone = self.zone(decision);
+        let text = match decision.heaviest {
             Some(list) => self.text(list, client).await,
             None => String::new(),
         };
         let why = if text.is_empty() { "ask there".to_owned() } else { text };
-        let what = match verdict.course {
+        let what = match decision.course {
             Course::Refused => format!("554 5.7.1 {hostname} refuses {client}"),
             _ => format!("421 4.7.1 {hostname} cannot serve {client} now, try again later"),
         };

@@ -7,7 +7,7 @@
 use crate::connection::{Connection, Listener};
 use crate::lists::Lists;
 use gatepost_policy::flood::{Flood, Line};
-use gatepost_policy::lists::Verdict;
+use gatepost_policy::lists::ListDecision;
 use gatepost_policy::proxy::is_header;
 use gatepost_policy::share::Origin;
 use gatepost_smtp::envelope::Service;
@@ -179,8 +179,8 @@ impl Screen {
         let mut waits = pin!(self.wait(client));
         let early =
             if hears { first(ungreeted.speaks(), waits.as_mut()).await } else { First::Other(waits.as_mut().await) };
-        let verdict = match early {
-            First::Other(verdict) => verdict,
+        let decision = match early {
+            First::Other(decision) => decision,
             First::One(Spoken::Something(octets, length)) => {
                 let said = octets.get(..length).unwrap_or_default();
                 if ungreeted.connection().is_none_or(|connection| self.refuses(&listener, connection, said)) {
@@ -194,13 +194,13 @@ impl Screen {
                 return None;
             }
         };
-        let weights = verdict.map(|verdict| verdict.weights).unwrap_or_default();
-        if let Some(verdict) = verdict.filter(|verdict| verdict.score > 0) {
-            let heard = match verdict.course {
-                Course::Deferred | Course::Refused => self.lists.reply(&listener.hostname, client, verdict).await,
+        let weights = decision.map(|decision| decision.weights).unwrap_or_default();
+        if let Some(decision) = decision.filter(|decision| decision.score > 0) {
+            let heard = match decision.course {
+                Course::Deferred | Course::Refused => self.lists.reply(&listener.hostname, client, decision).await,
                 Course::Favoured | Course::Usual | Course::Slowed => String::new(),
             };
-            self.tell_listed(&listener, ungreeted.connection()?, verdict, &heard);
+            self.tell_listed(&listener, ungreeted.connection()?, decision, &heard);
             if !heard.is_empty() {
                 listener.dismiss_with(ungreeted.into_connection()?, &heard);
                 return None;
@@ -212,27 +212,27 @@ impl Screen {
     }
 
     /// Waits until a client may be greeted, or is to be sent away for what lists say of it.
-    async fn wait(&self, client: IpAddr) -> Option<Verdict> {
+    async fn wait(&self, client: IpAddr) -> Option<ListDecision> {
         let begun = Instant::now();
         let pause = Duration::from_millis(self.slice.pause.into());
-        let verdict = if self.lists.is_empty() { None } else { Some(self.lists.verdict(client).await) };
-        let pause = match verdict.map(|verdict| verdict.course) {
+        let decision = if self.lists.is_empty() { None } else { Some(self.lists.decide(client).await) };
+        let pause = match decision.map(|decision| decision.course) {
             Some(Course::Favoured | Course::Deferred | Course::Refused) => Duration::ZERO,
             Some(Course::Slowed) => pause.max(SLOWED),
             Some(Course::Usual) | None => pause,
         };
         tokio::time::sleep_until(begun + pause).await;
-        verdict
+        decision
     }
 
-    fn tell_listed(&self, listener: &Listener, connection: &Connection, verdict: Verdict, heard: &str) {
+    fn tell_listed(&self, listener: &Listener, connection: &Connection, decision: ListDecision, heard: &str) {
         let client = connection.from;
         if let Line::Write(kept) = self.flood.borrow_mut().line(Origin::of(client.ip()), listener.now()) {
             gatepost_log::tell(event::ListedClient {
                 client,
-                course: verdict.course,
-                score: verdict.score,
-                list: self.lists.zone(verdict).as_bytes(),
+                course: decision.course,
+                score: decision.score,
+                list: self.lists.zone(decision).as_bytes(),
                 heard: heard.trim_ascii_end().as_bytes(),
                 count: kept.saturating_add(1),
             });

@@ -120,7 +120,7 @@ impl Admission {
     pub fn new(limits: Limits) -> Self {
         Self {
             slots: Shares::new(limits.sessions.into(), WAITING_MAX),
-            // Nobody waits for a place to wait in beyond the call that asks for it.
+            // No claim to wait waits itself, beyond the call that makes it.
             queues: Shares::new(u64::try_from(WAITING_MAX).unwrap_or(u64::MAX), 1),
             queued: BTreeMap::new(),
             addresses: BTreeMap::new(),

@@ -7,7 +7,7 @@ use gatepost_wire::slice::ListRule;
 
 /// The lists of a configuration, and what their sum leads to.
 #[derive(Debug, Clone)]
-pub struct Judge {
+pub struct Scoring {
     rules: Vec<ListRule>,
     defer_at: u32,
     refuse_at: u32,
@@ -15,7 +15,7 @@ pub struct Judge {
 
 /// What becomes of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verdict {
+pub struct ListDecision {
     /// What.
     pub course: Course,
     /// The sum, where it is against the client.
@@ -26,7 +26,7 @@ pub struct Verdict {
     pub weights: Weights,
 }
 
-impl Judge {
+impl Scoring {
     /// From these lists on; a bound of 0 is none.
     #[must_use]
     pub fn new(rules: Vec<ListRule>, defer_at: u32, refuse_at: u32) -> Self {
@@ -39,10 +39,10 @@ impl Judge {
         &self.rules
     }
 
-    /// The verdict on a client of which each list says this, and others have said that `before`. What is missing, or left out, counts for
+    /// What is decided on a client of which each list says this, and others have said that `before`. What is missing, or left out, counts for
     /// nothing: it is never the reason for a refusal.
     #[must_use]
-    pub fn verdict(&self, before: Weights, listings: &[Option<Listing>]) -> Verdict {
+    pub fn decide(&self, before: Weights, listings: &[Option<Listing>]) -> ListDecision {
         let listed = self.rules.iter().zip(listings).enumerate();
         let listed = listed.filter(|(_, (rule, listing))| listing.as_ref().is_some_and(|said| counts(rule, said)));
         let Weights { mut against, mut in_favour } = before;
@@ -70,7 +70,12 @@ impl Judge {
         } else {
             Course::Usual
         };
-        Verdict { course, score, heaviest: heaviest.map(|(_, place)| place), weights: Weights { against, in_favour } }
+        ListDecision {
+            course,
+            score,
+            heaviest: heaviest.map(|(_, place)| place),
+            weights: Weights { against, in_favour },
+        }
     }
 }
 
@@ -99,7 +104,7 @@ mod tests {
     #[test]
     fn issue_12_weights_are_added_up_and_what_is_left_out_counts_for_nothing() {
         let rules = vec![rule(2, false, &[]), rule(3, false, &[(2, 4), (9, 9)]), rule(4, true, &[])];
-        let judge = Judge::new(rules, 3, 5);
+        let scoring = Scoring::new(rules, 3, 5);
         let no = || Some(Listing::Unlisted);
         let out = || Some(Listing::LeftOut);
         let yes = |last: u8| Some(Listing::Codes(vec![code(last)]));
@@ -121,18 +126,18 @@ mod tests {
             ([yes(2), yes(2), yes(2)], Course::Slowed, 1, Some(1)),
             ([yes(2), no(), yes(2)], Course::Favoured, 0, Some(0)),
         ] {
-            let verdict = judge.verdict(Weights::default(), &listings);
-            assert_eq!((verdict.course, verdict.score, verdict.heaviest), (course, score, heaviest), "{listings:?}");
+            let decision = scoring.decide(Weights::default(), &listings);
+            assert_eq!((decision.course, decision.score, decision.heaviest), (course, score, heaviest), "{listings:?}");
         }
         // Without bounds nobody is sent away.
-        let judge = Judge::new(vec![rule(100, false, &[])], 0, 0);
-        assert_eq!(judge.verdict(Weights::default(), &[yes(2)]).course, Course::Slowed);
+        let scoring = Scoring::new(vec![rule(100, false, &[])], 0, 0);
+        assert_eq!(scoring.decide(Weights::default(), &[yes(2)]).course, Course::Slowed);
     }
 
     #[test]
     fn issue_12_what_lists_say_of_helo_is_added_to_what_others_said_before() {
-        let before = Judge::new(vec![rule(2, false, &[]), rule(4, true, &[])], 3, 5);
-        let after = Judge::new(vec![rule(3, false, &[])], 3, 5);
+        let before = Scoring::new(vec![rule(2, false, &[]), rule(4, true, &[])], 3, 5);
+        let after = Scoring::new(vec![rule(3, false, &[])], 3, 5);
         let (yes, no) = (|| Some(Listing::Codes(vec![code(2)])), || Some(Listing::Unlisted));
         for (listings, course, score) in [
             ([no(), no(), yes()], Course::Deferred, 3),
@@ -142,8 +147,8 @@ mod tests {
             ([yes(), no(), no()], Course::Slowed, 2),
             ([yes(), no(), None], Course::Slowed, 2),
         ] {
-            let first = before.verdict(Weights::default(), &listings[..2]);
-            let both = after.verdict(first.weights, &listings[2..]);
+            let first = before.decide(Weights::default(), &listings[..2]);
+            let both = after.decide(first.weights, &listings[2..]);
             assert_eq!((both.course, both.score), (course, score), "{listings:?}");
             // Who is refused for it hears of a list that lists the name.
             assert_eq!(both.heaviest, (listings[2] == yes()).then_some(0));
