@@ -24,7 +24,7 @@
 //! | `rates` | how much clients and logins may send in a time |
 //! | `helo` | DNS lists that are asked about HELO names |
 //! | `submitted` | what the header of a message lacks, and whose it says it is |
-//! | `seats` | sessions that must leave |
+//! | `session_table` | sessions that must leave |
 //! | `spool`, `disk` | content files, and how much of the disk they may have |
 //! | `shared` | what all sessions share |
 //! | `deadline` | waiting, with an end to it |
@@ -49,9 +49,9 @@ mod protocol;
 mod rates;
 mod recent_names;
 mod routes;
-mod seats;
 mod serve;
 mod session;
+mod session_table;
 mod several;
 mod shared;
 mod single;

@@ -278,7 +278,7 @@ async fn begin_sessions(shared: Arc<Shared>, sessions: Arc<Sessions>, link: List
             (HandoffOrder::Open(open), Ok([fd])) => begin(&shared, &sessions, open, fd),
             (HandoffOrder::Open(_), Err(_)) => break WireError::Value("descriptors").into(),
             (HandoffOrder::Leave(id), _) => {
-                if let Err(e) = link.tell(&Left { id, told: shared.seats.leave(id) }).await {
+                if let Err(e) = link.tell(&Left { id, told: shared.sessions.leave(id) }).await {
                     break e;
                 }
             }

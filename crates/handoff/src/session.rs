@@ -13,7 +13,7 @@ use crate::names::Names;
 use crate::outcome::Outcome;
 use crate::protocol::{INLINE_MAX, Protocol, Step, Violation};
 use crate::routes::{Destination, Place};
-use crate::seats::Seat;
+use crate::session_table::SessionEntry;
 use crate::shared::Shared;
 use crate::spool::ContentFile;
 use crate::stages::{AtStage, Stage};
@@ -64,7 +64,7 @@ struct Session {
     shared: Arc<Shared>,
     open: Open,
     end: SessionEnd,
-    seat: Seat,
+    entry: SessionEntry,
     protocol: Protocol,
     turn: Turn,
     /// Kept for later requests, but not for long: see [`crate::backend::Timeouts::park`].
@@ -113,7 +113,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) -> O
     let (protocol, turn) = (Protocol::new(shared.memory.clone(), origin), shared.turns.of(origin));
     let pending = (open.service == Service::Submission).then(|| shared.logins.enter(open.id));
     let protocol = if pending.is_some() { protocol.locked() } else { protocol };
-    let seat = shared.seats.enter(open.id);
+    let entry = shared.sessions.enter(open.id);
     let names = Names::UNASKED;
     let stage = AtStage::begin(&shared.stages);
     let login = open.user.map(|uid| shared.tables().locals.name(uid).into());
@@ -121,7 +121,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) -> O
         shared,
         open,
         end,
-        seat,
+        entry,
         protocol,
         turn,
         connection: None,
@@ -201,7 +201,7 @@ impl Session {
     async fn step(&mut self) -> Result<Step, SessionError> {
         self.park();
         loop {
-            let readable = self.seat.unless_told(self.end.readable());
+            let readable = self.entry.unless_told(self.end.readable());
             let readable = match &mut self.connection {
                 None => readable.await,
                 Some(connection) => match connection.unless_closed(readable).await {

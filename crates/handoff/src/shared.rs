@@ -7,7 +7,7 @@ use crate::memory::{self, Memory};
 use crate::names::Resolver;
 use crate::rates::Rates;
 use crate::routes::Routes;
-use crate::seats::Seats;
+use crate::session_table::SessionTable;
 use crate::several::Awaited;
 use crate::spool::Spool;
 use crate::stages::Stages;
@@ -83,7 +83,7 @@ pub(crate) struct Shared {
     /// For envelopes and inline content.
     pub(crate) memory: Memory,
     pub(crate) turns: Turns,
-    pub(crate) seats: Arc<Seats>,
+    pub(crate) sessions: Arc<SessionTable>,
     /// Who has logged in.
     pub(crate) logins: Arc<Logins>,
     /// From and Sender are held to the addresses of a login, too.
@@ -164,7 +164,7 @@ impl Shared {
             begun: Instant::now(),
             memory: memory::of(memory::TOTAL),
             turns: Turns::new(),
-            seats: Arc::default(),
+            sessions: Arc::default(),
             logins: Arc::default(),
             check_from: slice.check_from,
             hide_client: slice.hide_client,

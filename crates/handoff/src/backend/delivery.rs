@@ -4,7 +4,7 @@ use super::connection::{Connection, Held};
 use super::pieces::Pieces;
 use super::{Failure, Wait};
 use crate::content::ContentError;
-use crate::seats::Permit;
+use crate::session_table::Permit;
 use crate::spool::ContentFile;
 use gatepost_smtp::client::Reply;
 use std::io::{self, Write as _};

@@ -30,7 +30,7 @@ impl Session {
     /// The content is complete and the client has committed.
     pub(super) async fn commit(&mut self, transaction: &Transaction, length: u64) -> Result<(), SessionError> {
         let asked = Instant::now();
-        let answers = if self.seat.is_leaving() {
+        let answers = if self.entry.is_leaving() {
             Answers::one(verdict::RECLAIMED.into())
         } else {
             self.deliver(transaction, length).await?
@@ -44,7 +44,7 @@ impl Session {
         }
         // The answer first: until the client has it, it may send the message again (RFC 1047).
         let answered = self.tell_slowly(&Answer::Verdict { verdict: outcome.verdict, text: outcome.text() }).await;
-        self.seat.end_delivery();
+        self.entry.end_delivery();
         let taken = outcome.verdict.code < 400;
         if taken {
             let origin = self.origin();
@@ -105,7 +105,7 @@ impl Session {
             own_id: &shared.hostname,
             hops: shared.hops,
             have: Vec::new(),
-            permit: self.seat.permit(),
+            permit: self.entry.permit(),
         };
         let done = if shared.routes.at(place).route.answers_each() {
             let done = self.deliver_each(transaction, &mut message).await;

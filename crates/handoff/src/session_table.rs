@@ -21,18 +21,18 @@ const LEAVING: u8 = 2;
 
 /// All sessions.
 #[derive(Debug, Default)]
-pub(crate) struct Seats(Mutex<BTreeMap<u64, Arc<State>>>);
+pub(crate) struct SessionTable(Mutex<BTreeMap<u64, Arc<State>>>);
 
 #[derive(Debug, Default)]
 struct State {
-    stage: AtomicU8,
+    delivery: AtomicU8,
     told: Notify,
 }
 
 /// One session, for as long as it is served.
 #[derive(Debug)]
-pub(crate) struct Seat {
-    seats: Arc<Seats>,
+pub(crate) struct SessionEntry {
+    table: Arc<SessionTable>,
     id: SessionId,
     state: Arc<State>,
 }
@@ -41,23 +41,23 @@ pub(crate) struct Seat {
 #[derive(Debug)]
 pub(crate) struct Permit(Arc<State>);
 
-impl Seats {
+impl SessionTable {
     /// A session begins.
-    pub(crate) fn enter(self: &Arc<Self>, id: SessionId) -> Seat {
+    pub(crate) fn enter(self: &Arc<Self>, id: SessionId) -> SessionEntry {
         let state = Arc::<State>::default();
         self.lock().insert(id.0, state.clone());
-        Seat { seats: self.clone(), id, state }
+        SessionEntry { table: self.clone(), id, state }
     }
 
     /// Tells a session to leave. False: a message of its is being delivered. One that there is not is gone.
     pub(crate) fn leave(&self, id: SessionId) -> bool {
         let Some(state) = self.lock().get(&id.0).cloned() else { return true };
-        match state.stage.compare_exchange(FREE, LEAVING, Ordering::Relaxed, Ordering::Relaxed) {
+        match state.delivery.compare_exchange(FREE, LEAVING, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => {
                 state.told.notify_one();
                 true
             }
-            Err(stage) => stage == LEAVING,
+            Err(delivery) => delivery == LEAVING,
         }
     }
 
@@ -66,7 +66,7 @@ impl Seats {
     }
 }
 
-impl Seat {
+impl SessionEntry {
     /// For its next message.
     pub(crate) fn permit(&self) -> Permit {
         Permit(self.state.clone())
@@ -74,12 +74,12 @@ impl Seat {
 
     /// The session has been told to leave.
     pub(crate) fn is_leaving(&self) -> bool {
-        self.state.stage.load(Ordering::Relaxed) == LEAVING
+        self.state.delivery.load(Ordering::Relaxed) == LEAVING
     }
 
     /// The session knows what became of it.
     pub(crate) fn end_delivery(&self) {
-        let _ = self.state.stage.compare_exchange(DELIVERING, FREE, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.state.delivery.compare_exchange(DELIVERING, FREE, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Runs `work` until it is done, or until the session is told to leave: then None, once.
@@ -98,12 +98,12 @@ impl Seat {
 impl Permit {
     /// The backend is about to get the message. False: the session has been told to leave, and nothing may be delivered.
     pub(crate) fn begin_delivery(&self) -> bool {
-        self.0.stage.compare_exchange(FREE, DELIVERING, Ordering::Relaxed, Ordering::Relaxed) != Err(LEAVING)
+        self.0.delivery.compare_exchange(FREE, DELIVERING, Ordering::Relaxed, Ordering::Relaxed) != Err(LEAVING)
     }
 }
 
-impl Drop for Seat {
+impl Drop for SessionEntry {
     fn drop(&mut self) {
-        self.seats.lock().remove(&self.id.0);
+        self.table.lock().remove(&self.id.0);
     }
 }
