@@ -39,7 +39,7 @@ pub(crate) struct SessionEntry {
 
 /// What has to be asked before a message of a session is delivered.
 #[derive(Debug)]
-pub(crate) struct Permit(Arc<State>);
+pub(crate) struct DeliveryPermit(Arc<State>);
 
 impl SessionTable {
     /// A session begins.
@@ -68,8 +68,8 @@ impl SessionTable {
 
 impl SessionEntry {
     /// For its next message.
-    pub(crate) fn permit(&self) -> Permit {
-        Permit(self.state.clone())
+    pub(crate) fn permit(&self) -> DeliveryPermit {
+        DeliveryPermit(self.state.clone())
     }
 
     /// The session has been told to leave.
@@ -95,7 +95,7 @@ impl SessionEntry {
     }
 }
 
-impl Permit {
+impl DeliveryPermit {
     /// The backend is about to get the message. False: the session has been told to leave, and nothing may be delivered.
     pub(crate) fn begin_delivery(&self) -> bool {
         self.0.delivery.compare_exchange(FREE, DELIVERING, Ordering::Relaxed, Ordering::Relaxed) != Err(LEAVING)

@@ -1,6 +1,6 @@
 //! One SMTP or LMTP connection to a backend: greeting, identity, envelope. A reply counts only as the answer to a command.
 
-use super::connections::Share;
+use super::connections::ConnectionPermit;
 use super::list::Backend;
 use super::smtp::{Facts, Words};
 use super::stream::Stream;
@@ -64,7 +64,7 @@ pub(crate) struct Connection {
     /// The backend was not told who the client is.
     anonymous: bool,
     /// The right to it; none for one that only learns what the backend offers.
-    share: Option<Share>,
+    permit: Option<ConnectionPermit>,
     pub(super) held: Held,
     /// It has answered to content: see [`Connection::deliver`].
     pub(super) carried: bool,
@@ -95,7 +95,7 @@ impl Connection {
             extensions: Extensions::default(),
             helo: None,
             anonymous: facts.identity == Identity::None,
-            share: None,
+            permit: None,
             held: Held::Nothing,
             carried: false,
             batch: Vec::new(),
@@ -201,43 +201,43 @@ impl Connection {
         }
     }
 
-    /// It has been opened by right of `share`.
-    pub(super) fn with(self, share: Share) -> Self {
-        Self { share: Some(share), ..self }
+    /// It has been opened by right of `permit`.
+    pub(super) fn with(self, permit: ConnectionPermit) -> Self {
+        Self { permit: Some(permit), ..self }
     }
 
     /// It is not used for now: closed after `wait`, or sooner when somebody else needs it, see [`Self::unless_closed`].
     pub(super) fn park(&mut self, wait: Duration) {
         self.stream.deadline.park(wait);
-        if let Some(share) = &self.share {
-            share.park();
+        if let Some(permit) = &self.permit {
+            permit.park();
         }
     }
 
     /// It is used again. False: it must be closed instead.
     #[must_use]
     pub(super) fn resume(&self) -> bool {
-        self.share.as_ref().is_none_or(Share::resume)
+        self.permit.as_ref().is_none_or(ConnectionPermit::resume)
     }
 
     /// Waits for `work` with a parked connection. None: it must be closed.
     pub(crate) async fn unless_closed<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
-        let Self { stream, share, .. } = self;
-        match share {
-            Some(share) => share.unless_reclaimed(stream.deadline.bound(work)).await?.ok(),
+        let Self { stream, permit, .. } = self;
+        match permit {
+            Some(permit) => permit.unless_reclaimed(stream.deadline.bound(work)).await?.ok(),
             None => stream.deadline.bound(work).await.ok(),
         }
     }
 
     /// Somebody waits for a connection.
     pub(super) fn is_wanted(&self) -> bool {
-        self.share.as_ref().is_some_and(Share::is_wanted)
+        self.permit.as_ref().is_some_and(ConnectionPermit::is_wanted)
     }
 
     /// The same connection for the session of a client at `origin`. None, and it is closed, when somebody waits for one.
     pub(super) fn pass_on(mut self, origin: Origin) -> Option<Self> {
-        match self.share.take().map(|share| share.pass_on(origin)) {
-            Some(Some(share)) => Some(self.with(share)),
+        match self.permit.take().map(|permit| permit.pass_on(origin)) {
+            Some(Some(permit)) => Some(self.with(permit)),
             Some(None) => {
                 self.quit();
                 None

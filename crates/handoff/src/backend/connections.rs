@@ -55,7 +55,7 @@ const RECLAIMED: u8 = 3;
 
 /// The right to one connection, for as long as it exists.
 #[derive(Debug)]
-pub(crate) struct Share {
+pub(crate) struct ConnectionPermit {
     connections: Arc<Connections>,
     id: u64,
     claim: Arc<Claim>,
@@ -76,32 +76,32 @@ impl Connections {
         [used, used.saturating_add(shares.free()), u64::try_from(shares.waiting()).unwrap_or(u64::MAX)]
     }
 
-    /// One connection for a client at `origin`, in use until [`Share::park`]. Waits no longer than
+    /// One connection for a client at `origin`, in use until [`ConnectionPermit::park`]. Waits no longer than
     /// [`Self::new`] was told, and not beyond `until`.
     ///
     /// # Errors
     /// [`Failure::Busy`].
-    pub(crate) async fn claim(self: &Arc<Self>, origin: Origin, until: Instant) -> Result<Share, Failure> {
-        let (share, answer) = self.enter(origin);
+    pub(crate) async fn claim(self: &Arc<Self>, origin: Origin, until: Instant) -> Result<ConnectionPermit, Failure> {
+        let (permit, answer) = self.enter(origin);
         if answer == Answer::Waiting {
             let wait = until.min(later(self.wait));
             let told = async {
-                while share.claim.word() == WAITING {
-                    if timeout(SPARE, share.claim.told.notified()).await.is_err() {
+                while permit.claim.word() == WAITING {
+                    if timeout(SPARE, permit.claim.told.notified()).await.is_err() {
                         self.look();
                     }
                 }
             };
-            // Without a grant in time the share is dropped, and with it the claim.
+            // Without a grant in time the permit is dropped, and with it the claim.
             let _ = timeout_at(wait, told).await;
         }
-        match (answer, share.claim.word()) {
+        match (answer, permit.claim.word()) {
             (Answer::Refused, _) | (_, WAITING | REFUSED) => Err(Failure::Busy),
-            _ => Ok(share),
+            _ => Ok(permit),
         }
     }
 
-    fn enter(self: &Arc<Self>, origin: Origin) -> (Share, Answer) {
+    fn enter(self: &Arc<Self>, origin: Origin) -> (ConnectionPermit, Answer) {
         let claim = Arc::new(Claim { word: AtomicU8::new(WAITING), told: Notify::new() });
         let mut state = self.lock();
         state.last = state.last.wrapping_add(1);
@@ -114,7 +114,7 @@ impl Connections {
         }
         state.carry_out();
         drop(state);
-        (Share { connections: self.clone(), id, claim }, answer)
+        (ConnectionPermit { connections: self.clone(), id, claim }, answer)
     }
 
     /// Takes back what has become spare.
@@ -164,7 +164,7 @@ impl Claim {
     }
 }
 
-impl Share {
+impl ConnectionPermit {
     /// The connection is not used for now, so it may be taken back.
     pub(crate) fn park(&self) {
         let mut state = self.connections.lock();
@@ -186,12 +186,12 @@ impl Share {
         self.connections.lock().shares.waiting() > 0
     }
 
-    /// Gives the share to a client at `origin`, who takes over its connection. None when somebody waits for it.
+    /// Gives it to a client at `origin`, who takes over its connection. None when somebody waits for it.
     pub(crate) fn pass_on(self, origin: Origin) -> Option<Self> {
         let connections = self.connections.clone();
         drop(self);
         match connections.enter(origin) {
-            (share, Answer::Granted) => Some(share),
+            (permit, Answer::Granted) => Some(permit),
             _ => None,
         }
     }
@@ -215,7 +215,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut state = self.connections.lock();
         state.claims.remove(&self.id);

@@ -4,7 +4,7 @@ use super::connection::{Connection, Held};
 use super::pieces::Pieces;
 use super::{Failure, Wait};
 use crate::content::ContentError;
-use crate::session_table::Permit;
+use crate::session_table::DeliveryPermit;
 use crate::spool::ContentFile;
 use gatepost_smtp::client::Reply;
 use std::io::{self, Write as _};
@@ -25,7 +25,7 @@ pub(crate) struct Message<'a> {
     /// By place, the recipients that have it already; it is not sent to them. None: an empty list.
     pub(crate) have: Vec<bool>,
     /// Of the session that it is from.
-    pub(crate) permit: Permit,
+    pub(crate) permit: DeliveryPermit,
 }
 
 /// Why there is no answer to a message.

@@ -81,7 +81,7 @@ impl Qmqp {
         // Not reached: our addresses are shorter than its longest, and have no NUL.
         let too_long = || Failure::Garbage("it has no room for an address");
         let request = Request::new(length, &sender, recipients.iter().map(Vec::as_slice)).ok_or_else(too_long)?;
-        let _share = session.share(until).await?;
+        let _permit = session.permit(until).await?;
         let mut link = self.backends.open(|backend| Box::pin(Link::open(backend, self, until))).await?;
         message.begin()?;
         let answer = match link.send_all(&request, message, length).await {

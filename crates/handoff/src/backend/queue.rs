@@ -91,7 +91,7 @@ impl Queue {
         if let Some(extension) = transaction.missing(&qmqp::extensions()) {
             return Err(Failure::Missing(extension).into());
         }
-        let _share = session.share(until).await?;
+        let _permit = session.permit(until).await?;
         let mut content = convert(spool, client, message).await?;
         content.rewind().map_err(DeliveryError::File)?;
         message.begin()?;

@@ -1,6 +1,6 @@
 //! Where mail goes, and what each kind of place can be asked.
 
-use super::connections::Share;
+use super::connections::ConnectionPermit;
 use super::qmqp::{self, Qmqp};
 use super::smtp::{self, Request, Smtp};
 use super::{Connection, Connections, DeliveryError, Dialer, Failure, Message, Queue, RunQueue, Timeouts};
@@ -68,7 +68,7 @@ impl<'a> Asking<'a> {
     ///
     /// # Errors
     /// [`Failure::Busy`].
-    pub(super) fn share(&self, until: Instant) -> impl Future<Output = Result<Share, Failure>> + use<'a> {
+    pub(super) fn permit(&self, until: Instant) -> impl Future<Output = Result<ConnectionPermit, Failure>> + use<'a> {
         self.connections.claim(self.origin(), until)
     }
 }

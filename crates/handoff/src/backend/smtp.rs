@@ -1,7 +1,7 @@
 //! SMTP and LMTP servers: which connection a request goes to, and what its answer means.
 
 use super::connection::{Connection, Envelope};
-use super::connections::Share;
+use super::connections::ConnectionPermit;
 use super::delivery::{Answered, DeliveryError, Message};
 use super::idle::Idle;
 use super::list::{Backend, Backends};
@@ -144,8 +144,8 @@ impl Smtp {
             let mut connection = match used.take() {
                 Some(connection) => connection,
                 None => {
-                    let share = session.share(until).await?;
-                    self.open(&session.client, share, until).await?
+                    let permit = session.permit(until).await?;
+                    self.open(&session.client, permit, until).await?
                 }
             };
             connection.deadline().limit(until);
@@ -165,9 +165,9 @@ impl Smtp {
     }
 
     /// A connection to the first server that answers, which has been told who the client is.
-    async fn open(&self, client: &Client<'_>, share: Share, until: Instant) -> Result<Connection, Failure> {
+    async fn open(&self, client: &Client<'_>, permit: ConnectionPermit, until: Instant) -> Result<Connection, Failure> {
         let opened = self.backends.open(|backend| Box::pin(self.open_one(backend, client, until))).await;
-        Ok(opened?.with(share))
+        Ok(opened?.with(permit))
     }
 
     async fn open_one(&self, backend: &Backend, client: &Client<'_>, until: Instant) -> Result<Connection, Failure> {
