@@ -29,14 +29,14 @@ pub(crate) struct Disk {
 
 /// What one file may have. Given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct Quota {
     part: Part<Unfinished>,
     granted: u64,
     unwritten: u64,
     all_unwritten: Arc<AtomicU64>,
 }
 
-/// A file that its session has not finished: emptied when its room is taken back.
+/// A file that its session has not finished: emptied when its quota is taken back.
 #[derive(Debug)]
 struct Unfinished(Option<Arc<File>>);
 
@@ -54,9 +54,9 @@ impl Disk {
     }
 
     /// For a file of a client at `origin`, which has nothing yet.
-    pub(crate) fn room(&self, origin: Origin) -> Room {
+    pub(crate) fn quota(&self, origin: Origin) -> Quota {
         let all_unwritten = Arc::clone(&self.unwritten);
-        Room { part: self.pool.part(origin), granted: 0, unwritten: 0, all_unwritten }
+        Quota { part: self.pool.part(origin), granted: 0, unwritten: 0, all_unwritten }
     }
 
     /// Whether a message of `announced` octets of a client at `origin` has room now; None: any message. `free`: octets on the
@@ -67,14 +67,14 @@ impl Disk {
     }
 
     /// Grants a piece more to a file that has `length` octets and will have `announced`, as far as is known. None: there is none.
-    pub(crate) fn grow(&self, room: &mut Room, length: u64, announced: Option<u64>, free: u64) -> Option<u64> {
-        room.expect(room.granted.saturating_sub(length));
+    pub(crate) fn grow(&self, quota: &mut Quota, length: u64, announced: Option<u64>, free: u64) -> Option<u64> {
+        quota.expect(quota.granted.saturating_sub(length));
         self.measure(free);
-        let missing = announced.and_then(|size| size.checked_sub(room.granted)).filter(|missing| *missing > 0);
+        let missing = announced.and_then(|size| size.checked_sub(quota.granted)).filter(|missing| *missing > 0);
         let wanted = missing.unwrap_or(PIECE).clamp(LEAST, PIECE);
-        let piece = [wanted, LEAST].into_iter().find(|piece| room.take(*piece))?;
-        room.granted = room.granted.saturating_add(piece);
-        room.expect(room.unwritten.saturating_add(piece));
+        let piece = [wanted, LEAST].into_iter().find(|piece| quota.take(*piece))?;
+        quota.granted = quota.granted.saturating_add(piece);
+        quota.expect(quota.unwritten.saturating_add(piece));
         Some(piece)
     }
 
@@ -85,7 +85,7 @@ impl Disk {
     }
 }
 
-impl Room {
+impl Quota {
     /// Octets that the file may have.
     pub(crate) fn granted(&self) -> u64 {
         self.granted
@@ -102,7 +102,7 @@ impl Room {
         self.unwritten = unwritten;
     }
 
-    /// The file is being written: whoever needs the room more may have it emptied.
+    /// The file is being written: whoever needs the space more may have it emptied.
     pub(crate) fn park(&mut self, file: &Arc<File>) {
         self.part.park(Unfinished(Some(Arc::clone(file))));
     }
@@ -130,7 +130,7 @@ impl Room {
     }
 }
 
-impl Drop for Room {
+impl Drop for Quota {
     fn drop(&mut self) {
         self.expect(0);
     }
@@ -165,12 +165,12 @@ mod tests {
         }
         // Five files grow at once; the disk is only what is written.
         let mut free = 13 * MIB + MIB / 2;
-        let mut rooms: Vec<_> = (0..5).map(|_| (disk.room(origin("192.0.2.1")), 0)).collect();
+        let mut quotas: Vec<_> = (0..5).map(|_| (disk.quota(origin("192.0.2.1")), 0)).collect();
         let mut refused = 0;
         while refused < 5 {
             refused = 0;
-            for (room, length) in &mut rooms {
-                match disk.grow(room, *length, None, free) {
+            for (quota, length) in &mut quotas {
+                match disk.grow(quota, *length, None, free) {
                     Some(piece) => {
                         *length += piece;
                         free -= piece;
@@ -180,19 +180,19 @@ mod tests {
             }
         }
         assert!((10 * MIB..10 * MIB + LEAST).contains(&free), "{free}");
-        drop(rooms);
+        drop(quotas);
         assert_eq!((disk.unwritten.load(Ordering::Relaxed), disk.pool.used()), (0, 0));
     }
 
     #[test]
     fn issue_9_what_is_granted_and_not_written_is_not_granted_again() {
         let disk = Disk::new(100 * MIB, 0);
-        let mut rooms: Vec<_> = (0..5).map(|_| disk.room(origin("192.0.2.1"))).collect();
-        let granted: Vec<_> = rooms.iter_mut().map(|room| disk.grow(room, 0, None, 3 * MIB + LEAST)).collect();
+        let mut quotas: Vec<_> = (0..5).map(|_| disk.quota(origin("192.0.2.1"))).collect();
+        let granted: Vec<_> = quotas.iter_mut().map(|quota| disk.grow(quota, 0, None, 3 * MIB + LEAST)).collect();
         assert_eq!(granted, [Some(MIB), Some(MIB), Some(MIB), Some(LEAST), None]);
         // Announced, and little of it missing.
-        assert_eq!(disk.grow(&mut rooms[0], MIB, Some(MIB + 100_000), PLENTY), Some(100_000));
-        assert_eq!(disk.grow(&mut rooms[0], MIB, Some(MIB + 100_000), PLENTY), Some(MIB), "more than was announced");
+        assert_eq!(disk.grow(&mut quotas[0], MIB, Some(MIB + 100_000), PLENTY), Some(100_000));
+        assert_eq!(disk.grow(&mut quotas[0], MIB, Some(MIB + 100_000), PLENTY), Some(MIB), "more than was announced");
     }
 
     #[test]
@@ -205,19 +205,19 @@ mod tests {
             file.write_all(b"unfinished").unwrap();
             Arc::new(file)
         };
-        let mut heavy: Vec<_> = (0..4).map(|_| (disk.room(origin("192.0.2.1")), file())).collect();
-        for (room, file) in &mut heavy {
-            assert_eq!(disk.grow(room, 0, None, PLENTY), Some(MIB));
-            room.park(file);
+        let mut heavy: Vec<_> = (0..4).map(|_| (disk.quota(origin("192.0.2.1")), file())).collect();
+        for (quota, file) in &mut heavy {
+            assert_eq!(disk.grow(quota, 0, None, PLENTY), Some(MIB));
+            quota.park(file);
         }
         assert!(!disk.has_room(origin("192.0.2.1"), None, PLENTY));
         assert!(disk.has_room(origin("198.51.100.1"), Some(MIB), PLENTY));
         assert!(heavy.iter_mut().all(|(_, file)| file.metadata().unwrap().len() == 10), "asking takes nothing back");
-        let mut newcomer = disk.room(origin("198.51.100.1"));
+        let mut newcomer = disk.quota(origin("198.51.100.1"));
         assert_eq!(disk.grow(&mut newcomer, 0, None, PLENTY), Some(MIB));
         let lengths: Vec<_> = heavy.iter().map(|(_, file)| file.metadata().unwrap().len()).collect();
         assert_eq!(lengths.iter().filter(|length| **length == 0).count(), 1, "{lengths:?}");
-        let kept: Vec<_> = heavy.iter_mut().map(|(room, _)| room.resume()).collect();
+        let kept: Vec<_> = heavy.iter_mut().map(|(quota, _)| quota.resume()).collect();
         assert_eq!(kept, lengths.iter().map(|length| *length > 0).collect::<Vec<_>>());
     }
 }

@@ -28,7 +28,7 @@
 //! | `spool`, `disk` | content files, and how much of the disk they may have |
 //! | `shared` | what all sessions share |
 //! | `deadline` | waiting, with an end to it |
-//! | `stages` | how many sessions are how far, for who looks on |
+//! | `progress` | how many sessions are how far, for who looks on |
 //! | `telling` | what the log is told of a transaction |
 //! | `turns` | who is served next, where nobody waits for an answer |
 #![forbid(unsafe_code)]
@@ -45,6 +45,7 @@ mod memory;
 mod names;
 mod outcome;
 mod pool;
+mod progress;
 mod protocol;
 mod rates;
 mod recent_names;
@@ -56,7 +57,6 @@ mod several;
 mod shared;
 mod single;
 mod spool;
-mod stages;
 mod submitted;
 mod telling;
 mod transaction;

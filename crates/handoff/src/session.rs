@@ -11,12 +11,12 @@ use crate::identity::Client;
 use crate::logins::Pending;
 use crate::names::Names;
 use crate::outcome::Outcome;
+use crate::progress::{Progress, SessionProgress};
 use crate::protocol::{INLINE_MAX, Protocol, Step, Violation};
 use crate::routes::{Destination, Place};
 use crate::session_table::SessionEntry;
 use crate::shared::Shared;
 use crate::spool::ContentFile;
-use crate::stages::{AtStage, Stage};
 use crate::telling::Waited;
 use crate::transaction::Recipient;
 use crate::turns::Turn;
@@ -76,12 +76,12 @@ struct Session {
     running: Running,
     /// Messages that were taken.
     delivered: u32,
-    born: Instant,
+    begun: Instant,
     /// What the client is called.
     names: Names,
     /// What lists say of what it calls itself.
     of_helo: OfHelo,
-    stage: AtStage,
+    progress: SessionProgress,
     /// Where its login comes; none: mail is not submitted here.
     pending: Option<Pending>,
     /// Who it has logged in as.
@@ -115,7 +115,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) -> O
     let protocol = if pending.is_some() { protocol.locked() } else { protocol };
     let entry = shared.sessions.enter(open.id);
     let names = Names::UNASKED;
-    let stage = AtStage::begin(&shared.stages);
+    let progress = SessionProgress::begin(&shared.progress);
     let login = open.user.map(|uid| shared.tables().locals.name(uid).into());
     let mut session = Session {
         shared,
@@ -129,10 +129,10 @@ pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) -> O
         file: None,
         running: Running::default(),
         delivered: 0,
-        born: Instant::now(),
+        begun: Instant::now(),
         names,
         of_helo: OfHelo::default(),
-        stage,
+        progress,
         pending,
         login,
     };
@@ -162,7 +162,11 @@ impl Session {
             Err(e) => return Err(e),
         }
         loop {
-            self.stage.set(if self.protocol.transaction().is_some() { Stage::Transaction } else { Stage::Idle });
+            self.progress.set(if self.protocol.transaction().is_some() {
+                Progress::Transaction
+            } else {
+                Progress::Idle
+            });
             let waits = Instant::now();
             let step = self.step().await;
             if self.running.begun.is_some() {
@@ -187,7 +191,7 @@ impl Session {
                 Step::Spool => self.spool()?,
                 Step::Grow => self.grow()?,
                 Step::Commit { transaction, length } => {
-                    self.stage.set(Stage::Delivering);
+                    self.progress.set(Progress::Delivering);
                     self.commit(&transaction, length).await?;
                 }
                 Step::Refused(refusal) => self.tell_refused(&refusal),

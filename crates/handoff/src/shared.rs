@@ -5,12 +5,12 @@ use crate::helo::Lists;
 use crate::logins::Logins;
 use crate::memory::{self, Memory};
 use crate::names::Resolver;
+use crate::progress::ProgressCounts;
 use crate::rates::Rates;
 use crate::routes::Routes;
 use crate::session_table::SessionTable;
 use crate::several::Awaited;
 use crate::spool::Spool;
-use crate::stages::Stages;
 use crate::turns::Turns;
 use gatepost_channel::Inbox;
 use gatepost_policy::flood::{Flood, Line};
@@ -74,7 +74,7 @@ pub(crate) struct Shared {
     /// What clients have sent lately.
     rates: Mutex<Rates>,
     /// How many sessions are how far.
-    pub(crate) stages: Arc<Stages>,
+    pub(crate) progress: Arc<ProgressCounts>,
     /// No backend at all has passed its proof, though sessions may come.
     away: AtomicBool,
     /// Lines about clients whose sessions come to nothing.
@@ -158,7 +158,7 @@ impl Shared {
             hops: slice.hops,
             awaited: Awaited::new(),
             rates: Mutex::new(Rates::new(slice.rates)),
-            stages: Arc::default(),
+            progress: Arc::default(),
             away: AtomicBool::new(false),
             flood: Mutex::new(Flood::new()),
             begun: Instant::now(),
@@ -174,7 +174,7 @@ impl Shared {
 
     /// Tells the observer how much there is now.
     pub(crate) fn tell_gauges(&self) {
-        let [idle, transaction, delivering] = self.stages.count();
+        let [idle, transaction, delivering] = self.progress.count();
         let mut sums = [0_u64; 3];
         for (_, destination) in self.routes.all() {
             for (sum, count) in sums.iter_mut().zip(destination.connections.count()) {

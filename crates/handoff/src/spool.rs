@@ -1,6 +1,6 @@
 //! Content files: at most one for each session, without a name in the directory. How large they grow: [`crate::disk`].
 
-use crate::disk::{Disk, Room};
+use crate::disk::{Disk, Quota};
 use gatepost_policy::share::Origin;
 use gatepost_sys::fds;
 use gatepost_wire::slice::HandoffSlice;
@@ -32,7 +32,7 @@ pub(crate) struct Spool {
 pub(crate) struct ContentFile {
     reader: Arc<File>,
     writer: File,
-    room: Room,
+    quota: Quota,
 }
 
 impl Spool {
@@ -87,7 +87,7 @@ impl Spool {
     /// No space, no descriptors, no permission.
     pub(crate) fn file(&self, origin: Origin) -> io::Result<ContentFile> {
         let (reader, writer) = self.open()?;
-        Ok(ContentFile { reader: Arc::new(reader), writer, room: self.disk.room(origin) })
+        Ok(ContentFile { reader: Arc::new(reader), writer, quota: self.disk.quota(origin) })
     }
 
     /// How many octets more may be written to the file, of a message of `announced` octets.
@@ -96,7 +96,7 @@ impl Spool {
     /// StorageFull: none.
     pub(crate) fn grow(&self, file: &mut ContentFile, announced: Option<u64>) -> io::Result<u64> {
         let (length, free) = (file.length()?, self.free()?);
-        self.disk.grow(&mut file.room, length, announced, free).ok_or_else(|| io::ErrorKind::StorageFull.into())
+        self.disk.grow(&mut file.quota, length, announced, free).ok_or_else(|| io::ErrorKind::StorageFull.into())
     }
 
     /// A reader and a writer of a new, empty file that has no name.
@@ -136,29 +136,29 @@ impl ContentFile {
     /// again and again does not fill the disk.
     pub(crate) fn empty(&mut self) -> io::Result<()> {
         self.reader.set_len(0)?;
-        self.room.release();
+        self.quota.release();
         Ok(())
     }
 
     /// Octets that may be in it.
     pub(crate) fn granted(&self) -> u64 {
-        self.room.granted()
+        self.quota.granted()
     }
 
-    /// The session is writing it: see [`Room::park`].
+    /// The session is writing it: see [`Quota::park`].
     pub(crate) fn park(&mut self) {
-        self.room.park(&self.reader);
+        self.quota.park(&self.reader);
     }
 
-    /// The session has asked something: see [`Room::resume`].
+    /// The session has asked something: see [`Quota::resume`].
     #[must_use]
     pub(crate) fn resume(&mut self) -> bool {
-        self.room.resume()
+        self.quota.resume()
     }
 
     /// The session writes no more to it.
     pub(crate) fn complete(&mut self) {
-        self.room.complete();
+        self.quota.complete();
     }
 
     /// Its length now.

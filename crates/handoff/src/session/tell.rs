@@ -38,7 +38,7 @@ impl Session {
             messages: self.delivered,
             end,
             detail: detail.as_deref().map(str::as_bytes),
-            seconds: u32::try_from(self.born.elapsed().as_secs()).unwrap_or(u32::MAX),
+            seconds: u32::try_from(self.begun.elapsed().as_secs()).unwrap_or(u32::MAX),
         });
     }
 
