@@ -109,15 +109,15 @@ fn issue_9_a_wrong_answer_of_the_dialer_ends_one_request() {
         ("a connection that is closed", |end, dial| connected(end, dial.number, UnixStream::pair().unwrap().0)),
     ];
     for (what, wrong) in answers {
-        let scene = Scene::new().timeouts(|timeouts| timeouts.greeting = Duration::from_millis(500));
-        let mta = scene.mta();
-        play(async {
-            let shared = Arc::new(Shared::new(&scene.slice, scene.timeouts).unwrap());
-            odd(&shared, &scene.slice.backend.connect[0], *wrong);
+        let fixture = Fixture::new().timeouts(|timeouts| timeouts.greeting = Duration::from_millis(500));
+        let mta = fixture.mta();
+        run(async {
+            let shared = Arc::new(Shared::new(&fixture.slice, fixture.timeouts).unwrap());
+            odd(&shared, &fixture.slice.backend.connect[0], *wrong);
             let mut session = Session::begin(&shared).await;
             assert_eq!(session.mail_and("user@ok.test").await.code, 451, "{what}");
             assert_eq!(session.ask(&[to("user@ok.test")]).await.code, 250, "{what}");
-            assert_eq!(session.send(LETTER).await.code, 250, "{what}");
+            assert_eq!(session.send(MESSAGE).await.code, 250, "{what}");
             session.bye().await;
         });
         assert_eq!(mta.count(), 1, "{what}");
@@ -127,12 +127,12 @@ fn issue_9_a_wrong_answer_of_the_dialer_ends_one_request() {
 /// Nothing that the dialer hands out makes this process wait: here a connection that it has made blocking.
 #[test]
 fn issue_9_a_blocking_connection_stops_no_other_session() {
-    let scene = Scene::new();
-    let _mta = scene.mta();
+    let fixture = Fixture::new();
+    let _mta = fixture.mta();
     let (silent, _far) = UnixStream::pair().unwrap();
-    play(async {
-        let shared = Arc::new(Shared::new(&scene.slice, scene.timeouts).unwrap());
-        odd(&shared, &scene.slice.backend.connect[0], move |end, dial| connected(end, dial.number, &silent));
+    run(async {
+        let shared = Arc::new(Shared::new(&fixture.slice, fixture.timeouts).unwrap());
+        odd(&shared, &fixture.slice.backend.connect[0], move |end, dial| connected(end, dial.number, &silent));
         let first = Session::begin(&shared).await;
         first.say(&[Ask::Mail(MAIL), to("user@ok.test")]);
         let mut second = Session::begin(&shared).await;
@@ -143,10 +143,10 @@ fn issue_9_a_blocking_connection_stops_no_other_session() {
 /// Killed in the middle of a connection, away for a while, then back.
 #[test]
 fn issue_9_without_the_dialer_mail_waits_and_with_it_goes_on() {
-    let scene = Scene::new();
-    let mta = scene.mta();
-    play(async {
-        let shared = Arc::new(Shared::new(&scene.slice, scene.timeouts).unwrap());
+    let fixture = Fixture::new();
+    let mta = fixture.mta();
+    run(async {
+        let shared = Arc::new(Shared::new(&fixture.slice, fixture.timeouts).unwrap());
         let mut session = Session::begin(&shared).await;
         assert_eq!(session.mail_and("user@ok.test").await.code, 451, "there is none yet");
         let end = link(&shared);
@@ -154,9 +154,9 @@ fn issue_9_without_the_dialer_mail_waits_and_with_it_goes_on() {
         assert_eq!(session.ask(&[to("user@ok.test")]).await.code, 451, "it dies while it connects");
         killed.join().unwrap();
         assert_eq!(session.ask(&[to("user@ok.test")]).await.code, 451, "it is away");
-        obliging(&shared, &scene.slice.backend.connect);
+        obliging(&shared, &fixture.slice.backend.connect);
         assert_eq!(session.ask(&[to("user@ok.test")]).await.code, 250, "it is back");
-        assert_eq!(session.send(LETTER).await.code, 250);
+        assert_eq!(session.send(MESSAGE).await.code, 250);
         session.bye().await;
     });
     assert_eq!(mta.count(), 1);

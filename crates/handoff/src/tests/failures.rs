@@ -96,20 +96,20 @@ fn p1_every_failure_of_the_backend_at_every_stage_is_told_as_what_it_is() {
                 continue;
             }
             let what = format!("{extensions:?} {stage:?} {deed:?}");
-            let scene = Scene::new().timeouts(|timeouts| {
+            let fixture = Fixture::new().timeouts(|timeouts| {
                 if deed == Deed::Hang {
                     shortened(stage, timeouts)
                 }
             });
-            let mta = scene.mta();
+            let mta = fixture.mta();
             mta.offer(extensions);
             mta.misbehave(stage, deed);
-            play(async {
-                let mut session = Session::begin(&scene.shared()).await;
+            run(async {
+                let mut session = Session::begin(&fixture.shared()).await;
                 let mut verdict = session.mail_and("user@ok.test").await;
                 if at == At::Commit {
                     assert_eq!(verdict.code, 250, "{what}");
-                    verdict = session.send(&LETTER.repeat(50)).await;
+                    verdict = session.send(&MESSAGE.repeat(50)).await;
                 }
                 assert_eq!((verdict.code, verdict.reason), (code, reason), "{what}");
                 assert_eq!(u16::from(verdict.enhanced.0), code / 100, "{what}");
@@ -119,7 +119,7 @@ fn p1_every_failure_of_the_backend_at_every_stage_is_told_as_what_it_is() {
                 // One failure costs one transaction: the session goes on as soon as the backend does.
                 mta.behave();
                 assert_eq!(session.mail_and("user@ok.test").await.code, 250, "{what}, afterwards");
-                assert_eq!(session.send(LETTER).await.code, 250, "{what}, afterwards");
+                assert_eq!(session.send(MESSAGE).await.code, 250, "{what}, afterwards");
                 session.bye().await;
             });
             let complete = usize::from(stage == Stage::End) + usize::from(stage == Stage::Content && code == 552);
@@ -130,40 +130,40 @@ fn p1_every_failure_of_the_backend_at_every_stage_is_told_as_what_it_is() {
 
 #[test]
 fn a_backend_that_is_not_there_is_come_back_later() {
-    let scene = Scene::new();
-    let verdict = play(async { Session::begin(&scene.shared()).await.mail_and("user@ok.test").await });
+    let fixture = Fixture::new();
+    let verdict = run(async { Session::begin(&fixture.shared()).await.mail_and("user@ok.test").await });
     assert_eq!((verdict.code, verdict.enhanced, verdict.reason), (451, (4, 3, 0), Reason::BackendDown));
 }
 
 #[test]
 fn a_backend_that_drips_its_replies_is_understood() {
-    let scene = Scene::new();
-    let mta = scene.mta();
+    let fixture = Fixture::new();
+    let mta = fixture.mta();
     for stage in Stage::ALL.into_iter().filter(|stage| *stage != Stage::Content) {
         mta.misbehave(stage, Deed::Drip(Duration::from_micros(100)));
     }
-    play(async {
-        let mut session = Session::begin(&scene.shared()).await;
+    run(async {
+        let mut session = Session::begin(&fixture.shared()).await;
         assert_eq!(session.mail_and("user@ok.test").await.code, 250);
-        assert_eq!(session.send(LETTER).await.code, 250);
+        assert_eq!(session.send(MESSAGE).await.code, 250);
     });
     assert_eq!(mta.count(), 1);
 }
 
 #[test]
 fn the_next_backend_is_tried_when_the_first_is_down() {
-    let scene = Scene::new();
-    let mta = scene.mta();
-    let scene = scene.with(|slice| {
+    let fixture = Fixture::new();
+    let mta = fixture.mta();
+    let fixture = fixture.with(|slice| {
         let nowhere = slice.spool.clone() + "/nobody";
         slice.backend.connect.insert(0, Connect::Unix(nowhere.into()));
     });
-    play(async {
-        let shared = scene.shared();
+    run(async {
+        let shared = fixture.shared();
         shared.routes.prove().await.unwrap();
         let mut session = Session::begin(&shared).await;
         assert_eq!(session.mail_and("user@ok.test").await.code, 250);
-        assert_eq!(session.send(LETTER).await.code, 250);
+        assert_eq!(session.send(MESSAGE).await.code, 250);
     });
     assert_eq!(mta.count(), 1);
 }
@@ -173,11 +173,11 @@ fn a_backend_over_tcp_is_as_good() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let mta = Mta::tcp(listener, Speaks::Smtp);
-    let scene = Scene::new().with(|slice| slice.backend.connect = vec![Connect::Tcp(address)]);
-    play(async {
-        let mut session = Session::begin(&scene.shared()).await;
+    let fixture = Fixture::new().with(|slice| slice.backend.connect = vec![Connect::Tcp(address)]);
+    run(async {
+        let mut session = Session::begin(&fixture.shared()).await;
         assert_eq!(session.mail_and("user@ok.test").await.code, 250);
-        assert_eq!(session.send(LETTER).await.code, 250);
+        assert_eq!(session.send(MESSAGE).await.code, 250);
     });
     assert_eq!(mta.count(), 1);
 }
@@ -185,22 +185,22 @@ fn a_backend_over_tcp_is_as_good() {
 #[test]
 fn p1_a_backend_that_uses_up_every_wait_does_not_outlast_the_client() {
     let drip = Deed::Drip(Duration::from_millis(2));
-    let scene = Scene::new().timeouts(|timeouts| timeouts.rcpt = SHORT);
-    let mta = scene.mta();
+    let fixture = Fixture::new().timeouts(|timeouts| timeouts.rcpt = SHORT);
+    let mta = fixture.mta();
     Stage::ALL
         .into_iter()
         .filter(|stage| *stage != Stage::Content)
         .for_each(|stage| mta.misbehave(stage, drip.clone()));
-    let verdict = play(async { Session::begin(&scene.shared()).await.mail_and("user@ok.test").await });
+    let verdict = run(async { Session::begin(&fixture.shared()).await.mail_and("user@ok.test").await });
     assert_eq!((verdict.code, verdict.reason), (451, Reason::BackendTimeout));
 
-    let scene = Scene::new().timeouts(|timeouts| timeouts.end = SHORT);
-    let mta = scene.mta();
+    let fixture = Fixture::new().timeouts(|timeouts| timeouts.end = SHORT);
+    let mta = fixture.mta();
     mta.misbehave(Stage::Data, Deed::Hang);
-    play(async {
-        let mut session = Session::begin(&scene.shared()).await;
+    run(async {
+        let mut session = Session::begin(&fixture.shared()).await;
         assert_eq!(session.mail_and("user@ok.test").await.code, 250);
-        let verdict = session.send(LETTER).await;
+        let verdict = session.send(MESSAGE).await;
         assert_eq!((verdict.code, verdict.reason), (451, Reason::BackendTimeout));
     });
     assert_eq!(mta.count(), 0);
@@ -208,14 +208,14 @@ fn p1_a_backend_that_uses_up_every_wait_does_not_outlast_the_client() {
 
 #[test]
 fn a_backend_that_has_just_failed_is_asked_last() {
-    let scene = Scene::new().timeouts(|timeouts| timeouts.greeting = SHORT);
-    let slow = Mta::unix(&scene.directory.join("slow"), Speaks::Smtp);
-    let slow_socket = Connect::Unix(scene.directory.join("slow"));
-    let scene = scene.with(|slice| slice.backend.connect.insert(0, slow_socket));
-    let good = scene.mta();
+    let fixture = Fixture::new().timeouts(|timeouts| timeouts.greeting = SHORT);
+    let slow = Mta::unix(&fixture.directory.join("slow"), Speaks::Smtp);
+    let slow_socket = Connect::Unix(fixture.directory.join("slow"));
+    let fixture = fixture.with(|slice| slice.backend.connect.insert(0, slow_socket));
+    let good = fixture.mta();
     slow.misbehave(Stage::Greeting, Deed::Hang);
-    play(async {
-        let shared = scene.shared();
+    run(async {
+        let shared = fixture.shared();
         for _ in 0..3 {
             let mut session = Session::begin(&shared).await;
             assert_eq!(session.mail_and("user@ok.test").await.code, 250);
@@ -227,17 +227,17 @@ fn a_backend_that_has_just_failed_is_asked_last() {
 
 #[test]
 fn a_kept_connection_has_as_much_time_to_answer_as_a_new_one() {
-    let scene = Scene::new().timeouts(|timeouts| timeouts.park = SHORT);
-    let mta = scene.mta();
-    play(async {
-        let mut session = Session::begin(&scene.shared()).await;
+    let fixture = Fixture::new().timeouts(|timeouts| timeouts.park = SHORT);
+    let mta = fixture.mta();
+    run(async {
+        let mut session = Session::begin(&fixture.shared()).await;
         assert_eq!(session.mail_and("one@ok.test").await.code, 250);
         // Each reply takes longer than the connection may rest.
         let drip = Deed::Drip(SHORT / 10);
         mta.misbehave(Stage::Rcpt, drip.clone());
         assert_eq!(session.ask(&[to("two@ok.test")]).await.code, 250);
         mta.misbehave(Stage::End, drip);
-        assert_eq!(session.send(LETTER).await.code, 250);
+        assert_eq!(session.send(MESSAGE).await.code, 250);
     });
     assert_eq!(mta.count(), 1);
 }
@@ -270,8 +270,8 @@ impl Subscriber for Lines {
 #[test]
 fn p13_failures_that_a_client_causes_are_not_all_in_the_log() {
     const MANY: usize = 5000;
-    let scene = Scene::new();
-    let shared = scene.shared();
+    let fixture = Fixture::new();
+    let shared = fixture.shared();
     let errors: [fn() -> DeliveryError; 2] =
         [|| DeliveryError::File(ErrorKind::PermissionDenied.into()), || DeliveryError::After(Failure::Lost(None))];
     for (host, error) in (1..).zip(errors) {

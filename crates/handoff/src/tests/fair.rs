@@ -15,17 +15,17 @@ async fn session(shared: &Arc<Shared>, ip: &str) -> Session {
 #[test]
 fn p13_a_parked_connection_is_taken_back_and_its_envelope_sent_again() {
     for identity in [Identity::Xclient, Identity::None] {
-        let scene = Scene::new().with(|slice| (slice.backend.connections, slice.backend.identity) = (1, identity));
-        let mta = scene.mta();
-        play(async {
-            let shared = scene.shared();
+        let fixture = Fixture::new().with(|slice| (slice.backend.connections, slice.backend.identity) = (1, identity));
+        let mta = fixture.mta();
+        run(async {
+            let shared = fixture.shared();
             let mut first = session(&shared, "192.0.2.9").await;
             let mut second = session(&shared, "198.51.100.7").await;
             assert_eq!(first.mail_and("one@ok.test").await.code, 250);
             assert_eq!(first.ask(&[to("two@ok.test")]).await.code, 250);
             assert_eq!(second.mail_and("three@ok.test").await.code, 250);
-            assert_eq!(first.send(LETTER).await.code, 250);
-            assert_eq!(second.send(LETTER).await.code, 250);
+            assert_eq!(first.send(MESSAGE).await.code, 250);
+            assert_eq!(second.send(MESSAGE).await.code, 250);
             let taken: Vec<Vec<String>> = mta.taken().into_iter().map(|taken| taken.to).collect();
             assert_eq!(taken, [vec!["one@ok.test", "two@ok.test"], vec!["three@ok.test"]]);
             first.bye().await;
@@ -38,10 +38,11 @@ fn p13_a_parked_connection_is_taken_back_and_its_envelope_sent_again() {
 /// A connection that is waited for is taken from nobody while a command is under way on it.
 #[test]
 fn p13_who_waits_too_long_for_a_connection_is_told_to_come_again() {
-    let scene = Scene::new().with(|slice| slice.backend.connections = 1).timeouts(|timeouts| timeouts.queue = SHORT);
-    let mta = scene.mta();
-    play(async {
-        let shared = scene.shared();
+    let fixture =
+        Fixture::new().with(|slice| slice.backend.connections = 1).timeouts(|timeouts| timeouts.queue = SHORT);
+    let mta = fixture.mta();
+    run(async {
+        let shared = fixture.shared();
         let first = session(&shared, "192.0.2.9").await;
         mta.misbehave(Stage::Rcpt, Deed::Hang);
         first.say(&[Ask::Mail(MAIL), to("one@ok.test")]);
@@ -58,14 +59,15 @@ fn p13_who_waits_too_long_for_a_connection_is_told_to_come_again() {
 /// A shared connection that waits for the next session is used by it, and closed when another network needs its place.
 #[test]
 fn p13_an_idle_connection_counts_and_goes_to_the_next_session() {
-    let scene = Scene::new().with(|slice| (slice.backend.connections, slice.backend.identity) = (1, Identity::None));
-    let mta = scene.mta();
-    play(async {
-        let shared = scene.shared();
+    let fixture =
+        Fixture::new().with(|slice| (slice.backend.connections, slice.backend.identity) = (1, Identity::None));
+    let mta = fixture.mta();
+    run(async {
+        let shared = fixture.shared();
         for ip in ["192.0.2.9", "198.51.100.7", "192.0.2.9"] {
             let mut session = session(&shared, ip).await;
             assert_eq!(session.mail_and("one@ok.test").await.code, 250);
-            assert_eq!(session.send(LETTER).await.code, 250);
+            assert_eq!(session.send(MESSAGE).await.code, 250);
             session.bye().await;
         }
     });
@@ -76,10 +78,10 @@ fn p13_an_idle_connection_counts_and_goes_to_the_next_session() {
 /// first network is told to come again.
 #[test]
 fn p13_unfinished_content_of_one_network_leaves_room_for_others() {
-    let scene = Scene::new();
-    let mta = scene.mta();
-    play(async {
-        let mut shared = Arc::into_inner(scene.shared()).unwrap();
+    let fixture = Fixture::new();
+    let mta = fixture.mta();
+    run(async {
+        let mut shared = Arc::into_inner(fixture.shared()).unwrap();
         shared.memory = memory::of(256 << 10);
         let shared = Arc::new(shared);
         let mut attackers = Vec::new();
@@ -93,7 +95,7 @@ fn p13_unfinished_content_of_one_network_leaves_room_for_others() {
         for number in 0..3 {
             let mut good = session(&shared, &format!("198.51.100.{number}")).await;
             assert_eq!(good.mail_and("two@ok.test").await.code, 250);
-            assert_eq!(good.send(LETTER).await.code, 250);
+            assert_eq!(good.send(MESSAGE).await.code, 250);
             good.bye().await;
         }
         let mut codes = Vec::new();
@@ -109,10 +111,10 @@ fn p13_unfinished_content_of_one_network_leaves_room_for_others() {
 /// Row 15: messages without an octet kept handoff busy and cost the session nothing.
 #[test]
 fn issue_9_content_without_an_octet_ends_the_session() {
-    let scene = Scene::new();
-    let _mta = scene.mta();
-    play(async {
-        let shared = scene.shared();
+    let fixture = Fixture::new();
+    let _mta = fixture.mta();
+    run(async {
+        let shared = fixture.shared();
         let mut owned = session(&shared, "192.0.2.9").await;
         assert_eq!(owned.mail_and("one@ok.test").await.code, 250);
         owned.say(&[Ask::Content(b"")]);
@@ -123,10 +125,10 @@ fn issue_9_content_without_an_octet_ends_the_session() {
 /// Row 15: content in many small frames costs handoff as much as in full ones, and brings it less.
 #[test]
 fn issue_9_content_in_many_small_frames_ends_the_session() {
-    let scene = Scene::new();
-    let mta = scene.mta();
-    play(async {
-        let shared = scene.shared();
+    let fixture = Fixture::new();
+    let mta = fixture.mta();
+    run(async {
+        let shared = fixture.shared();
         let mut owned = session(&shared, "192.0.2.9").await;
         for accepted in [true, false] {
             assert_eq!(owned.mail_and("one@ok.test").await.code, 250);

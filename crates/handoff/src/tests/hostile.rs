@@ -18,12 +18,12 @@ const STATES: [State; 7] =
     [State::Locked, State::Idle, State::Envelope, State::Accepted, State::Content, State::Filed, State::Unfiled];
 
 /// A session in which that state can be reached: one for submission, whose client has not logged in, for the first.
-async fn begin_in(scene: &Scene, state: State) -> Session {
+async fn begin_in(fixture: &Fixture, state: State) -> Session {
     let service = if state == State::Locked { Service::Submission } else { Service::Relay };
-    Session::begin_as(&scene.shared(), Open { service, ..open() }).await
+    Session::begin_as(&fixture.shared(), Open { service, ..open() }).await
 }
 
-async fn reach(session: &mut Session, scene: &Scene, state: State) {
+async fn reach(session: &mut Session, fixture: &Fixture, state: State) {
     if matches!(state, State::Idle | State::Locked) {
         return;
     }
@@ -37,7 +37,7 @@ async fn reach(session: &mut Session, scene: &Scene, state: State) {
         State::Content => session.say(&[Ask::Content(b"x\r\n")]),
         State::Filed => drop(session.file(b"").await),
         State::Unfiled => {
-            fs::remove_dir(&scene.slice.spool).unwrap();
+            fs::remove_dir(&fixture.slice.spool).unwrap();
             let verdict = session.ask(&[Ask::Spool]).await;
             assert_eq!((verdict.code, verdict.reason), (452, Reason::NoSpace));
         }
@@ -67,11 +67,11 @@ fn p4_what_the_table_does_not_permit_ends_the_session_and_delivers_nothing() {
             if permitted.contains(&kind) {
                 continue;
             }
-            let scene = Scene::new();
-            let mta = scene.mta();
-            play(async {
-                let mut session = begin_in(&scene, state).await;
-                reach(&mut session, &scene, state).await;
+            let fixture = Fixture::new();
+            let mta = fixture.mta();
+            run(async {
+                let mut session = begin_in(&fixture, state).await;
+                reach(&mut session, &fixture, state).await;
                 session.say(&[ask]);
                 assert!(session.is_dropped().await, "{kind:?} in {state:?}");
             });
@@ -85,11 +85,11 @@ fn p4_what_the_table_does_not_permit_ends_the_session_and_delivers_nothing() {
 #[test]
 fn what_the_table_permits_does_not_end_the_session() {
     for state in STATES {
-        let scene = Scene::new();
-        let _mta = scene.mta();
-        play(async {
-            let mut session = Session::begin(&scene.shared()).await;
-            reach(&mut session, &scene, state).await;
+        let fixture = Fixture::new();
+        let _mta = fixture.mta();
+        run(async {
+            let mut session = Session::begin(&fixture.shared()).await;
+            reach(&mut session, &fixture, state).await;
             session.say(&[REFUSED]);
             session.say(&[Ask::Reset]);
             assert_eq!(session.mail_and("user@ok.test").await.code, 250, "{state:?}");
@@ -103,10 +103,10 @@ fn p4_a_commit_of_another_length_than_came_is_hostile() {
     for (inline, file, said) in
         [(3, None, 4), (3, None, 2), (0, None, 1), (3, Some(5), 7), (3, Some(5), 9), (3, Some(5), 3)]
     {
-        let scene = Scene::new();
-        let mta = scene.mta();
-        play(async {
-            let mut session = Session::begin(&scene.shared()).await;
+        let fixture = Fixture::new();
+        let mta = fixture.mta();
+        run(async {
+            let mut session = Session::begin(&fixture.shared()).await;
             assert_eq!(session.mail_and("user@ok.test").await.code, 250);
             match file {
                 None => session.say(&[Ask::Content(&vec![b'x'; inline])]),
@@ -124,9 +124,9 @@ fn p4_a_commit_of_another_length_than_came_is_hostile() {
 
 #[test]
 fn p6_descriptors_beside_an_ask_end_the_session() {
-    let scene = Scene::new();
-    play(async {
-        let mut session = Session::begin(&scene.shared()).await;
+    let fixture = Fixture::new();
+    run(async {
+        let mut session = Session::begin(&fixture.shared()).await;
         let (sent, _watch) = std::os::unix::net::UnixStream::pair().unwrap();
         session.frames.tell_with(&Ask::Reset, &[sent.as_fd()]).unwrap();
         assert!(session.is_dropped().await);
@@ -135,10 +135,10 @@ fn p6_descriptors_beside_an_ask_end_the_session() {
 
 #[test]
 fn p13_a_session_that_does_not_read_its_answers_is_not_waited_for() {
-    let scene = Scene::new();
-    let _mta = scene.mta();
-    play(async {
-        let shared = scene.shared();
+    let fixture = Fixture::new();
+    let _mta = fixture.mta();
+    run(async {
+        let shared = fixture.shared();
         let mut session = Session::begin(&shared).await;
         // It has a connection from here on, which could not be taken back while an answer has no room.
         assert_eq!(session.mail_and("user@ok.test").await.code, 250);
@@ -160,10 +160,10 @@ fn p13_a_session_that_does_not_read_its_answers_is_not_waited_for() {
 
 #[test]
 fn p6_no_more_inline_content_than_was_offered() {
-    let scene = Scene::new();
-    let mta = scene.mta();
-    play(async {
-        let mut session = Session::begin(&scene.shared()).await;
+    let fixture = Fixture::new();
+    let mta = fixture.mta();
+    run(async {
+        let mut session = Session::begin(&fixture.shared()).await;
         assert_eq!(session.mail_and("user@ok.test").await.code, 250);
         let piece = [b'x'; CONTENT_MAX];
         for _ in 0..INLINE_MAX as usize / CONTENT_MAX {
@@ -204,10 +204,10 @@ fn p4_octets_that_could_end_a_command_line_are_hostile() {
     let good = Rcpt { forward_path: b"user@ok.test", parameters: RcptParameters::NONE };
     let pairs = mails.into_iter().map(|mail| (mail, good)).chain(rcpts.into_iter().map(|rcpt| (MAIL, rcpt)));
     for (mail, rcpt) in pairs {
-        let scene = Scene::new();
-        let mta = scene.mta();
-        play(async {
-            let mut session = Session::begin(&scene.shared()).await;
+        let fixture = Fixture::new();
+        let mta = fixture.mta();
+        run(async {
+            let mut session = Session::begin(&fixture.shared()).await;
             session.say(&[Ask::Mail(mail), Ask::Rcpt(rcpt)]);
             assert!(session.is_dropped().await, "{mail:?} {rcpt:?}");
         });
@@ -231,10 +231,10 @@ fn p4_frames_that_are_none_are_hostile() {
     };
     let too_long = vec![1; 40_000];
     for frame in [vec![0], vec![1, 1, 0, 99], cut, longer, other_version, two_asks, too_long] {
-        let scene = Scene::new();
-        let mta = scene.mta();
-        play(async {
-            let mut session = Session::begin(&scene.shared()).await;
+        let fixture = Fixture::new();
+        let mta = fixture.mta();
+        run(async {
+            let mut session = Session::begin(&fixture.shared()).await;
             session.frames.seq().send(&frame, &[]).unwrap();
             assert!(session.is_dropped().await, "{:?}", frame.get(..20));
         });
@@ -244,16 +244,16 @@ fn p4_frames_that_are_none_are_hostile() {
 
 #[test]
 fn p1_a_session_that_dies_leaves_nothing_delivered() {
-    let scene = Scene::new();
-    let mta = scene.mta();
-    play(async {
+    let fixture = Fixture::new();
+    let mta = fixture.mta();
+    run(async {
         for filed in [false, true] {
-            let mut session = Session::begin(&scene.shared()).await;
+            let mut session = Session::begin(&fixture.shared()).await;
             assert_eq!(session.mail_and("user@ok.test").await.code, 250);
-            session.say(&[Ask::Content(LETTER)]);
+            session.say(&[Ask::Content(MESSAGE)]);
             if filed {
                 let file = session.file(b"").await;
-                fs::File::from(file).write_all(LETTER).unwrap();
+                fs::File::from(file).write_all(MESSAGE).unwrap();
             }
             let served = session.served.take().unwrap();
             drop(session);
@@ -262,15 +262,15 @@ fn p1_a_session_that_dies_leaves_nothing_delivered() {
     });
     wait::holds("both connections end", wait::SOON, || mta.lines().iter().filter(|line| *line == "QUIT").count() == 2);
     assert_eq!(mta.count(), 0);
-    assert_eq!(scene.spooled(), 0);
+    assert_eq!(fixture.spooled(), 0);
 }
 
 #[test]
 fn p6_memory_over_all_sessions_is_bounded_and_the_rest_is_told_to_come_back() {
-    let scene = Scene::new();
-    let mta = scene.mta();
-    play(async {
-        let mut shared = Arc::into_inner(scene.shared()).unwrap();
+    let fixture = Fixture::new();
+    let mta = fixture.mta();
+    run(async {
+        let mut shared = Arc::into_inner(fixture.shared()).unwrap();
         shared.memory = crate::memory::of(u64::from(INLINE_MAX));
         let shared = Arc::new(shared);
         let piece = vec![b'x'; CONTENT_MAX];
@@ -296,10 +296,10 @@ fn p6_memory_over_all_sessions_is_bounded_and_the_rest_is_told_to_come_back() {
 
 #[test]
 fn a_message_over_the_limit_is_refused_even_if_the_session_let_it_pass() {
-    let scene = Scene::new().with(|slice| slice.message_size = 1000);
-    let mta = scene.mta();
-    play(async {
-        let mut session = Session::begin(&scene.shared()).await;
+    let fixture = Fixture::new().with(|slice| slice.message_size = 1000);
+    let mta = fixture.mta();
+    run(async {
+        let mut session = Session::begin(&fixture.shared()).await;
         for filed in [false, true] {
             assert_eq!(session.mail_and("user@ok.test").await.code, 250);
             let content = [b'x'; 1001];
@@ -313,13 +313,13 @@ fn a_message_over_the_limit_is_refused_even_if_the_session_let_it_pass() {
 #[test]
 fn a_content_file_can_only_be_appended_to() {
     use std::io::{Read, Seek, SeekFrom};
-    let scene = Scene::new();
-    let mta = scene.mta();
-    play(async {
-        let mut session = Session::begin(&scene.shared()).await;
+    let fixture = Fixture::new();
+    let mta = fixture.mta();
+    run(async {
+        let mut session = Session::begin(&fixture.shared()).await;
         assert_eq!(session.mail_and("user@ok.test").await.code, 250);
         let mut file = fs::File::from(session.file(b"").await);
-        assert_eq!(scene.spooled(), 0);
+        assert_eq!(fixture.spooled(), 0);
         file.write_all(b"Subject: x\r\n").unwrap();
         file.seek(SeekFrom::Start(0)).unwrap();
         file.write_all(b"\r\nbody\r\n").unwrap();
@@ -332,10 +332,10 @@ fn a_content_file_can_only_be_appended_to() {
 #[test]
 fn p6_a_session_has_one_content_file_however_often_it_asks() {
     use std::os::unix::fs::MetadataExt;
-    let scene = Scene::new().with(|slice| slice.message_size = 5000);
-    let mta = scene.mta();
-    play(async {
-        let mut session = Session::begin(&scene.shared()).await;
+    let fixture = Fixture::new().with(|slice| slice.message_size = 5000);
+    let mta = fixture.mta();
+    run(async {
+        let mut session = Session::begin(&fixture.shared()).await;
         let mut files = Vec::new();
         // Dropped; too large; not fit to be sent on; taken.
         for (octet, octets, code) in
@@ -364,10 +364,10 @@ fn p6_a_session_has_one_content_file_however_often_it_asks() {
 #[test]
 fn issue_9_a_session_that_writes_more_than_it_was_granted_is_ended() {
     for (ask, more) in [(Ask::Grow, 1), (Ask::Commit { length: (1 << 20) + 1 }, 1)] {
-        let scene = Scene::new().with(|slice| slice.message_size = 50 << 20);
-        let mta = scene.mta();
-        play(async {
-            let mut session = Session::begin(&scene.shared()).await;
+        let fixture = Fixture::new().with(|slice| slice.message_size = 50 << 20);
+        let mta = fixture.mta();
+        run(async {
+            let mut session = Session::begin(&fixture.shared()).await;
             assert_eq!(session.mail_and("user@ok.test").await.code, 250);
             let (file, granted) = session.file_of(b"").await;
             assert_eq!(granted, 1 << 20);
@@ -382,12 +382,12 @@ fn issue_9_a_session_that_writes_more_than_it_was_granted_is_ended() {
 #[test]
 fn issue_9_the_spool_has_an_end_and_is_shared_by_network() {
     const MIB: u64 = 1 << 20;
-    let scene = Scene::new().with(|slice| (slice.message_size, slice.spool_size) = (2 * MIB, 2 * MIB));
-    let mta = scene.mta();
+    let fixture = Fixture::new().with(|slice| (slice.message_size, slice.spool_size) = (2 * MIB, 2 * MIB));
+    let mta = fixture.mta();
     let announced =
         |size| Ask::Mail(Mail { parameters: MailParameters { size: Some(size), ..MailParameters::NONE }, ..MAIL });
-    play(async {
-        let shared = scene.shared();
+    run(async {
+        let shared = fixture.shared();
         let mut heavy = Vec::new();
         for _ in 0..2 {
             let mut session = Session::begin(&shared).await;
@@ -412,7 +412,7 @@ fn issue_9_the_spool_has_an_end_and_is_shared_by_network() {
         let mut newcomer = Session::begin_as(&shared, elsewhere).await;
         assert_eq!(newcomer.ask(&[announced(MIB), Ask::Room]).await.code, 250);
         assert_eq!(newcomer.ask(&[to("user@ok.test")]).await.code, 250);
-        assert_eq!(newcomer.spool(b"", &LETTER.repeat(1000)).await.code, 250);
+        assert_eq!(newcomer.spool(b"", &MESSAGE.repeat(1000)).await.code, 250);
         newcomer.bye().await;
         assert_eq!(mta.count(), 1);
         let mut codes = Vec::new();
@@ -424,7 +424,7 @@ fn issue_9_the_spool_has_an_end_and_is_shared_by_network() {
         assert_eq!(codes, [250, 452]);
         for (mut session, _) in heavy {
             assert_eq!(session.mail_and("user@ok.test").await.code, 250);
-            assert_eq!(session.spool(b"", &LETTER.repeat(1000)).await.code, 250);
+            assert_eq!(session.spool(b"", &MESSAGE.repeat(1000)).await.code, 250);
             session.bye().await;
         }
         assert_eq!(mta.count(), 4);

@@ -165,13 +165,13 @@ fn p4_no_mail_where_xclient_is_not_offered_or_not_understood() {
         (&["XCLIENT ADDR"], Some(Deed::Answer("501 5.5.4 no IPv6 here\r\n"))),
     ];
     for (extensions, deed) in table {
-        let scene = Scene::new();
-        let mta = scene.mta();
+        let fixture = Fixture::new();
+        let mta = fixture.mta();
         mta.offer(extensions);
         if let Some(deed) = deed {
             mta.misbehave(Stage::Xclient, deed);
         }
-        let verdict = play(async { Session::begin(&scene.shared()).await.mail_and("user@ok.test").await });
+        let verdict = run(async { Session::begin(&fixture.shared()).await.mail_and("user@ok.test").await });
         assert_eq!((verdict.code, verdict.enhanced, verdict.reason), (451, (4, 3, 5), Reason::IdentityRefused));
         assert!(!mta.lines().iter().any(|line| line.starts_with("MAIL")), "{extensions:?}");
     }
@@ -179,7 +179,7 @@ fn p4_no_mail_where_xclient_is_not_offered_or_not_understood() {
 
 #[test]
 fn proxy_header_comes_before_the_greeting() {
-    let scene = Scene::new().with(|slice| slice.backend.identity = Identity::ProxyV2);
+    let fixture = Fixture::new().with(|slice| slice.backend.identity = Identity::ProxyV2);
     let helo = Helo::default();
     let Open { client, local, .. } = open();
     let header = proxy_v2(&Client {
@@ -204,11 +204,11 @@ fn proxy_header_comes_before_the_greeting() {
         Line::Content,
         Line::Say("250 Ok\r\n"),
     ];
-    let backend = backend(&scene.socket(), vec![script]);
-    play(async {
-        let mut session = Session::begin(&scene.shared()).await;
+    let backend = backend(&fixture.socket(), vec![script]);
+    run(async {
+        let mut session = Session::begin(&fixture.shared()).await;
         assert_eq!(session.mail_and("user@ok.test").await.code, 250);
-        assert_eq!(session.send(LETTER).await.code, 250);
+        assert_eq!(session.send(MESSAGE).await.code, 250);
         session.bye().await;
     });
     backend.join().unwrap();
@@ -216,9 +216,9 @@ fn proxy_header_comes_before_the_greeting() {
 
 #[test]
 fn p4_no_mail_where_the_proxy_header_is_taken_for_commands() {
-    let scene = Scene::new().with(|slice| slice.backend.identity = Identity::ProxyV2);
-    let mta = scene.mta();
-    let verdict = play(async { Session::begin(&scene.shared()).await.mail_and("user@ok.test").await });
+    let fixture = Fixture::new().with(|slice| slice.backend.identity = Identity::ProxyV2);
+    let mta = fixture.mta();
+    let verdict = run(async { Session::begin(&fixture.shared()).await.mail_and("user@ok.test").await });
     assert_eq!(verdict.code, 451, "{verdict:?}");
     assert!(!mta.lines().iter().any(|line| line.starts_with("MAIL")), "{:?}", mta.lines());
 }

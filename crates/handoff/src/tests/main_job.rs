@@ -20,20 +20,20 @@ fn without_received(content: &str) -> &str {
 #[test]
 fn p1_a_message_arrives_whole_under_one_received_by_any_framing() {
     for extensions in [&CHUNKING[..], &PLAIN] {
-        let scene = Scene::new();
-        let mta = scene.mta();
+        let fixture = Fixture::new();
+        let mta = fixture.mta();
         mta.offer(extensions);
-        play(async {
-            let shared = scene.shared();
+        run(async {
+            let shared = fixture.shared();
             let mut session = Session::begin(&shared).await;
             for number in 1..=3 {
                 assert_eq!(session.mail_and("user@ok.test").await.code, 250);
-                let verdict = session.send(LETTER).await;
+                let verdict = session.send(MESSAGE).await;
                 assert_eq!((verdict.code, verdict.enhanced, verdict.reason), (250, (2, 0, 0), Reason::Ok));
                 let taken = mta.taken();
                 assert_eq!(taken.len(), number);
                 let taken = &taken[number - 1];
-                assert_eq!(without_received(&taken.content).as_bytes(), LETTER);
+                assert_eq!(without_received(&taken.content).as_bytes(), MESSAGE);
                 assert!(
                     taken.content.contains(&format!("id 0000000abc.{number} for <user@ok.test>;")),
                     "{}",
@@ -53,11 +53,11 @@ fn large_content_goes_through_a_file_without_a_name() {
     let body: Vec<u8> = (0..9000).flat_map(|n| format!("{n:078}\r\n..{n}\r\n").into_bytes()).collect();
     let head = b"Subject: large\r\nReceived: from elsewhere\r\n\r\n".to_vec();
     for extensions in [&CHUNKING[..], &PLAIN] {
-        let scene = Scene::new();
-        let mta = scene.mta();
+        let fixture = Fixture::new();
+        let mta = fixture.mta();
         mta.offer(extensions);
-        play(async {
-            let shared = scene.shared();
+        run(async {
+            let shared = fixture.shared();
             let mut session = Session::begin(&shared).await;
             // Twice, so that the second finds the file of the first; all of it in the file, and none of the header.
             for inline in [&head[..], &[], &[&head[..], &body[..100_000]].concat()] {
@@ -65,7 +65,7 @@ fn large_content_goes_through_a_file_without_a_name() {
                 assert_eq!(session.mail_and("user@ok.test").await.code, 250);
                 let verdict = session.spool(inline, &whole[inline.len()..]).await;
                 assert_eq!(verdict.code, 250, "{verdict:?}");
-                assert_eq!(scene.spooled(), 0);
+                assert_eq!(fixture.spooled(), 0);
                 let taken = mta.taken();
                 assert!(without_received(&taken.last().unwrap().content).as_bytes() == whole);
             }
@@ -77,16 +77,16 @@ fn large_content_goes_through_a_file_without_a_name() {
 
 #[test]
 fn several_recipients_share_one_transaction() {
-    let scene = Scene::new();
-    let mta = scene.mta();
-    play(async {
-        let shared = scene.shared();
+    let fixture = Fixture::new();
+    let mta = fixture.mta();
+    run(async {
+        let shared = fixture.shared();
         let mut session = Session::begin(&shared).await;
         assert_eq!(session.mail_and("one@ok.test").await.code, 250);
         let refused = session.ask(&[to("nobody@ok.test")]).await;
         assert_eq!((refused.code, refused.enhanced, refused.reason), (550, (5, 1, 1), Reason::RecipientRefused));
         assert_eq!(session.ask(&[to("two@ok.test")]).await.code, 250);
-        assert_eq!(session.send(LETTER).await.code, 250);
+        assert_eq!(session.send(MESSAGE).await.code, 250);
     });
     assert_eq!(mta.taken()[0].to, ["one@ok.test", "two@ok.test"]);
     assert!(!mta.taken()[0].content.contains("for <"), "recipients are not told of each other");
@@ -107,14 +107,14 @@ fn p4_relay_is_judged_here_and_before_the_backend_is_troubled() {
         ("::ffff:198.51.100.7", "user@foreign.test", true),
     ];
     for (client, path, judged) in table {
-        let scene = Scene::new();
-        let mta = scene.mta();
-        let verdict = play(async {
+        let fixture = Fixture::new();
+        let mta = fixture.mta();
+        let verdict = run(async {
             let client = std::net::SocketAddr::new(client.parse().unwrap(), 4713);
-            let mut session = Session::begin_as(&scene.shared(), Open { client, ..open() }).await;
+            let mut session = Session::begin_as(&fixture.shared(), Open { client, ..open() }).await;
             session.mail_and(path).await
         });
-        // The backend of this scene refuses whatever is not for ok.test: then the refusal is its own.
+        // The backend of this fixture refuses whatever is not for ok.test: then the refusal is its own.
         assert_eq!(verdict.reason == Reason::RelayDenied, !judged, "{client} {path} {verdict:?}");
         assert_eq!(mta.connections(), usize::from(judged), "{client} {path}");
     }
@@ -122,7 +122,7 @@ fn p4_relay_is_judged_here_and_before_the_backend_is_troubled() {
 
 #[test]
 fn p4_what_could_be_run_behind_us_is_refused_in_either_path() {
-    let letters = |path| Mail { reverse_path: path, ..MAIL };
+    let mail_from = |path| Mail { reverse_path: path, ..MAIL };
     for (from, to_path, code, reason) in [
         (&b"\"() { :;}; sh\"@b.test"[..], "user@ok.test", 553, Reason::SenderRefused),
         (b"`id`@b.test", "user@ok.test", 553, Reason::SenderRefused),
@@ -130,11 +130,11 @@ fn p4_what_could_be_run_behind_us_is_refused_in_either_path() {
         (b"a@b.test", "a${run{id}}@ok.test", 550, Reason::RelayDenied),
         (b"a@b.test", "\"$(id)\"@ok.test", 550, Reason::RelayDenied),
     ] {
-        let scene = Scene::new();
-        let mta = scene.mta();
-        let verdict = play(async {
-            let mut session = Session::begin(&scene.shared()).await;
-            session.ask(&[Ask::Mail(letters(from)), to(to_path)]).await
+        let fixture = Fixture::new();
+        let mta = fixture.mta();
+        let verdict = run(async {
+            let mut session = Session::begin(&fixture.shared()).await;
+            session.ask(&[Ask::Mail(mail_from(from)), to(to_path)]).await
         });
         assert_eq!((verdict.code, verdict.reason), (code, reason), "{to_path}");
         assert_eq!(mta.connections(), 0, "{to_path}");
@@ -150,17 +150,17 @@ async fn until_left(mta: &Mta) {
 
 #[test]
 fn a_slow_client_occupies_no_backend_connection() {
-    let scene = Scene::new().timeouts(|timeouts| timeouts.park = SHORT);
-    let mta = scene.mta();
-    play(async {
-        let shared = scene.shared();
+    let fixture = Fixture::new().timeouts(|timeouts| timeouts.park = SHORT);
+    let mta = fixture.mta();
+    run(async {
+        let shared = fixture.shared();
         let mut session = Session::begin(&shared).await;
         assert_eq!(session.mail_and("one@ok.test").await.code, 250);
         assert_eq!(session.ask(&[to("two@ok.test")]).await.code, 250);
         until_left(&mta).await;
-        session.say(&[Ask::Content(LETTER)]);
+        session.say(&[Ask::Content(MESSAGE)]);
         assert_eq!(mta.count(), 0);
-        assert_eq!(session.ask(&[Ask::Commit { length: LETTER.len() as u64 }]).await.code, 250);
+        assert_eq!(session.ask(&[Ask::Commit { length: MESSAGE.len() as u64 }]).await.code, 250);
     });
     assert_eq!(mta.connections(), 2);
     assert_eq!(mta.taken()[0].to, ["one@ok.test", "two@ok.test"], "the envelope is said again");
@@ -170,14 +170,14 @@ fn a_slow_client_occupies_no_backend_connection() {
 #[test]
 fn p1_a_recipient_refused_on_replay_fails_the_message() {
     use gatepost_testkit::rogue::{Deed, Stage};
-    let scene = Scene::new().timeouts(|timeouts| timeouts.park = SHORT);
-    let mta = scene.mta();
-    let verdict = play(async {
-        let mut session = Session::begin(&scene.shared()).await;
+    let fixture = Fixture::new().timeouts(|timeouts| timeouts.park = SHORT);
+    let mta = fixture.mta();
+    let verdict = run(async {
+        let mut session = Session::begin(&fixture.shared()).await;
         assert_eq!(session.mail_and("one@ok.test").await.code, 250);
         until_left(&mta).await;
         mta.misbehave(Stage::Rcpt, Deed::Answer("550 5.1.1 gone meanwhile\r\n"));
-        session.send(LETTER).await
+        session.send(MESSAGE).await
     });
     assert_eq!((verdict.code, verdict.reason), (451, Reason::BackendDown));
     assert_eq!(mta.count(), 0);
@@ -185,14 +185,14 @@ fn p1_a_recipient_refused_on_replay_fails_the_message() {
 
 #[test]
 fn reset_and_the_next_transaction_share_the_connection() {
-    let scene = Scene::new();
-    let mta = scene.mta();
-    play(async {
-        let mut session = Session::begin(&scene.shared()).await;
+    let fixture = Fixture::new();
+    let mta = fixture.mta();
+    run(async {
+        let mut session = Session::begin(&fixture.shared()).await;
         assert_eq!(session.mail_and("one@ok.test").await.code, 250);
         session.say(&[Ask::Content(b"dropped\r\n"), Ask::Reset]);
         assert_eq!(session.mail_and("two@ok.test").await.code, 250);
-        assert_eq!(session.send(LETTER).await.code, 250);
+        assert_eq!(session.send(MESSAGE).await.code, 250);
         session.bye().await;
     });
     assert_eq!(mta.connections(), 1);
@@ -203,15 +203,15 @@ fn reset_and_the_next_transaction_share_the_connection() {
 
 #[test]
 fn a_backend_is_told_anew_when_the_client_says_another_name() {
-    let scene = Scene::new();
-    let mta = scene.mta();
-    play(async {
-        let mut session = Session::begin(&scene.shared()).await;
+    let fixture = Fixture::new();
+    let mta = fixture.mta();
+    run(async {
+        let mut session = Session::begin(&fixture.shared()).await;
         assert_eq!(session.mail_and("one@ok.test").await.code, 250);
-        assert_eq!(session.send(LETTER).await.code, 250);
+        assert_eq!(session.send(MESSAGE).await.code, 250);
         let renamed = Mail { helo: b"other.test", esmtp: false, ..MAIL };
         assert_eq!(session.ask(&[Ask::Mail(renamed), to("one@ok.test")]).await.code, 250);
-        assert_eq!(session.send(LETTER).await.code, 250);
+        assert_eq!(session.send(MESSAGE).await.code, 250);
         session.bye().await;
     });
     assert_eq!(mta.connections(), 2);
@@ -243,11 +243,11 @@ fn only_what_the_backend_lists_is_sent_to_it() {
         },
     });
     let all = ["SIZE 0", "8BITMIME", "SMTPUTF8", "DSN", "XCLIENT ADDR"];
-    let scene = Scene::new();
-    let mta = scene.mta();
+    let fixture = Fixture::new();
+    let mta = fixture.mta();
     mta.offer(&all);
-    play(async {
-        let mut session = Session::begin(&scene.shared()).await;
+    run(async {
+        let mut session = Session::begin(&fixture.shared()).await;
         assert_eq!(session.ask(&[Ask::Mail(mail), rcpt]).await.code, 250);
     });
     let lines = mta.lines();
@@ -257,22 +257,22 @@ fn only_what_the_backend_lists_is_sent_to_it() {
 
     // Offered once, gone at the backend's next start: come back later, and nothing is said that it would not understand.
     for missing in ["8BITMIME", "SMTPUTF8", "DSN"] {
-        let scene = Scene::new();
-        let mta = scene.mta();
+        let fixture = Fixture::new();
+        let mta = fixture.mta();
         let rest: Vec<&str> = all.into_iter().filter(|line| *line != missing).collect();
         mta.offer(&rest);
-        let verdict = play(async {
-            let mut session = Session::begin(&scene.shared()).await;
+        let verdict = run(async {
+            let mut session = Session::begin(&fixture.shared()).await;
             session.ask(&[Ask::Mail(mail), rcpt]).await
         });
         assert_eq!((verdict.code, verdict.reason), (451, Reason::BackendDown), "{missing}");
         assert!(!mta.lines().iter().any(|line| line.starts_with("MAIL")), "{missing}");
     }
-    let scene = Scene::new();
-    let mta = scene.mta();
+    let fixture = Fixture::new();
+    let mta = fixture.mta();
     mta.offer(&["XCLIENT ADDR"]);
-    play(async {
-        let mut session = Session::begin(&scene.shared()).await;
+    run(async {
+        let mut session = Session::begin(&fixture.shared()).await;
         let parameters = MailParameters { size: Some(77), body: Body::SevenBit, ..MailParameters::NONE };
         let mail = Mail { parameters, ..MAIL };
         assert_eq!(session.ask(&[Ask::Mail(mail), to("one@ok.test")]).await.code, 250);
@@ -297,11 +297,11 @@ fn the_offer_is_what_the_backend_and_we_can_honour() {
         ),
     ];
     for (extensions, offer) in table {
-        let scene = Scene::new();
-        let mta = scene.mta();
+        let fixture = Fixture::new();
+        let mta = fixture.mta();
         mta.offer(extensions);
-        play(async {
-            let shared = scene.shared();
+        run(async {
+            let shared = fixture.shared();
             shared.routes.prove().await.unwrap();
             assert_eq!(Session::begin(&shared).await.offer, Some(offer), "{extensions:?}");
         });
@@ -312,10 +312,10 @@ fn the_offer_is_what_the_backend_and_we_can_honour() {
 #[test]
 fn issue_10_the_configuration_says_how_many_hops_are_a_loop() {
     for most in [100, 3] {
-        let scene = Scene::new().with(|slice| slice.hops = most);
-        let _mta = scene.mta();
-        play(async {
-            let mut session = Session::begin(&scene.shared()).await;
+        let fixture = Fixture::new().with(|slice| slice.hops = most);
+        let _mta = fixture.mta();
+        run(async {
+            let mut session = Session::begin(&fixture.shared()).await;
             for (hops, code) in [(most, 250), (most + 1, 554)] {
                 assert_eq!(session.mail_and("one@ok.test").await.code, 250);
                 let header = "Received: from a by b\r\n".repeat(hops as usize);
@@ -338,11 +338,11 @@ fn header_duties() {
         ("Subject: x\r\n\r\nbare CR at the end\r".to_owned(), 554, Reason::BadContent),
     ];
     for extensions in [&CHUNKING[..], &PLAIN] {
-        let scene = Scene::new();
-        let mta = scene.mta();
+        let fixture = Fixture::new();
+        let mta = fixture.mta();
         mta.offer(extensions);
-        play(async {
-            let mut session = Session::begin(&scene.shared()).await;
+        run(async {
+            let mut session = Session::begin(&fixture.shared()).await;
             for (content, code, reason) in &table {
                 assert_eq!(session.mail_and("one@ok.test").await.code, 250);
                 let verdict = session.send(content.as_bytes()).await;
@@ -359,11 +359,11 @@ fn header_duties() {
 #[test]
 fn a_last_line_without_its_end_gets_one() {
     for extensions in [&CHUNKING[..], &PLAIN] {
-        let scene = Scene::new();
-        let mta = scene.mta();
+        let fixture = Fixture::new();
+        let mta = fixture.mta();
         mta.offer(extensions);
-        play(async {
-            let mut session = Session::begin(&scene.shared()).await;
+        run(async {
+            let mut session = Session::begin(&fixture.shared()).await;
             for content in ["Subject: x\r\n\r\nno end", "Subject: x", ""] {
                 assert_eq!(session.mail_and("one@ok.test").await.code, 250);
                 assert_eq!(session.send(content.as_bytes()).await.code, 250, "{content}");
@@ -383,15 +383,15 @@ fn a_last_line_without_its_end_gets_one() {
 #[test]
 fn a_clean_connection_waits_for_the_next_session_unless_it_knows_its_client() {
     for (identity, connections) in [(Identity::None, 1), (Identity::Xclient, 2)] {
-        let scene = Scene::new().with(|slice| slice.backend.identity = identity);
-        let mta = scene.mta();
+        let fixture = Fixture::new().with(|slice| slice.backend.identity = identity);
+        let mta = fixture.mta();
         mta.offer(&PLAIN);
-        play(async {
-            let shared = scene.shared();
+        run(async {
+            let shared = fixture.shared();
             for _ in 0..2 {
                 let mut session = Session::begin(&shared).await;
                 assert_eq!(session.mail_and("user@ok.test").await.code, 250);
-                assert_eq!(session.send(LETTER).await.code, 250);
+                assert_eq!(session.send(MESSAGE).await.code, 250);
                 session.bye().await;
             }
         });
@@ -401,16 +401,16 @@ fn a_clean_connection_waits_for_the_next_session_unless_it_knows_its_client() {
 
 #[test]
 fn a_connection_with_an_open_envelope_is_nobody_elses() {
-    let scene = Scene::new().with(|slice| slice.backend.identity = Identity::None);
-    let mta = scene.mta();
-    play(async {
-        let shared = scene.shared();
+    let fixture = Fixture::new().with(|slice| slice.backend.identity = Identity::None);
+    let mta = fixture.mta();
+    run(async {
+        let shared = fixture.shared();
         let mut session = Session::begin(&shared).await;
         assert_eq!(session.mail_and("first@ok.test").await.code, 250);
         session.bye().await;
         let mut session = Session::begin(&shared).await;
         assert_eq!(session.mail_and("second@ok.test").await.code, 250);
-        assert_eq!(session.send(LETTER).await.code, 250);
+        assert_eq!(session.send(MESSAGE).await.code, 250);
         session.bye().await;
     });
     assert_eq!(mta.connections(), 2);

@@ -58,20 +58,20 @@ const LONG_TIMEOUTS: Timeouts = Timeouts {
     queue: LONG,
 };
 
-/// A directory that is removed with the scene.
-struct Scene {
+/// A directory that is removed with the fixture.
+struct Fixture {
     directory: PathBuf,
     slice: HandoffSlice,
     timeouts: Timeouts,
 }
 
-impl Drop for Scene {
+impl Drop for Fixture {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
-impl Scene {
+impl Fixture {
     /// An SMTP backend on a unix socket that learns the client by XCLIENT; mail for ok.test.
     fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -148,10 +148,10 @@ impl Scene {
     }
 }
 
-/// Runs a test's story as the role runs: one thread, IO and time.
-fn play<T>(story: impl Future<Output = T>) -> T {
+/// Runs a test as the role runs: one thread, IO and time.
+fn run<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(LONG, story).await.expect("the story has no end") })
+    runtime.block_on(async { tokio::time::timeout(LONG, test).await.expect("the test does not end") })
 }
 
 fn open() -> Open {
@@ -295,4 +295,4 @@ impl Session {
     }
 }
 
-const LETTER: &[u8] = b"Subject: hello\r\n\r\nA line.\r\n.stuffed\r\n..\r\nThe last line.\r\n";
+const MESSAGE: &[u8] = b"Subject: hello\r\n\r\nA line.\r\n.stuffed\r\n..\r\nThe last line.\r\n";

@@ -6,12 +6,12 @@ use crate::backend::Failure;
 use gatepost_smtp::envelope::Reason;
 use gatepost_testkit::rogue::{Deed, Stage};
 
-fn prove(scene: &Scene) -> Result<(), Failure> {
-    play(async { scene.shared().routes.prove().await })
+fn prove(fixture: &Fixture) -> Result<(), Failure> {
+    run(async { fixture.shared().routes.prove().await })
 }
 
-fn proving() -> Scene {
-    Scene::new().with(|slice| slice.backend.relay_proof = true)
+fn proving() -> Fixture {
+    Fixture::new().with(|slice| slice.backend.relay_proof = true)
 }
 
 #[test]
@@ -28,10 +28,10 @@ fn p7_a_backend_that_refuses_strangers_passes() {
         "450 4.7.1 Client host rejected: cannot find your reverse hostname, [192.0.2.1]\r\n",
     ];
     for refusal in refusals {
-        let scene = proving();
-        let mta = scene.mta();
+        let fixture = proving();
+        let mta = fixture.mta();
         mta.misbehave(Stage::Rcpt, Deed::Answer(refusal));
-        prove(&scene).unwrap();
+        prove(&fixture).unwrap();
         let lines = mta.lines();
         assert!(lines.iter().any(|line| line.ends_with(" ADDR=192.0.2.1")), "{lines:?}");
         assert!(lines.contains(&"EHLO [192.0.2.1]".to_owned()), "a name would be refused for itself: {lines:?}");
@@ -40,10 +40,10 @@ fn p7_a_backend_that_refuses_strangers_passes() {
         assert!(lines.contains(&"RCPT TO:<relay-test@[192.0.2.3]>".to_owned()));
         assert!(!lines.iter().any(|line| line == "DATA"));
     }
-    let scene = proving();
-    let mta = scene.mta();
+    let fixture = proving();
+    let mta = fixture.mta();
     mta.misbehave(Stage::Xclient, Deed::Answer("554 5.7.1 strangers are not let in\r\n"));
-    prove(&scene).unwrap();
+    prove(&fixture).unwrap();
 }
 
 /// It greylists, or a table of its own is down: what it says tomorrow is not known.
@@ -60,10 +60,10 @@ fn p7_a_backend_that_says_later_has_not_proved_and_is_asked_again() {
     ];
     for later in later {
         for stage in [Stage::Xclient, Stage::HelloAgain, Stage::Mail, Stage::Rcpt] {
-            let scene = proving();
-            let mta = scene.mta();
-            play(async {
-                let routes = &scene.shared().routes;
+            let fixture = proving();
+            let mta = fixture.mta();
+            run(async {
+                let routes = &fixture.shared().routes;
                 mta.misbehave(stage, Deed::Answer(later));
                 let said = routes.prove().await;
                 let Err(failure @ Failure::Undecided(_)) = said else { panic!("{stage:?} {later:?}: {said:?}") };
@@ -83,10 +83,10 @@ fn p7_after_a_proxy_header_later_is_no_proof_either() {
     for (greeting, proves) in
         [("450 4.7.1 later\r\n", false), ("451 4.3.0 later\r\n", false), ("554 5.7.1 no\r\n", true)]
     {
-        let scene = proving().with(|slice| slice.backend.identity = Identity::ProxyV2);
-        let mta = scene.mta();
+        let fixture = proving().with(|slice| slice.backend.identity = Identity::ProxyV2);
+        let mta = fixture.mta();
         mta.misbehave(Stage::Greeting, Deed::Answer(greeting));
-        let said = prove(&scene);
+        let said = prove(&fixture);
         assert!(
             if proves { said.is_ok() } else { matches!(said, Err(Failure::Undecided(_))) },
             "{greeting:?}: {said:?}"
@@ -116,9 +116,9 @@ fn p7_a_later_does_not_hide_that_it_relays() {
         Line::Hear("RCPT TO:<relay-test@"),
         Line::Say("250 Ok\r\n"),
     ];
-    let scene = proving().with(|slice| slice.backend.identity = Identity::None);
-    let backend = backend(&scene.socket(), vec![script]);
-    assert!(matches!(prove(&scene), Err(Failure::Relays(_))));
+    let fixture = proving().with(|slice| slice.backend.identity = Identity::None);
+    let backend = backend(&fixture.socket(), vec![script]);
+    assert!(matches!(prove(&fixture), Err(Failure::Relays(_))));
     backend.join().unwrap();
 }
 
@@ -126,12 +126,12 @@ fn p7_a_later_does_not_hide_that_it_relays() {
 fn p7_a_backend_that_relays_is_refused_by_name_and_with_advice() {
     for dialect in [Dialect::Smtp, Dialect::Lmtp] {
         for identity in [Identity::Xclient, Identity::None] {
-            let scene = proving().with(|slice| (slice.backend.dialect, slice.backend.identity) = (dialect, identity));
-            let mta = scene.mta();
+            let fixture = proving().with(|slice| (slice.backend.dialect, slice.backend.identity) = (dialect, identity));
+            let mta = fixture.mta();
             mta.offer(&["XCLIENT ADDR"]);
             mta.misbehave(Stage::Rcpt, Deed::Answer("250 2.1.5 Ok\r\n"));
-            let Err(Failure::Relays(why)) = prove(&scene) else { panic!("{dialect:?} {identity:?}") };
-            assert!(why.contains(&format!("the backend at unix:{} relays", scene.socket().display())), "{why}");
+            let Err(Failure::Relays(why)) = prove(&fixture) else { panic!("{dialect:?} {identity:?}") };
+            assert!(why.contains(&format!("the backend at unix:{} relays", fixture.socket().display())), "{why}");
             assert!(why.contains("mynetworks="), "{why}");
         }
     }
@@ -152,9 +152,9 @@ fn p7_an_opinion_about_the_sender_is_no_refusal_to_relay() {
         Line::Hear("RCPT TO:<relay-test@gatepost-relay-test.invalid>"),
         Line::Say("250 Ok\r\n"),
     ];
-    let scene = proving().with(|slice| slice.backend.identity = Identity::None);
-    let backend = backend(&scene.socket(), vec![script]);
-    assert!(matches!(prove(&scene), Err(Failure::Relays(_))));
+    let fixture = proving().with(|slice| slice.backend.identity = Identity::None);
+    let backend = backend(&fixture.socket(), vec![script]);
+    assert!(matches!(prove(&fixture), Err(Failure::Relays(_))));
     backend.join().unwrap();
 }
 
@@ -165,35 +165,35 @@ fn p7_a_backend_that_fails_in_the_proof_has_not_proved() {
         [Stage::Greeting, Stage::Hello, Stage::Xclient, Stage::HelloAgain, Stage::Mail, Stage::Rcpt, Stage::Reset]
     {
         for deed in &deeds {
-            let scene = proving();
-            let mta = scene.mta();
+            let fixture = proving();
+            let mta = fixture.mta();
             mta.misbehave(stage, deed.clone());
-            assert!(prove(&scene).is_err(), "{stage:?} {deed:?}");
+            assert!(prove(&fixture).is_err(), "{stage:?} {deed:?}");
         }
     }
 }
 
 #[test]
 fn without_proof_only_the_extensions_are_asked_for() {
-    let scene = Scene::new();
-    let mta = scene.mta();
+    let fixture = Fixture::new();
+    let mta = fixture.mta();
     mta.misbehave(Stage::Rcpt, Deed::Answer("250 2.1.5 Ok\r\n"));
-    prove(&scene).unwrap();
+    prove(&fixture).unwrap();
     assert!(!mta.lines().iter().any(|line| line.starts_with("MAIL")), "{:?}", mta.lines());
 }
 
 #[test]
 fn p7_a_backend_that_was_down_at_start_proves_before_its_first_mail() {
     for relays in [false, true] {
-        let scene = proving();
-        let (second, late) = (scene.directory.join("second"), Connect::Unix(scene.directory.join("second")));
-        let scene = scene.with(|slice| slice.backend.connect.push(late));
-        let mta = scene.mta();
-        play(async {
-            let shared = scene.shared();
+        let fixture = proving();
+        let (second, late) = (fixture.directory.join("second"), Connect::Unix(fixture.directory.join("second")));
+        let fixture = fixture.with(|slice| slice.backend.connect.push(late));
+        let mta = fixture.mta();
+        run(async {
+            let shared = fixture.shared();
             shared.routes.prove().await.unwrap();
             drop(mta);
-            fs::remove_file(scene.socket()).unwrap();
+            fs::remove_file(fixture.socket()).unwrap();
             let mta = Mta::unix(&second, Speaks::Smtp);
             if relays {
                 mta.misbehave(Stage::Rcpt, Deed::Answer("250 2.1.5 Ok\r\n"));
@@ -205,7 +205,7 @@ fn p7_a_backend_that_was_down_at_start_proves_before_its_first_mail() {
                 assert!(!mta.lines().contains(&"MAIL FROM:<a@b.test>".to_owned()));
             } else {
                 assert_eq!(verdict.code, 250);
-                assert_eq!(session.send(LETTER).await.code, 250);
+                assert_eq!(session.send(MESSAGE).await.code, 250);
                 assert!(mta.lines().contains(&"RCPT TO:<relay-test@[192.0.2.3]>".to_owned()));
             }
         });
@@ -231,11 +231,11 @@ fn issue_15_a_backend_that_refuses_who_has_logged_in_is_told_of_and_used() {
     let (refused, accepted) = ("554 5.7.1 Relay access denied\r\n", "250 2.1.5 Ok\r\n");
     let stranger = || dialogue("XCLIENT LOGIN=[UNAVAILABLE] ADDR=192.0.2.1\r\n", refused);
     for (rcpt, refuses) in [(accepted, false), (refused, true)] {
-        let scene = proving().with(|slice| slice.backend.logins = true);
+        let fixture = proving().with(|slice| slice.backend.logins = true);
         let login = dialogue("XCLIENT LOGIN=gatepost-relay-test-of-who-has-logged-in ADDR=192.0.2.1\r\n", rcpt);
-        let backend = backend(&scene.socket(), vec![stranger(), login]);
-        play(async {
-            let shared = scene.shared();
+        let backend = backend(&fixture.socket(), vec![stranger(), login]);
+        run(async {
+            let shared = fixture.shared();
             shared.routes.prove().await.unwrap();
             assert_eq!(shared.routes.all().next().unwrap().1.route.refuses_logins(), refuses, "{rcpt}");
         });

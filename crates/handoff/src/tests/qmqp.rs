@@ -9,8 +9,8 @@ use std::io::Write;
 const REFUSED: &str = "50:Dmail server permanently rejected message (#5.3.0),";
 const LATER: &str = "50:Zmail server temporarily rejected message (#4.3.0),";
 
-fn scene() -> Scene {
-    Scene::new().with(|slice| (slice.backend.dialect, slice.backend.identity) = (Dialect::Qmqp, Identity::None))
+fn fixture() -> Fixture {
+    Fixture::new().with(|slice| (slice.backend.dialect, slice.backend.identity) = (Dialect::Qmqp, Identity::None))
 }
 
 /// One message in a session of its own.
@@ -24,15 +24,15 @@ async fn deliver(shared: &Arc<Shared>, content: &[u8]) -> Verdict {
 
 #[test]
 fn a_message_arrives_with_lf_line_ends_whichever_way_it_comes() {
-    let scene = scene();
-    let qmqpd = Qmqpd::unix(&scene.socket());
+    let fixture = fixture();
+    let qmqpd = Qmqpd::unix(&fixture.socket());
     let large: Vec<u8> = [
         b"Subject: large\r\nAuthentication-Results: mx.ok.test; none\r\n\r\n".to_vec(),
         b"..\xff8 bit\r\n".repeat(30_000),
     ]
     .concat();
-    play(async {
-        let shared = scene.shared();
+    run(async {
+        let shared = fixture.shared();
         shared.routes.prove().await.unwrap();
         let mut session = Session::begin(&shared).await;
         let offer = session.offer.unwrap();
@@ -43,13 +43,13 @@ fn a_message_arrives_with_lf_line_ends_whichever_way_it_comes() {
             let (inline, filed) = large.split_at(inline);
             assert_eq!(session.spool(inline, filed).await, verdict_of(250, Reason::Ok));
         }
-        for content in [LETTER, b"Subject: no end\r\n\r\nx", b"", b"."] {
+        for content in [MESSAGE, b"Subject: no end\r\n\r\nx", b"", b"."] {
             assert_eq!(session.mail_and("Postmaster").await.code, 250);
             assert_eq!(session.send(content).await.code, 250);
         }
         session.bye().await;
     });
-    assert_eq!(scene.spooled(), 0);
+    assert_eq!(fixture.spooled(), 0);
     let messages = qmqpd.messages();
     let body = |index: usize| {
         let text = &messages[index].content;
@@ -64,8 +64,8 @@ fn a_message_arrives_with_lf_line_ends_whichever_way_it_comes() {
         assert_eq!(message.from, b"a@b.test");
         assert_eq!(message.to, [b"user@ok.test".to_vec(), b"a b@ok.test".to_vec()]);
     }
-    let letter = String::from_utf8(LETTER.to_vec()).unwrap().replace("\r\n", "\n");
-    let small = [letter.as_str(), "Subject: no end\n\nx\n", "", ".\n"];
+    let with_lf = String::from_utf8(MESSAGE.to_vec()).unwrap().replace("\r\n", "\n");
+    let small = [with_lf.as_str(), "Subject: no end\n\nx\n", "", ".\n"];
     for (index, small) in small.iter().enumerate() {
         // An empty content and a lone dot: Received is all the header there is.
         let got = &messages[3 + index].content;
@@ -86,24 +86,24 @@ fn verdict_of(code: u16, reason: Reason) -> Verdict {
 
 #[test]
 fn p1_no_250_wherever_the_server_dies() {
-    let scene = scene();
-    let qmqpd = Qmqpd::unix(&scene.socket());
-    play(async {
-        let shared = scene.shared();
-        assert_eq!(deliver(&shared, LETTER).await.code, 250);
+    let fixture = fixture();
+    let qmqpd = Qmqpd::unix(&fixture.socket());
+    run(async {
+        let shared = fixture.shared();
+        assert_eq!(deliver(&shared, MESSAGE).await.code, 250);
         for octets in 0..=qmqpd.messages()[0].octets {
             qmqpd.act(Act::Die(octets));
-            let verdict = deliver(&shared, LETTER).await;
+            let verdict = deliver(&shared, MESSAGE).await;
             assert_eq!(verdict.code, 451, "dead after {octets} octets of the message: {verdict:?}");
         }
         assert_eq!(qmqpd.messages().len(), 1);
         for octets in 0..TAKEN.len() {
             qmqpd.act(Act::Cut(octets));
-            let verdict = deliver(&shared, LETTER).await;
+            let verdict = deliver(&shared, MESSAGE).await;
             assert_eq!(verdict.code, 451, "dead after {octets} octets of its answer: {verdict:?}");
         }
         qmqpd.act(Act::Cut(TAKEN.len()));
-        assert_eq!(deliver(&shared, LETTER).await.code, 250);
+        assert_eq!(deliver(&shared, MESSAGE).await.code, 250);
     });
 }
 
@@ -124,12 +124,12 @@ fn an_answer_is_believed_where_it_is_one_and_by_its_class_only() {
         (Act::Early("1:D,"), 554, Reason::ContentRefused),
         (Act::Early("1:K,"), 451, Reason::BackendDown),
     ];
-    let scene = scene();
-    let qmqpd = Qmqpd::unix(&scene.socket());
+    let fixture = fixture();
+    let qmqpd = Qmqpd::unix(&fixture.socket());
     // More than socket buffers hold, so that what is said early is heard early.
     let large = b"x\r\n".repeat(300_000);
-    play(async {
-        let shared = scene.shared();
+    run(async {
+        let shared = fixture.shared();
         for (act, code, reason) in table {
             qmqpd.act(act);
             let mut session = Session::begin(&shared).await;
@@ -139,38 +139,38 @@ fn an_answer_is_believed_where_it_is_one_and_by_its_class_only() {
             session.bye().await;
         }
         qmqpd.act(Act::Answer(LATER));
-        assert_eq!(deliver(&shared, LETTER).await.code, 451);
+        assert_eq!(deliver(&shared, MESSAGE).await.code, 451);
     });
 }
 
 #[test]
 fn p7_what_is_said_to_everybody_keeps_us_from_starting_and_bounces_no_mail() {
-    let scene = scene();
-    let qmqpd = Qmqpd::unix(&scene.socket());
-    play(async {
-        let shared = scene.shared();
+    let fixture = fixture();
+    let qmqpd = Qmqpd::unix(&fixture.socket());
+    run(async {
+        let shared = fixture.shared();
         shared.routes.prove().await.unwrap();
         // It takes messages no more, from anybody: as Postfix without qmqpd_authorized_clients says it.
         qmqpd.act(Act::Unasked(REFUSED));
-        let verdict = deliver(&shared, LETTER).await;
+        let verdict = deliver(&shared, MESSAGE).await;
         assert_eq!(verdict.code, 451, "{verdict:?}");
-        let failure = scene.shared().routes.prove().await.unwrap_err();
+        let failure = fixture.shared().routes.prove().await.unwrap_err();
         assert!(matches!(failure, Failure::Unwelcome(_)) && failure.is_final(), "{failure}");
         assert!(failure.to_string().contains("qmqpd_authorized_clients"), "{failure}");
         qmqpd.act(Act::Unasked(LATER));
-        assert!(matches!(scene.shared().routes.prove().await, Err(Failure::Deferred(_))));
+        assert!(matches!(fixture.shared().routes.prove().await, Err(Failure::Deferred(_))));
         qmqpd.act(Act::Unasked("220 mx.test ESMTP\r\n"));
-        assert!(matches!(scene.shared().routes.prove().await, Err(Failure::Garbage(_))));
+        assert!(matches!(fixture.shared().routes.prove().await, Err(Failure::Garbage(_))));
     });
 }
 
 #[test]
 fn p1_silence_has_an_end() {
-    let scene = scene().timeouts(|timeouts| timeouts.end = SHORT);
-    let qmqpd = Qmqpd::unix(&scene.socket());
+    let fixture = fixture().timeouts(|timeouts| timeouts.end = SHORT);
+    let qmqpd = Qmqpd::unix(&fixture.socket());
     qmqpd.act(Act::Hang);
-    play(async {
-        let verdict = deliver(&scene.shared(), LETTER).await;
+    run(async {
+        let verdict = deliver(&fixture.shared(), MESSAGE).await;
         assert_eq!((verdict.code, verdict.reason), (451, Reason::BackendTimeout));
     });
     assert_eq!(qmqpd.messages().len(), 1);
@@ -178,10 +178,10 @@ fn p1_silence_has_an_end() {
 
 #[test]
 fn p4_our_own_rules_alone_say_what_may_pass() {
-    let scene = scene();
-    let qmqpd = Qmqpd::unix(&scene.socket());
-    play(async {
-        let mut session = Session::begin(&scene.shared()).await;
+    let fixture = fixture();
+    let qmqpd = Qmqpd::unix(&fixture.socket());
+    run(async {
+        let mut session = Session::begin(&fixture.shared()).await;
         for path in
             ["user@elsewhere.test", "user%elsewhere.test@ok.test", "\"user@elsewhere.test\"@ok.test", "a@[192.0.2.1]"]
         {
@@ -195,12 +195,12 @@ fn p4_our_own_rules_alone_say_what_may_pass() {
 
 #[test]
 fn p9_a_file_that_changes_under_way_ends_in_no_message() {
-    let scene = scene();
-    let qmqpd = Qmqpd::unix(&scene.socket());
+    let fixture = fixture();
+    let qmqpd = Qmqpd::unix(&fixture.socket());
     // What an owned session would make of the room behind the content: another recipient.
     let more = b",12:evil@bad.test,,";
-    play(async {
-        let shared = scene.shared();
+    run(async {
+        let shared = fixture.shared();
         for grown in [false, true] {
             let mut session = Session::begin(&shared).await;
             assert_eq!(session.mail_and("user@ok.test").await.code, 250);

@@ -31,12 +31,12 @@ async fn deliver(session: &mut Session) {
 
 #[test]
 fn issue_12_messages_and_recipients_have_a_rate_by_address_and_network() {
-    let scene = Scene::new().with(|slice| {
+    let fixture = Fixture::new().with(|slice| {
         slice.rates = MailRates { messages: rate(2), recipients: rate(3), ..MailRates::default() };
     });
-    let _mta = scene.mta();
-    play(async {
-        let shared = scene.shared();
+    let _mta = fixture.mta();
+    run(async {
+        let shared = fixture.shared();
         let (ok, messages, recipients) = ((250, Reason::Ok), (450, Reason::MessageRate), (450, Reason::RecipientRate));
         let mut session = Session::begin_as(&shared, from("192.0.2.1")).await;
         // Our own refusals come first, and cost nothing.
@@ -64,12 +64,12 @@ fn issue_12_messages_and_recipients_have_a_rate_by_address_and_network() {
 
 #[test]
 fn issue_12_a_list_host_with_dead_recipients_is_not_locked_out() {
-    let scene = Scene::new().with(|slice| {
+    let fixture = Fixture::new().with(|slice| {
         slice.rates = MailRates { refused_recipients: rate(5), ..MailRates::default() };
     });
-    let mta = scene.mta();
-    play(async {
-        let shared = scene.shared();
+    let mta = fixture.mta();
+    run(async {
+        let shared = fixture.shared();
         let mut session = Session::begin_as(&shared, from("192.0.2.1")).await;
         let dead = || Deed::Answer("550 5.1.1 no such user\r\n");
         let gone = (550, Reason::RecipientRefused);

@@ -7,8 +7,8 @@ use gatepost_testkit::rogue::{Deed, Stage};
 use gatepost_wire::slice::RouteSlice;
 
 /// Beside the backend for ok.test an LMTP server for some addresses.
-fn scene() -> Scene {
-    Scene::new().with(|slice| {
+fn fixture() -> Fixture {
+    Fixture::new().with(|slice| {
         let mut backend = slice.backend.clone();
         let lists = slice.backend.connect.iter().map(|place| match place {
             Connect::Unix(path) => Connect::Unix(path.with_file_name("lists")),
@@ -22,8 +22,8 @@ fn scene() -> Scene {
     })
 }
 
-fn lists(scene: &Scene) -> Mta {
-    Mta::unix(&scene.directory.join("lists"), Speaks::Lmtp)
+fn lists(fixture: &Fixture) -> Mta {
+    Mta::unix(&fixture.directory.join("lists"), Speaks::Lmtp)
 }
 
 fn took(mta: &Mta) -> Vec<Vec<String>> {
@@ -32,7 +32,7 @@ fn took(mta: &Mta) -> Vec<Vec<String>> {
 
 #[test]
 fn issue_12_each_recipient_has_one_backend() {
-    let scene = Scene::new().with(|slice| {
+    let fixture = Fixture::new().with(|slice| {
         slice.domains = [".ok.test", "a.lists.test"].map(str::to_owned).into();
         let route = |domains: &[&str], recipients: &[&str]| RouteSlice {
             domains: domains.iter().map(|domain| (*domain).to_owned()).collect(),
@@ -45,7 +45,7 @@ fn issue_12_each_recipient_has_one_backend() {
         ];
         slice.routes.extend(routes);
     });
-    let shared = scene.shared();
+    let shared = fixture.shared();
     let routes: &Routes = &shared.routes;
     for (address, place) in [
         ("x@elsewhere.test", Place::Backend),
@@ -70,23 +70,23 @@ fn issue_12_each_recipient_has_one_backend() {
 
 #[test]
 fn issue_12_a_transaction_keeps_the_backend_of_its_first_recipient() {
-    let scene = scene();
-    let (mta, lists) = (scene.mta(), lists(&scene));
-    play(async {
-        let mut session = Session::begin(&scene.shared()).await;
+    let fixture = fixture();
+    let (mta, lists) = (fixture.mta(), lists(&fixture));
+    run(async {
+        let mut session = Session::begin(&fixture.shared()).await;
         assert_eq!(session.mail_and("a@ok.test").await.code, 250);
         for other in ["b@ok.test", "news@ok.test"] {
             let refusal = session.ask(&[to(other)]).await;
             assert_eq!((refusal.code, refusal.enhanced, refusal.reason), (452, (4, 5, 3), Reason::OtherBackend));
         }
         assert_eq!(session.ask(&[to("c@ok.test")]).await.code, 250);
-        assert_eq!(session.send(LETTER).await.code, 250);
+        assert_eq!(session.send(MESSAGE).await.code, 250);
 
         assert_eq!(session.mail_and("b@ok.test").await.code, 250);
         assert_eq!(session.ask(&[to("a@ok.test")]).await.reason, Reason::OtherBackend);
         assert_eq!(session.ask(&[to("news@ok.test")]).await.code, 250);
         assert_eq!(session.ask(&[to("d@ok.test")]).await.code, 250);
-        assert_eq!(session.send(LETTER).await.code, 250);
+        assert_eq!(session.send(MESSAGE).await.code, 250);
         session.bye().await;
     });
     assert_eq!(took(&mta), [["a@ok.test", "c@ok.test"]]);
@@ -98,17 +98,17 @@ fn issue_12_a_transaction_keeps_the_backend_of_its_first_recipient() {
 
 #[test]
 fn issue_12_the_first_recipient_is_the_first_that_was_accepted() {
-    let scene = scene();
-    let (mta, lists) = (scene.mta(), lists(&scene));
+    let fixture = fixture();
+    let (mta, lists) = (fixture.mta(), lists(&fixture));
     mta.misbehave(Stage::Rcpt, Deed::Answer("550 5.1.1 no such user\r\n"));
     lists.misbehave(Stage::End, Deed::Answer("554 5.7.1 why\r\n"));
-    play(async {
-        let mut session = Session::begin(&scene.shared()).await;
+    run(async {
+        let mut session = Session::begin(&fixture.shared()).await;
         assert_eq!(session.mail_and("a@ok.test").await.code, 550);
         assert_eq!(session.text.as_str(), "no such user");
         assert_eq!(session.ask(&[to("b@ok.test")]).await.code, 250);
         // Its texts are not for the client.
-        assert_eq!(session.send(LETTER).await.code, 554);
+        assert_eq!(session.send(MESSAGE).await.code, 554);
         assert!(session.text.is_none());
         session.bye().await;
     });
@@ -117,21 +117,21 @@ fn issue_12_the_first_recipient_is_the_first_that_was_accepted() {
 
 #[test]
 fn issue_12_a_backend_that_is_away_costs_its_own_recipients_alone() {
-    let scene = scene().with(|slice| slice.routes[0].backend.connections = 1);
-    let mta = scene.mta();
-    play(async {
-        let shared = scene.shared();
+    let fixture = fixture().with(|slice| slice.routes[0].backend.connections = 1);
+    let mta = fixture.mta();
+    run(async {
+        let shared = fixture.shared();
         assert!(shared.routes.prove().await.is_err());
         let mut session = Session::begin(&shared).await;
         assert_eq!(session.mail_and("b@ok.test").await.reason, Reason::BackendDown);
         assert_eq!(session.ask(&[to("a@ok.test")]).await.code, 250);
-        assert_eq!(session.send(LETTER).await.code, 250);
+        assert_eq!(session.send(MESSAGE).await.code, 250);
         // The other's one connection is not taken by it.
-        let lists = lists(&scene);
+        let lists = lists(&fixture);
         assert_eq!(session.mail_and("a@ok.test").await.code, 250);
         let mut other = Session::begin(&shared).await;
         assert_eq!(other.mail_and("b@ok.test").await.code, 250);
-        assert_eq!(other.send(LETTER).await.code, 250);
+        assert_eq!(other.send(MESSAGE).await.code, 250);
         assert_eq!(took(&lists).len(), 1);
         other.bye().await;
         session.bye().await;
@@ -141,10 +141,10 @@ fn issue_12_a_backend_that_is_away_costs_its_own_recipients_alone() {
 
 #[test]
 fn p7_a_route_that_relays_for_strangers_is_found_out() {
-    let scene = scene().with(|slice| slice.routes[0].backend.relay_proof = true);
-    let (_mta, lists) = (scene.mta(), lists(&scene));
+    let fixture = fixture().with(|slice| slice.routes[0].backend.relay_proof = true);
+    let (_mta, lists) = (fixture.mta(), lists(&fixture));
     lists.misbehave(Stage::Rcpt, Deed::Answer("250 2.1.5 Ok\r\n"));
-    let proved = play(async { scene.shared().routes.prove().await });
+    let proved = run(async { fixture.shared().routes.prove().await });
     let why = proved.unwrap_err().to_string();
     assert!(why.contains("/lists relays for a stranger"), "{why}");
 }

@@ -1,4 +1,4 @@
-//! Dialogues with a backend that plays a script, octet for octet, and says so when we do not keep to it.
+//! Dialogues with a backend that follows a script, octet for octet, and says so when we do not keep to it.
 
 use super::*;
 use crate::identity::{Client, proxy_v2};
@@ -33,7 +33,7 @@ pub(super) enum Line {
     Do(Box<dyn FnOnce() + Send>),
 }
 
-/// A backend that takes one connection after the other and plays a script on each. Join it to hear what was not kept to.
+/// A backend that takes one connection after the other and follows a script on each. Join it to hear what was not kept to.
 pub(super) fn backend(path: &Path, scripts: Vec<Vec<Line>>) -> thread::JoinHandle<()> {
     let listener = UnixListener::bind(path).unwrap();
     thread::spawn(move || {
@@ -43,61 +43,61 @@ pub(super) fn backend(path: &Path, scripts: Vec<Vec<Line>>) -> thread::JoinHandl
             perform(number, &stream, script);
         }
         listener.set_nonblocking(true).unwrap();
-        let uncalled = listener.accept().unwrap_err();
-        assert_eq!(uncalled.kind(), ErrorKind::WouldBlock, "no more connections than scripts");
+        let unwanted = listener.accept().unwrap_err();
+        assert_eq!(unwanted.kind(), ErrorKind::WouldBlock, "no more connections than scripts");
     })
 }
 
 fn perform(number: usize, stream: &UnixStream, script: Vec<Line>) {
-    let mut ears = Ears { stream, heard: Vec::new() };
+    let mut reader = Reader { stream, heard: Vec::new() };
     for (step, line) in script.into_iter().enumerate() {
         let at = format!("connection {number}, step {step}");
         match line {
             Say(text) => (&*stream).write_all(text.as_bytes()).unwrap(),
             Hear(start) | HearMore(start) => {
-                let heard = String::from_utf8(ears.line(&at)).unwrap();
+                let heard = String::from_utf8(reader.line(&at)).unwrap();
                 assert!(heard.starts_with(start), "{at}: {heard:?} is not {start:?}");
-                assert_eq!(ears.have_more(), matches!(line, HearMore(_)), "{at}: more behind {heard:?}");
+                assert_eq!(reader.have_more(), matches!(line, HearMore(_)), "{at}: more behind {heard:?}");
             }
             Octets(expected) => {
-                let heard = ears.octets(expected.len(), &at);
+                let heard = reader.octets(expected.len(), &at);
                 assert_eq!(heard.escape_ascii().to_string(), expected.escape_ascii().to_string(), "{at}");
             }
             Content => loop {
-                let line = ears.line(&at);
+                let line = reader.line(&at);
                 assert!(!line.windows(8).any(|word| word == b"smuggled"), "{at}");
                 if line == b".\r\n" {
                     break;
                 }
             },
             Chunk => {
-                let length = ears.chunk(&at);
-                ears.octets(length, &at);
+                let length = reader.chunk(&at);
+                reader.octets(length, &at);
             }
             Broken => {
-                let length = if ears.starts_with(b"BDAT ") { ears.chunk(&at) } else { usize::MAX };
-                while ears.listen() {}
-                let content = std::mem::take(&mut ears.heard);
+                let length = if reader.starts_with(b"BDAT ") { reader.chunk(&at) } else { usize::MAX };
+                while reader.listen() {}
+                let content = std::mem::take(&mut reader.heard);
                 assert!(content.len() < length, "{at}: all of the content came");
                 assert!(!content.windows(5).any(|end| end == b"\r\n.\r\n"), "{at}: the content ends");
                 assert!(!content.windows(8).any(|word| word == b"smuggled"), "{at}");
             }
             Close => return,
-            Do(deed) => deed(),
+            Do(action) => action(),
         }
     }
-    // What is left is a farewell, or nothing: never a message.
-    while ears.listen() {}
-    let rest = ears.heard.escape_ascii().to_string();
+    // What is left is QUIT, or nothing: never a message.
+    while reader.listen() {}
+    let rest = reader.heard.escape_ascii().to_string();
     assert!(matches!(rest.as_str(), "" | "QUIT\\r\\n"), "connection {number} ends with {rest:?}");
 }
 
-struct Ears<'s> {
+struct Reader<'s> {
     stream: &'s UnixStream,
     heard: Vec<u8>,
 }
 
-impl Ears<'_> {
+impl Reader<'_> {
     /// Waits for more. False: there is none.
     fn listen(&mut self) -> bool {
         let mut piece = [0; 4096];
@@ -180,17 +180,17 @@ fn join(parts: impl IntoIterator<Item = Vec<Line>>) -> Vec<Line> {
     parts.into_iter().flatten().collect()
 }
 
-/// Plays `story` against `scripts`.
-fn against<F: Future<Output = ()>>(scripts: Vec<Vec<Line>>, story: impl FnOnce(Arc<Shared>) -> F) {
-    let scene = Scene::new();
-    let backend = backend(&scene.socket(), scripts);
-    play(async { story(scene.shared()).await });
+/// Runs `test` against `scripts`.
+fn against<F: Future<Output = ()>>(scripts: Vec<Vec<Line>>, test: impl FnOnce(Arc<Shared>) -> F) {
+    let fixture = Fixture::new();
+    let backend = backend(&fixture.socket(), scripts);
+    run(async { test(fixture.shared()).await });
     backend.join().unwrap();
 }
 
 async fn deliver(session: &mut Session) -> Verdict {
     assert_eq!(session.mail_and("user@ok.test").await.code, 250);
-    session.send(LETTER).await
+    session.send(MESSAGE).await
 }
 
 #[test]
@@ -213,11 +213,11 @@ fn issue_10_a_backend_that_knows_no_ehlo_is_greeted_by_helo() {
         let hello = vec![Say(OPEN), Hear("EHLO mx.ok.test\r\n"), Say(refusal), Hear("HELO mx.ok.test\r\n")];
         let list = vec![Say("250-old\r\n250-PIPELINING\r\n250-SIZE 9\r\n250 CHUNKING\r\n")];
         let mail = || vec![Hear("MAIL FROM:<a@b.test>\r\n"), Say(OK), Hear("RCPT TO:<user@ok.test>\r\n"), Say(OK)];
-        let scene = Scene::new().with(|slice| slice.backend.identity = Identity::None);
+        let fixture = Fixture::new().with(|slice| slice.backend.identity = Identity::None);
         let script = join([hello, list, mail(), delivery(), mail(), delivery()]);
-        let backend = backend(&scene.socket(), vec![script]);
-        play(async {
-            let mut session = Session::begin(&scene.shared()).await;
+        let backend = backend(&fixture.socket(), vec![script]);
+        run(async {
+            let mut session = Session::begin(&fixture.shared()).await;
             assert_eq!(deliver(&mut session).await.code, 250);
             assert_eq!(deliver(&mut session).await.code, 250);
             session.bye().await;
@@ -249,10 +249,11 @@ fn issue_10_helo_is_said_only_where_the_backend_need_not_know_the_client() {
         let proxy = if identity == Identity::ProxyV2 { vec![Octets(header)] } else { Vec::new() };
         // The script ends with the refusal: it does not take a HELO.
         let script = join([proxy, vec![Say(OPEN), Hear(verb), Say(refusal)]]);
-        let scene = Scene::new().with(|slice| (slice.backend.identity, slice.backend.dialect) = (identity, dialect));
-        let backend = backend(&scene.socket(), vec![script]);
-        play(async {
-            let mut session = Session::begin(&scene.shared()).await;
+        let fixture =
+            Fixture::new().with(|slice| (slice.backend.identity, slice.backend.dialect) = (identity, dialect));
+        let backend = backend(&fixture.socket(), vec![script]);
+        run(async {
+            let mut session = Session::begin(&fixture.shared()).await;
             assert_eq!(session.mail_and("user@ok.test").await.code, 451, "{identity:?} {dialect:?} {refusal}");
             session.bye().await;
         });
@@ -348,7 +349,7 @@ fn p1_a_reply_too_many_is_never_taken_for_the_answer_to_the_content() {
         assert_eq!(session.mail_and("user@ok.test").await.code, 250);
         answered.send(()).unwrap();
         is_sent.recv().unwrap();
-        let verdict = session.send(LETTER).await;
+        let verdict = session.send(MESSAGE).await;
         assert_eq!((verdict.code, verdict.reason), (550, Reason::ContentRefused));
         session.bye().await;
     });
@@ -402,7 +403,7 @@ fn a_recipient_asked_for_on_a_connection_that_broke_gets_an_honest_answer() {
         assert_eq!(session.mail_and("user@ok.test").await.code, 250);
         let verdict = session.ask(&[to("two@ok.test")]).await;
         assert_eq!((verdict.code, verdict.reason), (550, Reason::RecipientRefused));
-        assert_eq!(session.send(LETTER).await.code, 250);
+        assert_eq!(session.send(MESSAGE).await.code, 250);
         session.bye().await;
     });
 }
@@ -426,9 +427,9 @@ fn p9_what_a_session_writes_after_its_commit_is_not_sent() {
             let mut session = Session::begin(&shared).await;
             assert_eq!(session.mail_and("user@ok.test").await.code, 250);
             let mut file = std::fs::File::from(session.file(b"").await);
-            file.write_all(&LETTER.repeat(5000)).unwrap();
+            file.write_all(&MESSAGE.repeat(5000)).unwrap();
             give.send(file).unwrap();
-            let verdict = session.ask(&[Ask::Commit { length: 5000 * LETTER.len() as u64 }]).await;
+            let verdict = session.ask(&[Ask::Commit { length: 5000 * MESSAGE.len() as u64 }]).await;
             assert_eq!(verdict.code, code);
             session.bye().await;
         });
@@ -442,7 +443,7 @@ fn p9_impurity_deep_in_a_file_breaks_the_connection_before_the_end_of_content() 
         against(vec![join([envelope(list), data, vec![Broken]])], async |shared| {
             let mut session = Session::begin(&shared).await;
             assert_eq!(session.mail_and("user@ok.test").await.code, 250);
-            let content = [&LETTER.repeat(5000)[..], b"x\n.\r\nMAIL FROM:<smuggled@b.test>\r\n"].concat();
+            let content = [&MESSAGE.repeat(5000)[..], b"x\n.\r\nMAIL FROM:<smuggled@b.test>\r\n"].concat();
             let verdict = session.spool(b"Subject: x\r\n\r\n", &content).await;
             assert_eq!((verdict.code, verdict.reason), (554, Reason::BadContent));
             session.bye().await;

@@ -17,9 +17,9 @@ struct Started {
 }
 
 impl Started {
-    fn start(scene: &Scene) -> Self {
+    fn start(fixture: &Fixture) -> Self {
         let (theirs, ours) = End::pair().unwrap();
-        let shared = scene.shared();
+        let shared = fixture.shared();
         shared.prepare_spool().unwrap();
         let serving = tokio::spawn(crate::serve::serve(theirs, shared));
         Self { launcher: AsyncEnd::new(ours).unwrap(), serving }
@@ -50,16 +50,16 @@ impl Started {
 
 #[test]
 fn it_is_ready_when_the_backend_has_proved_itself_and_then_serves() {
-    let scene = Scene::new().with(|slice| slice.backend.relay_proof = true);
-    let mta = scene.mta();
-    play(async {
-        let role = Started::start(&scene);
+    let fixture = Fixture::new().with(|slice| slice.backend.relay_proof = true);
+    let mta = fixture.mta();
+    run(async {
+        let role = Started::start(&fixture);
         let listener = role.listener().await;
         role.go().await;
         assert!(mta.lines().contains(&"RCPT TO:<relay-test@[192.0.2.3]>".to_owned()));
         let mut session = Started::session(&listener).await;
         assert_eq!(session.mail_and("user@ok.test").await.code, 250);
-        assert_eq!(session.send(LETTER).await.code, 250);
+        assert_eq!(session.send(MESSAGE).await.code, 250);
         role.launcher.tell(&Order::Drain).await.unwrap();
         session.bye().await;
         role.end().await.unwrap();
@@ -69,11 +69,11 @@ fn it_is_ready_when_the_backend_has_proved_itself_and_then_serves() {
 
 #[test]
 fn p7_it_does_not_start_before_a_backend_that_relays() {
-    let scene = Scene::new().with(|slice| slice.backend.relay_proof = true);
-    let mta = scene.mta();
+    let fixture = Fixture::new().with(|slice| slice.backend.relay_proof = true);
+    let mta = fixture.mta();
     mta.misbehave(Stage::Rcpt, Deed::Answer("250 2.1.5 Ok\r\n"));
-    let ended = play(async {
-        let role = Started::start(&scene);
+    let ended = run(async {
+        let role = Started::start(&fixture);
         role.launcher.tell(&Order::Go).await.unwrap();
         role.end().await
     });
@@ -83,25 +83,25 @@ fn p7_it_does_not_start_before_a_backend_that_relays() {
 
 #[test]
 fn it_waits_for_a_backend_that_comes_up_later() {
-    let scene = Scene::new();
-    play(async {
-        let role = Started::start(&scene);
+    let fixture = Fixture::new();
+    run(async {
+        let role = Started::start(&fixture);
         role.launcher.tell(&Order::Go).await.unwrap();
         // A first attempt has failed once this thread has yielded so often; if not, the test is only milder.
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
-        let _mta = scene.mta();
+        let _mta = fixture.mta();
         assert_eq!(role.launcher.recv(&mut Inbox::new(64)).await.unwrap(), Report::Ready);
     });
 }
 
 #[test]
 fn a_drain_ends_with_the_last_session_and_no_sooner() {
-    let scene = Scene::new();
-    let mta = scene.mta();
-    play(async {
-        let role = Started::start(&scene);
+    let fixture = Fixture::new();
+    let mta = fixture.mta();
+    run(async {
+        let role = Started::start(&fixture);
         let listener = role.listener().await;
         role.go().await;
         let mut first = Started::session(&listener).await;
@@ -109,7 +109,7 @@ fn a_drain_ends_with_the_last_session_and_no_sooner() {
         role.launcher.tell(&Order::Drain).await.unwrap();
         second.bye().await;
         assert_eq!(first.mail_and("user@ok.test").await.code, 250);
-        assert_eq!(first.send(LETTER).await.code, 250);
+        assert_eq!(first.send(MESSAGE).await.code, 250);
         assert!(!role.serving.is_finished());
         first.bye().await;
         role.end().await.unwrap();
@@ -119,10 +119,10 @@ fn a_drain_ends_with_the_last_session_and_no_sooner() {
 
 #[test]
 fn a_drain_without_sessions_ends_at_once() {
-    let scene = Scene::new();
-    let _mta = scene.mta();
-    play(async {
-        let role = Started::start(&scene);
+    let fixture = Fixture::new();
+    let _mta = fixture.mta();
+    run(async {
+        let role = Started::start(&fixture);
         role.go().await;
         role.launcher.tell(&Order::Drain).await.unwrap();
         role.end().await.unwrap();
@@ -131,10 +131,10 @@ fn a_drain_without_sessions_ends_at_once() {
 
 #[test]
 fn sessions_outlive_the_link_they_came_by() {
-    let scene = Scene::new();
-    let _mta = scene.mta();
-    play(async {
-        let role = Started::start(&scene);
+    let fixture = Fixture::new();
+    let _mta = fixture.mta();
+    run(async {
+        let role = Started::start(&fixture);
         let old = role.listener().await;
         role.go().await;
         let mut session = Started::session(&old).await;
@@ -142,7 +142,7 @@ fn sessions_outlive_the_link_they_came_by() {
         drop(old);
         let other = Started::session(&new).await;
         assert_eq!(session.mail_and("user@ok.test").await.code, 250);
-        assert_eq!(session.send(LETTER).await.code, 250);
+        assert_eq!(session.send(MESSAGE).await.code, 250);
         other.bye().await;
     });
 }
@@ -150,10 +150,10 @@ fn sessions_outlive_the_link_they_came_by() {
 #[test]
 fn issue_8_a_listener_that_breaks_the_rules_is_not_heard_again_and_its_sessions_go_on() {
     for descriptors in [0, 2] {
-        let scene = Scene::new();
-        let _mta = scene.mta();
-        play(async {
-            let role = Started::start(&scene);
+        let fixture = Fixture::new();
+        let _mta = fixture.mta();
+        run(async {
+            let role = Started::start(&fixture);
             let listener = role.listener().await;
             role.go().await;
             let mut session = Started::session(&listener).await;
@@ -172,9 +172,9 @@ fn issue_8_a_listener_that_breaks_the_rules_is_not_heard_again_and_its_sessions_
 
 #[test]
 fn it_ends_when_the_launcher_is_gone() {
-    let scene = Scene::new();
-    play(async {
-        let Started { launcher, serving } = Started::start(&scene);
+    let fixture = Fixture::new();
+    run(async {
+        let Started { launcher, serving } = Started::start(&fixture);
         drop(launcher);
         assert!(matches!(serving.await.unwrap(), Err(RoleError::LauncherGone)));
     });
@@ -182,27 +182,27 @@ fn it_ends_when_the_launcher_is_gone() {
 
 #[test]
 fn what_a_killed_process_left_in_the_spool_is_removed_and_nothing_else() {
-    let scene = Scene::new();
-    let spool = std::path::Path::new(&scene.slice.spool);
+    let fixture = Fixture::new();
+    let spool = std::path::Path::new(&fixture.slice.spool);
     fs::write(spool.join("content-0123456789abcdef"), "left").unwrap();
     fs::write(spool.join("README"), "stays").unwrap();
-    scene.shared().prepare_spool().unwrap();
+    fixture.shared().prepare_spool().unwrap();
     let names: Vec<_> = fs::read_dir(spool).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["README"]);
-    let missing = scene.directory.join("missing").display().to_string();
-    let scene = Scene::new().with(|slice| slice.spool = missing);
-    let refused = scene.shared().prepare_spool();
+    let missing = fixture.directory.join("missing").display().to_string();
+    let fixture = Fixture::new().with(|slice| slice.spool = missing);
+    let refused = fixture.shared().prepare_spool();
     assert!(matches!(refused, Err(RoleError::System { .. })));
 }
 
 /// The listener needs a slot: a session that is told delivers nothing any more; one whose message is on the way is left alone.
 #[test]
 fn p13_a_session_leaves_unless_its_message_is_being_delivered() {
-    let mut scene = Scene::new();
-    scene.timeouts.end = std::time::Duration::from_secs(2);
-    let mta = scene.mta();
-    play(async {
-        let role = Started::start(&scene);
+    let mut fixture = Fixture::new();
+    fixture.timeouts.end = std::time::Duration::from_secs(2);
+    let mta = fixture.mta();
+    run(async {
+        let role = Started::start(&fixture);
         let listener = role.listener().await;
         role.go().await;
         let listener = AsyncEnd::new(listener).unwrap();
@@ -226,7 +226,7 @@ fn p13_a_session_leaves_unless_its_message_is_being_delivered() {
         assert_eq!(session.answer().await.unwrap(), Answer::Leave);
         assert!(leave(id).await, "told twice is told");
         // It has committed before it heard.
-        assert_eq!(session.send(LETTER).await, crate::verdict::RECLAIMED);
+        assert_eq!(session.send(MESSAGE).await, crate::verdict::RECLAIMED);
         session.bye().await;
         assert_eq!(mta.count(), 0);
 
@@ -235,7 +235,7 @@ fn p13_a_session_leaves_unless_its_message_is_being_delivered() {
         let id = SessionId(3);
         let mut session = begin(id).await;
         assert_eq!(session.mail_and("user@ok.test").await.code, 250);
-        session.say(&[Ask::Content(LETTER), Ask::Commit { length: LETTER.len() as u64 }]);
+        session.say(&[Ask::Content(MESSAGE), Ask::Commit { length: MESSAGE.len() as u64 }]);
         while !mta.lines().iter().any(|line| line.starts_with("DATA") || line.starts_with("BDAT")) {
             tokio::task::yield_now().await;
         }

@@ -12,8 +12,8 @@ const OK: &str = "250 2.0.0 Saved\r\n";
 const FULL: &str = "552 5.2.2 <x> Quota exceeded\r\n";
 const LATER: &str = "452 4.2.2 not now\r\n";
 
-fn scene() -> Scene {
-    Scene::new().with(|slice| {
+fn fixture() -> Fixture {
+    Fixture::new().with(|slice| {
         slice.backend.dialect = Dialect::Lmtp;
         slice.backend.identity = Identity::None;
     })
@@ -60,13 +60,13 @@ fn issue_12_the_table_of_outcomes_for_a_first_transaction() {
         ([OK, OK, "354 odd\r\n"], mixed),
         ([OK, OK, "2"], mixed),
     ] {
-        let scene = scene().timeouts(|timeouts| timeouts.end = SHORT);
-        let mta = scene.mta();
+        let fixture = fixture().timeouts(|timeouts| timeouts.end = SHORT);
+        let mta = fixture.mta();
         answers(&mta, &said);
-        play(async {
-            let mut session = Session::begin(&scene.shared()).await;
+        run(async {
+            let mut session = Session::begin(&fixture.shared()).await;
             assert_eq!(envelope(&mut session, &[A, B, C]).await, [A, B, C]);
-            let verdict = session.send(LETTER).await;
+            let verdict = session.send(MESSAGE).await;
             let (code, enhanced, reason, text) = heard;
             assert_eq!((verdict.code, verdict.enhanced, verdict.reason), (code, enhanced, reason), "{said:?}");
             assert_eq!(session.text.as_str(), text, "{said:?}");
@@ -83,15 +83,15 @@ fn issue_12_the_table_of_outcomes_for_a_first_transaction() {
 #[test]
 fn issue_12_a_retry_is_split_and_nobody_gets_the_message_twice() {
     for inline in [true, false] {
-        let scene = scene();
-        let mta = scene.mta();
-        play(async {
-            let shared = scene.shared();
+        let fixture = fixture();
+        let mta = fixture.mta();
+        run(async {
+            let shared = fixture.shared();
             let mut session = Session::begin(&shared).await;
             assert_eq!(envelope(&mut session, &[A, B, C]).await, [A, B, C]);
             answers(&mta, &[OK, FULL, LATER]);
             let send = async |session: &mut Session| {
-                if inline { session.send(LETTER).await } else { session.spool(&LETTER[..5], &LETTER[5..]).await }
+                if inline { session.send(MESSAGE).await } else { session.spool(&MESSAGE[..5], &MESSAGE[5..]).await }
             };
             assert_eq!(send(&mut session).await.reason, Reason::Mixed);
 
@@ -123,33 +123,33 @@ fn issue_12_a_retry_is_split_and_nobody_gets_the_message_twice() {
             again.bye().await;
             session.bye().await;
         });
-        assert_eq!(scene.spooled(), 0);
+        assert_eq!(fixture.spooled(), 0);
     }
 }
 
 #[test]
 fn p1_a_message_that_only_looks_like_one_before_is_delivered() {
-    let one_more = [LETTER, b"\r\n"].concat();
-    let other_case = LETTER.to_ascii_uppercase();
+    let one_more = [MESSAGE, b"\r\n"].concat();
+    let other_case = MESSAGE.to_ascii_uppercase();
     let eight_bit = MailParameters { body: Body::EightBit, ..MailParameters::NONE };
     let away = Open { client: "198.51.100.9:4713".parse().unwrap(), ..open() };
     for (what, client, mail, content, recipients) in [
         ("one line more", open(), MAIL, &one_more[..], &[A][..]),
         ("other content of the same length", open(), MAIL, &other_case, &[A]),
-        ("another reverse-path", open(), Mail { reverse_path: b"a@c.test", ..MAIL }, LETTER, &[A]),
-        ("other parameters", open(), Mail { parameters: eight_bit, ..MAIL }, LETTER, &[A]),
-        ("another client", away, MAIL, LETTER, &[A]),
-        ("a recipient that the other did not have", open(), MAIL, LETTER, &["d@ok.test"]),
+        ("another reverse-path", open(), Mail { reverse_path: b"a@c.test", ..MAIL }, MESSAGE, &[A]),
+        ("other parameters", open(), Mail { parameters: eight_bit, ..MAIL }, MESSAGE, &[A]),
+        ("another client", away, MAIL, MESSAGE, &[A]),
+        ("a recipient that the other did not have", open(), MAIL, MESSAGE, &["d@ok.test"]),
     ] {
-        let scene = scene();
-        let mta = scene.mta();
+        let fixture = fixture();
+        let mta = fixture.mta();
         mta.offer(&["8BITMIME"]);
-        play(async {
-            let shared = scene.shared();
+        run(async {
+            let shared = fixture.shared();
             let mut session = Session::begin(&shared).await;
             assert_eq!(envelope(&mut session, &[A, B]).await, [A, B]);
             answers(&mta, &[OK, FULL]);
-            assert_eq!(session.send(LETTER).await.reason, Reason::Mixed);
+            assert_eq!(session.send(MESSAGE).await.reason, Reason::Mixed);
             mta.behave();
             let mut other = Session::begin_as(&shared, client).await;
             assert_eq!(other.ask(&[Ask::Mail(mail), to(recipients[0])]).await.code, 250, "{what}");
@@ -170,18 +170,18 @@ fn issue_12_a_client_that_says_prdr_hears_each_result() {
         ([OK, OK, OK], &[], 250),
         ([FULL, FULL, FULL], &[], 552),
     ] {
-        let scene = scene();
-        let mta = scene.mta();
+        let fixture = fixture();
+        let mta = fixture.mta();
         answers(&mta, &said);
-        play(async {
-            let shared = scene.shared();
+        run(async {
+            let shared = fixture.shared();
             let mut session = Session::begin(&shared).await;
             assert!(session.offer.unwrap().prdr);
             for recipient in [A, B, C] {
                 let asks = if recipient == A { vec![Ask::Mail(prdr), to(A)] } else { vec![to(recipient)] };
                 assert_eq!(session.ask(&asks).await.code, 250);
             }
-            session.say(&[Ask::Content(LETTER), Ask::Commit { length: LETTER.len() as u64 }]);
+            session.say(&[Ask::Content(MESSAGE), Ask::Commit { length: MESSAGE.len() as u64 }]);
             for expected in each {
                 let Ok(Answer::Recipient { verdict, text }) = session.answer().await else { panic!("{said:?}") };
                 assert_eq!((verdict.code, text.is_none()), (*expected, *expected == 250));

@@ -10,32 +10,32 @@ use gatepost_tls::sign::Keys;
 fn process(slice: &HandoffSlice) -> bool {
     let keys = Keys::load(Party::Client, Vec::new()).unwrap();
     let single = Single::new(slice, keys, None).unwrap();
-    play(async { single.prove().await.is_ok() })
+    run(async { single.prove().await.is_ok() })
 }
 
 #[test]
 fn p7_a_backend_proves_to_the_first_of_many_connections() {
-    let scene = Scene::new().with(|slice| slice.backend.relay_proof = true);
-    let mta = scene.mta();
+    let fixture = Fixture::new().with(|slice| slice.backend.relay_proof = true);
+    let mta = fixture.mta();
     for _ in 0..3 {
-        assert!(process(&scene.slice));
+        assert!(process(&fixture.slice));
     }
     assert_eq!(mta.connections(), 1);
     // Another configuration, and it is asked again.
-    let other = HandoffSlice { message_size: 1_000_001, ..scene.slice.clone() };
+    let other = HandoffSlice { message_size: 1_000_001, ..fixture.slice.clone() };
     assert!(process(&other));
     assert_eq!(mta.connections(), 2);
 }
 
 #[test]
 fn p7_a_backend_that_relays_is_asked_by_each_connection_and_refused() {
-    let scene = Scene::new().with(|slice| slice.backend.relay_proof = true);
-    let mta = scene.mta();
+    let fixture = Fixture::new().with(|slice| slice.backend.relay_proof = true);
+    let mta = fixture.mta();
     mta.misbehave(Stage::Rcpt, Deed::Answer("250 2.1.5 Ok\r\n"));
-    assert!(!process(&scene.slice) && !process(&scene.slice));
+    assert!(!process(&fixture.slice) && !process(&fixture.slice));
     assert_eq!(mta.connections(), 2);
     // It is mended: the next one serves.
     mta.misbehave(Stage::Rcpt, Deed::Answer("554 5.7.1 no\r\n"));
-    assert!(process(&scene.slice) && process(&scene.slice));
+    assert!(process(&fixture.slice) && process(&fixture.slice));
     assert_eq!(mta.connections(), 3);
 }

@@ -11,14 +11,14 @@ use gatepost_wire::{AuthToHandoff, HandoffToAuth};
 const LOGIN_TOO: [&str; 2] = ["XCLIENT ADDR LOGIN", "CHUNKING"];
 
 /// joe may send from joe@ok.test and from joe.test.
-fn scene(extensions: &[&str], change: impl FnOnce(&mut HandoffSlice)) -> (Scene, Mta) {
-    let scene = Scene::new().with(|slice| {
+fn fixture(extensions: &[&str], change: impl FnOnce(&mut HandoffSlice)) -> (Fixture, Mta) {
+    let fixture = Fixture::new().with(|slice| {
         slice.tables.permitted = TableSlice { entries: vec!["joe joe@ok.test @joe.test".to_owned()], cdb: Vec::new() };
         change(slice);
     });
-    let mta = scene.mta();
+    let mta = fixture.mta();
     mta.offer(extensions);
-    (scene, mta)
+    (fixture, mta)
 }
 
 /// A session for submission, whose client auth says is joe.
@@ -48,9 +48,9 @@ async fn mail(session: &mut Session, from: &[u8], to_whom: &str) -> Verdict {
 #[test]
 fn issue_15_the_header_is_held_to_who_has_logged_in() {
     for check_from in [true, false] {
-        let (scene, mta) = scene(&LOGIN_TOO, |slice| slice.check_from = check_from);
-        play(async {
-            let mut session = joe(&scene.shared()).await;
+        let (fixture, mta) = fixture(&LOGIN_TOO, |slice| slice.check_from = check_from);
+        run(async {
+            let mut session = joe(&fixture.shared()).await;
             assert_eq!(mail(&mut session, b"ann@ok.test", "user@ok.test").await.reason, Reason::NotYourAddress);
             session.say(&[Ask::Reset]);
             let mut taken = 0;
@@ -91,9 +91,9 @@ fn issue_15_the_header_is_held_to_who_has_logged_in() {
 fn issue_15_date_and_message_id_are_added_where_they_are_missing() {
     let body = "x\r\n".repeat(60_000);
     for extensions in [&LOGIN_TOO[..], &LOGIN_TOO[..1]] {
-        let (scene, mta) = scene(extensions, |slice| slice.hide_client = true);
-        play(async {
-            let mut session = joe(&scene.shared()).await;
+        let (fixture, mta) = fixture(extensions, |slice| slice.hide_client = true);
+        run(async {
+            let mut session = joe(&fixture.shared()).await;
             for (number, (header, date, id)) in [
                 ("Subject: s\r\n", true, true),
                 ("Date: today\r\n", false, true),
@@ -122,7 +122,7 @@ fn issue_15_date_and_message_id_are_added_where_they_are_missing() {
             }
             session.bye().await;
             // Mail that is relayed is nobody's to complete, and its client is shown.
-            let mut session = Session::begin(&scene.shared()).await;
+            let mut session = Session::begin(&fixture.shared()).await;
             assert_eq!(session.mail_and("user@ok.test").await.code, 250);
             assert_eq!(session.send(b"Subject: s\r\n\r\nx\r\n").await.code, 250);
             let taken = mta.taken();
@@ -134,11 +134,11 @@ fn issue_15_date_and_message_id_are_added_where_they_are_missing() {
 
 #[test]
 fn issue_15_a_login_has_a_rate_of_its_own_wherever_it_comes_from() {
-    let (scene, _mta) = scene(&LOGIN_TOO, |slice| {
+    let (fixture, _mta) = fixture(&LOGIN_TOO, |slice| {
         slice.rates.login_recipients = Some(Rate { count: 4, seconds: 86_400 });
     });
-    play(async {
-        let shared = scene.shared();
+    run(async {
+        let shared = fixture.shared();
         let mut answers = Vec::new();
         for (n, exempt) in [(1, false), (2, false), (3, true)] {
             let client = format!("192.0.{n}.1:4713").parse().unwrap();

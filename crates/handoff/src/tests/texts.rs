@@ -20,7 +20,7 @@ fn issue_12_the_text_of_a_refusal_reaches_the_client_and_nothing_else_does() {
         (HelloAgain, "550 5.7.1 bad helo\r\n", 550, "bad helo"),
         (Data, "552 5.2.2 quota of 1 GB\r\n", 552, "quota of 1 GB"),
         (End, "552 5.2.2 quota of 1 GB\r\n", 552, "quota of 1 GB"),
-        // A farewell closes the backend's connection and not the client's.
+        // A 421 closes the backend's connection and not the client's.
         (Mail, "421 4.7.0 too much from you, see https://mx.test/\r\n", 451, "too much from you, see https://mx.test/"),
         (Rcpt, "421-4.3.2 closing\r\n421 4.3.2 for a\x1bn hour\r\n", 451, "closing\nfor a?n hour"),
         (Data, "421 4.3.2 closing\r\n", 451, "closing"),
@@ -33,15 +33,15 @@ fn issue_12_the_text_of_a_refusal_reaches_the_client_and_nothing_else_does() {
         (End, "250 2.0.0 queued as 4711\r\n", 250, ""),
     ] {
         for texts in [true, false] {
-            let scene = Scene::new().with(|slice| slice.backend.texts = texts);
-            let mta = scene.mta();
+            let fixture = Fixture::new().with(|slice| slice.backend.texts = texts);
+            let mta = fixture.mta();
             mta.misbehave(stage, Says(says));
-            play(async {
-                let mut session = Session::begin(&scene.shared()).await;
+            run(async {
+                let mut session = Session::begin(&fixture.shared()).await;
                 let mut verdict = session.mail_and("user@ok.test").await;
                 if verdict.code == 250 && matches!(stage, Data | End) {
                     assert!(session.text.is_none());
-                    verdict = session.send(LETTER).await;
+                    verdict = session.send(MESSAGE).await;
                 }
                 assert_eq!((verdict.code, session.text.as_str()), (code, if texts { text } else { "" }), "{says:?}");
                 session.bye().await;
@@ -52,10 +52,10 @@ fn issue_12_the_text_of_a_refusal_reaches_the_client_and_nothing_else_does() {
 
 #[test]
 fn issue_12_our_own_refusals_have_our_own_words() {
-    let scene = Scene::new();
-    let _mta = scene.mta();
-    play(async {
-        let mut session = Session::begin(&scene.shared()).await;
+    let fixture = Fixture::new();
+    let _mta = fixture.mta();
+    run(async {
+        let mut session = Session::begin(&fixture.shared()).await;
         let verdict = session.mail_and("user@elsewhere.test").await;
         assert_eq!((verdict.reason, session.text.is_none()), (Reason::RelayDenied, true));
         session.bye().await;

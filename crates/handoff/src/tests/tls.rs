@@ -13,10 +13,10 @@ use gatepost_wire::{KeyholderToSession, SessionToKeyholder};
 const NAME: &str = "mta.ok.test";
 const MODES: [(TlsMode, Tls); 2] = [(TlsMode::StartTls, Tls::StartTls), (TlsMode::Implicit, Tls::Implicit)];
 
-/// A scene whose backend has to show a certificate of `authority` for [`NAME`].
-fn scene(mode: TlsMode, authority: &Authority) -> Scene {
+/// A fixture whose backend has to show a certificate of `authority` for [`NAME`].
+fn fixture(mode: TlsMode, authority: &Authority) -> Fixture {
     let tls = BackendTls { mode, roots: vec![authority.der()], name: NAME.to_owned(), ..BackendTls::OFF };
-    Scene::new().with(|slice| slice.backend.tls = tls)
+    Fixture::new().with(|slice| slice.backend.tls = tls)
 }
 
 /// A keyholder with the key of `issued`, for as long as handoff lives.
@@ -38,7 +38,7 @@ async fn deliver(shared: &Arc<Shared>) -> Verdict {
     let mut session = Session::begin(shared).await;
     let mut verdict = session.mail_and("user@ok.test").await;
     if verdict.code == 250 {
-        verdict = session.send(LETTER).await;
+        verdict = session.send(MESSAGE).await;
     }
     session.bye().await;
     verdict
@@ -49,13 +49,13 @@ fn issue_8_mail_goes_by_tls_to_a_backend_of_the_right_name() {
     for (mode, tls) in MODES {
         for dialect in [Dialect::Smtp, Dialect::Lmtp] {
             let authority = Authority::new();
-            let scene = scene(mode, &authority)
+            let fixture = fixture(mode, &authority)
                 .with(|slice| (slice.backend.dialect, slice.backend.relay_proof) = (dialect, true));
-            let mta = scene.mta();
+            let mta = fixture.mta();
             mta.offer(&["PIPELINING", "CHUNKING", "XCLIENT ADDR"]);
             mta.secure(tls, authority.server(&authority.valid(NAME), false));
-            play(async {
-                let shared = scene.shared();
+            run(async {
+                let shared = fixture.shared();
                 shared.routes.prove().await.unwrap();
                 assert_eq!(deliver(&shared).await.code, 250);
             });
@@ -79,10 +79,10 @@ fn issue_8_mail_goes_by_tls_to_a_backend_of_the_right_name() {
 #[test]
 fn issue_8_a_proxy_header_comes_before_tls() {
     let authority = Authority::new();
-    let scene = scene(TlsMode::Implicit, &authority).with(|slice| slice.backend.identity = Identity::ProxyV2);
-    let mta = scene.mta();
+    let fixture = fixture(TlsMode::Implicit, &authority).with(|slice| slice.backend.identity = Identity::ProxyV2);
+    let mta = fixture.mta();
     mta.secure(Tls::Implicit, authority.server(&authority.valid(NAME), false));
-    assert_eq!(play(async { deliver(&scene.shared()).await }).code, 250);
+    assert_eq!(run(async { deliver(&fixture.shared()).await }).code, 250);
     let lines = mta.lines();
     assert_eq!(lines[0], "PROXY 2111000cc0000209cb00710112690019");
     assert!(lines[1..].iter().all(|line| line.starts_with("tls: ")), "{lines:?}");
@@ -92,11 +92,11 @@ fn issue_8_a_proxy_header_comes_before_tls() {
 fn issue_8_a_connection_with_tls_is_used_again() {
     for (mode, tls) in MODES {
         let authority = Authority::new();
-        let scene = scene(mode, &authority).with(|slice| slice.backend.identity = Identity::None);
-        let mta = scene.mta();
+        let fixture = fixture(mode, &authority).with(|slice| slice.backend.identity = Identity::None);
+        let mta = fixture.mta();
         mta.secure(tls, authority.server(&authority.valid(NAME), false));
-        play(async {
-            let shared = scene.shared();
+        run(async {
+            let shared = fixture.shared();
             for _ in 0..3 {
                 assert_eq!(deliver(&shared).await.code, 250);
             }
@@ -118,11 +118,11 @@ fn issue_8_a_backend_without_a_valid_certificate_gets_no_mail() {
             ("a certificate of ours", authority.server(&authority.valid(NAME), true), "for want of a certificate"),
         ];
         for (what, server, why) in table {
-            let scene = scene(mode, &authority);
-            let mta = scene.mta();
+            let fixture = fixture(mode, &authority);
+            let mta = fixture.mta();
             mta.secure(tls, server);
-            play(async {
-                let shared = scene.shared();
+            run(async {
+                let shared = fixture.shared();
                 let failure = shared.routes.prove().await.unwrap_err();
                 assert!(failure.to_string().contains(why), "{mode:?} {what}: {failure}");
                 let verdict = deliver(&shared).await;
@@ -138,11 +138,11 @@ fn issue_8_a_backend_that_asks_for_a_certificate_gets_ours_and_its_key_stays_wit
     for (mode, tls) in MODES {
         let authority = Authority::new();
         let ours = authority.valid("mx.ok.test");
-        let scene = scene(mode, &authority).with(|slice| slice.backend.tls.certificates = vec![ours.der.clone()]);
-        let mta = scene.mta();
+        let fixture = fixture(mode, &authority).with(|slice| slice.backend.tls.certificates = vec![ours.der.clone()]);
+        let mta = fixture.mta();
         mta.secure(tls, authority.server(&authority.valid(NAME), true));
-        play(async {
-            let shared = scene.shared();
+        run(async {
+            let shared = fixture.shared();
             // No keyholder: no signature.
             assert_eq!(deliver(&shared).await.code, 451, "{mode:?}");
             keyholder(&shared, &ours);
@@ -164,14 +164,14 @@ fn issue_8_mail_never_goes_in_clear_text_instead() {
     ];
     for (answer, why) in answers.map(|(answer, why)| (Some(answer), why)).into_iter().chain([(None, "does not offer")])
     {
-        let scene = scene(TlsMode::StartTls, &authority);
-        let mta = scene.mta();
+        let fixture = fixture(TlsMode::StartTls, &authority);
+        let mta = fixture.mta();
         if let Some(answer) = answer {
             mta.secure(Tls::StartTls, authority.server(&authority.valid(NAME), false));
             mta.misbehave(Stage::StartTls, Deed::Answer(answer));
         }
-        play(async {
-            let shared = scene.shared();
+        run(async {
+            let shared = fixture.shared();
             let failure = shared.routes.prove().await.unwrap_err();
             assert!(failure.to_string().contains(why), "{answer:?}: {failure}");
             let verdict = deliver(&shared).await;
@@ -191,20 +191,20 @@ fn issue_8_a_backend_that_speaks_no_tls_or_breaks_off_gets_no_mail() {
         (Stage::StartTls, TlsMode::StartTls, Some(Deed::Cut(14))),
         (Stage::StartTls, TlsMode::StartTls, Some(Deed::Flood)),
     ] {
-        let scene = scene(mode, &authority);
-        let mta = scene.mta();
+        let fixture = fixture(mode, &authority);
+        let mta = fixture.mta();
         if let Some(deed) = tls {
             mta.secure(Tls::StartTls, authority.server(&authority.valid(NAME), false));
             mta.misbehave(stage, deed);
         }
-        assert_eq!(play(async { deliver(&scene.shared()).await }).code, 451, "{stage:?} {mode:?}");
+        assert_eq!(run(async { deliver(&fixture.shared()).await }).code, 451, "{stage:?} {mode:?}");
         assert_eq!(mta.count(), 0);
     }
     // A handshake that never ends.
-    let scene = scene(TlsMode::StartTls, &authority).timeouts(|timeouts| timeouts.greeting = SHORT);
-    let mta = scene.mta();
+    let fixture = fixture(TlsMode::StartTls, &authority).timeouts(|timeouts| timeouts.greeting = SHORT);
+    let mta = fixture.mta();
     mta.secure(Tls::StartTls, authority.server(&authority.valid(NAME), false));
     mta.misbehave(Stage::StartTls, Deed::Hang);
-    let verdict = play(async { deliver(&scene.shared()).await });
+    let verdict = run(async { deliver(&fixture.shared()).await });
     assert_eq!((verdict.code, verdict.reason), (451, Reason::BackendTimeout));
 }
