@@ -114,7 +114,7 @@ pub(crate) enum Violation {
     /// More than [`SMALL_MAX`].
     Small,
     /// It does not read its answers.
-    Deaf,
+    NotReading,
     /// The content does not have the length that the commit states.
     Length { stated: u64, received: u64 },
 }
@@ -128,7 +128,7 @@ impl fmt::Display for Violation {
             Self::Field(field) => write!(f, "impossible value in field {field}"),
             Self::Fruitless => write!(f, "more than {FRUITLESS_MAX} asks in a row without an accepted message"),
             Self::Small => write!(f, "more than {SMALL_MAX} frames that are not full, with content that goes on"),
-            Self::Deaf => write!(f, "it does not read what it is answered"),
+            Self::NotReading => write!(f, "it does not read what it is answered"),
             Self::Overgrown => write!(f, "more octets in its file than it was granted"),
             Self::InlineOverflow => write!(f, "more than {INLINE_MAX} octets inline"),
             Self::Length { stated, received } => {

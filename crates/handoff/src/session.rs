@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 /// Longest wait for room for one of the many answers to a commit: longer than a session waits for its client to read.
-const DEAF: Duration = Duration::from_secs(90);
+const READ_WAIT: Duration = Duration::from_secs(90);
 
 /// Why a session ended without saying that it does.
 #[derive(Debug)]
@@ -246,7 +246,7 @@ impl Session {
     /// gather is owned, and is not waited for, with a connection and memory that nobody could take back meanwhile (P13).
     fn tell_with(&self, answer: &Answer, fds: &[BorrowedFd<'_>]) -> Result<(), SessionError> {
         match self.end.try_tell_with(answer, fds) {
-            Err(ChannelError::Timeout) => Err(Violation::Deaf.into()),
+            Err(ChannelError::Timeout) => Err(Violation::NotReading.into()),
             told => Ok(told?),
         }
     }
@@ -260,9 +260,9 @@ impl Session {
         }
         // Somebody else may need it meanwhile.
         self.give_back();
-        match timeout(DEAF, self.end.tell(answer)).await {
+        match timeout(READ_WAIT, self.end.tell(answer)).await {
             Ok(told) => Ok(told?),
-            Err(_) => Err(Violation::Deaf.into()),
+            Err(_) => Err(Violation::NotReading.into()),
         }
     }
 

@@ -15,7 +15,7 @@ pub(crate) enum Offence {
     /// The signature cannot be sent: the key is larger than is provided for.
     Unsendable(WireError),
     /// It does not read its answers.
-    Deaf,
+    NotReading,
 }
 
 impl Offence {
@@ -31,7 +31,7 @@ impl fmt::Display for Offence {
             Self::Frame(e) => e.fmt(f),
             Self::Sign(e) => e.fmt(f),
             Self::Unsendable(e) => write!(f, "the signature cannot be sent: {e}"),
-            Self::Deaf => f.write_str("does not read its answers"),
+            Self::NotReading => f.write_str("does not read its answers"),
         }
     }
 }

@@ -254,7 +254,7 @@ fn answer(
             let signature = sign(&question, fds.len()).map_err(|e| Some(Offence::Sign(e)))?;
             end.tell(&Signature(&signature)).map(|()| 1).map_err(|e| match e {
                 // As many answers as a session may have always fit.
-                ChannelError::Timeout => Some(Offence::Deaf),
+                ChannelError::Timeout => Some(Offence::NotReading),
                 ChannelError::Unsendable(e) => Some(Offence::Unsendable(e)),
                 _ => None,
             })

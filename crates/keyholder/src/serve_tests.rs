@@ -203,17 +203,17 @@ fn p5_every_abuse_costs_its_own_channel_and_no_other() {
 #[test]
 fn p5_a_session_that_asks_without_listening_blocks_nobody() {
     let (house, link) = House::serving(8);
-    let deaf = announce(&link, 1);
-    deaf.seq().set_nonblocking(true).unwrap();
+    let full = announce(&link, 1);
+    full.seq().set_nonblocking(true).unwrap();
     let good = verify();
     let sign = Sign { pair: 0, scheme: 0x0403, message: &good };
     let other = announce(&link, 2);
     let mut sent = 0;
-    while deaf.tell(&sign).is_ok() && sent < 10_000 {
+    while full.tell(&sign).is_ok() && sent < 10_000 {
         sent += 1;
     }
     is_served(&other);
-    drop((deaf, other));
+    drop((full, other));
     house.drained();
 }
 

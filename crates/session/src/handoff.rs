@@ -91,8 +91,8 @@ pub(crate) struct Handoff {
     /// A message that is not known to be small is asked about.
     scarce: bool,
     offered: bool,
-    /// It has told the session to leave, or is gone.
-    deaf: bool,
+    /// It tells nothing more unasked: it has told the session to leave, or is gone.
+    silent: bool,
     /// It took a message.
     delivered: bool,
     state: State,
@@ -114,7 +114,7 @@ impl Handoff {
             inline_max: 0,
             scarce: false,
             offered: false,
-            deaf: false,
+            silent: false,
             delivered: false,
             state: State::Idle,
             content: Content::Inline(0),
@@ -134,7 +134,7 @@ impl Handoff {
             }
             Answer::Leave => Err(self.reclaimed()),
             Answer::Away => {
-                self.deaf = true;
+                self.silent = true;
                 Err(HandoffError::Away)
             }
             Answer::Verdict { .. } | Answer::Recipient { .. } | Answer::Spool { .. } => Err(HandoffError::Untimely),
@@ -143,13 +143,13 @@ impl Handoff {
 
     /// Whether it may still tell something unasked.
     pub(crate) fn may_tell(&self) -> bool {
-        !self.deaf
+        !self.silent
     }
 
     /// Takes what it tells unasked.
     pub(crate) fn hear(&mut self) -> Result<(), HandoffError> {
         // Whatever it is, it is the last: a channel that is at its end is always readable.
-        self.deaf = true;
+        self.silent = true;
         match self.end.recv(&mut self.inbox)? {
             Answer::Leave => Err(HandoffError::Reclaimed),
             _ => Err(HandoffError::Untimely),
@@ -157,7 +157,7 @@ impl Handoff {
     }
 
     fn reclaimed(&mut self) -> HandoffError {
-        self.deaf = true;
+        self.silent = true;
         HandoffError::Reclaimed
     }
 
@@ -242,7 +242,7 @@ impl Handoff {
         let mut answer = self.end.recv(&mut self.inbox)?;
         if answer == Answer::Leave {
             // Told before it had the commit: it does not deliver, and says so.
-            self.deaf = true;
+            self.silent = true;
             answer = self.end.recv(&mut self.inbox)?;
         }
         match answer {
