@@ -1,7 +1,7 @@
 //! The session: forked before anything was read, it waits for its setup, enters its jail and serves.
 
 use gatepost_jail::{Alone, Unmet};
-use gatepost_session::{HandoffEnd, SessionBirth, Shared};
+use gatepost_session::{HandoffEnd, NewSession, Shared};
 use gatepost_shell::{Ends, KeyholderEnd};
 use gatepost_smtp::envelope::CloseReason;
 use gatepost_sys::fds;
@@ -76,7 +76,7 @@ fn live(born: Born, SingleSlice { start, setup }: &SingleSlice, shared: &Shared)
     };
     let entered = alone.enter();
     let keyholder = Some(keyholder).filter(|_| start.tls);
-    let birth = SessionBirth {
+    let new = NewSession {
         id: start.id,
         listener: start.listener,
         stress: start.stress,
@@ -95,10 +95,10 @@ fn live(born: Born, SingleSlice { start, setup }: &SingleSlice, shared: &Shared)
             if told.is_err() {
                 return exit_status(CloseReason::Internal, false);
             }
-            gatepost_session::serve(jailed, birth, drained, shared).status()
+            gatepost_session::serve(jailed, new, drained, shared).status()
         }
         Err(failure) => {
-            birth.turn_away(shared.hostname());
+            new.turn_away(shared.hostname());
             failed(&mut report, &failure.to_string())
         }
     }

@@ -285,7 +285,7 @@ impl Handoff {
     }
 
     /// The session is over. Whether handoff still hears it changes nothing.
-    pub(crate) fn bye(&mut self, farewell: CloseReason, detail: Option<&str>) {
+    pub(crate) fn bye(&mut self, reason: CloseReason, detail: Option<&str>) {
         // As in `reset`, and in the same frame: content alone comes in full ones.
         self.content = Content::Inline(self.inline_max);
         if self.state != State::Begun {
@@ -295,7 +295,7 @@ impl Handoff {
             let detail = detail.as_bytes();
             let _ = self.push(&Ask::Detail(detail.get(..DETAIL_MAX).unwrap_or(detail)));
         }
-        let _ = self.push(&Ask::Bye(farewell)).and_then(|()| Ok(self.end.flush(&mut self.outbox)?));
+        let _ = self.push(&Ask::Bye(reason)).and_then(|()| Ok(self.end.flush(&mut self.outbox)?));
         // A socket closed with something unread in it resets the other end, which might then not get this far.
         if !self.offered && wait::readable(&[self.end.as_fd()], Some(Duration::ZERO)).is_ok_and(|ready| ready == [true])
         {

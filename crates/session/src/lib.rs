@@ -22,7 +22,7 @@ mod tests;
 mod warm;
 
 pub use nursery::{run_nursery, run_nursery_with};
-pub use serve::{Farewell, SessionBirth, serve};
+pub use serve::{NewSession, SessionExit, serve};
 pub use shared::Shared;
 
 use gatepost_channel::End;

@@ -3,7 +3,7 @@
 //! The nursery reads no octet of any client. It gives each session the three descriptors that came with its `Start`,
 //! keeps none of them, and says how each process ended.
 
-use crate::serve::{Farewell, SessionBirth};
+use crate::serve::{NewSession, SessionExit};
 use crate::shared::Shared;
 use crate::{serve, warm};
 use gatepost_channel::{End, Inbox};
@@ -47,7 +47,7 @@ pub fn run_nursery(unjailed: Unjailed) -> Result<(), RoleError> {
 /// [`RoleError`].
 pub fn run_nursery_with(
     unjailed: Unjailed,
-    life: impl FnOnce(JailedSession, SessionBirth, PipeReader, &Shared) -> Farewell,
+    life: impl FnOnce(JailedSession, NewSession, PipeReader, &Shared) -> SessionExit,
 ) -> Result<(), RoleError> {
     let slice: NurserySlice = unjailed.slice()?;
     let entered = unjailed.enter(Role::Nursery)?;
@@ -60,7 +60,7 @@ pub fn run_nursery_with(
     let seal = jailed.session_seal().ok_or(JailError::NotLaunched)?;
     warm::settle();
     Nursery::new(Control::new(Role::Nursery, jailed.control), tools, limit, hostname)
-        .run(|birth, drained| serve::live(&shared, birth, drained, &seal, life))
+        .run(|new, drained| serve::live(&shared, new, drained, &seal, life))
 }
 
 /// What the nursery makes before its jail is complete.
@@ -129,7 +129,7 @@ impl Nursery {
     }
 
     /// Forks and reaps until drained or replaced, and empty. `live` is a session's whole life; it gives the exit status.
-    pub(crate) fn run<F: FnOnce(SessionBirth, PipeReader) -> u8>(mut self, live: F) -> Result<(), RoleError> {
+    pub(crate) fn run<F: FnOnce(NewSession, PipeReader) -> u8>(mut self, live: F) -> Result<(), RoleError> {
         loop {
             let mut fds = vec![self.control.as_fd()];
             fds.extend(self.links.iter().filter(|link| link.open).map(|link| link.end.as_fd()));
@@ -148,9 +148,9 @@ impl Nursery {
                 self.follow()?;
             }
             for number in &speaking {
-                let Some(birth) = self.hear(*number) else { continue };
-                if let Some(birth) = self.fork(birth, *number) {
-                    self.become_session(birth, live);
+                let Some(new) = self.hear(*number) else { continue };
+                if let Some(new) = self.fork(new, *number) {
+                    self.become_session(new, live);
                 }
             }
             // Last: a nursery that has been replaced knows of it before it tells of a crash.
@@ -196,7 +196,7 @@ impl Nursery {
     }
 
     /// Follows an order of a listener's; gives the session that is to begin.
-    fn hear(&mut self, number: u32) -> Option<SessionBirth> {
+    fn hear(&mut self, number: u32) -> Option<NewSession> {
         let link = self.links.iter_mut().find(|link| link.number == number)?;
         let Ok((order, fds)) = link.end.recv_with(&mut self.inbox) else {
             // The listener is dead, and the launcher will bring a new one.
@@ -206,11 +206,11 @@ impl Nursery {
         };
         match order {
             NurseryOrder::Start(start) => {
-                let birth = SessionBirth::of(start, fds);
-                if birth.is_none() {
+                let new = NewSession::of(start, fds);
+                if new.is_none() {
                     self.tell(number, start.id, INTERNAL);
                 }
-                return birth;
+                return new;
             }
             NurseryOrder::Kill(id) => self.kill(id, number),
             NurseryOrder::Retire => self.retired |= number == self.last_link,
@@ -218,13 +218,13 @@ impl Nursery {
         None
     }
 
-    /// Makes the session's process. In it, and only there, gives its birth back.
-    fn fork(&mut self, birth: SessionBirth, number: u32) -> Option<SessionBirth> {
-        let id = birth.id;
+    /// Makes the session's process. In it, and only there, gives `new` back.
+    fn fork(&mut self, new: NewSession, number: u32) -> Option<NewSession> {
+        let id = new.id;
         let full = u32::try_from(self.sessions.len()).unwrap_or(u32::MAX) >= self.limit;
         let forked = if full || self.control.phase() == Phase::Draining { None } else { Some(process::fork_alone()) };
         match forked {
-            Some(Ok(Fork::Child)) => return Some(birth),
+            Some(Ok(Fork::Child)) => return Some(new),
             Some(Ok(Fork::Parent(pid))) => {
                 self.sessions.insert(pid, (id, number));
                 self.forked = self.forked.saturating_add(1);
@@ -235,7 +235,7 @@ impl Nursery {
             }
             None => {}
         }
-        birth.turn_away(&self.hostname);
+        new.turn_away(&self.hostname);
         self.tell(number, id, INTERNAL);
         None
     }
@@ -254,12 +254,12 @@ impl Nursery {
     /// only copy pages that parent and child share.
     // On its own: what a session has on its stack would lie between the pages that the nursery writes between two forks.
     #[inline(never)]
-    fn become_session(self, birth: SessionBirth, live: impl FnOnce(SessionBirth, PipeReader) -> u8) -> ! {
+    fn become_session(self, new: NewSession, live: impl FnOnce(NewSession, PipeReader) -> u8) -> ! {
         let Self { control, deaths, drained, drain, links, sessions, inbox, .. } = self;
         drop((control, deaths, drain, links));
         std::mem::forget((sessions, inbox));
         process::set_comm(c"gp-session");
-        process::exit(live(birth, drained))
+        process::exit(live(new, drained))
     }
 
     /// Reaps those whose ends are told.

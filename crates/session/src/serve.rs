@@ -19,14 +19,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a session is born with.
+/// What a session begins with.
 #[derive(Debug)]
-pub struct SessionBirth {
+pub struct NewSession {
     /// Its name.
     pub id: SessionId,
     /// Index of the `[[listen]]` that its client came in by.
     pub listener: u8,
-    /// Slots are scarce: little patience with this client.
+    /// Slots are scarce: this client is not waited for long.
     pub stress: bool,
     /// Time before the greeting.
     pub pause: Duration,
@@ -44,7 +44,7 @@ pub struct SessionBirth {
     pub auth: Option<AuthEnd>,
 }
 
-impl SessionBirth {
+impl NewSession {
     /// From a `Start` and its descriptors; None when they do not fit it.
     pub(crate) fn of(start: Start, fds: Vec<OwnedFd>) -> Option<Self> {
         let StartDescriptors { client, handoff, keyholder, auth } = StartDescriptors::from_list(&start, fds)?;
@@ -72,17 +72,17 @@ impl SessionBirth {
 /// A forked session from its first moment to its exit status.
 pub(crate) fn live(
     shared: &Shared,
-    birth: SessionBirth,
+    new: NewSession,
     drained: PipeReader,
     seal: &SessionSeal,
-    life: impl FnOnce(JailedSession, SessionBirth, PipeReader, &Shared) -> Farewell,
+    life: impl FnOnce(JailedSession, NewSession, PipeReader, &Shared) -> SessionExit,
 ) -> u8 {
     match seal.close(shared.life()) {
-        Ok(jailed) => life(jailed, birth, drained, shared).status(),
+        Ok(jailed) => life(jailed, new, drained, shared).status(),
         Err(failure) => {
             // The only line that a session ever logs: it has not read an octet yet.
-            tracing::error!(session = %birth.id, %failure, "session not begun");
-            birth.turn_away(shared.hostname());
+            tracing::error!(session = %new.id, %failure, "session not begun");
+            new.turn_away(shared.hostname());
             exit_status(CloseReason::Internal, false)
         }
     }
@@ -90,24 +90,24 @@ pub(crate) fn live(
 
 /// Serves one client to the end, in a process that has nothing else to do: asking handoff and the keyholder blocks.
 /// `drained` is at its end when gatepost goes down.
-pub fn serve(_: JailedSession, birth: SessionBirth, drained: PipeReader, shared: &Shared) -> Farewell {
-    let mut session = Session::new(birth, drained, shared, Monotonic);
-    let farewell = session.run();
+pub fn serve(_: JailedSession, new: NewSession, drained: PipeReader, shared: &Shared) -> SessionExit {
+    let mut session = Session::new(new, drained, shared, Monotonic);
+    let exit = session.run();
     // The process ends with all it has: taking it apart first would only cost time.
     std::mem::forget(session);
-    farewell
+    exit
 }
 
 /// What a session's exit status says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Farewell {
+pub struct SessionExit {
     /// Why it was closed.
     pub reason: CloseReason,
     /// The backend took a message.
     pub delivered: bool,
 }
 
-impl Farewell {
+impl SessionExit {
     /// The exit status.
     #[must_use]
     pub const fn status(self) -> u8 {
@@ -127,8 +127,8 @@ pub(crate) struct Session<'s, C> {
 
 impl<'s, C: Clock> Session<'s, C> {
     /// [`serve`] comes to this, with the proof of being jailed and the process's own clock.
-    pub(crate) fn new(birth: SessionBirth, drained: PipeReader, shared: &'s Shared, clock: C) -> Self {
-        let SessionBirth { id, listener, stress, pause, hidden, client, handoff, keyholder, service, auth } = birth;
+    pub(crate) fn new(new: NewSession, drained: PipeReader, shared: &'s Shared, clock: C) -> Self {
+        let NewSession { id, listener, stress, pause, hidden, client, handoff, keyholder, service, auth } = new;
         if service == Service::Submission {
             gatepost_sys::wipe::freed();
         }
@@ -153,7 +153,7 @@ impl<'s, C: Clock> Session<'s, C> {
     }
 
     /// From the greeting to the last octet.
-    pub(crate) fn run(&mut self) -> Farewell {
+    pub(crate) fn run(&mut self) -> SessionExit {
         let closed = self.talk();
         let (Ok(reason) | Err(reason)) = closed;
         self.smtp.tell_refusals();
@@ -162,7 +162,7 @@ impl<'s, C: Clock> Session<'s, C> {
             // After QUIT nothing more is to come.
             self.shell.close(reason != CloseReason::Quit);
         }
-        Farewell { reason, delivered: self.smtp.handoff.has_delivered() }
+        SessionExit { reason, delivered: self.smtp.handoff.has_delivered() }
     }
 
     fn talk(&mut self) -> Result<CloseReason, Lost> {

@@ -2,7 +2,7 @@
 
 use super::rig::{PATIENCE, alone};
 use crate::nursery::{Nursery, Tools};
-use crate::{HandoffEnd, SessionBirth};
+use crate::{HandoffEnd, NewSession};
 use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_role::Control;
 use gatepost_shell::KeyholderEnd;
@@ -26,8 +26,8 @@ const INTERNAL: link::End = link::End::Exit(link::exit_status(CloseReason::Inter
 type Listener = End<ListenerToNursery, NurseryToListener>;
 
 /// A session's life in these tests: it does what the first octet from its client says; `w`: it answers and waits for another.
-fn live(birth: SessionBirth, mut drained: PipeReader) -> u8 {
-    let mut client = UnixStream::from(birth.client.into_input());
+fn live(new: NewSession, mut drained: PipeReader) -> u8 {
+    let mut client = UnixStream::from(new.client.into_input());
     let mut order = [0];
     client.read_exact(&mut order).unwrap();
     if order[0] == b'w' {

@@ -1,7 +1,7 @@
 //! A session's surroundings: handoff and keyholder in threads, a client to be scripted.
 
 use crate::serve::Session;
-use crate::{Farewell, HandoffEnd, SessionBirth, Shared};
+use crate::{HandoffEnd, NewSession, SessionExit, Shared};
 use gatepost_channel::{End, Inbox, messages};
 use gatepost_shell::{Ends, KeyholderEnd, Monotonic};
 use gatepost_smtp::envelope::{CloseReason, Offer, Reason, Service, Tls, Verdict};
@@ -319,7 +319,7 @@ pub(crate) fn slice(mode: TlsMode) -> NurserySlice {
 pub(crate) struct Rig {
     pub(crate) client: TcpStream,
     pub(crate) drain: Option<PipeWriter>,
-    session: Box<dyn FnOnce() -> Farewell>,
+    session: Box<dyn FnOnce() -> SessionExit>,
     handoff: JoinHandle<(Vec<Heard>, usize)>,
     keyholder: JoinHandle<usize>,
 }
@@ -373,7 +373,7 @@ impl Rig {
         let (handoff_end, handoff_peer) = HandoffEnd::pair().unwrap();
         let (keyholder_end, keyholder_peer) = KeyholderEnd::pair().unwrap();
         let (drained, drain) = io::pipe().unwrap();
-        let birth = SessionBirth {
+        let new = NewSession {
             id: SessionId(0xabc),
             listener: 0,
             stress,
@@ -393,9 +393,9 @@ impl Rig {
                 limits::set(Limit::Data, vm_data() + data).unwrap();
                 assert!(Vec::<u8>::new().try_reserve(usize::try_from(data).unwrap() + (256 << 10)).is_err());
             }
-            Session::new(birth, drained, &shared, Monotonic).run()
+            Session::new(new, drained, &shared, Monotonic).run()
         };
-        let session: Box<dyn FnOnce() -> Farewell> = if data.is_none() {
+        let session: Box<dyn FnOnce() -> SessionExit> = if data.is_none() {
             let session = std::thread::spawn(life);
             Box::new(|| session.join().unwrap())
         } else {
@@ -419,7 +419,7 @@ impl Rig {
     pub(crate) fn end(self) -> Outcome {
         let Self { client, drain, session, handoff, keyholder } = self;
         drop(client);
-        let Farewell { reason, delivered } = session();
+        let SessionExit { reason, delivered } = session();
         drop(drain);
         let (heard, frames) = handoff.join().unwrap();
         Outcome { reason, delivered, heard, frames, signatures: keyholder.join().unwrap() }
@@ -427,11 +427,11 @@ impl Rig {
 }
 
 /// Waits for the one forked session.
-fn reap() -> Farewell {
+fn reap() -> SessionExit {
     loop {
         match process::reap().unwrap() {
             Some((_, process::End::Exit(status))) => {
-                return Farewell { reason: close_reason(status).unwrap(), delivered: has_delivered(status) };
+                return SessionExit { reason: close_reason(status).unwrap(), delivered: has_delivered(status) };
             }
             Some((_, process::End::Unknown)) => panic!("no child of ours"),
             Some((_, process::End::Signal(signal))) => panic!("killed by signal {signal}"),

@@ -2,7 +2,7 @@
 
 use super::rig::{Heard, Manners, handoff, slice};
 use crate::serve::Session;
-use crate::{Farewell, HandoffEnd, SessionBirth, Shared};
+use crate::{HandoffEnd, NewSession, SessionExit, Shared};
 use gatepost_shell::{Clock, Ends, KeyholderEnd, Want};
 use gatepost_smtp::envelope::{CloseReason, Service};
 use gatepost_smtp::keyword::Keywords;
@@ -116,7 +116,7 @@ fn against_one(
     stream.set_nonblocking(true).unwrap();
     let (drained, _drain) = io::pipe().unwrap();
     let (keyholder, _keys) = KeyholderEnd::pair().unwrap();
-    let birth = SessionBirth {
+    let new = NewSession {
         id: SessionId(1),
         listener: 0,
         stress,
@@ -134,8 +134,8 @@ fn against_one(
     let clock =
         Paused { now: Rc::clone(&now), client: Rc::clone(&client), kind, script: Box::new(script), next: Some(begun) };
     let shared = Shared::new(slice(mode)).unwrap();
-    let mut session = Session::new(birth, drained, &shared, clock);
-    let Farewell { reason, .. } = session.run();
+    let mut session = Session::new(new, drained, &shared, clock);
+    let SessionExit { reason, .. } = session.run();
     drop(session);
     let lasted = now.borrow().duration_since(begun).as_secs();
     client.borrow_mut().hear();

@@ -5,7 +5,7 @@
 
 use crate::{auth, handoff, keyholder, system};
 use gatepost_jail::JailedSession;
-use gatepost_session::{Farewell, SessionBirth, Shared};
+use gatepost_session::{NewSession, SessionExit, Shared};
 use gatepost_smtp::envelope::CloseReason;
 use gatepost_sys::seq::Seq;
 use gatepost_sys::wait::{self, Want};
@@ -69,13 +69,13 @@ impl Prisoner {
 pub(crate) type Attempt = (&'static str, fn(&mut Prisoner, &str) -> Outcome);
 
 /// What a session does once it is jailed.
-pub(crate) fn life(jailed: JailedSession, birth: SessionBirth, drained: PipeReader, shared: &Shared) -> Farewell {
-    if birth.listener == HONEST {
-        return gatepost_session::serve(jailed, birth, drained, shared);
+pub(crate) fn life(jailed: JailedSession, new: NewSession, drained: PipeReader, shared: &Shared) -> SessionExit {
+    if new.listener == HONEST {
+        return gatepost_session::serve(jailed, new, drained, shared);
     }
-    let farewell = |reason| Farewell { reason, delivered: false };
-    let SessionBirth { client, handoff, keyholder: Some(keyholder), auth, .. } = birth else {
-        return farewell(CloseReason::Internal);
+    let exit = |reason| SessionExit { reason, delivered: false };
+    let NewSession { client, handoff, keyholder: Some(keyholder), auth, .. } = new else {
+        return exit(CloseReason::Internal);
     };
     let prisoner = Prisoner {
         client: File::from(client.into_input()),
@@ -84,8 +84,8 @@ pub(crate) fn life(jailed: JailedSession, birth: SessionBirth, drained: PipeRead
         auth: auth.map(|auth| auth.into_seq()),
     };
     match obey(prisoner) {
-        Ok(()) => farewell(CloseReason::Quit),
-        Err(_) => farewell(CloseReason::ClientGone),
+        Ok(()) => exit(CloseReason::Quit),
+        Err(_) => exit(CloseReason::ClientGone),
     }
 }
 
