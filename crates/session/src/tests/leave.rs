@@ -1,6 +1,6 @@
 //! A session whose slot is needed for somebody else (P13, issue 9).
 
-use super::rig::{Leave, Manners, Rig, client};
+use super::rig::{Behaviour, Leave, Rig, client};
 use gatepost_smtp::envelope::CloseReason;
 use gatepost_wire::slice::TlsMode;
 use std::io::{ErrorKind, Read, Write};
@@ -24,7 +24,7 @@ fn issue_9_a_session_that_is_told_to_leave_says_421_and_leaves() {
         (Leave::AtContent, [ENVELOPE, &[RCPT, DATA]].concat(), &content),
         (Leave::AtCommit, [ENVELOPE, &[RCPT, DATA]].concat(), "mail\r\n.\r\n"),
     ] {
-        let rig = Rig::new(TlsMode::Off, Manners { leave: Some(leave), ..Manners::default() });
+        let rig = Rig::new(TlsMode::Off, Behaviour { leave: Some(leave), ..Behaviour::default() });
         let mut client = client(&rig);
         for (say, hear) in before {
             client.send(say);
@@ -43,8 +43,8 @@ fn issue_9_a_session_that_is_told_to_leave_says_421_and_leaves() {
 #[test]
 fn issue_9_a_session_that_waits_before_its_greeting_can_be_told_to_leave() {
     for (mode, expected) in [(TlsMode::Off, "421 4.3.2 mx.example.org "), (TlsMode::Implicit, "")] {
-        let manners = Manners { leave: Some(Leave::AfterOffer), ..Manners::default() };
-        let mut rig = Rig::paused(mode, manners, Duration::from_secs(60));
+        let behaviour = Behaviour { leave: Some(Leave::AfterOffer), ..Behaviour::default() };
+        let mut rig = Rig::paused(mode, behaviour, Duration::from_secs(60));
         let mut said = String::new();
         rig.client.read_to_string(&mut said).unwrap();
         assert!(said.starts_with(expected) && said.is_empty() == expected.is_empty(), "{said:?}");
@@ -54,7 +54,7 @@ fn issue_9_a_session_that_waits_before_its_greeting_can_be_told_to_leave() {
 
 #[test]
 fn issue_9_a_client_that_goes_before_its_greeting_is_not_waited_for() {
-    let mut rig = Rig::paused(TlsMode::Off, Manners::default(), Duration::from_secs(60));
+    let mut rig = Rig::paused(TlsMode::Off, Behaviour::default(), Duration::from_secs(60));
     rig.client.write_all(b"EHLO client.example\r\n").unwrap();
     rig.client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(rig.end().reason, CloseReason::ClientGone);
@@ -62,7 +62,7 @@ fn issue_9_a_client_that_goes_before_its_greeting_is_not_waited_for() {
 
 #[test]
 fn issue_9_a_greeting_can_wait() {
-    let mut rig = Rig::paused(TlsMode::Off, Manners::default(), Duration::from_millis(60));
+    let mut rig = Rig::paused(TlsMode::Off, Behaviour::default(), Duration::from_millis(60));
     rig.client.set_nonblocking(true).unwrap();
     assert_eq!(rig.client.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
     rig.client.set_nonblocking(false).unwrap();

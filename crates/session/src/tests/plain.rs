@@ -1,6 +1,6 @@
 //! Without TLS: dialogue, content, verdicts, mishaps.
 
-use super::rig::{Flaw, Heard, Manners, OK, Rig, client, slice};
+use super::rig::{Behaviour, Flaw, Heard, OK, Rig, client, slice};
 use gatepost_smtp::envelope::{CloseReason, Offer, Reason, Verdict};
 use gatepost_smtp::server::Leniency;
 use gatepost_smtp::text::Text;
@@ -26,7 +26,7 @@ fn inline(content: &str) -> Heard {
 
 #[test]
 fn p1_a_message_goes_through_and_is_told_in_few_frames() {
-    let rig = Rig::new(TlsMode::Off, Manners::default());
+    let rig = Rig::new(TlsMode::Off, Behaviour::default());
     let mut client = client(&rig);
     assert_eq!(client.reply(), "220 mx.example.org ESMTP\r\n");
     client.expect("EHLO client.example", "250-");
@@ -46,11 +46,11 @@ fn p1_a_message_goes_through_and_is_told_in_few_frames() {
 
 #[test]
 fn a_pipelined_session_in_one_segment_is_answered_in_order() {
-    let manners = Manners {
+    let behaviour = Behaviour {
         recipients: vec![("x@example.org", Verdict { code: 550, enhanced: (5, 7, 1), reason: Reason::RelayDenied })],
-        ..Manners::default()
+        ..Behaviour::default()
     };
-    let rig = Rig::new(TlsMode::Off, manners);
+    let rig = Rig::new(TlsMode::Off, behaviour);
     let mut client = client(&rig);
     client.hear("220 ");
     client.send(format!(
@@ -82,7 +82,7 @@ fn a_pipelined_session_in_one_segment_is_answered_in_order() {
 fn issue_9_of_a_client_that_asks_much_and_goes_away_no_more_is_asked() {
     for (closes, most) in [(true, 3), (false, 90)] {
         let meet = Arc::new(Barrier::new(2));
-        let mut rig = Rig::new(TlsMode::Off, Manners { meet: Some(Arc::clone(&meet)), ..Manners::default() });
+        let mut rig = Rig::new(TlsMode::Off, Behaviour { meet: Some(Arc::clone(&meet)), ..Behaviour::default() });
         let questions = "RCPT TO:<b@example.org>\r\n".repeat(90);
         (&rig.client)
             .write_all(format!("EHLO client.example\r\nMAIL FROM:<a@client.example>\r\n{questions}").as_bytes())
@@ -114,7 +114,7 @@ fn a_dialogue_cut_at_every_octet_tells_handoff_the_same() {
         "EHLO client.example\r\nMAIL FROM:<a@client.example>\r\nRCPT TO:<b@example.org>\r\nDATA\r\n{MESSAGE}.\r\nQUIT\r\n"
     );
     for cut in 0..dialogue.len() {
-        let rig = Rig::new(TlsMode::Off, Manners::default());
+        let rig = Rig::new(TlsMode::Off, Behaviour::default());
         let mut client = client(&rig);
         client.hear("220 ");
         let (head, tail) = dialogue.split_at(cut);
@@ -137,7 +137,7 @@ fn the_backends_class_reaches_the_client() {
         (Verdict { code: 550, enhanced: (5, 6, 0), reason: Reason::BadContent }, "550 5.6.0 "),
     ];
     for (commit, reply) in rows {
-        let rig = Rig::new(TlsMode::Off, Manners { commit, ..Manners::default() });
+        let rig = Rig::new(TlsMode::Off, Behaviour { commit, ..Behaviour::default() });
         let mut client = client(&rig);
         client.hear("220 ");
         client.envelope();
@@ -157,8 +157,8 @@ fn p6_the_results_of_many_recipients_are_sent_as_the_client_takes_them() {
     let text = Text::of(["x".repeat(400).as_bytes(); 10], false);
     let each: Vec<(Verdict, Text)> =
         (0..1000).map(|n| if n % 2 == 0 { (OK, Text::none()) } else { (full, text.clone()) }).collect();
-    let offer = Manners::default().offer.map(|offer| Offer { prdr: true, ..offer });
-    let rig = Rig::new(TlsMode::Off, Manners { offer, each, ..Manners::default() });
+    let offer = Behaviour::default().offer.map(|offer| Offer { prdr: true, ..offer });
+    let rig = Rig::new(TlsMode::Off, Behaviour { offer, each, ..Behaviour::default() });
     let mut client = client(&rig);
     client.hear("220 ");
     client.ask("EHLO client.example");
@@ -182,7 +182,7 @@ fn only_what_the_backend_has_is_offered() {
         (offer, ["SIZE 4711", "-8BITMIME", "-SMTPUTF8", "-STARTTLS"]),
         (Offer { eight_bit: true, smtputf8: true, ..offer }, ["SIZE 4711", "8BITMIME", "SMTPUTF8", "-STARTTLS"]),
     ] {
-        let rig = Rig::new(TlsMode::Off, Manners { offer: Some(offer), ..Manners::default() });
+        let rig = Rig::new(TlsMode::Off, Behaviour { offer: Some(offer), ..Behaviour::default() });
         let mut client = client(&rig);
         client.hear("220 ");
         let said = client.ask("EHLO client.example");
@@ -202,7 +202,7 @@ fn body(octets: usize) -> Vec<u8> {
 #[test]
 fn p6_large_content_goes_into_handoffs_file() {
     for (inline_max, octets) in [(0, 1000), (1000, 1000), (1000, 100_000), (64 << 10, 3 << 20), (1 << 20, 900_000)] {
-        let rig = Rig::new(TlsMode::Off, Manners { inline_max, ..Manners::default() });
+        let rig = Rig::new(TlsMode::Off, Behaviour { inline_max, ..Behaviour::default() });
         let mut client = client(&rig);
         let content = body(octets);
         client.hear("220 ");
@@ -242,11 +242,11 @@ fn p6_large_content_goes_into_handoffs_file() {
 fn a_refused_or_unwritable_file_is_a_4yz_at_the_end_of_content() {
     let full = Verdict { code: 452, enhanced: (4, 3, 1), reason: Reason::NoSpace };
     let rows = [
-        (Manners { spool: Some(full), ..Manners::default() }, "452 4.3.1 "),
-        (Manners { flaw: Some(Flaw::ReadOnlyFile), ..Manners::default() }, "451 4.3.0 "),
+        (Behaviour { spool: Some(full), ..Behaviour::default() }, "452 4.3.1 "),
+        (Behaviour { flaw: Some(Flaw::ReadOnlyFile), ..Behaviour::default() }, "451 4.3.0 "),
     ];
-    for (manners, reply) in rows {
-        let rig = Rig::new(TlsMode::Off, manners);
+    for (behaviour, reply) in rows {
+        let rig = Rig::new(TlsMode::Off, behaviour);
         let mut client = client(&rig);
         client.hear("220 ");
         client.envelope();
@@ -264,7 +264,7 @@ fn a_refused_or_unwritable_file_is_a_4yz_at_the_end_of_content() {
 #[test]
 fn issue_9_room_is_asked_for_where_content_may_need_a_file() {
     let full = Verdict { code: 452, enhanced: (4, 3, 1), reason: Reason::NoSpace };
-    let rig = Rig::new(TlsMode::Off, Manners { mail: full, inline_max: 1000, ..Manners::default() });
+    let rig = Rig::new(TlsMode::Off, Behaviour { mail: full, inline_max: 1000, ..Behaviour::default() });
     let mut client = client(&rig);
     client.hear("220 ");
     client.expect("EHLO client.example", "250-");
@@ -288,7 +288,7 @@ fn issue_9_a_file_grows_by_what_is_granted_and_is_refused_at_the_end_of_content(
     for (room, grow, reply) in
         [(70_000, None, "250 2.0.0 "), (1000, None, "250 2.0.0 "), (70_000, Some(full), "452 4.3.1 ")]
     {
-        let rig = Rig::new(TlsMode::Off, Manners { inline_max: 0, room, grow, ..Manners::default() });
+        let rig = Rig::new(TlsMode::Off, Behaviour { inline_max: 0, room, grow, ..Behaviour::default() });
         let mut client = client(&rig);
         client.hear("220 ");
         client.envelope();
@@ -308,7 +308,7 @@ fn issue_9_a_file_grows_by_what_is_granted_and_is_refused_at_the_end_of_content(
 fn p1_without_handoff_the_client_hears_421_and_never_250() {
     let rows = [Flaw::GoneAtRcpt, Flaw::FileForRcpt, Flaw::GoneAtSpool, Flaw::NoFile, Flaw::GoneAtCommit];
     for flaw in rows {
-        let rig = Rig::new(TlsMode::Off, Manners { flaw: Some(flaw), ..Manners::default() });
+        let rig = Rig::new(TlsMode::Off, Behaviour { flaw: Some(flaw), ..Behaviour::default() });
         let mut client = client(&rig);
         client.hear("220 ");
         client.expect("EHLO client.example", "250-");
@@ -331,7 +331,7 @@ fn p1_without_handoff_the_client_hears_421_and_never_250() {
 
 #[test]
 fn a_handoff_that_dies_before_its_offer_is_a_421() {
-    let rig = Rig::new(TlsMode::Off, Manners { offer: None, ..Manners::default() });
+    let rig = Rig::new(TlsMode::Off, Behaviour { offer: None, ..Behaviour::default() });
     let mut client = client(&rig);
     client.hear("220 ");
     client.expect("EHLO client.example", "421 4.3.0 mx.example.org ");
@@ -342,7 +342,7 @@ fn a_handoff_that_dies_before_its_offer_is_a_421() {
 
 #[test]
 fn p9_the_end_of_the_connection_is_no_end_of_content() {
-    let rig = Rig::new(TlsMode::Off, Manners::default());
+    let rig = Rig::new(TlsMode::Off, Behaviour::default());
     let mut client = client(&rig);
     client.hear("220 ");
     client.envelope();
@@ -356,7 +356,7 @@ fn p9_the_end_of_the_connection_is_no_end_of_content() {
 
 #[test]
 fn p6_a_flood_of_commands_ends_in_421_and_is_not_hoarded() {
-    let rig = Rig::new(TlsMode::Off, Manners::default());
+    let rig = Rig::new(TlsMode::Off, Behaviour::default());
     let mut client = client(&rig);
     client.hear("220 ");
     client.send("BOGUS\r\n".repeat(1000));
@@ -370,7 +370,7 @@ fn p6_a_flood_of_commands_ends_in_421_and_is_not_hoarded() {
 #[test]
 fn p6_under_stress_the_second_mistake_is_the_last() {
     for (stressed, replies) in [(false, ["500 5.5.1 ", "500 5.5.1 ", "221 "]), (true, ["500 5.5.1 ", "421 ", ""])] {
-        let rig = if stressed { Rig::stressed() } else { Rig::new(TlsMode::Off, Manners::default()) };
+        let rig = if stressed { Rig::stressed() } else { Rig::new(TlsMode::Off, Behaviour::default()) };
         let mut client = client(&rig);
         client.hear("220 ");
         client.send("FOO\r\nFOO\r\nQUIT\r\n");
@@ -386,7 +386,7 @@ fn p6_under_stress_the_second_mistake_is_the_last() {
 #[test]
 fn each_leniency_of_the_slice_reaches_the_engine() {
     for (leniency, reply) in [(Leniency::default(), "250 "), (Leniency::strict(), "501 5.1.7 ")] {
-        let rig = Rig::with(NurserySlice { leniency, ..slice(TlsMode::Off) }, Manners::default());
+        let rig = Rig::with(NurserySlice { leniency, ..slice(TlsMode::Off) }, Behaviour::default());
         let mut client = client(&rig);
         client.hear("220 ");
         client.expect("HELO client.example", "250 ");
@@ -398,7 +398,7 @@ fn each_leniency_of_the_slice_reaches_the_engine() {
 
 #[test]
 fn drain_ends_an_idle_session_now_and_a_busy_one_after_its_message() {
-    let mut rig = Rig::new(TlsMode::Off, Manners::default());
+    let mut rig = Rig::new(TlsMode::Off, Behaviour::default());
     let mut idle = client(&rig);
     idle.hear("220 ");
     rig.drain = None;
@@ -407,7 +407,7 @@ fn drain_ends_an_idle_session_now_and_a_busy_one_after_its_message() {
     drop(idle);
     assert_eq!(rig.end().reason, CloseReason::Drained);
 
-    let mut rig = Rig::new(TlsMode::Off, Manners::default());
+    let mut rig = Rig::new(TlsMode::Off, Behaviour::default());
     let mut busy = client(&rig);
     busy.hear("220 ");
     busy.envelope();

@@ -54,7 +54,7 @@ pub(crate) enum Heard {
 
 /// How handoff behaves.
 #[derive(Debug, Clone)]
-pub(crate) struct Manners {
+pub(crate) struct Behaviour {
     /// None: it is dead already.
     pub(crate) offer: Option<Offer>,
     pub(crate) inline_max: u32,
@@ -110,7 +110,7 @@ pub(crate) enum Flaw {
 pub(crate) const LEFT: Verdict = Verdict { code: 421, enhanced: (4, 3, 2), reason: Reason::Reclaimed };
 pub(crate) const OK: Verdict = Verdict { code: 250, enhanced: (2, 0, 0), reason: Reason::Ok };
 
-impl Default for Manners {
+impl Default for Behaviour {
     fn default() -> Self {
         let offer = Offer { size: 50 << 20, eight_bit: true, smtputf8: true, dsn: false, prdr: false, recipients: 100 };
         Self {
@@ -132,20 +132,20 @@ impl Default for Manners {
 
 type Asks = End<HandoffToSession, SessionToHandoff>;
 
-/// Plays handoff until the session is gone. Gives what it heard, and how many frames that took.
-pub(crate) fn handoff(end: Asks, manners: Manners) -> JoinHandle<(Vec<Heard>, usize)> {
-    match manners.offer {
+/// Acts as handoff until the session is gone. Gives what it heard, and how many frames that took.
+pub(crate) fn handoff(end: Asks, behaviour: Behaviour) -> JoinHandle<(Vec<Heard>, usize)> {
+    match behaviour.offer {
         Some(offer) => {
-            let scarce = manners.mail.code >= 400;
-            end.tell(&Answer::Offer { offer, inline_max: manners.inline_max, scarce }).unwrap();
-            if manners.leave == Some(Leave::AfterOffer) {
+            let scarce = behaviour.mail.code >= 400;
+            end.tell(&Answer::Offer { offer, inline_max: behaviour.inline_max, scarce }).unwrap();
+            if behaviour.leave == Some(Leave::AfterOffer) {
                 end.tell(&Answer::Leave).unwrap();
             }
         }
         None => return std::thread::spawn(|| (Vec::new(), 0)),
     }
     std::thread::spawn(move || {
-        let mut play = Play { manners, heard: Vec::new(), inline: Vec::new(), file: None };
+        let mut fake = FakeHandoff { behaviour, heard: Vec::new(), inline: Vec::new(), file: None };
         let mut inbox = Inbox::default();
         let mut frames = 0;
         while end.fill(&mut inbox).is_ok() {
@@ -155,26 +155,26 @@ pub(crate) fn handoff(end: Asks, manners: Manners) -> JoinHandle<(Vec<Heard>, us
             let goes_on = matches!(last, Some(Ok(Ask::Content(_))));
             assert!(!goes_on || inbox.bytes().len() >= FRAME_MAX - 64, "a frame of {} octets", inbox.bytes().len());
             for ask in messages::<SessionToHandoff>(&inbox) {
-                if !play.answer(&end, ask.unwrap()) {
-                    return (play.heard, frames);
+                if !fake.answer(&end, ask.unwrap()) {
+                    return (fake.heard, frames);
                 }
             }
         }
-        (play.heard, frames)
+        (fake.heard, frames)
     })
 }
 
-struct Play {
-    manners: Manners,
+struct FakeHandoff {
+    behaviour: Behaviour,
     heard: Vec<Heard>,
     inline: Vec<u8>,
     file: Option<File>,
 }
 
-impl Play {
+impl FakeHandoff {
     /// False: enough of it.
     fn answer(&mut self, end: &Asks, ask: Ask<'_>) -> bool {
-        let flaw = self.manners.flaw;
+        let flaw = self.behaviour.flaw;
         match ask {
             Ask::Mail(mail) => {
                 (self.inline, self.file) = (Vec::new(), None);
@@ -183,43 +183,45 @@ impl Play {
             }
             Ask::Rcpt(_) if flaw == Some(Flaw::GoneAtRcpt) => return false,
             Ask::Rcpt(_) if flaw == Some(Flaw::FileForRcpt) => {
-                end.tell(&Answer::Spool { octets: self.manners.room }).unwrap()
+                end.tell(&Answer::Spool { octets: self.behaviour.room }).unwrap()
             }
-            Ask::Rcpt(_) if self.manners.leave == Some(Leave::AtRcpt) => end.tell(&Answer::Leave).unwrap(),
+            Ask::Rcpt(_) if self.behaviour.leave == Some(Leave::AtRcpt) => end.tell(&Answer::Leave).unwrap(),
             Ask::Rcpt(rcpt) => {
-                if let Some(meet) = self.manners.meet.take() {
+                if let Some(meet) = self.behaviour.meet.take() {
                     meet.wait();
                     meet.wait();
                 }
                 let to = text(rcpt.forward_path);
-                let verdict = self.manners.recipients.iter().find(|(name, _)| *name == to).map_or(OK, |(_, v)| *v);
+                let verdict = self.behaviour.recipients.iter().find(|(name, _)| *name == to).map_or(OK, |(_, v)| *v);
                 self.heard.push(Heard::Rcpt(to));
                 end.tell(&Answer::plain(verdict)).unwrap();
-                if self.manners.leave == Some(Leave::AfterRcpt) {
+                if self.behaviour.leave == Some(Leave::AfterRcpt) {
                     end.tell(&Answer::Leave).unwrap();
                 }
             }
             Ask::Content(octets) => {
-                if self.inline.is_empty() && self.manners.leave == Some(Leave::AtContent) {
+                if self.inline.is_empty() && self.behaviour.leave == Some(Leave::AtContent) {
                     end.tell(&Answer::Leave).unwrap();
                 }
                 assert!(self.file.is_none(), "inline content after a file");
                 self.inline.extend_from_slice(octets);
             }
             Ask::Spool if flaw == Some(Flaw::GoneAtSpool) => return false,
-            Ask::Spool if flaw == Some(Flaw::NoFile) => end.tell(&Answer::Spool { octets: self.manners.room }).unwrap(),
+            Ask::Spool if flaw == Some(Flaw::NoFile) => {
+                end.tell(&Answer::Spool { octets: self.behaviour.room }).unwrap()
+            }
             Ask::Spool => {
                 self.heard.push(Heard::Spool);
-                if let Some(refusal) = self.manners.spool {
+                if let Some(refusal) = self.behaviour.spool {
                     end.tell(&Answer::plain(refusal)).unwrap();
                     return true;
                 }
                 let (theirs, ours) = nameless_file(flaw == Some(Flaw::ReadOnlyFile));
-                end.tell_with(&Answer::Spool { octets: self.manners.room }, &[theirs.as_fd()]).unwrap();
+                end.tell_with(&Answer::Spool { octets: self.behaviour.room }, &[theirs.as_fd()]).unwrap();
                 self.file = Some(ours);
             }
             Ask::Commit { .. } if flaw == Some(Flaw::GoneAtCommit) => return false,
-            Ask::Commit { .. } if self.manners.leave == Some(Leave::AtCommit) => {
+            Ask::Commit { .. } if self.behaviour.leave == Some(Leave::AtCommit) => {
                 end.tell(&Answer::Leave).unwrap();
                 end.tell(&Answer::plain(LEFT)).unwrap();
             }
@@ -230,16 +232,16 @@ impl Play {
                     written.read_to_end(&mut file).unwrap();
                 }
                 self.heard.push(Heard::Commit { length, inline: std::mem::take(&mut self.inline), file });
-                for (verdict, text) in &self.manners.each {
+                for (verdict, text) in &self.behaviour.each {
                     end.tell(&Answer::Recipient { verdict: *verdict, text: text.clone() }).unwrap();
                 }
                 // A session whose client does not read may be gone before it hears.
-                return end.tell(&Answer::plain(self.manners.commit)).is_ok();
+                return end.tell(&Answer::plain(self.behaviour.commit)).is_ok();
             }
-            Ask::Room => end.tell(&Answer::plain(self.manners.mail)).unwrap(),
+            Ask::Room => end.tell(&Answer::plain(self.behaviour.mail)).unwrap(),
             Ask::Grow => {
                 self.heard.push(Heard::Grow);
-                let answer = self.manners.grow.map_or(Answer::Spool { octets: self.manners.room }, Answer::plain);
+                let answer = self.behaviour.grow.map_or(Answer::Spool { octets: self.behaviour.room }, Answer::plain);
                 end.tell(&answer).unwrap();
             }
             Ask::Reset => self.heard.push(Heard::Reset),
@@ -281,7 +283,7 @@ pub(crate) fn identity() -> &'static Identity {
     })
 }
 
-/// Plays the keyholder until the session is gone. Gives the number of signatures.
+/// Acts as the keyholder until the session is gone. Gives the number of signatures.
 fn keyholder(end: End<KeyholderToSession, SessionToKeyholder>) -> JoinHandle<usize> {
     std::thread::spawn(move || {
         let keys = Keys::load(Party::Server, vec![identity().key.clone().into_bytes()]).unwrap();
@@ -335,35 +337,41 @@ pub(crate) struct Outcome {
 }
 
 impl Rig {
-    pub(crate) fn new(mode: TlsMode, manners: Manners) -> Self {
-        Self::with(slice(mode), manners)
+    pub(crate) fn new(mode: TlsMode, behaviour: Behaviour) -> Self {
+        Self::with(slice(mode), behaviour)
     }
 
-    pub(crate) fn with(slice: NurserySlice, manners: Manners) -> Self {
-        Self::served(slice, manners, false, None)
+    pub(crate) fn with(slice: NurserySlice, behaviour: Behaviour) -> Self {
+        Self::served(slice, behaviour, false, None)
     }
 
     /// One whose greeting waits for so long.
-    pub(crate) fn paused(mode: TlsMode, manners: Manners, pause: Duration) -> Self {
-        Self::served_after(pause, slice(mode), manners, false, None)
+    pub(crate) fn paused(mode: TlsMode, behaviour: Behaviour, pause: Duration) -> Self {
+        Self::served_after(pause, slice(mode), behaviour, false, None)
     }
 
     /// A session under stress.
     pub(crate) fn stressed() -> Self {
-        Self::served(slice(TlsMode::Off), Manners::default(), true, None)
+        Self::served(slice(TlsMode::Off), Behaviour::default(), true, None)
     }
 
     /// A session in a process of its own that may have `data` octets more than it began with. Only where nothing else
     /// runs, see [`alone`].
     pub(crate) fn forked(slice: NurserySlice, data: u64) -> Self {
-        Self::served(slice, Manners::default(), false, Some(data))
+        Self::served(slice, Behaviour::default(), false, Some(data))
     }
 
-    fn served(slice: NurserySlice, manners: Manners, stress: bool, data: Option<u64>) -> Self {
-        Self::served_after(Duration::ZERO, slice, manners, stress, data)
+    fn served(slice: NurserySlice, behaviour: Behaviour, stress: bool, data: Option<u64>) -> Self {
+        Self::served_after(Duration::ZERO, slice, behaviour, stress, data)
     }
 
-    fn served_after(pause: Duration, slice: NurserySlice, manners: Manners, stress: bool, data: Option<u64>) -> Self {
+    fn served_after(
+        pause: Duration,
+        slice: NurserySlice,
+        behaviour: Behaviour,
+        stress: bool,
+        data: Option<u64>,
+    ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         client.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -410,7 +418,7 @@ impl Rig {
             client,
             drain: Some(drain),
             session,
-            handoff: handoff(handoff_peer, manners),
+            handoff: handoff(handoff_peer, behaviour),
             keyholder: keyholder(keyholder_peer),
         }
     }

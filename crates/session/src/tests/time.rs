@@ -1,6 +1,6 @@
 //! Deadlines, on a clock that goes on only while the session waits: no test here waits.
 
-use super::rig::{Heard, Manners, handoff, slice};
+use super::rig::{Behaviour, Heard, handoff, slice};
 use crate::serve::Session;
 use crate::{HandoffEnd, NewSession, SessionExit, Shared};
 use gatepost_shell::{Clock, Ends, KeyholderEnd, Want};
@@ -110,7 +110,7 @@ fn against_one(
     script: impl FnMut(&mut Speaker) -> Option<Duration> + 'static,
 ) -> Went {
     let (handoff_end, peer) = HandoffEnd::pair().unwrap();
-    let handoff = handoff(peer, Manners::default());
+    let handoff = handoff(peer, Behaviour::default());
     let (served, stream) = UnixStream::pair().unwrap();
     served.set_nonblocking(true).unwrap();
     stream.set_nonblocking(true).unwrap();

@@ -1,6 +1,6 @@
 //! STARTTLS and implicit TLS, with a key that is elsewhere.
 
-use super::rig::{Client, Heard, Manners, Outcome, Rig, client, identity, slice};
+use super::rig::{Behaviour, Client, Heard, Outcome, Rig, client, identity, slice};
 use gatepost_smtp::envelope::{CloseReason, Tls};
 use gatepost_wire::slice::TlsMode;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -43,7 +43,7 @@ fn deliver(client: &mut TlsClient) {
 #[test]
 fn p5_starttls_with_a_key_that_is_elsewhere() {
     for (versions, expected) in [(&BOTH[..], 0x0304), (&BOTH[..1], 0x0304), (&BOTH[1..], 0x0303)] {
-        let rig = Rig::new(TlsMode::StartTls, Manners::default());
+        let rig = Rig::new(TlsMode::StartTls, Behaviour::default());
         let mut clear = client(&rig);
         clear.hear("220 ");
         assert!(clear.ask("EHLO spoofed.example").contains("STARTTLS"));
@@ -73,7 +73,7 @@ fn p5_starttls_with_a_key_that_is_elsewhere() {
 
 #[test]
 fn implicit_tls_greets_inside() {
-    let rig = Rig::new(TlsMode::Implicit, Manners::default());
+    let rig = Rig::new(TlsMode::Implicit, Behaviour::default());
     let mut secret = tls(rig.client.try_clone().unwrap(), &BOTH);
     secret.hear("220 mx.example.org ESMTP");
     assert!(!secret.ask("EHLO client.example").contains("STARTTLS"));
@@ -89,7 +89,7 @@ fn implicit_tls_greets_inside() {
 fn tls_1_3_only_refuses_1_2() {
     let mut settings = slice(TlsMode::Implicit);
     settings.tls13_only = true;
-    let rig = Rig::with(settings, Manners::default());
+    let rig = Rig::with(settings, Behaviour::default());
     let mut old = tls(rig.client.try_clone().unwrap(), &BOTH[1..]).into_inner();
     assert!(old.read(&mut [0; 16]).is_err());
     drop(old);
@@ -102,7 +102,7 @@ fn tls_1_3_only_refuses_1_2() {
 fn tls_required_refuses_mail_in_clear() {
     let mut settings = slice(TlsMode::StartTls);
     settings.tls_required = true;
-    let rig = Rig::with(settings, Manners::default());
+    let rig = Rig::with(settings, Behaviour::default());
     let mut clear = client(&rig);
     clear.hear("220 ");
     clear.expect("EHLO client.example", "250-");
@@ -117,7 +117,7 @@ fn starttls_is_offered_only_with_certificate_and_keyholder() {
     let mut settings = slice(TlsMode::StartTls);
     settings.chains.clear();
     for settings in [settings, slice(TlsMode::Off)] {
-        let rig = Rig::with(settings, Manners::default());
+        let rig = Rig::with(settings, Behaviour::default());
         let mut clear = client(&rig);
         clear.hear("220 ");
         assert!(!clear.ask("EHLO client.example").contains("STARTTLS"));
@@ -128,7 +128,7 @@ fn starttls_is_offered_only_with_certificate_and_keyholder() {
 #[test]
 fn starttls_injection_in_the_same_segment_closes() {
     for injected in ["NOOP\r\n", "MAIL FROM:<evil@client.example>\r\n", "\u{16}\u{3}\u{1}"] {
-        let rig = Rig::new(TlsMode::StartTls, Manners::default());
+        let rig = Rig::new(TlsMode::StartTls, Behaviour::default());
         let mut clear = client(&rig);
         clear.hear("220 ");
         clear.expect("EHLO client.example", "250-");
@@ -145,7 +145,7 @@ fn starttls_injection_in_the_same_segment_closes() {
 
 #[test]
 fn starttls_injection_in_a_second_segment_is_no_command() {
-    let rig = Rig::new(TlsMode::StartTls, Manners::default());
+    let rig = Rig::new(TlsMode::StartTls, Behaviour::default());
     let mut clear = client(&rig);
     clear.hear("220 ");
     clear.expect("EHLO client.example", "250-");
@@ -160,7 +160,7 @@ fn starttls_injection_in_a_second_segment_is_no_command() {
 #[test]
 fn p9_tls_cut_off_is_no_end_of_content() {
     for notify in [false, true] {
-        let rig = Rig::new(TlsMode::Implicit, Manners::default());
+        let rig = Rig::new(TlsMode::Implicit, Behaviour::default());
         let mut secret = tls(rig.client.try_clone().unwrap(), &BOTH);
         secret.hear("220 ");
         secret.envelope();
@@ -181,7 +181,7 @@ fn p9_tls_cut_off_is_no_end_of_content() {
 
 #[test]
 fn the_last_reply_in_tls_ends_by_close_notify() {
-    let rig = Rig::new(TlsMode::Implicit, Manners::default());
+    let rig = Rig::new(TlsMode::Implicit, Behaviour::default());
     let mut secret = tls(rig.client.try_clone().unwrap(), &BOTH);
     secret.hear("220 ");
     secret.expect("QUIT", "221 ");
@@ -196,7 +196,7 @@ fn the_last_reply_in_tls_ends_by_close_notify() {
 
 #[test]
 fn p5_without_a_signature_there_is_no_tls() {
-    let rig = Rig::new(TlsMode::StartTls, Manners::default());
+    let rig = Rig::new(TlsMode::StartTls, Behaviour::default());
     let mut clear = client(&rig);
     clear.hear("220 ");
     clear.expect("EHLO client.example", "250-");
