@@ -134,14 +134,14 @@ pub fn ask(socket: &Path, request: Request) -> io::Result<Answer> {
 
 /// The launcher's side.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct AdminSocket {
     listener: UnixListener,
     path: PathBuf,
     /// Admins who have connected and not asked yet.
     waiting: Vec<UnixStream>,
 }
 
-impl Door {
+impl AdminSocket {
     /// Opens it. A socket that a launcher has left which was killed is replaced.
     ///
     /// # Errors
@@ -211,7 +211,7 @@ impl Door {
     }
 }
 
-impl Drop for Door {
+impl Drop for AdminSocket {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
     }

@@ -33,7 +33,7 @@ mod watchdog;
 pub use error::LauncherError;
 pub use prepare::KEPT;
 
-use admin::Door;
+use admin::AdminSocket;
 use fitness::Fitness;
 use gatepost_sys::process;
 use gatepost_sys::signal::{Notice, Signals};
@@ -71,11 +71,11 @@ pub fn run(
 ) -> Result<(), LauncherError> {
     let signals = Signals::all().map_err(|e| LauncherError::System("receive signals", e))?;
     let inherited = sockets::inherited()?;
-    let door = plan.admin.as_deref().and_then(|path| {
+    let admin_socket = plan.admin.as_deref().and_then(|path| {
         let unheard = |e| tracing::warn!("gatepost reload and gatepost status cannot ask by {}: {e}", path.display());
-        Door::open(path).map_err(unheard).ok()
+        AdminSocket::open(path).map_err(unheard).ok()
     });
-    let mut launcher = Launcher::new(signals, files()?, door, program);
+    let mut launcher = Launcher::new(signals, files()?, admin_socket, program);
     let ended = match launcher.begin(plan, inherited, started) {
         // Nothing has been served, so nothing is to be drained.
         Err(LauncherError::Stopped) => Ok(()),
@@ -94,9 +94,9 @@ pub fn resume(memory: i32, program: Option<Program>, reload: Reload<'_>) -> Resu
     let signals = Signals::all().map_err(|e| LauncherError::System("receive signals", e))?;
     process::set_comm(c"gatepost");
     let state = renew::read(memory).map_err(|why| LauncherError::Unfit(vec![why]))?;
-    let Left { files, generations, door, asked } = renew::take(&state)?;
+    let Left { files, generations, admin_socket, asked } = renew::take(&state)?;
     give_up(if process::effective_ids().0 == 0 { Ground::Root } else { Ground::User })?;
-    let mut launcher = Launcher { generations, ..Launcher::new(signals, files, door, program) };
+    let mut launcher = Launcher { generations, ..Launcher::new(signals, files, admin_socket, program) };
     launcher.reload_for(asked, reload);
     let ended = launcher.serve(reload);
     gatepost_log::disconnect();
@@ -169,7 +169,7 @@ struct Launcher {
     names: names::Watch,
     watchdog: Watchdog,
     /// Where admins ask.
-    door: Option<Door>,
+    admin_socket: Option<AdminSocket>,
     /// Our own file, where it may be replaced.
     program: Option<Program>,
     /// When to begin a generation of our own, while an earlier program's serves.
@@ -185,7 +185,7 @@ struct Launcher {
 
 impl Launcher {
     /// Without a generation.
-    fn new(signals: Signals, files: Files, door: Option<Door>, program: Option<Program>) -> Self {
+    fn new(signals: Signals, files: Files, admin_socket: Option<AdminSocket>, program: Option<Program>) -> Self {
         let now = Instant::now();
         Self {
             signals,
@@ -195,7 +195,7 @@ impl Launcher {
             status: String::new(),
             names: names::Watch::new(),
             watchdog: Watchdog::new(sd_notify::watchdog_enabled(), now),
-            door,
+            admin_socket,
             program,
             retry: Retry::new(now),
             pairs: None,
@@ -269,7 +269,7 @@ impl Launcher {
     fn wait(&self, deadline: Option<Instant>) {
         let mut fds: Vec<BorrowedFd<'_>> = vec![self.signals.as_fd()];
         fds.extend(self.generations.iter().flat_map(|generation| generation.processes.descriptors()));
-        fds.extend(self.door.iter().flat_map(Door::descriptors));
+        fds.extend(self.admin_socket.iter().flat_map(AdminSocket::descriptors));
         let due = self
             .generations
             .iter()

@@ -1,7 +1,7 @@
 //! Another program file where the one lies that we were started by: whether there is one, whether it can serve, and its execution in
 //! this process. Sockets and roles stay as they are; the next program gets to know of them by a [`State`] in sealed memory.
 
-use crate::admin::Door;
+use crate::admin::AdminSocket;
 use crate::generation::{self, Generation};
 use crate::processes::{Children, Files};
 use crate::views::ViewSocket;
@@ -244,7 +244,7 @@ impl Launcher {
                 .flat_map(|g| g.processes.views())
                 .map(ViewSocket::leave)
                 .collect(),
-            control: self.door.as_ref().map(Door::leave),
+            control: self.admin_socket.as_ref().map(AdminSocket::leave),
             log: gatepost_log::channel().map(i32::unsigned_abs),
             spare_log: number(&*self.files.spare_log),
             asked: asked.iter().map(number).collect(),
@@ -256,7 +256,7 @@ impl Launcher {
 pub(crate) struct Left {
     pub(crate) files: Files,
     pub(crate) generations: Vec<Generation<Children>>,
-    pub(crate) door: Option<Door>,
+    pub(crate) admin_socket: Option<AdminSocket>,
     pub(crate) asked: Vec<UnixStream>,
 }
 
@@ -280,7 +280,7 @@ pub(crate) fn take(state: &State) -> Result<Left, LauncherError> {
     let one = |left| Ok(Generation::adopt(Children::adopt(left, files.clone(), views.clone())?, left, now));
     Ok(Left {
         generations: state.generations.iter().map(one).collect::<io::Result<_>>().map_err(failed)?,
-        door: state.control.as_ref().map(Door::adopt).transpose().map_err(failed)?,
+        admin_socket: state.control.as_ref().map(AdminSocket::adopt).transpose().map_err(failed)?,
         asked: state.asked.iter().map(|fd| Ok(kept(*fd)?.into())).collect::<io::Result<_>>().map_err(failed)?,
         files,
     })

@@ -1,6 +1,6 @@
 //! What admins, the service manager and the observer are told of the launcher.
 
-use crate::admin::{self, Answer, Door, Request};
+use crate::admin::{self, AdminSocket, Answer, Request};
 use crate::generation::{self, Generation};
 use crate::processes::Children;
 use crate::reload::NOT_RELOADED;
@@ -62,7 +62,7 @@ impl Launcher {
     /// Answers what admins ask.
     pub(crate) fn answer(&mut self, reload: Reload<'_>, draining: bool) {
         let mut reloads = Vec::new();
-        for (request, stream) in self.door.as_mut().map(Door::requests).unwrap_or_default() {
+        for (request, stream) in self.admin_socket.as_mut().map(AdminSocket::requests).unwrap_or_default() {
             match request {
                 Request::Status => {
                     admin::begin_answer(&stream, &status::answer(&self.state(draining)));
