@@ -29,7 +29,7 @@ pub use fault::{Fault, Faults};
 pub use gatepost_wire::slice::{About, Connect, Dialect, EarlyTalk, Identity, TlsMode};
 pub use networks::{NETWORKS_MAX, NetworkFile};
 pub use profile::Profile;
-pub use tables::{Listed, TableFile, Tables};
+pub use tables::{TableEntries, TableFile, Tables};
 
 use fault::{Page, utf8};
 use std::io::{self, Read};

@@ -15,15 +15,15 @@ const CDB_MIN: usize = 2048;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tables {
     /// Senders that are refused.
-    pub senders: Listed,
+    pub senders: TableEntries,
     /// Recipients that are refused.
-    pub recipients: Listed,
+    pub recipients: TableEntries,
     /// The recipients that there are; none of it written: nobody says.
-    pub valid: Listed,
+    pub valid: TableEntries,
     /// What a client may not say in HELO and EHLO.
-    pub helo: Listed,
+    pub helo: TableEntries,
     /// Who has logged in may send as whom: lines of a login and addresses. A login without one may use the address that it is itself.
-    pub permitted: Listed,
+    pub permitted: TableEntries,
 }
 
 /// What the entries of a table are.
@@ -75,7 +75,7 @@ impl Kind {
 
 /// One table.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Listed {
+pub struct TableEntries {
     /// Entries in the configuration itself.
     pub entries: Vec<String>,
     /// A file with more of them, one a line.
@@ -135,7 +135,7 @@ fn octets(path: &Path, read: impl Fn(&Path) -> io::Result<Vec<u8>>) -> Result<Ve
     }
 }
 
-impl Listed {
+impl TableEntries {
     /// Something is written of it.
     #[must_use]
     pub(crate) fn is_written(&self) -> bool {
@@ -177,11 +177,11 @@ impl Listed {
 impl Tables {
     /// All of them.
     #[must_use]
-    pub fn each(&self) -> [&Listed; 5] {
+    pub fn each(&self) -> [&TableEntries; 5] {
         [&self.senders, &self.recipients, &self.valid, &self.helo, &self.permitted]
     }
 
-    fn each_mut(&mut self) -> [(&mut Listed, Kind); 5] {
+    fn each_mut(&mut self) -> [(&mut TableEntries, Kind); 5] {
         let Self { senders, recipients, valid, helo, permitted } = self;
         let refused = Kind::Refused(Form::Address);
         [

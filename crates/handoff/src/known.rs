@@ -57,7 +57,7 @@ fn now() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gatepost_wire::known::Listed;
+    use gatepost_wire::known::KnownExtensions;
 
     #[test]
     fn p7_what_is_old_damaged_or_of_another_configuration_is_not_known() {
@@ -65,7 +65,7 @@ mod tests {
         fs::create_dir_all(&directory).unwrap();
         let memory = Memory { path: directory.join(NAME), of: 7 };
         assert_eq!(memory.recall(), None);
-        let listed = Listed { size: Some(9), eight_bit: true, smtputf8: false, dsn: true, rcptmax: None };
+        let listed = KnownExtensions { size: Some(9), eight_bit: true, smtputf8: false, dsn: true, rcptmax: None };
         let backends =
             vec![KnownBackend { proved: true, listed: Some(listed) }, KnownBackend { proved: false, listed: None }];
         memory.keep(backends.clone()).unwrap();

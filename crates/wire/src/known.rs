@@ -21,12 +21,12 @@ fields! {
         /// It has refused to relay for a stranger, or need not.
         pub proved: bool,
         /// What it lists, if it has been asked.
-        pub listed: Option<Listed>,
+        pub listed: Option<KnownExtensions>,
     }
 
     /// Extensions that a client is offered only when the backend has them.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub struct Listed {
+    pub struct KnownExtensions {
         /// SIZE.
         pub size: Option<u64>,
         /// 8BITMIME.

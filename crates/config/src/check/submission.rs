@@ -8,7 +8,7 @@ use crate::keys::Kind::{List, Other, Text, Truth};
 use crate::keys::Unset::{Is, Said};
 use crate::keys::{Table, keys};
 use crate::section::{self, Section, plain};
-use crate::tables::{Kind, Listed};
+use crate::tables::{Kind, TableEntries};
 use crate::value;
 use gatepost_smtp::envelope::Service;
 use std::path::PathBuf;
@@ -69,7 +69,7 @@ pub(super) fn facts(
     listeners: &[Listener],
     socket: Option<PathBuf>,
     read: Read,
-) -> (Option<Submission>, Listed) {
+) -> (Option<Submission>, TableEntries) {
     let section = root.one(page, "submission");
     let auth = section.text(page, "auth", source);
     let permitted = tables::listed(page, &section, SENDERS, Kind::Logins, read);

@@ -6,7 +6,7 @@ use crate::keys::Kind::{List, Text};
 use crate::keys::Unset::{Is, Said};
 use crate::keys::{Table, keys};
 use crate::section::{Section, plain};
-use crate::tables::{Kind, Listed, TableFile, Tables};
+use crate::tables::{Kind, TableEntries, TableFile, Tables};
 use crate::value;
 use gatepost_policy::tables::Form;
 use toml::Spanned;
@@ -76,7 +76,7 @@ const REFUSE: Keys = ["refuse", "refuse_file", "refuse_cdb"];
 const VALID: Keys = ["valid", "valid_file", "valid_cdb"];
 
 /// `permitted`: the table of `[submission]`.
-pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>, permitted: Listed, read: Read) -> Tables {
+pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>, permitted: TableEntries, read: Read) -> Tables {
     let address = Kind::Refused(Form::Address);
     let [senders, recipients, helo] = [SENDERS, RECIPIENTS, HELO].map(|table| root.one(page, table.name));
     Tables {
@@ -89,7 +89,7 @@ pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>, permitted: Listed, 
 }
 
 /// One table of a section.
-pub(super) fn listed(page: &mut Page<'_>, section: &Section<'_>, keys: Keys, kind: Kind, read: Read) -> Listed {
+pub(super) fn listed(page: &mut Page<'_>, section: &Section<'_>, keys: Keys, kind: Kind, read: Read) -> TableEntries {
     let [list, file, cdb] = keys;
     let entries = section.list(page, list, |text| kind.entry(text));
     if let (Err(fault), Some(last)) = (kind.fits(entries.iter().map(Spanned::get_ref)), entries.last()) {
@@ -98,7 +98,7 @@ pub(super) fn listed(page: &mut Page<'_>, section: &Section<'_>, keys: Keys, kin
     let file = section.text(page, file, value::path);
     let cdb = section.text(page, cdb, value::path);
     let path = |path: &Spanned<std::path::PathBuf>| path.get_ref().clone();
-    let mut listed = Listed {
+    let mut listed = TableEntries {
         entries: plain(entries),
         file: file.as_ref().map(|file| TableFile::new(path(file))),
         cdb: cdb.as_ref().map(|file| TableFile::new(path(file))),

@@ -2,7 +2,7 @@
 
 use super::Failure;
 use gatepost_smtp::client::Extensions;
-use gatepost_wire::known::{KnownBackend, Listed};
+use gatepost_wire::known::{KnownBackend, KnownExtensions};
 use gatepost_wire::slice::Connect;
 use std::fmt;
 use std::future::Future;
@@ -144,13 +144,13 @@ impl Backends {
     }
 }
 
-fn listed(extensions: Extensions) -> Listed {
+fn listed(extensions: Extensions) -> KnownExtensions {
     let Extensions { size, eight_bit, smtputf8, dsn, rcptmax, .. } = extensions;
-    Listed { size, eight_bit, smtputf8, dsn, rcptmax }
+    KnownExtensions { size, eight_bit, smtputf8, dsn, rcptmax }
 }
 
-fn extensions(listed: Listed) -> Extensions {
-    let Listed { size, eight_bit, smtputf8, dsn, rcptmax } = listed;
+fn extensions(listed: KnownExtensions) -> Extensions {
+    let KnownExtensions { size, eight_bit, smtputf8, dsn, rcptmax } = listed;
     Extensions { size, eight_bit, smtputf8, dsn, rcptmax, ..Extensions::default() }
 }
 
