@@ -1,7 +1,7 @@
 //! What rules mean to an SMTP server that knows no more of a client than his address.
 
 use gatepost_ucspi::cdb::{Cdb, ReadAt};
-use gatepost_ucspi::rules::{Peer, Rule, Variable, Verdict, find};
+use gatepost_ucspi::rules::{Peer, Rule, RuleDecision, Variable, find};
 use gatepost_ucspi::tcpserver::options::number;
 use std::io;
 use std::net::IpAddr;
@@ -33,10 +33,10 @@ impl Access {
     }
 
     pub(crate) fn found(find: impl FnOnce(&Peer<'_>) -> io::Result<Option<Rule>>, ip: IpAddr) -> Self {
-        match find(&Peer { ip: ip.to_string().as_bytes(), host: None, info: None }).map(Verdict::from) {
-            Ok(Verdict::NoRule) => Self::Granted(Permit::default()),
-            Ok(Verdict::Deny) => Self::Denied,
-            Ok(Verdict::Allow(variables)) => Self::Granted(permit(&variables)),
+        match find(&Peer { ip: ip.to_string().as_bytes(), host: None, info: None }).map(RuleDecision::from) {
+            Ok(RuleDecision::NoRule) => Self::Granted(Permit::default()),
+            Ok(RuleDecision::Deny) => Self::Denied,
+            Ok(RuleDecision::Allow(variables)) => Self::Granted(permit(&variables)),
             Err(_) => Self::Unknown,
         }
     }

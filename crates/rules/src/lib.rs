@@ -6,7 +6,7 @@ pub mod access;
 pub mod tcprules;
 pub mod tcprulescheck;
 
-pub use gatepost_ucspi::rules::{Peer, Rule, Verdict};
+pub use gatepost_ucspi::rules::{Peer, Rule, RuleDecision};
 
 use crate::access::Access;
 use gatepost_sys::fds;
@@ -66,8 +66,8 @@ impl Rules {
     ///
     /// # Errors
     /// As [`Rules::find`].
-    pub fn judge(&self, peer: &Peer<'_>) -> io::Result<Verdict> {
-        self.find(peer).map(Verdict::from)
+    pub fn judge(&self, peer: &Peer<'_>) -> io::Result<RuleDecision> {
+        self.find(peer).map(RuleDecision::from)
     }
 
     /// What the rules say of a client of an SMTP server.
@@ -148,8 +148,8 @@ mod tests {
         let before = Rules::open(&cdb).unwrap();
         put(&tmp, "1.2.3.:allow\n");
         fs::rename(&tmp, &cdb).unwrap();
-        assert_eq!(before.judge(&peer).unwrap(), Verdict::Deny);
-        assert_eq!(Rules::open(&cdb).unwrap().judge(&peer).unwrap(), Verdict::Allow(Vec::new()));
+        assert_eq!(before.judge(&peer).unwrap(), RuleDecision::Deny);
+        assert_eq!(Rules::open(&cdb).unwrap().judge(&peer).unwrap(), RuleDecision::Allow(Vec::new()));
         assert!(std::process::Command::new("mkfifo").arg(dir.join("fifo")).status().unwrap().success());
         for (what, kind) in [
             ("fifo", ErrorKind::InvalidInput),

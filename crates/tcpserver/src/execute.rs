@@ -12,7 +12,7 @@ use gatepost_ucspi::tcpserver::environment::{Changes, Inherited};
 use gatepost_ucspi::tcpserver::lines::{self, Outcome, Process};
 use gatepost_ucspi::tcpserver::peer::{Family, Peer};
 use gatepost_ucspi::words;
-use gatepost_wire::ucspi::{Connection, Verdict};
+use gatepost_wire::ucspi::{Connection, ConnectionDecision};
 use std::ffi::CString;
 use std::io;
 use std::net::IpAddr;
@@ -39,7 +39,7 @@ pub(crate) struct Programs {
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 
 /// What becomes of a connection, with all that is said of it.
-enum Fate {
+enum Decision {
     Execute(Vec<Variable>),
     Deny,
     Drop(io::Error),
@@ -87,24 +87,24 @@ impl Programs {
             info: connection.info,
             interface: interface.as_deref().map(str::as_bytes),
         };
-        let fate = fate(connection.verdict, &peer, rules);
-        let limit = match connection.verdict {
-            Verdict::Limit(limit) => std::str::from_utf8(limit).ok(),
+        let decision = decide(connection.decision, &peer, rules);
+        let limit = match connection.decision {
+            ConnectionDecision::Limit(limit) => std::str::from_utf8(limit).ok(),
             _ => None,
         };
         let process = Process::new(
             &peer,
-            match &fate {
-                Fate::Execute(_) => Outcome::Ok,
-                Fate::Deny => Outcome::Deny(limit),
-                Fate::Drop(_) => Outcome::Nothing,
+            match &decision {
+                Decision::Execute(_) => Outcome::Ok,
+                Decision::Deny => Outcome::Deny(limit),
+                Decision::Drop(_) => Outcome::Nothing,
             },
         );
-        let variables: &[Variable] = if let Fate::Execute(variables) = &fate { variables } else { &[] };
+        let variables: &[Variable] = if let Decision::Execute(variables) = &decision { variables } else { &[] };
         let variables = variables.iter().map(|variable| (variable.name.as_slice(), variable.value.as_slice()));
         let changes = Changes::of(&peer, variables);
         let env = self.inherited.with(&changes);
-        if let (Fate::Execute(_), Some(starts)) = (&fate, &mut self.starts) {
+        if let (Decision::Execute(_), Some(starts)) = (&decision, &mut self.starts) {
             let env = Strings::new(env);
             let said = self.say.all().then(|| process.into_parts());
             return starts.start(Start { env, said }, socket);
@@ -120,9 +120,9 @@ impl Programs {
         let (say, name) = (self.say, &self.name);
         self.starter.run(&mut |pid| {
             say.pieces(process.pieces(starts::decimal(pid as isize, &mut [0; 10])));
-            match &fate {
-                Fate::Deny => DENIED,
-                Fate::Drop(why) => {
+            match &decision {
+                Decision::Deny => DENIED,
+                Decision::Drop(why) => {
                     say.warn(lines::dropped(&[
                         b"unable to read ",
                         rules_path(rules),
@@ -131,7 +131,7 @@ impl Programs {
                     ]));
                     FAILED
                 }
-                Fate::Execute(_) => {
+                Decision::Execute(_) => {
                     let why = image.execute();
                     say.warn(not_run(name, &why));
                     FAILED
@@ -172,20 +172,22 @@ fn rules_path(rules: Option<&Rules>) -> &[u8] {
 }
 
 /// What the listener has judged, unless the rules, as read here, say that there is no connection.
-fn fate(verdict: Verdict<'_>, peer: &Peer<'_>, rules: Option<&Rules>) -> Fate {
-    match verdict {
-        Verdict::Deny | Verdict::Limit(_) => return Fate::Deny,
-        Verdict::Unreadable { errno } => return Fate::Drop(io::Error::from_raw_os_error(i32::from(errno))),
-        Verdict::Serve => {}
+fn decide(decision: ConnectionDecision<'_>, peer: &Peer<'_>, rules: Option<&Rules>) -> Decision {
+    match decision {
+        ConnectionDecision::Deny | ConnectionDecision::Limit(_) => return Decision::Deny,
+        ConnectionDecision::Unreadable { errno } => {
+            return Decision::Drop(io::Error::from_raw_os_error(i32::from(errno)));
+        }
+        ConnectionDecision::Serve => {}
     }
-    let Some(rules) = rules else { return Fate::Execute(Vec::new()) };
+    let Some(rules) = rules else { return Decision::Execute(Vec::new()) };
     let ip = peer.shown(peer.remote.ip());
     let who = rules::Peer { ip: ip.as_bytes(), host: peer.remote_host, info: peer.info };
     match rules.judge(&who) {
-        Ok(rules::Verdict::NoRule) => Fate::Execute(Vec::new()),
-        Ok(rules::Verdict::Allow(variables)) => Fate::Execute(variables),
-        Ok(rules::Verdict::Deny) => Fate::Deny,
-        Err(why) => Fate::Drop(why),
+        Ok(rules::RuleDecision::NoRule) => Decision::Execute(Vec::new()),
+        Ok(rules::RuleDecision::Allow(variables)) => Decision::Execute(variables),
+        Ok(rules::RuleDecision::Deny) => Decision::Deny,
+        Err(why) => Decision::Drop(why),
     }
 }
 
@@ -208,29 +210,29 @@ mod tests {
     /// The listener judges first, but it is the runner that starts programs.
     #[test]
     fn issue_11_the_runner_believes_no_listener_whom_the_rules_contradict() {
-        let directory = std::env::temp_dir().join(format!("gatepost-fate-{}", std::process::id()));
+        let directory = std::env::temp_dir().join(format!("gatepost-decision-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         let path = directory.join("cdb");
         let whole = gatepost_ucspi::rules::source::compile(b"192.0.2.7:deny\n192.0.2.:allow,A=\"1\"\n").unwrap();
         let whole = whole.file().unwrap();
-        let fate = |octets: &[u8], verdict, ip: [u8; 4]| {
+        let decided = |octets: &[u8], decision, ip: [u8; 4]| {
             std::fs::write(&path, octets).unwrap();
             let mut rules = Rules::new(path.as_os_str().as_encoded_bytes().to_vec(), false);
             rules.look().unwrap();
             let (local, remote) = (([192, 0, 2, 1], 25).into(), (ip, 1025).into());
             let (family, local_host, remote_host) = (Family::V4, None, None);
             let peer = Peer { family, local, remote, local_host, remote_host, info: None, interface: None };
-            match fate(verdict, &peer, Some(&rules)) {
-                Fate::Execute(variables) => format!("execute {}", variables.len()),
-                Fate::Deny => "deny".to_owned(),
-                Fate::Drop(why) => format!("drop: {}", words::of(&why)),
+            match decide(decision, &peer, Some(&rules)) {
+                Decision::Execute(variables) => format!("execute {}", variables.len()),
+                Decision::Deny => "deny".to_owned(),
+                Decision::Drop(why) => format!("drop: {}", words::of(&why)),
             }
         };
-        assert_eq!(fate(&whole, Verdict::Serve, [192, 0, 2, 8]), "execute 1");
-        assert_eq!(fate(&whole, Verdict::Serve, [198, 51, 100, 1]), "execute 0");
-        assert_eq!(fate(&whole, Verdict::Serve, [192, 0, 2, 7]), "deny");
-        assert_eq!(fate(&whole, Verdict::Deny, [192, 0, 2, 8]), "deny");
-        assert_eq!(fate(&whole[..2050], Verdict::Serve, [192, 0, 2, 8]), "drop: protocol error");
+        assert_eq!(decided(&whole, ConnectionDecision::Serve, [192, 0, 2, 8]), "execute 1");
+        assert_eq!(decided(&whole, ConnectionDecision::Serve, [198, 51, 100, 1]), "execute 0");
+        assert_eq!(decided(&whole, ConnectionDecision::Serve, [192, 0, 2, 7]), "deny");
+        assert_eq!(decided(&whole, ConnectionDecision::Deny, [192, 0, 2, 8]), "deny");
+        assert_eq!(decided(&whole[..2050], ConnectionDecision::Serve, [192, 0, 2, 8]), "drop: protocol error");
         std::fs::remove_dir_all(&directory).unwrap();
     }
 

@@ -2,7 +2,7 @@
 
 use gatepost_rules::Rules as Open;
 use gatepost_sys::fds;
-use gatepost_ucspi::rules::{Peer, Verdict};
+use gatepost_ucspi::rules::{Peer, RuleDecision};
 use std::ffi::OsString;
 use std::fs::{File, Metadata};
 use std::io;
@@ -81,10 +81,10 @@ impl Rules {
     ///
     /// # Errors
     /// It can't be read, or there is none and there must be: without its variables a program would serve what the rules forbid.
-    pub(crate) fn judge(&self, peer: &Peer<'_>) -> io::Result<Verdict> {
+    pub(crate) fn judge(&self, peer: &Peer<'_>) -> io::Result<RuleDecision> {
         match &self.open {
             Some((.., rules)) => rules.judge(peer),
-            None if self.missing_allow => Ok(Verdict::NoRule),
+            None if self.missing_allow => Ok(RuleDecision::NoRule),
             None => Err(io::Error::from_raw_os_error(NO_ENTRY)),
         }
     }
@@ -106,7 +106,7 @@ mod tests {
         let mut rules = Rules::new(path.clone().into_os_string().into_vec(), false);
         let has_rule = |rules: &Rules| {
             let judged = rules.judge(&Peer { ip: b"192.0.2.7", host: None, info: None });
-            judged.map(|verdict| matches!(verdict, Verdict::Allow(variables) if variables.len() == 1)).ok()
+            judged.map(|decision| matches!(decision, RuleDecision::Allow(variables) if variables.len() == 1)).ok()
         };
         assert_eq!(has_rule(&rules), None, "there was no look");
         rules.look().unwrap();

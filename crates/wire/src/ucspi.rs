@@ -15,7 +15,7 @@ pub const TEXT_MAX: usize = 1024;
 tagged! {
     /// What becomes of a connection.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub enum Verdict<'a> {
+    pub enum ConnectionDecision<'a> {
         /// A program is executed for it.
         0 => Serve,
         /// The rules deny it.
@@ -41,7 +41,7 @@ tagged! {
         },
         /// The rules, as they are now.
         2 => Rules,
-        /// A connection with its verdict. One descriptor: the connection.
+        /// A connection with its decision. One descriptor: the connection.
         3 => Start(connection: Connection<'a>),
     }
 
@@ -93,6 +93,6 @@ fields! {
         /// The user's name.
         pub info: Option<&'a [u8]> as Maybe<NoNul<NAME_MAX>>,
         /// What becomes of it.
-        pub verdict: Verdict<'a>,
+        pub decision: ConnectionDecision<'a>,
     }
 }

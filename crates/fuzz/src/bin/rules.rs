@@ -4,13 +4,13 @@
 
 use gatepost_ucspi::cdb::Cdb;
 use gatepost_ucspi::rules::source::compile;
-use gatepost_ucspi::rules::{Peer, Verdict, find};
+use gatepost_ucspi::rules::{Peer, RuleDecision, find};
 use libfuzzer_sys::fuzz_target;
 
 fn look_up(file: &[u8], also: &[u8]) {
     for ip in [&b"1.2.3.4"[..], b"2001:db8::5", b"::ffff:10.1.2.3", also] {
         let peer = Peer { ip, host: Some(b"h.ex.com"), info: Some(b"joe") };
-        let _ = find(&Cdb::new(file), &peer).map(Verdict::from);
+        let _ = find(&Cdb::new(file), &peer).map(RuleDecision::from);
     }
 }
 

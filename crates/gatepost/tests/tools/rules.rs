@@ -1,7 +1,7 @@
 //! B33 to B55: sources, files, look-ups, errors.
 
 use crate::beside::{Program, Said, original6, ours, pair};
-use gatepost_rules::{Peer, Rules, Verdict};
+use gatepost_rules::{Peer, RuleDecision, Rules};
 use gatepost_testkit::host::source_tree;
 use gatepost_testkit::run::run;
 use std::fs;
@@ -319,9 +319,11 @@ fn issue_11_ten_thousand_rules_give_exact_verdicts() {
     let mut expect = |ip: String, host: Option<String>, info: Option<&[u8]>, expected: Option<u32>| {
         let peer = Peer { ip: ip.as_bytes(), host: host.as_ref().map(|host| host.as_bytes()), info };
         let seen = match file.judge(&peer).unwrap() {
-            Verdict::NoRule => None,
-            Verdict::Allow(variables) => Some(String::from_utf8(variables[0].value.clone()).unwrap().parse().unwrap()),
-            Verdict::Deny => panic!("{peer:?}"),
+            RuleDecision::NoRule => None,
+            RuleDecision::Allow(variables) => {
+                Some(String::from_utf8(variables[0].value.clone()).unwrap().parse().unwrap())
+            }
+            RuleDecision::Deny => panic!("{peer:?}"),
         };
         assert_eq!(seen, expected, "{ip} {host:?}");
         looked_up += 1;

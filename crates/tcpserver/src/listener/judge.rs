@@ -5,7 +5,7 @@ use gatepost_sys::net;
 use gatepost_ucspi::rules::{Instruction, Peer, Rule};
 use gatepost_ucspi::tcpserver::patch::{self, Patch};
 use gatepost_ucspi::words;
-use gatepost_wire::ucspi::Verdict;
+use gatepost_wire::ucspi::ConnectionDecision;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -25,7 +25,7 @@ pub(super) enum Rules {
     Unreadable(u16),
 }
 
-/// A verdict that owns its words.
+/// A decision that owns its words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Judged {
     Serve,
@@ -37,12 +37,12 @@ pub(super) enum Judged {
 }
 
 impl Judged {
-    pub(super) fn verdict(&self) -> Verdict<'_> {
+    pub(super) fn decision(&self) -> ConnectionDecision<'_> {
         match self {
-            Self::Serve => Verdict::Serve,
-            Self::Deny => Verdict::Deny,
-            Self::Limit(limit) | Self::SilentLimit(limit) => Verdict::Limit(limit.as_bytes()),
-            Self::Unreadable(errno) => Verdict::Unreadable { errno: *errno },
+            Self::Serve => ConnectionDecision::Serve,
+            Self::Deny => ConnectionDecision::Deny,
+            Self::Limit(limit) | Self::SilentLimit(limit) => ConnectionDecision::Limit(limit.as_bytes()),
+            Self::Unreadable(errno) => ConnectionDecision::Unreadable { errno: *errno },
         }
     }
 }

@@ -1,13 +1,13 @@
 //! The jailed process: accepts, has names looked up, judges, and hands over.
 
-mod gate;
+mod connections;
 mod judge;
 mod names;
 
 use crate::ListenerEnd;
 use crate::address::Socket;
 use crate::say::Say;
-use gate::Gate;
+use connections::Listener;
 use gatepost_config::host_files;
 use gatepost_jail::{AloneListener, JailError, JailedListener};
 use gatepost_resolver::Resolver;
@@ -108,7 +108,7 @@ pub(crate) fn begin(terms: Terms, channel: ListenerEnd) -> u8 {
     }
     let Ok((jailed, runtime)) = entered else { return 1 };
     say.detail(lines::status(0, terms.limit));
-    match runtime.block_on(async { Gate::new(jailed, terms, channel)?.serve().await }) {
+    match runtime.block_on(async { Listener::new(jailed, terms, channel)?.serve().await }) {
         Ok(()) => 0,
         Err(why) => {
             say.fatal(&why);

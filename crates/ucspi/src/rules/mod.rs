@@ -47,7 +47,7 @@ pub enum Instruction<'a> {
 
 /// What the rules say of a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RuleDecision {
     /// No rule is his: he may connect, and nothing is changed.
     NoRule,
     /// He may connect.
@@ -77,13 +77,13 @@ impl Rule {
     }
 }
 
-impl From<Option<Rule>> for Verdict {
+impl From<Option<Rule>> for RuleDecision {
     fn from(rule: Option<Rule>) -> Self {
-        let Some(rule) = rule else { return Verdict::NoRule };
+        let Some(rule) = rule else { return RuleDecision::NoRule };
         let mut variables = Vec::new();
         for instruction in rule.instructions() {
             match instruction {
-                Instruction::Deny => return Verdict::Deny,
+                Instruction::Deny => return RuleDecision::Deny,
                 Instruction::Set(text) => {
                     let mut halves = text.splitn(2, |octet| *octet == b'=');
                     // One without `=` sets nothing, as in the original.
@@ -93,7 +93,7 @@ impl From<Option<Rule>> for Verdict {
                 }
             }
         }
-        Verdict::Allow(variables)
+        RuleDecision::Allow(variables)
     }
 }
 

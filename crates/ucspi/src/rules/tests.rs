@@ -160,7 +160,7 @@ fn issue_11_rules_are_found_in_this_order() {
     // B50: `=` is for whoever has a name.
     let cdb = cdb_of("=:allow,A=\"b\"\n:deny\n");
     assert_eq!(key_for(&cdb, "1.2.3.4", Some("x"), None).as_deref(), Some("="));
-    assert_eq!(Verdict::from(found(&cdb, "1.2.3.4", None, None)), Verdict::Deny);
+    assert_eq!(RuleDecision::from(found(&cdb, "1.2.3.4", None, None)), RuleDecision::Deny);
 }
 
 #[test]
@@ -194,12 +194,12 @@ fn issue_11_instructions_are_read_as_the_original_reads_them() {
     let allow = |all: &[(&str, &str)]| {
         let variable =
             |(name, value): &(&str, &str)| Variable { name: name.as_bytes().into(), value: value.as_bytes().into() };
-        Verdict::Allow(all.iter().map(variable).collect())
+        RuleDecision::Allow(all.iter().map(variable).collect())
     };
-    for (data, verdict) in [
-        (&b"D\0"[..], Verdict::Deny),
-        (b"+X=1\0D\0+Y=2\0", Verdict::Deny),
-        (b"Dxyz\0", Verdict::Deny),
+    for (data, decision) in [
+        (&b"D\0"[..], RuleDecision::Deny),
+        (b"+X=1\0D\0+Y=2\0", RuleDecision::Deny),
+        (b"Dxyz\0", RuleDecision::Deny),
         (b"", allow(&[])),
         (b"D", allow(&[])),
         (b"d\0", allow(&[])),
@@ -208,7 +208,7 @@ fn issue_11_instructions_are_read_as_the_original_reads_them() {
         (b"Zfoo\0\0+A=b=c\0+A=\0", allow(&[("A", "b=c"), ("A", "")])),
     ] {
         let rule = Rule { key: Vec::new(), data: data.to_vec() };
-        assert_eq!(Verdict::from(Some(rule)), verdict, "{}", data.escape_ascii());
+        assert_eq!(RuleDecision::from(Some(rule)), decision, "{}", data.escape_ascii());
     }
 }
 
@@ -234,8 +234,8 @@ proptest! {
         let holds = |(other, length): &(u32, u8)| *length == 0 || (ip ^ other) >> (32 - u32::from(*length)) == 0;
         let expected = (0..).zip(&rules).filter(|(_, rule)| holds(rule)).max_by_key(|(n, (_, length))| (*length, std::cmp::Reverse(*n)));
         let expected = expected.map(|(n, _): (usize, _)| n.to_string().into_bytes());
-        let verdict = Verdict::from(found(&cdb_of(&source), &text(ip), None, None));
-        let seen = if let Verdict::Allow(all) = verdict { Some(all[0].value.clone()) } else { None };
+        let decision = RuleDecision::from(found(&cdb_of(&source), &text(ip), None, None));
+        let seen = if let RuleDecision::Allow(all) = decision { Some(all[0].value.clone()) } else { None };
         prop_assert_eq!(seen, expected);
     }
 
@@ -248,7 +248,7 @@ proptest! {
         }
     }
 
-    /// However a file is damaged: an error, or the verdict of some octets of it, and never without an end.
+    /// However a file is damaged: an error, or the decision of some octets of it, and never without an end.
     #[test]
     fn p6_no_damage_upsets_a_look_up(octets in proptest::collection::vec((any::<usize>(), any::<u8>()), 0..6), cut: usize) {
         let mut file = compile(b"10.0.0.0/8:deny\n1.2.3.4:allow,A=\"1\"\n::1:deny\n=.com:deny\n:deny\n").unwrap().file().unwrap();
@@ -263,7 +263,7 @@ proptest! {
         }
     }
 
-    /// A file that was cut off has the verdict of the whole one, or none.
+    /// A file that was cut off has the decision of the whole one, or none.
     #[test]
     fn issue_11_a_truncated_file_never_permits_what_the_whole_one_denies(cut: usize) {
         let whole = compile(b"10.0.0.0/8:deny\n1.2.:deny\n::1:deny\n=.com:deny\n:allow,RELAYCLIENT=\"\"\n").unwrap().file().unwrap();

@@ -478,7 +478,7 @@ fn everybody_and_the_observer() {
 
 #[test]
 fn listener_and_runner() {
-    use gatepost_wire::ucspi::{Answer, Ask, Connection, Verdict};
+    use gatepost_wire::ucspi::{Answer, Ask, Connection, ConnectionDecision};
     let connection = Connection {
         number: 7,
         local: "192.0.2.25:25".parse().unwrap(),
@@ -486,7 +486,7 @@ fn listener_and_runner() {
         local_host: None,
         remote_host: Some(b"c.test"),
         info: Some(b""),
-        verdict: Verdict::Serve,
+        decision: ConnectionDecision::Serve,
     };
     let facts = "07000000 04c0000219 1900 04c0000209 6712 00 010600632e74657374 010000";
     messages(
@@ -497,12 +497,12 @@ fn listener_and_runner() {
             (Ask::Start(connection), &format!("03 {facts} 00")),
         ],
     );
-    for (verdict, octets) in [
-        (Verdict::Deny, "01"),
-        (Verdict::Limit(b"LOAD:1"), "02 06004c4f41443a31"),
-        (Verdict::Unreadable { errno: 2 }, "03 0200"),
+    for (decision, octets) in [
+        (ConnectionDecision::Deny, "01"),
+        (ConnectionDecision::Limit(b"LOAD:1"), "02 06004c4f41443a31"),
+        (ConnectionDecision::Unreadable { errno: 2 }, "03 0200"),
     ] {
-        golden(&Ask::Start(Connection { verdict, ..connection }), &format!("03 {facts} {octets}"));
+        golden(&Ask::Start(Connection { decision, ..connection }), &format!("03 {facts} {octets}"));
     }
     messages(
         Answer::TAGS,

@@ -1,4 +1,4 @@
-//! The loop: connections in, facts and verdicts out, ends of programs back.
+//! The loop: connections in, facts and decisions out, ends of programs back.
 
 use super::judge::{Judge, Judged, Rules};
 use super::names::{self, Found};
@@ -64,7 +64,7 @@ enum Event {
 }
 
 /// The listener, serving.
-pub(super) struct Gate {
+pub(super) struct Listener {
     _jailed: JailedListener,
     terms: Terms,
     sockets: Vec<(AsyncFd<OwnedFd>, Family, SocketAddr)>,
@@ -85,7 +85,7 @@ pub(super) struct Gate {
     stopping: bool,
 }
 
-impl Gate {
+impl Listener {
     /// Must be called on the runtime.
     pub(super) fn new(jailed: JailedListener, mut terms: Terms, channel: ListenerEnd) -> Result<Self, Fatal> {
         let failed = |e: io::Error| Fatal::system("unable to wait for connections", &e);
@@ -344,7 +344,7 @@ impl Gate {
             local_host: found.local_host.as_deref(),
             remote_host: host,
             info,
-            verdict: judged.verdict(),
+            decision: judged.decision(),
         };
         loop {
             match self.channel.tell_with(&Ask::Start(connection), &[socket.as_fd()]).await {
