@@ -70,7 +70,7 @@ impl<Out: Direction, In: Direction> AsyncEnd<Out, In> {
     /// Sends one message with descriptors beside it, if there is room for it.
     ///
     /// # Errors
-    /// [`ChannelError::Timeout`] when there is none; else as [`AsyncEnd::tell`].
+    /// [`ChannelError::WouldBlock`] when there is none; else as [`AsyncEnd::tell`].
     pub fn try_tell_with(&self, message: &Out::Message<'_>, fds: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
         let frame = Frame::of(message).map_err(ChannelError::Unsendable)?;
         Ok(self.seq.get_ref().send(frame.bytes(), fds)?)
@@ -109,8 +109,8 @@ impl<Out: Direction, In: Direction> AsyncEnd<Out, In> {
             let filled = {
                 let mut guard = self.seq.readable().await?;
                 match inbox.fill(guard.get_inner()) {
-                    // A non-blocking end says "timeout" when it is merely empty.
-                    Err(ChannelError::Timeout) => {
+                    // Nothing is there: it is waited for.
+                    Err(ChannelError::WouldBlock) => {
                         guard.clear_ready();
                         continue;
                     }
@@ -140,7 +140,7 @@ impl<Out: Direction, In: Direction> AsyncEnd<Out, In> {
         let attempt = self.seq.try_io(Interest::READABLE, |seq| {
             filled = inbox.fill(seq);
             match filled {
-                Err(ChannelError::Timeout) => Err(io::ErrorKind::WouldBlock.into()),
+                Err(ChannelError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
                 _ => Ok(()),
             }
         });

@@ -26,8 +26,8 @@ pub enum ChannelError {
     Hostile(WireError),
     /// What was to be sent is nothing that the other end would accept. A fault of ours; the channel is as it was.
     Unsendable(WireError),
-    /// It did not answer in time (blocking ends with a timeout only).
-    Timeout,
+    /// Nothing came, or there was no room for what was to be sent: in time where the end blocks, at once where it does not.
+    WouldBlock,
     /// The system refused.
     Io(io::Error),
 }
@@ -38,7 +38,7 @@ impl fmt::Display for ChannelError {
             Self::Closed => f.write_str("the other end of the channel is gone"),
             Self::Hostile(e) => write!(f, "the other end of the channel broke its rules: {e}"),
             Self::Unsendable(e) => write!(f, "a message cannot be sent: {e}"),
-            Self::Timeout => f.write_str("no answer in time on the channel"),
+            Self::WouldBlock => f.write_str("no answer in time on the channel"),
             Self::Io(e) => write!(f, "channel: {e}"),
         }
     }
@@ -56,7 +56,7 @@ impl From<io::Error> for ChannelError {
     fn from(e: io::Error) -> Self {
         match e.kind() {
             io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Self::Closed,
-            io::ErrorKind::WouldBlock => Self::Timeout,
+            io::ErrorKind::WouldBlock => Self::WouldBlock,
             io::ErrorKind::InvalidData => Self::Hostile(WireError::Short),
             _ => Self::Io(e),
         }
@@ -177,7 +177,7 @@ impl<Out: Direction, In: Direction> End<Out, In> {
     /// Sends one message.
     ///
     /// # Errors
-    /// [`ChannelError::Closed`] when the peer is gone; [`ChannelError::Timeout`] when a non-blocking end is full;
+    /// [`ChannelError::Closed`] when the peer is gone; [`ChannelError::WouldBlock`] when a non-blocking end is full;
     /// [`ChannelError::Unsendable`].
     pub fn tell(&self, message: &Out::Message<'_>) -> Result<(), ChannelError> {
         self.tell_with(message, &[])

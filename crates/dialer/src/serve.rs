@@ -139,7 +139,7 @@ impl Dialer {
         let places = link.places.clone();
         match link.end.recv_with(&mut self.inbox) {
             Ok((dial, fds)) if fds.is_empty() => self.begin(token, &places, dial),
-            Err(ChannelError::Timeout) => Ok(()),
+            Err(ChannelError::WouldBlock) => Ok(()),
             // It is gone, or it broke the rules and is not heard again.
             Ok(_) | Err(_) => {
                 self.forget(token);
@@ -245,7 +245,7 @@ impl Dialer {
             let fds: Vec<BorrowedFd<'_>> = connection.iter().map(AsFd::as_fd).collect();
             match link.end.tell_with(dialed, &fds) {
                 Ok(()) => drop(link.unsent.pop_front()),
-                Err(ChannelError::Timeout) => {
+                Err(ChannelError::WouldBlock) => {
                     link.full = true;
                     let watched = self.epoll.change(link.end.as_fd(), token, Until::Writable);
                     return watched.map_err(RoleError::system("watch a channel"));

@@ -246,7 +246,7 @@ impl Session {
     /// gather is owned, and is not waited for, with a connection and memory that nobody could take back meanwhile (P13).
     fn tell_with(&self, answer: &Answer, fds: &[BorrowedFd<'_>]) -> Result<(), SessionError> {
         match self.end.try_tell_with(answer, fds) {
-            Err(ChannelError::Timeout) => Err(Violation::NotReading.into()),
+            Err(ChannelError::WouldBlock) => Err(Violation::NotReading.into()),
             told => Ok(told?),
         }
     }
@@ -255,7 +255,7 @@ impl Session {
     /// client may be slow to take them.
     async fn tell_slowly(&mut self, answer: &Answer) -> Result<(), SessionError> {
         match self.end.try_tell_with(answer, &[]) {
-            Err(ChannelError::Timeout) => {}
+            Err(ChannelError::WouldBlock) => {}
             told => return Ok(told?),
         }
         // Somebody else may need it meanwhile.

@@ -162,7 +162,7 @@ impl Keyholder {
             },
             // Its end is no news when it was replaced, and the launcher's to see when it was not.
             Err(ChannelError::Closed) => self.forget(token, None),
-            Err(ChannelError::Timeout) => {}
+            Err(ChannelError::WouldBlock) => {}
             Err(e) => self.forget(token, Some(&e.to_string())),
         }
     }
@@ -254,12 +254,12 @@ fn answer(
             let signature = sign(&question, fds.len()).map_err(|e| Some(Offence::Sign(e)))?;
             end.tell(&Signature(&signature)).map(|()| 1).map_err(|e| match e {
                 // As many answers as a session may have always fit.
-                ChannelError::Timeout => Some(Offence::NotReading),
+                ChannelError::WouldBlock => Some(Offence::NotReading),
                 ChannelError::Unsendable(e) => Some(Offence::Unsendable(e)),
                 _ => None,
             })
         }
-        Err(ChannelError::Timeout) => Ok(0),
+        Err(ChannelError::WouldBlock) => Ok(0),
         Err(ChannelError::Hostile(e)) => Err(Some(Offence::Frame(e))),
         Err(ChannelError::Closed | ChannelError::Io(_) | ChannelError::Unsendable(_)) => Err(None),
     }

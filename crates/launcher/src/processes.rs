@@ -224,7 +224,7 @@ impl Children {
         {
             tracing::warn!(role = role.name(), ?order, "order not taken: {e}");
             // One that says that it is alive and follows no order would make us wait again with each.
-            if matches!(e, ChannelError::Timeout) {
+            if matches!(e, ChannelError::WouldBlock) {
                 let _ = process::kill(pid, Signal::Kill);
             }
         }

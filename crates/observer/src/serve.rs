@@ -259,7 +259,7 @@ impl Observer {
                 (level, lost, told(form, &head(level, lost), &event, self.slice.cut))
             }
             Err(ChannelError::Hostile(_)) => (Level::Error, 0, line(form, &head(Level::Error, 0), self.inbox.bytes())),
-            Err(ChannelError::Timeout) => return,
+            Err(ChannelError::WouldBlock) => return,
             Err(ChannelError::Closed | ChannelError::Io(_) | ChannelError::Unsendable(_)) => {
                 let _ = self.lines.remove(end.as_fd());
                 self.senders.remove(&token);

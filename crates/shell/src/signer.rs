@@ -137,7 +137,7 @@ impl AskSignature for Signer {
         let signed = asked.ask(&Sign { pair, scheme, message }, self.wait);
         match &signed {
             Ok(_) => asked.rests_until = None,
-            Err(ChannelError::Timeout) => {
+            Err(ChannelError::WouldBlock) => {
                 asked.rests_until = Some(Instant::now() + self.wait.saturating_mul(REST));
             }
             // Nothing that comes by it can be relied on.

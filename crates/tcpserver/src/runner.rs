@@ -196,7 +196,7 @@ impl Running {
         for _ in 0..BATCH {
             let (ask, mut fds) = match self.runner.channel.recv_with(inbox) {
                 Ok(message) => message,
-                Err(ChannelError::Timeout) => return Ok(()),
+                Err(ChannelError::WouldBlock) => return Ok(()),
                 // Its end is told by SIGCHLD, which says how.
                 Err(ChannelError::Closed) => {
                     let _ = self.epoll.remove(self.runner.channel.as_fd());
@@ -250,7 +250,7 @@ impl Running {
         while let Some(answer) = self.unsent.front() {
             match self.runner.channel.tell(answer) {
                 Ok(()) => drop(self.unsent.pop_front()),
-                Err(ChannelError::Timeout) => return self.watch_room(true),
+                Err(ChannelError::WouldBlock) => return self.watch_room(true),
                 Err(ChannelError::Closed) => {
                     self.unsent.clear();
                     return Ok(());

@@ -211,8 +211,10 @@ impl Parent {
         loop {
             match session.fill(&mut inbox) {
                 Ok(()) => {}
-                Err(ChannelError::Timeout) if !superserver && wait::hung_up(client) => return Err(Offence::Deserted),
-                Err(ChannelError::Timeout) => continue,
+                Err(ChannelError::WouldBlock) if !superserver && wait::hung_up(client) => {
+                    return Err(Offence::Deserted);
+                }
+                Err(ChannelError::WouldBlock) => continue,
                 Err(ChannelError::Closed) => return Ok(()),
                 Err(e) => return Err(e.into()),
             }
