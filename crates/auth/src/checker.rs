@@ -1,6 +1,6 @@
 //! A checkpassword program as the source of logins: the checker runs it, outside this jail.
 
-use crate::seats::Seats;
+use crate::semaphore::Semaphore;
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_policy::share::Origin;
 use gatepost_role::Tickets;
@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Longest wait for a seat.
-const SEAT: Duration = Duration::from_secs(5);
+/// Longest wait for a permit.
+const PERMIT_WAIT: Duration = Duration::from_secs(5);
 /// Longest wait for an answer: the program is killed before.
 const ANSWER: Duration = PATIENCE.saturating_add(Duration::from_secs(3));
 
@@ -65,12 +65,12 @@ impl Link {
 /// The program.
 pub(crate) struct Checker {
     link: Arc<CheckerLink>,
-    seats: Arc<Seats>,
+    semaphore: Arc<Semaphore>,
 }
 
 impl Checker {
     pub(crate) fn new(link: Arc<CheckerLink>) -> Self {
-        Self { link, seats: Arc::new(Seats::new(u64::try_from(AT_ONCE).unwrap_or(u64::MAX))) }
+        Self { link, semaphore: Arc::new(Semaphore::new(u64::try_from(AT_ONCE).unwrap_or(u64::MAX))) }
     }
 
     /// What the program says of a name and its password.
@@ -78,7 +78,7 @@ impl Checker {
         if !may_be_asked(user, pass) {
             return Found::Wrong;
         }
-        let Ok(Some(_seat)) = timeout(SEAT, self.seats.take(Origin::of(client.ip()))).await else {
+        let Ok(Some(_permit)) = timeout(PERMIT_WAIT, self.semaphore.take(Origin::of(client.ip()))).await else {
             return Found::Unknown;
         };
         let Some(link) = self.link.lock().clone() else { return Found::Unknown };

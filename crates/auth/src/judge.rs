@@ -4,7 +4,7 @@ use crate::checker::Checker;
 use crate::dovecot::{self, Dovecot, Outcome};
 use crate::passwd::Passwd;
 use crate::scram::{self, Binding};
-use crate::seats;
+use crate::semaphore;
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_policy::fair_queue::FairQueue;
 use gatepost_policy::flood::{Flood, Line};
@@ -392,7 +392,7 @@ impl Judge {
         // Who has no turn is answered by the end of its channel.
         drop(lock(&self.queue).push(origin, Waiting { attempt: Arc::clone(attempt), answer, told }, self.now()));
         self.arrived.notify_one();
-        let answered = seats::unless(gone, timeout(PATIENCE, coming)).await;
+        let answered = semaphore::unless(gone, timeout(PATIENCE, coming)).await;
         // Whoever does not wait any more is not computed for, and takes nobody's place.
         lock(&self.queue).forget(|waiting| waiting.answer.is_closed());
         Some(answered?.ok().and_then(Result::ok).flatten())

@@ -17,7 +17,7 @@
 //! | `dovecot/dialogue.rs` | Dovecot's auth protocol, without its connection |
 //! | `dovecot/mod.rs` | asking Dovecot |
 //! | `checker.rs` | asking the checkpassword program |
-//! | `seats.rs` | who may ask it at once |
+//! | `semaphore.rs` | who may ask it at once |
 //! | `judge.rs` | one attempt, from the question to its answer |
 //! | `serve.rs` | the role: orders, links, sessions |
 #![forbid(unsafe_code)]
@@ -28,7 +28,7 @@ pub mod hash;
 mod judge;
 pub mod passwd;
 pub mod scram;
-mod seats;
+mod semaphore;
 mod serve;
 
 use checker::{Checker, CheckerLink};

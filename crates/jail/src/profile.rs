@@ -130,7 +130,7 @@ pub const fn of(role: Role) -> &'static Profile {
                     namespaces: OWN_AND_NO_NET,
                     // One password is hashed at a time, in at most half of it.
                     data: 160 * MIB,
-                    // As many connections with Dovecot as it has seats, and as many under way from the dialer.
+                    // As many connections with Dovecot as it has permits, and as many under way from the dialer.
                     open_files: (192, 1),
                     file_size: FileSize::Nothing,
                     forks: false,

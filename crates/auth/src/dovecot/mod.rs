@@ -3,7 +3,7 @@
 
 pub mod dialogue;
 
-use crate::seats::{Seat, Seats};
+use crate::semaphore::{Permit, Semaphore};
 use dialogue::{Broken, Dialogue, Said};
 use gatepost_policy::share::Origin;
 use gatepost_role::{DialerLink, Passed};
@@ -20,12 +20,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 /// Attempts at once: far below what Dovecot's auth service takes, which serves IMAP as well.
-const SEATS: u64 = 64;
+const AT_ONCE: u64 = 64;
 /// The longest waits.
 #[derive(Debug, Clone, Copy)]
 struct Waits {
-    /// For a seat.
-    seat: Duration,
+    /// For a permit.
+    permit: Duration,
     /// For a connection and Dovecot's greeting.
     greeting: Duration,
     /// For an answer; Dovecot delays refusals by 2 s itself.
@@ -33,7 +33,7 @@ struct Waits {
 }
 
 const WAITS: Waits =
-    Waits { seat: Duration::from_secs(5), greeting: Duration::from_secs(5), answer: Duration::from_secs(15) };
+    Waits { permit: Duration::from_secs(5), greeting: Duration::from_secs(5), answer: Duration::from_secs(15) };
 /// How long it is not asked again which mechanisms it has.
 const FRESH: Duration = Duration::from_secs(10);
 /// Octets read at once.
@@ -43,7 +43,7 @@ const PIECE: usize = 1024;
 pub(crate) struct Dovecot {
     dialer: Arc<DialerLink>,
     waits: Waits,
-    seats: Arc<Seats>,
+    semaphore: Arc<Semaphore>,
     /// What it offered last, and when it was asked.
     offer: tokio::sync::Mutex<(Mechanisms, Option<Instant>)>,
     /// By which requests get numbers that are hard to guess.
@@ -54,7 +54,7 @@ pub(crate) struct Dovecot {
 /// An attempt whose client has to say more.
 pub(crate) struct Exchange {
     connection: Connection,
-    seat: Seat,
+    permit: Permit,
 }
 
 /// What an attempt comes to.
@@ -105,7 +105,7 @@ impl Dovecot {
         Self {
             dialer,
             waits: WAITS,
-            seats: Arc::new(Seats::new(SEATS)),
+            semaphore: Arc::new(Semaphore::new(AT_ONCE)),
             offer: tokio::sync::Mutex::new((Mechanisms::PASSWORD, None)),
             seed: RandomState::new(),
             requests: AtomicU64::new(0),
@@ -137,7 +137,7 @@ impl Dovecot {
         first: Option<&[u8]>,
         then: &[&[u8]],
     ) -> Outcome {
-        let Ok(Some(seat)) = timeout(self.waits.seat, self.seats.take(Origin::of(client.ip()))).await else {
+        let Ok(Some(permit)) = timeout(self.waits.permit, self.semaphore.take(Origin::of(client.ip()))).await else {
             return Outcome::Unknown;
         };
         let talk = async {
@@ -150,8 +150,8 @@ impl Dovecot {
             }
             Ok::<_, Failure>((connection, said))
         };
-        match seat.unless_told(talk).await {
-            Some(Ok((connection, said))) => outcome(Box::new(Exchange { connection, seat }), said),
+        match permit.unless_told(talk).await {
+            Some(Ok((connection, said))) => outcome(Box::new(Exchange { connection, permit }), said),
             Some(Err(failure)) => Outcome::Failed(failure.to_string()),
             None => Outcome::Unknown,
         }
@@ -181,7 +181,7 @@ impl Dovecot {
 impl Exchange {
     /// The client's response to a challenge.
     pub(crate) async fn respond(mut self: Box<Self>, response: &[u8]) -> Outcome {
-        match self.seat.unless_told(self.connection.respond(response)).await {
+        match self.permit.unless_told(self.connection.respond(response)).await {
             Some(Ok(said)) => outcome(self, said),
             Some(Err(failure)) => Outcome::Failed(failure.to_string()),
             None => Outcome::Unknown,
@@ -190,7 +190,7 @@ impl Exchange {
 
     /// Waits for the client. None: it has to give way.
     pub(crate) async fn unless_told<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        self.seat.unless_told(work).await
+        self.permit.unless_told(work).await
     }
 }
 

@@ -30,7 +30,7 @@ fn with<T>(manners: Manners, test: impl AsyncFnOnce(Arc<Dovecot>) -> T) -> T {
             }
         });
         let short = Duration::from_millis(200);
-        let waits = Waits { greeting: Duration::from_secs(5), seat: short, answer: short };
+        let waits = Waits { greeting: Duration::from_secs(5), permit: short, answer: short };
         test(Arc::new(Dovecot { waits, ..Dovecot::new(dialer) })).await
     })
 }
@@ -109,7 +109,7 @@ fn p13_dialogues_that_wait_for_their_clients_give_way() {
     let manners: Manners = |far| greet(far, |out, id, _| writeln!(out, "CONT\t{id}\tcj1h").unwrap());
     with(manners, async |dovecot| {
         let mut going = Vec::new();
-        for _ in 0..SEATS {
+        for _ in 0..AT_ONCE {
             match dovecot.begin(Mechanism::ScramSha256, client(), Some(b"n,,n=joe,r=a"), &[]).await {
                 Outcome::Challenge(_, exchange) => going.push(exchange),
                 _ => panic!("no challenge"),
@@ -127,7 +127,7 @@ fn p13_dialogues_that_wait_for_their_clients_give_way() {
             let waiting = timeout(Duration::from_millis(20), exchange.unless_told(std::future::pending::<()>()));
             left += u64::from(waiting.await.is_err());
         }
-        assert_eq!(left, SEATS - 1);
+        assert_eq!(left, AT_ONCE - 1);
         assert!(matches!(newcomer.await.unwrap(), Outcome::Challenge(..)));
     });
 }

@@ -1,4 +1,4 @@
-//! How many may ask the source of logins at once, and whose turn it is (P13): a dialogue that waits for its client gives way to one of a
+//! How many may ask the source of logins at once, and whose turn it is (P13): a dialogue that waits for its client is ended for one of a
 //! network that holds less.
 
 use gatepost_policy::share::{Action, Answer, Origin, Shares, WhenFull};
@@ -10,12 +10,12 @@ use std::task::Poll;
 use std::time::Instant;
 use tokio::sync::{Notify, oneshot};
 
-/// Who waits at most for a seat.
+/// Who waits at most for a permit.
 const WAITING_MAX: usize = 512;
 
-/// All seats.
+/// Permits for so many at once.
 #[derive(Debug)]
-pub(crate) struct Seats {
+pub(crate) struct Semaphore {
     table: Mutex<Table>,
     begun: Instant,
 }
@@ -30,30 +30,30 @@ struct Table {
 
 /// One, for as long as it is held.
 #[derive(Debug)]
-pub(crate) struct Seat {
-    seats: Arc<Seats>,
+pub(crate) struct Permit {
+    semaphore: Arc<Semaphore>,
     id: u64,
     told: Arc<Notify>,
 }
 
 /// Who waits for one.
 struct Claim<'s> {
-    seats: &'s Arc<Seats>,
+    semaphore: &'s Arc<Semaphore>,
     id: u64,
-    seated: bool,
+    granted: bool,
 }
 
-impl Seats {
-    /// So many.
-    pub(crate) fn new(seats: u64) -> Self {
-        let shares = Shares::new(seats, WAITING_MAX);
+impl Semaphore {
+    /// So many permits.
+    pub(crate) fn new(permits: u64) -> Self {
+        let shares = Shares::new(permits, WAITING_MAX);
         let table = Table { shares, waiting: HashMap::new(), held: HashMap::new(), last: 0 };
         Self { table: Mutex::new(table), begun: Instant::now() }
     }
 
-    /// A seat. None: there is none for this client now.
-    pub(crate) async fn take(self: &Arc<Self>, origin: Origin) -> Option<Seat> {
-        let (seated, coming) = oneshot::channel();
+    /// A permit. None: there is none for this client now.
+    pub(crate) async fn take(self: &Arc<Self>, origin: Origin) -> Option<Permit> {
+        let (granted, coming) = oneshot::channel();
         let mut claim = {
             let mut table = self.lock();
             table.last = table.last.saturating_add(1);
@@ -61,19 +61,19 @@ impl Seats {
             let answer = table.shares.claim(id, origin, 1, WhenFull::Queue, self.now());
             match answer {
                 Answer::Granted => {
-                    let told = table.seat(id);
+                    let told = table.permit(id);
                     table.act();
-                    return Some(Seat { seats: Arc::clone(self), id, told });
+                    return Some(Permit { semaphore: Arc::clone(self), id, told });
                 }
-                Answer::Waiting => drop(table.waiting.insert(id, seated)),
+                Answer::Waiting => drop(table.waiting.insert(id, granted)),
                 Answer::Refused => return None,
             }
             table.act();
-            Claim { seats: self, id, seated: false }
+            Claim { semaphore: self, id, granted: false }
         };
         let told = coming.await.ok()?;
-        claim.seated = true;
-        Some(Seat { seats: Arc::clone(self), id: claim.id, told })
+        claim.granted = true;
+        Some(Permit { semaphore: Arc::clone(self), id: claim.id, told })
     }
 
     fn release(&self, id: u64) {
@@ -94,7 +94,7 @@ impl Seats {
 }
 
 impl Table {
-    fn seat(&mut self, id: u64) -> Arc<Notify> {
+    fn permit(&mut self, id: u64) -> Arc<Notify> {
         let told = Arc::<Notify>::default();
         self.held.insert(id, Arc::clone(&told));
         told
@@ -105,7 +105,7 @@ impl Table {
         while let Some(action) = self.shares.poll() {
             match action {
                 Action::Grant(id) => {
-                    let told = self.seat(id);
+                    let told = self.permit(id);
                     // One that is not waited for any more is about to be given back.
                     let _ = self.waiting.remove(&id).map(|waiting| waiting.send(told));
                 }
@@ -120,8 +120,8 @@ impl Table {
     }
 }
 
-impl Seat {
-    /// Runs `work` until it is done, or until the seat is needed for somebody else: then None, and it must be given back.
+impl Permit {
+    /// Runs `work` until it is done, or until the permit is needed for somebody else: then None, and it must be given back.
     pub(crate) async fn unless_told<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         unless(self.told.notified(), work).await
     }
@@ -139,16 +139,16 @@ pub(crate) async fn unless<T>(end: impl Future<Output = ()>, work: impl Future<O
     .await
 }
 
-impl Drop for Seat {
+impl Drop for Permit {
     fn drop(&mut self) {
-        self.seats.release(self.id);
+        self.semaphore.release(self.id);
     }
 }
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        if !self.seated {
-            self.seats.release(self.id);
+        if !self.granted {
+            self.semaphore.release(self.id);
         }
     }
 }
@@ -168,29 +168,29 @@ mod tests {
     fn p13_who_holds_most_gives_way_to_a_newcomer() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
-            let seats = Arc::new(Seats::new(3));
+            let semaphore = Arc::new(Semaphore::new(3));
             let mut held = Vec::new();
             for _ in 0..3 {
-                held.push(seats.take(at(1)).await.unwrap());
+                held.push(semaphore.take(at(1)).await.unwrap());
             }
             // One of the same network waits for its neighbours; a newcomer does not.
-            assert!(timeout(Duration::ZERO, seats.take(at(1))).await.is_err());
+            assert!(timeout(Duration::ZERO, semaphore.take(at(1))).await.is_err());
             let newcomer = {
-                let seats = Arc::clone(&seats);
-                tokio::spawn(async move { seats.take(at(2)).await.is_some() })
+                let semaphore = Arc::clone(&semaphore);
+                tokio::spawn(async move { semaphore.take(at(2)).await.is_some() })
             };
             tokio::task::yield_now().await;
             let mut told = 0;
             let mut left = Vec::new();
-            for seat in held {
-                match timeout(Duration::ZERO, seat.unless_told(pending::<()>())).await {
+            for permit in held {
+                match timeout(Duration::ZERO, permit.unless_told(pending::<()>())).await {
                     Ok(None) => told += 1,
-                    _ => left.push(seat),
+                    _ => left.push(permit),
                 }
             }
             assert_eq!((told, newcomer.await.unwrap()), (1, true));
             drop(left);
-            let table = seats.lock();
+            let table = semaphore.lock();
             assert_eq!((table.held.len(), table.waiting.len(), table.shares.used()), (0, 0, 0));
         });
     }
@@ -198,17 +198,17 @@ mod tests {
     fn p13_a_seat_that_was_granted_to_who_has_left_comes_back() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
-            let seats = Arc::new(Seats::new(1));
+            let semaphore = Arc::new(Semaphore::new(1));
             let soon = Duration::from_secs(10);
             for _ in 0..3 {
-                let held = timeout(soon, seats.take(at(1))).await.expect("none came back").unwrap();
-                let mut waiting = Box::pin(seats.take(at(2)));
+                let held = timeout(soon, semaphore.take(at(1))).await.expect("none came back").unwrap();
+                let mut waiting = Box::pin(semaphore.take(at(2)));
                 assert!(timeout(Duration::ZERO, &mut waiting).await.is_err());
-                // Whoever gets the seat does not look any more.
+                // Whoever gets the permit does not look any more.
                 drop(held);
-                assert_eq!(seats.lock().shares.used(), 1);
+                assert_eq!(semaphore.lock().shares.used(), 1);
                 drop(waiting);
-                assert_eq!(seats.lock().shares.used(), 0);
+                assert_eq!(semaphore.lock().shares.used(), 0);
             }
         });
     }
