@@ -29,7 +29,7 @@ pub(crate) struct Destination {
 
 /// Which destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Place {
+pub(crate) enum DestinationId {
     /// `[backend]`.
     #[default]
     Backend,
@@ -89,27 +89,28 @@ impl Routes {
     }
 
     /// All of them, `[backend]` first.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (Place, &Destination)> {
-        let routes = self.routes.iter().enumerate().map(|(index, route)| (Place::Route(index), &route.destination));
-        iter::once((Place::Backend, &self.backend)).chain(routes)
+    pub(crate) fn all(&self) -> impl Iterator<Item = (DestinationId, &Destination)> {
+        let routes =
+            self.routes.iter().enumerate().map(|(index, route)| (DestinationId::Route(index), &route.destination));
+        iter::once((DestinationId::Backend, &self.backend)).chain(routes)
     }
 
-    /// The one at `place`.
-    pub(crate) fn at(&self, place: Place) -> &Destination {
-        match place {
-            Place::Backend => None,
-            Place::Route(index) => self.routes.get(index),
+    /// The one with that `id`.
+    pub(crate) fn at(&self, id: DestinationId) -> &Destination {
+        match id {
+            DestinationId::Backend => None,
+            DestinationId::Route(index) => self.routes.get(index),
         }
         .map_or(&self.backend, |route| &route.destination)
     }
 
     /// Where mail for this forward-path goes: as its whole address says, else the longest entry that covers its domain, else to
     /// `[backend]`.
-    pub(crate) fn of(&self, local_part: &[u8], domain: Option<&[u8]>) -> Place {
-        let (Some(domain), false) = (domain, self.routes.is_empty()) else { return Place::Backend };
+    pub(crate) fn of(&self, local_part: &[u8], domain: Option<&[u8]>) -> DestinationId {
+        let (Some(domain), false) = (domain, self.routes.is_empty()) else { return DestinationId::Backend };
         let address = [local_part, b"@", domain].concat().to_ascii_lowercase();
         if let Some(index) = self.routes.iter().position(|route| route.recipients.contains(&address)) {
-            return Place::Route(index);
+            return DestinationId::Route(index);
         }
         let own = self.domains.longest(domain);
         let covering = self.routes.iter().enumerate().filter_map(|(index, route)| {
@@ -117,13 +118,13 @@ impl Routes {
             Some((longest, index))
         });
         match covering.max() {
-            Some((longest, index)) if own.is_none_or(|own| longest >= own) => Place::Route(index),
-            _ => Place::Backend,
+            Some((longest, index)) if own.is_none_or(|own| longest >= own) => DestinationId::Route(index),
+            _ => DestinationId::Backend,
         }
     }
 
     /// Where this transaction's message goes; none as long as it has no recipient.
-    pub(crate) fn of_transaction(&self, transaction: &Transaction) -> Option<Place> {
+    pub(crate) fn of_transaction(&self, transaction: &Transaction) -> Option<DestinationId> {
         let (local_part, domain) = transaction.recipients().first()?.parts();
         Some(self.of(local_part, domain))
     }

@@ -1,7 +1,7 @@
 //! Orders from the launcher, new sessions from the listener, one task for each session.
 
 use crate::backend::Failure;
-use crate::routes::Place;
+use crate::routes::DestinationId;
 use crate::session;
 use crate::shared::Shared;
 use crate::{ListenerEnd, SessionEnd};
@@ -29,7 +29,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 /// What can happen.
 enum Event {
     /// A backend was asked for its proof, after this pause.
-    Asked(Place, Duration, Result<(), Failure>),
+    Asked(DestinationId, Duration, Result<(), Failure>),
     /// All have been asked for [`START`].
     Slow,
     /// A peer is gone, or is linked anew.
@@ -60,7 +60,7 @@ struct Handoff {
 pub(crate) async fn serve(control: ControlEnd, shared: Arc<Shared>) -> Result<(), RoleError> {
     let control = AsyncControl::new(Role::Handoff, control)?;
     let (events, links) = (JoinSet::new(), Vec::new());
-    let unproved = shared.routes.all().fold(0, |unproved, (place, _)| unproved | bit(place));
+    let unproved = shared.routes.all().fold(0, |unproved, (id, _)| unproved | bit(id));
     let sessions = Arc::default();
     let mut handoff = Handoff { shared, control, events, links, open: false, unproved, sessions };
     while !handoff.sessions.are_drained() {
@@ -72,7 +72,7 @@ pub(crate) async fn serve(control: ControlEnd, shared: Arc<Shared>) -> Result<()
         };
         match handoff.control.order_or(event).await? {
             Heard::Order(step) => handoff.follow(step)?,
-            Heard::Other(Event::Asked(place, pause, proved)) => handoff.asked(place, pause, proved).await?,
+            Heard::Other(Event::Asked(id, pause, proved)) => handoff.asked(id, pause, proved).await?,
             Heard::Other(Event::Slow) => handoff.slow().await?,
             Heard::Other(Event::Unlinked | Event::Drained) => {}
         }
@@ -86,7 +86,7 @@ impl Handoff {
         match step {
             Step::Link(Role::Queue, fd) => {
                 let unexpected = || RoleError::Peer(Role::Queue, "linked, but the backend is no queue program".into());
-                let queue = self.shared.routes.at(Place::Backend).route.queue().ok_or_else(unexpected)?;
+                let queue = self.shared.routes.at(DestinationId::Backend).route.queue().ok_or_else(unexpected)?;
                 self.watch(queue.link(fd).map_err(watching)?);
             }
             Step::Link(Role::Dialer, fd) => self.watch(self.shared.dialer.link(fd).map_err(watching)?),
@@ -109,8 +109,8 @@ impl Handoff {
                 }
             }
             Step::Begin => {
-                for (place, _) in self.shared.routes.all() {
-                    self.events.spawn(ask(self.shared.clone(), place, Duration::ZERO));
+                for (id, _) in self.shared.routes.all() {
+                    self.events.spawn(ask(self.shared.clone(), id, Duration::ZERO));
                 }
                 self.events.spawn(async {
                     tokio::time::sleep(START).await;
@@ -140,11 +140,16 @@ impl Handoff {
     }
 
     /// What came of asking a backend to prove that it does not relay. Until it has, no session gets a connection to it.
-    async fn asked(&mut self, place: Place, pause: Duration, proved: Result<(), Failure>) -> Result<(), RoleError> {
+    async fn asked(
+        &mut self,
+        id: DestinationId,
+        pause: Duration,
+        proved: Result<(), Failure>,
+    ) -> Result<(), RoleError> {
         match proved {
             Ok(()) => {
-                self.unproved &= !bit(place);
-                if self.control.phase() == Phase::Starting && self.shared.routes.at(place).route.refuses_logins() {
+                self.unproved &= !bit(id);
+                if self.control.phase() == Phase::Starting && self.shared.routes.at(id).route.refuses_logins() {
                     self.control.report(Report::NoLogins).await?;
                 }
                 self.shared.set_away(false);
@@ -161,30 +166,30 @@ impl Handoff {
                 // The first attempt may come before the keyholder is linked: that is no trouble with the backend.
                 if !pause.is_zero() {
                     if pause == first {
-                        self.warn(place, &failure.to_string());
+                        self.warn(id, &failure.to_string());
                     }
                     self.wait().await?;
                 }
-                self.events.spawn(ask(self.shared.clone(), place, pause.saturating_mul(2).clamp(first, longest)));
+                self.events.spawn(ask(self.shared.clone(), id, pause.saturating_mul(2).clamp(first, longest)));
             }
         }
         Ok(())
     }
 
     /// Says why a backend cannot be asked yet.
-    fn warn(&self, place: Place, why: &str) {
+    fn warn(&self, id: DestinationId, why: &str) {
         let alone = self.shared.routes.all().count() == 1;
         let so = if alone { "clients are told to come again (421)" } else { "mail for it has to come again (4yz)" };
-        let name = &self.shared.routes.at(place).name;
+        let name = &self.shared.routes.at(id).name;
         tracing::warn!("{name} cannot be asked yet whether it relays for strangers, so {so}: {why}");
     }
 
     /// Backends have been waited for long enough.
     async fn slow(&mut self) -> Result<(), RoleError> {
         if !self.open {
-            let places: Vec<Place> = self.shared.routes.all().map(|(place, _)| place).collect();
-            for place in places.into_iter().filter(|place| self.unproved & bit(*place) != 0) {
-                self.warn(place, "it has not answered yet");
+            let ids: Vec<DestinationId> = self.shared.routes.all().map(|(id, _)| id).collect();
+            for id in ids.into_iter().filter(|id| self.unproved & bit(*id) != 0) {
+                self.warn(id, "it has not answered yet");
             }
         }
         self.wait().await
@@ -194,7 +199,7 @@ impl Handoff {
     /// where another backend is there.
     async fn wait(&mut self) -> Result<(), RoleError> {
         if !self.open && self.control.phase() == Phase::Starting {
-            let all = self.shared.routes.all().fold(0, |all, (place, _)| all | bit(place));
+            let all = self.shared.routes.all().fold(0, |all, (id, _)| all | bit(id));
             self.shared.set_away(self.unproved == all);
             self.tell_unproved().await?;
             self.control.waiting().await?;
@@ -221,10 +226,10 @@ impl Handoff {
 }
 
 /// A backend in [`Report::Unproved`].
-fn bit(place: Place) -> u64 {
-    let number = match place {
-        Place::Backend => 0,
-        Place::Route(index) => index.saturating_add(1),
+fn bit(id: DestinationId) -> u64 {
+    let number = match id {
+        DestinationId::Backend => 0,
+        DestinationId::Route(index) => index.saturating_add(1),
     };
     u32::try_from(number).ok().and_then(|number| 1_u64.checked_shl(number)).unwrap_or_default()
 }
@@ -305,8 +310,8 @@ fn begin(shared: &Arc<Shared>, sessions: &Arc<Sessions>, open: Open, fd: OwnedFd
 }
 
 /// Has a backend prove that it does not relay, after a pause.
-async fn ask(shared: Arc<Shared>, place: Place, pause: Duration) -> Event {
+async fn ask(shared: Arc<Shared>, id: DestinationId, pause: Duration) -> Event {
     tokio::time::sleep(pause).await;
-    let proved = shared.routes.at(place).route.prove().await;
-    Event::Asked(place, pause, proved)
+    let proved = shared.routes.at(id).route.prove().await;
+    Event::Asked(id, pause, proved)
 }

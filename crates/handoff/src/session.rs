@@ -13,7 +13,7 @@ use crate::names::Names;
 use crate::outcome::Outcome;
 use crate::progress::{Progress, SessionProgress};
 use crate::protocol::{INLINE_MAX, Protocol, Step, Violation};
-use crate::routes::{Destination, Place};
+use crate::routes::{Destination, DestinationId};
 use crate::session_table::SessionEntry;
 use crate::shared::Shared;
 use crate::spool::ContentFile;
@@ -70,7 +70,7 @@ struct Session {
     /// Kept for later requests, but not for long: see [`crate::backend::Timeouts::park`].
     connection: Option<Connection>,
     /// Where that is to.
-    connected: Place,
+    connected: DestinationId,
     /// The session's one content file, emptied between transactions.
     file: Option<ContentFile>,
     running: Running,
@@ -125,7 +125,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) -> O
         protocol,
         turn,
         connection: None,
-        connected: Place::Backend,
+        connected: DestinationId::Backend,
         file: None,
         running: Running::default(),
         delivered: 0,
@@ -278,10 +278,10 @@ impl Session {
     }
 
     /// What is asked next is for this destination: a connection to another is not kept.
-    fn turn_to(&mut self, place: Place) {
-        if self.connected != place {
+    fn turn_to(&mut self, id: DestinationId) {
+        if self.connected != id {
             self.give_back();
-            self.connected = place;
+            self.connected = id;
         }
     }
 

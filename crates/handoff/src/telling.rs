@@ -49,12 +49,12 @@ impl Telling<'_> {
     /// else.
     pub(crate) async fn all(self, answers: &Answers) {
         let mut tries = TRIES;
-        for (place, recipient) in self.transaction.recipients().iter().enumerate() {
+        for (index, recipient) in self.transaction.recipients().iter().enumerate() {
             loop {
                 let mut told = tries == 0;
-                let result = answers.results.get(place).unwrap_or(&answers.all);
+                let result = answers.results.get(index).unwrap_or(&answers.all);
                 let heard = if answers.each { result } else { &answers.all };
-                self.recipient(recipient, place == 0, (heard, result), |event| match told {
+                self.recipient(recipient, index == 0, (heard, result), |event| match told {
                     true => gatepost_log::tell(*event),
                     false => told = gatepost_log::try_tell(*event),
                 });
@@ -69,8 +69,8 @@ impl Telling<'_> {
 
     /// As [`Telling::all`], without waiting.
     pub(crate) fn now(&self, outcome: &Outcome) {
-        for (place, recipient) in self.transaction.recipients().iter().enumerate() {
-            self.recipient(recipient, place == 0, (outcome, outcome), |event| gatepost_log::tell(*event));
+        for (index, recipient) in self.transaction.recipients().iter().enumerate() {
+            self.recipient(recipient, index == 0, (outcome, outcome), |event| gatepost_log::tell(*event));
         }
     }
 

@@ -29,8 +29,8 @@ impl Turns {
     /// For a client at `origin`.
     pub(crate) fn of(&self, origin: Origin) -> Turn {
         let number = self.random.hash_one(origin.block());
-        let place = usize::try_from(number % QUEUES as u64).unwrap_or_default();
-        self.queues.get(place).cloned().unwrap_or_default()
+        let index = usize::try_from(number % QUEUES as u64).unwrap_or_default();
+        self.queues.get(index).cloned().unwrap_or_default()
     }
 }
 

@@ -43,11 +43,11 @@ pub trait RunQueue: Send + Sync + fmt::Debug {
 #[derive(Debug)]
 pub(crate) struct Queue {
     timeouts: Timeouts,
-    place: Place,
+    runner: Runner,
 }
 
 #[derive(Debug)]
-enum Place {
+enum Runner {
     /// The queue role, by the link that is current.
     Role(Mutex<Option<Arc<Link>>>),
     Here(Box<dyn RunQueue>),
@@ -60,14 +60,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Queue {
     /// `here`: this process does.
     pub(super) fn new(timeouts: Timeouts, here: Option<Box<dyn RunQueue>>) -> Self {
-        Self { timeouts, place: here.map_or_else(|| Place::Role(Mutex::default()), Place::Here) }
+        Self { timeouts, runner: here.map_or_else(|| Runner::Role(Mutex::default()), Runner::Here) }
     }
 
     /// Takes a new link, which replaces the one before it. The future reads its answers until it ends.
     pub(crate) fn link(&self, fd: OwnedFd) -> io::Result<impl Future<Output = ()> + Send + 'static> {
         let end = AsyncEnd::from_fd(fd)?;
         let link = Arc::new(Link { end, turn: tokio::sync::Mutex::default(), tickets: Tickets::default() });
-        if let Place::Role(current) = &self.place {
+        if let Runner::Role(current) = &self.runner {
             *lock(current) = Some(Arc::clone(&link));
         }
         Ok(async move { link.receive().await })
@@ -75,9 +75,9 @@ impl Queue {
 
     /// Whether there is a queue role to give messages to.
     pub(super) fn is_there(&self) -> Result<(), Failure> {
-        match &self.place {
-            Place::Role(current) => linked(current).map(drop),
-            Place::Here(_) => Ok(()),
+        match &self.runner {
+            Runner::Role(current) => linked(current).map(drop),
+            Runner::Here(_) => Ok(()),
         }
     }
     /// Gives a message to the queue program.
@@ -95,9 +95,9 @@ impl Queue {
         let mut content = convert(spool, client, message).await?;
         content.rewind().map_err(DeliveryError::File)?;
         message.begin()?;
-        let link = match &self.place {
-            Place::Role(current) => linked(current)?,
-            Place::Here(program) => {
+        let link = match &self.runner {
+            Runner::Role(current) => linked(current)?,
+            Runner::Here(program) => {
                 let sender = transaction.bare_sender();
                 let recipients: Vec<_> = transaction.recipients().iter().map(Recipient::bare).collect();
                 let begin = Submit::Begin { ticket: 0, client: client.address, local: client.local, sender: &sender };

@@ -96,8 +96,8 @@ impl Session {
         // Every path from here on puts the file back: a session that kept its descriptor must not get a second file.
         let mut file = if transaction.filed { self.file.take() } else { None };
         let shared = Arc::clone(&self.shared);
-        let place = shared.routes.of_transaction(transaction).unwrap_or_default();
-        self.turn_to(place);
+        let id = shared.routes.of_transaction(transaction).unwrap_or_default();
+        self.turn_to(id);
         let mut message = Message {
             received: &front,
             inline,
@@ -107,7 +107,7 @@ impl Session {
             have: Vec::new(),
             permit: self.entry.permit(),
         };
-        let done = if shared.routes.at(place).route.answers_each() {
+        let done = if shared.routes.at(id).route.answers_each() {
             let done = self.deliver_each(transaction, &mut message).await;
             done.unwrap_or_else(|e| Answers::one(Outcome::of_error(&DeliveryError::File(e), &self.shared, &self.open)))
         } else {

@@ -52,7 +52,7 @@ impl Session {
             return Some(verdict::TOO_MANY);
         }
         let routes = &self.shared.routes;
-        if routes.of_transaction(transaction).is_some_and(|place| place != routes.of(name, domain)) {
+        if routes.of_transaction(transaction).is_some_and(|id| id != routes.of(name, domain)) {
             return Some(verdict::OTHER_BACKEND);
         }
         if transaction.has_room_for(recipient) { None } else { Some(verdict::NO_SPACE) }

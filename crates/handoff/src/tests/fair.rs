@@ -56,7 +56,7 @@ fn p13_who_waits_too_long_for_a_connection_is_told_to_come_again() {
     });
 }
 
-/// A shared connection that waits for the next session is used by it, and closed when another network needs its place.
+/// A shared connection that waits for the next session is used by it, and closed when another network needs a connection.
 #[test]
 fn p13_an_idle_connection_counts_and_goes_to_the_next_session() {
     let fixture =

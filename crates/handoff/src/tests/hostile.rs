@@ -153,7 +153,7 @@ fn p13_a_session_that_does_not_read_its_answers_is_not_waited_for() {
             }
             tokio::task::yield_now().await;
         }
-        let [connections, ..] = shared.routes.at(crate::routes::Place::Backend).connections.count();
+        let [connections, ..] = shared.routes.at(crate::routes::DestinationId::Backend).connections.count();
         assert_eq!(connections, 0);
     });
 }

@@ -1,7 +1,7 @@
 //! Issue 12, point 7: several backends by recipient.
 
 use super::*;
-use crate::routes::{Place, Routes};
+use crate::routes::{DestinationId, Routes};
 use gatepost_smtp::envelope::Reason;
 use gatepost_testkit::rogue::{Deed, Stage};
 use gatepost_wire::slice::RouteSlice;
@@ -47,24 +47,24 @@ fn issue_12_each_recipient_has_one_backend() {
     });
     let shared = fixture.shared();
     let routes: &Routes = &shared.routes;
-    for (address, place) in [
-        ("x@elsewhere.test", Place::Backend),
-        ("x@one.ok.test", Place::Route(0)),
+    for (address, id) in [
+        ("x@elsewhere.test", DestinationId::Backend),
+        ("x@one.ok.test", DestinationId::Route(0)),
         // As long as the one of [relay].
-        ("x@two.ok.test", Place::Route(1)),
-        ("Me@TWO.ok.test", Place::Route(0)),
-        ("x@c.lists.test", Place::Route(0)),
+        ("x@two.ok.test", DestinationId::Route(1)),
+        ("Me@TWO.ok.test", DestinationId::Route(0)),
+        ("x@c.lists.test", DestinationId::Route(0)),
         // The longer entry is that of [relay].
-        ("x@a.lists.test", Place::Backend),
-        ("x@c.b.lists.test", Place::Route(1)),
-        ("x@b.lists.test", Place::Route(0)),
-        ("you@b.lists.test", Place::Route(1)),
-        ("x@[192.0.2.1]", Place::Backend),
+        ("x@a.lists.test", DestinationId::Backend),
+        ("x@c.b.lists.test", DestinationId::Route(1)),
+        ("x@b.lists.test", DestinationId::Route(0)),
+        ("you@b.lists.test", DestinationId::Route(1)),
+        ("x@[192.0.2.1]", DestinationId::Backend),
     ] {
         let (name, domain) = address.split_once('@').unwrap();
-        assert_eq!(routes.of(name.as_bytes(), Some(domain.as_bytes())), place, "{address}");
+        assert_eq!(routes.of(name.as_bytes(), Some(domain.as_bytes())), id, "{address}");
     }
-    assert_eq!(routes.of(b"postmaster", None), Place::Backend);
+    assert_eq!(routes.of(b"postmaster", None), DestinationId::Backend);
     assert!(shared.relay.domains.covers("one.ok.test") && !shared.relay.domains.covers("lists.test"));
 }
 
