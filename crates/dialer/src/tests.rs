@@ -26,12 +26,12 @@ const EAGAIN: u16 = 11;
 const ECONNREFUSED: u16 = 111;
 const ETIMEDOUT: u16 = 110;
 
-struct Scene {
+struct Fixture {
     launcher: End<LauncherToRole, RoleToLauncher>,
     dialer: JoinHandle<Result<(), RoleError>>,
 }
 
-impl Scene {
+impl Fixture {
     fn new(backends: Vec<Connect>, most: usize) -> (Self, Handoff) {
         Self::with(backends, None, most)
     }
@@ -42,11 +42,11 @@ impl Scene {
         let epoll = Epoll::new(4).unwrap();
         let slice = DialerSlice { connect: backends, logins };
         let dialer = std::thread::spawn(move || serve(Control::new(Role::Dialer, control), slice, epoll, most));
-        let scene = Self { launcher, dialer };
-        let handoff = scene.link(Role::Handoff);
-        scene.launcher.tell(&Order::Go).unwrap();
-        assert_eq!(scene.launcher.recv(&mut Inbox::new(64)).unwrap(), Report::Ready);
-        (scene, handoff)
+        let fixture = Self { launcher, dialer };
+        let handoff = fixture.link(Role::Handoff);
+        fixture.launcher.tell(&Order::Go).unwrap();
+        assert_eq!(fixture.launcher.recv(&mut Inbox::new(64)).unwrap(), Report::Ready);
+        (fixture, handoff)
     }
 
     fn link(&self, role: Role) -> Handoff {
@@ -105,7 +105,8 @@ fn issue_9_each_request_gets_its_connection_which_nobody_else_has() {
     let path = std::env::temp_dir().join(format!("gatepost-dialer-{}", std::process::id()));
     let _ = std::fs::remove_file(&path);
     let unix = UnixListener::bind(&path).unwrap();
-    let (scene, handoff) = Scene::new(vec![Connect::Unix(path.clone()), Connect::Tcp(tcp.local_addr().unwrap())], 8);
+    let (fixture, handoff) =
+        Fixture::new(vec![Connect::Unix(path.clone()), Connect::Tcp(tcp.local_addr().unwrap())], 8);
 
     ask(&handoff, 7, 0, PATIENCE);
     let (number, fd) = connected(&handoff);
@@ -127,27 +128,28 @@ fn issue_9_each_request_gets_its_connection_which_nobody_else_has() {
     drop(near);
     assert_eq!(far.read(&mut [0; 1]).unwrap(), 0, "the dialer has kept a copy");
     let _ = std::fs::remove_file(&path);
-    scene.drained();
+    fixture.drained();
 }
 
 #[test]
 fn issue_9_only_the_configured_places_can_be_named() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (scene, handoff) = Scene::new(vec![Connect::Tcp(gone)], 8);
+    let (fixture, handoff) = Fixture::new(vec![Connect::Tcp(gone)], 8);
     for (number, backend) in [(1, 1), (2, 255), (3, usize::MAX)] {
         ask(&handoff, number, backend, PATIENCE);
         assert_eq!(failed(&handoff), (number, EINVAL));
     }
     ask(&handoff, 4, 0, PATIENCE);
     assert_eq!(failed(&handoff), (4, ECONNREFUSED));
-    scene.drained();
+    fixture.drained();
 }
 
 #[test]
 fn issue_9_a_slow_backend_keeps_nobody_from_another_and_has_an_end() {
     let (path, listener, waiting) = full("slow");
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (scene, handoff) = Scene::new(vec![Connect::Unix(path.clone()), Connect::Tcp(tcp.local_addr().unwrap())], 3);
+    let (fixture, handoff) =
+        Fixture::new(vec![Connect::Unix(path.clone()), Connect::Tcp(tcp.local_addr().unwrap())], 3);
     ask(&handoff, 1, 0, PATIENCE);
     ask(&handoff, 2, 0, Duration::from_millis(50));
     ask(&handoff, 3, 1, PATIENCE);
@@ -169,33 +171,33 @@ fn issue_9_a_slow_backend_keeps_nobody_from_another_and_has_an_end() {
     got.sort_unstable();
     assert_eq!(got, [1, 4, 5]);
     let _ = std::fs::remove_file(&path);
-    scene.drained();
+    fixture.drained();
 }
 
 #[test]
 fn issue_9_a_handoff_that_breaks_the_rules_or_goes_takes_its_requests_along() {
     let (path, listener, waiting) = full("rules");
-    let (scene, first) = Scene::new(vec![Connect::Unix(path.clone())], 1);
+    let (fixture, first) = Fixture::new(vec![Connect::Unix(path.clone())], 1);
     ask(&first, 1, 0, PATIENCE);
     let frame = Frame::of(&Dial::new(2, 0, PATIENCE)).unwrap();
     first.seq().send(frame.bytes(), &[listener.as_fd()]).unwrap();
     let end = first.recv(&mut Inbox::new(64));
     assert!(matches!(end, Err(ChannelError::Closed)), "a request with a descriptor: {end:?}");
 
-    let second = scene.link(Role::Handoff);
+    let second = fixture.link(Role::Handoff);
     ask(&second, 1, 0, PATIENCE);
     drop(second);
 
-    let third = scene.link(Role::Handoff);
+    let third = fixture.link(Role::Handoff);
     third.seq().send(&[9, 9, 9], &[]).unwrap();
     assert!(matches!(third.recv(&mut Inbox::new(64)), Err(ChannelError::Closed)));
 
-    let last = scene.link(Role::Handoff);
+    let last = fixture.link(Role::Handoff);
     drop((waiting, listener));
     ask(&last, 5, 0, PATIENCE);
     assert_eq!(failed(&last), (5, ECONNREFUSED), "the one request that may be under way is this one's");
     let _ = std::fs::remove_file(&path);
-    scene.drained();
+    fixture.drained();
 }
 
 #[test]
@@ -203,9 +205,9 @@ fn p13_an_owned_auth_keeps_nobody_from_the_backends() {
     let backend = TcpListener::bind("127.0.0.1:0").unwrap();
     let (path, listener, waiting) = full("auth");
     let places = vec![Connect::Tcp(backend.local_addr().unwrap())];
-    let (scene, handoff) = Scene::with(places, Some(Connect::Unix(path.clone())), 8);
+    let (fixture, handoff) = Fixture::with(places, Some(Connect::Unix(path.clone())), 8);
     // As many connections in the making as it can get.
-    let greedy = scene.link(Role::Auth);
+    let greedy = fixture.link(Role::Auth);
     for number in 0..8 {
         ask(&greedy, number, 0, PATIENCE);
     }
@@ -213,35 +215,36 @@ fn p13_an_owned_auth_keeps_nobody_from_the_backends() {
         assert_eq!(failed(&greedy), (number, EAGAIN));
     }
     // As many questions as the dialer reads, and no answer is read.
-    let deaf = scene.link(Role::Auth);
-    deaf.seq().set_nonblocking(true).unwrap();
+    let unread = fixture.link(Role::Auth);
+    unread.seq().set_nonblocking(true).unwrap();
     let mut asked = 0;
     for _ in 0..2 {
         // Until nothing more is taken: the second time after the dialer has had a turn, which the answer below is the proof of.
-        while deaf.tell(&Dial::new(asked, 1, PATIENCE)).is_ok() {
+        while unread.tell(&Dial::new(asked, 1, PATIENCE)).is_ok() {
             asked += 1;
         }
         ask(&handoff, asked, 0, PATIENCE);
         assert_eq!(connected(&handoff).0, asked);
     }
     // When it reads, it has all of its answers, and is heard again.
-    deaf.seq().set_nonblocking(false).unwrap();
+    unread.seq().set_nonblocking(false).unwrap();
     for number in 0..asked {
-        assert_eq!(failed(&deaf), (number, EINVAL));
+        assert_eq!(failed(&unread), (number, EINVAL));
     }
-    ask(&deaf, asked, 1, PATIENCE);
-    assert_eq!(failed(&deaf), (asked, EINVAL));
+    ask(&unread, asked, 1, PATIENCE);
+    assert_eq!(failed(&unread), (asked, EINVAL));
     drop((waiting, listener, greedy));
     let _ = std::fs::remove_file(&path);
-    scene.drained();
+    fixture.drained();
 }
 
 #[test]
 fn issue_15_handoff_and_auth_can_ask_for_their_own_places_only() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let logins = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (scene, handoff) = Scene::with(vec![Connect::Tcp(gone)], Some(Connect::Tcp(logins.local_addr().unwrap())), 8);
-    let auth = scene.link(Role::Auth);
+    let (fixture, handoff) =
+        Fixture::with(vec![Connect::Tcp(gone)], Some(Connect::Tcp(logins.local_addr().unwrap())), 8);
+    let auth = fixture.link(Role::Auth);
     ask(&auth, 1, 0, PATIENCE);
     assert_eq!(connected(&auth).0, 1);
     ask(&auth, 2, 1, PATIENCE);
@@ -250,5 +253,5 @@ fn issue_15_handoff_and_auth_can_ask_for_their_own_places_only() {
     assert_eq!(failed(&handoff), (3, ECONNREFUSED));
     ask(&handoff, 4, 1, PATIENCE);
     assert_eq!(failed(&handoff), (4, EINVAL), "the source of logins is auth's");
-    scene.drained();
+    fixture.drained();
 }

@@ -24,20 +24,20 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 type Launcher = End<LauncherToRole, RoleToLauncher>;
 
-struct House {
+struct Fixture {
     launcher: Launcher,
     keyholder: JoinHandle<Result<(), RoleError>>,
     chain: gatepost_wire::slice::Chain,
 }
 
-impl House {
+impl Fixture {
     /// A keyholder with one P-256 key that has not been told to go yet.
-    fn new(most: usize) -> House {
-        House::after(most, 4, |_| {})
+    fn new(most: usize) -> Fixture {
+        Fixture::after(most, 4, |_| {})
     }
 
     /// One that finds these orders waiting, and looks at `batch` descriptors at once.
-    fn after(most: usize, batch: usize, orders: impl FnOnce(&Launcher)) -> House {
+    fn after(most: usize, batch: usize, orders: impl FnOnce(&Launcher)) -> Fixture {
         let key = rcgen::KeyPair::generate().unwrap();
         let cert = rcgen::CertificateParams::new(vec!["mx.example.org".to_owned()]).unwrap().self_signed(&key).unwrap();
         let pem = key.serialize_pem();
@@ -49,16 +49,16 @@ impl House {
         orders(&launcher);
         let epoll = Epoll::new(batch).unwrap();
         let keyholder = std::thread::spawn(move || serve(Control::new(Role::Keyholder, control), keys, epoll, most));
-        House { launcher, keyholder, chain }
+        Fixture { launcher, keyholder, chain }
     }
 
     /// One that serves, with a link to a listener.
-    fn serving(most: usize) -> (House, Announce) {
-        let house = House::new(most);
-        let link = house.link();
-        house.launcher.tell(&Order::Go).unwrap();
-        assert_eq!(house.launcher.recv(&mut Inbox::new(64)).unwrap(), Report::Ready);
-        (house, link)
+    fn serving(most: usize) -> (Fixture, Announce) {
+        let fixture = Fixture::new(most);
+        let link = fixture.link();
+        fixture.launcher.tell(&Order::Go).unwrap();
+        assert_eq!(fixture.launcher.recv(&mut Inbox::new(64)).unwrap(), Report::Ready);
+        (fixture, link)
     }
 
     fn link(&self) -> Announce {
@@ -124,10 +124,10 @@ impl AskSignature for Remote {
 
 #[test]
 fn p5_a_session_shakes_hands_with_a_key_in_another_room() {
-    let (house, link) = House::serving(8);
-    let server = config(std::slice::from_ref(&house.chain), false, Box::new(Remote(Mutex::new(announce(&link, 1)))));
+    let (fixture, link) = Fixture::serving(8);
+    let server = config(std::slice::from_ref(&fixture.chain), false, Box::new(Remote(Mutex::new(announce(&link, 1)))));
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from(house.chain.certificates[0].clone())).unwrap();
+    roots.add(CertificateDer::from(fixture.chain.certificates[0].clone())).unwrap();
     let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -151,12 +151,12 @@ fn p5_a_session_shakes_hands_with_a_key_in_another_room() {
         client.process_new_packets().unwrap();
     }
     drop((client, server));
-    house.drained();
+    fixture.drained();
 }
 
 #[test]
 fn p5_every_abuse_costs_its_own_channel_and_no_other() {
-    let (house, link) = House::serving(64);
+    let (fixture, link) = Fixture::serving(64);
     let bystander = announce(&link, 0);
     is_served(&bystander);
     let good = verify();
@@ -197,12 +197,12 @@ fn p5_every_abuse_costs_its_own_channel_and_no_other() {
     is_closed(&asker, "one signature more");
     is_served(&bystander);
     drop(bystander);
-    house.drained();
+    fixture.drained();
 }
 
 #[test]
 fn p5_a_session_that_asks_without_listening_blocks_nobody() {
-    let (house, link) = House::serving(8);
+    let (fixture, link) = Fixture::serving(8);
     let full = announce(&link, 1);
     full.seq().set_nonblocking(true).unwrap();
     let good = verify();
@@ -214,16 +214,16 @@ fn p5_a_session_that_asks_without_listening_blocks_nobody() {
     }
     is_served(&other);
     drop((full, other));
-    house.drained();
+    fixture.drained();
 }
 
 #[test]
 fn p5_handoff_gets_signatures_of_a_client_and_does_not_keep_the_keyholder_from_its_end() {
-    let (house, link) = House::serving(8);
+    let (fixture, link) = Fixture::serving(8);
     let linked = || {
         let (near, far) = Asker::pair().unwrap();
         near.seq().set_timeout(PATIENCE).unwrap();
-        house.launcher.tell_with(&Order::Peer(Role::Handoff), &[far.as_fd()]).unwrap();
+        fixture.launcher.tell_with(&Order::Peer(Role::Handoff), &[far.as_fd()]).unwrap();
         near
     };
     let client = [&[0x20; 64][..], b"TLS 1.3, client CertificateVerify\0", &[7; 32]].concat();
@@ -239,13 +239,13 @@ fn p5_handoff_gets_signatures_of_a_client_and_does_not_keep_the_keyholder_from_i
     is_closed(&session, "a client's CertificateVerify");
     is_served(&announce(&link, 2));
     assert!(!ask(&linked(), &client).unwrap().is_empty());
-    house.drained();
+    fixture.drained();
 }
 
 /// The listener may still hold its copy of the keyholder's end: a closed descriptor then stays in an epoll.
 #[test]
 fn a_channel_is_done_with_even_while_another_process_holds_a_copy() {
-    let (house, link) = House::serving(8);
+    let (fixture, link) = Fixture::serving(8);
     let (asker, copy) = Asker::pair().unwrap();
     link.tell_with(
         &gatepost_wire::link::OpenKey { id: SessionId(1), client: std::net::Ipv4Addr::LOCALHOST.into() },
@@ -254,13 +254,13 @@ fn a_channel_is_done_with_even_while_another_process_holds_a_copy() {
     .unwrap();
     is_served(&asker);
     drop(asker);
-    house.drained();
+    fixture.drained();
     drop(copy);
 }
 
 #[test]
 fn more_sessions_than_places_do_without() {
-    let (house, link) = House::serving(2);
+    let (fixture, link) = Fixture::serving(2);
     let (first, second, third) = (announce(&link, 1), announce(&link, 2), announce(&link, 3));
     is_closed(&third, "a third of two");
     is_served(&first);
@@ -269,29 +269,29 @@ fn more_sessions_than_places_do_without() {
     // The place is free when the keyholder has seen the end of the first, which it may see after the announcement.
     assert!((0..10_000).any(|_| ask(&announce(&link, 4), &verify()).is_ok()));
     drop(second);
-    house.drained();
+    fixture.drained();
 }
 
 #[test]
 fn a_link_is_heard_after_go_only() {
-    let house = House::new(8);
-    let link = house.link();
+    let fixture = Fixture::new(8);
+    let link = fixture.link();
     let asker = announce(&link, 1);
     asker.tell(&Sign { pair: 0, scheme: 0x0403, message: &verify() }).unwrap();
-    house.launcher.tell(&Order::Go).unwrap();
+    fixture.launcher.tell(&Order::Go).unwrap();
     let mut inbox = Inbox::new(INBOX);
-    assert_eq!(house.launcher.recv(&mut inbox).unwrap(), Report::Ready);
+    assert_eq!(fixture.launcher.recv(&mut inbox).unwrap(), Report::Ready);
     assert!(!asker.recv(&mut inbox).unwrap().0.is_empty());
     drop(asker);
-    house.drained();
+    fixture.drained();
 }
 
 #[test]
 fn sessions_outlive_their_listener_and_a_new_one_is_heard() {
-    let (house, old) = House::serving(8);
+    let (fixture, old) = Fixture::serving(8);
     let first = announce(&old, 1);
     is_served(&first);
-    let new = house.link();
+    let new = fixture.link();
     let second = announce(&new, 2);
     is_served(&second);
     let third = announce(&old, 3);
@@ -299,7 +299,7 @@ fn sessions_outlive_their_listener_and_a_new_one_is_heard() {
     drop(old);
     is_served(&first);
     drop((first, second, third));
-    house.drained();
+    fixture.drained();
 }
 
 #[test]
@@ -311,48 +311,48 @@ fn a_listener_that_breaks_the_rules_takes_no_session_with_it() {
         ("too long", &[1; 4096], 1),
     ];
     for (what, frame, fds) in hostile {
-        let (house, link) = House::serving(8);
+        let (fixture, link) = Fixture::serving(8);
         let asker = announce(&link, 1);
         is_served(&asker);
         link.seq().set_timeout(PATIENCE).unwrap();
         link.seq().send(frame, &vec![link.as_fd(); fds]).unwrap();
         assert!(matches!(link.recv(&mut Inbox::new(64)), Err(ChannelError::Closed)), "{what}");
         is_served(&asker);
-        is_served(&announce(&house.link(), 2));
+        is_served(&announce(&fixture.link(), 2));
         drop(asker);
-        house.drained();
+        fixture.drained();
     }
 }
 
 #[test]
 fn draining_ends_with_the_last_session_and_not_before() {
-    let (house, link) = House::serving(8);
+    let (fixture, link) = Fixture::serving(8);
     let old = announce(&link, 1);
     is_served(&old);
     // Announced before the order, perhaps not read before it.
     let young = announce(&link, 2);
-    house.launcher.tell(&Order::Drain).unwrap();
+    fixture.launcher.tell(&Order::Drain).unwrap();
     is_served(&young);
     drop(young);
     is_served(&old);
-    assert!(!house.keyholder.is_finished());
+    assert!(!fixture.keyholder.is_finished());
     drop(old);
-    house.keyholder.join().unwrap().unwrap();
-    assert!(matches!(house.launcher.recv(&mut Inbox::new(64)), Err(ChannelError::Closed)));
+    fixture.keyholder.join().unwrap().unwrap();
+    assert!(matches!(fixture.launcher.recv(&mut Inbox::new(64)), Err(ChannelError::Closed)));
 }
 
 /// The order to drain may overtake the announcement of a session that was accepted before it.
 #[test]
 fn draining_serves_what_was_announced_and_not_yet_read() {
     let mut asker = None;
-    let house = House::after(8, 1, |launcher| {
+    let fixture = Fixture::after(8, 1, |launcher| {
         asker = Some(announce(&link(launcher), 1));
         launcher.tell(&Order::Go).unwrap();
         launcher.tell(&Order::Drain).unwrap();
     });
     is_served(asker.as_ref().unwrap());
     drop(asker);
-    house.keyholder.join().unwrap().unwrap();
+    fixture.keyholder.join().unwrap().unwrap();
 }
 
 #[test]
@@ -366,14 +366,14 @@ fn a_keyholder_without_launcher_or_with_wrong_orders_ends() {
         ("a descriptor with Drain", Some(Order::Drain), true),
     ];
     for (what, order, with) in orders {
-        let house = House::new(8);
+        let fixture = Fixture::new(8);
         let (spare, _far) = Announce::pair().unwrap();
         if let Some(order) = order {
             let fds = [spare.as_fd()];
-            house.launcher.tell_with(&order, if with { &fds } else { &[] }).unwrap();
+            fixture.launcher.tell_with(&order, if with { &fds } else { &[] }).unwrap();
         }
         let expected_order = order.is_some();
-        let House { launcher, keyholder, .. } = house;
+        let Fixture { launcher, keyholder, .. } = fixture;
         let launcher = expected_order.then_some(launcher);
         match keyholder.join().unwrap() {
             Err(RoleError::Order(_)) if expected_order => {}
