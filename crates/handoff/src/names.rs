@@ -1,7 +1,7 @@
 //! The resolver role, which knows what clients are called, and what DNS lists say of that: this process has no network. Whoever owns it
 //! can lie about names, which decide nothing here, and have clients refused by lists that are configured.
 
-use crate::recent_names::{Era, RecentNames};
+use crate::recent_names::{RecentNames, SourceNumber};
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_role::Tickets;
 use gatepost_smtp::names::{ClientNames, Found, HostName};
@@ -32,7 +32,7 @@ struct Link {
 struct Heard {
     names: ClientNames,
     good: Duration,
-    era: Era,
+    source: SourceNumber,
 }
 
 /// The resolver, by the link that is current.
@@ -65,8 +65,8 @@ impl Resolver {
         let asked = timeout(wait, async {
             names.coming = link.ask(client).await;
             if let Some(coming) = &mut names.coming {
-                names.known = coming.await.ok().map(|Heard { names, good, era }| {
-                    link.recent().put(client, &names, good, era, Instant::now());
+                names.known = coming.await.ok().map(|Heard { names, good, source }| {
+                    link.recent().put(client, &names, good, source, Instant::now());
                     names
                 });
             }
@@ -115,8 +115,8 @@ impl Link {
         loop {
             match self.end.recv(&mut inbox).await {
                 Ok(NamesNews::LookedUp(LookedUp { number, reverse, confirmed, good })) => {
-                    let (names, era) = (ClientNames { reverse, confirmed }, self.recent().era());
-                    self.tickets.answer(number, Heard { names, good: Duration::from_secs(good.into()), era });
+                    let (names, source) = (ClientNames { reverse, confirmed }, self.recent().source());
+                    self.tickets.answer(number, Heard { names, good: Duration::from_secs(good.into()), source });
                 }
                 Ok(NamesNews::Changed) => self.recent().clear(),
                 Ok(NamesNews::Listed(listed)) => self.listings.answer(listed.number, listed),

@@ -10,27 +10,27 @@ const ENTRIES_MAX: usize = 1024;
 /// The longest that names are kept, however long the resolver believes them.
 const KEPT_MAX: Duration = Duration::from_secs(300);
 
-/// A time between two changes of where names come from.
+/// Counts changes of where names come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Era(u64);
+pub(crate) struct SourceNumber(u64);
 
 /// Names by client.
 #[derive(Debug)]
 pub(crate) struct RecentNames {
-    era: Era,
+    source: SourceNumber,
     names: Recent<IpAddr, ClientNames, Instant>,
 }
 
 impl Default for RecentNames {
     fn default() -> Self {
-        Self { era: Era::default(), names: Recent::new(ENTRIES_MAX) }
+        Self { source: SourceNumber::default(), names: Recent::new(ENTRIES_MAX) }
     }
 }
 
 impl RecentNames {
-    /// The era of what is heard now.
-    pub(crate) fn era(&self) -> Era {
-        self.era
+    /// The number of where names come from now.
+    pub(crate) fn source(&self) -> SourceNumber {
+        self.source
     }
 
     /// What is known of a client at `now`.
@@ -38,18 +38,26 @@ impl RecentNames {
         self.names.get(&client, now).map(|(names, _)| names.clone())
     }
 
-    /// Keeps what was heard in `era`, for as long as it is good from `now` on. A failure is not kept: the next look-up may tell.
-    pub(crate) fn put(&mut self, client: IpAddr, names: &ClientNames, good: Duration, era: Era, now: Instant) {
+    /// Keeps what was heard while `source` was the number, for as long as it is good from `now` on. A failure is not
+    /// kept: the next look-up may tell.
+    pub(crate) fn put(
+        &mut self,
+        client: IpAddr,
+        names: &ClientNames,
+        good: Duration,
+        source: SourceNumber,
+        now: Instant,
+    ) {
         let failed = names.reverse == Found::Temporary || names.confirmed == Found::Temporary;
         let Some(until) = now.checked_add(good.min(KEPT_MAX)).filter(|until| *until > now) else { return };
-        if !failed && era == self.era {
+        if !failed && source == self.source {
             self.names.put(client, names.clone(), until);
         }
     }
 
     /// Names come from somewhere else from now on.
     pub(crate) fn clear(&mut self) {
-        self.era = Era(self.era.0.saturating_add(1));
+        self.source = SourceNumber(self.source.0.saturating_add(1));
         self.names.clear();
     }
 }
@@ -82,7 +90,7 @@ mod tests {
             (ClientNames::TEMPORARY, 60, 0),
         ] {
             let mut recent = RecentNames::default();
-            recent.put(CLIENT, &names, Duration::from_secs(good), recent.era(), begun);
+            recent.put(CLIENT, &names, Duration::from_secs(good), recent.source(), begun);
             let known = |after| recent.get(CLIENT, begun + Duration::from_secs(after));
             assert_eq!(known(kept), None, "{names:?} {good}");
             if kept > 0 {
@@ -94,13 +102,13 @@ mod tests {
     #[test]
     fn issue_14_names_of_before_a_change_are_not_kept_after_it() {
         let (mut recent, now, good) = (RecentNames::default(), Instant::now(), Duration::from_secs(60));
-        let before = recent.era();
+        let before = recent.source();
         recent.put(CLIENT, &named(), good, before, now);
         recent.clear();
         assert_eq!(recent.get(CLIENT, now), None);
         recent.put(CLIENT, &named(), good, before, now);
         assert_eq!(recent.get(CLIENT, now), None, "heard before, and kept after");
-        recent.put(CLIENT, &ClientNames::NONE, good, recent.era(), now);
+        recent.put(CLIENT, &ClientNames::NONE, good, recent.source(), now);
         assert_eq!(recent.get(CLIENT, now), Some(ClientNames::NONE));
     }
 }

@@ -250,7 +250,7 @@ impl Launcher {
             if self.stop.take() && drain_until.is_none() {
                 drain_until = Some(self.drain());
             }
-            self.tend();
+            self.run_due();
             if let Some(refusal) = self.generations.iter().find_map(Generation::refusal) {
                 self.generations.iter_mut().for_each(Generation::end_now);
                 return Err(refusal);
@@ -289,7 +289,7 @@ impl Launcher {
     }
 
     /// Hears what has happened to the roles, and does what is due.
-    fn tend(&mut self) {
+    fn run_due(&mut self) {
         for generation in &mut self.generations {
             if let Err(e) = generation.hear() {
                 tracing::error!("{e}; it was ended and is started anew");
@@ -298,7 +298,7 @@ impl Launcher {
             generation.tick(Instant::now());
         }
         if self.generations.last().is_some_and(Generation::is_broken) {
-            self.retry.hurry(Instant::now());
+            self.retry.advance(Instant::now());
         }
         if self.names.has_changed(Instant::now()) {
             self.generations.iter().for_each(|generation| generation.processes.renew_names());

@@ -104,7 +104,7 @@ impl Launcher {
         let whole = self.generations.last().is_some_and(|last| !last.is_broken());
         let proof = if whole { Proof::Within(RELOAD_PROOF) } else { Proof::Later };
         let next = Generation::begin(children, proof, &mut || {
-            self.tend();
+            self.run_due();
             self.told_to_stop()
         });
         let mut next = next.map_err(|e| e.to_string())?;

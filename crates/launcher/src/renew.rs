@@ -211,7 +211,7 @@ impl Launcher {
                 rehearsal.cancel();
                 return Err(refused(if stop { "told to stop" } else { "its rehearsal does not end" }.to_owned()));
             }
-            self.tend();
+            self.run_due();
             wait::readable(&[], Some(LOOK)).map_err(|e| refused(e.to_string()))?;
         }
         tracing::info!("{} takes our place", program.path.display());
@@ -291,7 +291,7 @@ pub(crate) fn take(state: &State) -> Result<Left, LauncherError> {
 pub(crate) struct Retry {
     due: Instant,
     pause: Duration,
-    hurried: bool,
+    advanced: bool,
 }
 
 /// First pause before that; doubled each time.
@@ -302,7 +302,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(300);
 impl Retry {
     /// At once.
     pub(crate) fn new(now: Instant) -> Self {
-        Self { due: now, pause: PAUSE_FIRST, hurried: false }
+        Self { due: now, pause: PAUSE_FIRST, advanced: false }
     }
 
     /// When it is due.
@@ -311,9 +311,9 @@ impl Retry {
     }
 
     /// Something of the earlier one has ended: at once, the first time.
-    pub(crate) fn hurry(&mut self, now: Instant) {
-        if !self.hurried {
-            (self.due, self.hurried) = (now, true);
+    pub(crate) fn advance(&mut self, now: Instant) {
+        if !self.advanced {
+            (self.due, self.advanced) = (now, true);
         }
     }
 

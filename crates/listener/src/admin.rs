@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 impl Listener {
     /// Does it, and says in a line what comes of it. An admin who does not read is not waited for: the connection never blocks.
-    pub(crate) fn obey(self: &Rc<Self>, order: Order, admin: OwnedFd) {
+    pub(crate) fn carry_out(self: &Rc<Self>, order: Order, admin: OwnedFd) {
         let said = match order {
             Order::Kick(whom) => match self.kick(whom) {
                 0 => "no such session is under way\n".to_owned(),

@@ -121,7 +121,7 @@ async fn follow(control: ControlEnd, slice: ListenerSlice, keys: Keys, waits: Wa
             }
             Step::Drain => break,
             Step::Noted => listener.tell_gauges(),
-            Step::Special(Special::Admin(order, admin)) => listener.obey(order, admin),
+            Step::Special(Special::Admin(order, admin)) => listener.carry_out(order, admin),
             Step::Special(_) => {}
         }
     }
@@ -141,7 +141,7 @@ async fn follow(control: ControlEnd, slice: ListenerSlice, keys: Keys, waits: Wa
                 return Ok(());
             }
             Heard::Order(Step::Noted) => listener.tell_gauges(),
-            Heard::Order(Step::Special(Special::Admin(order, admin))) => listener.obey(order, admin),
+            Heard::Order(Step::Special(Special::Admin(order, admin))) => listener.carry_out(order, admin),
             Heard::Order(_) => {}
         }
     }

@@ -147,7 +147,7 @@ impl Observer {
             }
             for token in &ready {
                 match *token {
-                    CONTROL => self.obey()?,
+                    CONTROL => self.follow_orders()?,
                     LOG => {
                         self.log = Log::Open;
                         self.unwatch_log();
@@ -202,7 +202,7 @@ impl Observer {
         Ok(())
     }
 
-    fn obey(&mut self) -> Result<(), RoleError> {
+    fn follow_orders(&mut self) -> Result<(), RoleError> {
         match self.control.order()? {
             Step::Link(role, fd) => self.take(role.name(), fd)?,
             Step::Special(Special::Lines(fd)) => self.take(LAUNCHER, fd)?,

@@ -48,11 +48,11 @@ pub(crate) fn heard(found: &Found<Vec<IpAddr>>) -> Heard {
 
 /// Something to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum News {
+pub(crate) enum Change {
     /// The list is of no use, or for [`ListTrouble::ListsNothing`] perhaps.
     Trouble(ListTrouble, u8),
     /// It is again.
-    Well,
+    Recovered,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +106,7 @@ impl Health {
     }
 
     /// What it said of a client.
-    pub(crate) fn answered(&mut self, heard: &Heard, now: u64) -> Option<News> {
+    pub(crate) fn answered(&mut self, heard: &Heard, now: u64) -> Option<Change> {
         match heard {
             Heard::Unlisted | Heard::Codes(_) => {
                 self.failures = 0;
@@ -121,7 +121,7 @@ impl Health {
     }
 
     /// What it said of what no list lists, and of what every list does (RFC 5782 §5).
-    pub(crate) fn proved(&mut self, never: &Heard, always: &Heard, now: u64) -> Option<News> {
+    pub(crate) fn proved(&mut self, never: &Heard, always: &Heard, now: u64) -> Option<Change> {
         match (never, always) {
             (Heard::Trouble(why, code), _) | (_, Heard::Trouble(why, code)) => self.leave_out(*why, *code, now),
             (Heard::Codes(_), _) => self.leave_out(ListTrouble::ListsAll, 0, now),
@@ -133,30 +133,30 @@ impl Health {
                     return self.tell(ListTrouble::ListsNothing, 0, now);
                 }
                 self.told = None;
-                (before == State::Out).then_some(News::Well)
+                (before == State::Out).then_some(Change::Recovered)
             }
         }
     }
 
     /// Its first proof has no end yet. It goes on, and what comes of it counts.
-    pub(crate) fn overdue(&mut self, now: u64) -> Option<News> {
+    pub(crate) fn overdue(&mut self, now: u64) -> Option<Change> {
         if self.state == State::Unproved { self.leave_out(ListTrouble::Silent, 0, now) } else { None }
     }
 
-    fn leave_out(&mut self, why: ListTrouble, code: u8, now: u64) -> Option<News> {
+    fn leave_out(&mut self, why: ListTrouble, code: u8, now: u64) -> Option<Change> {
         self.state = State::Out;
         self.failures = 0;
         self.next = now.saturating_add(PROOFS.1);
         self.tell(why, code, now)
     }
 
-    fn tell(&mut self, why: ListTrouble, code: u8, now: u64) -> Option<News> {
+    fn tell(&mut self, why: ListTrouble, code: u8, now: u64) -> Option<Change> {
         let told = self.told.is_some_and(|(last, at)| last == why && now < at.saturating_add(TOLD));
         if told {
             return None;
         }
         self.told = Some((why, now));
-        Some(News::Trouble(why, code))
+        Some(Change::Trouble(why, code))
     }
 }
 
@@ -182,9 +182,9 @@ mod tests {
     #[test]
     fn issue_12_a_list_without_an_answer_in_time_is_told_and_may_still_answer() {
         let mut health = Health::new();
-        assert_eq!(health.overdue(3_000), Some(News::Trouble(ListTrouble::Silent, 0)));
+        assert_eq!(health.overdue(3_000), Some(Change::Trouble(ListTrouble::Silent, 0)));
         assert!(!health.is_well() && !health.is_due(3_000 + PROOFS.1 - 1));
-        assert_eq!(health.proved(&Heard::Unlisted, &heard(&codes(&[LISTED])), 4_000), Some(News::Well));
+        assert_eq!(health.proved(&Heard::Unlisted, &heard(&codes(&[LISTED])), 4_000), Some(Change::Recovered));
         assert!(health.is_proved());
         // One that is proved owes nothing.
         assert_eq!(health.overdue(5_000), None);
@@ -224,12 +224,12 @@ mod tests {
                 assert_eq!(health.answered(&heard, 1), None);
                 assert!(health.is_well());
             }
-            assert!(matches!(health.answered(&heard, 1), Some(News::Trouble(..))));
+            assert!(matches!(health.answered(&heard, 1), Some(Change::Trouble(..))));
             assert!(!health.is_well());
             // Told once, however often it is found again.
             assert_eq!(health.proved(&heard, &listed, 1 + PROOFS.1), None);
             assert!(!health.is_well());
-            assert_eq!(health.proved(&Heard::Unlisted, &listed, 2 * PROOFS.1), Some(News::Well));
+            assert_eq!(health.proved(&Heard::Unlisted, &listed, 2 * PROOFS.1), Some(Change::Recovered));
             assert!(health.is_well());
         }
         // An answer in between: it is not dead.
@@ -245,11 +245,11 @@ mod tests {
     fn issue_12_a_list_that_lists_everybody_lists_nobody() {
         let listed = heard(&codes(&[LISTED]));
         let mut health = Health::new();
-        assert_eq!(health.proved(&listed, &listed, 0), Some(News::Trouble(ListTrouble::ListsAll, 0)));
+        assert_eq!(health.proved(&listed, &listed, 0), Some(Change::Trouble(ListTrouble::ListsAll, 0)));
         assert!(!health.is_well());
         // One without the usual entry is used, and that is said once an hour.
         let mut health = Health::new();
-        let nothing = Some(News::Trouble(ListTrouble::ListsNothing, 0));
+        let nothing = Some(Change::Trouble(ListTrouble::ListsNothing, 0));
         assert_eq!(health.proved(&Heard::Unlisted, &Heard::Unlisted, 0), nothing);
         assert!(health.is_well() && !health.is_proved());
         assert_eq!(health.proved(&Heard::Unlisted, &Heard::Unlisted, TOLD - 1), None);

@@ -1,7 +1,7 @@
 //! DNS lists (RFC 5782): what one says of a client. A list that can't be believed is left out, and nobody hears of it but the log.
 
 use crate::Resolver;
-use crate::health::{Health, Heard, News, heard};
+use crate::health::{Change, Health, Heard, heard};
 use crate::question::{Kind, Question};
 use gatepost_smtp::names::{Found, HostName};
 use gatepost_wire::event;
@@ -32,12 +32,12 @@ impl List {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, news: Option<News>) {
+    fn tell(&self, change: Option<Change>) {
         let list = self.zone.as_str().as_bytes();
-        match news {
+        match change {
             None => {}
-            Some(News::Well) => gatepost_log::tell(event::ListAnswers { list }),
-            Some(News::Trouble(why, code)) => gatepost_log::tell(event::ListLeftOut { list, why, code }),
+            Some(Change::Recovered) => gatepost_log::tell(event::ListAnswers { list }),
+            Some(Change::Trouble(why, code)) => gatepost_log::tell(event::ListLeftOut { list, why, code }),
         }
     }
 
@@ -64,8 +64,8 @@ impl List {
         let never = self.say(resolver, question(0)).await;
         let always = self.say(resolver, question(1)).await;
         if let (Some(never), Some(always)) = (never, always) {
-            let news = self.health().proved(&never, &always, now());
-            self.tell(news);
+            let change = self.health().proved(&never, &always, now());
+            self.tell(change);
         }
     }
 }
@@ -119,8 +119,8 @@ impl Lists {
     /// Tells of those whose first proof has no end yet. Not while no name server answers, which is no list's fault.
     pub(crate) fn overdue(&self, resolver: &Resolver) {
         for list in self.lists.iter().filter(|_| !resolver.is_silent()) {
-            let news = list.health().overdue(self.now());
-            list.tell(news);
+            let change = list.health().overdue(self.now());
+            list.tell(change);
         }
     }
 
@@ -175,8 +175,8 @@ impl Lists {
         // A name that is too long to be asked about isn't listed.
         let Some(address) = question(Kind::A) else { return Some(UNLISTED) };
         let heard = list.say(resolver, Some(address)).await?;
-        let news = list.health().answered(&heard, self.now());
-        list.tell(news);
+        let change = list.health().answered(&heard, self.now());
+        list.tell(change);
         match heard {
             Heard::Unlisted => Some(UNLISTED),
             Heard::Trouble(..) => None,

@@ -33,7 +33,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// Longest wait for the lists' first proof, before the role says that it is ready.
 const PROOF: Duration = Duration::from_secs(3);
 /// Time between two looks at which lists are to be proved.
-const TEND: Duration = Duration::from_secs(30);
+const PROOF_PAUSE: Duration = Duration::from_secs(30);
 
 /// Look-ups under way at once: one has one question under way at a time.
 const AT_ONCE: usize = QUESTIONS_MAX;
@@ -61,7 +61,7 @@ enum Event {
     /// Whether a name server answers.
     Probed(Result<(), String>),
     /// Lists have been proved.
-    Tended,
+    Proved,
 }
 
 /// A request, and where its answer goes.
@@ -151,7 +151,7 @@ pub(crate) async fn serve(control: ControlEnd, slice: ResolverSlice) -> Result<(
             Heard::Order(step) => service.follow(step)?,
             Heard::Other(Ok(Event::Asked(link, asked))) => service.asked(link, asked),
             Heard::Other(Ok(Event::AskedList(link, asked))) => service.asked_list(link, asked),
-            Heard::Other(Ok(Event::Tended)) => service.tend(),
+            Heard::Other(Ok(Event::Proved)) => service.prove_later(),
             Heard::Other(Ok(Event::Answered { client, took })) => service.answered(client, took),
             Heard::Other(Ok(Event::Probed(probed))) => service.probed(probed).await?,
             // No task is cancelled, and a panic ends the process.
@@ -191,7 +191,7 @@ impl Service {
                     }
                     Event::Probed(probed)
                 });
-                self.tend();
+                self.prove_later();
             }
             Step::Link(..) | Step::Special(_) | Step::Noted | Step::Drain => {}
         }
@@ -260,15 +260,15 @@ impl Service {
     }
 
     /// Proves lists after a while, those of which it is time then.
-    fn tend(&mut self) {
+    fn prove_later(&mut self) {
         if self.lists.is_empty() {
             return;
         }
         let (resolver, lists) = (Arc::clone(&self.resolver), Arc::clone(&self.lists));
         self.events.spawn(async move {
-            sleep(TEND).await;
+            sleep(PROOF_PAUSE).await;
             lists.prove(resolver).await;
-            Event::Tended
+            Event::Proved
         });
     }
 
