@@ -18,7 +18,7 @@ impl Waiting {
     /// At most so many at once.
     pub(crate) fn new(most: u32) -> Self {
         // No claim waits beyond the call that makes it. Who waits longest is the one who can best come again.
-        Self { shares: Shares::new(most.into(), 1).of_what_is_spare(0), tasks: BTreeMap::new(), last: 0 }
+        Self { shares: Shares::new(most.into(), 1).of_what_is_spare(0, 0), tasks: BTreeMap::new(), last: 0 }
     }
 
     /// Whether a client may wait, instead of another if need be, which is closed then. None: its network has most of them, and none that

@@ -62,6 +62,7 @@ enum State {
     Held {
         reclaimable: bool,
         moved: u64,
+        since: u64,
     },
     /// Told to end; its units are still in use.
     Ending,
@@ -87,13 +88,20 @@ impl Entry {
     }
 }
 
+/// When a reclaimable holding is spare: see [`Shares::of_what_is_spare`].
+#[derive(Debug, Clone, Copy)]
+struct Spare {
+    age: u64,
+    turn: u64,
+}
+
 /// Units of one resource, and who holds or waits for them. `K` names a claim.
 #[derive(Debug)]
 pub struct Shares<K> {
     capacity: u64,
     waiting_max: usize,
     /// See [`Shares::of_what_is_spare`].
-    spare: Option<u64>,
+    spare: Option<Spare>,
     /// The latest time that was given.
     now: u64,
     entries: BTreeMap<K, Entry>,
@@ -130,11 +138,13 @@ impl<K: Ord + Copy> Shares<K> {
     }
 
     /// The same for a resource whose reclaimable holdings are of no use to their holders at the moment, and are cheap to get
-    /// anew. Once a holding has not moved for `age`, its units are also taken back for a network that would hold more
-    /// afterwards than the one that gives, as long as it does not hold more before, and within one address.
+    /// anew. Once a holding has not moved for `age`, or has been held for `turn`, its units are also taken back for a network that
+    /// would hold more afterwards than the one that gives, as long as it does not hold more before, and within one address: of
+    /// those that have not moved, and else of all, the one that was held for longest. So however many networks hold a unit each
+    /// and however often they move it, who holds nothing has his turn.
     #[must_use]
-    pub fn of_what_is_spare(self, age: u64) -> Self {
-        Self { spare: Some(age), ..self }
+    pub fn of_what_is_spare(self, age: u64, turn: u64) -> Self {
+        Self { spare: Some(Spare { age, turn }), ..self }
     }
 
     /// It is `now`: takes back what has become spare since.
@@ -151,7 +161,7 @@ impl<K: Ord + Copy> Shares<K> {
             return Answer::Refused;
         }
         if self.waiting.total() == 0 && amount <= self.free() {
-            self.enter(id, Entry::new(origin, amount, State::Held { reclaimable: true, moved: now }));
+            self.enter(id, Entry::new(origin, amount, State::Held { reclaimable: true, moved: now, since: now }));
             return Answer::Granted;
         }
         if self.waiting.len() >= self.waiting_max && !self.displace(origin, amount) {
@@ -195,7 +205,7 @@ impl<K: Ord + Copy> Shares<K> {
             return;
         }
         if let Some(entry) = self.leave(id) {
-            self.enter(id, Entry { state: State::Held { reclaimable: false, moved: now }, ..entry });
+            self.enter(id, Entry { state: State::Held { reclaimable: false, moved: now, since: now }, ..entry });
         }
         self.rebalance();
     }
@@ -261,7 +271,7 @@ impl<K: Ord + Copy> Shares<K> {
         let Entry { origin, amount, state, .. } = entry;
         match state {
             State::Waiting { arrival } => self.waiting.add(origin, amount, arrival, id, true),
-            State::Held { reclaimable, moved } => {
+            State::Held { reclaimable, moved, .. } => {
                 entry.listed = (reclaimable, moved);
                 self.held.add(origin, amount, moved, id, reclaimable);
             }
@@ -285,7 +295,7 @@ impl<K: Ord + Copy> Shares<K> {
     }
 
     fn update(&mut self, id: K, change: impl FnOnce(&mut bool, &mut u64)) {
-        if let Some(Entry { state: State::Held { reclaimable, moved }, .. }) = self.entries.get_mut(&id) {
+        if let Some(Entry { state: State::Held { reclaimable, moved, .. }, .. }) = self.entries.get_mut(&id) {
             change(reclaimable, moved);
             self.stale.insert(id);
         }
@@ -308,7 +318,7 @@ impl<K: Ord + Copy> Shares<K> {
                 return;
             }
             self.leave(id);
-            self.enter(id, Entry { state: State::Held { reclaimable: true, moved: now }, ..entry });
+            self.enter(id, Entry { state: State::Held { reclaimable: true, moved: now, since: now }, ..entry });
             self.actions.push_back(Action::Grant(id));
         }
     }
@@ -388,26 +398,34 @@ impl<K: Ord + Copy> Shares<K> {
     fn victim(&self, origin: Origin, amount: u64, promised: &Promised<K>) -> Option<K> {
         let mut parent = None;
         let mut own = true;
-        let mut lighter = true;
         for network in origin.path() {
             let heaviest = self.held.heaviest(parent)?;
             if own && heaviest != network {
                 let (ours, theirs) = (self.weight(network, promised), self.held.weight(heaviest));
-                lighter = ours.saturating_add(amount) < theirs;
-                if !lighter && (self.spare.is_none() || ours > theirs) {
-                    return None;
+                if ours.saturating_add(amount) >= theirs {
+                    // From equals only what is spare.
+                    let equals = self.held.as_heavy(parent, theirs).filter(|_| ours <= theirs);
+                    return self
+                        .spare_of(equals.filter_map(|network| self.held.slowest(self.held.heaviest_address(network))));
                 }
                 own = false;
             }
             parent = Some(heaviest);
         }
-        let slowest = self.held.slowest(parent?)?;
-        // From the client's own address and from equals only what is spare.
-        if own || !lighter {
-            let State::Held { moved, .. } = self.entries.get(&slowest)?.state else { return None };
-            self.spare.filter(|age| moved.saturating_add(*age) <= self.now)?;
-        }
-        Some(slowest)
+        let address = parent?;
+        // As from the client's own address.
+        if own { self.spare_of(self.held.of(address)) } else { self.held.slowest(address) }
+    }
+
+    /// Of these holdings the one that is spare and is taken back first.
+    fn spare_of(&self, ids: impl Iterator<Item = K>) -> Option<K> {
+        let Spare { age, turn } = self.spare?;
+        let spare = ids.filter_map(|id| {
+            let State::Held { moved, since, .. } = self.entries.get(&id)?.state else { return None };
+            let moves = moved.saturating_add(age) > self.now;
+            (!moves || since.saturating_add(turn) <= self.now).then_some((moves, since, id))
+        });
+        spare.min().map(|(.., id)| id)
     }
 
     fn weight(&self, network: Network, promised: &Promised<K>) -> u64 {

@@ -149,7 +149,7 @@ fn p13_a_newcomer_gets_a_connection_within_the_time_of_one_ending() {
         let spare = seed % 2 == 1;
         let shares = Shares::new(capacity, usize::try_from(blocks + random.between(1, 12)).unwrap());
         let mut world = World {
-            shares: if spare { shares.of_what_is_spare(random.below(9)) } else { shares },
+            shares: if spare { shares.of_what_is_spare(random.below(9), random.below(99)) } else { shares },
             random,
             now: 0,
             last: 0,
@@ -190,6 +190,69 @@ fn p13_a_newcomer_gets_a_connection_within_the_time_of_one_ending() {
         longest = longest.max(world.now - begun);
     }
     assert!(longest > 0, "some had to wait: units were taken back");
+}
+
+/// Connections to the backend, of which each of more networks than there are units has one and uses it all the time.
+#[test]
+fn p13_a_newcomer_has_its_turn_among_any_number_of_networks() {
+    for seed in 0..SCENARIOS {
+        let mut random = Random(seed);
+        let capacity = random.between(1, 12);
+        let blocks = capacity + random.below(12);
+        let (age, turn, latency) = (random.between(2, 9), random.between(9, 30), random.between(1, 3));
+        let mut world = World {
+            shares: Shares::new(capacity, 64).of_what_is_spare(age, turn),
+            random,
+            now: 0,
+            last: 0,
+            latency,
+            busy: 0,
+            held: BTreeMap::new(),
+            ending: BTreeMap::new(),
+            granted: Vec::new(),
+            refused: Vec::new(),
+        };
+        let mut owners = BTreeMap::new();
+        let mut newcomer = None;
+        let joins = world.random.below(turn);
+        for tick in 0.. {
+            // Whoever of them has no unit wants one again, at once.
+            for block in 0..blocks {
+                if !owners.values().any(|owner| *owner == block) {
+                    let origin = client_in(block, &mut world.random);
+                    let (id, answer) = world.claim(origin, WhenFull::Queue);
+                    if answer == Answer::Granted {
+                        world.held.insert(id, 0);
+                        world.granted.push(id);
+                    }
+                    owners.insert(id, block);
+                }
+            }
+            if tick == joins {
+                let origin = client_in(blocks + 1, &mut world.random);
+                let (id, answer) = world.claim(origin, WhenFull::Queue);
+                newcomer = (answer != Answer::Granted).then_some(id);
+                assert_ne!(answer, Answer::Refused, "seed {seed}");
+            }
+            for id in world.held.keys().copied().collect::<Vec<_>>() {
+                world.shares.moved(id, world.now);
+                world.shares.hold(id, false);
+                world.shares.hold(id, true);
+            }
+            world.obey();
+            world.tick();
+            world.shares.look(world.now);
+            world.obey();
+            owners.retain(|id, _| world.held.contains_key(id) || !world.granted.contains(id));
+            let served = newcomer.is_none_or(|id| world.granted.contains(&id));
+            if tick >= joins && served {
+                break;
+            }
+            // Those that came before it have their turns first.
+            let rounds = blocks.div_ceil(capacity) + 1;
+            assert!(tick <= joins + rounds * (turn + latency + 1), "seed {seed}: waits since {joins}");
+        }
+    }
 }
 
 /// Slots: sessions of attackers, some of whose messages are being delivered, and the listener that ends those it is told to.
@@ -569,15 +632,15 @@ fn p13_a_queue_full_of_one_network_has_room_for_another() {
 fn p13_what_is_spare_is_taken_back_between_equals_and_within_an_address() {
     let origin = |text: &str| Origin::of(text.parse().unwrap());
     for (held, waits, expected) in [
-        (&["10.0.0.1", "10.1.0.1"][..], "10.2.0.1", Some(2)),
+        (&["10.0.0.1", "10.1.0.1"][..], "10.2.0.1", Some(1)),
         (&["10.0.0.1", "10.1.0.1"], "10.1.0.1", Some(2)),
         (&["10.0.0.1", "10.0.0.1"], "10.0.0.1", Some(1)),
-        (&["10.0.0.1", "10.0.1.1"], "10.0.0.2", Some(2)),
+        (&["10.0.0.1", "10.0.1.1"], "10.0.0.2", Some(1)),
     ] {
         for spare in [false, true] {
             let mut shares = Shares::new(2, 1);
             if spare {
-                shares = shares.of_what_is_spare(10);
+                shares = shares.of_what_is_spare(10, 100);
             }
             for (id, ip) in (1..).zip(held) {
                 assert_eq!(shares.claim(id, origin(ip), 1, WhenFull::Queue, id), Answer::Granted);
@@ -589,7 +652,7 @@ fn p13_what_is_spare_is_taken_back_between_equals_and_within_an_address() {
         }
     }
     // One network has all but one in use: it does not get the one that a lighter network has parked.
-    let mut shares = Shares::new(3, 1).of_what_is_spare(0);
+    let mut shares = Shares::new(3, 1).of_what_is_spare(0, 0);
     for (id, ip) in [(1, "10.0.0.1"), (2, "10.0.0.2"), (3, "10.1.0.1")] {
         shares.claim(id, origin(ip), 1, WhenFull::Queue, id);
         shares.hold(id, id == 3);

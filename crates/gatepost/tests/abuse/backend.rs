@@ -63,3 +63,50 @@ fn p13_slow_recipients_do_not_take_the_backend_away() {
     }
     gate.stop();
 }
+
+/// Between two RCPTs of a session that never lets its connection be idle.
+const BUSY: Duration = Duration::from_millis(100);
+/// Connections to the backend, and networks each of which would have one.
+const CONNECTIONS: u16 = 6;
+const NETWORKS: u8 = 9;
+
+/// As many networks as there are connections, each of which has one and uses it all the time, kept them from everybody else: who
+/// rents an IPv6 /32 has 256 such networks.
+#[test]
+fn p13_networks_without_number_take_turns_at_the_backend() {
+    let Some(host) = host::for_test("p13_networks_without_number_take_turns_at_the_backend", &["postfix", "openssl"])
+    else {
+        return;
+    };
+    open_networks_beside(&host);
+    let _postfix = Postfix::start(&host);
+    let backend = format!("profile = \"postfix\"\nconnect = \"unix:{}\"\nconnections = {CONNECTIONS}", Postfix::SOCKET);
+    let gate = Gate::start(&host, &config(&backend, ""));
+    let mut attackers: Vec<Attacker> = (0..NETWORKS).filter_map(|n| Attacker::connect(&host, v4(1 + n, 1))).collect();
+    assert_eq!(attackers.len(), usize::from(NETWORKS));
+    for attacker in &mut attackers {
+        attacker.replies(1);
+        attacker.send(b"EHLO a.test\r\nMAIL FROM:<a@a.test>\r\nRCPT TO:<alice@ok.test>\r\n");
+    }
+    let over = &AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut n = 0_u16;
+            while !over.load(Ordering::Relaxed) {
+                n += 1;
+                // To Postfix the same recipient.
+                let name = b"postmaster".iter().enumerate();
+                let name: String =
+                    name.map(|(place, letter)| char::from(letter ^ (u8::from(n >> place & 1 == 1) << 5))).collect();
+                let rcpt = format!("RCPT TO:<{name}@ok.test>\r\n");
+                attackers.iter_mut().for_each(|attacker| attacker.send(rcpt.as_bytes()));
+                thread::sleep(BUSY);
+            }
+        });
+        thread::sleep(10 * BUSY);
+        let served: Vec<_> = (0..3).map(|n| good_mail(&host, v4(200, n), "alice@ok.test")).collect();
+        over.store(true, Ordering::Relaxed);
+        assert!(served.iter().all(Result::is_ok), "{served:?}");
+    });
+    gate.stop();
+}

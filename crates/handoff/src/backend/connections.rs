@@ -23,6 +23,11 @@ const WAITING_MAX: usize = 1000;
 /// A connection that its session has not used for so long goes to whoever waits, unless his network has more already. Sooner,
 /// and sessions that are busy would take it from each other with each command, and send their envelopes again each time.
 const SPARE: Duration = Duration::from_millis(250);
+/// One that its session has had for so long goes to him too, however often it is used: else as many networks as there are connections
+/// keep them from all others by a command four times a second.
+const TURN: Duration = Duration::from_secs(1);
+/// Between two looks for what has become spare. Each of those that wait looks, and each look is at all of them.
+const LOOK: Duration = Duration::from_millis(25);
 
 /// All connections that there may be.
 #[derive(Debug)]
@@ -39,6 +44,8 @@ struct State {
     /// Those that have been claimed, by the number of the claim.
     claims: BTreeMap<u64, Arc<Claim>>,
     last: u64,
+    /// When it was last looked for what is spare.
+    looked: u64,
 }
 
 /// What the one who claimed is told.
@@ -64,8 +71,8 @@ pub(crate) struct ConnectionPermit {
 impl Connections {
     /// `most` at once; nobody waits for one longer than `wait`.
     pub(crate) fn new(most: u32, wait: Duration) -> Arc<Self> {
-        let shares = Shares::new(most.into(), WAITING_MAX).of_what_is_spare(milliseconds(SPARE));
-        let state = State { shares, claims: BTreeMap::new(), last: 0 };
+        let shares = Shares::new(most.into(), WAITING_MAX).of_what_is_spare(milliseconds(SPARE), milliseconds(TURN));
+        let state = State { shares, claims: BTreeMap::new(), last: 0, looked: 0 };
         Arc::new(Self { begun: Instant::now(), wait, state: Mutex::new(state) })
     }
 
@@ -120,8 +127,12 @@ impl Connections {
     /// Takes back what has become spare.
     fn look(&self) {
         let mut state = self.lock();
-        state.shares.look(self.now());
-        state.carry_out();
+        let now = self.now();
+        if now.saturating_sub(state.looked) >= milliseconds(LOOK) {
+            state.looked = now;
+            state.shares.look(now);
+            state.carry_out();
+        }
     }
 
     /// Milliseconds since the start.

@@ -102,6 +102,26 @@ impl<K: Ord + Copy> Tree<K> {
         below.last().map(|(_, _, network)| *network)
     }
 
+    /// The networks right below `parent` that have this weight, and an entry that may be chosen.
+    pub(super) fn as_heavy(&self, parent: Option<Network>, weight: u64) -> impl Iterator<Item = Network> {
+        let alike = self.order.range((parent, weight, Network::LEAST)..=(parent, weight, Network::GREATEST));
+        alike.map(|(_, _, network)| *network)
+    }
+
+    /// The heaviest address of the heaviest part of `network`.
+    pub(super) fn heaviest_address(&self, network: Network) -> Network {
+        let mut within = network;
+        while let Some(part) = self.heaviest(Some(within)) {
+            within = part;
+        }
+        within
+    }
+
+    /// The entries of an address that may be chosen.
+    pub(super) fn of(&self, address: Network) -> impl Iterator<Item = K> {
+        self.ranks.get(&address).into_iter().flatten().map(|(_, id)| *id)
+    }
+
     /// The entry of an address with the lowest rank.
     pub(super) fn slowest(&self, address: Network) -> Option<K> {
         self.ranks.get(&address)?.first().map(|(_, id)| *id)
