@@ -12,6 +12,10 @@ use gatepost_smtp::client::Extensions;
 use gatepost_smtp::envelope::{Body, MailParameters, RcptParameters, Ret, Tls};
 use gatepost_wire::session::{Mail, Rcpt};
 use std::io::Write as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Recipients of a transaction that a backend is told again in all, on other connections, before its content is complete.
+const REPEATED_MAX: usize = 200;
 
 /// The client's HELO or EHLO. A backend that is told of it has to be told again when it changes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -43,6 +47,8 @@ pub(crate) struct Transaction {
     pub(crate) refused: u32,
     /// The backend has been asked about one of its recipients, or would have been.
     pub(crate) measured: bool,
+    /// Recipients that a backend was told again, to be asked about another.
+    repeated: AtomicUsize,
     /// Octets of content that came inline, or in a file that was emptied since.
     came: u64,
     /// The rest of the content is in the session's file.
@@ -86,6 +92,7 @@ impl Transaction {
             contents: Contents::default(),
             refused: 0,
             measured: false,
+            repeated: AtomicUsize::new(0),
             came: 0,
             filed: false,
             short,
@@ -200,6 +207,16 @@ impl Transaction {
         let codes = [*body as u8, u8::from(*smtputf8), ret];
         let envid = envid.as_deref().unwrap_or_default();
         Source::new(client, digest_of(&[self.reverse_path.as_bytes(), &codes, envid]))
+    }
+
+    /// Whether a backend is told so many recipients again now, and not only with the content.
+    pub(crate) fn may_repeat(&self, recipients: usize) -> bool {
+        let repeated = self.repeated.load(Ordering::Relaxed).saturating_add(recipients);
+        let may = repeated <= REPEATED_MAX;
+        if may {
+            self.repeated.store(repeated, Ordering::Relaxed);
+        }
+        may
     }
 
     /// Accepted recipients.

@@ -30,6 +30,10 @@ pub(super) enum Held {
         transaction: u32,
         recipients: usize,
     },
+    /// This transaction, with some of its recipients: enough to ask about one more, and too little to send the content.
+    Part {
+        transaction: u32,
+    },
     /// A transaction that has to be reset first.
     Stale,
     /// Answers that are not read: it must not be used again.
@@ -282,17 +286,22 @@ impl Connection {
         let number = transaction.number;
         let mut commands = Vec::new();
         let some = have.contains(&true);
+        let accepted = transaction.recipients().len();
         let known = match self.held {
             Held::Envelope { transaction, recipients } if transaction == number && !some => recipients,
+            Held::Part { transaction } if transaction == number && new.is_some() => accepted,
             Held::Nothing => {
                 commands.push(Command::Mail);
                 0
             }
-            Held::Envelope { .. } | Held::Stale | Held::Lost => {
+            Held::Envelope { .. } | Held::Part { .. } | Held::Stale | Held::Lost => {
                 commands.extend([Command::Rset, Command::Mail]);
                 0
             }
         };
+        // For one question a client must not have the backend answer a thousand again.
+        let part = known == 0 && new.is_some() && !transaction.may_repeat(accepted);
+        let known = if part { accepted } else { known };
         let wanted = transaction.recipients().iter().enumerate();
         let wanted = wanted.filter(|(place, _)| !have.get(*place).is_some_and(|has| *has));
         commands.extend(wanted.skip(known).map(|(_, recipient)| Command::Again(recipient)));
@@ -300,7 +309,7 @@ impl Connection {
         if commands.is_empty() {
             return Ok(Envelope::Accepted);
         }
-        if known == 0 {
+        if matches!(commands.first(), Some(Command::Rset | Command::Mail)) {
             // A reply too many to the message before this one comes right behind the last: time for it, and for everybody else.
             tokio::task::yield_now().await;
         }
@@ -318,7 +327,12 @@ impl Connection {
             let sent = self.send(&batch, Wait::Envelope).await;
             self.batch = batch;
             sent?;
-            match self.replies(group, number).await? {
+            let begun = if part {
+                Held::Part { transaction: number }
+            } else {
+                Held::Envelope { transaction: number, recipients: 0 }
+            };
+            match self.replies(group, begun).await? {
                 Envelope::Accepted => {}
                 refusal => return Ok(refusal),
             }
@@ -326,8 +340,8 @@ impl Connection {
         Ok(Envelope::Accepted)
     }
 
-    /// Reads the replies to a group of commands: all of them, whatever the first says.
-    async fn replies(&mut self, group: &[Command<'_>], number: u32) -> Result<Envelope, Failure> {
+    /// Reads the replies to a group of commands: all of them, whatever the first says. `begun`: what it holds after MAIL.
+    async fn replies(&mut self, group: &[Command<'_>], begun: Held) -> Result<Envelope, Failure> {
         let mut judgement = Envelope::Accepted;
         for command in group {
             let reply = self.reply(Wait::Envelope).await?;
@@ -342,7 +356,7 @@ impl Connection {
             match (command, fine) {
                 (Command::Rset, true) => self.held = Held::Nothing,
                 (Command::Rset, false) => return Err(Failure::Unexpected(reply)),
-                (Command::Mail, true) => self.held = Held::Envelope { transaction: number, recipients: 0 },
+                (Command::Mail, true) => self.held = begun,
                 (Command::Mail, false) => judgement = Envelope::Sender(reply),
                 (Command::Again(_) | Command::Rcpt(_), true) => {
                     if let Held::Envelope { recipients, .. } = &mut self.held {

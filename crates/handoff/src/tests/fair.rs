@@ -35,6 +35,35 @@ fn p13_a_parked_connection_is_taken_back_and_its_envelope_sent_again() {
     }
 }
 
+/// A client that asks about one recipient more whenever its connection has been closed does not have the backend asked about all the
+/// others each time; with the content it is told all of them.
+#[test]
+fn p13_an_envelope_is_not_sent_again_for_each_recipient() {
+    let fixture = Fixture::new().timeouts(|timeouts| timeouts.park = SHORT);
+    let mta = fixture.mta();
+    let asked = || mta.lines().iter().filter(|line| line.starts_with("RCPT")).count();
+    run(async {
+        let shared = fixture.shared();
+        let mut session = session(&shared, "192.0.2.9").await;
+        assert_eq!(session.mail_and("0@ok.test").await.code, 250);
+        for number in 1..70 {
+            assert_eq!(session.ask(&[to(&format!("{number}@ok.test"))]).await.code, 250);
+        }
+        for number in 70..80 {
+            tokio::time::sleep(4 * SHORT).await;
+            assert_eq!(session.ask(&[to(&format!("{number}@ok.test"))]).await.code, 250);
+        }
+        assert!(asked() <= 80 + 200, "{} questions for 80 recipients", asked());
+        assert!(mta.connections() > 5, "the connection was closed in between");
+        // Another on the connection that holds a part.
+        assert_eq!(session.ask(&[to("80@ok.test")]).await.code, 250);
+        assert_eq!(session.send(MESSAGE).await.code, 250);
+        session.bye().await;
+    });
+    let all: Vec<String> = (0..=80).map(|number| format!("{number}@ok.test")).collect();
+    assert_eq!(mta.taken().into_iter().map(|taken| taken.to).collect::<Vec<_>>(), [all]);
+}
+
 /// A connection that is waited for is taken from nobody while a command is under way on it.
 #[test]
 fn p13_who_waits_too_long_for_a_connection_is_told_to_come_again() {
