@@ -14,13 +14,14 @@
 //! by the number of holdings (at most `capacity`) and of waiting claims (`waiting_max`).
 
 mod origin;
+mod queue;
 mod tree;
 
 pub(crate) use origin::Network;
 pub use origin::Origin;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use queue::Queue;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tree::Tree;
 
 /// What the owner of the resource must do next.
@@ -150,7 +151,7 @@ impl<K: Ord + Copy> Shares<K> {
     /// It is `now`: takes back what has become spare since.
     pub fn look(&mut self, now: u64) {
         self.now = self.now.max(now);
-        self.rebalance();
+        self.rebalance(None);
     }
 
     /// Asks for `amount` units for a client at `origin`. `id` must not be in use; `now` is any clock that does not go
@@ -169,8 +170,8 @@ impl<K: Ord + Copy> Shares<K> {
         }
         self.arrivals = self.arrivals.saturating_add(1);
         self.enter(id, Entry::new(origin, amount, State::Waiting { arrival: self.arrivals }));
-        let promised = self.rebalance();
-        if when_full == WhenFull::Reclaim && !promised.contains(&id) {
+        let finds = self.rebalance(Some(id));
+        if when_full == WhenFull::Reclaim && !finds {
             self.leave(id);
             return Answer::Refused;
         }
@@ -193,7 +194,7 @@ impl<K: Ord + Copy> Shares<K> {
     pub fn hold(&mut self, id: K, reclaimable: bool) {
         self.update(id, |may, _| *may = reclaimable);
         if reclaimable {
-            self.rebalance();
+            self.rebalance(None);
         }
     }
 
@@ -207,7 +208,7 @@ impl<K: Ord + Copy> Shares<K> {
         if let Some(entry) = self.leave(id) {
             self.enter(id, Entry { state: State::Held { reclaimable: false, moved: now, since: now }, ..entry });
         }
-        self.rebalance();
+        self.rebalance(None);
     }
 
     /// The holding has ended, or the claim no longer waits.
@@ -215,14 +216,14 @@ impl<K: Ord + Copy> Shares<K> {
         self.now = self.now.max(now);
         self.leave(id);
         self.grant(now);
-        self.rebalance();
+        self.rebalance(None);
     }
 
     /// There are `capacity` units from now on; never fewer than are in use.
     pub fn resize(&mut self, capacity: u64) {
         self.capacity = capacity.max(self.used());
         self.grant(self.now);
-        self.rebalance();
+        self.rebalance(None);
     }
 
     /// Whether a claim would be granted, at once or for what would be taken back for it. Nothing is claimed or taken back.
@@ -324,51 +325,49 @@ impl<K: Ord + Copy> Shares<K> {
     }
 
     /// Takes back what those that wait may have: in the order in which they will be served, until one must wait for others
-    /// to end by themselves. Returns who will find enough.
-    fn rebalance(&mut self) -> BTreeSet<K> {
+    /// to end by themselves. Whether `id` will find enough.
+    fn rebalance(&mut self, id: Option<K>) -> bool {
         let mut supply = self.ending.saturating_add(self.free());
-        let mut promised = Promised::default();
-        let waiting = self.waiting.ids().filter_map(|id| Some((id, *self.entries.get(&id)?)));
-        let mut queue: BinaryHeap<_> = waiting.map(|(id, entry)| Reverse((self.rank(&entry, &promised), id))).collect();
-        while let Some(Reverse((rank, id))) = queue.pop() {
-            let Some(entry) = self.entries.get(&id).copied() else { continue };
-            let Entry { origin, amount, .. } = entry;
-            // Promises to its neighbours have moved it back.
-            let later = self.rank(&entry, &promised);
-            if later > rank {
-                queue.push(Reverse((later, id)));
-                continue;
+        // There is enough for all of them.
+        if self.waiting.total() <= supply {
+            return true;
+        }
+        let mut queue = Queue::new();
+        for id in self.waiting.ids() {
+            if let Some(entry) = self.entries.get(&id) {
+                queue.add(entry.origin, entry.arrival(), id, |network| self.held.weight(network));
             }
+        }
+        let mut promised = Promised::default();
+        let mut finds = false;
+        while let Some((next, entry)) = queue.first().and_then(|next| Some((next, *self.entries.get(&next)?))) {
+            let Entry { origin, amount, .. } = entry;
             let missing = amount.saturating_sub(supply);
             let Some(taken) = self.take_back(origin, amount, missing, &promised) else { break };
             supply = supply.saturating_add(taken).saturating_sub(amount);
-            promised.add(id, origin, amount);
+            promised.add(origin, amount);
+            queue.serve(origin, amount);
+            finds |= Some(next) == id;
         }
-        promised.ids
+        finds
     }
 
     /// The waiting claim that is served next.
     fn next_waiting(&self) -> Option<(K, Entry)> {
-        let nothing = Promised::default();
         let waiting = self.waiting.ids().filter_map(|id| Some((id, *self.entries.get(&id)?)));
-        waiting.min_by_key(|(_, entry)| self.rank(entry, &nothing))
-    }
-
-    /// The order of those that wait: the lightest network first, of equals the first come.
-    fn rank(&self, entry: &Entry, promised: &Promised<K>) -> ([u64; 3], u64) {
-        (entry.origin.path().map(|network| self.weight(network, promised)), entry.arrival())
+        waiting.min_by_key(|(_, entry)| (entry.origin.path().map(|network| self.held.weight(network)), entry.arrival()))
     }
 
     /// Tells holdings to end that have `missing` units in sum, for a claim of `amount` units. None, and none is told,
     /// when that would take from networks that hold no more than the client's would.
-    fn take_back(&mut self, origin: Origin, amount: u64, missing: u64, promised: &Promised<K>) -> Option<u64> {
+    fn take_back(&mut self, origin: Origin, amount: u64, missing: u64, promised: &Promised) -> Option<u64> {
         let told = self.gather(origin, amount, missing, promised)?;
         self.actions.extend(told.iter().map(|(id, _)| Action::Reclaim(*id)));
         Some(told.iter().map(|(_, entry)| entry.amount).fold(0, u64::saturating_add))
     }
 
     /// Puts holdings of `missing` units in sum among those that end, and gives them as they were.
-    fn gather(&mut self, origin: Origin, amount: u64, missing: u64, promised: &Promised<K>) -> Option<Vec<(K, Entry)>> {
+    fn gather(&mut self, origin: Origin, amount: u64, missing: u64, promised: &Promised) -> Option<Vec<(K, Entry)>> {
         let mut taken = 0_u64;
         let mut told = Vec::new();
         if missing > 0 {
@@ -395,7 +394,7 @@ impl<K: Ord + Copy> Shares<K> {
     }
 
     /// The holding to take back for `origin`: walk from the widest networks to addresses, each time into the heaviest.
-    fn victim(&self, origin: Origin, amount: u64, promised: &Promised<K>) -> Option<K> {
+    fn victim(&self, origin: Origin, amount: u64, promised: &Promised) -> Option<K> {
         let mut parent = None;
         let mut own = true;
         for network in origin.path() {
@@ -428,8 +427,8 @@ impl<K: Ord + Copy> Shares<K> {
         spare.min().map(|(.., id)| id)
     }
 
-    fn weight(&self, network: Network, promised: &Promised<K>) -> u64 {
-        self.held.weight(network).saturating_add(promised.weights.get(&network).copied().unwrap_or_default())
+    fn weight(&self, network: Network, promised: &Promised) -> u64 {
+        self.held.weight(network).saturating_add(promised.0.get(&network).copied().unwrap_or_default())
     }
 
     /// Removes one of those that wait: the claim of the network that holds and waits for most goes, the last come first, if
@@ -449,24 +448,14 @@ impl<K: Ord + Copy> Shares<K> {
     }
 }
 
-/// Claims that will be served from what is free or being ended, and their units by network.
-#[derive(Debug)]
-struct Promised<K> {
-    ids: BTreeSet<K>,
-    weights: BTreeMap<Network, u64>,
-}
+/// Units of claims that will be served from what is free or being ended, by network.
+#[derive(Debug, Default)]
+struct Promised(BTreeMap<Network, u64>);
 
-impl<K> Default for Promised<K> {
-    fn default() -> Self {
-        Self { ids: BTreeSet::new(), weights: BTreeMap::new() }
-    }
-}
-
-impl<K: Ord> Promised<K> {
-    fn add(&mut self, id: K, origin: Origin, amount: u64) {
-        self.ids.insert(id);
+impl Promised {
+    fn add(&mut self, origin: Origin, amount: u64) {
         for network in origin.path() {
-            let weight = self.weights.entry(network).or_default();
+            let weight = self.0.entry(network).or_default();
             *weight = weight.saturating_add(amount);
         }
     }

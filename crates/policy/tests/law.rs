@@ -8,6 +8,8 @@ use gatepost_policy::conduct::{Ending, Offence};
 use gatepost_policy::share::{Action, Answer, Origin, Shares, WhenFull};
 use gatepost_policy::turns::Turns;
 use gatepost_wire::terms::Terms;
+use std::cell::Cell;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -197,8 +199,8 @@ fn p13_a_newcomer_gets_a_connection_within_the_time_of_one_ending() {
 fn p13_a_newcomer_has_its_turn_among_any_number_of_networks() {
     for seed in 0..SCENARIOS {
         let mut random = Random(seed);
-        let capacity = random.between(1, 12);
-        let blocks = capacity + random.below(12);
+        let capacity = random.between(1, 8);
+        let blocks = capacity + random.below(8);
         let (age, turn, latency) = (random.between(2, 9), random.between(9, 30), random.between(1, 3));
         let mut world = World {
             shares: Shares::new(capacity, 64).of_what_is_spare(age, turn),
@@ -236,7 +238,6 @@ fn p13_a_newcomer_has_its_turn_among_any_number_of_networks() {
             }
             for id in world.held.keys().copied().collect::<Vec<_>>() {
                 world.shares.moved(id, world.now);
-                world.shares.hold(id, false);
                 world.shares.hold(id, true);
             }
             world.obey();
@@ -659,4 +660,54 @@ fn p13_what_is_spare_is_taken_back_between_equals_and_within_an_address() {
     }
     assert_eq!(shares.claim(9, origin("10.0.0.3"), 1, WhenFull::Queue, 9), Answer::Waiting);
     assert_eq!(shares.poll(), None);
+}
+
+/// The name of a claim; counts how often two are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Counted(u64);
+
+thread_local! {
+    static COMPARED: Cell<u64> = const { Cell::new(0) };
+}
+
+impl Ord for Counted {
+    fn cmp(&self, other: &Self) -> Ordering {
+        COMPARED.set(COMPARED.get() + 1);
+        self.0.cmp(&other.0)
+    }
+}
+
+impl PartialOrd for Counted {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Clients of one block that all wait for what their neighbour holds: each promise to one moves all others back, and the work grew with
+/// the square of their number. 500 connections a second, and the listener took no others.
+#[test]
+fn p13_a_claim_costs_little_however_many_of_one_network_wait() {
+    const WAITING: u16 = 256;
+    let at = |site: u8, n: u16| {
+        Origin::of(IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 | u32::from(site) << 16 | u32::from(n))))
+    };
+    let mut shares = Shares::new(4 * u64::from(WAITING), WAITING.into());
+    for n in 0..4 * WAITING {
+        assert_eq!(shares.claim(Counted(n.into()), at(0, 0), 1, WhenFull::Queue, 0), Answer::Granted);
+    }
+    let mut most = 0;
+    for n in 0..WAITING {
+        COMPARED.set(0);
+        assert_eq!(
+            shares.claim(Counted((5 * WAITING + n).into()), at(0, 256 + n), 1, WhenFull::Queue, 1),
+            Answer::Waiting
+        );
+        most = most.max(COMPARED.get());
+    }
+    while let Some(Action::Reclaim(id)) = shares.poll() {
+        COMPARED.set(0);
+        shares.release(id, 2);
+        most = most.max(COMPARED.get());
+    }
+    assert!(most < 100 * u64::from(WAITING), "{most} comparisons for one claim");
 }
