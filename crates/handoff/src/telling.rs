@@ -2,6 +2,7 @@
 
 use crate::outcome::Outcome;
 use crate::several::Answers;
+use crate::shared::Shared;
 use crate::transaction::{Recipient, Transaction};
 use gatepost_smtp::header;
 use gatepost_smtp::names::{Found, HostName};
@@ -46,10 +47,13 @@ pub(crate) struct Telling<'a> {
 
 impl Telling<'_> {
     /// An event for each recipient. One that the observer has no room for is tried again, for a moment: whoever calls waits, nobody
-    /// else.
-    pub(crate) async fn all(self, answers: &Answers) {
+    /// else. `limit`: by whom lines of what came to nothing are limited, of which the first is granted.
+    pub(crate) async fn all(self, answers: &Answers, limit: Option<&Shared>) {
         let mut tries = TRIES;
         for (index, recipient) in self.transaction.recipients().iter().enumerate() {
+            if index > 0 && limit.is_some_and(|shared| !shared.may_log(self.open.counted())) {
+                continue;
+            }
             loop {
                 let mut told = tries == 0;
                 let result = answers.results.get(index).unwrap_or(&answers.all);
@@ -68,9 +72,11 @@ impl Telling<'_> {
     }
 
     /// As [`Telling::all`], without waiting.
-    pub(crate) fn now(&self, outcome: &Outcome) {
+    pub(crate) fn now(&self, outcome: &Outcome, limit: &Shared) {
         for (index, recipient) in self.transaction.recipients().iter().enumerate() {
-            self.recipient(recipient, index == 0, (outcome, outcome), |event| gatepost_log::tell(*event));
+            if index == 0 || limit.may_log(self.open.counted()) {
+                self.recipient(recipient, index == 0, (outcome, outcome), |event| gatepost_log::tell(*event));
+            }
         }
     }
 

@@ -107,6 +107,15 @@ fn p14_a_client_that_comes_to_nothing_does_not_fill_the_log() {
         attacker.send(octets.as_bytes());
         attacker.replies(60);
     }
+    // Many recipients of one transaction are as many lines.
+    for _ in 0..10 {
+        let recipients: String = (0..1000).map(|n| format!("RCPT TO:<alice+{n}@ok.test>\r\n")).collect();
+        let Some(mut attacker) = Attacker::connect(&host, v4(1, 1)) else { continue };
+        let octets = format!("EHLO {path}.test\r\nMAIL FROM:<{path}@a.test>\r\n{recipients}QUIT\r\n");
+        sent += octets.len();
+        attacker.send(octets.as_bytes());
+        attacker.replies(1004);
+    }
     good_mail(&host, v4(100, 1), "alice@ok.test").unwrap();
     wait::holds("the good client's lines", wait::SOON, || gate.process.said().contains("client=10.100.0.1"));
     let said = gate.process.said();

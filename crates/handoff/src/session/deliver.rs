@@ -53,7 +53,8 @@ impl Session {
         self.delivered = self.delivered.saturating_add(u32::from(taken));
         let running = std::mem::take(&mut self.running);
         if taken || self.shared.may_log(self.open.counted()) {
-            self.telling(running, transaction, length).all(&answers).await;
+            let limit = Some(&*self.shared).filter(|_| !taken);
+            self.telling(running, transaction, length).all(&answers, limit).await;
         }
         if transaction.filed {
             empty(&mut self.file);

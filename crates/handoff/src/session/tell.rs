@@ -56,7 +56,7 @@ impl Session {
         if !transaction.recipients().is_empty() && self.shared.may_log(self.open.counted()) {
             let outcome = refused.unwrap_or_else(Outcome::abandoned);
             let filed = if transaction.filed { self.filed() } else { 0 };
-            self.telling(running, transaction, transaction.came().saturating_add(filed)).now(&outcome);
+            self.telling(running, transaction, transaction.came().saturating_add(filed)).now(&outcome, &self.shared);
         }
     }
 
