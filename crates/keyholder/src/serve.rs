@@ -1,17 +1,20 @@
 //! The loop: one thread, one epoll, one frame at a time.
 
-use crate::offence::{Complaints, Line, Offence};
+use crate::offence::Offence;
 use gatepost_channel::{ChannelError, End, Inbox};
+use gatepost_policy::flood::{Flood, Line};
 use gatepost_policy::share::Origin;
 use gatepost_policy::turns::Turns;
 use gatepost_role::{Control, Phase, RoleError, Step};
 use gatepost_sys::epoll::Epoll;
 use gatepost_tls::sign::{Budget, Keys, SignError};
 use gatepost_wire::control::Role;
+use gatepost_wire::event::Kept;
 use gatepost_wire::link::{OpenKey, SessionId};
 use gatepost_wire::sign::{Sign, Signature};
 use gatepost_wire::{KeyholderToSession, ListenerToKeyholder, Nothing, SessionToKeyholder};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -39,7 +42,7 @@ pub(crate) fn serve(control: Control, keys: PerAsker, epoll: Epoll, most: usize)
         most,
         last: CONTROL,
         inbox: Inbox::new(INBOX),
-        complaints: Complaints::default(),
+        flood: Flood::new(),
         turns: Turns::new(),
         begun: Instant::now(),
     };
@@ -56,7 +59,7 @@ pub(crate) struct PerAsker {
 /// A session that may ask.
 struct Asker {
     id: SessionId,
-    client: Origin,
+    client: IpAddr,
     end: SessionEnd,
     budget: Budget,
 }
@@ -74,7 +77,8 @@ struct Keyholder {
     most: usize,
     last: u64,
     inbox: Inbox,
-    complaints: Complaints,
+    /// Owned sessions of one client must not be able to fill a log, nor to keep out of it what is said about another's (P14).
+    flood: Flood,
     turns: Turns,
     begun: Instant,
 }
@@ -107,7 +111,7 @@ impl Keyholder {
     /// reported again at once, so a newcomer waits for one signature whoever keeps this process busy (P13).
     fn serve_one(&mut self, ready: &[u64]) {
         let asking = ready.iter().filter_map(|token| {
-            let client = self.sessions.get(token)?.client;
+            let client = Origin::of(self.sessions.get(token)?.client);
             Some(((*token, client), client))
         });
         let Some((token, client)) = self.turns.next(asking, self.now()) else { return };
@@ -180,16 +184,14 @@ impl Keyholder {
     /// A session that is not admitted finds its channel closed and does without TLS.
     fn admit(&mut self, OpenKey { id, client }: OpenKey, fd: OwnedFd) {
         if self.sessions.len() >= self.most {
-            return self.complain(id, "all places taken", false);
+            return self.complain(id, client, "all places taken", false);
         }
         let end = SessionEnd::from_fd(fd);
         let token = self.next();
         let watched = end.seq().set_nonblocking(true).and_then(|()| self.epoll.add(end.as_fd(), token));
         match watched {
-            Ok(()) => drop(
-                self.sessions.insert(token, Asker { id, client: Origin::of(client), end, budget: Budget::default() }),
-            ),
-            Err(e) => self.complain(id, &format!("cannot be watched: {e}"), true),
+            Ok(()) => drop(self.sessions.insert(token, Asker { id, client, end, budget: Budget::default() })),
+            Err(e) => self.complain(id, client, &format!("cannot be watched: {e}"), true),
         }
     }
 
@@ -199,10 +201,10 @@ impl Keyholder {
         let keys = &self.keys.session;
         let answered = answer(end, &mut self.inbox, |sign, fds| keys.answer(budget, sign, fds));
         let Err(offence) = answered.map(|signed| self.signed = self.signed.saturating_add(signed)) else { return };
-        let Some(Asker { id, end, .. }) = self.sessions.remove(&token) else { return };
+        let Some(Asker { id, client, end, .. }) = self.sessions.remove(&token) else { return };
         let _ = self.epoll.remove(end.as_fd());
         if let Some(offence) = offence {
-            self.complain(id, &offence.to_string(), offence.is_ours());
+            self.complain(id, client, &offence.to_string(), offence.is_ours());
         }
     }
 
@@ -222,10 +224,10 @@ impl Keyholder {
         }
     }
 
-    fn complain(&mut self, session: SessionId, why: &str, ours: bool) {
-        let Line::Write { kept } = self.complaints.count(self.begun.elapsed()) else { return };
+    fn complain(&mut self, session: SessionId, client: IpAddr, why: &str, ours: bool) {
+        let Line::Write(kept) = self.flood.line(Origin::of(client), self.now()) else { return };
         if kept > 0 {
-            tracing::warn!(kept, "sessions without signature, not logged one by one");
+            gatepost_log::tell(Kept { client, lines: kept });
         }
         if ours {
             tracing::error!(%session, why, "no signature");

@@ -13,6 +13,8 @@ use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::ServerConnection;
 use std::error::Error;
+use std::io::{PipeWriter, Read};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -38,6 +40,11 @@ impl Fixture {
 
     /// One that finds these orders waiting, and looks at `batch` descriptors at once.
     fn after(most: usize, batch: usize, orders: impl FnOnce(&Launcher)) -> Fixture {
+        Fixture::logging(most, batch, orders, None)
+    }
+
+    /// One whose lines go to `log`.
+    fn logging(most: usize, batch: usize, orders: impl FnOnce(&Launcher), log: Option<PipeWriter>) -> Fixture {
         let key = rcgen::KeyPair::generate().unwrap();
         let cert = rcgen::CertificateParams::new(vec!["mx.example.org".to_owned()]).unwrap().self_signed(&key).unwrap();
         let pem = key.serialize_pem();
@@ -48,17 +55,30 @@ impl Fixture {
         launcher.seq().set_timeout(PATIENCE).unwrap();
         orders(&launcher);
         let epoll = Epoll::new(batch).unwrap();
-        let keyholder = std::thread::spawn(move || serve(Control::new(Role::Keyholder, control), keys, epoll, most));
+        let serving = move || serve(Control::new(Role::Keyholder, control), keys, epoll, most);
+        let keyholder = std::thread::spawn(move || match log {
+            Some(log) => {
+                let lines = tracing_subscriber::fmt().with_writer(Arc::new(log)).finish();
+                tracing::subscriber::with_default(lines, serving)
+            }
+            None => serving(),
+        });
         Fixture { launcher, keyholder, chain }
     }
 
     /// One that serves, with a link to a listener.
     fn serving(most: usize) -> (Fixture, Announce) {
         let fixture = Fixture::new(most);
-        let link = fixture.link();
-        fixture.launcher.tell(&Order::Go).unwrap();
-        assert_eq!(fixture.launcher.recv(&mut Inbox::new(64)).unwrap(), Report::Ready);
+        let link = fixture.go();
         (fixture, link)
+    }
+
+    /// Has it serve, with a link to a listener.
+    fn go(&self) -> Announce {
+        let link = self.link();
+        self.launcher.tell(&Order::Go).unwrap();
+        assert_eq!(self.launcher.recv(&mut Inbox::new(64)).unwrap(), Report::Ready);
+        link
     }
 
     fn link(&self) -> Announce {
@@ -80,12 +100,12 @@ fn link(launcher: &Launcher) -> Announce {
 }
 
 fn announce(link: &Announce, id: u64) -> Asker {
+    announce_of(link, id, Ipv4Addr::LOCALHOST)
+}
+
+fn announce_of(link: &Announce, id: u64, client: Ipv4Addr) -> Asker {
     let (near, far) = Asker::pair().unwrap();
-    link.tell_with(
-        &gatepost_wire::link::OpenKey { id: SessionId(id), client: std::net::Ipv4Addr::LOCALHOST.into() },
-        &[far.as_fd()],
-    )
-    .unwrap();
+    link.tell_with(&OpenKey { id: SessionId(id), client: client.into() }, &[far.as_fd()]).unwrap();
     near.seq().set_timeout(PATIENCE).unwrap();
     near
 }
@@ -201,6 +221,34 @@ fn p5_every_abuse_costs_its_own_channel_and_no_other() {
 }
 
 #[test]
+fn offences_do_not_fill_the_log() {
+    const MANY: u64 = 1000;
+    let (mut log, writer) = std::io::pipe().unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut lines = String::new();
+        log.read_to_string(&mut lines).map(|_| lines).unwrap()
+    });
+    let fixture = Fixture::logging(8, 4, |_| {}, Some(writer));
+    let link = fixture.go();
+    let offend = |id: u64, client: Ipv4Addr| {
+        let asker = announce_of(&link, id, client);
+        asker.seq().send(&[2], &[]).unwrap();
+        is_closed(&asker, "another version");
+    };
+    for id in 1..=MANY {
+        offend(id, Ipv4Addr::new(192, 0, 2, 9));
+    }
+    // What is not written about one client is no reason not to write about another.
+    offend(MANY + 1, Ipv4Addr::new(198, 51, 100, 1));
+    fixture.drained();
+    let lines = reader.join().unwrap();
+    let of = |id: u64| lines.lines().filter(|line| line.contains(&format!("session={}", SessionId(id)))).count();
+    let written: usize = (1..=MANY).map(of).sum();
+    assert!((1..500).contains(&written), "{written} lines of one client:\n{lines}");
+    assert_eq!(of(MANY + 1), 1, "{lines}");
+}
+
+#[test]
 fn p5_a_session_that_asks_without_listening_blocks_nobody() {
     let (fixture, link) = Fixture::serving(8);
     let full = announce(&link, 1);
@@ -247,11 +295,7 @@ fn p5_handoff_gets_signatures_of_a_client_and_does_not_keep_the_keyholder_from_i
 fn a_channel_is_done_with_even_while_another_process_holds_a_copy() {
     let (fixture, link) = Fixture::serving(8);
     let (asker, copy) = Asker::pair().unwrap();
-    link.tell_with(
-        &gatepost_wire::link::OpenKey { id: SessionId(1), client: std::net::Ipv4Addr::LOCALHOST.into() },
-        &[copy.as_fd()],
-    )
-    .unwrap();
+    link.tell_with(&OpenKey { id: SessionId(1), client: Ipv4Addr::LOCALHOST.into() }, &[copy.as_fd()]).unwrap();
     is_served(&asker);
     drop(asker);
     fixture.drained();
