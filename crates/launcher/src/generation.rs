@@ -3,11 +3,13 @@
 //! Decisions alone. What is done to processes is done by [`Processes`], what happens to them comes in as an [`Event`], and
 //! the time is handed in: tests need neither root nor a clock. In what order follows from the table in `roles.rs`.
 
+mod child;
 mod end;
 mod phases;
 
 use crate::error::LauncherError;
 use crate::roles::{self, Stage};
+use child::{Child, Ping};
 use gatepost_sys::process::{End, ProcessId};
 use gatepost_wire::control::{Order, Report, Role};
 use gatepost_wire::event;
@@ -86,28 +88,25 @@ pub(crate) enum Proof {
     Within(Duration),
 }
 
-#[derive(Debug)]
-struct Child {
-    role: Role,
-    pid: ProcessId,
-    phase: Phase,
-    since: Instant,
-    /// Asked then whether it is alive, and has not answered: it is not asked again before it has.
-    pinged: Option<Instant>,
-    /// It has not answered for too long, and was ended.
-    hung: bool,
-    /// When this nursery was replaced: it ends when its last session does.
-    retired: Option<Instant>,
+/// Of which program in this process the roles are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// Of this one.
+    This,
+    /// Of an earlier one: they are not started anew.
+    Earlier,
+    /// The same, and one of them has ended.
+    EarlierBroken,
 }
 
-impl Child {
-    fn is_asked(&self) -> bool {
-        self.pinged.is_some()
-    }
-
-    fn is_silent(&self, now: Instant) -> bool {
-        self.pinged.is_some_and(|asked| now.saturating_duration_since(asked) >= ANSWER_DEADLINE)
-    }
+/// Whether the backends have passed their proof since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Proved {
+    NotYet,
+    /// All have, once.
+    Passed,
+    /// None has, and one has failed it: how handoff ended.
+    Failed(End),
 }
 
 #[derive(Debug)]
@@ -130,9 +129,9 @@ pub(crate) struct Generation<P> {
     failures: Vec<(Role, u32)>,
     /// When roles are asked next whether they are alive.
     next_ping: Option<Instant>,
-    serving: bool,
-    /// All backends have passed their proof since the start.
-    proved: bool,
+    /// None until it takes clients.
+    course: Option<Course>,
+    proved: Proved,
     /// Those that have not, while handoff waits for some: see [`Report::Unproved`].
     unproved: u64,
     /// A name server answers, as far as is known.
@@ -141,17 +140,9 @@ pub(crate) struct Generation<P> {
     lists: bool,
     /// The backend is not known to refuse mail of who has logged in.
     logins: bool,
-    /// None has, and one has failed it: how handoff ended.
-    refused: Option<End>,
-    draining: bool,
-    /// It is replaced: sessions under way go on to their own end, and the roles that they need with them.
-    retiring: bool,
     /// The stage that was told last to drain.
     drained: Option<Stage>,
-    /// Of an earlier program: its roles are not started anew.
-    adopted: bool,
-    /// One of them has ended.
-    broken: bool,
+    origin: Origin,
 }
 
 impl<P: Processes> Generation<P> {
@@ -166,31 +157,24 @@ impl<P: Processes> Generation<P> {
             restarts: Vec::new(),
             failures: Vec::new(),
             next_ping: None,
-            serving: false,
-            proved: false,
+            course: None,
+            proved: Proved::NotYet,
             unproved: MAIN,
             names: true,
             lists: true,
             logins: true,
-            refused: None,
-            draining: false,
-            retiring: false,
             drained: None,
-            adopted: false,
-            broken: false,
+            origin: Origin::This,
         }
     }
 
     /// As an earlier program in this process has left it.
     pub(crate) fn adopt(processes: P, left: &resume::Generation, now: Instant) -> Self {
         let children = left.children.iter().map(|child| Child {
-            role: child.role,
-            pid: ProcessId::try_from(child.pid).unwrap_or(ProcessId::MAX),
             phase: child.phase,
-            since: now,
-            pinged: child.asked.then_some(now),
-            hung: false,
+            ping: if child.asked { Ping::Asked(now) } else { Ping::Answered },
             retired: child.retired.then_some(now),
+            ..Child::new(child.role, ProcessId::try_from(child.pid).unwrap_or(ProcessId::MAX), now)
         });
         let children: Vec<Child> = children.collect();
         let mut needed: Vec<Role> = children.iter().map(|child| child.role).collect();
@@ -199,34 +183,27 @@ impl<P: Processes> Generation<P> {
         Self {
             started: Stage::ALL.len(),
             children,
-            serving: true,
-            proved,
+            course: Some(left.course),
+            proved: if proved { Proved::Passed } else { Proved::NotYet },
             names: left.names,
-            lists: true,
-            draining: left.course != Course::Serving,
-            retiring: left.course == Course::Retiring,
-            adopted: true,
+            origin: Origin::Earlier,
             ..Self::new(processes, needed, Proof::Later)
         }
     }
 
     /// True for one that an earlier program has begun.
     pub(crate) fn is_adopted(&self) -> bool {
-        self.adopted
+        self.origin != Origin::This
     }
 
     /// A role of it has ended for good.
     pub(crate) fn is_broken(&self) -> bool {
-        self.broken
+        self.origin == Origin::EarlierBroken
     }
 
-    /// What is to become of it.
+    /// What is to become of it. One that takes no clients yet is to.
     pub(crate) fn course(&self) -> Course {
-        match (self.draining, self.retiring) {
-            (false, _) => Course::Serving,
-            (true, true) => Course::Retiring,
-            (true, false) => Course::Draining,
-        }
+        self.course.unwrap_or(Course::Serving)
     }
 
     /// What is known of its processes. `control`: the descriptor of the channel with one.
@@ -273,7 +250,7 @@ impl<P: Processes> Generation<P> {
 
     /// Hands the listener its sockets: from here on clients are served, and roles that end are started anew.
     pub(crate) fn serve(&mut self) {
-        self.serving = true;
+        self.course = Some(Course::Serving);
         for listener in self.children.iter().filter(|child| child.role == Role::Listener) {
             self.processes.give_sockets(listener.pid);
         }
@@ -281,7 +258,7 @@ impl<P: Processes> Generation<P> {
 
     /// A listener has no right to shut its sockets down: one whose sockets are dead is owned, and the next one gets them.
     fn watch_sockets(&mut self) {
-        if !self.serving || !self.processes.mend_sockets() {
+        if self.course.is_none() || !self.processes.mend_sockets() {
             return;
         }
         tracing::error!("listening sockets were shut down: they listen again, and the listener is replaced");
@@ -310,10 +287,10 @@ impl<P: Processes> Generation<P> {
                 self.processes.kill(pid);
             }
             Event::Report(Report::Alive) => {
-                self.children.iter_mut().filter(|c| c.pid == pid).for_each(|c| c.pinged = None)
+                self.children.iter_mut().filter(|c| c.pid == pid && !c.hangs()).for_each(|c| c.ping = Ping::Answered)
             }
             // It is told to end when its stage is.
-            Event::Report(_) if self.draining => {}
+            Event::Report(_) if self.is_ending() => {}
             Event::Report(Report::Jailed) => return self.go(role, pid, now),
             Event::Report(Report::Waiting) => self.set_phase(pid, Phase::Waiting, now),
             Event::Report(Report::Ready) => self.ready(role, pid, now),
@@ -328,7 +305,7 @@ impl<P: Processes> Generation<P> {
 
     /// Does what is due by the time, or by what has ended.
     pub(crate) fn tick(&mut self, now: Instant) {
-        if self.draining {
+        if self.is_ending() {
             return self.drain_next();
         }
         self.watch_sockets();
@@ -358,23 +335,22 @@ impl<P: Processes> Generation<P> {
 
     /// False while a role hangs. It is ended then, so that this does not last unless even that fails.
     pub(crate) fn is_alive(&self) -> bool {
-        !self.children.iter().any(|child| child.hung)
+        !self.children.iter().any(Child::hangs)
     }
 
     /// Asks roles whether they are alive, and ends those that do not answer.
     fn ping(&mut self, now: Instant) {
-        for child in self.children.iter_mut().filter(|child| !child.hung && child.is_silent(now)) {
-            child.hung = true;
+        for child in self.children.iter_mut().filter(|child| child.is_silent(now)) {
+            child.ping = Ping::Unanswered;
             tracing::error!(role = child.role.name(), "no answer for {ANSWER_DEADLINE:?}: it hangs; ending it");
             self.processes.kill(child.pid);
         }
-        if !self.serving || now < *self.next_ping.get_or_insert(now + PING_EVERY) {
+        if self.course.is_none() || now < *self.next_ping.get_or_insert(now + PING_EVERY) {
             return;
         }
         self.next_ping = Some(now + PING_EVERY);
-        for child in self.children.iter_mut().filter(|child| child.pinged.is_none() && deadline(child.phase).is_none())
-        {
-            child.pinged = Some(now);
+        for child in self.children.iter_mut().filter(|child| !child.is_asked() && deadline(child.phase).is_none()) {
+            child.ping = Ping::Asked(now);
             self.processes.order(child.pid, Order::Ping);
         }
     }
@@ -401,18 +377,26 @@ impl<P: Processes> Generation<P> {
 
     /// The backend could not be asked at the start, and has failed its proof since.
     pub(crate) fn refusal(&self) -> Option<LauncherError> {
-        self.refused.map(|end| not_ready(Role::Handoff, end))
+        match self.proved {
+            Proved::Failed(end) => Some(not_ready(Role::Handoff, end)),
+            Proved::NotYet | Proved::Passed => None,
+        }
     }
 
     /// True while clients come here.
     pub(crate) fn is_serving(&self) -> bool {
-        self.serving && !self.draining
+        self.course == Some(Course::Serving)
+    }
+
+    /// True when it has been told to end, sooner or later.
+    fn is_ending(&self) -> bool {
+        matches!(self.course, Some(Course::Retiring | Course::Draining))
     }
 
     /// The roles that are needed, with the process of each that serves.
     pub(crate) fn roles(&self) -> Vec<(Role, Option<ProcessId>)> {
         let serves = |role: Role| {
-            let serving = self.children.iter().filter(|child| deadline(child.phase).is_none() && !child.hung);
+            let serving = self.children.iter().filter(|child| deadline(child.phase).is_none() && !child.hangs());
             serving.filter(|child| child.role == role).map(|child| child.pid).next_back()
         };
         self.needed.iter().map(|role| (*role, serves(*role))).collect()
@@ -420,15 +404,7 @@ impl<P: Processes> Generation<P> {
 
     fn start(&mut self, role: Role, now: Instant) -> Result<(), LauncherError> {
         let pid = self.processes.start(role)?;
-        self.children.push(Child {
-            role,
-            pid,
-            phase: Phase::Started,
-            since: now,
-            pinged: None,
-            hung: false,
-            retired: None,
-        });
+        self.children.push(Child::new(role, pid, now));
         Ok(())
     }
 
@@ -456,7 +432,7 @@ impl<P: Processes> Generation<P> {
         if role == Role::Handoff {
             self.unproved = MAIN;
         }
-        if role == Role::Listener && self.serving {
+        if role == Role::Listener && self.course.is_some() {
             // The one before may have ended them.
             self.processes.mend_sockets();
             self.processes.give_sockets(pid);
@@ -474,9 +450,11 @@ impl<P: Processes> Generation<P> {
 
     fn ready(&mut self, role: Role, pid: ProcessId, now: Instant) {
         self.set_phase(pid, Phase::Ready, now);
-        self.proved |= role == Role::Handoff;
+        if role == Role::Handoff && self.proved == Proved::NotYet {
+            self.proved = Proved::Passed;
+        }
         self.failures.retain(|(failed, _)| *failed != role);
-        if self.serving {
+        if self.course.is_some() {
             gatepost_log::tell(event::RoleServes { role });
         }
     }
@@ -514,14 +492,14 @@ impl<P: Processes> Generation<P> {
     fn ended(&mut self, pid: ProcessId, end: End, now: Instant) -> Result<(), LauncherError> {
         let Some(at) = self.children.iter().position(|child| child.pid == pid) else { return Ok(()) };
         let Child { role, phase, retired, .. } = self.children.swap_remove(at);
-        if self.draining || retired.is_some() {
+        if self.is_ending() || retired.is_some() {
             return Ok(());
         }
-        if !self.serving {
+        if self.course.is_none() {
             return Err(not_ready(role, end));
         }
-        if self.adopted {
-            self.broken = true;
+        if self.origin != Origin::This {
+            self.origin = Origin::EarlierBroken;
             tracing::warn!(
                 role = role.name(),
                 how = how(end),
@@ -530,8 +508,8 @@ impl<P: Processes> Generation<P> {
             return Ok(());
         }
         // It could not be asked at the start, and when it could it did not pass: what would have kept us from starting then.
-        if phase == Phase::Waiting && !self.proved && matches!(end, End::Exit(_)) {
-            self.refused = Some(end);
+        if phase == Phase::Waiting && self.proved == Proved::NotYet && matches!(end, End::Exit(_)) {
+            self.proved = Proved::Failed(end);
         }
         if phase != Phase::Ready {
             self.fail(role);

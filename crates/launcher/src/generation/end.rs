@@ -3,24 +3,22 @@
 use super::{Generation, Processes};
 use crate::roles::{self, Stage};
 use gatepost_wire::control::{Order, Role};
-use gatepost_wire::resume::Phase;
+use gatepost_wire::resume::{Course, Phase};
 
 impl<P: Processes> Generation<P> {
     /// No new sessions; those under way are told to end at the next safe point.
     pub(crate) fn drain(&mut self) {
-        self.close();
-        self.retiring = false;
+        self.close(Course::Draining);
         self.drain_next();
     }
 
     /// No new sessions; those under way go on as if nothing had happened. The listener ends with the last of them, and then the
     /// other roles.
     pub(crate) fn retire(&mut self) {
-        if self.draining {
+        if self.is_ending() {
             return;
         }
-        self.close();
-        self.retiring = true;
+        self.close(Course::Retiring);
         // The observer hears all of them to their end, but those who read its counters are the next one's.
         for child in self.children.iter().filter(|child| [Role::Listener, Role::Observer].contains(&child.role)) {
             self.processes.order(child.pid, Order::Drain);
@@ -28,8 +26,8 @@ impl<P: Processes> Generation<P> {
         self.drain_next();
     }
 
-    fn close(&mut self) {
-        self.draining = true;
+    fn close(&mut self, course: Course) {
+        self.course = Some(course);
         self.restarts.clear();
         // An address that the next generation has no more is refused from now on, instead of left to wait for nobody.
         self.processes.close_sockets();
@@ -37,7 +35,7 @@ impl<P: Processes> Generation<P> {
 
     /// True while sessions of it go on though another generation has taken its place.
     pub(crate) fn is_retiring(&self) -> bool {
-        self.retiring && !self.is_over()
+        self.course == Some(Course::Retiring) && !self.is_over()
     }
 
     /// Has the listener say whose sessions are cut off.
@@ -55,7 +53,7 @@ impl<P: Processes> Generation<P> {
 
     /// Ends every process but the observer, which is drained when it has heard the others to their end.
     pub(crate) fn kill_all(&mut self) {
-        self.draining = true;
+        self.course = Some(Course::Draining);
         self.restarts.clear();
         for child in self.children.iter().filter(|child| roles::of(child.role).stage > Stage::Log) {
             self.processes.kill(child.pid);
@@ -69,7 +67,7 @@ impl<P: Processes> Generation<P> {
 
     /// Tells the last stage that still has processes to drain. Those before it go on meanwhile: it needs them.
     pub(super) fn drain_next(&mut self) {
-        if self.retiring && self.has_listener() {
+        if self.course == Some(Course::Retiring) && self.has_listener() {
             return;
         }
         let last = self.children.iter().map(|child| roles::of(child.role).stage).max();

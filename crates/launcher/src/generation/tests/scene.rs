@@ -92,7 +92,7 @@ impl Scene {
     pub(super) fn happens(&mut self, name: &str, event: Event) -> Result<(), LauncherError> {
         let pid = self.pid(name);
         let taken = self.generation.take(pid, event, self.now);
-        if self.generation.serving {
+        if self.generation.course.is_some() {
             self.tick();
         }
         taken
