@@ -155,7 +155,7 @@ impl<'s, C: Clock> Session<'s, C> {
     /// From the greeting to the last octet.
     pub(crate) fn run(&mut self) -> SessionExit {
         let closed = self.talk();
-        let (Ok(reason) | Err(reason)) = closed;
+        let (Ok(reason) | Err(Lost(reason))) = closed;
         self.smtp.tell_refusals();
         self.smtp.handoff.bye(reason, self.shell.fault());
         if closed.is_ok() {
@@ -171,7 +171,7 @@ impl<'s, C: Clock> Session<'s, C> {
         if *implicit_tls {
             if !goes_on {
                 // Before TLS nothing can be said.
-                return Err(CloseReason::Reclaimed);
+                return Err(Lost(CloseReason::Reclaimed));
             }
             smtp.start_tls(shell)?;
         }
@@ -296,7 +296,7 @@ impl Dialogue for Smtp<'_> {
 
     fn start_tls<C: Clock>(&mut self, shell: &mut Shell<C>) -> Result<(), Lost> {
         shell.send(self)?;
-        let Tls { config, signer, keyholder } = self.tls.take().ok_or(CloseReason::TlsFailed)?;
+        let Tls { config, signer, keyholder } = self.tls.take().ok_or(Lost(CloseReason::TlsFailed))?;
         signer.connect(keyholder);
         let negotiated = shell.handshake(Arc::clone(config));
         signer.disconnect();

@@ -105,9 +105,10 @@ pub trait Dialogue: Output {
     fn start_tls<C: Clock>(&mut self, shell: &mut Shell<C>) -> Result<(), Lost>;
 }
 
-/// Why nothing can be said to the client any more: it is gone, it does not read in time, its TLS failed, or something of ours
+/// Nothing can be said to the client any more, and why: it is gone, it does not read in time, its TLS failed, or something of ours
 /// did.
-pub type Lost = CloseReason;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost(pub CloseReason);
 
 /// Limits on what a client may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,7 +168,7 @@ impl<C: Clock> Shell<C> {
                     dialogue.interrupt(Interruption::SessionTime);
                 }
                 Next::GoOn if !self.line.input().is_empty() && self.has_left(dialogue)? => {
-                    return Err(CloseReason::ClientGone);
+                    return Err(Lost(CloseReason::ClientGone));
                 }
                 Next::GoOn => {}
                 Next::StartTls => {
@@ -213,7 +214,7 @@ impl<C: Clock> Shell<C> {
                         self.times.patience.spend(self.clock.now().saturating_duration_since(begun), octets);
                         return Ok(());
                     }
-                    Filled::End => return Err(CloseReason::ClientGone),
+                    Filled::End => return Err(Lost(CloseReason::ClientGone)),
                     Filled::Nothing => {}
                 },
                 Woken::Notice => {
@@ -263,9 +264,9 @@ impl<C: Clock> Shell<C> {
         // A notice first: a client may be ready all the time.
         let (whose, fds): (Vec<_>, Vec<_>) = notice.into_iter().chain([client]).chain(drain).unzip();
         match self.clock.wait(&fds, until) {
-            Ok(Some(first)) => whose.get(first).copied().ok_or(CloseReason::Internal),
+            Ok(Some(first)) => whose.get(first).copied().ok_or(Lost(CloseReason::Internal)),
             Ok(None) => Ok(Woken::Time),
-            Err(_) => Err(CloseReason::Internal),
+            Err(_) => Err(Lost(CloseReason::Internal)),
         }
     }
 
@@ -291,7 +292,7 @@ impl<C: Clock> Shell<C> {
                         return Ok(false);
                     }
                 }
-                Woken::Client => return Err(CloseReason::ClientGone),
+                Woken::Client => return Err(Lost(CloseReason::ClientGone)),
                 Woken::Time | Woken::Nobody => return Ok(true),
             }
         }
@@ -304,7 +305,7 @@ impl<C: Clock> Shell<C> {
                 self.fault = Some(e.to_string());
             }
             let _ = self.push(&mut &[][..], later(&self.clock, ALERT_TIME));
-            CloseReason::ClientGone
+            Lost(CloseReason::ClientGone)
         })
     }
 
@@ -325,7 +326,7 @@ impl<C: Clock> Shell<C> {
         let mut writable = !self.line.ends().blocks();
         while !output.output().is_empty() || self.line.owes() {
             if !writable && self.wait(Want::Write, deadline)? != Woken::Client {
-                return Err(CloseReason::Timeout);
+                return Err(Lost(CloseReason::Timeout));
             }
             writable = match self.line.write(output.output()) {
                 Ok(octets) => {
@@ -333,7 +334,7 @@ impl<C: Clock> Shell<C> {
                     !self.line.ends().blocks()
                 }
                 Err(e) if is_transient(&e) => false,
-                Err(_) => return Err(CloseReason::ClientGone),
+                Err(_) => return Err(Lost(CloseReason::ClientGone)),
             };
         }
         Ok(())
@@ -347,8 +348,8 @@ impl<C: Clock> Shell<C> {
     #[inline(never)]
     pub fn handshake(&mut self, config: Arc<ServerConfig>) -> Result<Negotiated, Lost> {
         let deadline = later(&self.clock, self.times.handshake).min(self.end);
-        self.line.start_tls(config).map_err(|_| CloseReason::TlsFailed)?;
-        self.negotiate(deadline).map_err(|_| CloseReason::TlsFailed)?;
+        self.line.start_tls(config).map_err(|_| Lost(CloseReason::TlsFailed))?;
+        self.negotiate(deadline).map_err(|_| Lost(CloseReason::TlsFailed))?;
         self.times.patience.answered();
         Ok(self.line.negotiated())
     }
@@ -372,10 +373,10 @@ impl<C: Clock> Shell<C> {
                 return Ok(());
             }
             if self.wait(Want::Read, deadline)? != Woken::Client {
-                return Err(CloseReason::Timeout);
+                return Err(Lost(CloseReason::Timeout));
             }
             if self.fill()? == Filled::End {
-                return Err(CloseReason::ClientGone);
+                return Err(Lost(CloseReason::ClientGone));
             }
         }
     }

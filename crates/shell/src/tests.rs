@@ -103,7 +103,7 @@ impl Dialogue for Collector {
     }
 
     fn start_tls<C: Clock>(&mut self, shell: &mut Shell<C>) -> Result<(), Lost> {
-        let Some(config) = self.tls.take() else { return Err(CloseReason::Internal) };
+        let Some(config) = self.tls.take() else { return Err(Lost(CloseReason::Internal)) };
         shell.handshake(config).map(drop)
     }
 }
@@ -123,7 +123,7 @@ fn p6_a_pipe_that_nobody_reads_holds_no_session() {
         let (_unread, output) = io::pipe().unwrap();
         let ends = Ends::new(input.try_clone().unwrap().into(), OwnedFd::from(output));
         let mut shell = Shell::new(ends, times(), Hasty::default(), None);
-        assert_eq!(shell.send(&mut vec![b'x'; octets].as_slice()), Err(CloseReason::Timeout));
+        assert_eq!(shell.send(&mut vec![b'x'; octets].as_slice()), Err(Lost(CloseReason::Timeout)));
     }
 }
 
@@ -262,7 +262,7 @@ fn what_is_no_tls_is_answered_by_an_alert() {
     client.write_all(b"GET / HTTP/1.1\r\nHost: mx.example.org\r\n\r\n").unwrap();
     let mut shell = Shell::new(ends, times(), Hasty::default(), None);
     let mut collector = Collector { tls: Some(config), ..Collector::default() };
-    assert_eq!(shell.serve(&mut collector), Err(CloseReason::TlsFailed));
+    assert_eq!(shell.serve(&mut collector), Err(Lost(CloseReason::TlsFailed)));
     drop(shell);
     let mut heard = Vec::new();
     client.read_to_end(&mut heard).unwrap();

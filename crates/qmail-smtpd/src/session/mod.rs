@@ -148,7 +148,7 @@ fn serve(_: JailedSession, start: Start, without: &[u8]) -> u8 {
         // Who was silent for all of timeoutsmtpd is not in the midst of sending, and qmail-smtpd's place is free at once.
         shell.close(!matches!(reason, CloseReason::Quit | CloseReason::Timeout));
     }
-    let (Ok(reason) | Err(reason)) = closed;
+    let (Ok(reason) | Err(Lost(reason))) = closed;
     qmail.parent.bye(reason);
     // The process ends with all it has: taking it apart first would only cost time.
     std::mem::forget((shell, qmail));
@@ -245,12 +245,12 @@ impl Dialogue for Qmail {
         let negotiated = match self.superserver.take() {
             Some(superserver) => {
                 self.say_ready(shell)?;
-                File::from(superserver.control).write_all(b"y").map_err(|_| CloseReason::TlsFailed)?;
+                File::from(superserver.control).write_all(b"y").map_err(|_| Lost(CloseReason::TlsFailed))?;
                 shell.move_to(superserver.inside);
                 None
             }
             None => match self.parent.start_tls()? {
-                Tls::Refused(_) if self.implicit_tls => return Err(CloseReason::TlsFailed),
+                Tls::Refused(_) if self.implicit_tls => return Err(Lost(CloseReason::TlsFailed)),
                 Tls::Refused(lines) => {
                     self.engine.answer(&Answer { lines: &lines, then: Then::Refused });
                     return Ok(());
@@ -260,7 +260,7 @@ impl Dialogue for Qmail {
                     let signer = Signer::default();
                     signer.connect(KeyholderEnd::from_fd(end));
                     let config = gatepost_tls::server::config(&chains, false, Box::new(signer.clone()));
-                    let negotiated = shell.handshake(config.map_err(|_| CloseReason::TlsFailed)?);
+                    let negotiated = shell.handshake(config.map_err(|_| Lost(CloseReason::TlsFailed))?);
                     // The parent waits for the end of this channel before it hears anything else.
                     signer.disconnect();
                     Some(negotiated?)
@@ -285,7 +285,7 @@ impl Qmail {
 
 impl From<ParentLost> for Lost {
     fn from(_: ParentLost) -> Self {
-        CloseReason::Internal
+        Self(CloseReason::Internal)
     }
 }
 
