@@ -72,9 +72,8 @@ impl Fitness {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let seen = apart(|| {
             let (pair, _) = load_pair(source)?;
-            Ok([vec![kind_name(pair.kind).to_owned(), about(&pair, now)], complaints(&pair, side, for_all, now)]
-                .concat()
-                .join("\n"))
+            let first = [kind_name(pair.kind), if pair.is_leaf_alone() { LEAF_ALONE } else { "" }, &about(&pair, now)];
+            Ok([first.map(str::to_owned).to_vec(), complaints(&pair, side, for_all, now)].concat().join("\n"))
         });
         let text = match seen {
             Ok(text) => text,
@@ -85,22 +84,38 @@ impl Fitness {
         };
         let mut lines = text.lines();
         let kind = lines.next().and_then(|name| KINDS.iter().find(|(_, known)| *known == name));
+        let is_leaf_alone = lines.next() == Some(LEAF_ALONE);
         let about = lines.next().unwrap_or_default();
         self.add(subject.clone(), Level::Good, format!("belongs to its key: {about}"));
         for complaint in lines {
-            let level = if complaint == CLIENT_ALONE { Level::Note } else { Level::Look };
-            self.add(subject.clone(), level, complaint);
+            self.add(subject.clone(), Level::Look, complaint);
+        }
+        if is_leaf_alone {
+            let (level, advice) = leaf_alone(side);
+            self.add(subject, level, advice);
         }
         kind.map(|(kind, _)| *kind)
     }
 }
 
-/// Whether a root signed it cannot be seen. All public authorities have intermediate certificates, which senders don't.
-const LEAF_ALONE: &str = "is alone in its file: senders that verify (MTA-STS, DANE-TA) don't find the certificate that signed it; \
-                          append that one, be it a root of your own, or use the file with the whole chain, often called \
-                          fullchain.pem";
-/// A backend may well have the authority that signed ours.
-const CLIENT_ALONE: &str = "is alone in its file: a backend that verifies it needs the certificate that signed it";
+/// What a process apart says of a certificate that is alone in its file and has not signed itself.
+const LEAF_ALONE: &str = "alone";
+
+/// What that means for who verifies it.
+fn leaf_alone(side: Side) -> (Level, &'static str) {
+    match side {
+        // Whether a root signed it cannot be seen. All public authorities have intermediate certificates, which senders don't.
+        Side::Server => (
+            Level::Look,
+            "is alone in its file: senders that verify (MTA-STS, DANE-TA) don't find the certificate that signed it; \
+             append that one, be it a root of your own, or use the file with the whole chain, often called fullchain.pem",
+        ),
+        // A backend may well have the authority that signed ours.
+        Side::Client => {
+            (Level::Note, "is alone in its file: a backend that verifies it needs the certificate that signed it")
+        }
+    }
+}
 
 const KINDS: [(KeyKind, &str); 4] =
     [(KeyKind::P256, "ecdsa-256"), (KeyKind::P384, "ecdsa-384"), (KeyKind::Ed25519, "ed25519"), (KeyKind::Rsa, "rsa")];
@@ -140,13 +155,8 @@ fn complaints(pair: &Pair, side: Side, for_all: Option<&str>, now: u64) -> Vec<S
         let names = if names.is_empty() { "no DNS name".to_owned() } else { names.join(", ") };
         format!("is for {names}, not for {name}: senders that verify will not use it")
     });
-    let alone = match side {
-        Side::Server => LEAF_ALONE,
-        Side::Client => CLIENT_ALONE,
-    };
-    let alone = pair.is_leaf_alone().then(|| alone.to_owned());
     let weak = pair.weaknesses(side, now).into_iter().map(|weakness| weakness.to_string());
-    term.into_iter().chain(missing).chain(weak).chain(alone).map(|text| text.replace('\n', " ")).collect()
+    term.into_iter().chain(missing).chain(weak).map(|text| text.replace('\n', " ")).collect()
 }
 
 /// Which senders that still exist find no cipher suite or no version in common with these pairs. They send in clear then.
