@@ -51,7 +51,7 @@ const LAYERS: &[&[Row]] = &[
         ("checker", "wire channel sys jail role program policy", "tracing zeroize"),
         ("dialer", "wire channel sys jail role", ""),
         ("handoff", "smtp wire channel sys jail log role tls shell policy qmail", "sha2 tokio tokio-rustls tracing"),
-        ("keyholder", "wire channel sys jail role policy tls", "tracing"),
+        ("keyholder", "wire channel sys jail log role policy tls", "tracing"),
         ("launcher", "smtp wire channel sys jail role tls config log", "sd-notify tracing"),
         ("listener", "smtp ucspi rules wire channel sys jail role log policy", "tokio tracing"),
         ("observer", "wire channel sys jail role log", "prometheus-client"),
