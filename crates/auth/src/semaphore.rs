@@ -2,11 +2,9 @@
 //! network that holds less.
 
 use gatepost_policy::share::{Action, Answer, Origin, Shares, WhenFull};
+use gatepost_role::unless;
 use std::collections::HashMap;
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
 use std::time::Instant;
 use tokio::sync::{Notify, oneshot};
 
@@ -125,18 +123,6 @@ impl Permit {
     pub(crate) async fn unless_told<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         unless(self.told.notified(), work).await
     }
-}
-
-/// Runs `work` until it is done, or until `end`: then None.
-pub(crate) async fn unless<T>(end: impl Future<Output = ()>, work: impl Future<Output = T>) -> Option<T> {
-    let (mut work, mut end) = (pin!(work), pin!(end));
-    poll_fn(|cx| {
-        if end.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(None);
-        }
-        work.as_mut().poll(cx).map(Some)
-    })
-    .await
 }
 
 impl Drop for Permit {

@@ -3,13 +3,12 @@
 //! A session whose message is being delivered is not told: its client would not hear what became of the message, and send it
 //! again. Once a session is told nothing of its is delivered any more, so that its process may be ended at any moment.
 
+use gatepost_role::unless;
 use gatepost_wire::link::SessionId;
 use std::collections::BTreeMap;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::Future;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
 use tokio::sync::Notify;
 
 /// Nothing is being delivered.
@@ -84,14 +83,7 @@ impl SessionEntry {
 
     /// Runs `work` until it is done, or until the session is told to leave: then None, once.
     pub(crate) async fn unless_told<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let (mut work, mut told) = (pin!(work), pin!(self.state.told.notified()));
-        poll_fn(|cx| {
-            if told.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(None);
-            }
-            work.as_mut().poll(cx).map(Some)
-        })
-        .await
+        unless(self.state.told.notified(), work).await
     }
 }
 

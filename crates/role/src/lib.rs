@@ -34,7 +34,7 @@ pub use orders::{LINKS, Orders, Phase, Special, Step, Unordered, peers};
 pub use passed::Passed;
 pub use rest::Rest;
 #[cfg(feature = "tokio")]
-pub use runtime::{AsyncControl, Heard, runtime};
+pub use runtime::{AsyncControl, Heard, runtime, unless};
 #[cfg(feature = "tokio")]
 pub use tickets::{LinkOver, Tickets};
 pub use workers::{UNANSWERED, Workers};

@@ -112,3 +112,15 @@ impl AsyncControl {
         if self.orders.ready() { Ok(self.end.tell(&Report::Ready).await?) } else { Ok(()) }
     }
 }
+
+/// Runs `work` until it is done, or until `end`: then None.
+pub async fn unless<T>(end: impl Future<Output = ()>, work: impl Future<Output = T>) -> Option<T> {
+    let (mut work, mut end) = (pin!(work), pin!(end));
+    poll_fn(|cx| {
+        if end.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        work.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
