@@ -4,12 +4,12 @@ use crate::checker::Checker;
 use crate::dovecot::{self, Dovecot, Outcome};
 use crate::passwd::Passwd;
 use crate::scram::{self, Binding};
-use crate::semaphore;
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_policy::fair_queue::FairQueue;
 use gatepost_policy::flood::{Flood, Line};
 use gatepost_policy::guesses::Guesses;
 use gatepost_policy::share::Origin;
+use gatepost_role::unless;
 use gatepost_smtp::envelope::{Login, Mechanism};
 use gatepost_smtp::mechanism::Mechanisms;
 use gatepost_wire::auth::{BINDING_LENGTH, Begin, Claim, LOGIN_MAX, LoggedIn, Noted, is_login};
@@ -213,8 +213,8 @@ impl Judge {
             match next {
                 None => self.arrived.notified().await,
                 // Whoever has asked is gone.
-                Some((origin, waiting)) if waiting.answer.is_closed() => lock(&self.queue).ended(origin, 0, self.now()),
-                Some((origin, Waiting { attempt, answer, told })) => {
+                Some((turn, waiting)) if waiting.answer.is_closed() => lock(&self.queue).ended(turn, self.now()),
+                Some((turn, Waiting { attempt, answer, told })) => {
                     let begun = Instant::now();
                     let accepted = passwd.accepts(&attempt.user, &attempt.pass);
                     // What computes hashes copies the password to wherever it works.
@@ -225,7 +225,7 @@ impl Judge {
                     }
                     let took = begun.elapsed();
                     let _ = answer.send(accepted);
-                    lock(&self.queue).ended(origin, milliseconds(took), self.now());
+                    lock(&self.queue).ended(turn, self.now());
                     if accepted == Some(true) {
                         // It would wait for the next one's check otherwise: handoff has to answer before it is let in.
                         let _ = timeout(TOLD, told).await;
@@ -392,7 +392,7 @@ impl Judge {
         // Who has no turn is answered by the end of its channel.
         drop(lock(&self.queue).push(origin, Waiting { attempt: Arc::clone(attempt), answer, told }, self.now()));
         self.arrived.notify_one();
-        let answered = semaphore::unless(gone, timeout(PATIENCE, coming)).await;
+        let answered = unless(gone, timeout(PATIENCE, coming)).await;
         // Whoever does not wait any more is not computed for, and takes nobody's place.
         lock(&self.queue).forget(|waiting| waiting.answer.is_closed());
         Some(answered?.ok().and_then(Result::ok).flatten())

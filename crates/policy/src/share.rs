@@ -6,7 +6,7 @@
 //! from the holding that has made no progress for the longest time. Units are taken back only for a client whose network
 //! would still hold less afterwards than the network that gives; whoever holds most himself waits or is refused.
 //!
-//! The law, tested in `tests/law.rs`: with attackers in `k < capacity / 2` networks, at any pace, a client from a
+//! The law, tested in `tests/law`: with attackers in `k < capacity / 2` networks, at any pace, a client from a
 //! network that holds nothing is granted a unit as soon as one holding has been taken back, so within the time that the
 //! owner of the resource needs to end one holding.
 //!

@@ -49,14 +49,19 @@ impl Turns {
 
     /// Of those that wait, the one whose networks have used least; of equals the first. None when nobody waits.
     pub fn next<K>(&self, waiting: impl IntoIterator<Item = (K, Origin)>, now: u64) -> Option<K> {
-        let used = |network| self.used.get(&network).map_or(0, |used| used.now(now));
+        let used = |network| self.used(network, now);
         waiting.into_iter().min_by_key(|(_, origin)| origin.path().map(used)).map(|(id, _)| id)
     }
 
     /// Of those that wait, the one whose networks have used most; of equals the last. None when nobody waits.
     pub fn last<K>(&self, waiting: impl IntoIterator<Item = (K, Origin)>, now: u64) -> Option<K> {
-        let used = |network| self.used.get(&network).map_or(0, |used| used.now(now));
+        let used = |network| self.used(network, now);
         waiting.into_iter().max_by_key(|(_, origin)| origin.path().map(used)).map(|(id, _)| id)
+    }
+
+    /// What all in a network have used lately.
+    pub(crate) fn used(&self, network: Network, now: u64) -> u64 {
+        self.used.get(&network).map_or(0, |used| used.now(now))
     }
 
     /// A client at `origin` has used `amount`, in any unit, at `now`.

@@ -1,4 +1,4 @@
-//! Who is admitted, who waits, who has to leave, and that counting never drifts. Fairness of slots is in `law.rs`.
+//! Who is admitted, who waits, who has to leave, and that counting never drifts. Fairness of slots is in `law`.
 #![allow(clippy::unwrap_used)] // Functions shared by tests, too.
 
 use gatepost_policy::admission::{Admission, Admitted, Limits, Refusal, SlotClaim, WAITING_MAX};

@@ -5,14 +5,15 @@ use crate::lists::Lists;
 use crate::lookup::QUESTIONS_MAX;
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_jail::ControlEnd;
-use gatepost_policy::fair_queue::FairQueue;
+use gatepost_policy::fair_queue::{FairQueue, Reclaim, Turn};
 use gatepost_policy::share::Origin;
-use gatepost_role::{AsyncControl, Heard, Phase, RoleError, SHORT_FRAME, Special, Step};
+use gatepost_role::{AsyncControl, Heard, Phase, RoleError, SHORT_FRAME, Special, Step, unless};
 use gatepost_smtp::names::ClientNames;
 use gatepost_wire::control::{Report, Role};
 use gatepost_wire::names::{Ask, AskHelo, AskList, Listed, Listing, LookUp, LookedUp, NamesNews};
 use gatepost_wire::slice::{ResolverSlice, Slice};
 use gatepost_wire::{Direction, HandoffToResolver, ListenerToResolver, ResolverToHandoff, ResolverToListener};
+use std::collections::HashMap;
 use std::fs::File;
 use std::future::pending;
 use std::io::{Read, Write};
@@ -20,6 +21,7 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -37,9 +39,11 @@ const PROOF_PAUSE: Duration = Duration::from_secs(30);
 
 /// Look-ups under way at once: one has one question under way at a time.
 const AT_ONCE: usize = QUESTIONS_MAX;
-/// Requests that wait; of more, one of the network that has used most is answered "temporary" at once: a client whose name servers don't
-/// answer takes ten seconds of a look-up (P13).
+/// Requests that wait; of more, one of the network that has used most is answered "temporary" at once.
 const WAITING_MAX: usize = 1024;
+/// Milliseconds after which a look-up ends, answered "temporary", when others wait for its turn: a client whose name servers don't answer
+/// would take all the time of one (P13). Longer than the first round of questions, so that a second server is asked.
+const TURN: u64 = 1000;
 
 /// Octets of the largest slice: hosts are of one file, of a mebibyte.
 const SLICE_MAX: u64 = 4 * 1024 * 1024;
@@ -51,11 +55,9 @@ enum Event {
     /// The same of a list.
     AskedList(Arc<ListLink>, Result<AskList, ChannelError>),
     /// A look-up is over and its answer sent.
-    Answered {
-        /// Of the look-up.
-        client: IpAddr,
-        took: Duration,
-    },
+    Answered(Turn),
+    /// A look-up may have had its turn for long enough.
+    Due,
     /// Somebody has been told something: that he gets no turn, or that names have changed.
     Told,
     /// Whether a name server answers.
@@ -72,19 +74,25 @@ enum Request {
 }
 
 impl Request {
-    /// Looks up what is wanted. Waits while the other end reads nothing. It may be gone: then nobody wants the answer.
-    async fn serve(self, client: IpAddr, resolver: &Resolver, lists: &Lists) {
+    /// Looks up what is wanted, or until it is `ended`. Waits while the other end reads nothing. It may be gone: then nobody wants the
+    /// answer.
+    async fn serve(self, client: IpAddr, resolver: &Resolver, lists: &Lists, end: oneshot::Receiver<()>) {
+        let ended = async { drop(end.await) };
         match self {
             Self::Names { link, number } => {
-                let (names, good) = resolver.client_for_a_while(client).await;
+                let found = unless(ended, resolver.client_for_a_while(client)).await;
+                let (names, good) = found.unwrap_or((ClientNames::TEMPORARY, Duration::ZERO));
                 let good = u32::try_from(good.as_secs()).unwrap_or(u32::MAX);
                 let _ = link.tell(&NamesNews::LookedUp(LookedUp::new(number, names, good))).await;
             }
             Self::Helo { link, ask } => {
-                let _ = link.tell(&NamesNews::Listed(lists.ask_helo(resolver, &ask).await)).await;
+                let listed = unless(ended, lists.ask_helo(resolver, &ask)).await;
+                let _ = link.tell(&NamesNews::Listed(listed.unwrap_or(left_out(ask.number)))).await;
             }
             Self::List { link, ask } => {
-                let _ = link.tell(&lists.ask(resolver, ask).await).await;
+                let number = ask.number;
+                let listed = unless(ended, lists.ask(resolver, ask)).await;
+                let _ = link.tell(&listed.unwrap_or(left_out(number))).await;
             }
         }
     }
@@ -116,6 +124,10 @@ struct Service {
     lists: Arc<Lists>,
     slice: ResolverSlice,
     queue: FairQueue<(IpAddr, Request)>,
+    /// Ends a look-up that has a turn.
+    ends: HashMap<Turn, oneshot::Sender<()>>,
+    /// That [`Event::Due`] comes.
+    is_due: bool,
     events: JoinSet<Event>,
     /// Who keeps answers for a while, and hears when they are good no more.
     handoffs: Vec<Weak<Link>>,
@@ -135,6 +147,8 @@ pub(crate) async fn serve(control: ControlEnd, slice: ResolverSlice) -> Result<(
         lists: Arc::new(Lists::new(&slice.lists)),
         slice,
         queue: FairQueue::new(WAITING_MAX, AT_ONCE),
+        ends: HashMap::new(),
+        is_due: false,
         events: JoinSet::new(),
         handoffs: Vec::new(),
         works: true,
@@ -152,7 +166,11 @@ pub(crate) async fn serve(control: ControlEnd, slice: ResolverSlice) -> Result<(
             Heard::Other(Ok(Event::Asked(link, asked))) => service.asked(link, asked),
             Heard::Other(Ok(Event::AskedList(link, asked))) => service.asked_list(link, asked),
             Heard::Other(Ok(Event::Proved)) => service.prove_later(),
-            Heard::Other(Ok(Event::Answered { client, took })) => service.answered(client, took),
+            Heard::Other(Ok(Event::Answered(turn))) => service.answered(turn),
+            Heard::Other(Ok(Event::Due)) => {
+                service.is_due = false;
+                service.reclaim();
+            }
             Heard::Other(Ok(Event::Probed(probed))) => service.probed(probed).await?,
             // No task is cancelled, and a panic ends the process.
             Heard::Other(Ok(Event::Told) | Err(_)) => {}
@@ -272,20 +290,44 @@ impl Service {
         });
     }
 
-    fn answered(&mut self, client: IpAddr, took: Duration) {
-        self.queue.ended(Origin::of(client), milliseconds(took), self.now());
+    fn answered(&mut self, turn: Turn) {
+        self.ends.remove(&turn);
+        self.queue.ended(turn, self.now());
         self.begin();
     }
 
     /// Begins as many look-ups as there may be.
     fn begin(&mut self) {
-        while let Some((_, (client, request))) = self.queue.next(self.now()) {
+        while let Some((turn, (client, request))) = self.queue.next(self.now()) {
             let (resolver, lists) = (Arc::clone(&self.resolver), Arc::clone(&self.lists));
+            let (end, ended) = oneshot::channel();
+            self.ends.insert(turn, end);
             self.events.spawn(async move {
-                let begun = Instant::now();
-                request.serve(client, &resolver, &lists).await;
-                Event::Answered { client, took: begun.elapsed() }
+                request.serve(client, &resolver, &lists, ended).await;
+                Event::Answered(turn)
             });
+        }
+        self.reclaim();
+    }
+
+    /// Ends look-ups for those who wait: now, or when one has had its turn for long enough.
+    fn reclaim(&mut self) {
+        loop {
+            match self.queue.reclaim(TURN, self.now()) {
+                Reclaim::Nothing => return,
+                // Its answer is being sent when nobody listens.
+                Reclaim::Turn(turn) => drop(self.ends.remove(&turn).map(|end| end.send(()))),
+                Reclaim::At(time) => {
+                    if !std::mem::replace(&mut self.is_due, true) {
+                        let pause = sleep(Duration::from_millis(time.saturating_sub(self.now())));
+                        self.events.spawn(async move {
+                            pause.await;
+                            Event::Due
+                        });
+                    }
+                    return;
+                }
+            }
         }
     }
 

@@ -13,6 +13,7 @@ mod gate;
 mod guesses;
 mod log;
 mod memory;
+mod names;
 mod slots;
 mod syslog;
 mod together;

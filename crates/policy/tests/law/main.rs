@@ -3,10 +3,11 @@
 //! and t are is told in SECURITY.md.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // Functions shared by tests, too.
 
+mod turns;
+
 use gatepost_policy::admission::{Admission, Limits, SlotClaim};
 use gatepost_policy::conduct::{Ending, Offence};
 use gatepost_policy::share::{Action, Answer, Origin, Shares, WhenFull};
-use gatepost_policy::turns::Turns;
 use gatepost_wire::terms::Terms;
 use std::cell::Cell;
 use std::cmp::Ordering;
@@ -480,39 +481,6 @@ fn p13_a_newcomer_gets_disk_at_once() {
         assert!(granted, "seed {seed}: {piece} of {sure} with attackers in {blocks} networks");
     }
     assert!(taken > SCENARIOS / 2, "the disk was used up: {taken}");
-}
-
-/// Handshakes: one signature is made at a time.
-#[test]
-fn p13_a_newcomer_waits_for_one_signature_of_each_network() {
-    let mut longest = 0;
-    for seed in 0..SCENARIOS {
-        let mut random = Random(seed);
-        let (blocks, cost) = (random.between(1, 12), random.between(1, 5));
-        let (mut turns, mut now) = (Turns::new(), 0);
-        let mut waiting: Vec<(u64, Origin)> = Vec::new();
-        let mut serve = |waiting: &mut Vec<(u64, Origin)>, random: &mut Random| {
-            for id in 0..random.below(4) {
-                waiting.push((id, client_in(random.below(blocks), random)));
-            }
-            let next = turns.next(waiting.iter().enumerate().map(|(at, (_, origin))| (at, *origin)), now);
-            let served = next.map(|at| waiting.remove(at));
-            if let Some((_, origin)) = served {
-                turns.spend(origin, cost * 1000, now);
-            }
-            // Nobody waits while it rests.
-            now += cost + if waiting.is_empty() { random.below(4000) } else { 0 };
-            served.map(|(id, _)| id)
-        };
-        for _ in 0..random.between(0, 40) {
-            serve(&mut waiting, &mut random);
-        }
-        waiting.push((u64::MAX, client_in(blocks + 1, &mut random)));
-        let waits = (1..).find(|_| serve(&mut waiting, &mut random) == Some(u64::MAX)).unwrap();
-        assert!(waits <= blocks + 1, "seed {seed}: {waits} signatures with attackers in {blocks} networks");
-        longest = longest.max(waits);
-    }
-    assert!(longest > 1, "some had to wait");
 }
 
 #[test]
