@@ -387,7 +387,7 @@ mod tests {
                 transactions: 1,
                 messages: 1,
                 end: CloseReason::Quit,
-                detail: None,
+                why: None,
                 seconds: 1,
             }
             .into(),

@@ -319,7 +319,7 @@ events! {
         /// Why it ended, from a fixed list.
         end: CloseReason,
         /// More of that: which alert, which limit, which deadline.
-        detail: Option<&'a [u8]> as Maybe<Octets<SAID_MAX>>,
+        why: Option<&'a [u8]> as Maybe<Octets<SAID_MAX>>,
         /// Seconds from its beginning to its end.
         seconds: u32,
     }

@@ -13,9 +13,9 @@ fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples")
 }
 
-fn session(client: &str, end: CloseReason, detail: &'static str) -> Event<'static> {
+fn session(client: &str, end: CloseReason, why: &'static str) -> Event<'static> {
     let client = client.parse().unwrap();
-    let (name, detail) = (None, Some(detail.as_bytes()));
+    let (name, why) = (None, Some(why.as_bytes()));
     Session {
         session: SessionId(7),
         client,
@@ -24,7 +24,7 @@ fn session(client: &str, end: CloseReason, detail: &'static str) -> Event<'stati
         transactions: 1,
         messages: 0,
         end,
-        detail,
+        why,
         seconds: 1,
     }
     .into()

@@ -37,7 +37,7 @@ impl Session {
             transactions: self.protocol.transactions(),
             messages: self.delivered,
             end,
-            detail: detail.as_deref().map(str::as_bytes),
+            why: detail.as_deref().map(str::as_bytes),
             seconds: u32::try_from(self.begun.elapsed().as_secs()).unwrap_or(u32::MAX),
         });
     }
