@@ -150,9 +150,11 @@ fn p13_deliveries_at_once_do_not_end_handoff() {
     let taken = heard.iter().filter(|reply| reply.starts_with("250")).count();
     assert!(heard.len() > 700, "the attack is none: only {} were answered", heard.len());
     assert!(heard.iter().all(|reply| reply.starts_with('2') || reply.starts_with('4')), "{heard:?}");
-    // On a slow machine not all have their answer yet.
+    // On a slow machine not all have their answer yet, and the backend has not answered all within its two seconds: it may have those
+    // messages.
     let unanswered = attackers.len().saturating_sub(heard.len());
-    let messages = taken + 1..=taken + 1 + unanswered;
+    let late = heard.iter().filter(|reply| reply.starts_with("451 4.4.2 ")).count();
+    let messages = taken + 1..=taken + 1 + unanswered + late;
     assert!(
         messages.contains(&mta.count()),
         "each 250 is a message, and no other is one: {} {messages:?}",
