@@ -4,7 +4,7 @@
 //! (SO_PEERCRED, SO_PEERGROUPS): root, and members of [`GROUP`]. Others are closed at once, unread. The answer is an exit status in
 //! one octet, then lines of text.
 
-use crate::renew;
+use crate::descriptors;
 use gatepost_sys::peer;
 use gatepost_wire::control::Whom;
 use gatepost_wire::link::SessionId;
@@ -169,12 +169,12 @@ impl AdminSocket {
     /// # Errors
     /// It is not open.
     pub(crate) fn adopt(left: &resume::Control) -> io::Result<Self> {
-        Ok(Self { listener: renew::kept(left.fd)?.into(), path: left.path.clone(), waiting: Vec::new() })
+        Ok(Self { listener: descriptors::kept(left.fd)?.into(), path: left.path.clone(), waiting: Vec::new() })
     }
 
     /// What the next program in this process has to know of it.
     pub(crate) fn leave(&self) -> resume::Control {
-        resume::Control { path: self.path.clone(), fd: renew::number(&self.listener) }
+        resume::Control { path: self.path.clone(), fd: descriptors::number(&self.listener) }
     }
 
     /// Descriptors to wait for.

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+mod descriptors;
 mod error;
 pub mod fitness;
 mod generation;

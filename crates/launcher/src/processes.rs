@@ -10,7 +10,7 @@ use crate::plan::Plan;
 use crate::sockets::Socket;
 use crate::spool::InUse;
 use crate::views::ViewSocket;
-use crate::{look, renew, rules, setup, slices, syslog};
+use crate::{descriptors, look, rules, setup, slices, syslog};
 use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_config::Relax;
 use gatepost_jail::{CONTROL_FD, SETUP_FD, profile};
@@ -141,11 +141,11 @@ impl Children {
     /// A descriptor that is not open.
     pub(crate) fn adopt(left: &resume::Generation, files: Files, views: Vec<ViewSocket>) -> io::Result<Self> {
         let one = |child: &resume::Child| {
-            let control = child.control.map(renew::kept).transpose()?.map(RoleEnd::from_fd);
+            let control = child.control.map(descriptors::kept).transpose()?.map(RoleEnd::from_fd);
             let pid = ProcessId::try_from(child.pid).map_err(io::Error::other)?;
             Ok(Child { role: child.role, pid, control })
         };
-        let lock = left.lock.map(renew::kept).transpose()?.map(Lock::inherited).transpose()?;
+        let lock = left.lock.map(descriptors::kept).transpose()?.map(Lock::inherited).transpose()?;
         Ok(Self {
             given: Given::Earlier(Duration::from_secs(left.drain.into())),
             files,

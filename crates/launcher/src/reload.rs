@@ -17,9 +17,6 @@ const RETIRING_MAX: usize = 3;
 /// Longest wait of a reload for a backend that cannot be asked at once whether it relays.
 const RELOAD_PROOF: Duration = Duration::from_secs(10);
 
-/// What the admin is told before the reason.
-pub(crate) const NOT_RELOADED: &str = "not reloaded, the old configuration stays in force";
-
 impl Launcher {
     /// Begins a whole new generation on the same sockets; the old one goes on for its sessions, with its configuration. Any fault
     /// leaves the old one serving. If another program lies where ours did, it takes our place first and then does this, and those who

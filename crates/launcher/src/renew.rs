@@ -2,6 +2,7 @@
 //! this process. Sockets and roles stay as they are; the next program gets to know of them by a [`State`] in sealed memory.
 
 use crate::admin::AdminSocket;
+use crate::descriptors::{kept, number};
 use crate::generation::{self, Generation};
 use crate::processes::{Children, Files};
 use crate::views::ViewSocket;
@@ -91,21 +92,6 @@ fn in_path(name: &Path) -> Option<PathBuf> {
 
 fn option(name: &str, value: Option<i32>) -> CString {
     CString::new(value.map_or_else(|| name.to_owned(), |value| format!("{name}={value}"))).unwrap_or_default()
-}
-
-/// The number of a descriptor, for the next program.
-pub(crate) fn number(fd: impl AsFd) -> u32 {
-    fd.as_fd().as_raw_fd().unsigned_abs()
-}
-
-/// The descriptor that an earlier program has left by this number.
-///
-/// # Errors
-/// It is not open.
-pub(crate) fn kept(number: u32) -> io::Result<OwnedFd> {
-    let fd = fds::inherited(i32::try_from(number).map_err(io::Error::other)?)?;
-    fds::set_cloexec(&fd, true)?;
-    Ok(fd)
 }
 
 fn sealed(state: &State) -> Result<OwnedFd, String> {

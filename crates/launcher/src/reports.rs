@@ -3,7 +3,6 @@
 use crate::admin::{self, AdminSocket, Answer, Request};
 use crate::generation::{self, Generation};
 use crate::processes::Children;
-use crate::reload::NOT_RELOADED;
 use crate::{Launcher, Reload, status};
 use gatepost_wire::control::Order;
 use gatepost_wire::gauge::Gauges;
@@ -12,6 +11,9 @@ use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
+
+/// What the admin is told before the reason.
+const NOT_RELOADED: &str = "not reloaded, the old configuration stays in force";
 
 /// What the service manager shows of us.
 const PROVED: &str = "Serving.";

@@ -3,8 +3,8 @@
 //! A socket that somebody else opened and that nobody here accepts from takes connections all the same, and lets them wait
 //! for ever. So every inherited socket must be one of the configuration, or nothing starts.
 
+use crate::descriptors;
 use crate::error::LauncherError;
-use crate::renew;
 use gatepost_config::Listen;
 use gatepost_sys::{fds, net};
 use gatepost_wire::resume;
@@ -53,13 +53,13 @@ impl Socket {
     /// It is not open.
     pub(crate) fn adopt(left: &resume::Socket) -> io::Result<Self> {
         let resume::Socket { address, v6only, inherited, fd } = *left;
-        Ok(Self { address, v6only, inherited, fd: renew::kept(fd)? })
+        Ok(Self { address, v6only, inherited, fd: descriptors::kept(fd)? })
     }
 
     /// What the next program in this process has to know of it.
     pub(crate) fn leave(&self) -> resume::Socket {
         let Self { address, v6only, inherited, ref fd } = *self;
-        resume::Socket { address, v6only, inherited, fd: renew::number(fd) }
+        resume::Socket { address, v6only, inherited, fd: descriptors::number(fd) }
     }
 
     /// The same socket once more.

@@ -1,9 +1,9 @@
 //! Sockets besides those for strangers, bound by us: where the counters are read, accepted from by the observer, and where programs
 //! of this machine submit mail, accepted from by the listener.
 
+use crate::descriptors;
 use crate::error::LauncherError;
 use crate::plan::Plan;
-use crate::renew;
 use gatepost_config::Connect;
 use gatepost_sys::net;
 use gatepost_wire::control::Role;
@@ -37,12 +37,12 @@ impl ViewSocket {
     /// # Errors
     /// It is not open.
     pub(crate) fn adopt(left: &resume::View) -> io::Result<Self> {
-        Ok(Self { place: left.place.clone(), role: left.role, fd: Rc::new(renew::kept(left.fd)?) })
+        Ok(Self { place: left.place.clone(), role: left.role, fd: Rc::new(descriptors::kept(left.fd)?) })
     }
 
     /// What the next program in this process has to know of it.
     pub(crate) fn leave(&self) -> resume::View {
-        resume::View { place: self.place.clone(), role: self.role, fd: renew::number(&*self.fd) }
+        resume::View { place: self.place.clone(), role: self.role, fd: descriptors::number(&*self.fd) }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::error::LauncherError;
 use crate::generation::{Generation, Processes as _, Proof};
 use crate::sockets::Socket;
 use crate::spool::InUse;
-use crate::{renew, roles};
+use crate::{descriptors, roles};
 use gatepost_sys::wait;
 use gatepost_wire::resume;
 use std::os::fd::BorrowedFd;
@@ -55,9 +55,9 @@ impl Generation<Children> {
             course: self.course(),
             names: self.has_names(),
             drain: u32::try_from(processes.drain_time().as_secs()).unwrap_or(u32::MAX),
-            lock: processes.in_use.as_ref().and_then(|in_use| in_use.lock.as_ref()).map(renew::number),
+            lock: processes.in_use.as_ref().and_then(|in_use| in_use.lock.as_ref()).map(descriptors::number),
             sockets: processes.sockets.iter().map(Socket::leave).collect(),
-            children: self.known(|processes, pid| processes.control(pid).map(|(_, end)| renew::number(end))),
+            children: self.known(|processes, pid| processes.control(pid).map(|(_, end)| descriptors::number(end))),
         }
     }
 
