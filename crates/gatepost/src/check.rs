@@ -1,9 +1,8 @@
 //! `gatepost check`: everything that can be known before serving, in one table.
 
-use crate::cli::plan_of;
 use crate::logins;
 use crate::said::fail;
-use gatepost_config::{Backend, Profile};
+use gatepost_config::{Backend, Config, Profile};
 use gatepost_launcher::LauncherError;
 use gatepost_launcher::fitness::{Fitness, Level};
 use gatepost_launcher::plan::Plan;
@@ -100,6 +99,11 @@ impl Table {
         let rows: Vec<String> = self.rows.iter().map(row).collect();
         format!("{{\"worst\":\"{}\",\"rows\":[{}]}}", word(self.worst), rows.join(","))
     }
+}
+
+/// Reads a configuration. The error is the whole list of its mistakes, ready to be shown.
+pub(crate) fn plan_of(path: &Path) -> Result<Plan, String> {
+    Config::load(path).map(Plan::from).map_err(|faults| faults.to_string())
 }
 
 /// What can be known before serving, of which what only a start can tell is told by a start without clients. Changes

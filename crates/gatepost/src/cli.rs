@@ -1,6 +1,6 @@
 //! The command line: names that scripts and other programs use.
 
-use crate::check;
+use crate::check::{self, plan_of};
 use crate::help::{self, HelpArgs};
 use crate::init::{self, InitArgs};
 use crate::said::fail;
@@ -8,7 +8,6 @@ use crate::trial::{self, TryArgs};
 use crate::version::version;
 use crate::{passwd, top};
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use gatepost_config::Config;
 use gatepost_jail::audit::{self, Expectations};
 use gatepost_launcher::LauncherError;
 use gatepost_launcher::admin::{self, Answer, Request};
@@ -182,11 +181,6 @@ pub(crate) fn run() -> ExitCode {
         Command::Audit(args) => audit(&args),
         Command::Help(args) => help::run(&args, Cli::command()),
     }
-}
-
-/// Reads a configuration. The error is the whole list of its mistakes, ready to be shown.
-pub(crate) fn plan_of(path: &Path) -> Result<Plan, String> {
-    Config::load(path).map(Plan::from).map_err(|faults| faults.to_string())
 }
 
 fn serve(args: &ServeArgs) -> ExitCode {
