@@ -1,6 +1,6 @@
 //! One command line of LMTP: RFC 5321 §4.1 with the one verb that RFC 2033 §4.1 replaces.
 
-use crate::lmtp::{Reply, replies};
+use crate::replies::{self, Reply};
 use gatepost_smtp::address::{BadAddress, ForwardPath, ReversePath, split_brackets};
 
 /// What a line asks for.

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `lmtp.rs` | the protocol: octets in, events and replies out; no descriptor |
 //! | `command.rs` | one command line |
+//! | `replies.rs` | what it says |
 //! | `maildir.rs` | one message into one file |
 //! | `serve.rs` | the loop: one thread, one epoll, many connections |
 #![forbid(unsafe_code)]
@@ -14,6 +15,7 @@
 mod command;
 pub mod lmtp;
 pub mod maildir;
+pub mod replies;
 mod serve;
 
 use gatepost_jail::Unjailed;
