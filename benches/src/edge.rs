@@ -6,8 +6,8 @@
 mod hybrid;
 
 use crate::account::Memory;
-use crate::load::{self, Door, WORKS, Way};
-use crate::server::{self, Kind, Server, Sink};
+use crate::load::{self, WORKS, Way};
+use crate::server::{self, Kind, Listener, Server, Sink};
 use crate::table::{self, Row, median, number, verdict};
 use crate::{cost, machine};
 use gatepost_sys::limits::{self, Limit};
@@ -100,13 +100,13 @@ fn address(n: u32) -> Ipv4Addr {
 }
 
 /// A connection of the nth client's.
-fn connect(n: u32, door: &Door) -> io::Result<Client> {
-    Ok(Client::over(TcpStream::from(net::connect_from(IpAddr::V4(address(n)), door.address)?)))
+fn connect(n: u32, listener: &Listener) -> io::Result<Client> {
+    Ok(Client::over(TcpStream::from(net::connect_from(IpAddr::V4(address(n)), listener.address)?)))
 }
 
-fn visit(n: u32, door: &Door, content: &[u8]) -> io::Result<()> {
+fn visit(n: u32, listener: &Listener, content: &[u8]) -> io::Result<()> {
     let what = VISITS.get(n as usize % VISITS.len()).copied().unwrap_or(Visit::Go);
-    let mut client = connect(n, door)?;
+    let mut client = connect(n, listener)?;
     match what {
         Visit::Go => return Ok(()),
         Visit::Early => {
@@ -126,7 +126,7 @@ fn visit(n: u32, door: &Door, content: &[u8]) -> io::Result<()> {
         Visit::Deliver | Visit::DeliverByTls => {
             client.try_hello("road.test")?;
             if matches!(what, Visit::DeliverByTls) {
-                load::secure(&mut client, door)?;
+                load::secure(&mut client, listener)?;
                 load::ask(&mut client, "EHLO road.test", 250)?;
             }
             load::message(&mut client, content)?;
@@ -136,7 +136,7 @@ fn visit(n: u32, door: &Door, content: &[u8]) -> io::Result<()> {
 }
 
 /// The connections from the nth on, by several clients at once: whoever is new to postscreen waits.
-fn visits(first: u32, door: &Door) -> io::Result<()> {
+fn visits(first: u32, listener: &Listener) -> io::Result<()> {
     let content = load::content(SIZE);
     let each = CONNECTIONS / CLIENTS;
     std::thread::scope(|scope| {
@@ -146,7 +146,7 @@ fn visits(first: u32, door: &Door) -> io::Result<()> {
                 scope.spawn(move || {
                     let first = first + client * each;
                     (first..first + each).try_for_each(|n| {
-                        visit(n, door, content).map_err(|e| io::Error::other(format!("connection {n}: {e}")))
+                        visit(n, listener, content).map_err(|e| io::Error::other(format!("connection {n}: {e}")))
                     })
                 })
             })
@@ -164,7 +164,7 @@ fn day(host: &Host, gatepost: &Path) -> io::Result<()> {
         for (server, spent) in servers.iter().zip(&mut spent) {
             let first = u32::try_from(round).unwrap_or_default() * CONNECTIONS;
             let before = server.used()?;
-            host.inside(|| visits(first, &server.doors.edge))
+            host.inside(|| visits(first, &server.listeners.edge))
                 .map_err(|e| io::Error::other(format!("{}: {e}", server.kind.name())))?;
             let used = server.used()?.saturating_sub(before);
             if round > 0 {
@@ -193,11 +193,11 @@ fn day(host: &Host, gatepost: &Path) -> io::Result<()> {
 }
 
 /// A session in TLS, by this exchange of keys.
-fn shaken(door: &Door, exchange: &'static dyn SupportedKxGroup) -> io::Result<Client> {
-    let mut client = Client::over(TcpStream::connect(door.address)?);
+fn shaken(listener: &Listener, exchange: &'static dyn SupportedKxGroup) -> io::Result<Client> {
+    let mut client = Client::over(TcpStream::connect(listener.address)?);
     client.try_hello("road.test")?;
     load::ask(&mut client, "STARTTLS", 220)?;
-    client.handshake_by(door.name, vec![exchange])?;
+    client.handshake_by(listener.name, vec![exchange])?;
     load::ask(&mut client, "EHLO road.test", 250)?;
     Ok(client)
 }
@@ -207,16 +207,17 @@ fn keys(host: &Host, gatepost: &Path) -> io::Result<()> {
     let mut spent = [Vec::new(), Vec::new()];
     let mut memory = [Vec::new(), Vec::new()];
     let server = Server::start(host, Kind::Gatepost, gatepost)?;
-    let door = server.doors.ecdsa;
+    let listener = server.listeners.ecdsa;
     for round in 0..=ROUNDS {
         for ((name, exchange), (spent, memory)) in exchanges.iter().zip(spent.iter_mut().zip(&mut memory)) {
             let failed = |e| io::Error::other(format!("{name}: {e}"));
             let before = server.used()?;
-            host.inside(|| (0..HANDSHAKES).try_for_each(|_| load::close(shaken(&door, *exchange)?))).map_err(failed)?;
+            host.inside(|| (0..HANDSHAKES).try_for_each(|_| load::close(shaken(&listener, *exchange)?)))
+                .map_err(failed)?;
             let used = server.used()?.saturating_sub(before);
             let before = Memory::of(server.pid())?;
             let clients: Vec<_> = host
-                .inside(|| (0..HANDSHAKES).map(|_| shaken(&door, *exchange)).collect::<io::Result<_>>())
+                .inside(|| (0..HANDSHAKES).map(|_| shaken(&listener, *exchange)).collect::<io::Result<_>>())
                 .map_err(failed)?;
             server.used()?;
             let after = Memory::of(server.pid())?;
@@ -269,7 +270,7 @@ fn growth(host: &Host, gatepost: &Path) -> io::Result<()> {
         let more = host.inside(|| {
             (from..idle)
                 .map(|n| {
-                    let mut client = connect(n, &server.doors.ecdsa)?;
+                    let mut client = connect(n, &server.listeners.ecdsa)?;
                     client.try_hello("road.test")?;
                     Ok(client)
                 })

@@ -1,32 +1,14 @@
 //! The client's side: the work that servers are measured at, each piece done as a plain sender does it, one command at
 //! a time.
 
-use crate::server::Kind;
+use crate::server::{Kind, Listener, Listeners};
 use gatepost_testkit::client::Client;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 pub(crate) const FROM: &str = "MAIL FROM:<sender@road.test>";
 const TO: &str = "RCPT TO:<alice@ok.test>";
-
-/// Where a server listens, and the name that gets the wanted certificate from it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Door {
-    pub(crate) address: SocketAddr,
-    pub(crate) name: &'static str,
-}
-
-/// The doors of one server.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Doors {
-    /// Shows an ECDSA certificate (P-256).
-    pub(crate) ecdsa: Door,
-    /// Shows an RSA certificate (2048 bits).
-    pub(crate) rsa: Door,
-    /// Is for strangers, where that is a service of its own; shows the ECDSA certificate.
-    pub(crate) edge: Door,
-}
 
 /// A piece of work that a server is measured at.
 #[derive(Debug)]
@@ -52,7 +34,7 @@ pub(crate) enum Way {
     Kept,
     /// Each on a connection of its own after STARTTLS.
     Ecdsa,
-    /// The same, at the door with the RSA certificate.
+    /// The same, at the listener with the RSA certificate.
     Rsa,
 }
 
@@ -70,18 +52,18 @@ pub(crate) const WORKS: [Work; 7] = [
 
 impl Work {
     /// Does it `count` times; every message must be taken.
-    pub(crate) fn run(&self, doors: &Doors, count: u32) -> io::Result<()> {
+    pub(crate) fn run(&self, listeners: &Listeners, count: u32) -> io::Result<()> {
         let content = content(self.size);
         if self.way == Way::Kept {
-            let mut client = open(&doors.ecdsa)?;
+            let mut client = open(&listeners.ecdsa)?;
             (0..count).try_for_each(|_| message(&mut client, &content))?;
             return close(client);
         }
-        let door = if self.way == Way::Rsa { &doors.rsa } else { &doors.ecdsa };
+        let listener = if self.way == Way::Rsa { &listeners.rsa } else { &listeners.ecdsa };
         (0..count).try_for_each(|_| {
-            let mut client = open(door)?;
+            let mut client = open(listener)?;
             if matches!(self.way, Way::Ecdsa | Way::Rsa) {
-                secure(&mut client, door)?;
+                secure(&mut client, listener)?;
                 ask(&mut client, "EHLO road.test", 250)?;
             }
             if self.way != Way::Empty {
@@ -102,9 +84,9 @@ impl Work {
     }
 }
 
-pub(crate) fn secure(client: &mut Client, door: &Door) -> io::Result<()> {
+pub(crate) fn secure(client: &mut Client, listener: &Listener) -> io::Result<()> {
     ask(client, "STARTTLS", 220)?;
-    client.handshake(door.name)
+    client.handshake(listener.name)
 }
 
 /// Canonical content of about that many octets, in lines as long as mail has them, with the final dot.
@@ -117,15 +99,15 @@ pub(crate) fn content(size: usize) -> Vec<u8> {
     content
 }
 
-fn open(door: &Door) -> io::Result<Client> {
-    let mut client = Client::over(TcpStream::connect(door.address)?);
+fn open(listener: &Listener) -> io::Result<Client> {
+    let mut client = Client::over(TcpStream::connect(listener.address)?);
     client.try_hello("road.test")?;
     Ok(client)
 }
 
 /// A connection that has said EHLO.
-pub(crate) fn idle(doors: &Doors) -> io::Result<Client> {
-    open(&doors.ecdsa)
+pub(crate) fn idle(listeners: &Listeners) -> io::Result<Client> {
+    open(&listeners.ecdsa)
 }
 
 pub(crate) fn close(mut client: Client) -> io::Result<()> {
@@ -156,20 +138,20 @@ pub(crate) fn message(client: &mut Client, content: &[u8]) -> io::Result<()> {
 
 /// How long the first reply after STARTTLS takes, and the reply to a final dot that is sent apart from the body:
 /// the two places where a delayed acknowledgement (40 ms) meets a server's Nagle algorithm.
-pub(crate) fn stalls(doors: &Doors, count: u32) -> io::Result<[Vec<Duration>; 2]> {
+pub(crate) fn stalls(listeners: &Listeners, count: u32) -> io::Result<[Vec<Duration>; 2]> {
     let mut times = [Vec::new(), Vec::new()];
     let content = content(1 << 10);
     let (body, dot) = content.split_at(content.len() - 3);
     let [first_reply, final_dot] = &mut times;
     for _ in 0..count {
-        let mut client = open(&doors.ecdsa)?;
-        secure(&mut client, &doors.ecdsa)?;
+        let mut client = open(&listeners.ecdsa)?;
+        secure(&mut client, &listeners.ecdsa)?;
         let begin = Instant::now();
         ask(&mut client, "EHLO road.test", 250)?;
         first_reply.push(begin.elapsed());
         close(client)?;
 
-        let mut client = open(&doors.ecdsa)?;
+        let mut client = open(&listeners.ecdsa)?;
         envelope(&mut client)?;
         client.try_write(body)?;
         let begin = Instant::now();
@@ -182,11 +164,11 @@ pub(crate) fn stalls(doors: &Doors, count: u32) -> io::Result<[Vec<Duration>; 2]
 }
 
 /// Does `work` from several clients at once; how many times a second.
-pub(crate) fn rate(work: &Work, doors: &Doors, clients: u32) -> io::Result<f64> {
+pub(crate) fn rate(work: &Work, listeners: &Listeners, clients: u32) -> io::Result<f64> {
     let each = work.count;
     let begin = Instant::now();
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..clients).map(|_| scope.spawn(|| work.run(doors, each))).collect();
+        let threads: Vec<_> = (0..clients).map(|_| scope.spawn(|| work.run(listeners, each))).collect();
         threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("a client"))))
     })?;
     Ok(f64::from(each * clients) / begin.elapsed().as_secs_f64())

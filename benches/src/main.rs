@@ -235,7 +235,7 @@ struct Cost {
 fn cost(host: &Host, server: &Server, work: &Work, count: u32) -> io::Result<Cost> {
     let before = server.used()?;
     let begun = Instant::now();
-    host.inside(|| work.run(&server.doors, count))
+    host.inside(|| work.run(&server.listeners, count))
         .map_err(|e| io::Error::other(format!("{}: {}: {e}", server.kind.name(), work.name)))?;
     let passed = begun.elapsed();
     let used = server.used()?.saturating_sub(before);
@@ -250,11 +250,11 @@ fn idle(host: &Host, kinds: &[Kind], gatepost: &Path) -> io::Result<Vec<Row>> {
     for _ in 0..ROUNDS_IDLE {
         for (kind, [user, kernel]) in kinds.iter().zip(&mut found) {
             let server = Server::start(host, *kind, gatepost)?;
-            host.inside(|| load::idle(&server.doors).map(drop))?;
+            host.inside(|| load::idle(&server.listeners).map(drop))?;
             server.used()?;
             let before = Memory::of(server.pid())?;
             let clients: Vec<_> =
-                host.inside(|| (0..IDLE).map(|_| load::idle(&server.doors)).collect::<io::Result<_>>())?;
+                host.inside(|| (0..IDLE).map(|_| load::idle(&server.listeners)).collect::<io::Result<_>>())?;
             server.used()?;
             let after = Memory::of(server.pid())?;
             user.push((after.user as f64 - before.user as f64) / f64::from(IDLE));
@@ -287,7 +287,7 @@ fn rates(host: &Host, servers: &[Server]) -> io::Result<Vec<Row>> {
     let works: Vec<&Work> = ways.iter().filter_map(|way| WORKS.iter().find(|work| work.way == *way)).collect();
     let of = |server: &Server| {
         let rates = works.iter().map(|work| match work.is_for(server.kind) {
-            true => host.inside(|| load::rate(work, &server.doors, CLIENTS)).map(|rate| format!("{rate:.0}")),
+            true => host.inside(|| load::rate(work, &server.listeners, CLIENTS)).map(|rate| format!("{rate:.0}")),
             false => Ok("-".to_owned()),
         });
         std::iter::once(Ok(server.kind.name().to_owned())).chain(rates).collect::<io::Result<Row>>()
@@ -297,7 +297,7 @@ fn rates(host: &Host, servers: &[Server]) -> io::Result<Vec<Row>> {
 
 fn stalls(host: &Host, servers: &[Server]) -> io::Result<Vec<Row>> {
     let of = |server: &Server| {
-        let times = host.inside(|| load::stalls(&server.doors, WATCHED))?;
+        let times = host.inside(|| load::stalls(&server.listeners, WATCHED))?;
         let mut row = vec![server.kind.name().to_owned()];
         for times in &times {
             let ms: Vec<f64> = times.iter().map(|time| time.as_secs_f64() * 1000.0).collect();

@@ -1,7 +1,6 @@
 //! The servers, each doing the same job: take mail on loopback, pass it to the sink, say 250 only when that has.
 
 use crate::account::Account;
-use crate::load::{Door, Doors};
 use gatepost_testkit::host::Host;
 use gatepost_testkit::run::Process;
 use gatepost_testkit::wait;
@@ -22,6 +21,24 @@ const NGINX: &str = "/etc/nginx-bench.conf";
 const NGINX_MAIL: (&str, &str) = ("/usr/lib/nginx/modules/ngx_mail_module.so", "NGINX_MAIL_MODULE");
 /// The name for the ECDSA certificate, and the one for RSA.
 const NAMES: [&str; 2] = ["mx.bench.test", "rsa.bench.test"];
+
+/// Where a server listens, and the name that gets the wanted certificate from it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Listener {
+    pub(crate) address: SocketAddr,
+    pub(crate) name: &'static str,
+}
+
+/// Those of one server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Listeners {
+    /// Shows an ECDSA certificate (P-256).
+    pub(crate) ecdsa: Listener,
+    /// Shows an RSA certificate (2048 bits).
+    pub(crate) rsa: Listener,
+    /// Is for strangers, where that is a service of its own; shows the ECDSA certificate.
+    pub(crate) edge: Listener,
+}
 
 /// Postfix's smtp-sink, which takes everything and counts. Its own processor time is on nobody's account.
 #[derive(Debug)]
@@ -80,18 +97,21 @@ impl Kind {
         self != Self::Bare
     }
 
-    fn doors(self) -> Doors {
-        let door = |port, name| Door { address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), name };
+    fn listeners(self) -> Listeners {
+        let listener = |port, name| Listener { address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), name };
         let [name, rsa_name] = NAMES;
-        let doors =
-            |ecdsa, rsa, edge| Doors { ecdsa: door(ecdsa, name), rsa: door(rsa, rsa_name), edge: door(edge, name) };
+        let listeners = |ecdsa, rsa, edge| Listeners {
+            ecdsa: listener(ecdsa, name),
+            rsa: listener(rsa, rsa_name),
+            edge: listener(edge, name),
+        };
         match self {
             // One port, by server name.
-            Self::Gatepost => doors(2500, 2500, 2500),
+            Self::Gatepost => listeners(2500, 2500, 2500),
             // Two services, and postscreen.
-            Self::Postfix => doors(2501, 2502, 2506),
-            Self::Nginx => doors(2503, 2504, 2503),
-            Self::Bare => doors(2505, 2505, 2505),
+            Self::Postfix => listeners(2501, 2502, 2506),
+            Self::Nginx => listeners(2503, 2504, 2503),
+            Self::Bare => listeners(2505, 2505, 2505),
         }
     }
 }
@@ -100,7 +120,7 @@ impl Kind {
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) kind: Kind,
-    pub(crate) doors: Doors,
+    pub(crate) listeners: Listeners,
     process: Process,
     account: Account,
 }
@@ -116,13 +136,13 @@ impl Server {
             // whole group with itself.
             Kind::Postfix => "setsid $(postconf -h daemon_directory)/master -s".to_owned(),
             Kind::Nginx => format!("nginx -c {NGINX}"),
-            Kind::Bare => format!("{} {}", gatepost.with_file_name("bare").display(), kind.doors().ecdsa.address),
+            Kind::Bare => format!("{} {}", gatepost.with_file_name("bare").display(), kind.listeners().ecdsa.address),
         };
         // The shell opens the account and then becomes the server, so nothing of it is missed.
         let line = format!("echo 0 > {} && exec {command}", account.entrance().display());
         let process = host.start(kind.name(), host.command("sh").args(["-c", &line]));
-        let mut server = Self { kind, doors: kind.doors(), process, account };
-        let address = server.doors.rsa.address.to_string();
+        let mut server = Self { kind, listeners: kind.listeners(), process, account };
+        let address = server.listeners.rsa.address.to_string();
         let listens = wait::poll(wait::SOON, &mut || {
             host.listens(&address).then_some(true).or_else(|| server.process.ended().map(|_| false))
         });

@@ -1,7 +1,8 @@
 //! What a connection costs under Debian's tcpserver: `gatepost-qmail-smtpd` beside the floor, an empty static program.
 
 use crate::account::{Account, Memory};
-use crate::load::{self, Door, Doors, Way, Work};
+use crate::load::{self, Way, Work};
+use crate::server::{Listener, Listeners};
 use crate::table::{self, Row, median};
 use crate::{IDLE, ROUNDS, ROUNDS_IDLE, client_end};
 use gatepost_testkit::host::Host;
@@ -23,7 +24,7 @@ const COUNT: u32 = 100;
 /// One tcpserver.
 struct Served {
     name: &'static str,
-    doors: Doors,
+    listeners: Listeners,
     process: Process,
     account: Account,
 }
@@ -36,9 +37,9 @@ impl Served {
             account.entrance().display()
         );
         let process = host.start(name, host.command("sh").args(["-c", &line]).env("QMAILHOME", HOME));
-        let door = Door { address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), name: "mx.ok.test" };
-        wait::holds("tcpserver to listen", wait::SOON, || host.listens(&door.address.to_string()));
-        Ok(Self { name, doors: Doors { ecdsa: door, rsa: door, edge: door }, process, account })
+        let listener = Listener { address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), name: "mx.ok.test" };
+        wait::holds("tcpserver to listen", wait::SOON, || host.listens(&listener.address.to_string()));
+        Ok(Self { name, listeners: Listeners { ecdsa: listener, rsa: listener, edge: listener }, process, account })
     }
 
     fn used(&self) -> io::Result<Duration> {
@@ -116,8 +117,8 @@ fn row(
         for round in 0..=ROUNDS {
             let before = served.used()?;
             host.inside(|| match way {
-                Some(way) => Work { name, count: COUNT, aim, size, way }.run(&served.doors, COUNT),
-                None => (0..COUNT).try_for_each(|_| TcpStream::connect(served.doors.ecdsa.address).map(drop)),
+                Some(way) => Work { name, count: COUNT, aim, size, way }.run(&served.listeners, COUNT),
+                None => (0..COUNT).try_for_each(|_| TcpStream::connect(served.listeners.ecdsa.address).map(drop)),
             })?;
             let used = served.used()?.saturating_sub(before);
             if round > 0 {
@@ -141,8 +142,8 @@ fn idle(host: &Host, served: &dyn Fn() -> io::Result<[Served; 3]>) -> io::Result
             let before = Memory::of(one.process.pid())?;
             let (spoken, silent) = host.inside(|| -> io::Result<_> {
                 let spoken =
-                    (0..IDLE).filter(|_| speaks).map(|_| load::idle(&one.doors)).collect::<io::Result<Vec<_>>>()?;
-                let silent = (0..IDLE).filter(|_| !speaks).map(|_| TcpStream::connect(one.doors.ecdsa.address));
+                    (0..IDLE).filter(|_| speaks).map(|_| load::idle(&one.listeners)).collect::<io::Result<Vec<_>>>()?;
+                let silent = (0..IDLE).filter(|_| !speaks).map(|_| TcpStream::connect(one.listeners.ecdsa.address));
                 Ok((spoken, silent.collect::<io::Result<Vec<_>>>()?))
             })?;
             one.used()?;
