@@ -1,17 +1,14 @@
-//! Reading /proc/PID. Every read is bounded; what the reader may not see is None, never a guess.
+//! What /proc/PID says of a process. What the reader may not see is None, never a guess.
 
-use super::parse::{
-    Descriptors, Limits, Mounts, Ns, Status, addresses, cmdline, interfaces, start_time, writable_code,
-};
+use super::parse::{Descriptors, Limits, Mounts, Ns, Status, addresses, interfaces, start_time, writable_code};
+use super::proc::{path, read_cmdline, read_parent, text};
 use super::role::{RoleName, role_of};
 use gatepost_wire::slice::Ground;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-/// Octets read of any one file of /proc: far above what a gatepost process has, a bound on what a foreign one costs.
-const TEXT_MAX: u64 = 1 << 22;
 /// Names of the root directory that are read; all are counted. A jail's root has no room for more.
 const NAMES_MAX: usize = 64;
 /// How many ancestors are looked at to find a launcher: a session's is its grandparent.
@@ -149,44 +146,6 @@ impl Facts {
 
 fn owns(namespaces: Option<&[Namespace]>, kind: Ns) -> Option<bool> {
     Some(namespaces?.iter().find(|ns| ns.kind == kind)?.own)
-}
-
-fn path(pid: u32, name: &str) -> PathBuf {
-    PathBuf::from(format!("/proc/{pid}/{name}"))
-}
-
-fn octets(pid: u32, name: &str) -> io::Result<Vec<u8>> {
-    let mut octets = Vec::new();
-    match File::open(path(pid, name))?.take(TEXT_MAX).read_to_end(&mut octets) {
-        // A process that ends between open and read shows as "no such process".
-        Err(e) if e.raw_os_error() == Some(ESRCH) => Err(io::ErrorKind::NotFound.into()),
-        other => other.map(|_| octets),
-    }
-}
-
-const ESRCH: i32 = 3;
-
-fn text(pid: u32, name: &str) -> io::Result<String> {
-    Ok(String::from_utf8_lossy(&octets(pid, name)?).into_owned())
-}
-
-pub(super) fn read_cmdline(pid: u32) -> io::Result<Vec<String>> {
-    Ok(cmdline(&octets(pid, "cmdline")?))
-}
-
-pub(super) fn read_status(pid: u32) -> Option<Status> {
-    Status::parse(&text(pid, "status").ok()?).ok()
-}
-
-fn read_parent(pid: u32) -> Option<u32> {
-    read_status(pid).map(|status| status.parent)
-}
-
-/// Whether a process runs the same program file as the caller.
-pub(super) fn is_ours(pid: u32) -> bool {
-    let file = |path: PathBuf| fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
-    let own = file(PathBuf::from("/proc/self/exe"));
-    own.is_some() && file(path(pid, "exe")) == own
 }
 
 fn inode(pid: u32, kind: Ns) -> Option<u64> {

@@ -10,6 +10,7 @@ mod expect;
 mod facts;
 mod judge;
 mod parse;
+mod proc;
 mod report;
 mod role;
 mod shared;

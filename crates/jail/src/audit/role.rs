@@ -1,6 +1,6 @@
 //! Which processes are gatepost's, and which role each plays.
 
-use super::facts::{is_ours, read_cmdline, read_status};
+use super::proc::{is_ours, read_cmdline, read_status};
 use gatepost_wire::control::Role;
 use std::fmt;
 use std::io;
