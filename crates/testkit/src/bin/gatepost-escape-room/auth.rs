@@ -1,7 +1,7 @@
 //! Attempts on auth, and on handoff by what auth says: to have another's login, or one without its password.
 
+use crate::attempt::{Attempt, Outcome, OwnedSession};
 use crate::handoff::{ALICE, FOREIGN, MAIL, another, bare, begin, go_on, is_gone, script};
-use crate::hostile::{Attempt, Outcome, Prisoner};
 use gatepost_smtp::envelope::{Login, Mechanism};
 use gatepost_sys::seq::Seq;
 use gatepost_wire::auth::{Answered, Asked, Claim, LoggedIn, Noted, Response};
@@ -58,8 +58,8 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
 
 const LOGGED_IN: LoggedIn<'_> = LoggedIn { id: SessionId(1), login: b"joe@ok.test" };
 
-fn auth(prisoner: &Prisoner) -> &Seq {
-    prisoner.auth.as_ref().expect("mail is submitted here")
+fn auth(session: &OwnedSession) -> &Seq {
+    session.auth.as_ref().expect("mail is submitted here")
 }
 
 fn heard(auth: &Seq) -> Outcome {
@@ -78,27 +78,27 @@ fn heard(auth: &Seq) -> Outcome {
     }
 }
 
-fn frame(prisoner: &mut Prisoner, frame: &[u8]) -> Outcome {
-    match auth(prisoner).send(frame, &[]) {
-        Ok(()) => heard(auth(prisoner)),
+fn frame(session: &mut OwnedSession, frame: &[u8]) -> Outcome {
+    match auth(session).send(frame, &[]) {
+        Ok(()) => heard(auth(session)),
         Err(e) if is_gone(&e) => Outcome::Dropped,
         Err(e) => Outcome::Refused(e),
     }
 }
 
 /// One claim after the other: what came of the last that was answered, and of the channel behind it.
-fn claims(prisoner: &mut Prisoner, claims: &[Claim<'_>]) -> Outcome {
+fn claims(session: &mut OwnedSession, claims: &[Claim<'_>]) -> Outcome {
     // No login is taken before handoff knows of the session; by its offer it does.
-    begin(prisoner);
+    begin(session);
     let mut came = Vec::new();
     for claim in claims {
-        came.push(frame(prisoner, Frame::of(&Asked::Claim(*claim)).unwrap().bytes()).to_string());
+        came.push(frame(session, Frame::of(&Asked::Claim(*claim)).unwrap().bytes()).to_string());
     }
     Outcome::Says(came.join(", "))
 }
 
 /// A transaction of one recipient of ours, after this claim.
-fn after(prisoner: &mut Prisoner, claim: Claim<'_>, mail: Mail<'_>) -> Outcome {
-    claims(prisoner, &[claim]);
-    go_on(prisoner, &[&[Ask::Mail(mail), Ask::Rcpt(ALICE)]])
+fn after(session: &mut OwnedSession, claim: Claim<'_>, mail: Mail<'_>) -> Outcome {
+    claims(session, &[claim]);
+    go_on(session, &[&[Ask::Mail(mail), Ask::Rcpt(ALICE)]])
 }

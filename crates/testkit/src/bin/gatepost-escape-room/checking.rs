@@ -1,7 +1,7 @@
 //! Attempts on the link between auth and the checker, by either: to have a yes that no program has said.
 
+use crate::attempt::Outcome;
 use crate::handoff::is_gone;
-use crate::hostile::Outcome;
 use crate::owned::{Attempt, Links};
 use gatepost_sys::seq::Seq;
 use gatepost_wire::check::{AT_ONCE, Check, Checked, Found};

@@ -1,6 +1,6 @@
 //! Attempts on handoff: to relay, to pass as another client, to inject commands, to exhaust it.
 
-use crate::hostile::{Attempt, Outcome, Prisoner};
+use crate::attempt::{Attempt, Outcome, OwnedSession};
 use gatepost_smtp::envelope::{CloseReason, MailParameters, Notify, RcptParameters, Ret, Service, Tls, Verdict};
 use gatepost_sys::escape;
 use gatepost_sys::seq::{Seq, is_crowded};
@@ -239,68 +239,68 @@ fn hear(channel: &Seq) -> Heard {
 }
 
 /// The offer, which comes unasked.
-pub(super) fn begin(prisoner: &Prisoner) {
-    assert!(matches!(hear(&prisoner.handoff), Heard::Offer), "no offer");
+pub(super) fn begin(session: &OwnedSession) {
+    assert!(matches!(hear(&session.handoff), Heard::Offer), "no offer");
 }
 
 /// Says one frame after the other, waiting where an answer is due, and gives the last answer.
-pub(super) fn script(prisoner: &mut Prisoner, frames: &[&[Ask<'_>]]) -> Outcome {
-    begin(prisoner);
-    go_on(prisoner, frames)
+pub(super) fn script(session: &mut OwnedSession, frames: &[&[Ask<'_>]]) -> Outcome {
+    begin(session);
+    go_on(session, frames)
 }
 
 /// As [`script`], after the offer.
-pub(super) fn go_on(prisoner: &mut Prisoner, frames: &[&[Ask<'_>]]) -> Outcome {
+pub(super) fn go_on(session: &mut OwnedSession, frames: &[&[Ask<'_>]]) -> Outcome {
     let mut last = None;
     for asks in frames {
-        if let Err(e) = tell(&prisoner.handoff, asks, &[]) {
+        if let Err(e) = tell(&session.handoff, asks, &[]) {
             return if is_gone(&e) { Outcome::Dropped } else { Outcome::Refused(e) };
         }
         last = None;
         if matches!(asks.last(), Some(Ask::Rcpt(_) | Ask::Commit { .. } | Ask::Room | Ask::Spool | Ask::Grow)) {
-            match hear(&prisoner.handoff) {
+            match hear(&session.handoff) {
                 Heard::Dropped => return Outcome::Dropped,
                 heard => last = Some(heard),
             }
         }
     }
     // Where no answer is due the end of the channel is.
-    last.unwrap_or_else(|| hear(&prisoner.handoff)).into()
+    last.unwrap_or_else(|| hear(&session.handoff)).into()
 }
 
-fn relay(prisoner: &mut Prisoner, path: &str) -> Outcome {
+fn relay(session: &mut OwnedSession, path: &str) -> Outcome {
     let rcpt = Rcpt { forward_path: path.as_bytes(), ..ALICE };
-    script(prisoner, &[&[Ask::Mail(MAIL), Ask::Rcpt(rcpt)]])
+    script(session, &[&[Ask::Mail(MAIL), Ask::Rcpt(rcpt)]])
 }
 
 /// A whole transaction, to Alice.
-fn commit(prisoner: &mut Prisoner, mail: Mail<'_>, content: &[u8]) -> Outcome {
+fn commit(session: &mut OwnedSession, mail: Mail<'_>, content: &[u8]) -> Outcome {
     let length = content.len() as u64;
-    script(prisoner, &[&[Ask::Mail(mail), Ask::Rcpt(ALICE)], &[Ask::Content(content), Ask::Commit { length }]])
+    script(session, &[&[Ask::Mail(mail), Ask::Rcpt(ALICE)], &[Ask::Content(content), Ask::Commit { length }]])
 }
 
 /// A frame as it is.
-pub(super) fn bare(prisoner: &mut Prisoner, frame: &[u8]) -> Outcome {
-    begin(prisoner);
-    match prisoner.handoff.send(frame, &[]) {
-        Ok(()) => hear(&prisoner.handoff).into(),
+pub(super) fn bare(session: &mut OwnedSession, frame: &[u8]) -> Outcome {
+    begin(session);
+    match session.handoff.send(frame, &[]) {
+        Ok(()) => hear(&session.handoff).into(),
         Err(e) => Outcome::Refused(e),
     }
 }
 
-fn garbage(prisoner: &mut Prisoner) -> Outcome {
+fn garbage(session: &mut OwnedSession) -> Outcome {
     let octets: Vec<u8> = (0..30_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-    bare(prisoner, &octets)
+    bare(session, &octets)
 }
 
 /// A wait for room after which a channel is taken to be full.
 const FULL: Duration = Duration::from_millis(50);
 
 /// The same ask again and again, each in a frame of its own, its answers read or not: the last answer.
-fn flood(prisoner: &mut Prisoner, count: &str, ask: &Ask<'_>, hearing: bool) -> Outcome {
-    begin(prisoner);
+fn flood(session: &mut OwnedSession, count: &str, ask: &Ask<'_>, hearing: bool) -> Outcome {
+    begin(session);
     let count: usize = count.parse().expect("a number");
-    let channel = &prisoner.handoff;
+    let channel = &session.handoff;
     let mut last = Heard::Offer;
     if matches!(ask, Ask::Rcpt(_)) && tell(channel, &[Ask::Mail(MAIL)], &[]).is_err() {
         return Outcome::Dropped;
@@ -325,16 +325,16 @@ fn flood(prisoner: &mut Prisoner, count: &str, ask: &Ask<'_>, hearing: bool) -> 
 }
 
 /// One transaction after the other, each with these asks after MAIL.
-fn begin_again(prisoner: &mut Prisoner, count: &str, asks: &[Ask<'_>]) -> Outcome {
-    begin(prisoner);
+fn begin_again(session: &mut OwnedSession, count: &str, asks: &[Ask<'_>]) -> Outcome {
+    begin(session);
     let mut last = Heard::Offer;
     for _ in 0..count.parse().expect("a number") {
         let mut frame = vec![Ask::Reset, Ask::Mail(MAIL)];
         for ask in asks {
             frame.push(*ask);
             if matches!(ask, Ask::Rcpt(_) | Ask::Commit { .. }) {
-                last = match tell(&prisoner.handoff, &frame, &[]) {
-                    Ok(()) => hear(&prisoner.handoff),
+                last = match tell(&session.handoff, &frame, &[]) {
+                    Ok(()) => hear(&session.handoff),
                     Err(e) if is_gone(&e) => Heard::Dropped,
                     Err(e) => Heard::Failed(e),
                 };
@@ -349,28 +349,28 @@ fn begin_again(prisoner: &mut Prisoner, count: &str, asks: &[Ask<'_>]) -> Outcom
 }
 
 /// A file for the content of a transaction.
-fn file(prisoner: &Prisoner) -> Result<OwnedFd, Outcome> {
-    begin(prisoner);
+fn file(session: &OwnedSession) -> Result<OwnedFd, Outcome> {
+    begin(session);
     let envelope = [Ask::Mail(MAIL), Ask::Rcpt(ALICE)];
-    tell(&prisoner.handoff, &envelope, &[]).map_err(Outcome::Refused)?;
-    match hear(&prisoner.handoff) {
+    tell(&session.handoff, &envelope, &[]).map_err(Outcome::Refused)?;
+    match hear(&session.handoff) {
         Heard::Verdict(verdict) if verdict.code == 250 => {}
         other => return Err(other.into()),
     }
-    another_file(prisoner)
+    another_file(session)
 }
 
-fn another_file(prisoner: &Prisoner) -> Result<OwnedFd, Outcome> {
-    tell(&prisoner.handoff, &[Ask::Spool], &[]).map_err(Outcome::Refused)?;
-    match hear(&prisoner.handoff) {
+fn another_file(session: &OwnedSession) -> Result<OwnedFd, Outcome> {
+    tell(&session.handoff, &[Ask::Spool], &[]).map_err(Outcome::Refused)?;
+    match hear(&session.handoff) {
         Heard::Spool(fd) => Ok(fd),
         other => Err(other.into()),
     }
 }
 
 /// Writes until the kernel refuses, 1 GB at most.
-fn fill(prisoner: &mut Prisoner) -> Outcome {
-    let mut file = match file(prisoner) {
+fn fill(session: &mut OwnedSession) -> Outcome {
+    let mut file = match file(session) {
         Ok(fd) => std::fs::File::from(fd),
         Err(outcome) => return outcome,
     };
@@ -384,23 +384,23 @@ fn fill(prisoner: &mut Prisoner) -> Outcome {
     Outcome::Says(format!("{written} octets"))
 }
 
-fn read_back(prisoner: &mut Prisoner, _: &str) -> Outcome {
-    match file(prisoner) {
+fn read_back(session: &mut OwnedSession, _: &str) -> Outcome {
+    match file(session) {
         Ok(fd) => escape::read_from(fd.as_raw_fd(), &mut [0; 64]).into(),
         Err(outcome) => outcome,
     }
 }
 
-fn files(prisoner: &mut Prisoner, count: &str) -> Outcome {
-    if let Err(outcome) = file(prisoner) {
+fn files(session: &mut OwnedSession, count: &str) -> Outcome {
+    if let Err(outcome) = file(session) {
         return outcome;
     }
     for _ in 0..count.parse().expect("a number") {
         let again = [Ask::Reset, Ask::Mail(MAIL), Ask::Rcpt(ALICE)];
-        if let Err(e) = tell(&prisoner.handoff, &again, &[]) {
+        if let Err(e) = tell(&session.handoff, &again, &[]) {
             return Outcome::Refused(e);
         }
-        if let (Heard::Dropped, _) | (_, Err(Outcome::Dropped)) = (hear(&prisoner.handoff), another_file(prisoner)) {
+        if let (Heard::Dropped, _) | (_, Err(Outcome::Dropped)) = (hear(&session.handoff), another_file(session)) {
             return Outcome::Dropped;
         }
     }
@@ -408,8 +408,8 @@ fn files(prisoner: &mut Prisoner, count: &str) -> Outcome {
 }
 
 /// Commits good content in a file, and goes on writing there while it is delivered.
-fn change_after_commit(prisoner: &mut Prisoner, _: &str) -> Outcome {
-    let mut file = match file(prisoner) {
+fn change_after_commit(session: &mut OwnedSession, _: &str) -> Outcome {
+    let mut file = match file(session) {
         Ok(fd) => std::fs::File::from(fd),
         Err(outcome) => return outcome,
     };
@@ -423,7 +423,7 @@ fn change_after_commit(prisoner: &mut Prisoner, _: &str) -> Outcome {
         }
         length += piece.len() as u64;
     }
-    if let Err(e) = tell(&prisoner.handoff, &[Ask::Commit { length }], &[]) {
+    if let Err(e) = tell(&session.handoff, &[Ask::Commit { length }], &[]) {
         return Outcome::Refused(e);
     }
     for _ in 0..1000 {
@@ -431,26 +431,26 @@ fn change_after_commit(prisoner: &mut Prisoner, _: &str) -> Outcome {
             break;
         }
     }
-    hear(&prisoner.handoff).into()
+    hear(&session.handoff).into()
 }
 
 /// A good ask with descriptors beside it.
-fn descriptors(prisoner: &mut Prisoner, count: &str) -> Outcome {
-    begin(prisoner);
-    let fds = vec![prisoner.client.as_fd(); count.parse().expect("a number")];
-    match tell(&prisoner.handoff, &[Ask::Mail(MAIL), Ask::Rcpt(FOREIGN)], &fds) {
-        Ok(()) => hear(&prisoner.handoff).into(),
+fn descriptors(session: &mut OwnedSession, count: &str) -> Outcome {
+    begin(session);
+    let fds = vec![session.client.as_fd(); count.parse().expect("a number")];
+    match tell(&session.handoff, &[Ask::Mail(MAIL), Ask::Rcpt(FOREIGN)], &fds) {
+        Ok(()) => hear(&session.handoff).into(),
         Err(e) => Outcome::Refused(e),
     }
 }
 
-fn flood_of_descriptors(prisoner: &mut Prisoner, count: &str) -> Outcome {
-    begin(prisoner);
-    let fds = [prisoner.client.as_fd(); 4];
+fn flood_of_descriptors(session: &mut OwnedSession, count: &str) -> Outcome {
+    begin(session);
+    let fds = [session.client.as_fd(); 4];
     let count: usize = count.parse().expect("a number");
     let mut sent = 0;
     while sent < count {
-        match tell(&prisoner.handoff, &[Ask::Reset], &fds) {
+        match tell(&session.handoff, &[Ask::Reset], &fds) {
             Ok(()) => sent += 1,
             // As many as we may have open are under way: the receiver is behind.
             Err(e) if is_crowded(&e) => std::hint::spin_loop(),

@@ -1,6 +1,6 @@
 //! Attempts on the keyholder: a signature over anything but the handshake at hand.
 
-use crate::hostile::{Attempt, Outcome, Prisoner};
+use crate::attempt::{Attempt, Outcome, OwnedSession};
 use gatepost_sys::seq::Seq;
 use gatepost_wire::link::{OpenKey, SessionId};
 use gatepost_wire::session::Ask;
@@ -78,52 +78,52 @@ fn frame(channel: &Seq, frame: &[u8]) -> Outcome {
 }
 
 /// A [`Sign`] whose message may be longer than one of ours can be.
-fn sign(prisoner: &mut Prisoner, scheme: u16, message: &[u8]) -> Outcome {
+fn sign(session: &mut OwnedSession, scheme: u16, message: &[u8]) -> Outcome {
     let two = |n: usize| u16::try_from(n).expect("a short message").to_le_bytes();
     let head = [&[1][..], &two(1 + 2 + 2 + message.len()), &[0], &scheme.to_le_bytes(), &two(message.len())].concat();
-    frame(&prisoner.keyholder, &[&head, message].concat())
+    frame(&session.keyholder, &[&head, message].concat())
 }
 
-fn no_such_key(prisoner: &mut Prisoner, _: &str) -> Outcome {
+fn no_such_key(session: &mut OwnedSession, _: &str) -> Outcome {
     let message = verify(CONTEXT, 32);
-    frame(&prisoner.keyholder, Frame::of(&Sign { pair: 9, scheme: ECDSA_P256, message: &message }).unwrap().bytes())
+    frame(&session.keyholder, Frame::of(&Sign { pair: 9, scheme: ECDSA_P256, message: &message }).unwrap().bytes())
 }
 
-fn thrice(prisoner: &mut Prisoner, _: &str) -> Outcome {
-    let all: Vec<String> = (0..3).map(|_| sign(prisoner, ECDSA_P256, &verify(CONTEXT, 32)).to_string()).collect();
+fn thrice(session: &mut OwnedSession, _: &str) -> Outcome {
+    let all: Vec<String> = (0..3).map(|_| sign(session, ECDSA_P256, &verify(CONTEXT, 32)).to_string()).collect();
     Outcome::Says(all.join(" "))
 }
 
-fn twice_at_once(prisoner: &mut Prisoner, _: &str) -> Outcome {
+fn twice_at_once(session: &mut OwnedSession, _: &str) -> Outcome {
     let message = verify(CONTEXT, 32);
     let sign = Sign { pair: 0, scheme: ECDSA_P256, message: &message };
     let mut both = Frame::of(&sign).unwrap();
     assert!(both.push(&sign).unwrap());
-    frame(&prisoner.keyholder, both.bytes())
+    frame(&session.keyholder, both.bytes())
 }
 
-fn garbage(prisoner: &mut Prisoner) -> Outcome {
+fn garbage(session: &mut OwnedSession) -> Outcome {
     let octets: Vec<u8> = (0..500_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-    frame(&prisoner.keyholder, &octets)
+    frame(&session.keyholder, &octets)
 }
 
 /// A question that would be answered, with descriptors beside it.
-fn descriptors(prisoner: &mut Prisoner, count: &str) -> Outcome {
+fn descriptors(session: &mut OwnedSession, count: &str) -> Outcome {
     let count: usize = count.parse().expect("a number");
     let message = verify(CONTEXT, 32);
     let question = Frame::of(&Sign { pair: 0, scheme: ECDSA_P256, message: &message }).unwrap();
-    let fds = vec![prisoner.client.as_fd(); count];
-    match prisoner.keyholder.send(question.bytes(), &fds) {
-        Ok(()) => hear(&prisoner.keyholder),
+    let fds = vec![session.client.as_fd(); count];
+    match session.keyholder.send(question.bytes(), &fds) {
+        Ok(()) => hear(&session.keyholder),
         Err(e) => Outcome::Refused(e),
     }
 }
 
 /// Sends a channel over itself: only the kernel's garbage collector for sockets finds that.
-fn own_channel(prisoner: &mut Prisoner, _: &str) -> Outcome {
-    let own = prisoner.keyholder.as_fd();
-    match prisoner.keyholder.send(&[1], &[own, prisoner.handoff.as_fd()]) {
-        Ok(()) => hear(&prisoner.keyholder),
+fn own_channel(session: &mut OwnedSession, _: &str) -> Outcome {
+    let own = session.keyholder.as_fd();
+    match session.keyholder.send(&[1], &[own, session.handoff.as_fd()]) {
+        Ok(()) => hear(&session.keyholder),
         Err(e) => Outcome::Refused(e),
     }
 }

@@ -1,6 +1,6 @@
 //! An owned role: jailed as the real one is, it makes one attempt, says in the log what came of it, and ends.
 
-use crate::hostile::Outcome;
+use crate::attempt::Outcome;
 use crate::{checking, handoff, system};
 use gatepost_jail::{ControlEnd, Unjailed};
 use gatepost_role::{Control, RoleError, Step};

@@ -1,6 +1,6 @@
 //! Attempts on the kernel: files, network, processes, memory, rights.
 
-use crate::hostile::{Attempt, Outcome, Prisoner};
+use crate::attempt::{Attempt, Outcome, OwnedSession};
 use gatepost_sys::escape::{self, Mapping};
 use gatepost_sys::process;
 use std::hint::black_box;
@@ -51,14 +51,14 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
 ];
 
 /// The table of calls that no session needs.
-fn call(_: &mut Prisoner, name: &str) -> Outcome {
+fn call(_: &mut OwnedSession, name: &str) -> Outcome {
     match escape::attempts().find(|attempt| attempt.name == name) {
         Some(attempt) => attempt.make().into(),
         None => Outcome::Says("no such call".to_owned()),
     }
 }
 
-fn abstract_name(_: &mut Prisoner, _: &str) -> Outcome {
+fn abstract_name(_: &mut OwnedSession, _: &str) -> Outcome {
     use std::os::linux::net::SocketAddrExt;
     SocketAddr::from_abstract_name("gatepost").and_then(|address| UnixStream::connect_addr(&address)).into()
 }
@@ -74,9 +74,9 @@ pub(crate) fn make_thread() -> io::Result<bool> {
     thread.map(|thread| thread.join().is_ok())
 }
 
-fn elsewhere(prisoner: &mut Prisoner, address: &str) -> Outcome {
+fn elsewhere(session: &mut OwnedSession, address: &str) -> Outcome {
     let to: SocketAddrV4 = address.parse().expect("an address");
-    escape::send_elsewhere(prisoner.client.as_fd(), to).into()
+    escape::send_elsewhere(session.client.as_fd(), to).into()
 }
 
 fn signals(socket: std::os::fd::BorrowedFd<'_>, pid: &str) -> Outcome {
@@ -96,7 +96,7 @@ fn allocate(octets: usize) -> Outcome {
 }
 
 /// How many KiB can be had in small pieces.
-fn bit_by_bit(_: &mut Prisoner, _: &str) -> Outcome {
+fn bit_by_bit(_: &mut OwnedSession, _: &str) -> Outcome {
     const PIECE: usize = 4096;
     let mut pieces: Vec<Vec<u8>> = Vec::new();
     loop {
@@ -121,8 +121,8 @@ fn dig(octets: usize) -> usize {
 }
 
 /// The descriptors that take an octet, our own three aside.
-fn write_everywhere(prisoner: &mut Prisoner, _: &str) -> Outcome {
-    let own = [prisoner.client.as_raw_fd(), prisoner.handoff.as_raw_fd(), prisoner.keyholder.as_raw_fd()];
+fn write_everywhere(session: &mut OwnedSession, _: &str) -> Outcome {
+    let own = [session.client.as_raw_fd(), session.handoff.as_raw_fd(), session.keyholder.as_raw_fd()];
     let taken: Vec<String> = (0..1024)
         .filter(|fd| !own.contains(fd) && escape::write_to(*fd, b"x").is_ok())
         .map(|fd| fd.to_string())
@@ -131,7 +131,7 @@ fn write_everywhere(prisoner: &mut Prisoner, _: &str) -> Outcome {
 }
 
 /// Looks for texts, given masked and in hexadecimal, in all memory that can be read.
-fn scan(_: &mut Prisoner, needles: &str) -> Outcome {
+fn scan(_: &mut OwnedSession, needles: &str) -> Outcome {
     let needles: Vec<Vec<u8>> = needles.split(' ').map(unhex).collect();
     let longest = needles.iter().map(Vec::len).max().unwrap_or_default();
     let mut found = vec![false; needles.len()];
@@ -162,9 +162,9 @@ fn unhex(text: &str) -> Vec<u8> {
 }
 
 /// Says that it stays, and does until the client goes.
-fn stay(prisoner: &mut Prisoner, _: &str) -> Outcome {
-    let said = io::Write::write_all(&mut prisoner.client, b"stays\r\n");
-    match said.and_then(|()| prisoner.hear(&mut [0; 64])) {
+fn stay(session: &mut OwnedSession, _: &str) -> Outcome {
+    let said = io::Write::write_all(&mut session.client, b"stays\r\n");
+    match said.and_then(|()| session.hear(&mut [0; 64])) {
         Ok(_) => Outcome::Says("went".to_owned()),
         Err(e) => Outcome::Refused(e),
     }
