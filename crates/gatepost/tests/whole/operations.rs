@@ -16,18 +16,8 @@ fn examples() -> PathBuf {
 fn session(client: &str, end: CloseReason, why: &'static str) -> Event<'static> {
     let client = client.parse().unwrap();
     let (name, why) = (None, Some(why.as_bytes()));
-    Session {
-        session: SessionId(7),
-        client,
-        name,
-        no_name: None,
-        transactions: 1,
-        messages: 0,
-        end,
-        why,
-        seconds: 1,
-    }
-    .into()
+    Session { session: SessionId(7), client, name, no_name: None, transactions: 1, messages: 0, end, why, seconds: 1 }
+        .into()
 }
 
 fn login(client: &str, result: Login) -> Event<'static> {
