@@ -10,7 +10,7 @@
 //! | `single` | one session without a launcher and without other roles: for `gatepost inetd` |
 //! | `known` | what one such process leaves for the next about the backends |
 //! | `session` | one session: relay check, questions to the backend, delivery |
-//! | `protocol` | what a session may ask, and when; pure |
+//! | `protocol` | what a session may ask, and when: by the table in `permitted`; anything else is a `violation`; pure |
 //! | `transaction`, `memory` | the envelope and the content in memory, and how much of it there may be; pure |
 //! | `pool` | shares of what is scarce; pure |
 //! | `outcome`, `verdict` | what the client is told, and the log; pure |
@@ -44,6 +44,7 @@ mod logins;
 mod memory;
 mod names;
 mod outcome;
+mod permitted;
 mod pool;
 mod progress;
 mod protocol;
@@ -62,6 +63,7 @@ mod telling;
 mod transaction;
 mod turns;
 mod verdict;
+mod violation;
 
 #[cfg(test)]
 mod tests;

@@ -2,142 +2,17 @@
 //! session has its end of the channel, so nothing that comes from it is trusted, not even the order.
 
 use crate::memory::Memory;
+use crate::permitted::{Kind, State, permits};
 use crate::transaction::{Recipient, Transaction};
+use crate::violation::{FRUITLESS_MAX, SMALL_MAX, Violation};
 use gatepost_policy::share::Origin;
 use gatepost_smtp::envelope::CloseReason;
 use gatepost_smtp::replies::Reply;
 use gatepost_wire::session::{Ask, Refused};
-use gatepost_wire::{FRAME_MAX, Messages, WireError};
-use std::fmt;
-
-/// Octets of content that a session may send in messages; for more it asks for a file.
-pub(crate) const INLINE_MAX: u32 = 128 * 1024;
-
-/// Resets, refused recipients and refused messages in a row, without an accepted message: far more than the engine allows a
-/// client. Each costs a line in the log or a question to the backend.
-pub(crate) const FRUITLESS_MAX: u32 = 4096;
+use gatepost_wire::{FRAME_MAX, Messages};
 
 /// Octets that a frame has at least in which content goes on: our session fills each but the last.
 const FULL: usize = FRAME_MAX - 64;
-/// Smaller ones since the last accepted message, each of which costs as much as a full one.
-pub(crate) const SMALL_MAX: u32 = 64;
-
-/// The state of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
-    /// Mail is submitted here, and nobody has logged in.
-    Locked,
-    /// Between transactions.
-    Idle,
-    /// MAIL is known, no recipient accepted.
-    Envelope,
-    /// One recipient accepted at least.
-    Accepted,
-    /// Content is coming inline.
-    Content,
-    /// The session writes content into its file.
-    Filed,
-    /// There was no file, or no room for more in it: the transaction can only be reset.
-    Unfiled,
-}
-
-/// The kinds of ask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Mail,
-    Rcpt,
-    Content,
-    Spool,
-    Commit,
-    Reset,
-    Bye,
-    Room,
-    Grow,
-    Refused,
-    Detail,
-}
-
-impl Kind {
-    fn of(ask: &Ask<'_>) -> Self {
-        match ask {
-            Ask::Mail(_) => Kind::Mail,
-            Ask::Rcpt(_) => Kind::Rcpt,
-            Ask::Content(_) => Kind::Content,
-            Ask::Spool => Kind::Spool,
-            Ask::Commit { .. } => Kind::Commit,
-            Ask::Reset => Kind::Reset,
-            Ask::Bye(_) => Kind::Bye,
-            Ask::Room => Kind::Room,
-            Ask::Grow => Kind::Grow,
-            Ask::Refused(_) => Kind::Refused,
-            Ask::Detail(_) => Kind::Detail,
-        }
-    }
-}
-
-/// All that is permitted. Anything else ends the session: our engine does not send it. `Refused` and `Detail` are for the log alone, and
-/// change no state.
-pub(crate) const PERMITTED: [(State, &[Kind]); 7] = [
-    (State::Locked, &[Kind::Reset, Kind::Bye, Kind::Refused, Kind::Detail]),
-    (State::Idle, &[Kind::Mail, Kind::Reset, Kind::Bye, Kind::Refused, Kind::Detail]),
-    (State::Envelope, &[Kind::Room, Kind::Rcpt, Kind::Reset, Kind::Bye, Kind::Refused, Kind::Detail]),
-    (
-        State::Accepted,
-        &[Kind::Rcpt, Kind::Content, Kind::Spool, Kind::Commit, Kind::Reset, Kind::Bye, Kind::Refused, Kind::Detail],
-    ),
-    (State::Content, &[Kind::Content, Kind::Spool, Kind::Commit, Kind::Reset, Kind::Bye, Kind::Refused, Kind::Detail]),
-    (State::Filed, &[Kind::Grow, Kind::Commit, Kind::Reset, Kind::Bye, Kind::Refused, Kind::Detail]),
-    (State::Unfiled, &[Kind::Reset, Kind::Bye, Kind::Refused, Kind::Detail]),
-];
-
-fn permits(state: State, kind: Kind) -> bool {
-    PERMITTED.iter().any(|(s, kinds)| *s == state && kinds.contains(&kind))
-}
-
-/// What a session did that our code never does. Its channel is dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Violation {
-    /// Not permitted in this state.
-    Untimely(State, Kind),
-    /// Something follows an ask whose answer the session has to wait for.
-    Impatient(Kind),
-    /// Not a message.
-    Wire(WireError),
-    /// A field with a value that the engine would have refused.
-    Field(&'static str),
-    /// More inline content than was offered.
-    InlineOverflow,
-    /// More in the file than was granted.
-    Overgrown,
-    /// More than [`FRUITLESS_MAX`].
-    Fruitless,
-    /// More than [`SMALL_MAX`].
-    Small,
-    /// It does not read its answers.
-    NotReading,
-    /// The content does not have the length that the commit states.
-    Length { stated: u64, received: u64 },
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Untimely(state, kind) => write!(f, "{kind:?} in state {state:?}"),
-            Self::Impatient(kind) => write!(f, "more after {kind:?} before its answer"),
-            Self::Wire(e) => write!(f, "{e}"),
-            Self::Field(field) => write!(f, "impossible value in field {field}"),
-            Self::Fruitless => write!(f, "more than {FRUITLESS_MAX} asks in a row without an accepted message"),
-            Self::Small => write!(f, "more than {SMALL_MAX} frames that are not full, with content that goes on"),
-            Self::NotReading => write!(f, "it does not read what it is answered"),
-            Self::Overgrown => write!(f, "more octets in its file than it was granted"),
-            Self::InlineOverflow => write!(f, "more than {INLINE_MAX} octets inline"),
-            Self::Length { stated, received } => {
-                write!(f, "commits {stated} octets of content, and sent {received}")
-            }
-        }
-    }
-}
-
 /// What a frame asks for.
 #[derive(Debug)]
 pub(crate) enum Step {

@@ -1,8 +1,8 @@
 //! One transaction: the envelope, which is parsed again here (P4), and the content that came in messages.
 
 use crate::pool::Part;
-use crate::protocol::{INLINE_MAX, Violation};
 use crate::several::digest_of;
+use crate::violation::{INLINE_MAX, Violation};
 use gatepost_policy::local_part;
 use gatepost_policy::partial_deliveries::{Digest, Source};
 use gatepost_policy::share::Origin;

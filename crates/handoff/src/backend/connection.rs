@@ -1,8 +1,8 @@
 //! One SMTP or LMTP connection to a backend: greeting, identity, envelope. A reply counts only as the answer to a command.
 
 use super::connections::ConnectionPermit;
+use super::facts::{Facts, Words};
 use super::list::Backend;
-use super::smtp::{Facts, Words};
 use super::stream::Stream;
 use super::{Failure, Wait};
 use crate::deadline::Deadline;

@@ -4,39 +4,45 @@
 //! | module | |
 //! |---|---|
 //! | `route` | the kinds of backend, and what each can be asked |
-//! | `smtp` | SMTP and LMTP servers: `connection`, `delivery`, `proof`, `idle` |
+//! | `asking`, `message` | what a route is given |
+//! | `smtp` | SMTP and LMTP servers: `facts`, `connection`, `delivery`, `proof`, `idle` |
 //! | `qmqp` | QMQP servers, with `pieces` |
 //! | `queue` | the queue role, with `pieces` |
 //! | `connections` | how many connections there may be, and whose they are |
 //! | `list` | several backends in order, and what is known of each |
 //! | `dialer` | the dialer role, which makes connections |
-//! | `stream` | one connection as octets, with or without `tls` |
+//! | `stream` | one connection as octets: a `socket`, with or without `tls` |
 
+mod asking;
 mod connection;
 mod connections;
 mod delivery;
 mod dialer;
+mod facts;
 mod idle;
 mod list;
+mod message;
 mod pieces;
 mod proof;
 mod qmqp;
 mod queue;
 mod route;
 mod smtp;
+mod socket;
 mod stream;
 mod tls;
 
+pub(crate) use asking::{About, Asking};
 pub(crate) use connection::Connection;
 pub(crate) use connections::Connections;
-pub(crate) use delivery::{DeliveryError, Message};
 pub(crate) use dialer::Dialer;
+pub(crate) use facts::Words;
+#[cfg(test)]
+pub(crate) use facts::{LMTP, SMTP};
+pub(crate) use message::{DeliveryError, Message};
 pub(crate) use queue::Queue;
 pub use queue::RunQueue;
-pub(crate) use route::{About, Asking, Route, offer};
-pub(crate) use smtp::Words;
-#[cfg(test)]
-pub(crate) use smtp::{LMTP, SMTP};
+pub(crate) use route::{Route, offer};
 
 use gatepost_smtp::client::Reply;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! Content on its way to a backend: with our Received, without the header fields that are removed, framed. A piece at a time,
 //! each checked in the buffer that is sent.
 
-use super::delivery::{DeliveryError, Message};
+use super::message::{DeliveryError, Message};
 use crate::content::{ContentError, Framing, Header, check};
 use crate::spool::ContentFile;
 use gatepost_smtp::data::{Purity, Stuffer};

@@ -5,8 +5,8 @@
 //! a table of its own is down, may relay then: it has not proved anything and is asked again.
 
 use super::connection::Connection;
+use super::facts::Facts;
 use super::list::Backend;
-use super::smtp::Facts;
 use super::{Failure, Wait};
 use crate::deadline::later;
 use crate::identity::Client;

@@ -3,10 +3,10 @@
 //!
 //! The message exists for the server only with the last octet of the outermost netstring, which is sent last and alone.
 
-use super::delivery::{DeliveryError, Message};
+use super::asking::Asking;
 use super::list::{Backend, Backends};
+use super::message::{DeliveryError, Message};
 use super::pieces::Pieces;
-use super::route::Asking;
 use super::stream::Stream;
 use super::{Dialer, Failure, Timeouts, Wait};
 use crate::content::ContentError;

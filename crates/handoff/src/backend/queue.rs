@@ -1,9 +1,9 @@
 //! The queue role, which runs a queue program for each message; or that program itself, in a process without other roles. It gets
 //! the envelope, and the content in a file with LF line ends of which no session has a descriptor.
 
-use super::delivery::{DeliveryError, Message};
+use super::asking::Asking;
+use super::message::{DeliveryError, Message};
 use super::pieces::Pieces;
-use super::route::Asking;
 use super::{Failure, Timeouts, Wait, qmqp};
 use crate::deadline::{Deadline, later};
 use crate::identity::Client;

@@ -1,16 +1,16 @@
 //! Where mail goes, and what each kind of place can be asked.
 
+use super::asking::{About, Asking};
 use super::connections::ConnectionPermit;
+use super::facts::{LMTP, SMTP};
 use super::qmqp::{self, Qmqp};
-use super::smtp::{self, Request, Smtp};
-use super::{Connection, Connections, DeliveryError, Dialer, Failure, Message, Queue, RunQueue, Timeouts};
-use crate::identity::Client;
+use super::smtp::{Request, Smtp};
+use super::{Connection, DeliveryError, Failure, Message, Queue, RunQueue};
 use crate::outcome::Outcome;
 use crate::spool::Spool;
-use crate::transaction::{Recipient, Transaction};
+use crate::transaction::Recipient;
 use crate::verdict;
 use gatepost_policy::share::Origin;
-use gatepost_shell::Signer;
 use gatepost_smtp::client::Extensions;
 use gatepost_smtp::envelope::Offer;
 use gatepost_tls::TlsError;
@@ -30,32 +30,6 @@ pub(crate) enum Route {
     Qmqp(Qmqp),
     /// The queue role, which runs a program for each message.
     Queue(Queue),
-}
-
-/// What every route needs beside its backend's settings. Other roles do what handoff does not do itself, or this process
-/// where there are none.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct About<'a> {
-    /// Our own name.
-    pub(crate) hostname: &'a str,
-    /// The dialer's number for the first place of this backend.
-    pub(crate) first: usize,
-    pub(crate) timeouts: Timeouts,
-    /// Makes connections.
-    pub(crate) dialer: &'a Arc<Dialer>,
-    /// Has the keys of our certificates for backends.
-    pub(crate) signer: &'a Signer,
-}
-
-/// The session that asks.
-#[derive(Debug)]
-pub(crate) struct Asking<'a> {
-    /// Its connection to a backend, if it has kept one.
-    pub(crate) connection: &'a mut Option<Connection>,
-    pub(crate) client: Client<'a>,
-    pub(crate) transaction: &'a Transaction,
-    /// All connections to it that there may be.
-    pub(crate) connections: &'a Arc<Connections>,
 }
 
 impl<'a> Asking<'a> {
@@ -85,8 +59,8 @@ impl Route {
     ) -> Result<Self, TlsError> {
         let About { first, timeouts, dialer, .. } = *about;
         Ok(match slice.dialect {
-            Dialect::Smtp => Self::Smtp(Smtp::new(slice, &smtp::SMTP, about)?),
-            Dialect::Lmtp => Self::Lmtp(Smtp::new(slice, &smtp::LMTP, about)?),
+            Dialect::Smtp => Self::Smtp(Smtp::new(slice, &SMTP, about)?),
+            Dialect::Lmtp => Self::Lmtp(Smtp::new(slice, &LMTP, about)?),
             Dialect::Qmqp => Self::Qmqp(Qmqp::new(&slice.connect, first, timeouts, Arc::clone(dialer))),
             Dialect::Queue => Self::Queue(Queue::new(timeouts, queue)),
         })

@@ -1,13 +1,14 @@
 //! SMTP and LMTP servers: which connection a request goes to, and what its answer means.
 
+use super::asking::{About, Asking};
 use super::connection::{Connection, Envelope};
 use super::connections::ConnectionPermit;
-use super::delivery::{Answered, DeliveryError, Message};
+use super::facts::{Facts, Words};
 use super::idle::Idle;
 use super::list::{Backend, Backends};
-use super::route::{About, Asking};
+use super::message::{Answered, DeliveryError, Message};
 use super::tls::Tls;
-use super::{Dialer, Failure, Timeouts, proof};
+use super::{Failure, Timeouts, proof};
 use crate::deadline::later;
 use crate::identity::Client;
 use crate::outcome::Outcome;
@@ -15,46 +16,10 @@ use crate::transaction::{Recipient, Transaction};
 use crate::verdict::{self, Stage};
 use gatepost_smtp::client::Extensions;
 use gatepost_tls::TlsError;
-use gatepost_wire::slice::{BackendSlice, Identity};
+use gatepost_wire::slice::BackendSlice;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// What SMTP and LMTP have different words for.
-#[derive(Debug)]
-pub(crate) struct Words {
-    /// The command that asks for extensions.
-    pub(crate) hello: &'static str,
-    /// The command for a backend that does not know that one, RFC 5321 §3.2: then it has no extensions.
-    pub(crate) plain_hello: Option<&'static str>,
-    /// XCLIENT's PROTO for a client that said HELO.
-    pub(crate) proto_helo: &'static str,
-    /// XCLIENT's PROTO for a client that said EHLO.
-    pub(crate) proto_ehlo: &'static str,
-    /// Content is answered for each recipient.
-    pub(crate) each: bool,
-}
-
-pub(crate) const SMTP: Words =
-    Words { hello: "EHLO", plain_hello: Some("HELO"), proto_helo: "SMTP", proto_ehlo: "ESMTP", each: false };
-/// RFC 2033.
-pub(crate) const LMTP: Words =
-    Words { hello: "LHLO", plain_hello: None, proto_helo: "LMTP", proto_ehlo: "LMTP", each: true };
-
-/// What all connections have in common.
-#[derive(Debug)]
-pub(crate) struct Facts {
-    /// Our name.
-    pub(crate) hostname: String,
-    pub(crate) words: &'static Words,
-    pub(crate) identity: Identity,
-    /// Mail of who has logged in goes there.
-    pub(crate) logins: bool,
-    pub(crate) tls: Tls,
-    pub(crate) timeouts: Timeouts,
-    /// Who makes them.
-    pub(crate) dialer: Arc<Dialer>,
-}
 
 /// The servers, and the connections to them that no session uses.
 #[derive(Debug)]

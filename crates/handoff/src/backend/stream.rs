@@ -1,46 +1,19 @@
 //! A connection to a backend as a stream of octets: a unix socket or TCP, with or without TLS. Every wait on it has an end.
 
 use super::list::Backend;
+use super::socket::Socket;
 use super::tls::{Tls, broken};
 use super::{Dialer, Failure, Timeouts, Wait};
 use crate::deadline::{Deadline, Elapsed};
-use gatepost_role::Passed;
 use gatepost_sys::net;
 use gatepost_wire::slice::Connect;
 use std::fmt::Debug;
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Empty, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
-use tokio_rustls::client::TlsStream;
-
-/// What a stream can be made of.
-pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Unpin + Debug {
-    /// The socket, where its octets are those of the stream.
-    fn bare(&self) -> Option<BorrowedFd<'_>>;
-}
-
-impl Socket for Passed {
-    fn bare(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.as_fd())
-    }
-}
-
-impl Socket for TlsStream<Box<dyn Socket>> {
-    fn bare(&self) -> Option<BorrowedFd<'_>> {
-        None
-    }
-}
-
-/// What stands for a socket while TLS begins.
-impl Socket for Empty {
-    fn bare(&self) -> Option<BorrowedFd<'_>> {
-        None
-    }
-}
 
 /// An open stream.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! TLS towards a backend. Without a verified certificate there is no connection, and so a temporary failure.
 
 use super::Failure;
-use super::stream::Socket;
+use super::socket::Socket;
 use gatepost_shell::Signer;
 use gatepost_tls::client::{self, AskSignature, ServerName};
 use gatepost_tls::{ClientConfig, TlsError};

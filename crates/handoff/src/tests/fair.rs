@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::memory;
-use crate::protocol::SMALL_MAX;
+use crate::violation::SMALL_MAX;
 use gatepost_testkit::rogue::{Deed, Stage};
 use gatepost_wire::session::CONTENT_MAX;
 

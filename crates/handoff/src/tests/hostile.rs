@@ -1,7 +1,8 @@
 //! P4: a session that is owned can say anything along its channel. It costs itself, and nothing else.
 
 use super::*;
-use crate::protocol::{INLINE_MAX, Kind, PERMITTED, State};
+use crate::permitted::{Kind, PERMITTED, State};
+use crate::violation::INLINE_MAX;
 use gatepost_smtp::envelope::{MailParameters, RcptParameters, Reason, Service};
 use gatepost_smtp::replies;
 use gatepost_testkit::wait;
