@@ -182,13 +182,3 @@ async fn digest(message: &mut Message<'_>) -> io::Result<Digest> {
     }
     Ok(hash.finalize().into())
 }
-
-/// Of fields, so that no two lists of them have the same octets.
-pub(crate) fn digest_of(fields: &[&[u8]]) -> Digest {
-    let mut hash = Sha256::new();
-    for field in fields {
-        hash.update(u64::try_from(field.len()).unwrap_or(u64::MAX).to_le_bytes());
-        hash.update(field);
-    }
-    hash.finalize().into()
-}

@@ -1,7 +1,6 @@
 //! One transaction: the envelope, which is parsed again here (P4), and the content that came in messages.
 
 use crate::pool::Part;
-use crate::several::digest_of;
 use crate::violation::{INLINE_MAX, Violation};
 use gatepost_policy::local_part;
 use gatepost_policy::partial_deliveries::{Digest, Source};
@@ -11,6 +10,7 @@ use gatepost_smtp::address::{Domain, ForwardPath, Mailbox, ReversePath};
 use gatepost_smtp::client::Extensions;
 use gatepost_smtp::envelope::{Body, MailParameters, RcptParameters, Ret, Tls};
 use gatepost_wire::session::{Mail, Rcpt};
+use sha2::{Digest as _, Sha256};
 use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -358,4 +358,14 @@ impl Recipient {
         }
         out.extend_from_slice(b"\r\n");
     }
+}
+
+/// Of fields, so that no two lists of them have the same octets.
+fn digest_of(fields: &[&[u8]]) -> Digest {
+    let mut hash = Sha256::new();
+    for field in fields {
+        hash.update(u64::try_from(field.len()).unwrap_or(u64::MAX).to_le_bytes());
+        hash.update(field);
+    }
+    hash.finalize().into()
 }
