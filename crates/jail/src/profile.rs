@@ -50,197 +50,150 @@ pub enum FileSize {
     Unlimited,
 }
 
-/// The profile of `role`. The session's is the nursery's less [`FORK`], see [`crate::SessionSeal`].
-#[must_use]
-pub const fn of(role: Role) -> &'static Profile {
-    match role {
-        Role::Observer => {
-            const {
-                &Profile {
-                    role: Role::Observer,
-                    account: "log",
-                    number: 7,
-                    namespaces: OWN_AND_NO_NET,
-                    data: 16 * MIB,
-                    open_files: (64, 0),
-                    file_size: FileSize::Unlimited,
-                    forks: false,
-                    huge_pages: false,
-                    calls: &[BASE, WAIT, EPOLL, VIEW],
-                }
+macro_rules! profiles {
+    ($($role:ident { $($fields:tt)* })*) => {
+        /// The profile of `role`. The session's is the nursery's less [`FORK`], see [`crate::SessionSeal`].
+        #[must_use]
+        pub const fn of(role: Role) -> &'static Profile {
+            match role {
+                $(Role::$role => const { &Profile { role: Role::$role, $($fields)* } },)*
             }
         }
-        Role::Listener => {
-            const {
-                &Profile {
-                    role: Role::Listener,
-                    account: "listen",
-                    number: 0,
-                    // Listening sockets come from the launcher, so it needs no network of its own either.
-                    namespaces: OWN_AND_NO_NET,
-                    // For as many connections as may wait for the greeting, at 8 KiB each, see the launcher's slice.
-                    data: 128 * MIB,
-                    // Of each session it may hold the keyholder's end of a channel.
-                    open_files: (1024, 1),
-                    file_size: FileSize::Nothing,
-                    forks: false,
-                    huge_pages: false,
-                    calls: &[BASE, RELINK, EPOLL, ACCEPT],
-                }
-            }
-        }
-        Role::Nursery => {
-            const {
-                &Profile {
-                    role: Role::Nursery,
-                    account: "session",
-                    number: 1,
-                    namespaces: OWN_AND_NO_NET,
-                    data: MIB,
-                    open_files: (32, 0),
-                    file_size: FileSize::Message,
-                    forks: true,
-                    huge_pages: true,
-                    calls: &[BASE, WAIT, TALK, FORK],
-                }
-            }
-        }
-        Role::Keyholder => {
-            const {
-                &Profile {
-                    role: Role::Keyholder,
-                    account: "key",
-                    number: 2,
-                    namespaces: OWN_AND_NO_NET,
-                    data: 16 * MIB,
-                    open_files: (64, 1),
-                    file_size: FileSize::Nothing,
-                    forks: false,
-                    huge_pages: true,
-                    calls: &[BASE, RELINK, WAIT, EPOLL],
-                }
-            }
-        }
-        Role::Auth => {
-            const {
-                &Profile {
-                    role: Role::Auth,
-                    account: "auth",
-                    number: 9,
-                    namespaces: OWN_AND_NO_NET,
-                    // One password is hashed at a time, in at most half of it.
-                    data: 160 * MIB,
-                    // As many connections with Dovecot as it has permits, and as many under way from the dialer.
-                    open_files: (192, 1),
-                    file_size: FileSize::Nothing,
-                    forks: false,
-                    huge_pages: false,
-                    calls: &[BASE, RELINK, EPOLL, LOGINS],
-                }
-            }
-        }
-        Role::Handoff => {
-            const {
-                &Profile {
-                    role: Role::Handoff,
-                    account: "handoff",
-                    number: 4,
-                    // Its connections are the dialer's work.
-                    namespaces: OWN_AND_NO_NET,
-                    data: 256 * MIB,
-                    open_files: (128, 4),
-                    file_size: FileSize::Message,
-                    forks: false,
-                    huge_pages: true,
-                    calls: &[BASE, RELINK, EPOLL, BACKEND, SPOOL],
-                }
-            }
-        }
-        Role::Dialer => {
-            const {
-                &Profile {
-                    role: Role::Dialer,
-                    account: "dial",
-                    number: 8,
-                    // On the host's network.
-                    namespaces: OWN,
-                    data: 16 * MIB,
-                    open_files: (64, 1),
-                    file_size: FileSize::Nothing,
-                    forks: false,
-                    huge_pages: false,
-                    calls: &[BASE, RELINK, EPOLL, DIAL],
-                }
-            }
-        }
-        Role::Resolver => {
-            const {
-                &Profile {
-                    role: Role::Resolver,
-                    account: "dns",
-                    number: 3,
-                    // On the host's network, as the dialer: name servers are anywhere.
-                    namespaces: OWN,
-                    data: 16 * MIB,
-                    // A socket for each question under way.
-                    open_files: (512, 0),
-                    file_size: FileSize::Nothing,
-                    forks: false,
-                    huge_pages: false,
-                    calls: &[BASE, RELINK, EPOLL, ASK],
-                }
-            }
-        }
-        Role::Receiver => {
-            const {
-                &Profile {
-                    role: Role::Receiver,
-                    account: "receiver",
-                    number: 5,
-                    namespaces: OWN_AND_NO_NET,
-                    data: 64 * MIB,
-                    open_files: (64, 2),
-                    file_size: FileSize::Message,
-                    forks: false,
-                    huge_pages: false,
-                    calls: &[BASE, RELINK, WAIT, EPOLL, SPOOL, MAILDIR],
-                }
-            }
-        }
-        Role::Queue => {
-            const {
-                &Profile {
-                    role: Role::Queue,
-                    account: "queue",
-                    number: 6,
-                    // What it runs needs the system as it is, and would inherit all of these: see `Unjailed::stay_outside`.
-                    namespaces: NONE,
-                    data: u64::MAX,
-                    open_files: (64, 2),
-                    file_size: FileSize::Message,
-                    forks: true,
-                    huge_pages: false,
-                    calls: &[],
-                }
-            }
-        }
-        Role::Checker => {
-            const {
-                &Profile {
-                    role: Role::Checker,
-                    account: "check",
-                    number: 10,
-                    // As for the queue role: what it runs asks the system's accounts, a directory server, a database.
-                    namespaces: NONE,
-                    data: u64::MAX,
-                    open_files: (64, 0),
-                    file_size: FileSize::Message,
-                    forks: true,
-                    huge_pages: false,
-                    calls: &[],
-                }
-            }
-        }
+    };
+}
+
+profiles! {
+    Observer {
+        account: "log",
+        number: 7,
+        namespaces: OWN_AND_NO_NET,
+        data: 16 * MIB,
+        open_files: (64, 0),
+        file_size: FileSize::Unlimited,
+        forks: false,
+        huge_pages: false,
+        calls: &[BASE, WAIT, EPOLL, VIEW],
+    }
+    Listener {
+        account: "listen",
+        number: 0,
+        // Listening sockets come from the launcher, so it needs no network of its own either.
+        namespaces: OWN_AND_NO_NET,
+        // For as many connections as may wait for the greeting, at 8 KiB each, see the launcher's slice.
+        data: 128 * MIB,
+        // Of each session it may hold the keyholder's end of a channel.
+        open_files: (1024, 1),
+        file_size: FileSize::Nothing,
+        forks: false,
+        huge_pages: false,
+        calls: &[BASE, RELINK, EPOLL, ACCEPT],
+    }
+    Nursery {
+        account: "session",
+        number: 1,
+        namespaces: OWN_AND_NO_NET,
+        data: MIB,
+        open_files: (32, 0),
+        file_size: FileSize::Message,
+        forks: true,
+        huge_pages: true,
+        calls: &[BASE, WAIT, TALK, FORK],
+    }
+    Keyholder {
+        account: "key",
+        number: 2,
+        namespaces: OWN_AND_NO_NET,
+        data: 16 * MIB,
+        open_files: (64, 1),
+        file_size: FileSize::Nothing,
+        forks: false,
+        huge_pages: true,
+        calls: &[BASE, RELINK, WAIT, EPOLL],
+    }
+    Auth {
+        account: "auth",
+        number: 9,
+        namespaces: OWN_AND_NO_NET,
+        // One password is hashed at a time, in at most half of it.
+        data: 160 * MIB,
+        // As many connections with Dovecot as it has permits, and as many under way from the dialer.
+        open_files: (192, 1),
+        file_size: FileSize::Nothing,
+        forks: false,
+        huge_pages: false,
+        calls: &[BASE, RELINK, EPOLL, LOGINS],
+    }
+    Handoff {
+        account: "handoff",
+        number: 4,
+        // Its connections are the dialer's work.
+        namespaces: OWN_AND_NO_NET,
+        data: 256 * MIB,
+        open_files: (128, 4),
+        file_size: FileSize::Message,
+        forks: false,
+        huge_pages: true,
+        calls: &[BASE, RELINK, EPOLL, BACKEND, SPOOL],
+    }
+    Dialer {
+        account: "dial",
+        number: 8,
+        // On the host's network.
+        namespaces: OWN,
+        data: 16 * MIB,
+        open_files: (64, 1),
+        file_size: FileSize::Nothing,
+        forks: false,
+        huge_pages: false,
+        calls: &[BASE, RELINK, EPOLL, DIAL],
+    }
+    Resolver {
+        account: "dns",
+        number: 3,
+        // On the host's network, as the dialer: name servers are anywhere.
+        namespaces: OWN,
+        data: 16 * MIB,
+        // A socket for each question under way.
+        open_files: (512, 0),
+        file_size: FileSize::Nothing,
+        forks: false,
+        huge_pages: false,
+        calls: &[BASE, RELINK, EPOLL, ASK],
+    }
+    Receiver {
+        account: "receiver",
+        number: 5,
+        namespaces: OWN_AND_NO_NET,
+        data: 64 * MIB,
+        open_files: (64, 2),
+        file_size: FileSize::Message,
+        forks: false,
+        huge_pages: false,
+        calls: &[BASE, RELINK, WAIT, EPOLL, SPOOL, MAILDIR],
+    }
+    Queue {
+        account: "queue",
+        number: 6,
+        // What it runs needs the system as it is, and would inherit all of these: see `Unjailed::stay_outside`.
+        namespaces: NONE,
+        data: u64::MAX,
+        open_files: (64, 2),
+        file_size: FileSize::Message,
+        forks: true,
+        huge_pages: false,
+        calls: &[],
+    }
+    Checker {
+        account: "check",
+        number: 10,
+        // As for the queue role: what it runs asks the system's accounts, a directory server, a database.
+        namespaces: NONE,
+        data: u64::MAX,
+        open_files: (64, 0),
+        file_size: FileSize::Message,
+        forks: true,
+        huge_pages: false,
+        calls: &[],
     }
 }
 
