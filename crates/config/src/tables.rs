@@ -2,8 +2,9 @@
 
 use crate::fault::{Fault, Faults, Wrong};
 use crate::{Config, list_file};
+use gatepost_policy::entry::{EntryFault, Form, check_entry};
 use gatepost_policy::senders::{Senders, check_line};
-use gatepost_policy::tables::{EntryFault, FILE_MAX, Form, Table, check_entry};
+use gatepost_policy::tables::{FILE_MAX, Table};
 use gatepost_wire::tables::{TableSlice, TablesSlice};
 use std::io;
 use std::path::{Path, PathBuf};

@@ -8,6 +8,7 @@
 pub mod admission;
 mod bounded;
 pub mod conduct;
+pub mod entry;
 pub mod fair_queue;
 pub mod flood;
 pub mod guesses;

@@ -15,8 +15,8 @@
 //! of two people differ by case alone, write both out. Addresses are compared without regard to case: whoever has `joe@` is not kept from writing
 //! `Joe@`, and no host tells two people by that.
 
+use crate::entry::{EntryFault, Form, PATTERNS_MAX, check_entry, pattern};
 use crate::patterns::{Pattern, Subject};
-use crate::tables::{EntryFault, Form, PATTERNS_MAX, check_entry, pattern};
 use gatepost_ucspi::cdb::Cdb;
 use gatepost_wire::tables::TableSlice;
 use std::io;

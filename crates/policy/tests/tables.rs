@@ -1,9 +1,10 @@
 //! Issue 12, point 7: what tables cover, and whom they never keep out.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use gatepost_policy::entry::{EntryFault, Form, PATTERNS_MAX, check_entry};
 use gatepost_policy::relay::is_literal_of;
 use gatepost_policy::senders::Senders;
-use gatepost_policy::tables::{Address, EntryFault, Finding, Form, PATTERNS_MAX, Question, Table, Tables, check_entry};
+use gatepost_policy::tables::{Address, Finding, Question, Table, Tables};
 use gatepost_ucspi::cdb;
 use gatepost_wire::tables::{TableSlice, TablesSlice};
 use proptest::prelude::*;

@@ -8,7 +8,7 @@ use crate::keys::{Table, keys};
 use crate::section::{Section, plain};
 use crate::tables::{Kind, TableEntries, TableFile, Tables};
 use crate::value;
-use gatepost_policy::tables::Form;
+use gatepost_policy::entry::Form;
 use toml::Spanned;
 
 /// `[senders]`.

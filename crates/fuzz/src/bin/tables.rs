@@ -2,7 +2,8 @@
 //! A table of addresses, whole and as a damaged constant database: no panic, no endless look-up, and every plain entry covers what it
 //! says. Input: an octet that says where it is cut; up to there a file of entries, one a line, behind it a database.
 
-use gatepost_policy::tables::{Address, Form, Table, check_entry};
+use gatepost_policy::entry::{Form, check_entry};
+use gatepost_policy::tables::{Address, Table};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
