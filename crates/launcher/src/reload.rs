@@ -7,7 +7,7 @@ use crate::processes::Children;
 use crate::reports::notify;
 use crate::{Launcher, LauncherError, Reload, pairs, sockets, views};
 use gatepost_wire::event::{self, Renewed};
-use gatepost_wire::observe::TEXT_MAX;
+use gatepost_wire::line::TEXT_MAX;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 

@@ -3,7 +3,7 @@
 use crate::privacy;
 use gatepost_smtp::text::is_printable;
 use gatepost_wire::event::{Datum, Event};
-use gatepost_wire::observe::Level;
+use gatepost_wire::line::Level;
 use gatepost_wire::slice::LogForm as Form;
 use std::io::Write;
 use std::time::Duration;

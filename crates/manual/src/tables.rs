@@ -5,7 +5,7 @@ use gatepost_config::keys::{Key, Kind, TABLES, Table, Unset};
 use gatepost_smtp::envelope::{CloseReason, Reason};
 use gatepost_ucspi::tcpserver;
 use gatepost_wire::event::{Course, Event, ListTrouble, NoName, Penalty, Renewed, Turned};
-use gatepost_wire::observe::Level;
+use gatepost_wire::line::Level;
 
 /// What `{{word}}` stands for; None: nothing has that name.
 pub(crate) fn table(word: &str, command: &Command) -> Option<String> {

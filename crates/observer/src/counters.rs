@@ -7,7 +7,7 @@ use gatepost_log::LAUNCHER;
 use gatepost_wire::control::Role;
 use gatepost_wire::event::{Event, Renewed};
 use gatepost_wire::gauge::Gauges;
-use gatepost_wire::observe::Level;
+use gatepost_wire::line::Level;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;

@@ -50,6 +50,7 @@ pub mod dial;
 pub mod event;
 pub mod gauge;
 pub mod known;
+pub mod line;
 pub mod link;
 pub mod names;
 pub mod network;

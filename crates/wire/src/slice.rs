@@ -3,9 +3,9 @@
 
 use crate::codec::{Reader, Value, WireError, read_all};
 use crate::declare::{codes, fields, foreign, tagged};
+use crate::line::Level;
 use crate::link::Start;
 use crate::network::Network;
-use crate::observe::Level;
 use crate::rate::{MailRates, Rate};
 use crate::tables::TablesSlice;
 use gatepost_smtp::data::BareLf;

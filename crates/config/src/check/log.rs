@@ -6,7 +6,7 @@ use crate::keys::Kind::Word;
 use crate::keys::Unset::Is;
 use crate::keys::{Table, keys};
 use crate::section::Section;
-use gatepost_wire::observe::Level;
+use gatepost_wire::line::Level;
 use toml::Spanned;
 
 /// The section.

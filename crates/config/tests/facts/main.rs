@@ -13,7 +13,7 @@ use gatepost_smtp::envelope::Service;
 use gatepost_smtp::keyword::Keyword;
 use gatepost_smtp::names::HostName;
 use gatepost_smtp::server::Leniency;
-use gatepost_wire::observe::Level;
+use gatepost_wire::line::Level;
 use gatepost_wire::rate::{MailRates, Rate};
 use gatepost_wire::slice::{CodeRange, ListRule};
 use gatepost_wire::terms::Terms;

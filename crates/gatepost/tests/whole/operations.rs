@@ -4,8 +4,8 @@ use gatepost_log::{Form, Head, told};
 use gatepost_smtp::envelope::{CloseReason, Login, Mechanism, Reason};
 use gatepost_testkit::host;
 use gatepost_wire::event::{Event, LoginTried, Owned, Recipient, Session};
+use gatepost_wire::line::Level;
 use gatepost_wire::link::SessionId;
-use gatepost_wire::observe::Level;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

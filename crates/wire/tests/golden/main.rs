@@ -23,6 +23,7 @@ use gatepost_wire::control::{Order, Report, Role, Whom};
 use gatepost_wire::dial::{Dial, Dialed};
 use gatepost_wire::event::{Crashed, NotReloaded, Penalised, Penalty, Renewed, RoleEnded, Stress, Turned, TurnedAway};
 use gatepost_wire::gauge::Gauges;
+use gatepost_wire::line::{Level, Line};
 use gatepost_wire::link::{
     self, Ended, HandoffOrder, Left, NurseryOrder, Open, OpenAuth, OpenKey, SessionId, Start, Weights,
 };
@@ -30,7 +31,7 @@ use gatepost_wire::names::{
     self, AskHelo, AskList, CODES_MAX, LIST_TEXT_MAX, Listed, Listing, LookUp, LookedUp, NamesNews,
 };
 use gatepost_wire::network::Network;
-use gatepost_wire::observe::{Level, Line, Tell};
+use gatepost_wire::observe::Tell;
 use gatepost_wire::queue::{self, Done, Submit};
 use gatepost_wire::rate::{MailRates, Rate};
 use gatepost_wire::resume::{self, Course, Phase};
