@@ -9,7 +9,7 @@ mod phases;
 
 use crate::error::LauncherError;
 use crate::roles::{self, Stage};
-use child::{Child, Ping};
+use child::{ANSWER_DEADLINE, Child, Ping};
 use gatepost_sys::process::{End, ProcessId};
 use gatepost_wire::control::{Order, Report, Role};
 use gatepost_wire::event;
@@ -19,8 +19,6 @@ use std::time::{Duration, Instant};
 
 /// How often roles that serve are asked whether they are alive.
 pub(crate) const PING_EVERY: Duration = Duration::from_secs(5);
-/// Longest wait for the answer. A role that hangs is ended then, as if it had died. Longer than a busy disk or machine makes a role wait.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
 /// First delay before a role that never got ready is started again; doubled each time.
 const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 /// Longest such delay.

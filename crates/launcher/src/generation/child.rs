@@ -1,10 +1,12 @@
 //! A process of a generation.
 
-use super::ANSWER_DEADLINE;
 use gatepost_sys::process::ProcessId;
 use gatepost_wire::control::Role;
 use gatepost_wire::resume::Phase;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Longest wait for the answer to the question whether a role is alive. A role that hangs is ended then, as if it had died. Longer than a busy disk or machine makes a role wait.
+pub(super) const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
 
 /// What has become of the question whether a role is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
