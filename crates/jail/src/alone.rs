@@ -13,20 +13,19 @@
 //! the proof.
 
 use crate::JailError;
-use crate::beside::limit_to;
 use crate::calls::Call;
-use crate::enter::{JailedSession, SESSION_ADDRESS_SPACE, SESSION_CPU_SECONDS, SESSION_STACK, step};
+use crate::enter::{JailedSession, SESSION_ADDRESS_SPACE, SESSION_CPU_SECONDS, SESSION_STACK};
 use crate::profile::{ALONE_CALLS, allowed};
 use crate::prove;
+use crate::step::{Unmet, limit_to, restrict_by_landlock, step};
 use gatepost_sys::filter::Filter;
-use gatepost_sys::landlock::{self, Enforced, Trial, Use};
+use gatepost_sys::landlock;
 use gatepost_sys::limits::Limit;
 use gatepost_sys::process::{self, ProcessId};
 use gatepost_sys::{confine, fds, signal};
-use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// Directories that are always empty: one by convention, one of the kernel's, which holds nothing since the interface that it
@@ -55,23 +54,6 @@ pub struct Alone<'a> {
     pub life: Duration,
     /// Refuse to go on without all of landlock. False only where the user relaxes it.
     pub landlock: bool,
-}
-
-/// A confinement that is not possible here.
-#[derive(Debug)]
-pub struct Unmet {
-    /// What it is, in plain words.
-    pub what: &'static str,
-    /// Why not.
-    pub why: String,
-    /// So it is wherever root has not started it, or the kernel is an older one: nothing that is new to its admin.
-    pub usual: bool,
-}
-
-impl fmt::Display for Unmet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the session is without {}: {}", self.what, self.why)
-    }
 }
 
 /// What differs between the kinds of processes that enter by these steps.
@@ -209,30 +191,6 @@ fn leave_the_file_tree(empty: &[&str]) -> io::Result<()> {
     }
     confine::own_mounts()?;
     confine::empty_root(Path::new(ANCHOR), &[])
-}
-
-/// Landlock, with signals or without.
-type Restrict = fn(&[(PathBuf, Use)], &[u16]) -> io::Result<Enforced>;
-
-/// Landlock, complete and proved; or what the kernel has of it, where the user relaxes it.
-pub(crate) fn restrict_by_landlock(
-    restrict: Restrict,
-    directories: &[(PathBuf, Use)],
-    connect_ports: &[u16],
-    required: bool,
-    unmet: &mut Vec<Unmet>,
-) -> Result<(), JailError> {
-    let trial = step("make a socket to try landlock with", Trial::prepare())?;
-    let enforced = step("restrict files and network by landlock", restrict(directories, connect_ports))?;
-    let why = match enforced {
-        Enforced::Fully => return prove::landlock(&trial, connect_ports),
-        Enforced::Partly | Enforced::Not if required => return Err(JailError::Landlock(enforced)),
-        Enforced::Partly => "this kernel's is older and has part of it",
-        Enforced::Not => "this kernel has none, or it was not switched on at boot",
-    };
-    let usual = enforced == Enforced::Partly;
-    unmet.push(Unmet { what: "all of landlock", why: why.to_owned(), usual });
-    Ok(())
 }
 
 /// A claim about the jail, tried by undoing it.

@@ -2,9 +2,10 @@
 //! programs. The steps and the proof are those of a session that is alone ([`crate::Alone`]).
 
 use crate::JailError;
-use crate::alone::{Alone, Kind, Unmet, Unsealed};
+use crate::alone::{Alone, Kind, Unsealed};
 use crate::enter::JailedSession;
 use crate::profile::{ALONE_LISTENER_CALLS, ALONE_NAMES_CALLS};
+use crate::step::Unmet;
 use gatepost_sys::process::ProcessId;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;

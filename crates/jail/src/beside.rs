@@ -6,10 +6,9 @@
 //! files and ports it reaches.
 
 use crate::JailError;
-use crate::alone::{Unmet, restrict_by_landlock};
-use crate::enter::step;
 use crate::profile::{BESIDE_CALLS, allowed};
 use crate::prove;
+use crate::step::{Unmet, limit_to, restrict_by_landlock, step};
 use gatepost_sys::filter::Filter;
 use gatepost_sys::landlock::{self, Use};
 use gatepost_sys::limits::{self, Limit};
@@ -149,14 +148,6 @@ fn first_false(claims: &[(&'static str, bool)]) -> Result<(), JailError> {
         None => Ok(()),
         Some((claim, _)) => Err(JailError::NotProved { claim }),
     }
-}
-
-/// Sets a limit, unless what a wrapper like softlimit has set is lower; gives what holds.
-pub(crate) fn limit_to((limit, most): (Limit, u64)) -> Result<(Limit, u64), JailError> {
-    let (inherited, _) = step("read resource limits", limits::get(limit))?;
-    let value = inherited.min(most);
-    step("set resource limits", limits::set(limit, value))?;
-    Ok((limit, value))
 }
 
 impl EnteredBeside {

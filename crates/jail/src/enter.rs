@@ -1,8 +1,8 @@
 //! Entering a jail, step by step, each step checked; then [`crate::prove`] checks all of it again.
 
 use crate::profile::{self, Profile};
-use crate::{ControlEnd, JailError};
-use crate::{alone, prove};
+use crate::step::{self, step};
+use crate::{ControlEnd, JailError, prove};
 use gatepost_sys::confine::{self, Bind};
 use gatepost_sys::filter::Filter;
 use gatepost_sys::landlock::{self, Use};
@@ -121,10 +121,6 @@ impl Unjailed {
     }
 }
 
-pub(crate) fn step<T>(step: &'static str, result: std::io::Result<T>) -> Result<T, JailError> {
-    result.map_err(|cause| JailError::Step { step, cause })
-}
-
 fn set_limits(setup: &Setup) -> Result<(), JailError> {
     step("ignore SIGXFSZ", signal::ignore_file_size())?;
     for (limit, value) in [
@@ -165,7 +161,7 @@ fn restrict_by_landlock(setup: &Setup) -> Result<(), JailError> {
     let inside = setup.directories.iter().map(|d| (Path::new("/").join(&d.inside), purpose(d.access)));
     // Where the configuration relaxes namespaces the root is the spool, and holds no more than that has.
     let present: Vec<_> = inside.filter(|(path, _)| path.is_dir()).collect();
-    alone::restrict_by_landlock(landlock::restrict, &present, &setup.connect_ports, setup.landlock, &mut Vec::new())
+    step::restrict_by_landlock(landlock::restrict, &present, &setup.connect_ports, setup.landlock, &mut Vec::new())
 }
 
 fn purpose(access: Access) -> Use {

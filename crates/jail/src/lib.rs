@@ -23,11 +23,13 @@ pub mod calls;
 mod enter;
 pub mod profile;
 mod prove;
+mod step;
 
-pub use alone::{Alone, Unmet};
+pub use alone::Alone;
 pub use alone_listener::{AloneListener, EnteredListener, JailedListener};
 pub use beside::{Beside, EnteredBeside};
 pub use enter::{CONTROL_FD, Entered, Jailed, JailedSession, Outside, SETUP_FD, SessionSeal, Unjailed};
+pub use step::Unmet;
 
 /// A role's end towards the launcher.
 pub type ControlEnd = End<RoleToLauncher, LauncherToRole>;
