@@ -22,14 +22,14 @@
 //! | `content` | header duties and framing; pure |
 //! | `several` | several recipients, and the one answer that a client hears |
 //! | `rates` | how much clients and logins may send in a time |
-//! | `helo` | DNS lists that are asked about HELO names |
+//! | `helo_lists`, `helo` | DNS lists that are asked about HELO names, and what a client hears of it |
 //! | `submitted` | what the header of a message lacks, and whose it says it is |
 //! | `session_table` | sessions that must leave |
 //! | `spool`, `disk` | content files, and how much of the disk they may have |
 //! | `shared` | what all sessions share |
 //! | `deadline` | waiting, with an end to it |
 //! | `progress` | how many sessions are how far, for who looks on |
-//! | `telling` | what the log is told of a transaction |
+//! | `telling`, `log_limit` | what the log is told of a transaction, and how many lines there may be |
 //! | `turns` | who is served next, where nobody waits for an answer |
 #![forbid(unsafe_code)]
 
@@ -38,8 +38,10 @@ mod content;
 mod deadline;
 mod disk;
 mod helo;
+mod helo_lists;
 mod identity;
 mod known;
+mod log_limit;
 mod logins;
 mod memory;
 mod names;

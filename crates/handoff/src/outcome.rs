@@ -2,7 +2,7 @@
 
 use crate::backend::{DeliveryError, Failure, Wait};
 use crate::content::ContentError;
-use crate::shared::Shared;
+use crate::log_limit::LogLimit;
 use crate::verdict::{self, Stage};
 use gatepost_policy::partial_deliveries::DeliveryStatus;
 use gatepost_qmail::qmqp;
@@ -118,21 +118,21 @@ impl Outcome {
     }
 
     /// The backend gave no answer, or was not asked. What the operator has to know is logged at once.
-    pub(crate) fn of_error(error: &DeliveryError, shared: &Shared, open: &Open) -> Self {
+    pub(crate) fn of_error(error: &DeliveryError, limit: &LogLimit, open: &Open) -> Self {
         let session = open.id;
         match error {
             DeliveryError::Unsent(e) | DeliveryError::Broken(e) => (*e).into(),
             DeliveryError::Reclaimed => verdict::RECLAIMED.into(),
             DeliveryError::File(e) if e.kind() == ErrorKind::StorageFull => verdict::NO_SPACE.into(),
             DeliveryError::File(e) => {
-                if shared.may_log(open.counted()) {
+                if limit.permits(open.counted()) {
                     tracing::error!("session={session} content file: {e}; its message was refused with 451");
                 }
                 verdict::INTERNAL.into()
             }
             DeliveryError::Before(failure) => failure.into(),
             DeliveryError::After(failure) => {
-                if !matches!(failure, Failure::Closing(..)) && shared.may_log(open.counted()) {
+                if !matches!(failure, Failure::Closing(..)) && limit.permits(open.counted()) {
                     tracing::warn!(
                         "session={session} possible duplicate: {failure}; its client sends again what the backend may have taken"
                     );

@@ -143,7 +143,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, open: Open, end: SessionEnd) -> O
         session.tell_dropped(&transaction);
     }
     let said = ended.as_ref().ok().copied();
-    if session.delivered > 0 || session.shared.may_log(open.counted()) {
+    if session.delivered > 0 || session.shared.log_limit.permits(open.counted()) {
         session.tell_end(ended);
     }
     said
@@ -307,7 +307,7 @@ impl Session {
         let waited = &mut self.running.waited;
         waited.backend = waited.backend.saturating_add(asked.elapsed());
         self.answer(&outcome)?;
-        if outcome.verdict.code >= 400 && self.shared.may_log(self.open.counted()) {
+        if outcome.verdict.code >= 400 && self.shared.log_limit.permits(self.open.counted()) {
             self.tell_refused_recipient(&recipient, &outcome);
         }
         self.protocol.judged(recipient, outcome.verdict.code < 400);
@@ -336,7 +336,7 @@ impl Session {
         let Destination { route, connections, texts, .. } = self.shared.routes.at(self.connected);
         let asking = Asking { connection: &mut self.connection, client, transaction, connections };
         let asked = route.recipient(asking, recipient).await;
-        asked.unwrap_or_else(|e| Outcome::of_error(&e, &self.shared, &self.open)).with_texts(*texts)
+        asked.unwrap_or_else(|e| Outcome::of_error(&e, &self.shared.log_limit, &self.open)).with_texts(*texts)
     }
 
     /// Whether the message that MAIL has announced has room on the disk.
@@ -344,7 +344,7 @@ impl Session {
         let announced = self.protocol.transaction().and_then(|transaction| transaction.announced());
         let looked = self.shared.spool.has_room(self.origin(), announced);
         let room = looked.unwrap_or_else(|e| {
-            if self.shared.may_log(self.open.counted()) {
+            if self.shared.log_limit.permits(self.open.counted()) {
                 tracing::error!("session={} spool: {e}; its client hears 452 and may come again", self.open.id);
             }
             false
@@ -400,7 +400,8 @@ impl Session {
 
     /// Content has no room: the rest of it is discarded by the session, and refused at its end.
     fn no_space(&mut self, why: Option<io::Error>) -> Result<(), SessionError> {
-        let told = why.filter(|e| e.kind() != io::ErrorKind::StorageFull && self.shared.may_log(self.open.counted()));
+        let told = why
+            .filter(|e| e.kind() != io::ErrorKind::StorageFull && self.shared.log_limit.permits(self.open.counted()));
         if let Some(e) = told {
             tracing::error!("session={} content file: {e}; its message is refused with 452", self.open.id);
         }

@@ -1,7 +1,8 @@
 //! What all sessions share.
 
 use crate::backend::{About, Dialer, RunQueue, Timeouts};
-use crate::helo::Lists;
+use crate::helo_lists::HeloLists;
+use crate::log_limit::LogLimit;
 use crate::logins::Logins;
 use crate::memory::{self, Memory};
 use crate::names::Resolver;
@@ -13,19 +14,15 @@ use crate::several::Awaited;
 use crate::spool::Spool;
 use crate::turns::Turns;
 use gatepost_channel::Inbox;
-use gatepost_policy::flood::{Flood, Line};
 use gatepost_policy::locals::Locals;
 use gatepost_policy::relay::{Relay, RelayTable};
-use gatepost_policy::share::Origin;
 use gatepost_policy::tables::Tables;
 use gatepost_role::RoleError;
 use gatepost_shell::Signer;
 use gatepost_smtp::envelope::Offer;
-use gatepost_wire::event;
 use gatepost_wire::gauge::Gauges;
 use gatepost_wire::slice::{HandoffSlice, Slice as _};
 use gatepost_wire::tables::TablesSlice;
-use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -59,7 +56,7 @@ pub(crate) struct Shared {
     pub(crate) resolver: Resolver,
     pub(crate) names_wait: Duration,
     /// DNS lists that are asked about HELO names.
-    pub(crate) helo_lists: Lists,
+    pub(crate) helo_lists: HeloLists,
     /// Where the channel to the keyholder is, which has the key of our certificate for backends.
     pub(crate) signer: Signer,
     pub(crate) spool: Spool,
@@ -71,15 +68,15 @@ pub(crate) struct Shared {
     pub(crate) hops: u32,
     /// Messages that are to come again.
     pub(crate) awaited: Awaited,
-    /// What clients have sent lately.
+    /// What clients have sent lately, by the time since the beginning.
     rates: Mutex<Rates>,
+    begun: Instant,
     /// How many sessions are how far.
     pub(crate) progress: Arc<ProgressCounts>,
     /// No backend at all has passed its proof, though sessions may come.
     away: AtomicBool,
     /// Lines about clients whose sessions come to nothing.
-    flood: Mutex<Flood>,
-    begun: Instant,
+    pub(crate) log_limit: LogLimit,
     /// For envelopes and inline content.
     pub(crate) memory: Memory,
     pub(crate) turns: Turns,
@@ -150,7 +147,7 @@ impl Shared {
             dialer,
             resolver: Resolver::default(),
             names_wait: Duration::from_millis(slice.names_wait.into()),
-            helo_lists: Lists::new(&slice.helo_lists),
+            helo_lists: HeloLists::new(&slice.helo_lists),
             signer,
             spool: Spool::new(slice),
             message_size: slice.message_size,
@@ -158,10 +155,10 @@ impl Shared {
             hops: slice.hops,
             awaited: Awaited::new(),
             rates: Mutex::new(Rates::new(slice.rates)),
+            begun: Instant::now(),
             progress: Arc::default(),
             away: AtomicBool::new(false),
-            flood: Mutex::new(Flood::new()),
-            begun: Instant::now(),
+            log_limit: LogLimit::new(),
             memory: memory::of(memory::TOTAL),
             turns: Turns::new(),
             sessions: Arc::default(),
@@ -195,24 +192,10 @@ impl Shared {
         self.away.store(away, Ordering::Relaxed);
     }
 
-    /// Whether one more line about a client at `ip` is written, one about something that came to nothing. How many were not
-    /// is told with the next that is.
-    pub(crate) fn may_log(&self, ip: IpAddr) -> bool {
-        let line = self.flood.lock().unwrap_or_else(PoisonError::into_inner).line(Origin::of(ip), self.now());
-        if let Line::Write(kept @ 1..) = line {
-            gatepost_log::tell(event::Kept { client: ip, lines: kept });
-        }
-        line != Line::Keep
-    }
-
     /// Looks up, or notes, what clients have sent, at the present time.
     pub(crate) fn rates<T>(&self, rates: impl FnOnce(&mut Rates, u64) -> T) -> T {
-        rates(&mut self.rates.lock().unwrap_or_else(PoisonError::into_inner), self.now())
-    }
-
-    /// Milliseconds of a clock that does not go back.
-    fn now(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+        let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        rates(&mut self.rates.lock().unwrap_or_else(PoisonError::into_inner), now)
     }
 
     /// Removes what a killed process has left in the spool, and makes sure that a content file can be made.

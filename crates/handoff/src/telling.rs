@@ -1,8 +1,8 @@
 //! What the log is told of a transaction: an event for each recipient, with what the client heard.
 
+use crate::log_limit::LogLimit;
 use crate::outcome::Outcome;
 use crate::several::Answers;
-use crate::shared::Shared;
 use crate::transaction::{Recipient, Transaction};
 use gatepost_smtp::header;
 use gatepost_smtp::names::{Found, HostName};
@@ -48,10 +48,10 @@ pub(crate) struct Telling<'a> {
 impl Telling<'_> {
     /// An event for each recipient. One that the observer has no room for is tried again, for a moment: whoever calls waits, nobody
     /// else. `limit`: by whom lines of what came to nothing are limited, of which the first is granted.
-    pub(crate) async fn all(self, answers: &Answers, limit: Option<&Shared>) {
+    pub(crate) async fn all(self, answers: &Answers, limit: Option<&LogLimit>) {
         let mut tries = TRIES;
         for (index, recipient) in self.transaction.recipients().iter().enumerate() {
-            if index > 0 && limit.is_some_and(|shared| !shared.may_log(self.open.counted())) {
+            if index > 0 && limit.is_some_and(|limit| !limit.permits(self.open.counted())) {
                 continue;
             }
             loop {
@@ -72,9 +72,9 @@ impl Telling<'_> {
     }
 
     /// As [`Telling::all`], without waiting.
-    pub(crate) fn now(&self, outcome: &Outcome, limit: &Shared) {
+    pub(crate) fn now(&self, outcome: &Outcome, limit: &LogLimit) {
         for (index, recipient) in self.transaction.recipients().iter().enumerate() {
-            if index == 0 || limit.may_log(self.open.counted()) {
+            if index == 0 || limit.permits(self.open.counted()) {
                 self.recipient(recipient, index == 0, (outcome, outcome), |event| gatepost_log::tell(*event));
             }
         }

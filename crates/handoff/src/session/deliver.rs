@@ -52,8 +52,8 @@ impl Session {
         }
         self.delivered = self.delivered.saturating_add(u32::from(taken));
         let running = std::mem::take(&mut self.running);
-        if taken || self.shared.may_log(self.open.counted()) {
-            let limit = Some(&*self.shared).filter(|_| !taken);
+        if taken || self.shared.log_limit.permits(self.open.counted()) {
+            let limit = Some(&self.shared.log_limit).filter(|_| !taken);
             self.telling(running, transaction, length).all(&answers, limit).await;
         }
         if transaction.filed {
@@ -90,7 +90,11 @@ impl Session {
                     self.complete(transaction, &header, &mut front);
                 }
                 Err(e) => {
-                    return Ok(Answers::one(Outcome::of_error(&DeliveryError::File(e), &self.shared, &self.open)));
+                    return Ok(Answers::one(Outcome::of_error(
+                        &DeliveryError::File(e),
+                        &self.shared.log_limit,
+                        &self.open,
+                    )));
                 }
             }
         }
@@ -110,7 +114,9 @@ impl Session {
         };
         let done = if shared.routes.at(id).route.answers_each() {
             let done = self.deliver_each(transaction, &mut message).await;
-            done.unwrap_or_else(|e| Answers::one(Outcome::of_error(&DeliveryError::File(e), &self.shared, &self.open)))
+            done.unwrap_or_else(|e| {
+                Answers::one(Outcome::of_error(&DeliveryError::File(e), &self.shared.log_limit, &self.open))
+            })
         } else {
             let outcome = self.hand_over(transaction, &mut message).await.pop();
             Answers::one(outcome.unwrap_or(verdict::INTERNAL.into()))
@@ -146,7 +152,7 @@ impl Session {
         let asking = Asking { connection: &mut self.connection, client, transaction, connections };
         let answers = message.have.iter().filter(|has| !**has).count().max(1);
         let outcomes = route.deliver(asking, message, spool).await.unwrap_or_else(|e| {
-            let outcome = Outcome::of_error(&e, &self.shared, &self.open);
+            let outcome = Outcome::of_error(&e, &self.shared.log_limit, &self.open);
             (0..answers).map(|_| outcome.clone()).collect()
         });
         outcomes.into_iter().map(|outcome| outcome.with_texts(*texts)).collect()

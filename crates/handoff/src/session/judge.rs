@@ -120,7 +120,7 @@ impl Session {
     }
 
     fn unsearched(&self, why: &io::Error) -> Verdict {
-        if self.shared.may_log(self.open.counted()) {
+        if self.shared.log_limit.permits(self.open.counted()) {
             tracing::error!(
                 "a table of [senders], [recipients], [helo], [submission] or [relay] can't be searched, so mail waits: {why}"
             );

@@ -53,10 +53,11 @@ impl Session {
         let ended_by = self.protocol.take_ended_by().map(Outcome::of_session);
         let mut running = std::mem::take(&mut self.running);
         let refused = running.content_refused.take().or(ended_by);
-        if !transaction.recipients().is_empty() && self.shared.may_log(self.open.counted()) {
+        if !transaction.recipients().is_empty() && self.shared.log_limit.permits(self.open.counted()) {
             let outcome = refused.unwrap_or_else(Outcome::abandoned);
             let filed = if transaction.filed { self.filed() } else { 0 };
-            self.telling(running, transaction, transaction.came().saturating_add(filed)).now(&outcome, &self.shared);
+            self.telling(running, transaction, transaction.came().saturating_add(filed))
+                .now(&outcome, &self.shared.log_limit);
         }
     }
 
@@ -77,7 +78,7 @@ impl Session {
     }
 
     pub(super) fn tell_refusal(&self, verdict: &Verdict, heard: &str, count: u32, line: &[u8]) {
-        if self.shared.may_log(self.open.counted()) {
+        if self.shared.log_limit.permits(self.open.counted()) {
             gatepost_log::tell(event::Refused {
                 session: self.open.id,
                 client: self.open.client,

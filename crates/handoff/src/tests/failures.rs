@@ -279,7 +279,7 @@ fn p13_failures_that_a_client_causes_are_not_all_in_the_log() {
         let lines = Arc::new(Lines(AtomicUsize::new(0)));
         tracing::subscriber::with_default(Arc::clone(&lines), || {
             for _ in 0..MANY {
-                Outcome::of_error(&error(), &shared, &Open { client, ..open() });
+                Outcome::of_error(&error(), &shared.log_limit, &Open { client, ..open() });
             }
         });
         let lines = lines.0.load(Ordering::Relaxed);
