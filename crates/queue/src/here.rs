@@ -1,6 +1,6 @@
 //! The queue program in a process that serves one connection: there is no role, and nobody else waits.
 
-use crate::desk::Desk;
+use crate::job::Incoming;
 use crate::run::Programs;
 use gatepost_role::RoleError;
 use gatepost_smtp::envelope::Class;
@@ -24,8 +24,8 @@ impl Here {
     /// Gives a message to the program and waits for what becomes of it.
     #[must_use]
     pub fn run(&self, message: &[Submit<'_>], content: OwnedFd) -> Done {
-        let mut desk = Desk::default();
-        let heard: Result<Vec<_>, _> = message.iter().map(|submit| desk.hear(*submit)).collect();
+        let mut incoming = Incoming::default();
+        let heard: Result<Vec<_>, _> = message.iter().map(|submit| incoming.hear(*submit)).collect();
         match heard.ok().and_then(|mut jobs| jobs.pop()).flatten() {
             Some(job) => self.0.run(&job, content.into()),
             None => Done { ticket: 0, class: Class::Temporary, end: End::NotRun, pid: 0 },

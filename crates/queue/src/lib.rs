@@ -7,13 +7,13 @@
 //! | module | charter |
 //! |---|---|
 //! | `serve` | orders from the launcher, messages from handoff, a process each |
-//! | `desk` | envelopes as they come in; pure |
+//! | `job` | messages to be queued, and their envelopes as they come in; pure |
 //! | `run` | one message, one program |
 //! | `here` | the same without the role, for a process that serves one connection |
 #![forbid(unsafe_code)]
 
-mod desk;
 mod here;
+mod job;
 mod run;
 mod serve;
 

@@ -1,6 +1,6 @@
 //! One message, one program: in a process of its own.
 
-use crate::desk::Job;
+use crate::job::Job;
 use gatepost_program::{Inherited, Patience, QueueProgram, Says, Surroundings, Verdict};
 use gatepost_qmail::environment::Environment;
 use gatepost_qmail::program::Ended;
@@ -122,7 +122,7 @@ fn environment(job: &Job) -> Vec<CString> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desk::Desk;
+    use crate::job::Incoming;
     use gatepost_wire::queue::Submit;
     use std::os::unix::fs::PermissionsExt;
 
@@ -144,10 +144,10 @@ mod tests {
         let text = |path: &std::path::Path| path.to_str().unwrap().to_owned();
         let slice = QueueSlice { program: text(&path), home: text(&directory), at_once: 1, real_uid: 0 };
         let (client, local) = ("192.0.2.9:4713".parse().unwrap(), "203.0.113.1:25".parse().unwrap());
-        let mut desk = Desk::default();
-        desk.hear(Submit::Begin { ticket: 7, client, local, sender: b"a@b" }).unwrap();
-        desk.hear(Submit::Recipient(b"c@d")).unwrap();
-        let job = desk.hear(Submit::Commit).unwrap().unwrap();
+        let mut incoming = Incoming::default();
+        incoming.hear(Submit::Begin { ticket: 7, client, local, sender: b"a@b" }).unwrap();
+        incoming.hear(Submit::Recipient(b"c@d")).unwrap();
+        let job = incoming.hear(Submit::Commit).unwrap().unwrap();
         let done = Programs::new(&slice).unwrap().run(&job, File::open("/dev/null").unwrap());
         assert_eq!((done.class, done.end), (Class::Accepted, End::Exit(0)));
         std::fs::remove_dir_all(&directory).unwrap();

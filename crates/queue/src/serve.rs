@@ -1,6 +1,6 @@
 //! Orders from the launcher, messages from handoff, a process for each. Blocking: one loop over descriptors.
 
-use crate::desk::{Desk, Job};
+use crate::job::{Incoming, Job};
 use crate::run::Programs;
 use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_jail::Outside;
@@ -22,7 +22,7 @@ struct Queue {
     at_once: usize,
     /// The newest link with handoff.
     link: Option<HandoffLink>,
-    desk: Desk,
+    incoming: Incoming,
     /// The ticket of each message under way.
     workers: Workers<u32>,
 }
@@ -39,7 +39,7 @@ pub(crate) fn serve(outside: Outside, slice: &QueueSlice) -> Result<(), RoleErro
         programs,
         at_once: usize::try_from(slice.at_once).unwrap_or(usize::MAX),
         link: None,
-        desk: Desk::default(),
+        incoming: Incoming::default(),
         workers: Workers::default(),
     };
     let mut inbox = Inbox::default();
@@ -68,7 +68,7 @@ impl Queue {
             Step::Link(_, fd) => {
                 self.workers.relink();
                 self.link = Some(HandoffLink::from_fd(fd));
-                self.desk = Desk::default();
+                self.incoming = Incoming::default();
             }
             Step::Begin => self.control.ready()?,
             Step::Drain | Step::Special(_) | Step::Noted => {}
@@ -89,7 +89,7 @@ impl Queue {
             }
             Err(e) => return Err(broken(&e)),
         };
-        let job = self.desk.hear(submit).map_err(|violation| broken(&format_args!("{violation:?}")))?;
+        let job = self.incoming.hear(submit).map_err(|violation| broken(&format_args!("{violation:?}")))?;
         match (job, fds.pop(), fds.is_empty()) {
             (None, None, _) => {}
             (Some(job), Some(content), true) => self.begin(&job, content),

@@ -1,4 +1,4 @@
-//! Envelopes as they come in. Pure: messages in, jobs out.
+//! Messages that are to be queued, and their envelopes as they come in. Pure: messages of handoff's in, jobs out.
 
 use gatepost_qmail::queue::Envelope;
 use gatepost_wire::queue::Submit;
@@ -29,11 +29,11 @@ pub(crate) enum Violation {
 
 /// The envelope that is being told.
 #[derive(Debug, Default)]
-pub(crate) struct Desk {
+pub(crate) struct Incoming {
     job: Option<Job>,
 }
 
-impl Desk {
+impl Incoming {
     /// Hears one message. A job is complete with its commit, and only then.
     pub(crate) fn hear(&mut self, submit: Submit<'_>) -> Result<Option<Job>, Violation> {
         match (submit, &mut self.job) {
@@ -64,14 +64,14 @@ mod tests {
 
     #[test]
     fn p1_a_job_is_complete_with_its_commit_and_not_before() {
-        let mut desk = Desk::default();
+        let mut incoming = Incoming::default();
         for _ in 0..2 {
-            assert_eq!(desk.hear(begin(b"given up")), Ok(None));
-            assert_eq!(desk.hear(Submit::Recipient(b"given up")), Ok(None));
-            assert_eq!(desk.hear(begin(b"a@b")), Ok(None));
-            assert_eq!(desk.hear(Submit::Recipient(b"c@d")), Ok(None));
-            assert_eq!(desk.hear(Submit::Recipient(b"e@f")), Ok(None));
-            let job = desk.hear(Submit::Commit).unwrap().unwrap();
+            assert_eq!(incoming.hear(begin(b"given up")), Ok(None));
+            assert_eq!(incoming.hear(Submit::Recipient(b"given up")), Ok(None));
+            assert_eq!(incoming.hear(begin(b"a@b")), Ok(None));
+            assert_eq!(incoming.hear(Submit::Recipient(b"c@d")), Ok(None));
+            assert_eq!(incoming.hear(Submit::Recipient(b"e@f")), Ok(None));
+            let job = incoming.hear(Submit::Commit).unwrap().unwrap();
             assert_eq!(
                 (job.ticket, job.envelope.records().collect::<Vec<_>>().concat()),
                 (7, b"Fa@b\0Tc@d\0Te@f\0".to_vec())
@@ -90,21 +90,21 @@ mod tests {
             (&[begin(b"a"), Submit::Recipient(&long)], Violation::Address),
         ];
         for (submits, violation) in table {
-            let mut desk = Desk::default();
+            let mut incoming = Incoming::default();
             let (last, first) = submits.split_last().unwrap();
             for submit in first {
-                assert_eq!(desk.hear(*submit), Ok(None));
+                assert_eq!(incoming.hear(*submit), Ok(None));
             }
-            assert_eq!(desk.hear(*last), Err(violation), "{submits:?}");
+            assert_eq!(incoming.hear(*last), Err(violation), "{submits:?}");
         }
     }
 
     #[test]
     fn p6_an_envelope_has_an_end() {
-        let mut desk = Desk::default();
-        assert_eq!(desk.hear(begin(b"")), Ok(None));
+        let mut incoming = Incoming::default();
+        assert_eq!(incoming.hear(begin(b"")), Ok(None));
         let recipient = [b'a'; 1000];
-        let over = (0..).find(|_| desk.hear(Submit::Recipient(&recipient)).is_err()).unwrap();
+        let over = (0..).find(|_| incoming.hear(Submit::Recipient(&recipient)).is_err()).unwrap();
         assert!(over * 1000 < ENVELOPE_MAX, "{over}");
     }
 }
