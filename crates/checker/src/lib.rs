@@ -6,7 +6,7 @@
 //!
 //! | module | charter |
 //! |---|---|
-//! | `serve` | orders from the launcher, questions from auth, a process each |
+//! | `serve` | questions from auth, a process each |
 //! | `run` | one question, one program |
 #![forbid(unsafe_code)]
 

@@ -6,7 +6,7 @@
 //!
 //! | module | charter |
 //! |---|---|
-//! | `serve` | orders from the launcher, messages from handoff, a process each |
+//! | `serve` | messages from handoff, a process each |
 //! | `job` | messages to be queued, and their envelopes as they come in; pure |
 //! | `run` | one message, one program |
 //! | `here` | the same without the role, for a process that serves one connection |

@@ -37,7 +37,7 @@ pub use rest::Rest;
 pub use runtime::{AsyncControl, Heard, runtime, unless};
 #[cfg(feature = "tokio")]
 pub use tickets::{LinkOver, Tickets};
-pub use workers::{UNANSWERED, Workers};
+pub use workers::{Event, Parent, UNANSWERED};
 
 use gatepost_jail::{JailError, Unjailed};
 use gatepost_wire::control::Role;
