@@ -2,6 +2,7 @@
 
 use crate::replies::{self, Reply};
 use gatepost_smtp::address::{BadAddress, ForwardPath, ReversePath, split_brackets};
+use gatepost_smtp::verbs::Argument;
 
 /// What a line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,14 +15,6 @@ pub(crate) enum Command {
     Noop,
     Vrfy,
     Quit,
-}
-
-/// What may follow a verb.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Argument {
-    Absent,
-    Required,
-    Any,
 }
 
 type Parse = fn(&[u8], bool) -> Result<Command, Reply>;
@@ -51,10 +44,7 @@ impl Command {
         let argument = argument.trim_ascii_start();
         let (_, takes, parse) =
             VERBS.iter().find(|(name, ..)| name.as_bytes().eq_ignore_ascii_case(word)).ok_or(replies::UNKNOWN_VERB)?;
-        match (takes, argument.is_empty()) {
-            (Argument::Absent, false) | (Argument::Required, true) => Err(replies::BAD_ARGUMENT),
-            _ => parse(argument, smtputf8),
-        }
+        if takes.permits(argument) { parse(argument, smtputf8) } else { Err(replies::BAD_ARGUMENT) }
     }
 }
 

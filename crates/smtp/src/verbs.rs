@@ -34,6 +34,18 @@ pub enum Argument {
     Any,
 }
 
+impl Argument {
+    /// Whether `argument`, which may be empty, may follow.
+    #[must_use]
+    pub fn permits(self, argument: &[u8]) -> bool {
+        match self {
+            Self::Absent => argument.is_empty(),
+            Self::Required => !argument.is_empty(),
+            Self::Any => true,
+        }
+    }
+}
+
 /// One verb.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {

@@ -8,7 +8,7 @@ use crate::envelope::{CloseReason, HELO_MAX, Service};
 use crate::keyword::Keyword;
 use crate::replies::{self, Reply};
 use crate::split;
-use crate::verbs::{self, Argument, Verb};
+use crate::verbs::{self, Verb};
 
 /// Every sender may send this many recipients, so a larger RCPTMAX is not stated, RFC 5321 §4.5.3.1.8.
 const RCPTMAX_COMMON: u16 = 100;
@@ -62,10 +62,8 @@ impl Engine {
                 self.refuse(replies::UNKNOWN_VERB)
             };
         };
-        match row.argument {
-            Argument::Absent if !argument.is_empty() => return self.refuse(replies::BAD_ARGUMENT),
-            Argument::Required if argument.is_empty() => return self.refuse(replies::BAD_ARGUMENT),
-            _ => {}
+        if !row.argument.permits(argument) {
+            return self.refuse(replies::BAD_ARGUMENT);
         }
         match row.verb {
             Verb::Helo => self.helo_or_ehlo(argument, false),
