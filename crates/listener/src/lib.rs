@@ -42,7 +42,7 @@ use connection::Listener;
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_jail::{ControlEnd, Unjailed};
 use gatepost_policy::networks::Networks;
-use gatepost_role::{AsyncControl, Heard, RoleError, SHORT_FRAME, Special, Step};
+use gatepost_role::{AsyncControl, First, Heard, RoleError, SHORT_FRAME, Special, Step, first};
 use gatepost_sys::epoll::Epoll;
 use gatepost_wire::auth::Offers;
 use gatepost_wire::control::Role;
@@ -55,11 +55,9 @@ use gatepost_wire::{
 use incoming::Incoming;
 use keys::Keys;
 use rules::Rules;
-use screen::{First, first};
 use slots::Waits;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::pin::pin;
 use std::rc::Rc;
 use tokio::task::{JoinError, LocalSet};
 
@@ -129,7 +127,7 @@ async fn follow(control: ControlEnd, slice: ListenerSlice, keys: Keys, waits: Wa
     listener.close();
     incoming.close();
     loop {
-        match control.order_or(first(listener.idle(), pin!(&mut passing))).await? {
+        match control.order_or(first(listener.idle(), &mut passing)).await? {
             Heard::Other(First::One(())) => {
                 listener.tell_rest();
                 return Ok(());

@@ -10,19 +10,18 @@ use gatepost_policy::flood::{Flood, Line};
 use gatepost_policy::lists::ListDecision;
 use gatepost_policy::proxy::is_header;
 use gatepost_policy::share::Origin;
+use gatepost_role::{First, first};
 use gatepost_smtp::envelope::Service;
 use gatepost_smtp::replies;
 use gatepost_sys::net;
 use gatepost_wire::event::{self, Course};
 use gatepost_wire::slice::{self, EarlyTalk, TlsMode};
 use std::cell::RefCell;
-use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -107,25 +106,6 @@ impl Drop for Ungreeted {
             self.listener.dismiss(watched.into_inner().0, replies::FAILED);
         }
     }
-}
-
-/// Which of two came first.
-pub(crate) enum First<A, B> {
-    One(A),
-    Other(B),
-}
-
-/// Waits for either; `one` where both are there.
-pub(crate) async fn first<A, B>(
-    one: impl Future<Output = A>,
-    mut other: Pin<&mut impl Future<Output = B>>,
-) -> First<A, B> {
-    let mut one = pin!(one);
-    poll_fn(|cx| match one.as_mut().poll(cx) {
-        Poll::Ready(one) => Poll::Ready(First::One(one)),
-        Poll::Pending => other.as_mut().poll(cx).map(First::Other),
-    })
-    .await
 }
 
 /// The tests.

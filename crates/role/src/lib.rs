@@ -34,7 +34,7 @@ pub use orders::{LINKS, Orders, Phase, Special, Step, Unordered, peers};
 pub use passed::Passed;
 pub use rest::Rest;
 #[cfg(feature = "tokio")]
-pub use runtime::{AsyncControl, Heard, runtime, unless};
+pub use runtime::{AsyncControl, First, Heard, first, runtime, unless};
 #[cfg(feature = "tokio")]
 pub use tickets::{LinkOver, Tickets};
 pub use workers::{Event, Parent, UNANSWERED};

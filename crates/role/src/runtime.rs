@@ -80,12 +80,10 @@ impl AsyncControl {
     /// # Errors
     /// As [`AsyncControl::order`].
     pub async fn order_or<T>(&mut self, other: impl Future<Output = T>) -> Result<Heard<T>, RoleError> {
-        let (mut order, mut other) = (pin!(self.order()), pin!(other));
-        poll_fn(|context| match order.as_mut().poll(context) {
-            Poll::Ready(order) => Poll::Ready(order.map(Heard::Order)),
-            Poll::Pending => other.as_mut().poll(context).map(|other| Ok(Heard::Other(other))),
-        })
-        .await
+        match first(self.order(), other).await {
+            First::One(order) => order.map(Heard::Order),
+            First::Other(other) => Ok(Heard::Other(other)),
+        }
     }
 
     /// Sessions may come, but until the role is ready they get nothing but temporary refusals. Only handoff says so.
@@ -113,14 +111,29 @@ impl AsyncControl {
     }
 }
 
-/// Runs `work` until it is done, or until `end`: then None.
-pub async fn unless<T>(end: impl Future<Output = ()>, work: impl Future<Output = T>) -> Option<T> {
-    let (mut work, mut end) = (pin!(work), pin!(end));
-    poll_fn(|cx| {
-        if end.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(None);
-        }
-        work.as_mut().poll(cx).map(Some)
+/// Which of two came first.
+#[derive(Debug)]
+pub enum First<A, B> {
+    /// The one that counts where both are there.
+    One(A),
+    /// The other.
+    Other(B),
+}
+
+/// Waits for either, for `one` where both are there. Whichever comes second is dropped unfinished.
+pub async fn first<A, B>(one: impl Future<Output = A>, other: impl Future<Output = B>) -> First<A, B> {
+    let (mut one, mut other) = (pin!(one), pin!(other));
+    poll_fn(|cx| match one.as_mut().poll(cx) {
+        Poll::Ready(one) => Poll::Ready(First::One(one)),
+        Poll::Pending => other.as_mut().poll(cx).map(First::Other),
     })
     .await
+}
+
+/// Runs `work` until it is done, or until `end`: then None.
+pub async fn unless<T>(end: impl Future<Output = ()>, work: impl Future<Output = T>) -> Option<T> {
+    match first(end, work).await {
+        First::One(()) => None,
+        First::Other(done) => Some(done),
+    }
 }
