@@ -12,7 +12,7 @@ use crate::routes::Routes;
 use crate::session_table::SessionTable;
 use crate::several::Awaited;
 use crate::spool::Spool;
-use crate::turns::Turns;
+use crate::turns::FrameTurns;
 use gatepost_channel::Inbox;
 use gatepost_policy::locals::Locals;
 use gatepost_policy::relay::{Relay, RelayTable};
@@ -79,7 +79,7 @@ pub(crate) struct Shared {
     pub(crate) log_limit: LogLimit,
     /// For envelopes and inline content.
     pub(crate) memory: Memory,
-    pub(crate) turns: Turns,
+    pub(crate) turns: FrameTurns,
     pub(crate) sessions: Arc<SessionTable>,
     /// Who has logged in.
     pub(crate) logins: Arc<Logins>,
@@ -160,7 +160,7 @@ impl Shared {
             away: AtomicBool::new(false),
             log_limit: LogLimit::new(),
             memory: memory::of(memory::TOTAL),
-            turns: Turns::new(),
+            turns: FrameTurns::new(),
             sessions: Arc::default(),
             logins: Arc::default(),
             check_from: slice.check_from,

@@ -10,9 +10,9 @@ use tokio::task::yield_now;
 /// Networks share a queue when their numbers fall together, which nobody can arrange.
 const QUEUES: usize = 64;
 
-/// Whose turn it is, by network.
+/// Whose turn it is to send a frame, by network.
 #[derive(Debug)]
-pub(crate) struct Turns {
+pub(crate) struct FrameTurns {
     queues: Vec<Turn>,
     random: RandomState,
 }
@@ -21,7 +21,7 @@ pub(crate) struct Turns {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Turn(Arc<Mutex<()>>);
 
-impl Turns {
+impl FrameTurns {
     pub(crate) fn new() -> Self {
         Self { queues: (0..QUEUES).map(|_| Turn::default()).collect(), random: RandomState::new() }
     }
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn issue_9_many_sessions_of_one_network_have_one_turn_together() {
-        let turns = Turns { queues: vec![Turn::default(), Turn::default()], random: RandomState::new() };
+        let turns = FrameTurns { queues: vec![Turn::default(), Turn::default()], random: RandomState::new() };
         let (busy, other) = (turns.queues[0].clone(), turns.queues[1].clone());
         let taken = Rc::new(Cell::new(0));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_network_has_one_queue() {
-        let turns = Turns::new();
+        let turns = FrameTurns::new();
         let queue = |text: &str| turns.of(Origin::of(text.parse().unwrap())).0;
         assert!(Arc::ptr_eq(&queue("192.0.2.1"), &queue("192.0.77.9")));
         assert!(Arc::ptr_eq(&queue("2001:db8:11::1"), &queue("2001:db8:22::1")));
