@@ -1,6 +1,5 @@
 //! What becomes of a connection: rules, and the limits patch.
 
-use super::Variables;
 use gatepost_sys::net;
 use gatepost_ucspi::rules::{Instruction, Peer, Rule};
 use gatepost_ucspi::tcpserver::patch::{self, Patch};
@@ -9,6 +8,7 @@ use gatepost_wire::ucspi::ConnectionDecision;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
 
 /// ENOENT of Linux (asm-generic/errno-base.h).
@@ -46,6 +46,12 @@ impl Judged {
         }
     }
 }
+
+/// The variables of the limits patch, as our environment has them.
+#[derive(Debug)]
+pub(super) struct Variables(Vec<(&'static str, Vec<u8>)>);
+
+const PATCH: [&str; 4] = ["MAXLOAD", "MAXCONNIP", "MAXCONNC", "DIEMSG"];
 
 /// What a connection is judged by.
 pub(super) struct Judge<'a> {
@@ -98,6 +104,10 @@ impl Judge<'_> {
 }
 
 impl Variables {
+    pub(super) fn inherited() -> Self {
+        Self(PATCH.iter().filter_map(|name| Some((*name, std::env::var_os(name)?.into_vec()))).collect())
+    }
+
     fn get(&self, name: &[u8]) -> Option<&[u8]> {
         self.0.iter().find(|(known, _)| known.as_bytes() == name).map(|(_, value)| value.as_slice())
     }

@@ -18,6 +18,7 @@ use gatepost_ucspi::tcpserver::lines;
 use gatepost_ucspi::tcpserver::long::Limits;
 use gatepost_ucspi::tcpserver::options::{Names, Options};
 use gatepost_wire::ucspi::{Ask, TEXT_MAX};
+use judge::Variables;
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -52,19 +53,9 @@ pub(crate) struct Terms {
     load: Option<File>,
 }
 
-/// The variables of the limits patch, as our environment has them.
-#[derive(Debug)]
-struct Variables(Vec<(&'static str, Vec<u8>)>);
-
-const PATCH: [&str; 4] = ["MAXLOAD", "MAXCONNIP", "MAXCONNC", "DIEMSG"];
-
 impl Terms {
     /// Reads what the jail will not let it read. The sockets are added later: they are this process's alone.
     pub(crate) fn new(options: &Options, account: (u32, u32), parent: ProcessId, say: Say) -> Self {
-        let variables = PATCH.iter().filter_map(|name| {
-            let value = std::env::var_os(name)?;
-            Some((*name, std::os::unix::ffi::OsStringExt::into_vec(value)))
-        });
         Self {
             sockets: Vec::new(),
             say,
@@ -78,7 +69,7 @@ impl Terms {
             keep_ip_options: options.keep_ip_options,
             delay: options.delay,
             limits: options.limits.clone(),
-            patch: Variables(variables.collect()),
+            patch: Variables::inherited(),
             servers: host_files::name_servers(&std::fs::read(host_files::RESOLV_CONF).unwrap_or_default()),
             load: File::open("/proc/loadavg").ok(),
         }
