@@ -10,7 +10,7 @@ mod paths;
 mod spool;
 mod submission;
 
-pub(crate) use pair::{apart, load_authorities, load_pair};
+pub(crate) use pair::{apart, hours_left, load_authorities, load_pair};
 
 use crate::plan::Plan;
 use crate::roles;

@@ -1,11 +1,10 @@
 //! Certificates and keys are renewed under a running gatepost: their files are looked at, other ones are taken without a signal, and one
 //! that nobody renews is told of once a day.
 
-use crate::fitness::{apart, load_pair};
+use crate::fitness::{apart, hours_left, load_pair};
 use crate::plan::{PairSource, Plan};
 use crate::rules::{Stamp, stamp};
 use gatepost_sys::as_owner;
-use gatepost_tls::pair::Validity;
 use gatepost_wire::event::CertificateEnds;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -121,16 +120,6 @@ fn ending(plan: &Plan, now: u64) -> Vec<(String, u32)> {
     lines.lines().filter_map(of).collect()
 }
 
-/// Hours that a certificate is valid still, if somebody should look: less than a fortnight. Those that somebody else has signed for less
-/// than that are renewed every few days: for them, less than a third of their whole time.
-pub(crate) fn hours_left(validity: Validity, self_signed: bool, now: u64) -> Option<u32> {
-    let fortnight = 14 * DAY.as_secs();
-    let left = validity.not_after.saturating_sub(now);
-    let whole = validity.not_after.saturating_sub(validity.not_before);
-    let soon = left < fortnight && (self_signed || whole >= fortnight || left < whole / 3);
-    soon.then(|| u32::try_from(left / 3600).unwrap_or(u32::MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,25 +152,5 @@ mod tests {
                 watch.refused(now);
             }
         }
-    }
-
-    #[test]
-    fn issue_13_a_certificate_that_nobody_renews_is_told_of() {
-        let day = DAY.as_secs();
-        for (whole, left, told) in [
-            (90, 15, None),
-            (90, 13, Some(13 * 24)),
-            (6, 5, None),
-            (6, 1, Some(24)),
-            (20, 10, Some(10 * 24)),
-            (90, 0, Some(0)),
-        ] {
-            let now = 1000 * day;
-            let validity = Validity { not_before: now + left * day - whole * day, not_after: now + left * day };
-            assert_eq!(hours_left(validity, false, now), told, "{whole} {left}");
-        }
-        assert_eq!(hours_left(Validity { not_before: 0, not_after: 5 }, false, 9), Some(0));
-        // Nobody renews what has been made by hand.
-        assert_eq!(hours_left(Validity { not_before: 0, not_after: 6 * day }, true, 0), Some(6 * 24));
     }
 }

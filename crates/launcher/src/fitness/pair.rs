@@ -1,13 +1,12 @@
 //! Certificates and their keys: do they belong together, for whom and until when, and which old senders can use them.
 
 use super::{Fitness, Level};
-use crate::pairs::hours_left;
 use crate::plan::{PairSource, Plan, client_pair};
 use gatepost_config::TlsVersion;
 use gatepost_sys::{as_owner, process};
 use gatepost_tls::KeyKind;
 use gatepost_tls::chain::Side;
-use gatepost_tls::pair::{Pair, Term};
+use gatepost_tls::pair::{Pair, Term, Validity};
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -117,6 +116,9 @@ fn leaf_alone(side: Side) -> (Level, &'static str) {
     }
 }
 
+/// Seconds.
+const DAY: u64 = 24 * 3600;
+
 const KINDS: [(KeyKind, &str); 4] =
     [(KeyKind::P256, "ecdsa-256"), (KeyKind::P384, "ecdsa-384"), (KeyKind::Ed25519, "ed25519"), (KeyKind::Rsa, "rsa")];
 
@@ -126,7 +128,7 @@ fn kind_name(kind: KeyKind) -> &'static str {
 
 /// What it is, and how long it lasts.
 fn about(pair: &Pair, now: u64) -> String {
-    let days = pair.validity.not_after.saturating_sub(now) / (24 * 3600);
+    let days = pair.validity.not_after.saturating_sub(now) / DAY;
     let bits = pair.rsa_bits().map(|bits| format!(" of {bits} bits")).unwrap_or_default();
     let chain = match pair.chain.certificates.len().saturating_sub(1) {
         0 => "alone in its file".to_owned(),
@@ -157,6 +159,16 @@ fn complaints(pair: &Pair, side: Side, for_all: Option<&str>, now: u64) -> Vec<S
     });
     let weak = pair.weaknesses(side, now).into_iter().map(|weakness| weakness.to_string());
     term.into_iter().chain(missing).chain(weak).map(|text| text.replace('\n', " ")).collect()
+}
+
+/// Hours that a certificate is valid still, if somebody should look: less than a fortnight. Those that somebody else has signed for less
+/// than that are renewed every few days: for them, less than a third of their whole time.
+pub(crate) fn hours_left(validity: Validity, self_signed: bool, now: u64) -> Option<u32> {
+    let fortnight = 14 * DAY;
+    let left = validity.not_after.saturating_sub(now);
+    let whole = validity.not_after.saturating_sub(validity.not_before);
+    let soon = left < fortnight && (self_signed || whole >= fortnight || left < whole / 3);
+    soon.then(|| u32::try_from(left / 3600).unwrap_or(u32::MAX))
 }
 
 /// Which senders that still exist find no cipher suite or no version in common with these pairs. They send in clear then.
@@ -277,5 +289,24 @@ mod tests {
             assert_eq!(said.is_some(), words.is_some(), "{kinds:?}: {said:?}");
             assert!(said.unwrap_or_default().contains(words.unwrap_or_default()), "{kinds:?}");
         }
+    }
+    #[test]
+    fn issue_13_a_certificate_that_nobody_renews_is_told_of() {
+        let day = DAY;
+        for (whole, left, told) in [
+            (90, 15, None),
+            (90, 13, Some(13 * 24)),
+            (6, 5, None),
+            (6, 1, Some(24)),
+            (20, 10, Some(10 * 24)),
+            (90, 0, Some(0)),
+        ] {
+            let now = 1000 * day;
+            let validity = Validity { not_before: now + left * day - whole * day, not_after: now + left * day };
+            assert_eq!(hours_left(validity, false, now), told, "{whole} {left}");
+        }
+        assert_eq!(hours_left(Validity { not_before: 0, not_after: 5 }, false, 9), Some(0));
+        // Nobody renews what has been made by hand.
+        assert_eq!(hours_left(Validity { not_before: 0, not_after: 6 * day }, true, 0), Some(6 * 24));
     }
 }
