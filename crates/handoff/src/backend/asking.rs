@@ -1,6 +1,9 @@
 //! What a route is given: when it is made, and by a session that asks.
 
-use super::{Connection, Connections, Dialer, Timeouts};
+use super::connection::Connection;
+use super::connections::Connections;
+use super::dialer::Dialer;
+use super::wait::Timeouts;
 use crate::identity::Client;
 use crate::transaction::Transaction;
 use gatepost_shell::Signer;

@@ -2,9 +2,10 @@
 
 use super::connections::ConnectionPermit;
 use super::facts::{Facts, Words};
+use super::failure::Failure;
 use super::list::Backend;
 use super::stream::Stream;
-use super::{Failure, Wait};
+use super::wait::Wait;
 use crate::deadline::Deadline;
 use crate::identity::{self, Client};
 use crate::transaction::{Helo, Recipient, Transaction};

@@ -5,7 +5,7 @@
 //! A connection that waits for any session ([`super::idle`]) is used before a new one is opened, and none is kept while
 //! somebody waits, so these are given up first.
 
-use super::Failure;
+use super::failure::Failure;
 use crate::deadline::later;
 use gatepost_policy::share::{Action, Answer, Origin, Shares, WhenFull};
 use std::collections::BTreeMap;

@@ -1,9 +1,10 @@
 //! Content to an SMTP or LMTP server, once it is complete and the envelope is accepted.
 
 use super::connection::{Connection, Held};
+use super::failure::Failure;
 use super::message::{Answered, DeliveryError, Message};
 use super::pieces::Pieces;
-use super::{Failure, Wait};
+use super::wait::Wait;
 use gatepost_smtp::client::Reply;
 use std::io::Write as _;
 

@@ -1,7 +1,7 @@
 //! Who makes the connections: the dialer role, because this process has no network and sees no backend's socket; or this
 //! process, where it serves one session and there are no roles.
 
-use super::Failure;
+use super::failure::Failure;
 use gatepost_role::{DialerLink, Passed};
 use gatepost_sys::net::{self, Connecting};
 use gatepost_wire::slice::Connect;

@@ -1,7 +1,8 @@
 //! What all connections to an SMTP or LMTP backend have in common.
 
+use super::dialer::Dialer;
 use super::tls::Tls;
-use super::{Dialer, Timeouts};
+use super::wait::Timeouts;
 use gatepost_wire::slice::Identity;
 use std::sync::Arc;
 

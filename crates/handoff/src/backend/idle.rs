@@ -3,7 +3,7 @@
 //!
 //! Only where the backend is not told who the client is: else a connection belongs to one client.
 
-use super::Connection;
+use super::connection::Connection;
 use gatepost_policy::share::Origin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

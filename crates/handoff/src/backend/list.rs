@@ -1,6 +1,6 @@
 //! The backends of a route, in the order in which they are tried, and what is known of each.
 
-use super::Failure;
+use super::failure::Failure;
 use gatepost_smtp::client::Extensions;
 use gatepost_wire::known::{KnownBackend, KnownExtensions};
 use gatepost_wire::slice::Connect;

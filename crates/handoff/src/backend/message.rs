@@ -1,6 +1,6 @@
 //! A message for a backend, and what can come of it.
 
-use super::Failure;
+use super::failure::Failure;
 use crate::content::ContentError;
 use crate::session_table::DeliveryPermit;
 use crate::spool::ContentFile;

@@ -6,8 +6,9 @@
 
 use super::connection::Connection;
 use super::facts::Facts;
+use super::failure::Failure;
 use super::list::Backend;
-use super::{Failure, Wait};
+use super::wait::Wait;
 use crate::deadline::later;
 use crate::identity::Client;
 use crate::transaction::Helo;

@@ -4,11 +4,13 @@
 //! The message exists for the server only with the last octet of the outermost netstring, which is sent last and alone.
 
 use super::asking::Asking;
+use super::dialer::Dialer;
+use super::failure::Failure;
 use super::list::{Backend, Backends};
 use super::message::{DeliveryError, Message};
 use super::pieces::Pieces;
 use super::stream::Stream;
-use super::{Dialer, Failure, Timeouts, Wait};
+use super::wait::{Timeouts, Wait};
 use crate::content::ContentError;
 use crate::deadline::later;
 pub(crate) use gatepost_qmail::qmqp::Answer;

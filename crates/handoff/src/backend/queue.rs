@@ -2,9 +2,11 @@
 //! the envelope, and the content in a file with LF line ends of which no session has a descriptor.
 
 use super::asking::Asking;
+use super::failure::Failure;
 use super::message::{DeliveryError, Message};
 use super::pieces::Pieces;
-use super::{Failure, Timeouts, Wait, qmqp};
+use super::qmqp;
+use super::wait::{Timeouts, Wait};
 use crate::deadline::{Deadline, later};
 use crate::identity::Client;
 use crate::spool::{ContentFile, Spool};

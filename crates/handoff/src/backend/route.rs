@@ -1,11 +1,14 @@
 //! Where mail goes, and what each kind of place can be asked.
 
 use super::asking::{About, Asking};
+use super::connection::Connection;
 use super::connections::ConnectionPermit;
 use super::facts::{LMTP, SMTP};
+use super::failure::Failure;
+use super::message::{DeliveryError, Message};
 use super::qmqp::{self, Qmqp};
+use super::queue::{Queue, RunQueue};
 use super::smtp::{Request, Smtp};
-use super::{Connection, DeliveryError, Failure, Message, Queue, RunQueue};
 use crate::outcome::Outcome;
 use crate::spool::Spool;
 use crate::transaction::Recipient;

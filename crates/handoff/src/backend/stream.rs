@@ -1,9 +1,11 @@
 //! A connection to a backend as a stream of octets: a unix socket or TCP, with or without TLS. Every wait on it has an end.
 
+use super::dialer::Dialer;
+use super::failure::Failure;
 use super::list::Backend;
 use super::socket::Socket;
 use super::tls::{Tls, broken};
-use super::{Dialer, Failure, Timeouts, Wait};
+use super::wait::{Timeouts, Wait};
 use crate::deadline::{Deadline, Elapsed};
 use gatepost_sys::net;
 use gatepost_wire::slice::Connect;

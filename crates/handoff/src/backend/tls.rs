@@ -1,6 +1,6 @@
 //! TLS towards a backend. Without a verified certificate there is no connection, and so a temporary failure.
 
-use super::Failure;
+use super::failure::Failure;
 use super::socket::Socket;
 use gatepost_shell::Signer;
 use gatepost_tls::client::{self, AskSignature, ServerName};
