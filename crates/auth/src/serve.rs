@@ -122,6 +122,11 @@ impl Service {
             Ok(opened) => opened,
             // The listener is being replaced: the sessions that it has begun go on.
             Err(ChannelError::Closed) => return,
+            // Its session finds that nobody has the other end of its channel.
+            Err(e) if e.is_out_of_descriptors() => {
+                self.events.spawn(next(link));
+                return;
+            }
             Err(e) => return tracing::error!("listener: {e}"),
         };
         self.events.spawn(next(link));

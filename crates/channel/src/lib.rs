@@ -4,7 +4,7 @@
 //! it must not send. Each role's crate gives its ends a name by a type alias, one alias a peer.
 #![forbid(unsafe_code)]
 
-use gatepost_sys::seq::Seq;
+use gatepost_sys::seq::{Seq, is_out_of_descriptors};
 use gatepost_wire::{Direction, FRAME_MAX, Frame, Messages, WireError};
 use std::fmt;
 use std::io;
@@ -45,6 +45,14 @@ impl fmt::Display for ChannelError {
 }
 
 impl std::error::Error for ChannelError {}
+
+impl ChannelError {
+    /// A frame was lost because this process has no place for its descriptors. The channel is as it was.
+    #[must_use]
+    pub fn is_out_of_descriptors(&self) -> bool {
+        matches!(self, Self::Io(e) if is_out_of_descriptors(e))
+    }
+}
 
 impl From<WireError> for ChannelError {
     fn from(e: WireError) -> Self {

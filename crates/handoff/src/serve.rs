@@ -25,6 +25,10 @@ use tokio::task::JoinSet;
 const START: Duration = Duration::from_secs(1);
 /// First and longest pause between two attempts to have the backend prove that it does not relay.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// Longest wait for sessions to end when there are no descriptors for more. No listener waits so long for an answer.
+const THIN_OUT: Duration = Duration::from_millis(500);
+/// How often they are counted meanwhile.
+const THIN_OUT_TURN: Duration = Duration::from_millis(5);
 
 /// What can happen.
 enum Event {
@@ -251,6 +255,17 @@ impl Sessions {
         self.drains.load(Ordering::Relaxed) && self.count.load(Ordering::Relaxed) == 0
     }
 
+    /// Waits until half of them are over, at most [`THIN_OUT`]: those whose client has gone end at once when there is time for them.
+    async fn thin_out(&self) {
+        let half = self.count.load(Ordering::Relaxed) / 2;
+        let thinned = async {
+            while self.count.load(Ordering::Relaxed) > half {
+                tokio::time::sleep(THIN_OUT_TURN).await;
+            }
+        };
+        let _ = tokio::time::timeout(THIN_OUT, thinned).await;
+    }
+
     /// One more, as long as what is given exists.
     fn enter(self: &Arc<Self>) -> Counted {
         self.count.fetch_add(1, Ordering::Relaxed);
@@ -277,6 +292,12 @@ async fn begin_sessions(shared: Arc<Shared>, sessions: Arc<Sessions>, link: List
     let end = loop {
         let (order, fds) = match link.recv_with(&mut inbox).await {
             Ok(order) => order,
+            // The one that it announced ends at once: nobody has the other end of its channel.
+            Err(e) if e.is_out_of_descriptors() => {
+                tracing::error!("sessions end more slowly than they begin: one is ended for want of a descriptor");
+                sessions.thin_out().await;
+                continue;
+            }
             Err(e) => break e,
         };
         match (order, <[OwnedFd; 1]>::try_from(fds)) {

@@ -167,6 +167,8 @@ impl Keyholder {
             // Its end is no news when it was replaced, and the launcher's to see when it was not.
             Err(ChannelError::Closed) => self.forget(token, None),
             Err(ChannelError::WouldBlock) => {}
+            // Its session finds that nobody has the other end of its channel.
+            Err(e) if e.is_out_of_descriptors() => {}
             Err(e) => self.forget(token, Some(&e.to_string())),
         }
     }

@@ -55,6 +55,11 @@ impl Link {
         loop {
             match self.end.recv_with(&mut inbox).await {
                 Ok((dialed, fds)) => self.tickets.answer(dialed.number(), outcome(dialed, fds)),
+                // Which request the lost connection was for is not known.
+                Err(e) if e.is_out_of_descriptors() => {
+                    tracing::error!("dialer: no descriptors left for a connection");
+                    self.tickets.give_up();
+                }
                 Err(e) => {
                     if !matches!(e, ChannelError::Closed) {
                         tracing::error!("dialer: {e}");

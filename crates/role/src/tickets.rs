@@ -51,6 +51,11 @@ impl<T> Tickets<T> {
         let _ = waiting.map(|waiting| waiting.send(answer));
     }
 
+    /// Nobody waits any more for what is under way; the link goes on.
+    pub fn give_up(&self) {
+        self.lock().senders.clear();
+    }
+
     /// The link is over.
     pub fn close(&self) {
         let mut waiting = self.lock();

@@ -100,8 +100,8 @@ impl Seq {
     /// Receives one frame and the descriptors beside it, closed on exec. 0: the other end is gone.
     ///
     /// # Errors
-    /// InvalidData when the frame or its descriptors were cut because the sender sent more than is allowed; WouldBlock; else the
-    /// system's.
+    /// InvalidData when the frame or its descriptors were cut because the sender sent more than is allowed; EMFILE when this process
+    /// has no place for its descriptors, and the frame is lost; WouldBlock; else the system's.
     pub fn recv_with(&self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
         // SAFETY: octets that are initialised may be written to as if they were not.
         self.receive(unsafe { &mut *(std::ptr::from_mut(buffer) as *mut [MaybeUninit<u8>]) })
@@ -144,8 +144,11 @@ impl Seq {
         };
         // First of all: descriptors that were installed have to be closed, even when the frame is refused below.
         let fds = received(&header);
-        if header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 {
-            return Err(io::ErrorKind::InvalidData.into());
+        match (header.msg_flags & libc::MSG_TRUNC != 0, header.msg_flags & libc::MSG_CTRUNC != 0) {
+            (false, false) => {}
+            // There was room for more: it is this process that may have no more descriptors, and no fault of the sender.
+            (false, true) if fds.len() < FDS_MAX => return Err(nix::errno::Errno::EMFILE.into()),
+            _ => return Err(io::ErrorKind::InvalidData.into()),
         }
         Ok((usize::try_from(length).unwrap_or_default(), fds))
     }
@@ -189,6 +192,12 @@ impl AsRawFd for Seq {
     fn as_raw_fd(&self) -> RawFd {
         self.fd.as_raw_fd()
     }
+}
+
+/// Whether a frame was lost because this process has as many descriptors as RLIMIT_NOFILE allows (EMFILE): later ones can be received.
+#[must_use]
+pub fn is_out_of_descriptors(e: &io::Error) -> bool {
+    e.raw_os_error() == Some(libc::EMFILE)
 }
 
 /// Whether a send failed because more descriptors of this user are under way than RLIMIT_NOFILE allows (ETOOMANYREFS):
@@ -243,6 +252,23 @@ mod tests {
         drop(sent);
         let taken = near.recv_with(&mut [0; 8]).map(drop).map_err(|e| e.kind());
         Ok((taken, !crate::wait::hung_up(watch.as_fd())))
+    }
+
+    #[test]
+    fn p13_a_frame_without_a_place_for_its_descriptor_is_lost_and_no_fault_of_its_sender() {
+        alone(|| {
+            let (near, far) = Seq::pair().map_err(|e| e.to_string())?;
+            far.send(b"x", &[far.as_fd()]).and_then(|()| far.send(b"y", &[])).map_err(|e| e.to_string())?;
+            let lowest = far.as_fd().try_clone_to_owned().map_err(|e| e.to_string())?;
+            let limit = u64::try_from(lowest.as_raw_fd()).map_err(|e| e.to_string())?;
+            crate::limits::set_soft(crate::limits::Limit::OpenFiles, limit).map_err(|e| e.to_string())?;
+            let lost = near.recv_with(&mut [0; 8]);
+            let next = near.recv(&mut [0; 8]);
+            match (lost, next) {
+                (Err(e), Ok(1)) if is_out_of_descriptors(&e) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
     }
 
     #[test]
