@@ -58,7 +58,7 @@ enum Event {
     Answered(Turn),
     /// A look-up may have had its turn for long enough.
     Due,
-    /// Somebody has been told something: that he gets no turn, or that names have changed.
+    /// Somebody has been told that names have changed.
     Told,
     /// Whether a name server answers.
     Probed(Result<(), String>),
@@ -243,11 +243,13 @@ impl Service {
     fn asked(&mut self, link: Arc<Link>, asked: Result<Ask, ChannelError>) {
         match asked {
             Ok(ask) => {
-                self.events.spawn(next(Arc::clone(&link)));
-                match ask {
-                    Ask::LookUp(LookUp { number, client }) => self.wants(client, Request::Names { link, number }),
-                    Ask::Helo(ask) => self.wants(ask.client, Request::Helo { link, ask }),
-                }
+                let refused = match ask {
+                    Ask::LookUp(LookUp { number, client }) => {
+                        self.wants(client, Request::Names { link: Arc::clone(&link), number })
+                    }
+                    Ask::Helo(ask) => self.wants(ask.client, Request::Helo { link: Arc::clone(&link), ask }),
+                };
+                self.events.spawn(after(refused, next(link)));
             }
             // It is being replaced.
             Err(ChannelError::Closed) => {}
@@ -258,8 +260,8 @@ impl Service {
     fn asked_list(&mut self, link: Arc<ListLink>, asked: Result<AskList, ChannelError>) {
         match asked {
             Ok(ask) => {
-                self.events.spawn(next_of_lists(Arc::clone(&link)));
-                self.wants(ask.client, Request::List { link, ask });
+                let refused = self.wants(ask.client, Request::List { link: Arc::clone(&link), ask });
+                self.events.spawn(after(refused, next_of_lists(link)));
             }
             // It is being replaced.
             Err(ChannelError::Closed) => {}
@@ -267,14 +269,11 @@ impl Service {
         }
     }
 
-    fn wants(&mut self, client: IpAddr, request: Request) {
-        if let Some((_, refused)) = self.queue.push(Origin::of(client), (client, request), self.now()) {
-            self.events.spawn(async move {
-                refused.refuse().await;
-                Event::Told
-            });
-        }
+    /// Begins look-ups, of which this is one, if not now then later. The one that is given back has no turn.
+    fn wants(&mut self, client: IpAddr, request: Request) -> Option<Request> {
+        let refused = self.queue.push(Origin::of(client), (client, request), self.now());
         self.begin();
+        refused.map(|(_, refused)| refused)
     }
 
     /// Proves lists after a while, those of which it is time then.
@@ -373,6 +372,14 @@ impl Service {
 
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Reads on when who has no turn has been told so: a task for each would be memory without end while the other end reads nothing.
+async fn after(refused: Option<Request>, next: impl Future<Output = Event>) -> Event {
+    if let Some(refused) = refused {
+        refused.refuse().await;
+    }
+    next.await
 }
 
 async fn next(link: Arc<Link>) -> Event {
