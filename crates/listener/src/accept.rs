@@ -1,7 +1,8 @@
 //! The accept loop: many connections a wake-up, never a spin.
 
-use crate::connection::Listener;
+use crate::connection::Socket;
 use crate::incoming::Incoming;
+use crate::listener::Listener;
 use gatepost_sys::{fds, net, peer};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -18,22 +19,6 @@ const BATCH: u32 = 64;
 /// First and longest wait after an accept(2) that failed for want of descriptors or memory. Level-triggered readiness
 /// would otherwise spin.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
-
-/// Where a connection came in.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Socket {
-    /// Index of its `[[listen]]`.
-    pub(crate) index: u8,
-    /// The address that the client came to, where the connection itself need not be asked.
-    pub(crate) local: Option<SocketAddr>,
-}
-
-impl Socket {
-    /// The address that `client` came to.
-    pub(crate) fn local(&self, client: &OwnedFd) -> io::Result<SocketAddr> {
-        self.local.map_or_else(|| net::local_addr(client.as_fd()), Ok)
-    }
-}
 
 /// Who has connected.
 enum Who {

@@ -1,7 +1,7 @@
 //! What an admin wishes: sessions are told to end, an address's past is forgotten. The launcher has checked who asks, and gives us the
 //! connection to answer by.
 
-use crate::connection::Listener;
+use crate::listener::Listener;
 use gatepost_wire::control::{Order, Whom};
 use gatepost_wire::gauge::Gauges;
 use gatepost_wire::link::SessionId;

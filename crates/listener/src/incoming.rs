@@ -3,8 +3,8 @@
 //! What is read of one before anything is judged is the PROXY header of a peer that must send one: it says who the client is, for
 //! limits, lists, handoff, log and backend alike. Then a client may have to wait for its greeting.
 
-use crate::accept::Socket;
-use crate::connection::Listener;
+use crate::connection::Socket;
+use crate::listener::Listener;
 use crate::screen::{Screen, Tests, Ungreeted};
 use crate::waiting::Waiting;
 use gatepost_policy::flood::{Flood, Line};

@@ -7,10 +7,16 @@
 //! | file | what |
 //! |---|---|
 //! | `lib.rs` | the life of the role: orders, links, draining |
-//! | `connection.rs` | one connection: admit, make channels, hand out |
 //! | `accept.rs` | the accept loop and its back-off |
-//! | `keys.rs` | channels to the keyholder that no session has spoken on |
+//! | `connection.rs` | a connection without a session, and where it came in |
+//! | `listener.rs` | what all connections share |
+//! | `admit.rs` | the rules and the limits: a session, a wait for a slot, or neither |
+//! | `start.rs` | a session begins: its channels are made and handed out |
+//! | `ended.rs` | a session is over: its slot, and what it tells of its client |
+//! | `keys.rs` | when the keyholder hears of a session |
+//! | `unasked.rs` | channels to the keyholder that no session has spoken on |
 //! | `slots.rs` | slots that are given to others |
+//! | `slot_waits.rs` | who waits for a slot, and who has been asked to leave one |
 //! | `links.rs` | the links with the other roles |
 //! | `incoming.rs` | connections without a session: PROXY headers, and who has to wait |
 //! | `waiting.rs` | how many wait, and who is closed for others |
@@ -24,21 +30,26 @@
 
 mod accept;
 mod admin;
+mod admit;
 mod connection;
+mod ended;
 mod incoming;
 mod keys;
 mod links;
+mod listener;
 mod lists;
 mod rules;
 mod screen;
 mod sessions;
+mod slot_waits;
 mod slots;
+mod start;
 #[cfg(test)]
 mod tests;
 mod turned;
+mod unasked;
 mod waiting;
 
-use connection::Listener;
 use gatepost_channel::{AsyncEnd, ChannelError, Inbox};
 use gatepost_jail::{ControlEnd, Unjailed};
 use gatepost_policy::networks::Networks;
@@ -53,13 +64,14 @@ use gatepost_wire::{
     ListenerToResolver, Nothing, NurseryToListener, ResolverToListener,
 };
 use incoming::Incoming;
-use keys::Keys;
+use listener::Listener;
 use rules::Rules;
-use slots::Waits;
+use slot_waits::Waits;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use tokio::task::{JoinError, LocalSet};
+use unasked::Keys;
 
 type NurseryLink = AsyncEnd<ListenerToNursery, NurseryToListener>;
 type HandoffLink = AsyncEnd<ListenerToHandoff, HandoffToListener>;
@@ -75,7 +87,7 @@ pub fn run(unjailed: Unjailed) -> Result<(), RoleError> {
     let slice: ListenerSlice = unjailed.slice()?;
     let entered = unjailed.enter(Role::Listener)?;
     let runtime = gatepost_role::runtime()?;
-    let epoll = keys::watch().map_err(RoleError::system("make an epoll"))?;
+    let epoll = unasked::watch().map_err(RoleError::system("make an epoll"))?;
     let jailed = entered.seal()?;
     LocalSet::new().block_on(&runtime, serve(jailed.control, slice, epoll, Waits::default()))
 }

@@ -4,7 +4,8 @@
 //! TLS speaks first by design, and a load balancer's header has been read before. Nothing that a client says is taken away here: its
 //! session finds it.
 
-use crate::connection::{Connection, Listener};
+use crate::connection::Connection;
+use crate::listener::Listener;
 use crate::lists::Lists;
 use gatepost_policy::flood::{Flood, Line};
 use gatepost_policy::lists::ListDecision;

@@ -1,6 +1,6 @@
 //! Sessions under way, and through which nursery.
 
-use crate::keys::Unasked;
+use crate::unasked::Unasked;
 use gatepost_policy::admission::SlotClaim;
 use gatepost_wire::link::SessionId;
 use std::collections::HashMap;

@@ -1,35 +1,24 @@
 //! Who gets no session: what he hears, and what is told of him. An address has one line a minute for each reason, with a count.
 
-use crate::connection::{Connection, Listener};
+use crate::connection::Connection;
+use crate::listener::Listener;
 use gatepost_policy::admission::Refusal;
-use gatepost_policy::flood::Line;
-use gatepost_policy::share::Origin;
-use gatepost_policy::tally::{Tally, Told};
+use gatepost_policy::tally::Told;
 use gatepost_smtp::replies::{self, Reply};
 use gatepost_wire::event::{Stress, Turned, TurnedAway};
 use gatepost_wire::slice::TlsMode;
-use std::cell::RefCell;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::sync::Notify;
 
 /// Between two lines about an address.
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Octets that are read of a client who is turned away and has not waited for the greeting.
 const UNREAD: usize = 16 * 1024;
-
-/// What is told of those who get no session.
-#[derive(Debug, Default)]
-pub(crate) struct Refused {
-    tally: RefCell<Tally<Turned>>,
-    /// There is something to tell in a minute.
-    due: Notify,
-}
 
 /// As the log and the counters have it.
 pub(crate) fn turned(refusal: Refusal) -> Turned {
@@ -105,11 +94,6 @@ impl Listener {
 
     fn poll_refused(&self) -> Option<Told<Turned>> {
         self.refused.tally.borrow_mut().poll()
-    }
-
-    /// Whether one more line may be logged about a client that gets no session.
-    pub(crate) fn may_log(&self, ip: IpAddr) -> bool {
-        self.flood.borrow_mut().line(Origin::of(ip), self.now()) != Line::Keep
     }
 
     /// Says that slots have become scarce, or no longer are.

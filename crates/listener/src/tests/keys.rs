@@ -49,7 +49,7 @@ fn issue_14_the_keyholder_hears_of_a_session_when_it_asks_and_not_before() {
 fn issue_9_a_listener_that_does_not_see_who_asks_for_signatures_ends() {
     // A runtime that is gone says so to whoever waits for its descriptors.
     let gone = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
-    let keys = gone.block_on(async { crate::keys::Keys::new(crate::keys::watch().unwrap()).unwrap() });
+    let keys = gone.block_on(async { crate::unasked::Keys::new(crate::unasked::watch().unwrap()).unwrap() });
     drop(gone);
     let (_launcher, control) = End::<LauncherToRole, RoleToLauncher>::pair().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -7,7 +7,7 @@ mod screen;
 mod slots;
 
 use crate::serve;
-use crate::slots::Waits;
+use crate::slot_waits::Waits;
 use gatepost_channel::{ChannelError, End, Inbox};
 use gatepost_smtp::envelope::{CloseReason, Reason, Service, Verdict};
 use gatepost_smtp::keyword::Keywords;
@@ -75,7 +75,7 @@ impl Fixture {
         let listener = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().unwrap();
             LocalSet::new()
-                .block_on(&runtime, serve(control, slice, crate::keys::watch().unwrap(), waits))
+                .block_on(&runtime, serve(control, slice, crate::unasked::watch().unwrap(), waits))
                 .map_err(|e| e.to_string())
         });
         Self { launcher, listener: Some(listener), addresses: Vec::new() }
