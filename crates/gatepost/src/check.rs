@@ -4,7 +4,7 @@ use crate::logins;
 use crate::said::fail;
 use gatepost_config::{Backend, Config, Profile};
 use gatepost_launcher::LauncherError;
-use gatepost_launcher::fitness::{Fitness, Level};
+use gatepost_launcher::findings::{Fitness, Level};
 use gatepost_launcher::plan::Plan;
 use gatepost_log::json_string;
 use gatepost_wire::slice::{Dialect, Identity};

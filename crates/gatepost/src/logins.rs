@@ -3,7 +3,7 @@
 use crate::passwd;
 use gatepost_auth::dovecot::dialogue::{Dialogue, Said};
 use gatepost_config::{AuthSource, Config, Connect};
-use gatepost_launcher::fitness::Level;
+use gatepost_launcher::findings::Level;
 use gatepost_smtp::envelope::{Mechanism, Service};
 use gatepost_smtp::mechanism::Mechanisms;
 use gatepost_wire::slice::TlsMode;

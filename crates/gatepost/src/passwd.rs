@@ -3,7 +3,7 @@
 use gatepost_auth::hash::Hash;
 use gatepost_auth::passwd::Passwd;
 use gatepost_auth::scram::Keys;
-use gatepost_launcher::fitness::Level;
+use gatepost_launcher::findings::Level;
 use gatepost_smtp::mechanism::Mechanisms;
 use gatepost_smtp::sasl::CREDENTIAL_MAX;
 use gatepost_sys::as_owner;

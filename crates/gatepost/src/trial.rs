@@ -3,7 +3,7 @@
 use crate::said::fail;
 use clap::Args;
 use gatepost_config::{Backend, Config, Connect, Jail, Limits, Listen, Profile, Relay, Tls, Users};
-use gatepost_launcher::fitness::Fitness;
+use gatepost_launcher::findings::Fitness;
 use gatepost_launcher::plan::{Plan, Receiver, Trial};
 use gatepost_smtp::server::Leniency;
 use gatepost_sys::process;

@@ -6,12 +6,15 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+mod apart;
 mod descriptors;
 mod error;
-pub mod fitness;
+pub mod findings;
+mod fitness;
 mod generation;
 mod look;
 mod names;
+mod pair_files;
 mod pairs;
 pub mod plan;
 mod prepare;
@@ -35,7 +38,7 @@ pub use error::LauncherError;
 pub use prepare::KEPT;
 
 use admin::AdminSocket;
-use fitness::Fitness;
+use findings::Fitness;
 use gatepost_sys::process;
 use gatepost_sys::signal::{Notice, Signals};
 use gatepost_wire::slice::Ground;

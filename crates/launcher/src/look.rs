@@ -1,6 +1,6 @@
 //! A role seen from outside: what /proc says of it, held against its profile, before it may begin.
 
-use crate::fitness::Fitness;
+use crate::findings::Fitness;
 use crate::plan::Plan;
 use crate::{roles, setup};
 use gatepost_config::Relax;

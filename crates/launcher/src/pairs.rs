@@ -1,7 +1,8 @@
 //! Certificates and keys are renewed under a running gatepost: their files are looked at, other ones are taken without a signal, and one
 //! that nobody renews is told of once a day.
 
-use crate::fitness::{apart, hours_left, load_pair};
+use crate::apart::apart;
+use crate::pair_files::{hours_left, load_pair};
 use crate::plan::{PairSource, Plan};
 use crate::rules::{Stamp, stamp};
 use gatepost_sys::as_owner;

@@ -1,7 +1,7 @@
 //! What is done before roles start: what the system must have, and the capabilities that are kept.
 
 use crate::LauncherError;
-use crate::fitness::Fitness;
+use crate::findings::Fitness;
 use crate::plan::Plan;
 use crate::processes::Files;
 use crate::{setup, spool};

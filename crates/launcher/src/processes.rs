@@ -4,7 +4,7 @@ mod files;
 mod generation;
 
 use crate::error::LauncherError;
-use crate::fitness::Fitness;
+use crate::findings::Fitness;
 use crate::generation::{Event, Processes, Seen};
 use crate::plan::Plan;
 use crate::sockets::Socket;

@@ -2,7 +2,7 @@
 //! the system it reaches. Start order, restart and drain order follow from it; who is linked with whom is in
 //! [`gatepost_role::LINKS`], what each may do in [`gatepost_jail::profile`].
 
-use crate::fitness::Fitness;
+use crate::findings::Fitness;
 use crate::plan::Plan;
 use crate::{names, slices, spool};
 use gatepost_wire::control::Role;
@@ -102,8 +102,9 @@ fn handoff(plan: &Plan, _: &Fitness) -> Reach {
 
 fn dialer(plan: &Plan, fitness: &Fitness) -> Reach {
     let mut reach = Reach { groups: fitness.backend_groups.clone(), ..Reach::default() };
-    let backends = plan.config.places().enumerate().map(|(index, connect)| (backend(index), connect));
-    for (inside, connect) in backends.chain(plan.config.logins_at().map(|connect| (LOGINS.to_owned(), connect))) {
+    let backends = plan.config.places().enumerate().map(|(index, connect)| (slices::backend(index), connect));
+    for (inside, connect) in backends.chain(plan.config.logins_at().map(|connect| (slices::LOGINS.to_owned(), connect)))
+    {
         match connect {
             Connect::Tcp(address) => reach.ports.push(address.port()),
             Connect::Unix(path) => {
@@ -117,14 +118,6 @@ fn dialer(plan: &Plan, fitness: &Fitness) -> Reach {
 
 fn resolver(plan: &Plan, _: &Fitness) -> Reach {
     Reach { ports: names::ports(plan), ..Reach::default() }
-}
-
-/// Where the dialer sees the directory of the socket of the source of logins.
-pub(crate) const LOGINS: &str = "logins";
-
-/// Where the dialer sees the directory of its `index`-th backend socket.
-pub(crate) fn backend(index: usize) -> String {
-    format!("backend{index}")
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What each role is set up with: its ids, its limits, its directories and its slice.
 
-use crate::fitness::{Fitness, apart};
+use crate::apart::apart;
+use crate::findings::{Fitness, nobody};
 use crate::plan::Plan;
 use crate::slices::octets;
 use crate::{roles, slices, spool};
@@ -79,11 +80,6 @@ pub(crate) fn of(role: Role, plan: &Plan, fitness: &Fitness) -> Result<Setup, St
         connect_ports: reach.ports,
         slice: (row.slice)(plan, fitness)?,
     })
-}
-
-/// What is wrong where `role` is to run and has no user.
-pub(crate) fn nobody(role: Role) -> String {
-    format!("no user and group are known for the {}", role.name())
 }
 
 fn file_size(profile: &Profile, plan: &Plan) -> u64 {

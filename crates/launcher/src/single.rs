@@ -1,6 +1,6 @@
 //! What the two processes of `gatepost inetd` are set up with: one connection, and no launcher.
 
-use crate::fitness::Fitness;
+use crate::findings::Fitness;
 use crate::plan::Plan;
 use crate::{roles, setup, slices, spool};
 use gatepost_wire::control::Role;

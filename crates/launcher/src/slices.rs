@@ -1,10 +1,12 @@
 //! What each role is told of the configuration: its slice and nothing more.
 
-use crate::fitness::{Fitness, load_authorities, load_pair, passwd};
+use crate::findings::{Fitness, nobody};
+use crate::names;
+use crate::pair_files::{load_authorities, load_pair};
 use crate::plan::{PairSource, Plan, client_pair};
-use crate::{names, roles, setup};
 use gatepost_config::{Admission, AuthSource, Backend, Log, Relax, TlsMode, TlsVersion};
 use gatepost_smtp::envelope::Service;
+use gatepost_sys::as_owner;
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::{
     AuthSlice, BackendSlice, BackendTls, Chain, CheckerSlice, Connect, Dialect, DialerSlice, HandoffSlice, HeloLists,
@@ -12,6 +14,7 @@ use gatepost_wire::slice::{
     ReceiverSlice, RouteSlice, Screen, Slice,
 };
 use gatepost_wire::tables::TablesSlice;
+use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -23,6 +26,9 @@ const WAITING_PER_SESSION: u32 = 10;
 
 /// Where the accounts of this machine are: a static program has no name service to ask.
 pub(crate) const ACCOUNTS: &str = "/etc/passwd";
+
+/// Octets of the largest passwd file: half a million logins.
+const PASSWD_MAX: u64 = 64 * 1024 * 1024;
 
 fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
@@ -135,7 +141,7 @@ pub(crate) fn keyholder(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
 
 pub(crate) fn auth(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
     let source = match plan.config.logins() {
-        Some(AuthSource::Passwd(path)) => LoginSource::Passwd(passwd::read(path)?),
+        Some(AuthSource::Passwd(path)) => LoginSource::Passwd(logins(path)?),
         Some(AuthSource::Dovecot(_)) => LoginSource::Dovecot,
         Some(AuthSource::Checkpassword(_)) => LoginSource::Checker,
         None => LoginSource::Passwd(Vec::new()),
@@ -143,9 +149,23 @@ pub(crate) fn auth(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
     octets(&AuthSlice { source })
 }
 
+/// The passwd file, of which nothing is understood here.
+fn logins(path: &Path) -> Result<Vec<u8>, String> {
+    let failed =
+        |e| format!("cannot read {}: {e}; write a line for each login, as gatepost passwd does", path.display());
+    let mut octets = Vec::new();
+    as_owner::open(path)
+        .and_then(|file| file.take(PASSWD_MAX.saturating_add(1)).read_to_end(&mut octets))
+        .map_err(failed)?;
+    if u64::try_from(octets.len()).is_ok_and(|length| length > PASSWD_MAX) {
+        return Err(format!("{} has more than {PASSWD_MAX} octets", path.display()));
+    }
+    Ok(octets)
+}
+
 pub(crate) fn checker(plan: &Plan, fitness: &Fitness) -> Result<Vec<u8>, String> {
     let command = plan.config.login_program().map(|program| program.command.clone()).unwrap_or_default();
-    let (uid, _) = fitness.ids_of(Role::Checker).ok_or_else(|| setup::nobody(Role::Checker))?;
+    let (uid, _) = fitness.ids_of(Role::Checker).ok_or_else(|| nobody(Role::Checker))?;
     octets(&CheckerSlice { command, uid })
 }
 
@@ -236,9 +256,17 @@ fn backend_tls(backend: &Backend, key: u8) -> Result<BackendTls, String> {
 pub(crate) fn dialer(plan: &Plan, _: &Fitness) -> Result<Vec<u8>, String> {
     let places = plan.config.places().enumerate();
     octets(&DialerSlice {
-        connect: places.map(|(index, connect)| inside(plan, &roles::backend(index), connect)).collect(),
-        logins: plan.config.logins_at().map(|connect| inside(plan, roles::LOGINS, connect)),
+        connect: places.map(|(index, connect)| inside(plan, &backend(index), connect)).collect(),
+        logins: plan.config.logins_at().map(|connect| inside(plan, LOGINS, connect)),
     })
+}
+
+/// Where the dialer sees the directory of the socket of the source of logins.
+pub(crate) const LOGINS: &str = "logins";
+
+/// Where the dialer sees the directory of its `index`-th backend socket.
+pub(crate) fn backend(index: usize) -> String {
+    format!("backend{index}")
 }
 
 /// A place as the dialer sees it from inside its jail, which has its directory by that name.

@@ -1,9 +1,8 @@
 //! What a start changes in the spool. `gatepost check` calls nothing here that changes anything.
 
 use crate::error::LauncherError;
-use crate::fitness::Fitness;
+use crate::findings::{Fitness, nobody};
 use crate::plan::Plan;
-use crate::setup;
 use gatepost_config::Relax;
 use gatepost_sys::fds::{self, Lock};
 use gatepost_wire::control::Role;
@@ -42,7 +41,7 @@ pub(crate) fn prepare(plan: &Plan, fitness: &Fitness) -> Result<InUse, LauncherE
     let content = content(plan);
     make(&content, 0o700).map_err(failed)?;
     let seen = std::fs::symlink_metadata(&content).map_err(failed)?;
-    let unfit = || LauncherError::Unfit(vec![setup::nobody(Role::Handoff)]);
+    let unfit = || LauncherError::Unfit(vec![nobody(Role::Handoff)]);
     let (uid, gid) = fitness.ids_of(Role::Handoff).ok_or_else(unfit)?;
     if fitness.ground == Ground::Root && (seen.uid(), seen.gid()) != (uid, gid) {
         if is_in_use(&content) {

@@ -1,7 +1,7 @@
 //! Whether an address can be listened on, and who listens there when it cannot.
 
-use super::{Fitness, Level};
 use crate::error::LauncherError;
+use crate::findings::{Fitness, Level};
 use gatepost_config::Listen;
 use gatepost_jail::audit;
 use gatepost_sys::{as_owner, net, process};

@@ -1,6 +1,7 @@
 //! The way to the backend: can the dialer reach its socket, and can the clients that may relay do so?
 
-use super::{Fitness, Level, apart};
+use crate::apart::apart;
+use crate::findings::{Fitness, Level};
 use crate::plan::Plan;
 use gatepost_config::{Connect, Listen, Relax};
 use gatepost_sys::{as_owner, confine, net};

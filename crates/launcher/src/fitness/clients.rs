@@ -1,7 +1,7 @@
 //! What is different for some clients, and how much all others may do in a time: a row for each, so that what is in force can be read
 //! in one place.
 
-use super::{Fitness, Level};
+use crate::findings::{Fitness, Level};
 use crate::plan::Plan;
 use gatepost_config::ForNetworks;
 use gatepost_wire::network::Network;

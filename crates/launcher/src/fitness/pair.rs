@@ -1,14 +1,15 @@
 //! Certificates and their keys: do they belong together, for whom and until when, and which old senders can use them.
 
-use super::{Fitness, Level};
+use crate::apart::apart;
+use crate::findings::{Fitness, Level};
+use crate::pair_files::{DAY, hours_left, load_authorities, load_pair};
 use crate::plan::{PairSource, Plan, client_pair};
 use gatepost_config::TlsVersion;
-use gatepost_sys::{as_owner, process};
+use gatepost_sys::as_owner;
 use gatepost_tls::KeyKind;
 use gatepost_tls::chain::Side;
-use gatepost_tls::pair::{Pair, Term, Validity};
+use gatepost_tls::pair::{Pair, Term};
 use std::fs::Metadata;
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -116,9 +117,6 @@ fn leaf_alone(side: Side) -> (Level, &'static str) {
     }
 }
 
-/// Seconds.
-const DAY: u64 = 24 * 3600;
-
 const KINDS: [(KeyKind, &str); 4] =
     [(KeyKind::P256, "ecdsa-256"), (KeyKind::P384, "ecdsa-384"), (KeyKind::Ed25519, "ed25519"), (KeyKind::Rsa, "rsa")];
 
@@ -159,16 +157,6 @@ fn complaints(pair: &Pair, side: Side, for_all: Option<&str>, now: u64) -> Vec<S
     });
     let weak = pair.weaknesses(side, now).into_iter().map(|weakness| weakness.to_string());
     term.into_iter().chain(missing).chain(weak).map(|text| text.replace('\n', " ")).collect()
-}
-
-/// Hours that a certificate is valid still, if somebody should look: less than a fortnight. Those that somebody else has signed for less
-/// than that are renewed every few days: for them, less than a third of their whole time.
-pub(crate) fn hours_left(validity: Validity, self_signed: bool, now: u64) -> Option<u32> {
-    let fortnight = 14 * DAY;
-    let left = validity.not_after.saturating_sub(now);
-    let whole = validity.not_after.saturating_sub(validity.not_before);
-    let soon = left < fortnight && (self_signed || whole >= fortnight || left < whole / 3);
-    soon.then(|| u32::try_from(left / 3600).unwrap_or(u32::MAX))
 }
 
 /// Which senders that still exist find no cipher suite or no version in common with these pairs. They send in clear then.
@@ -217,57 +205,6 @@ pub(super) fn secret_file(path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// The authorities in the PEM file at `path`, in DER.
-pub(crate) fn load_authorities(path: &Path) -> Result<Vec<Vec<u8>>, String> {
-    let advice =
-        "write backend.ca = \"...\", a PEM file of the authorities that the backend's certificate may come from";
-    let pem = as_owner::read(path).map_err(|e| format!("cannot read {}: {e}; {advice}", path.display()))?;
-    gatepost_tls::client::roots(&pem).map_err(|e| format!("{}; {advice}", e.about(&path.to_string_lossy(), "")))
-}
-
-/// A certificate chain, and the PEM text of its key.
-pub(crate) type LoadedPair = (Pair, Vec<u8>);
-
-/// Reads a pair and makes sure that its halves belong together. To be called [`apart`]: readers of PEM leave pieces of a
-/// key behind in memory.
-pub(crate) fn load_pair(source: PairSource<'_>) -> Result<LoadedPair, String> {
-    let (names, certificate, key, what) = match source {
-        PairSource::Memory(trial) => (Vec::new(), trial.certificate.clone(), trial.key.clone(), String::new()),
-        PairSource::Files(gatepost_config::Pair { names, certificate, key }) => {
-            let read = |path: &Path| as_owner::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()));
-            let what = format!(" (certificate {}, key {})", certificate.display(), key.display());
-            (names.clone(), read(certificate)?, read(key)?, what)
-        }
-    };
-    let pair = Pair::load(&certificate, &key, &names).map_err(|e| format!("{e}{what}"))?;
-    Ok((pair, key))
-}
-
-/// Does what needs keys in a process of its own, so that this one never has any in its memory (P5).
-///
-/// # Errors
-/// What `work` said, or the system's refusal.
-pub(crate) fn apart(mut work: impl FnMut() -> Result<String, String>) -> Result<String, String> {
-    let mut attempt = || {
-        process::apart(|| {
-            let (mark, text) = match work() {
-                Ok(text) => (b'+', text),
-                Err(text) => (b'-', text),
-            };
-            [&[mark], text.as_bytes()].concat()
-        })
-    };
-    // Whoever kills a process of ours at random may hit this one; it is worth another.
-    let said = attempt().or_else(|e| if e.kind() == io::ErrorKind::Interrupted { attempt() } else { Err(e) });
-    let said = said.map_err(|e| format!("cannot look at it in a process of its own: {e}"))?;
-    let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
-    match said.split_first() {
-        Some((b'+', rest)) => Ok(text(rest)),
-        Some((_, rest)) => Err(text(rest)),
-        None => Err("a process of its own for it said nothing".into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -289,24 +226,5 @@ mod tests {
             assert_eq!(said.is_some(), words.is_some(), "{kinds:?}: {said:?}");
             assert!(said.unwrap_or_default().contains(words.unwrap_or_default()), "{kinds:?}");
         }
-    }
-    #[test]
-    fn issue_13_a_certificate_that_nobody_renews_is_told_of() {
-        let day = DAY;
-        for (whole, left, told) in [
-            (90, 15, None),
-            (90, 13, Some(13 * 24)),
-            (6, 5, None),
-            (6, 1, Some(24)),
-            (20, 10, Some(10 * 24)),
-            (90, 0, Some(0)),
-        ] {
-            let now = 1000 * day;
-            let validity = Validity { not_before: now + left * day - whole * day, not_after: now + left * day };
-            assert_eq!(hours_left(validity, false, now), told, "{whole} {left}");
-        }
-        assert_eq!(hours_left(Validity { not_before: 0, not_after: 5 }, false, 9), Some(0));
-        // Nobody renews what has been made by hand.
-        assert_eq!(hours_left(Validity { not_before: 0, not_after: 6 * day }, true, 0), Some(6 * 24));
     }
 }

@@ -1,35 +1,14 @@
-//! The passwd file: only the auth role reads what is in it.
+//! The source of logins: a passwd file, of which only the auth role reads what is in it, or a program.
 
-use super::{Fitness, Level};
+use crate::findings::{Fitness, Level};
 use crate::plan::Plan;
 use gatepost_config::{AuthSource, Checkpassword};
 use gatepost_sys::as_owner;
 use gatepost_wire::control::Role;
 use gatepost_wire::slice::Ground;
 use std::fs::Metadata;
-use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-
-/// Octets of the largest: half a million logins.
-const PASSWD_MAX: u64 = 64 * 1024 * 1024;
-
-/// Its octets.
-///
-/// # Errors
-/// A sentence.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let failed =
-        |e| format!("cannot read {}: {e}; write a line for each login, as gatepost passwd does", path.display());
-    let mut octets = Vec::new();
-    as_owner::open(path)
-        .and_then(|file| file.take(PASSWD_MAX.saturating_add(1)).read_to_end(&mut octets))
-        .map_err(failed)?;
-    if u64::try_from(octets.len()).is_ok_and(|length| length > PASSWD_MAX) {
-        return Err(format!("{} has more than {PASSWD_MAX} octets", path.display()));
-    }
-    Ok(octets)
-}
 
 impl Fitness {
     /// Whether logins can be had, and nobody else has them.

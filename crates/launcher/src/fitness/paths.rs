@@ -1,7 +1,7 @@
 //! Who else could change what gatepost is told by: owner and mode of each file and of every directory above it, held against a
 //! table, as sendmail does it.
 
-use super::{Fitness, Level};
+use crate::findings::{Fitness, Level};
 use crate::plan::Plan;
 use gatepost_sys::{as_owner, process};
 use std::collections::BTreeSet;

@@ -1,7 +1,7 @@
 //! The spool: is it safe, and whose is the directory of content files in it? Looking changes nothing; what a start has to
 //! change is in `spool.rs` of this crate.
 
-use super::{Fitness, Level};
+use crate::findings::{Fitness, Level};
 use crate::plan::Plan;
 use gatepost_sys::fds;
 use gatepost_wire::control::Role;

@@ -1,8 +1,9 @@
 //! The socket where programs of this machine submit mail: can it be bound, can they reach it, and are those that may send from any
 //! address known?
 
+use super::account_line;
 use super::paths::dangers;
-use super::{Fitness, Level, account_line};
+use crate::findings::{Fitness, Level};
 use crate::plan::Plan;
 use crate::slices::ACCOUNTS;
 use gatepost_sys::as_owner;
