@@ -12,6 +12,7 @@ use gatepost_wire::slice::{About, Connect, Dialect, EarlyTalk, Identity, ListRul
 use gatepost_wire::terms::Terms;
 use std::iter;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -94,6 +95,9 @@ impl Config {
     }
 }
 
+/// User ids: not root's; the last leaves room for as many as there are roles.
+pub(crate) const USER_IDS: RangeInclusive<u64> = 1..=0xffff_fff0;
+
 /// Where the roles' users come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Users {
@@ -108,6 +112,9 @@ impl Default for Users {
         Self::Named("gatepost".to_owned())
     }
 }
+
+/// Listeners and pairs are told apart by one octet between processes.
+pub(crate) const COUNT_MAX: usize = 255;
 
 /// One `[[listen]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]

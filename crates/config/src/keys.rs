@@ -1,12 +1,9 @@
-//! Every section and every key of the configuration: one table for the parser, its messages and the manual page
-//! gatepost.toml(5).
+//! What is said of a section and of a key of the configuration, for the parser, its messages and the manual page gatepost.toml(5)
+//! alike. All of them are in [`TABLES`](crate::TABLES).
 //!
 //! A key is declared by `keys!` in the file of its section below `check/`. Its doc lines are its text in the manual; the
 //! parser takes its range from there.
 
-pub use crate::check::TABLES;
-
-use crate::check::ROUTE_BACKEND;
 use std::iter;
 
 /// A section of the file.
@@ -105,11 +102,6 @@ pub(crate) const fn kib(n: u64) -> u64 {
 }
 
 impl Table {
-    /// The section of this name.
-    pub(crate) fn named(name: &str) -> Option<&'static Self> {
-        TABLES.iter().chain(iter::once(&ROUTE_BACKEND)).find(|table| table.name == name)
-    }
-
     /// Its name in brackets, as it stands in the file.
     pub(crate) fn heading(&self) -> String {
         match (self.name, self.repeated) {
@@ -119,23 +111,59 @@ impl Table {
         }
     }
 
-    /// What may stand in it: its keys, and the last words of the sections within it.
-    pub(crate) fn words(&self) -> impl Iterator<Item = &'static str> {
-        let own = self.keys.iter().map(|key| key.name);
-        let parent = self.name;
-        let within = TABLES.iter().filter(|table| !table.name.is_empty()).filter_map(move |table| {
+    /// The least and the most of a key that has such, in octets or seconds where that is its unit.
+    fn range(&self, key: &str) -> Option<(u64, u64)> {
+        let row = self.keys.iter().find(|row| row.name == key)?;
+        match row.kind {
+            Kind::Number(least, most) | Kind::Size(least, most) | Kind::Duration(least, most) => Some((least, most)),
+            _ => None,
+        }
+    }
+}
+
+/// All sections that a text may have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known {
+    /// Those that the manual lists.
+    pub(crate) listed: &'static [Table],
+    /// One whose keys are those of another, which is listed.
+    pub(crate) alike: &'static Table,
+}
+
+impl Known {
+    /// The section of this name.
+    fn named(self, name: &str) -> Option<&'static Table> {
+        self.listed.iter().chain(iter::once(self.alike)).find(|table| table.name == name)
+    }
+
+    /// The name of a section in brackets, as it stands in the file.
+    pub(crate) fn heading(self, section: &str) -> String {
+        self.named(section).map(Table::heading).unwrap_or_default()
+    }
+
+    /// What may stand in a section.
+    pub(crate) fn words(self, section: &str) -> Vec<&'static str> {
+        self.named(section).map(|table| self.words_of(table).collect()).unwrap_or_default()
+    }
+
+    /// Its keys, and the last words of the sections within it.
+    fn words_of(self, table: &'static Table) -> impl Iterator<Item = &'static str> {
+        let own = table.keys.iter().map(|key| key.name);
+        let parent = table.name;
+        let within = self.listed.iter().filter(|table| !table.name.is_empty()).filter_map(move |table| {
             let (above, word) = table.name.rsplit_once('.').unwrap_or(("", table.name));
             (above == parent).then_some(word)
         });
         own.chain(within)
     }
 
-    /// The least and the most of a key that has such, in octets or seconds where that is its unit.
-    pub(crate) fn range(&self, key: &str) -> Option<(u64, u64)> {
-        let row = self.keys.iter().find(|row| row.name == key)?;
-        match row.kind {
-            Kind::Number(least, most) | Kind::Size(least, most) | Kind::Duration(least, most) => Some((least, most)),
-            _ => None,
-        }
+    /// The first section in which this word may stand.
+    pub(crate) fn home_of(self, word: &str) -> Option<&'static Table> {
+        self.listed.iter().find(|table| self.words_of(table).any(|each| each == word))
+    }
+
+    /// As [`Table::range`], of a key of that section.
+    pub(crate) fn range(self, section: &str, key: &str) -> Option<(u64, u64)> {
+        self.named(section).and_then(|table| table.range(key))
     }
 }

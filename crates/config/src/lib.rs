@@ -11,6 +11,7 @@
 mod check;
 mod facts;
 mod fault;
+mod file;
 pub mod host_files;
 pub mod keys;
 mod list_file;
@@ -21,6 +22,7 @@ mod syntax;
 mod tables;
 mod value;
 
+pub use check::TABLES;
 pub use facts::{
     Admission, AuthSource, Backend, BackendTls, Checkpassword, Config, ForNetworks, Jail, Limits, List, Listen, Log,
     Names, Pair, ProgramUser, Queue, RULES_MAX, Rates, Relax, Relay, Route, Submission, Tls, TlsVersion, Users,
@@ -32,14 +34,11 @@ pub use profile::Profile;
 pub use tables::{TableEntries, TableFile, Tables};
 
 use fault::{Page, utf8};
-use std::io::{self, Read};
+use file::read;
 use std::path::Path;
 
 /// Where `--config` points unless given.
 pub const DEFAULT_PATH: &str = "/etc/gatepost/gatepost.toml";
-
-/// Largest configuration and largest `domains_file`, octets. More is a wrong file, or one without end.
-const FILE_MAX: u64 = 64 * 1024 * 1024;
 
 impl Config {
     /// Reads and checks the configuration at `path`, and the files of domains and networks that it names.
@@ -59,14 +58,4 @@ impl Config {
     pub fn parse(text: &str, path: &Path) -> Result<Self, Faults> {
         check::check(Page::new(path, text), None)
     }
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let file = gatepost_sys::fds::open_file(path)?;
-    file.take(FILE_MAX.saturating_add(1)).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > FILE_MAX {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "more than 64 MiB"));
-    }
-    Ok(bytes)
 }

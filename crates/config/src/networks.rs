@@ -1,6 +1,7 @@
 //! Networks that stand in files of their own, and what is different for whom.
 
 use crate::fault::{Fault, Faults, Wrong};
+use crate::file::read;
 use crate::{Config, list_file, value};
 use gatepost_policy::networks::Networks;
 use gatepost_wire::network::Network;
@@ -88,7 +89,7 @@ impl Config {
         let blocks = self.networks.iter_mut().filter_map(|block| block.file.as_mut());
         let mut files = self.relay.clients_file.iter_mut().chain(blocks);
         let file = files.nth(place);
-        file.map_or(Ok(false), |file| file.renew(NETWORKS_MAX.saturating_sub(taken), crate::read))
+        file.map_or(Ok(false), |file| file.renew(NETWORKS_MAX.saturating_sub(taken), read))
     }
 
     /// What is different for some networks, for the listener.

@@ -1,24 +1,18 @@
 //! The tables of the text, read key by key, each value with its span.
 
 use crate::fault::{Page, Span, Wrong};
-use crate::keys::{TABLES, Table};
+use crate::keys::Known;
 use crate::value;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-fn words_of(section: &str) -> Vec<&'static str> {
-    Table::named(section).map(|table| table.words().collect()).unwrap_or_default()
-}
-
-fn heading(section: &str) -> String {
-    Table::named(section).map(Table::heading).unwrap_or_default()
-}
-
 /// One table of the text, or none: then every key of it has its default.
 #[derive(Debug, Clone)]
 pub(crate) struct Section<'a> {
+    /// What may stand in it and in those within it.
+    known: Known,
     name: &'static str,
     found: Option<(Span, &'a DeTable<'a>)>,
     /// Keys that are there under a name much like theirs: they are not missing too.
@@ -28,19 +22,20 @@ pub(crate) struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
-    /// The whole text. Like the other two ways to a section, notes each key that is not known in it.
-    pub(crate) fn root(page: &mut Page<'_>, tree: &'a DeTable<'a>) -> Self {
-        Self::open(page, "", 0..0, tree)
+    /// The whole text, which may have the sections that are `known`. Like the other two ways to a section, notes each key that is not
+    /// known in it.
+    pub(crate) fn root(page: &mut Page<'_>, known: Known, tree: &'a DeTable<'a>) -> Self {
+        Self::open(page, known, "", 0..0, tree)
     }
 
     /// The section `name` (dotted), whose last word is a key of this one.
     pub(crate) fn one(&self, page: &mut Page<'_>, name: &'static str) -> Self {
         match self.item(last_word(name)) {
-            None => Self { name, found: None, misspelt: Vec::new(), misspelt_itself: self.has(last_word(name)) },
-            Some((span, DeValue::Table(table))) => Self::open(page, name, span, table),
+            None => self.missing(name, self.has(last_word(name))),
+            Some((span, DeValue::Table(table))) => Self::open(page, self.known, name, span, table),
             Some((span, value)) => {
-                page.fault(&span, Wrong::new(format!("{name} is {}, not a section", kind(value)), with_brackets(name)));
-                Self { name, found: None, misspelt: Vec::new(), misspelt_itself: true }
+                page.fault(&span, Wrong::new(format!("{name} is {}, not a section", kind(value)), self.advice(name)));
+                self.missing(name, true)
             }
         }
     }
@@ -54,13 +49,13 @@ impl<'a> Section<'a> {
                 DeValue::Table(_) => format!("{name} may stand several times, so it takes two brackets"),
                 value => format!("{name} is {}, not a section", kind(value)),
             };
-            page.fault(&span, Wrong::new(what, with_brackets(name)));
+            page.fault(&span, Wrong::new(what, self.advice(name)));
         };
         match value {
             DeValue::Array(array) => {
                 for each in array.iter() {
                     match each.get_ref() {
-                        DeValue::Table(table) => sections.push(Self::open(page, name, each.span(), table)),
+                        DeValue::Table(table) => sections.push(Self::open(page, self.known, name, each.span(), table)),
                         value => other(page, each.span(), value),
                     }
                 }
@@ -70,20 +65,30 @@ impl<'a> Section<'a> {
         sections
     }
 
-    fn open(page: &mut Page<'_>, name: &'static str, span: Span, table: &'a DeTable<'a>) -> Self {
+    fn open(page: &mut Page<'_>, known: Known, name: &'static str, span: Span, table: &'a DeTable<'a>) -> Self {
         let mut misspelt = Vec::new();
-        let known = words_of(name);
-        for key in table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())) {
-            let near = nearest(name, key.get_ref());
-            page.fault(&key.span(), unknown(name, key.get_ref(), near));
+        let words = known.words(name);
+        for key in table.keys().filter(|key| !words.contains(&key.get_ref().as_ref())) {
+            let near = nearest(&words, key.get_ref());
+            page.fault(&key.span(), unknown(known, name, key.get_ref(), near));
             misspelt.extend(near);
         }
-        Self { name, found: Some((span, table)), misspelt, misspelt_itself: false }
+        Self { known, name, found: Some((span, table)), misspelt, misspelt_itself: false }
+    }
+
+    /// A section that is not there; `misspelt`: under a name much like its own.
+    fn missing(&self, name: &'static str, misspelt: bool) -> Self {
+        Self { known: self.known, name, found: None, misspelt: Vec::new(), misspelt_itself: misspelt }
+    }
+
+    /// How to write a section within this one.
+    fn advice(&self, name: &str) -> String {
+        format!("write {} on a line of its own, and its keys below", self.known.heading(name))
     }
 
     /// It as the text has it, in brackets.
     pub(crate) fn heading(&self) -> String {
-        heading(self.name)
+        self.known.heading(self.name)
     }
 
     /// Where the section begins, if it is there.
@@ -214,7 +219,7 @@ impl<'a> Section<'a> {
 
     /// The range of `key` in the table of keys.
     fn range(&self, key: &str) -> RangeInclusive<u64> {
-        let (least, most) = Table::named(self.name).and_then(|table| table.range(key)).unwrap_or((0, u64::MAX));
+        let (least, most) = self.known.range(self.name, key).unwrap_or((0, u64::MAX));
         least..=most
     }
 
@@ -272,10 +277,6 @@ pub(crate) fn plain<T>(spanned: Vec<Spanned<T>>) -> Vec<T> {
 
 fn last_word(name: &'static str) -> &'static str {
     name.rsplit('.').next().unwrap_or(name)
-}
-
-fn with_brackets(name: &str) -> String {
-    format!("write {} on a line of its own, and its keys below", heading(name))
 }
 
 /// True or false.
@@ -356,21 +357,20 @@ fn kind(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// The key of `section` that was probably meant: at most every third letter of it is another.
-fn nearest(section: &str, key: &str) -> Option<&'static str> {
-    let (letters, near) = words_of(section).into_iter().map(|each| (distance(each, key), each)).min()?;
+/// The key, of those of a section, that was probably meant: at most every third letter of it is another.
+fn nearest(words: &[&'static str], key: &str) -> Option<&'static str> {
+    let (letters, near) = words.iter().map(|each| (distance(each, key), *each)).min()?;
     (letters <= near.len() / 3).then_some(near)
 }
 
 /// What to say of a key that `section` does not have: what was meant, else where such a key belongs.
-fn unknown(section: &'static str, key: &str, near: Option<&str>) -> Wrong {
+fn unknown(known: Known, section: &'static str, key: &str, near: Option<&str>) -> Wrong {
     let place =
-        if section.is_empty() { "at the top of the file".to_owned() } else { format!("in {}", heading(section)) };
-    let home = TABLES.iter().find(|table| table.words().any(|word| word == key));
-    let advice = match (near, home) {
+        if section.is_empty() { "at the top of the file".to_owned() } else { format!("in {}", known.heading(section)) };
+    let advice = match (near, known.home_of(key)) {
         (Some(near), _) => format!("write {near}"),
         (None, Some(home)) => format!("it belongs in {}", home.heading()),
-        (None, None) => format!("known here: {}", words_of(section).join(", ")),
+        (None, None) => format!("known here: {}", known.words(section).join(", ")),
     };
     Wrong::new(format!("unknown key \"{}\" {place}", key.escape_debug()), advice)
 }

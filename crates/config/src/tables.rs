@@ -1,6 +1,7 @@
 //! Tables of senders, recipients and HELO names, and of who may send as whom; and the files that they stand in.
 
 use crate::fault::{Fault, Faults, Wrong};
+use crate::file::read;
 use crate::{Config, list_file};
 use gatepost_policy::entry::{EntryFault, Form, check_entry};
 use gatepost_policy::senders::{Senders, check_line};
@@ -214,19 +215,19 @@ impl Config {
         for (table, kind) in self.tables.each_mut() {
             if table.file.is_some() {
                 if before == place {
-                    return table.renew_file(kind, crate::read);
+                    return table.renew_file(kind, read);
                 }
                 before = before.saturating_add(1);
             }
             if table.cdb.is_some() {
                 if before == place {
-                    return table.renew_cdb(crate::read);
+                    return table.renew_cdb(read);
                 }
                 before = before.saturating_add(1);
             }
         }
         match &mut self.relay.domains_cdb {
-            Some(file) if before == place => renew_cdb(file, Some("domain"), crate::read),
+            Some(file) if before == place => renew_cdb(file, Some("domain"), read),
             _ => Ok(false),
         }
     }

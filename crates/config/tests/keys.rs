@@ -1,8 +1,8 @@
 //! The table of keys says what the parser does: each row is held against it. A key that is missing here has no text in the manual.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // Functions shared by tests, too.
 
-use gatepost_config::keys::{Key, Kind, TABLES, Table, Unset};
-use gatepost_config::{Config, Faults};
+use gatepost_config::keys::{Key, Kind, Table, Unset};
+use gatepost_config::{Config, Faults, TABLES};
 use std::collections::BTreeSet;
 use std::path::Path;
 

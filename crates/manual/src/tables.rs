@@ -1,7 +1,8 @@
 //! What stands in pages for a line `{{WORD}}`: the tables that the programs work by, as markdown.
 
 use clap::{Arg, ArgAction, Command};
-use gatepost_config::keys::{Key, Kind, TABLES, Table, Unset};
+use gatepost_config::TABLES;
+use gatepost_config::keys::{Key, Kind, Table, Unset};
 use gatepost_smtp::envelope::{CloseReason, Reason};
 use gatepost_ucspi::tcpserver;
 use gatepost_wire::event::{Course, Event, ListTrouble, NoName, Penalty, Renewed, Turned};

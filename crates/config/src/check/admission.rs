@@ -1,8 +1,8 @@
 //! `[admission]`.
 
-use super::Read;
 use crate::facts::{Admission, List, RULES_MAX};
 use crate::fault::{Page, Wrong};
+use crate::file::Read;
 use crate::keys::Kind::{Duration, List as ListOf, Number, Text, Word};
 use crate::keys::Unset::{Is, Required};
 use crate::keys::{Table, keys};

@@ -1,10 +1,9 @@
 //! `[backend]`, and the backend of a `[[route]]`, which has the same keys.
 
-use super::USER_IDS;
 use super::listen::{Listener, TLS_MODES, takes};
 use super::tls::pair;
 use crate::Connect;
-use crate::facts::{Backend, BackendTls, Listen, ProgramUser, Queue, REPLY_TIMEOUT, Route, SYSTEM_CA};
+use crate::facts::{Backend, BackendTls, Listen, ProgramUser, Queue, REPLY_TIMEOUT, Route, SYSTEM_CA, USER_IDS};
 use crate::fault::{Page, Wrong};
 use crate::keys::Kind::{Duration, Number, OneOrList, Other, Text, Truth, Word};
 use crate::keys::Unset::{Is, Required, Said};

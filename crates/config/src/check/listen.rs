@@ -1,7 +1,6 @@
 //! `[[listen]]`.
 
-use super::COUNT_MAX;
-use crate::facts::Listen;
+use crate::facts::{COUNT_MAX, Listen};
 use crate::fault::{Page, Span, Wrong};
 use crate::keys::Kind::{List, Text, Truth, Word};
 use crate::keys::Unset::{Is, Said};

@@ -18,24 +18,23 @@ mod tables;
 mod tls;
 
 use self::backend::Backends;
-pub(crate) use self::route::BACKEND as ROUTE_BACKEND;
-use crate::facts::{Config, SPOOL, Users};
+use crate::facts::{Config, SPOOL, USER_IDS, Users};
 use crate::fault::{Faults, Page, Wrong};
+use crate::file::Read;
 use crate::keys::Kind::{Other, Text};
 use crate::keys::Unset::{Is, Required};
-use crate::keys::{Table, keys};
+use crate::keys::{Known, Table, keys};
 use crate::section::{self, Section};
 use crate::syntax;
 use crate::value;
 use gatepost_wire::control::Role;
 use gatepost_wire::network::Network;
-use std::io;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// Every section.
+/// Every section, and every key of each.
 pub const TABLES: &[Table] = &[
     TOP,
     listen::TABLE,
@@ -60,6 +59,9 @@ pub const TABLES: &[Table] = &[
     jail::TABLE,
 ];
 
+/// What a text may have.
+const KNOWN: Known = Known { listed: TABLES, alike: &route::BACKEND };
+
 /// What stands before the first section.
 const TOP: Table = Table {
     name: "",
@@ -76,23 +78,16 @@ const TOP: Table = Table {
     },
 };
 
-/// Listeners and pairs are told apart by one octet between processes.
-const COUNT_MAX: usize = 255;
-/// User ids: not root's; the last leaves room for as many as there are roles.
-const USER_IDS: RangeInclusive<u64> = 1..=0xffff_fff0;
 /// 65534 is "nobody" by custom and 65535 "no id" where ids have 16 bits: not for a role.
 const NOBODY: RangeInclusive<u64> = 65_534..=65_535;
 /// Ids that numbered users take.
 const ROLES: u64 = Role::ALL.len() as u64;
 
-/// Reads a file that the configuration names; none: such files are not read.
-pub(crate) type Read = Option<fn(&Path) -> io::Result<Vec<u8>>>;
-
 /// The facts in the text of `page`, or all that is wrong with it.
 pub(crate) fn check(mut page: Page<'_>, read: Read) -> Result<Config, Faults> {
     let text = syntax::mend(&mut page);
     let (tree, _) = DeTable::parse_recoverable(&text);
-    let root = Section::root(&mut page, tree.get_ref());
+    let root = Section::root(&mut page, KNOWN, tree.get_ref());
     let config = facts(&mut page, &root, read);
     match page.into_faults() {
         None => Ok(config),

@@ -1,8 +1,8 @@
 //! `[[network]]`.
 
-use super::Read;
-use crate::facts::{ForNetworks, Limits};
+use crate::facts::{COUNT_MAX, ForNetworks, Limits};
 use crate::fault::{Page, Wrong};
+use crate::file::Read;
 use crate::keys::Kind::{List, Number, Size, Text, Truth};
 use crate::keys::Unset::{Is, Said};
 use crate::keys::{GIB, Table, keys, kib};
@@ -52,8 +52,8 @@ pub(super) struct Besides<'a> {
 pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>, besides: &Besides<'_>) -> Vec<ForNetworks> {
     let sections = root.several(page, "network");
     // One octet would do, and no list of a person's is longer.
-    if let Some(span) = sections.get(super::COUNT_MAX).and_then(Section::span) {
-        page.fault(span, Wrong::new(format!("more than {} [[network]]", super::COUNT_MAX), "take some out"));
+    if let Some(span) = sections.get(COUNT_MAX).and_then(Section::span) {
+        page.fault(span, Wrong::new(format!("more than {} [[network]]", COUNT_MAX), "take some out"));
     }
     sections.iter().map(|section| one(page, section, besides)).collect()
 }

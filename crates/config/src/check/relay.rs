@@ -1,8 +1,9 @@
 //! `[relay]`, and the file of domains that it names.
 
-use super::{Read, network};
+use super::network;
 use crate::facts::Relay;
 use crate::fault::{Page, Wrong};
+use crate::file::Read;
 use crate::keys::Kind::{List, Text};
 use crate::keys::Unset::{Is, Said};
 use crate::keys::{Table, keys};

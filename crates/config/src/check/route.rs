@@ -29,7 +29,7 @@ pub(super) const TABLE: Table = Table {
 };
 
 /// The backend in it.
-pub(crate) const BACKEND: Table = Table { name: "route.backend", ..backend::TABLE };
+pub(super) const BACKEND: Table = Table { name: "route.backend", ..backend::TABLE };
 
 pub(super) fn facts(page: &mut Page<'_>, root: &Section<'_>, backends: &mut Backends<'_>) -> Vec<Route> {
     let sections = root.several(page, "route");

@@ -1,9 +1,10 @@
 //! `[submission]`: logins, and what they may send.
 
 use super::listen::Listener;
-use super::{Read, backend, tables};
+use super::{backend, tables};
 use crate::facts::{AuthSource, Checkpassword, ProgramUser, Submission};
 use crate::fault::{Page, Wrong};
+use crate::file::Read;
 use crate::keys::Kind::{List, Other, Text, Truth};
 use crate::keys::Unset::{Is, Said};
 use crate::keys::{Table, keys};

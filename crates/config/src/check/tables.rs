@@ -1,7 +1,7 @@
 //! `[senders]`, `[recipients]` and `[helo]`.
 
-use super::Read;
 use crate::fault::{Page, Wrong};
+use crate::file::Read;
 use crate::keys::Kind::{List, Text};
 use crate::keys::Unset::{Is, Said};
 use crate::keys::{Table, keys};

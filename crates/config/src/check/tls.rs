@@ -1,8 +1,7 @@
 //! `[tls]` and `[[tls.pair]]`.
 
-use super::COUNT_MAX;
 use super::listen::Listener;
-use crate::facts::{Pair, Tls, TlsVersion};
+use crate::facts::{COUNT_MAX, Pair, Tls, TlsVersion};
 use crate::fault::{Page, Wrong};
 use crate::keys::Kind::{List, Text, Truth, Word};
 use crate::keys::Unset::{Is, Required, Said};

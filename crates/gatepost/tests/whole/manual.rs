@@ -1,7 +1,7 @@
 //! The manual that the binary carries: whole, and in order for man(1).
 
 use crate::gate::GATEPOST;
-use gatepost_config::keys::TABLES;
+use gatepost_config::TABLES;
 use gatepost_testkit::host::has;
 use gatepost_testkit::run::run;
 use gatepost_wire::event::Event;
