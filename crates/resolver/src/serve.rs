@@ -397,3 +397,7 @@ async fn next_of_lists(link: Arc<ListLink>) -> Event {
 async fn probe(resolver: Arc<Resolver>) -> Event {
     Event::Probed(resolver.probe().await)
 }
+
+#[cfg(test)]
+#[path = "serve_tests.rs"]
+mod tests;
