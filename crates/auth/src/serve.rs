@@ -205,6 +205,8 @@ async fn answer(judge: &Judge, open: OpenAuth, end: SessionEnd) -> Result<(), St
                 None => Turn::Judged(Login::Unknown),
             },
         };
+        // Which calls leave a copy there is up to the compiler: what reads a frame, or makes what Dovecot or a program is told.
+        gatepost_sys::wipe::stack();
         let told = match turn {
             Turn::Challenge(challenge, going) => {
                 exchange = Some(going);
