@@ -39,7 +39,7 @@ const PROOF_PAUSE: Duration = Duration::from_secs(30);
 
 /// Look-ups under way at once: one has one question under way at a time.
 const AT_ONCE: usize = QUESTIONS_MAX;
-/// Requests that wait; of more, one of the network that has used most is answered "temporary" at once.
+/// Requests that wait; of more, one of the network of which most wait is answered "temporary" at once.
 const WAITING_MAX: usize = 1024;
 /// Milliseconds after which a look-up ends, answered "temporary", when others wait for its turn: a client whose name servers don't answer
 /// would take all the time of one (P13). Longer than the first round of questions, so that a second server is asked.
@@ -74,7 +74,7 @@ enum Request {
 }
 
 impl Request {
-    /// Looks up what is wanted, or until it is `ended`. Waits while the other end reads nothing. It may be gone: then nobody wants the
+    /// Looks up what is wanted, until `end` at most. Waits while the other end reads nothing. It may be gone: then nobody wants the
     /// answer.
     async fn serve(self, client: IpAddr, resolver: &Resolver, lists: &Lists, end: oneshot::Receiver<()>) {
         let ended = async { drop(end.await) };
